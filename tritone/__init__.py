@@ -1,0 +1,1 @@
+"""Tritone: streaming text-to-speech with CosyVoice2 checkpoints."""

@@ -1,0 +1,1 @@
+"""Audio in and acoustic features: resampling, mel spectrograms, filter banks."""

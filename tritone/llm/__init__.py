@@ -1,0 +1,1 @@
+"""The language model that turns text ids into speech tokens."""
