@@ -8,7 +8,7 @@ from dataclasses import dataclass
 class ParityResult:
     """How far one golden case is from ours.
 
-    error: the largest difference in the unit that `note` or the case's name implies; NaN never passes.
+    error: the largest difference, in the unit that the case implies; NaN never passes.
     threshold: the largest error that still counts as equal; math.inf marks an informational case.
     """
 
