@@ -1,0 +1,263 @@
+"""Released language model -> merged plain-Qwen2 checkpoint.
+
+The release keeps speech apart from text: `llm.pt` holds a text Qwen2, a speech embedding, two
+control rows and a biased speech head. Merged, they are one Qwen2 whose vocabulary is
+
+    text | speech codes | stop ids | sos | task_id | padding to a multiple of 128
+
+with an untied head that is zero, and whose bias is -inf, off the speech rows. Any Qwen2 runtime can
+serve it, provided that it applies `lm_head.bias`: plain Hugging Face and TensorRT-LLM drop it.
+"""
+
+import pickle
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tritone.config import LLMConfig
+from tritone.errors import ModelDirectoryError
+from tritone.llm.checkpoint import (
+    EMBEDDING,
+    FINAL_NORM,
+    HEAD,
+    HEAD_BIAS,
+    WEIGHTS_NAME,
+    Checkpoint,
+    Part,
+    TensorSpec,
+    layer_name,
+    layer_shapes,
+    to_float32,
+    write_tensors,
+)
+from tritone.llm.qwen2 import Qwen2Config, read_qwen2, write_qwen2
+
+DType = Literal["fp32", "fp16", "bf16"]
+
+STOP_IDS = 3
+PADDING = 128
+BODY = "llm.model."  # where llm.pt keeps its Qwen2
+
+_TORCH = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+_STORAGE = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+
+
+def merge_llm(
+    llm_pt: Path, base_dir: Path, llm_dir: Path, *, text_ids: int, dtype: DType | None = None
+) -> LLMConfig:
+    """Write the merged checkpoint of `llm_pt` into `llm_dir` and return its numbers.
+
+    base_dir: Qwen2 directory of the release (`CosyVoice-BlankEN`); only its config.json is read.
+    text_ids: length of the text tokenizer with its special tokens (151663 for the release); speech
+        code k becomes id text_ids + k.
+    dtype: storage type; None keeps the one of llm.pt, so that fp32 stays exact.
+
+    Raises ModelDirectoryError for a key or shape that is not as the config says, and for values
+    that are not finite in `dtype`.
+    """
+    base = read_qwen2(base_dir)
+    state = _load_state(llm_pt)
+    speech_rows = state["llm_decoder.weight"].shape[0] if "llm_decoder.weight" in state else 0
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    check_shapes(llm_pt, shapes, released_shapes(base, speech_rows))
+    if not 0 < text_ids <= base.vocab_size:
+        raise ModelDirectoryError(
+            f"{base_dir}: the tokenizer has {text_ids} ids, the embedding {base.vocab_size} rows"
+        )
+    config = _llm_config(base, text_ids, speech_rows - STOP_IDS)
+
+    def rows(spec: TensorSpec) -> list[Tensor | int]:
+        text, padding = text_ids, config.vocab_size - config.task_id - 1
+        if spec.name == EMBEDDING:
+            embedding = state[BODY + EMBEDDING][:text]
+            return [
+                embedding,
+                state["speech_embedding.weight"],
+                state["llm_embedding.weight"],
+                padding,
+            ]
+        if spec.name == HEAD:
+            return [text, state["llm_decoder.weight"], config.vocab_size - text - speech_rows]
+        if spec.name == HEAD_BIAS:
+            bias = torch.full(spec.shape, -torch.inf)
+            bias[text : text + speech_rows] = state["llm_decoder.bias"]
+            return [bias]
+        return [state[BODY + spec.name]]
+
+    kept = state["speech_embedding.weight"].dtype
+    _write_merged(llm_dir, config, _TORCH[dtype] if dtype else kept, rows)
+    return config
+
+
+def read_merged(llm_dir: Path) -> LLMConfig:
+    """Verify a merged checkpoint (ours or a published one) and return its numbers.
+
+    The speech rows are those whose head bias is finite. Raises ModelDirectoryError where config,
+    tensors and bias do not agree.
+    """
+    base = read_qwen2(llm_dir)
+    checkpoint = Checkpoint(llm_dir / WEIGHTS_NAME)
+    if HEAD_BIAS not in checkpoint:
+        raise ModelDirectoryError(
+            f"{checkpoint.path}: {HEAD_BIAS} is missing (a plain Qwen2 export drops it) and text "
+            "ids would be sampled without it; merge llm.pt instead"
+        )
+    speech = np.flatnonzero(np.isfinite(checkpoint.float32(HEAD_BIAS)))
+    if len(speech) <= STOP_IDS or speech[-1] - speech[0] != len(speech) - 1:
+        raise ModelDirectoryError(
+            f"{checkpoint.path}: {HEAD_BIAS} has {len(speech)} finite rows, expected one run of "
+            "speech codes and stop ids"
+        )
+    config = _llm_config(base, int(speech[0]), len(speech) - STOP_IDS)
+    if base.vocab_size != config.vocab_size:
+        raise ModelDirectoryError(
+            f"{llm_dir}: vocab_size is {base.vocab_size}, its speech rows ask for "
+            f"{config.vocab_size}"
+        )
+    shapes = {name: checkpoint.spec(name).shape for name in checkpoint}
+    check_shapes(checkpoint.path, shapes, merged_shapes(config))
+    return config
+
+
+def copy_merged(source_dir: Path, llm_dir: Path, *, dtype: DType | None = None) -> LLMConfig:
+    """Verify the merged checkpoint of `source_dir` and write it to `llm_dir` as `merge_llm` would.
+
+    Rows that only pad the vocabulary become zero. Raises ModelDirectoryError like `read_merged`.
+    """
+    config = read_merged(source_dir)
+    checkpoint = Checkpoint(source_dir / WEIGHTS_NAME)
+    kept = {name: dtype for dtype, name in _STORAGE.items()}[checkpoint.spec(EMBEDDING).dtype]
+
+    def rows(spec: TensorSpec) -> list[Tensor | int]:
+        used = config.task_id + 1 if spec.name == EMBEDDING else spec.shape[0]
+        stored = to_float32(checkpoint.stored(spec.name)[:used])
+        return [torch.from_numpy(stored), spec.shape[0] - used]
+
+    _write_merged(llm_dir, config, _TORCH[dtype] if dtype else kept, rows)
+    return config
+
+
+def released_shapes(base: Qwen2Config, speech_rows: int) -> dict[str, tuple[int, ...]]:
+    """Every key of `llm.pt` and its shape; the tied text head is there and unused."""
+    hidden = base.hidden_size
+    return {
+        **{BODY + name: shape for name, shape in _body_shapes(base).items()},
+        BODY + EMBEDDING: (base.vocab_size, hidden),
+        BODY + HEAD: (base.vocab_size, hidden),
+        "llm_embedding.weight": (2, hidden),
+        "speech_embedding.weight": (speech_rows, hidden),
+        "llm_decoder.weight": (speech_rows, hidden),
+        "llm_decoder.bias": (speech_rows,),
+    }
+
+
+def merged_shapes(config: LLMConfig) -> dict[str, tuple[int, ...]]:
+    """Every tensor of the merged checkpoint and its shape, in file order."""
+    table = (config.vocab_size, config.hidden_size)
+    return {
+        EMBEDDING: table,
+        **_body_shapes(config),
+        HEAD: table,
+        HEAD_BIAS: (config.vocab_size,),
+    }
+
+
+def check_shapes(
+    path: Path, found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Raise ModelDirectoryError naming each missing, unexpected or misshapen tensor (at most 8)."""
+    problems = [
+        f"{name} is missing, expected shape {expected[name]}" for name in expected.keys() - found
+    ]
+    problems += [f"{name} {found[name]} is unexpected" for name in found.keys() - expected.keys()]
+    problems += [
+        f"{name} has shape {found[name]}, expected {shape}"
+        for name, shape in expected.items()
+        if name in found and found[name] != shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 8} more" if len(problems) > 8 else ""
+        raise ModelDirectoryError(f"{path}: " + "; ".join(sorted(problems)[:8]) + more)
+
+
+def _body_shapes(sizes: Qwen2Config | LLMConfig) -> dict[str, tuple[int, ...]]:
+    layer = layer_shapes(
+        sizes.hidden_size,
+        sizes.intermediate_size,
+        sizes.num_attention_heads,
+        sizes.num_key_value_heads,
+    )
+    layers = range(sizes.num_hidden_layers)
+    shapes = {layer_name(i, part): shape for i in layers for part, shape in layer.items()}
+    return {**shapes, FINAL_NORM: (sizes.hidden_size,)}
+
+
+def _llm_config(base: Qwen2Config, text_ids: int, speech_codes: int) -> LLMConfig:
+    stop = text_ids + speech_codes
+    used = stop + STOP_IDS + 2
+    return LLMConfig(
+        vocab_size=-(-used // PADDING) * PADDING,
+        speech_offset=text_ids,
+        speech_codes=speech_codes,
+        stop_ids=tuple(range(stop, stop + STOP_IDS)),
+        sos_id=used - 2,
+        task_id=used - 1,
+        hidden_size=base.hidden_size,
+        intermediate_size=base.intermediate_size,
+        num_hidden_layers=base.num_hidden_layers,
+        num_attention_heads=base.num_attention_heads,
+        num_key_value_heads=base.num_key_value_heads,
+        rope_theta=base.rope_theta,
+        rms_norm_eps=base.rms_norm_eps,
+        max_position_embeddings=base.max_position_embeddings,
+    )
+
+
+def _load_state(path: Path) -> dict[str, Tensor]:
+    try:
+        state: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ModelDirectoryError(f"{path} cannot be read as a state dict: {error}") from error
+    if not isinstance(state, dict):
+        raise ModelDirectoryError(f"{path} holds a {type(state).__name__}, not a state dict")
+    for name, value in state.items():
+        if not isinstance(value, Tensor) or value.dtype not in _STORAGE:
+            found = value.dtype if isinstance(value, Tensor) else type(value).__name__
+            raise ModelDirectoryError(f"{path}: {name} is {found}, expected a float tensor")
+    return state
+
+
+class _RowSource(Protocol):
+    """Rows of a merged tensor in order; an int stands for that many zero rows."""
+
+    def __call__(self, spec: TensorSpec) -> list[Tensor | int]: ...
+
+
+def _write_merged(llm_dir: Path, config: LLMConfig, dtype: torch.dtype, rows: _RowSource) -> None:
+    llm_dir.mkdir(parents=True, exist_ok=True)
+    specs = [TensorSpec(n, _STORAGE[dtype], shape) for n, shape in merged_shapes(config).items()]
+
+    def parts(spec: TensorSpec) -> Iterator[Part]:
+        for part in rows(spec):
+            if isinstance(part, int):
+                yield part * (spec.nbytes // spec.shape[0])
+            else:
+                yield _stored(spec.name, part, dtype)
+
+    write_tensors(llm_dir / WEIGHTS_NAME, specs, (parts(spec) for spec in specs))
+    write_qwen2(llm_dir, config, str(dtype).removeprefix("torch."))
+
+
+def _stored(name: str, tensor: Tensor, dtype: torch.dtype) -> NDArray[Any]:
+    converted = tensor.to(dtype).contiguous()
+    ruled_out = converted == -torch.inf if name == HEAD_BIAS else torch.zeros(())
+    if not (converted.isfinite() | ruled_out.bool()).all():
+        raise ModelDirectoryError(f"{name} has values that are not finite in {dtype}")
+    bits = converted.view(torch.uint16) if dtype == torch.bfloat16 else converted
+    values: NDArray[Any] = bits.numpy()
+    return values
