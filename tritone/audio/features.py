@@ -1,0 +1,82 @@
+"""The three spectral features of a reference recording.
+
+Each follows the recipe that its consumer was trained with, computed in float64: Whisper's log-mel
+for the speech tokenizer, Kaldi's fbank for the speaker encoder, and the 24 kHz log-mel (HiFi-GAN
+style, as Matcha-TTS computes it) for the flow.
+"""
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from tritone.audio.mel import kaldi_filters, slaney_filters
+from tritone.types import Float32
+
+SPEECH_RATE = 16000  # rate of the speech tokenizer and the speaker encoder
+PROMPT_RATE = 24000  # rate of the flow's mel
+
+WHISPER_FFT, WHISPER_HOP, WHISPER_BINS = 400, 160, 128
+FBANK_WINDOW, FBANK_HOP, FBANK_FFT, FBANK_BINS = 400, 160, 512, 80
+PROMPT_FFT, PROMPT_HOP, PROMPT_BINS = 1920, 480, 80
+PROMPT_PAD = (PROMPT_FFT - PROMPT_HOP) // 2
+
+PRE_EMPHASIS = 0.97
+FLOAT32_EPSILON = 1.1920929e-07  # Kaldi's floor under the logarithm
+
+
+def _hann(size: int) -> NDArray[np.float64]:
+    """(size,) periodic Hann window, as torch.hann_window makes it."""
+    window: NDArray[np.float64] = np.hanning(size + 1)[:-1]
+    return window
+
+
+def _frames(wav: NDArray[np.float64], size: int, hop: int) -> NDArray[np.float64]:
+    """(T, size) view of the complete frames."""
+    return sliding_window_view(wav, size)[::hop]
+
+
+def whisper_log_mel(wav: Float32) -> Float32:
+    """Log-mel of the speech tokenizer.
+
+    wav: (N,) at 16 kHz, N > 200. Returns (128, N // 160), log10 with a floor 8 below the maximum of
+    this recording, scaled as Whisper does (so features depend on the whole recording).
+    """
+    half = WHISPER_FFT // 2
+    assert wav.ndim == 1 and len(wav) > half
+    padded = np.pad(wav.astype(np.float64), half, mode="reflect")
+    frames = _frames(padded, WHISPER_FFT, WHISPER_HOP)[: len(wav) // WHISPER_HOP]
+    power = np.abs(np.fft.rfft(frames * _hann(WHISPER_FFT))) ** 2
+    filters = slaney_filters(SPEECH_RATE, WHISPER_FFT, WHISPER_BINS, SPEECH_RATE / 2)
+    log_mel = np.log10(np.maximum(filters @ power.T, 1e-10))
+    log_mel = np.maximum(log_mel, log_mel.max() - 8.0)
+    return ((log_mel + 4.0) / 4.0).astype(np.float32)
+
+
+def kaldi_fbank(wav: Float32) -> Float32:
+    """Log filter bank energies with the mean over time removed, for the speaker encoder.
+
+    wav: (N,) at 16 kHz in [-1, 1], N >= 400. Returns (1 + (N - 400) // 160, 80). Kaldi's recipe with
+    dither 0, Povey window, 20 Hz to 8 kHz; then each bin's mean over frames is subtracted.
+    """
+    assert wav.ndim == 1 and len(wav) >= FBANK_WINDOW
+    frames = _frames(wav.astype(np.float64), FBANK_WINDOW, FBANK_HOP)
+    frames = frames - frames.mean(axis=1, keepdims=True)
+    previous = np.concatenate([frames[:, :1], frames[:, :-1]], axis=1)
+    povey = np.hanning(FBANK_WINDOW) ** 0.85
+    spectrum = np.fft.rfft((frames - PRE_EMPHASIS * previous) * povey, n=FBANK_FFT)
+    filters = kaldi_filters(SPEECH_RATE, FBANK_FFT, FBANK_BINS, 20.0, SPEECH_RATE / 2)
+    fbank = np.log(np.maximum(np.abs(spectrum) ** 2 @ filters.T, FLOAT32_EPSILON))
+    return (fbank - fbank.mean(axis=0)).astype(np.float32)
+
+
+def prompt_mel(wav: Float32) -> Float32:
+    """Natural-log mel of the flow's prompt.
+
+    wav: (N,) at 24 kHz, N > 720. Returns (N // 480, 80), 50 frames a second, bins from 0 to 8 kHz.
+    """
+    assert wav.ndim == 1 and len(wav) > PROMPT_PAD
+    padded = np.pad(wav.astype(np.float64), PROMPT_PAD, mode="reflect")
+    spectrum = np.fft.rfft(_frames(padded, PROMPT_FFT, PROMPT_HOP) * _hann(PROMPT_FFT))
+    magnitude = np.sqrt(np.abs(spectrum) ** 2 + 1e-9)
+    filters = slaney_filters(PROMPT_RATE, PROMPT_FFT, PROMPT_BINS, 8000.0)
+    return np.log(np.maximum(magnitude @ filters.T, 1e-5)).astype(np.float32)
