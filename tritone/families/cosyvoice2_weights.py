@@ -1,0 +1,136 @@
+"""Names and shapes of CosyVoice2's released weights, mapped to those of `tritone.nn`.
+
+The only place that knows upstream's state-dict keys (`flow.pt`, `hift.pt`).
+"""
+
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from tritone.errors import ModelDirectoryError
+
+_ENCODER_BLOCK = (
+    (r"self_attn\.linear_(q|k|v|out|pos)\.", r"attention.\1."),
+    (r"attention\.q\.", "attention.query."),
+    (r"attention\.k\.", "attention.key."),
+    (r"attention\.v\.", "attention.value."),
+    (r"attention\.out\.", "attention.output."),
+    (r"attention\.pos\.", "attention.position."),
+    (r"self_attn\.pos_bias_u", "attention.content_bias"),
+    (r"self_attn\.pos_bias_v", "attention.position_bias"),
+    (r"\.w_1\.", ".expand."),
+    (r"\.w_2\.", ".contract."),
+    (r"norm_mha\.", "attention_norm."),
+    (r"norm_ff\.", "feed_forward_norm."),
+)
+_ESTIMATOR = (
+    (r"^decoder\.estimator\.", "estimator."),
+    (r"time_mlp\.linear_1\.", "time_expand."),
+    (r"time_mlp\.linear_2\.", "time_project."),
+    (r"(down|up)_blocks\.0\.2\.", r"\1_conv."),
+    (r"(down|up)_blocks\.0\.", r"\1."),
+    (r"mid_blocks\.", "middle."),
+    (r"(estimator\.(?:down|up|middle\.\d+))\.0\.", r"\1.resnet."),
+    (r"(estimator\.(?:down|up|middle\.\d+))\.1\.", r"\1.transformers."),
+    (r"\.mlp\.1\.", ".time."),
+    (r"\.res_conv\.", ".residual."),
+    (r"(block1|block2|final_block)\.block\.0\.", r"\1.conv."),
+    (r"(block1|block2|final_block)\.block\.2\.", r"\1.norm."),
+    (r"final_proj\.", "final_projection."),
+    (r"\.norm1\.", ".attention_norm."),
+    (r"\.norm3\.", ".feed_forward_norm."),
+    (r"\.attn1\.to_q\.", ".query."),
+    (r"\.attn1\.to_k\.", ".key."),
+    (r"\.attn1\.to_v\.", ".value."),
+    (r"\.attn1\.to_out\.0\.", ".output."),
+    (r"\.ff\.net\.0\.proj\.", ".expand."),
+    (r"\.ff\.net\.2\.", ".contract."),
+)
+FLOW_RULES = (
+    (r"^input_embedding\.", "token_embedding."),
+    (r"^spk_embed_affine_layer\.", "speaker_projection."),
+    (r"^encoder_proj\.", "mel_projection."),
+    (r"^encoder\.embed\.out\.0\.", "encoder.input.linear."),
+    (r"^encoder\.embed\.out\.1\.", "encoder.input.norm."),
+    (r"^encoder\.up_embed\.out\.0\.", "encoder.upsampled_input.linear."),
+    (r"^encoder\.up_embed\.out\.1\.", "encoder.upsampled_input.norm."),
+    (r"^encoder\.pre_lookahead_layer\.conv1\.", "encoder.lookahead.ahead."),
+    (r"^encoder\.pre_lookahead_layer\.conv2\.", "encoder.lookahead.back."),
+    (r"^encoder\.encoders\.", "encoder.blocks."),
+    (r"^encoder\.up_encoders\.", "encoder.upsampled_blocks."),
+    (r"^encoder\.up_layer\.conv\.", "encoder.upsample."),
+    (r"^encoder\.after_norm\.", "encoder.norm."),
+    *_ENCODER_BLOCK,
+    *_ESTIMATOR,
+)
+
+
+def vocoder_rules(residual_blocks: int) -> tuple[tuple[str, str], ...]:
+    """Rules for `hift.pt`; residual_blocks is how many follow each upsampling stage."""
+
+    def stage_block(match: "re.Match[str]") -> str:
+        index = int(match[1])
+        return f"stages.{index // residual_blocks}.blocks.{index % residual_blocks}."
+
+    return (
+        (r"^m_source\.l_linear\.", "mix_source."),
+        (r"^f0_predictor\.classifier\.", "f0.output."),
+        (r"^f0_predictor\.condnet\.(\d+)\.", lambda m: f"f0.convs.{int(m[1]) // 2}."),  # type: ignore[list-item]
+        (r"^ups\.(\d+)\.", r"stages.\1.up."),
+        (r"^source_downs\.(\d+)\.", r"stages.\1.source_down."),
+        (r"^source_resblocks\.(\d+)\.", r"stages.\1.source_block."),
+        (r"^resblocks\.(\d+)\.", stage_block),  # type: ignore[list-item]
+        (r"\.convs1\.", ".dilated."),
+        (r"\.convs2\.", ".plain."),
+        (r"\.activations(1|2)\.", r".snake\1."),
+    )
+
+
+def rename(state: Mapping[str, Tensor], rules: tuple[tuple[str, str], ...]) -> dict[str, Tensor]:
+    """Apply every rule in order to every key."""
+    renamed = {}
+    for key, value in state.items():
+        for pattern, replacement in rules:
+            key = re.sub(pattern, replacement, key)
+        renamed[key] = value
+    return renamed
+
+
+def fold_weight_norm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Replace each weight-norm pair by the weight it stands for: g * v / ||v||.
+
+    The norm runs over all dimensions but the first, for transposed convolutions too. Accepts the
+    parametrisation names (`parametrizations.weight.original0/1`) and the older `weight_g/_v`, with
+    or without the prefix `generator.` of checkpoints saved from a GAN trainer.
+    """
+    folded = {}
+    for name, value in state.items():
+        key = name.replace("generator.", "")
+        key = key.replace("parametrizations.weight.original0", "weight_g")
+        folded[key.replace("parametrizations.weight.original1", "weight_v")] = value
+    for key in [k for k in folded if k.endswith(".weight_v")]:
+        stem = key.removesuffix("_v")
+        if stem + "_g" not in folded:
+            raise ModelDirectoryError(f"weight norm of {stem} has a direction but no magnitude")
+        direction, magnitude = folded.pop(key), folded.pop(stem + "_g")
+        folded[stem] = torch._weight_norm(direction, magnitude, 0)
+    return folded
+
+
+def load_strictly(module: nn.Module, state: Mapping[str, Tensor], file: str) -> None:
+    """Load every tensor by name and shape; raise ModelDirectoryError that names each misfit."""
+    expected = module.state_dict()
+    problems = [f"lacks {k} {list(v.shape)}" for k, v in expected.items() if k not in state]
+    problems += [f"has the unknown {k}" for k in state if k not in expected]
+    problems += [
+        f"has {k} {list(state[k].shape)} where the configuration wants {list(v.shape)}"
+        for k, v in expected.items()
+        if k in state and state[k].shape != v.shape
+    ]
+    if problems:
+        shown = "; ".join(problems[:5])
+        more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise ModelDirectoryError(f"{file} {shown}{more}")
+    module.load_state_dict(dict(state))

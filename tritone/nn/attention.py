@@ -1,0 +1,118 @@
+"""Attention over spans of cached keys; masks; the encoder's relative-position attention."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tritone.nn.cache import KeyValueStore, Span
+
+
+def attend(query: Tensor, spans: Sequence[Span], bias: Sequence[Tensor | None]) -> Tensor:
+    """Softmax attention of (rows, heads, n, head_dim) queries over the keys of all spans.
+
+    bias: one per span, added to the scaled scores (boolean: False forbids), or None. Spans are
+    joined by their scores and not by their keys, so that a shared prefix is never copied.
+    """
+    if len(spans) == 1:
+        span = spans[0]
+        key, value = span.key.to(query.dtype), span.value.to(query.dtype)
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=bias[0])
+    query = query / math.sqrt(query.shape[-1])
+    scores = [query @ span.key.to(query.dtype).mT for span in spans]
+    scores = [s if b is None else s + b for s, b in zip(scores, bias, strict=True)]
+    weights = torch.softmax(torch.cat(scores, dim=-1), dim=-1)
+    parts = weights.split([span.key.shape[2] for span in spans], dim=-1)
+    outputs = [w @ s.value.to(query.dtype) for w, s in zip(parts, spans, strict=True)]
+    return torch.stack(outputs).sum(0)
+
+
+def chunk_mask(length: int, chunk: int, *, left_chunks: int = 0, prefix: int = 0) -> Tensor:
+    """Which keys each query may see in one pass over everything, (length, length) boolean.
+
+    A query sees its own chunk whole and all earlier frames; with `left_chunks` only that many
+    earlier chunks and the first `prefix` frames. Positions count from the first prompt token.
+    """
+    position = torch.arange(length)
+    query_chunk, key_chunk = position[:, None] // chunk, position[None, :] // chunk
+    visible = key_chunk <= query_chunk
+    if left_chunks:
+        visible &= (key_chunk >= query_chunk - left_chunks) | (position[None, :] < prefix)
+    return visible
+
+
+class RelativeAttention(nn.Module):
+    """Self-attention with relative positions as Transformer-XL and ESPnet define them.
+
+    score(i, j) = ((q_i + u) . k_j + (q_i + v) . p(i - j)) / sqrt(d_k); p(r) is a linear map of the
+    sinusoid of the signed distance r, positive where the key lies in the past. p depends on the
+    weights alone, so it is computed once for each distance that has come up and kept.
+    """
+
+    _distances: Tensor  # (heads, 2 * reach + 1, d_k), from distance +reach down to -reach
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width)
+        self.value = nn.Linear(width, width)
+        self.output = nn.Linear(width, width)
+        self.position = nn.Linear(width, width, bias=False)
+        self.content_bias = nn.Parameter(torch.zeros(heads, width // heads))
+        self.position_bias = nn.Parameter(torch.zeros(heads, width // heads))
+        self.register_buffer("_distances", torch.empty(heads, 0, width // heads), persistent=False)
+
+    def forward(
+        self, x: Tensor, store: KeyValueStore | None, layer: int, mask: Tensor | None
+    ) -> Tensor:
+        """x (rows, n, width) -> same. With a store, x continues what the store holds."""
+        query, key, value = (self._split(f(x)) for f in (self.query, self.key, self.value))
+        start = 0 if store is None else store.length
+        spans = [Span(key, value)] if store is None else store.write(layer, key, value)
+        by_position = query + self.position_bias[:, None]
+        bias = [self._position_scores(by_position, start, span) for span in spans]
+        if mask is not None:
+            bias = [b.masked_fill(~mask, float("-inf")) for b in bias]
+        attended = attend(query + self.content_bias[:, None], spans, bias)
+        return self.output(attended.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+    def _position_scores(self, query: Tensor, start: int, span: Span) -> Tensor:
+        """(q_i + v) . p(i - j) / sqrt(d_k) for queries at start.. and the span's keys."""
+        queries, keys = query.shape[2], span.key.shape[2]
+        farthest = start + queries - 1 - span.start
+        nearest = start - span.start - keys + 1
+        by_distance = query @ self._between(farthest, nearest).mT / math.sqrt(query.shape[-1])
+        # Column c holds distance farthest - c, so row i wants the columns from queries - 1 - i on:
+        # one column less a row, which is a view of the same memory.
+        rows, heads, _, width = by_distance.shape
+        by_distance = by_distance.contiguous()
+        return by_distance.as_strided(
+            (rows, heads, queries, keys),
+            (heads * queries * width, queries * width, width - 1, 1),
+            queries - 1,
+        )
+
+    def _between(self, farthest: int, nearest: int) -> Tensor:
+        """p(farthest) .. p(nearest), (heads, farthest - nearest + 1, d_k)."""
+        reach = max(abs(farthest), abs(nearest))
+        table = self._distances
+        known = (table.shape[1] - 1) // 2
+        if table.shape[1] == 0 or known < reach:
+            known = max(reach, 2 * known, 64)
+            table = self._distances = self._project(known)
+        return table[:, known - farthest : known - nearest + 1]
+
+    def _project(self, reach: int) -> Tensor:
+        width = self.position.in_features
+        distance = torch.arange(reach, -reach - 1, -1, dtype=torch.float32)[:, None]
+        frequency = torch.exp(torch.arange(0, width, 2.0) * -(math.log(10000.0) / width))
+        angle = distance * frequency
+        sinusoid = torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)
+        projected = self.position(sinusoid.to(self.position.weight))
+        return projected.unflatten(1, (self.heads, -1)).transpose(0, 1).contiguous()  # type: ignore[no-any-return]

@@ -1,0 +1,128 @@
+"""Keys and values of past frames, kept in preallocated buffers and written in place."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Span:
+    """Neighbouring keys and values, (rows, heads, n, head_dim); `start` is the first one's position."""
+
+    key: Tensor
+    value: Tensor
+    start: int = 0
+
+
+class KeyValueStore:
+    """Keys and values of every attention layer of one stack for one stream.
+
+    A shared read-only prefix (the voice's prompt) may stand before the stream's own frames. Own
+    frames come in chunks of `chunk` frames; only the last chunk of a stream may be shorter.
+
+        prefix          own, unbounded            own, left_chunks = 2 (ring of 3 chunk slots)
+        [0 .. p)        [p .. length)             | chunk 3 | chunk 4 | chunk 2 |
+                        grows by doubling         chunk 5 will overwrite chunk 2
+
+    With `left_chunks` = 0 every past frame stays visible; otherwise a chunk sees the prefix, the
+    last `left_chunks` chunks and itself. Layout of a buffer: (layers, 2, rows, heads, frames,
+    head_dim), index 0 of the second axis holding keys and 1 values.
+    """
+
+    def __init__(
+        self,
+        layers: int,
+        rows: int,
+        heads: int,
+        head_dim: int,
+        *,
+        chunk: int,
+        left_chunks: int = 0,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.chunk = chunk
+        self.left_chunks = left_chunks
+        self._shape = (layers, 2, rows, heads, head_dim)
+        self._dtype, self._device = dtype, torch.device(device)
+        self._prefix: Tensor | None = None
+        self._own = self._allocate(0)
+        self._written = 0  # own frames, those overwritten in the ring included
+
+    def _allocate(self, frames: int) -> Tensor:
+        layers, pair, rows, heads, dim = self._shape
+        return torch.empty(
+            (layers, pair, rows, heads, frames, dim), dtype=self._dtype, device=self._device
+        )
+
+    @property
+    def prefix_length(self) -> int:
+        return 0 if self._prefix is None else self._prefix.shape[4]
+
+    @property
+    def length(self) -> int:
+        """Frames seen so far, prefix included: the position of the next frame."""
+        return self.prefix_length + self._written
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of this stream alone; the shared prefix is not counted."""
+        return self._own.nbytes
+
+    def fork(self) -> "KeyValueStore":
+        """A store that continues from here and shares, without copying, what is here so far."""
+        layers, _, rows, heads, dim = self._shape
+        child = KeyValueStore(
+            layers,
+            rows,
+            heads,
+            dim,
+            chunk=self.chunk,
+            left_chunks=self.left_chunks,
+            dtype=self._dtype,
+            device=self._device,
+        )
+        assert self._prefix is None, "only a voice's own state is forked"
+        if self._written:
+            child._prefix = self._own[:, :, :, :, : self._written]
+        return child
+
+    def write(self, layer: int, key: Tensor, value: Tensor) -> list[Span]:
+        """Write one chunk of one layer, (rows, heads, n, head_dim); return all that it may see."""
+        frames = key.shape[2]
+        offset = self._reserve(frames)
+        self._own[layer, 0, :, :, offset : offset + frames] = key
+        self._own[layer, 1, :, :, offset : offset + frames] = value
+        spans = [] if self._prefix is None else [self._span(self._prefix, layer, 0, None, 0)]
+        newest = self.length - offset  # position of buffer frame 0 in the newest lap of the ring
+        spans.append(self._span(self._own, layer, 0, offset + frames, newest))
+        next_slot = offset + self.chunk
+        if newest > self.prefix_length and next_slot < self._own.shape[4]:
+            oldest = newest - self._own.shape[4] + next_slot
+            spans.append(self._span(self._own, layer, next_slot, None, oldest))
+        return spans
+
+    def advance(self, frames: int) -> None:
+        """Count a chunk as written, once every layer has written it."""
+        self._written += frames
+
+    def _span(
+        self, buffer: Tensor, layer: int, begin: int, end: int | None, start: int
+    ) -> Span:
+        return Span(buffer[layer, 0, :, :, begin:end], buffer[layer, 1, :, :, begin:end], start)
+
+    def _reserve(self, frames: int) -> int:
+        """Make room for one chunk; return where in the own buffer it goes."""
+        if self.left_chunks:
+            assert frames <= self.chunk, f"{frames} frames in a chunk of {self.chunk}"
+            slots = self.left_chunks + 1
+            if not self._own.shape[4]:
+                self._own = self._allocate(slots * self.chunk)
+            return (self._written // self.chunk) % slots * self.chunk
+        capacity = self._own.shape[4]
+        if self._written + frames > capacity:
+            grown = self._allocate(max(2 * capacity, self._written + frames, 2 * self.chunk))
+            grown[:, :, :, :, : self._written] = self._own[:, :, :, :, : self._written]
+            self._own = grown
+        return self._written

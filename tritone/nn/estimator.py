@@ -1,0 +1,235 @@
+"""The flow's velocity estimator: a causal U-Net of one resolution with transformer blocks."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tritone.config import FlowConfig
+from tritone.nn.attention import attend
+from tritone.nn.cache import KeyValueStore, Span
+from tritone.nn.conv import CausalConv1d
+
+KERNEL = 3
+INPUTS = 4  # x, mu, speaker and prompt mel, side by side on the channel axis
+
+
+@dataclass(frozen=True)
+class EstimatorState:
+    """What one ODE step of a stream carries from chunk to chunk.
+
+    tails: the left context of every causal convolution in the order of the forward pass, each
+    (rows, channels, 2). The store is written in place.
+    """
+
+    tails: tuple[Tensor, ...]
+    store: KeyValueStore
+
+    def fork(self) -> "EstimatorState":
+        return EstimatorState(self.tails, self.store.fork())
+
+
+class _Pass:
+    """One forward pass: hands each layer its state in order and collects the new one."""
+
+    def __init__(
+        self, state: EstimatorState | None, padding: Tensor | None, visible: Tensor | None
+    ) -> None:
+        self.padding = padding
+        self.visible = visible
+        self._store = None if state is None else state.store
+        self._old: Iterator[Tensor | None] | None = None if state is None else iter(state.tails)
+        self._layer = 0
+        self.tails: list[Tensor] = []
+
+    def masked(self, x: Tensor) -> Tensor:
+        return x if self.padding is None else x * self.padding
+
+    def convolve(self, conv: CausalConv1d, x: Tensor) -> Tensor:
+        y, tail = conv(self.masked(x), None if self._old is None else next(self._old))
+        self.tails.append(tail)
+        return y  # type: ignore[no-any-return]
+
+    def remember(self, key: Tensor, value: Tensor) -> list[Span]:
+        if self._store is None:
+            return [Span(key, value)]
+        spans = self._store.write(self._layer, key, value)
+        self._layer += 1
+        return spans
+
+
+class CausalBlock(nn.Module):
+    """Causal convolution, LayerNorm over channels, Mish; (rows, channels, frames)."""
+
+    def __init__(self, in_channels: int, channels: int) -> None:
+        super().__init__()
+        self.conv = CausalConv1d(in_channels, channels, KERNEL)
+        self.norm = nn.LayerNorm(channels, eps=1e-5)
+
+    def forward(self, x: Tensor, run: _Pass) -> Tensor:
+        return run.masked(F.mish(self.norm(run.convolve(self.conv, x).mT).mT))
+
+
+class ResnetBlock(nn.Module):
+    """Two causal blocks with the time embedding added in between, and a 1x1 residual."""
+
+    def __init__(self, in_channels: int, channels: int, time_width: int) -> None:
+        super().__init__()
+        self.time = nn.Linear(time_width, channels)
+        self.block1 = CausalBlock(in_channels, channels)
+        self.block2 = CausalBlock(channels, channels)
+        self.residual = nn.Conv1d(in_channels, channels, 1)
+
+    def forward(self, x: Tensor, shift: Tensor, run: _Pass) -> Tensor:
+        y = self.block1(x, run) + shift
+        return self.block2(y, run) + self.residual(run.masked(x))  # type: ignore[no-any-return]
+
+
+class TransformerBlock(nn.Module):
+    """Pre-norm self-attention and GELU feed-forward; (rows, frames, channels)."""
+
+    def __init__(self, channels: int, heads: int, head_dim: int) -> None:
+        super().__init__()
+        inner = heads * head_dim
+        self.heads = heads
+        self.attention_norm = nn.LayerNorm(channels, eps=1e-5)
+        self.query = nn.Linear(channels, inner, bias=False)
+        self.key = nn.Linear(channels, inner, bias=False)
+        self.value = nn.Linear(channels, inner, bias=False)
+        self.output = nn.Linear(inner, channels)
+        self.feed_forward_norm = nn.LayerNorm(channels, eps=1e-5)
+        self.expand = nn.Linear(channels, 4 * channels)
+        self.contract = nn.Linear(4 * channels, channels)
+
+    def forward(self, x: Tensor, run: _Pass) -> Tensor:
+        y = self.attention_norm(x)
+        query, key, value = (
+            f(y).unflatten(2, (self.heads, -1)).transpose(1, 2)
+            for f in (self.query, self.key, self.value)
+        )
+        spans = run.remember(key, value)
+        attended = attend(query, spans, [run.visible] * len(spans))
+        x = x + self.output(attended.transpose(1, 2).flatten(2))
+        return x + self.contract(F.gelu(self.expand(self.feed_forward_norm(x))))  # type: ignore[no-any-return]
+
+
+class Stage(nn.Module):
+    """A resnet block and its transformer blocks; (rows, channels, frames)."""
+
+    def __init__(self, in_channels: int, config: FlowConfig) -> None:
+        super().__init__()
+        part = config.estimator
+        self.resnet = ResnetBlock(in_channels, part.channels, 4 * part.channels)
+        self.transformers = nn.ModuleList(
+            TransformerBlock(part.channels, part.num_heads, part.attention_head_dim)
+            for _ in range(part.n_blocks)
+        )
+
+    def forward(self, x: Tensor, shift: Tensor, run: _Pass) -> Tensor:
+        x = self.resnet(x, shift, run).mT
+        for transformer in self.transformers:
+            x = transformer(x, run)
+        return x.mT
+
+
+class Estimator(nn.Module):
+    """CosyVoice2's CausalConditionalDecoder: velocity of (rows, mel, frames) at one ODE time."""
+
+    def __init__(self, config: FlowConfig) -> None:
+        super().__init__()
+        part, mel = config.estimator, config.output_size
+        channels, time_width = part.channels, 4 * part.channels
+        self.config = config
+        self.time_expand = nn.Linear(INPUTS * mel, time_width)
+        self.time_project = nn.Linear(time_width, time_width)
+        self.down = Stage(INPUTS * mel, config)
+        self.down_conv = CausalConv1d(channels, channels, KERNEL)
+        self.middle = nn.ModuleList(Stage(channels, config) for _ in range(part.num_mid_blocks))
+        self.up = Stage(2 * channels, config)
+        self.up_conv = CausalConv1d(channels, channels, KERNEL)
+        self.final_block = CausalBlock(channels, channels)
+        self.final_projection = nn.Conv1d(channels, mel, 1)
+
+    def _stages(self) -> list[Stage]:
+        return [self.down, *self.middle, self.up]  # type: ignore[list-item]
+
+    def time_shifts(self, t: Tensor) -> list[Tensor]:
+        """What each resnet block adds at ODE time t (rows,): one (rows, channels, 1) a block.
+
+        In float32 whatever the module's dtype: the sinusoid's argument is 1000 t, which a short
+        mantissa gets wrong by whole radians. Depends on t alone, so callers compute it once.
+        """
+        half = self.time_expand.in_features // 2
+        frequency = torch.exp(
+            torch.arange(half, device=t.device) * -(math.log(10000.0) / (half - 1))
+        )
+        angle = 1000.0 * t.float()[:, None] * frequency
+        embedding = torch.cat([angle.sin(), angle.cos()], dim=1)
+
+        def linear(layer: nn.Linear, x: Tensor) -> Tensor:
+            return F.linear(x, layer.weight.float(), layer.bias.float())
+
+        embedding = linear(self.time_project, F.silu(linear(self.time_expand, embedding)))
+        dtype = self.time_expand.weight.dtype
+        return [
+            linear(stage.resnet.time, F.mish(embedding))[:, :, None].to(dtype)
+            for stage in self._stages()
+        ]
+
+    def start(
+        self, rows: int, chunk: int, left_chunks: int, dtype: torch.dtype
+    ) -> EstimatorState:
+        """An empty state; `chunk` in frames, `left_chunks` as in KeyValueStore."""
+        part, weight = self.config.estimator, self.final_projection.weight
+        stages = self._stages()
+        convs = [c for s in stages for c in (s.resnet.block1.conv, s.resnet.block2.conv)]
+        convs = [*convs[:2], self.down_conv, *convs[2:], self.up_conv, self.final_block.conv]
+        store = KeyValueStore(
+            len(stages) * part.n_blocks,
+            rows,
+            part.num_heads,
+            part.attention_head_dim,
+            chunk=chunk,
+            left_chunks=left_chunks,
+            dtype=dtype,
+            device=weight.device,
+        )
+        tails = tuple(weight.new_zeros(rows, c.in_channels, KERNEL - 1) for c in convs)
+        return EstimatorState(tails, store)
+
+    def forward(
+        self,
+        x: Tensor,
+        shifts: Sequence[Tensor],
+        padding: Tensor | None = None,
+        visible: Tensor | None = None,
+    ) -> Tensor:
+        """One pass over everything: x (rows, 4 * mel, frames) -> velocity (rows, mel, frames).
+
+        padding: (rows, 1, frames), 1 where a frame is real; visible: boolean attention mask that
+        broadcasts to (rows, heads, frames, frames).
+        """
+        return self._run(x, shifts, _Pass(None, padding, visible))
+
+    def step(
+        self, x: Tensor, shifts: Sequence[Tensor], state: EstimatorState
+    ) -> tuple[Tensor, EstimatorState]:
+        """The next chunk given what `state` holds of the past."""
+        run = _Pass(state, None, None)
+        y = self._run(x, shifts, run)
+        state.store.advance(x.shape[2])
+        return y, EstimatorState(tuple(run.tails), state.store)
+
+    def _run(self, x: Tensor, shifts: Sequence[Tensor], run: _Pass) -> Tensor:
+        down_shift, *middle_shifts, up_shift = shifts
+        x = skip = self.down(x, down_shift, run)
+        x = run.convolve(self.down_conv, x)
+        for stage, shift in zip(self.middle, middle_shifts, strict=True):
+            x = stage(x, shift, run)
+        x = self.up(torch.cat([x, skip], dim=1), up_shift, run)
+        x = run.convolve(self.up_conv, x)
+        x = self.final_block(x, run)
+        return run.masked(self.final_projection(run.masked(x)))
