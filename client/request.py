@@ -1,0 +1,127 @@
+"""What to say and how, and its form on the wire."""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from tritonclient.grpc import service_pb2
+
+DEFAULT_REFERENCE_RATE = 16000
+"""Hz that the server assumes where reference_sample_rate is not sent."""
+
+_FINAL_FLAG = "triton_enable_empty_final_response"
+
+_Tensor = tuple[str, str, tuple[int, int], bytes]
+"""Name, Triton datatype, shape with the batch dimension, little-endian contents."""
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One text to speak. None everywhere means the server's own default.
+
+    reference_wav: (N,) mono samples in [-1, 1] at reference_rate Hz, the voice to speak with.
+    reference_length: samples of reference_wav that are speech; the rest is padding. None: all.
+    reference_text: what the reference says. Without it the voice is copied across languages.
+    instruct_text: how to speak, in words.
+    voice: id of a voice registered with the server, in place of a reference.
+    speed: 0.5 to 2.0.
+    streaming: False asks for the whole utterance in one packet.
+    """
+
+    text: str
+    reference_wav: NDArray[np.float32] | None = None
+    reference_rate: int = DEFAULT_REFERENCE_RATE
+    reference_length: int | None = None
+    reference_text: str | None = None
+    instruct_text: str | None = None
+    voice: str | None = None
+    seed: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    speed: float | None = None
+    streaming: bool = True
+
+    def __post_init__(self) -> None:
+        wav = self.reference_wav
+        if wav is None:
+            return
+        if wav.ndim != 1 or wav.size == 0:
+            raise ValueError(
+                f"reference_wav: shape {wav.shape}; give mono samples, (N,) with N >= 1"
+            )
+        if self.reference_length is not None and not 0 < self.reference_length <= wav.size:
+            raise ValueError(f"reference_length: {self.reference_length}; it must be 1..{wav.size}")
+
+
+def pad_reference(utterance: Utterance, seconds: float) -> Utterance:
+    """The same utterance with its reference zero-padded to a multiple of `seconds`.
+
+    Few distinct lengths let a server with compiled shapes reuse its plans; the true length is kept.
+    """
+    if utterance.reference_wav is None:
+        return utterance
+    size = utterance.reference_wav.size
+    padding = -size % max(1, round(seconds * utterance.reference_rate))
+    return replace(
+        utterance,
+        reference_wav=np.pad(utterance.reference_wav, (0, padding)),
+        reference_length=utterance.reference_length or size,
+    )
+
+
+def infer_request(
+    utterance: Utterance, model: str, request_id: str = "", timing: bool = False
+) -> service_pb2.ModelInferRequest:
+    """The KServe message for `model`: `waveform` (and `timing`) and an empty final response."""
+    request = service_pb2.ModelInferRequest(model_name=model, id=request_id)
+    for name, datatype, shape, contents in _tensors(utterance):
+        request.inputs.add(name=name, datatype=datatype, shape=shape)
+        request.raw_input_contents.append(contents)
+    request.outputs.add(name="waveform")
+    if timing:
+        request.outputs.add(name="timing")
+    request.parameters[_FINAL_FLAG].bool_param = True
+    return request
+
+
+def _tensors(utterance: Utterance) -> Iterator[_Tensor]:
+    """The inputs; what has its default is left out, so that servers without the input work too."""
+    yield _text("target_text", utterance.text)
+    if utterance.reference_wav is not None:
+        size = utterance.reference_wav.size
+        samples = utterance.reference_wav.astype("<f4").tobytes()
+        yield "reference_wav", "FP32", (1, size), samples
+        yield _scalar("reference_wav_len", "INT32", "<i", utterance.reference_length or size)
+        if utterance.reference_rate != DEFAULT_REFERENCE_RATE:
+            yield _scalar("reference_sample_rate", "INT32", "<i", utterance.reference_rate)
+    for name in ("reference_text", "instruct_text", "voice"):
+        text = getattr(utterance, name)
+        if text is not None:
+            yield _text(name, text)
+    for name, datatype, layout in (
+        ("seed", "UINT64", "<Q"),
+        ("temperature", "FP32", "<f"),
+        ("top_p", "FP32", "<f"),
+        ("top_k", "INT32", "<i"),
+        ("speed", "FP32", "<f"),
+    ):
+        value = getattr(utterance, name)
+        if value is not None:
+            yield _scalar(name, datatype, layout, value)
+    if not utterance.streaming:
+        yield _scalar("streaming", "BOOL", "<?", False)
+
+
+def _text(name: str, text: str) -> _Tensor:
+    contents = text.encode()
+    return name, "BYTES", (1, 1), struct.pack("<I", len(contents)) + contents
+
+
+def _scalar(name: str, datatype: str, layout: str, value: float) -> _Tensor:
+    try:
+        return name, datatype, (1, 1), struct.pack(layout, value)
+    except struct.error as error:
+        raise ValueError(f"{name}: {value} does not fit {datatype} ({error})") from error

@@ -1,0 +1,63 @@
+"""Reading what the server streams back; no I/O, so that both clients share it."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tritonclient.grpc import service_pb2
+
+from client.errors import SpeechError
+
+SAMPLE_RATE = 24000
+"""Hz of every waveform."""
+
+
+@dataclass(frozen=True)
+class Packet:
+    """One response: (n,) samples in [-1, 1] at 24 kHz, and the timing record if asked for."""
+
+    samples: NDArray[np.float32]
+    timing: dict[str, Any] | None = None
+
+
+class ResponseReader:
+    """Turns the messages of one utterance into packets and knows whether all of it arrived."""
+
+    def __init__(self) -> None:
+        self._complete = False
+
+    def feed(self, message: service_pb2.ModelStreamInferResponse) -> Packet | None:
+        """The packet in this message; None for the empty final one.
+
+        Raises SpeechError when the message is the model's error.
+        """
+        if message.error_message:
+            raise SpeechError("UNKNOWN", message.error_message)
+        response = message.infer_response
+        self._complete = response.parameters["triton_final_response"].bool_param
+        outputs = {
+            output.name: contents
+            for output, contents in zip(response.outputs, response.raw_output_contents, strict=True)
+        }
+        if not outputs:
+            return None
+        timing = outputs.get("timing")
+        return Packet(
+            samples=np.frombuffer(outputs.get("waveform", b""), dtype="<f4"),
+            timing=None if timing is None else json.loads(_first_string(timing)),
+        )
+
+    def end(self) -> None:
+        """Call it when the stream has ended; raises SpeechError if the final mark was not seen."""
+        if not self._complete:
+            raise SpeechError(
+                "UNAVAILABLE", "the stream ended before the server said it was complete"
+            )
+
+
+def _first_string(contents: bytes) -> bytes:
+    """The first element of a BYTES tensor: a little-endian uint32 length, then the text."""
+    length = int.from_bytes(contents[:4], "little")
+    return contents[4 : 4 + length]

@@ -1,0 +1,104 @@
+"""A stand-in for the public model: one tone a word, so that clients and launcher need no checkpoint.
+
+Words are spoken one packet each (PACKET samples, DELAY seconds apart). The word `fail` ends the
+utterance with INVALID_ARG, `die` kills the process. What the model received, and when a cancel
+reached it, goes as JSON lines to the file named by TOY_EVENTS.
+"""
+
+import json
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+RATE = 24000
+PACKET = 2400
+DELAY = 0.05
+INPUTS = (
+    "target_text",
+    "reference_wav",
+    "reference_wav_len",
+    "reference_sample_rate",
+    "reference_text",
+    "instruct_text",
+    "voice",
+    "seed",
+    "temperature",
+    "top_p",
+    "top_k",
+    "speed",
+    "streaming",
+)
+
+
+def note(**event):
+    path = os.environ.get("TOY_EVENTS")
+    if path:
+        with open(path, "a", encoding="utf-8") as log:
+            log.write(json.dumps({"at": time.monotonic(), **event}) + "\n")
+
+
+def received(request):
+    """Input name -> [dtype, shape, values], long tensors shortened to their sum."""
+    found = {}
+    for name in INPUTS:
+        tensor = pb_utils.get_input_tensor_by_name(request, name)
+        if tensor is not None:
+            array = tensor.as_numpy()
+            flat = [v.decode() if isinstance(v, bytes) else v.item() for v in array.reshape(-1)[:4]]
+            found[name] = [str(array.dtype), list(array.shape), flat]
+    return found
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        self.pool = ThreadPoolExecutor(max_workers=8)
+        note(event="up", pid=os.getpid(), model=os.environ.get("TRITONE_MODEL"))
+
+    def execute(self, requests):
+        for request in requests:
+            inputs = received(request)
+            asked = list(request.requested_output_names())
+            note(event="request", inputs=inputs, asked=asked)
+            self.pool.submit(self.speak, request.get_response_sender(), inputs, asked)
+
+    def speak(self, sender, inputs, asked):
+        try:
+            self.send_words(sender, inputs, asked)
+        finally:
+            sender.send(flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+
+    def send_words(self, sender, inputs, asked):
+        words = inputs["target_text"][2][0].split()
+        if inputs.get("streaming", [None, None, [True]])[2] == [False]:
+            sender.send(self.response(len(words), asked, len(words)))
+            return
+        for index, word in enumerate(words):
+            if sender.is_cancelled():
+                note(event="cancelled", after=index)
+                return
+            if word == "fail":
+                problem = "target_text: it says fail"
+                error = pb_utils.TritonError(problem, pb_utils.TritonError.INVALID_ARG)
+                sender.send(pb_utils.InferenceResponse(error=error))
+                return
+            if word == "die":
+                os.kill(os.getpid(), signal.SIGKILL)
+            sender.send(self.response(1, asked, index + 1))
+            time.sleep(DELAY)
+        note(event="finished", words=len(words))
+
+    def response(self, packets, asked, count):
+        time_axis = np.arange(packets * PACKET, dtype=np.float32) / RATE
+        wave = 0.25 * np.sin(2 * np.pi * 440 * time_axis)
+        outputs = [pb_utils.Tensor("waveform", wave[None].astype(np.float32))]
+        if "timing" in asked:
+            text = json.dumps({"packets": count}).encode()
+            outputs.append(pb_utils.Tensor("timing", np.array([[text]], dtype=np.object_)))
+        return pb_utils.InferenceResponse(output_tensors=outputs)
+
+    def finalize(self):
+        self.pool.shutdown()
