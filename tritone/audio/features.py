@@ -35,6 +35,10 @@ def _frames(wav: NDArray[np.float64], size: int, hop: int) -> NDArray[np.float64
     return sliding_window_view(wav, size)[::hop]
 
 
+def _float32(values: NDArray[np.float64]) -> Float32:
+    return values.astype(np.float32)
+
+
 def whisper_log_mel(wav: Float32) -> Float32:
     """Log-mel of the speech tokenizer.
 
@@ -49,14 +53,14 @@ def whisper_log_mel(wav: Float32) -> Float32:
     filters = slaney_filters(SPEECH_RATE, WHISPER_FFT, WHISPER_BINS, SPEECH_RATE / 2)
     log_mel = np.log10(np.maximum(filters @ power.T, 1e-10))
     log_mel = np.maximum(log_mel, log_mel.max() - 8.0)
-    return ((log_mel + 4.0) / 4.0).astype(np.float32)
+    return _float32((log_mel + 4.0) / 4.0)
 
 
 def kaldi_fbank(wav: Float32) -> Float32:
     """Log filter bank energies with the mean over time removed, for the speaker encoder.
 
-    wav: (N,) at 16 kHz in [-1, 1], N >= 400. Returns (1 + (N - 400) // 160, 80). Kaldi's recipe with
-    dither 0, Povey window, 20 Hz to 8 kHz; then each bin's mean over frames is subtracted.
+    wav: (N,) at 16 kHz in [-1, 1], N >= 400. Returns (1 + (N - 400) // 160, 80). Kaldi's recipe
+    with dither 0, Povey window, 20 Hz to 8 kHz; then each bin's mean over frames is subtracted.
     """
     assert wav.ndim == 1 and len(wav) >= FBANK_WINDOW
     frames = _frames(wav.astype(np.float64), FBANK_WINDOW, FBANK_HOP)
@@ -66,7 +70,7 @@ def kaldi_fbank(wav: Float32) -> Float32:
     spectrum = np.fft.rfft((frames - PRE_EMPHASIS * previous) * povey, n=FBANK_FFT)
     filters = kaldi_filters(SPEECH_RATE, FBANK_FFT, FBANK_BINS, 20.0, SPEECH_RATE / 2)
     fbank = np.log(np.maximum(np.abs(spectrum) ** 2 @ filters.T, FLOAT32_EPSILON))
-    return (fbank - fbank.mean(axis=0)).astype(np.float32)
+    return _float32(fbank - fbank.mean(axis=0))
 
 
 def prompt_mel(wav: Float32) -> Float32:
@@ -79,4 +83,4 @@ def prompt_mel(wav: Float32) -> Float32:
     spectrum = np.fft.rfft(_frames(padded, PROMPT_FFT, PROMPT_HOP) * _hann(PROMPT_FFT))
     magnitude = np.sqrt(np.abs(spectrum) ** 2 + 1e-9)
     filters = slaney_filters(PROMPT_RATE, PROMPT_FFT, PROMPT_BINS, 8000.0)
-    return np.log(np.maximum(magnitude @ filters.T, 1e-5)).astype(np.float32)
+    return _float32(np.log(np.maximum(magnitude @ filters.T, 1e-5)))

@@ -21,13 +21,12 @@ def _slaney_mel(hz: float) -> float:
 
 
 def _slaney_hz(mel: Float64) -> Float64:
-    return np.where(
-        mel < KNEE_MEL, mel * HZ_PER_MEL, KNEE_HZ * np.exp(LOG_STEP * (mel - KNEE_MEL))
-    )
+    return np.where(mel < KNEE_MEL, mel * HZ_PER_MEL, KNEE_HZ * np.exp(LOG_STEP * (mel - KNEE_MEL)))
 
 
 def _kaldi_mel(hz: Float64) -> Float64:
-    return 1127.0 * np.log1p(hz / 700.0)
+    mel: Float64 = 1127.0 * np.log1p(hz / 700.0)
+    return mel
 
 
 def _triangles(points: Float64, edges: Float64) -> Float64:
