@@ -1,0 +1,137 @@
+"""Normalised text into segments of speakable length.
+
+The rule is upstream's `split_paragraph` (cosyvoice/utils/frontend_utils.py): cut at sentence ends,
+then join short pieces. Unlike there, no number such as 2.5 is cut, and odd input raises nothing.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+Language = Literal["zh", "en"]
+Length = Callable[[str], int]
+
+SENTENCE_ENDS = {"zh": "。？！；：、.?!；;", "en": ".?!;:"}
+COMMAS = "，,"
+CLOSING_QUOTES = '"”'
+FULL_STOP = {"zh": "。", "en": "."}
+
+HAN = re.compile("[\u4e00-\u9fff]")
+WEAK_BREAK = re.compile(r"[，,、;；:：—–](?!\d)\s*")
+SPACE = re.compile(r"\s+")
+
+
+@dataclass(frozen=True)
+class SegmentRule:
+    """Lengths in characters (zh) or tokens (en); the defaults are upstream's.
+
+    longest: a piece is closed rather than grown beyond this, once it is longer than `shortest`.
+    tail: a last piece shorter than this joins the one before it.
+    hard_limit: no segment is longer, even where the text has no sentence end. Upstream has no such
+        limit; twice `longest` leaves nearly all text as upstream cuts it and bounds one LLM call.
+    """
+
+    longest: int = 80
+    shortest: int = 60
+    tail: int = 20
+    hard_limit: int = 160
+    comma_split: bool = False
+
+
+def language_of(text: str) -> Language:
+    """Upstream's rule: Chinese if there is any Han character, else English."""
+    return "zh" if HAN.search(text) else "en"
+
+
+def is_speakable(text: str) -> bool:
+    """Whether `text` has anything but punctuation, symbols and blanks."""
+    return any(unicodedata.category(c)[0] not in "PSZC" for c in text)
+
+
+def split_sentences(text: str, language: Language, comma_split: bool = False) -> list[str]:
+    """Cut after every sentence end; a closing quote stays with its sentence.
+
+    Ends that follow each other directly are dropped after the first, as upstream does.
+    """
+    ends = SENTENCE_ENDS[language] + (COMMAS if comma_split else "")
+    if text and text[-1] not in ends:
+        text += FULL_STOP[language]
+    pieces: list[str] = []
+    start = 0
+    for i, char in enumerate(text):
+        if char not in ends or _inside_number(text, i):
+            continue
+        if i > start:
+            pieces.append(text[start : i + 1])
+        start = i + 1
+        if start < len(text) and text[start] in CLOSING_QUOTES:
+            if pieces:
+                pieces[-1] += text[start]
+            start += 1
+    return pieces
+
+
+def split_paragraph(text: str, language: Language, length: Length, rule: SegmentRule) -> list[str]:
+    """Sentences joined to pieces of about rule.longest, without rule.hard_limit being applied."""
+    pieces: list[str] = []
+    current = ""
+    for sentence in split_sentences(text, language, rule.comma_split):
+        if length(current + sentence) > rule.longest and length(current) > rule.shortest:
+            pieces.append(current)
+            current = ""
+        current += sentence
+    if current and pieces and length(current) < rule.tail:
+        pieces[-1] += current
+    elif current:
+        pieces.append(current)
+    return pieces
+
+
+def limit_piece(text: str, length: Length, limit: int) -> list[str]:
+    """Cut `text` into parts of at most `limit`: after a comma, else at a space, else anywhere."""
+    parts: list[str] = []
+    while length(text) > limit:
+        fitting = _longest_prefix(text, length, limit)
+        cut = _last_match(WEAK_BREAK, text, fitting) or _last_match(SPACE, text, fitting) or fitting
+        parts.append(text[:cut])
+        text = text[cut:]
+    return [*parts, text] if text else parts
+
+
+def segment(text: str, length: Length, rule: SegmentRule | None = None) -> list[str]:
+    """Speakable segments of normalised text, each at most rule.hard_limit long.
+
+    length: tokens of a text; Chinese is measured in characters whatever it says, as upstream does.
+    Text without anything speakable gives an empty list.
+    """
+    rule = rule or SegmentRule()
+    language = language_of(text)
+    measure = len if language == "zh" else length
+    pieces = split_paragraph(text.strip(), language, measure, rule)
+    parts = [part for piece in pieces for part in limit_piece(piece, measure, rule.hard_limit)]
+    return [part for part in parts if is_speakable(part)]
+
+
+def _inside_number(text: str, i: int) -> bool:
+    """Whether text[i] is the point of a number such as 2.5."""
+    return text[i] == "." and text[i - 1 : i].isdigit() and text[i + 1 : i + 2].isdigit()
+
+
+def _longest_prefix(text: str, length: Length, limit: int) -> int:
+    """Characters of the longest prefix that fits; at least 1, so that cutting always advances."""
+    low, high = 1, len(text)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if length(text[:middle]) <= limit:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _last_match(pattern: re.Pattern[str], text: str, fitting: int) -> int:
+    """End of the last match in the second half of text[:fitting]; 0 when there is none."""
+    ends = [m.end() for m in pattern.finditer(text, 0, fitting) if m.end() >= fitting // 2]
+    return ends[-1] if ends else 0
