@@ -1,0 +1,261 @@
+"""The ONNX graph of the merged language model, written node by node.
+
+One graph serves prefill and decoding. Rows of a batch are independent streams of any length:
+
+    inputs_embeds          (batch, sequence, hidden)  the new positions
+    seqlens_k              (batch,) int32             positions of each row, the new too, less 1
+    total_sequence_length  () int32                   the largest of them, plus 1
+    past.<layer>.key       (batch, kv_heads, slot, head_dim)  the slots' buffer; likewise value
+    present.<layer>.key    same shape                 to be bound to the same memory
+    logits                 (batch, speech head)       of the last position: codes, then stop ids
+
+Only the speech head is in the graph, with its bias, so that no text id can be drawn. Token ids stay
+outside: the embedding is gathered from the checkpoint file, which costs no memory for unused rows.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from onnx import TensorProto, helper
+
+from tritone.config import LLMConfig
+from tritone.errors import ModelDirectoryError
+from tritone.llm.checkpoint import (
+    FINAL_NORM,
+    HEAD,
+    HEAD_BIAS,
+    WEIGHTS_NAME,
+    Checkpoint,
+    layer_name,
+    to_float32,
+)
+from tritone.llm.graph_writer import GraphWriter
+from tritone.llm.quantize import BlockFormat, quantize_blocks
+from tritone.types import Float32
+
+# None keeps float32
+PRECISIONS: dict[str, BlockFormat | None] = {
+    "fp32": None,
+    "int8": BlockFormat(bits=8, block_size=32),
+    "int4": BlockFormat(bits=4, block_size=32),
+    "int4_b128": BlockFormat(bits=4, block_size=128),
+}
+CONFIG_KEY = "tritone.llm"  # metadata entry that ties a graph to its checkpoint
+
+_HEAD_MULTIPLE = 16  # of head sizes in GroupQueryAttention
+_INTEGER_DOT = 4  # accuracy_level of MatMulNBits: activations rounded to int8 per row and block
+
+
+def graph_path(llm_dir: Path, precision: str) -> Path:
+    """Where the graph of `precision` lives; its weights lie beside it as `<name>.data`."""
+    return llm_dir / "onnx" / f"{precision}.onnx"
+
+
+def build_graph(llm_dir: Path, config: LLMConfig, precision: str = "int8") -> Path:
+    """Write the graph of the merged checkpoint in `llm_dir` and return its path.
+
+    precision: a key of PRECISIONS. Only a few tensors are in memory at a time. Raises
+    ModelDirectoryError for an unknown precision or a damaged checkpoint.
+    """
+    if precision not in PRECISIONS:
+        raise ModelDirectoryError(
+            f"precision is {precision!r}, expected one of {', '.join(PRECISIONS)}"
+        )
+    path = graph_path(llm_dir, precision)
+    checkpoint = Checkpoint(llm_dir / WEIGHTS_NAME)
+    metadata = {CONFIG_KEY: config.model_dump_json()}
+    with GraphWriter(path, "language_model", metadata) as writer:
+        _Qwen2Graph(writer, checkpoint, config, PRECISIONS[precision]).build()
+    return path
+
+
+def rotary_tables(config: LLMConfig) -> tuple[Float32, Float32]:
+    """cos and sin of the rotary angles, (positions, head_dim / 2), in float32 arithmetic.
+
+    Qwen2 computes them so, and the rounding of the angles (6e-8 of the position) is part of it.
+    """
+    head_dim = _head_dim(config)
+    exponents = np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)
+    inverse = np.float32(1) / np.power(np.float32(config.rope_theta), exponents)
+    positions = np.arange(config.max_position_embeddings, dtype=np.float32)
+    angles = np.outer(positions, inverse)
+    return np.cos(angles), np.sin(angles)
+
+
+def pad_heads(weight: Float32, heads: int) -> Float32:
+    """(heads * head_dim, ...) rows with each half of a head zero-padded to the operator's width.
+
+    GroupQueryAttention takes head sizes in multiples of 16. Rotation pairs the halves of a head, so
+    each half grows on its own; zeros add nothing to scores or values.
+    """
+    head_dim = weight.shape[0] // heads
+    half, padded_half = head_dim // 2, _padded_head_dim(head_dim) // 2
+    padded = np.zeros((heads, 2, padded_half, *weight.shape[1:]), np.float32)
+    padded[:, :, :half] = weight.reshape(heads, 2, half, *weight.shape[1:])
+    return padded.reshape(heads * 2 * padded_half, *weight.shape[1:])
+
+
+def _head_dim(config: LLMConfig) -> int:
+    return config.hidden_size // config.num_attention_heads
+
+
+def _padded_head_dim(head_dim: int) -> int:
+    return -(-head_dim // _HEAD_MULTIPLE) * _HEAD_MULTIPLE
+
+
+class _Qwen2Graph:
+    def __init__(
+        self,
+        writer: GraphWriter,
+        checkpoint: Checkpoint,
+        config: LLMConfig,
+        form: BlockFormat | None,
+    ) -> None:
+        self.writer = writer
+        self.checkpoint = checkpoint
+        self.config = config
+        self.form = form
+
+    def build(self) -> None:
+        config, writer = self.config, self.writer
+        self._declare()
+        head_dim = _head_dim(config)
+        extra = (_padded_head_dim(head_dim) - head_dim) // 2
+        for name, table in zip(("cos_cache", "sin_cache"), rotary_tables(config), strict=True):
+            writer.constant(name, np.pad(table, ((0, 0), (0, extra))))
+        hidden = "inputs_embeds"
+        scale = self._constant(layer_name(0, "input_layernorm.weight"))
+        normed = writer.node(
+            "SimplifiedLayerNormalization",
+            [hidden, scale],
+            "layer0.input",
+            axis=-1,
+            epsilon=config.rms_norm_eps,
+        )
+        for layer in range(config.num_hidden_layers):
+            normed, hidden = self._layer(layer, normed, hidden)
+        last = writer.constant("last", np.array(-1, np.int64))
+        final = writer.node("Gather", [normed, last], "last_hidden", axis=1)
+        rows = slice(config.speech_offset, config.speech_offset + config.speech_head_size)
+        weight = to_float32(self.checkpoint.stored(HEAD)[rows])
+        bias = to_float32(self.checkpoint.stored(HEAD_BIAS)[rows])
+        self._linear(final, weight, bias, "logits")
+
+    def _declare(self) -> None:
+        config = self.config
+        head_dim = _padded_head_dim(_head_dim(config))
+        cache = ["batch", config.num_key_value_heads, "slot", head_dim]
+        info = helper.make_tensor_value_info
+        self.writer.inputs += [
+            info("inputs_embeds", TensorProto.FLOAT, ["batch", "sequence", config.hidden_size]),
+            info("seqlens_k", TensorProto.INT32, ["batch"]),
+            info("total_sequence_length", TensorProto.INT32, []),
+        ]
+        shape = ["batch", config.speech_head_size]
+        self.writer.outputs.append(info("logits", TensorProto.FLOAT, shape))
+        for layer in range(config.num_hidden_layers):
+            for part in ("key", "value"):
+                past = info(f"past.{layer}.{part}", TensorProto.FLOAT, cache)
+                self.writer.inputs.append(past)
+                present = info(f"present.{layer}.{part}", TensorProto.FLOAT, cache)
+                self.writer.outputs.append(present)
+
+    def _layer(self, layer: int, normed: str, hidden: str) -> tuple[str, str]:
+        """One decoder layer; returns the next layer's normalised input and the residual stream."""
+        name = f"layer{layer}"
+        attention = self._attention(layer, normed)
+        scale = self._constant(layer_name(layer, "post_attention_layernorm.weight"))
+        normed, hidden = self._add_norm(attention, hidden, scale, f"{name}.mlp")
+        feed_forward = self._feed_forward(layer, normed)
+        is_last = layer + 1 == self.config.num_hidden_layers
+        scale = self._constant(
+            FINAL_NORM if is_last else layer_name(layer + 1, "input_layernorm.weight")
+        )
+        return self._add_norm(feed_forward, hidden, scale, f"layer{layer + 1}.input")
+
+    def _attention(self, layer: int, normed: str) -> str:
+        config, name = self.config, f"layer{layer}"
+        heads = {"q": config.num_attention_heads}
+        heads |= dict.fromkeys("kv", config.num_key_value_heads)
+        weight, bias = (
+            np.concatenate(
+                [
+                    pad_heads(self._load(layer_name(layer, f"self_attn.{part}_proj.{kind}")), count)
+                    for part, count in heads.items()
+                ]
+            )
+            for kind in ("weight", "bias")
+        )
+        qkv = self._linear(normed, weight, bias, f"{name}.qkv")
+        cache = [f"past.{layer}.key", f"past.{layer}.value"]
+        lengths = ["seqlens_k", "total_sequence_length"]
+        self.writer.runtime_node(
+            "GroupQueryAttention",
+            [qkv, "", "", *cache, *lengths, "cos_cache", "sin_cache"],
+            [f"{name}.attention", f"present.{layer}.key", f"present.{layer}.value"],
+            num_heads=config.num_attention_heads,
+            kv_num_heads=config.num_key_value_heads,
+            do_rotary=1,
+            scale=_head_dim(config) ** -0.5,
+        )
+        out = self._load(layer_name(layer, "self_attn.o_proj.weight"))
+        weight = pad_heads(out.T, config.num_attention_heads).T
+        return self._linear(f"{name}.attention", weight, None, f"{name}.attention_out")
+
+    def _feed_forward(self, layer: int, normed: str) -> str:
+        name, node = f"layer{layer}", self.writer.node
+        weights = [
+            self._load(layer_name(layer, f"mlp.{part}_proj.weight")) for part in ("gate", "up")
+        ]
+        gate = self._linear(normed, weights[0], None, f"{name}.gate")
+        up = self._linear(normed, weights[1], None, f"{name}.up")
+        sigmoid = node("Sigmoid", [gate], f"{name}.sigmoid")
+        silu = node("Mul", [gate, sigmoid], f"{name}.silu")
+        gated = node("Mul", [silu, up], f"{name}.gated")
+        weight = self._load(layer_name(layer, "mlp.down_proj.weight"))
+        return self._linear(gated, weight, None, f"{name}.feed_forward")
+
+    def _add_norm(self, branch: str, hidden: str, scale: str, name: str) -> tuple[str, str]:
+        """RMS norm of hidden + branch; returns (normalised, sum)."""
+        self.writer.runtime_node(
+            "SkipSimplifiedLayerNormalization",
+            [hidden, branch, scale],
+            [name, "", "", f"{name}.residual"],
+            epsilon=self.config.rms_norm_eps,
+        )
+        return name, f"{name}.residual"
+
+    def _linear(self, x: str, weight: Float32, bias: Float32 | None, name: str) -> str:
+        """x (..., K) times weight (N, K) transposed, plus bias (N,)."""
+        writer = self.writer
+        if self.form is None:
+            product = name if bias is None else f"{name}.product"
+            writer.node("MatMul", [x, writer.constant(f"{name}.weight", weight.T)], product)
+            if bias is not None:
+                writer.node("Add", [product, writer.constant(f"{name}.bias", bias)], name)
+            return name
+        quantized = quantize_blocks(weight, self.form)
+        inputs = [
+            x,
+            writer.constant(f"{name}.codes", quantized.codes),
+            writer.constant(f"{name}.scales", quantized.scales),
+        ]
+        if bias is not None:
+            inputs += ["", "", writer.constant(f"{name}.bias", bias)]
+        writer.runtime_node(
+            "MatMulNBits",
+            inputs,
+            [name],
+            N=weight.shape[0],
+            K=weight.shape[1],
+            bits=self.form.bits,
+            block_size=self.form.block_size,
+            accuracy_level=_INTEGER_DOT,
+        )
+        return name
+
+    def _load(self, name: str) -> Float32:
+        return self.checkpoint.float32(name)
+
+    def _constant(self, name: str) -> str:
+        return self.writer.constant(name, self._load(name))

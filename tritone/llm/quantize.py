@@ -1,0 +1,49 @@
+"""Block quantisation of a weight matrix for the ONNX Runtime operator MatMulNBits."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tritone.types import Float32
+
+
+@dataclass(frozen=True)
+class BlockFormat:
+    """bits (4 or 8) per weight; block_size input channels share one float32 scale."""
+
+    bits: int
+    block_size: int
+
+
+@dataclass(frozen=True)
+class BlockQuantized:
+    """A quantised (N, K) matrix; B = ceil(K / block_size) blocks a row, the last one padded.
+
+    codes: (N, B, block_size * bits / 8) uint8, two 4-bit codes a byte, low half first.
+    scales: (N, B) float32. A weight is (code - 2^(bits-1)) * scale.
+    """
+
+    codes: NDArray[np.uint8]
+    scales: Float32
+
+
+def quantize_blocks(weight: Float32, form: BlockFormat) -> BlockQuantized:
+    """Round an (N, K) float32 matrix to the nearest code, symmetric around zero.
+
+    The value of largest magnitude in a block takes the lowest code, because there is one more code
+    below zero than above.
+    """
+    rows, columns = weight.shape
+    blocks = -(-columns // form.block_size)
+    padded = np.zeros((rows, blocks * form.block_size), np.float32)
+    padded[:, :columns] = weight
+    values = padded.reshape(rows, blocks, form.block_size)
+    largest = np.take_along_axis(values, np.abs(values).argmax(-1)[..., None], -1)
+    half = 2 ** (form.bits - 1)
+    scales = largest / np.float32(-half)
+    steps = np.divide(values, scales, out=np.zeros_like(values), where=scales != 0)
+    codes = np.clip(np.rint(steps) + half, 0, 2 * half - 1).astype(np.uint8)
+    if form.bits == 4:
+        codes = codes[..., 0::2] | codes[..., 1::2] << 4
+    return BlockQuantized(codes, scales[..., 0])
