@@ -100,14 +100,15 @@ def limit_piece(text: str, length: Length, limit: int) -> list[str]:
     return [*parts, text] if text else parts
 
 
-def segment(text: str, length: Length, rule: SegmentRule | None = None) -> list[str]:
+def segment(
+    text: str, language: Language, length: Length, rule: SegmentRule | None = None
+) -> list[str]:
     """Speakable segments of normalised text, each at most rule.hard_limit long.
 
     length: tokens of a text; Chinese is measured in characters whatever it says, as upstream does.
     Text without anything speakable gives an empty list.
     """
     rule = rule or SegmentRule()
-    language = language_of(text)
     measure = len if language == "zh" else length
     pieces = split_paragraph(text.strip(), language, measure, rule)
     parts = [part for piece in pieces for part in limit_piece(piece, measure, rule.hard_limit)]
