@@ -29,7 +29,7 @@ from tritone.nn.source import accumulate_turns, excite, frame_noise
 class Windowing:
     """Frames of context and look-ahead around what a call emits, and frames of cross-fade."""
 
-    context: int = 16
+    context: int = 12
     lookahead: int = 8
     fade: int = 2
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tritone.errors import ModelDirectoryError
 
@@ -117,20 +117,3 @@ def fold_weight_norm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         direction, magnitude = folded.pop(key), folded.pop(stem + "_g")
         folded[stem] = torch._weight_norm(direction, magnitude, 0)
     return folded
-
-
-def load_strictly(module: nn.Module, state: Mapping[str, Tensor], file: str) -> None:
-    """Load every tensor by name and shape; raise ModelDirectoryError that names each misfit."""
-    expected = module.state_dict()
-    problems = [f"lacks {k} {list(v.shape)}" for k, v in expected.items() if k not in state]
-    problems += [f"has the unknown {k}" for k in state if k not in expected]
-    problems += [
-        f"has {k} {list(state[k].shape)} where the configuration wants {list(v.shape)}"
-        for k, v in expected.items()
-        if k in state and state[k].shape != v.shape
-    ]
-    if problems:
-        shown = "; ".join(problems[:5])
-        more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise ModelDirectoryError(f"{file} {shown}{more}")
-    module.load_state_dict(dict(state))

@@ -1,0 +1,1 @@
+"""Released checkpoints to model directories. Upstream's file and key names are known here alone."""

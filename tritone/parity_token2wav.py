@@ -1,0 +1,305 @@
+"""Our flow and vocoder against a golden folder that upstream's classes made.
+
+A folder holds `<case>.safetensors` with `<case>.json` beside it, and weights under upstream's names.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from tritone.config import (
+    EstimatorConfig,
+    FlowConfig,
+    FlowEncoderConfig,
+    SolverConfig,
+    VocoderConfig,
+)
+from tritone.convert.weights import FLOW_RULES, fold_weight_norm, rename, vocoder_rules
+from tritone.families.cosyvoice2 import NOISE_FRAMES
+from tritone.nn.attention import chunk_mask
+from tritone.nn.flow import Flow, FlowPrompt
+from tritone.nn.loading import load_strictly
+from tritone.nn.vocoder import Vocoder, stretch
+from tritone.parity import ParityResult
+
+THRESHOLD = 1e-4
+F0_THRESHOLD = 1e-5  # relative
+# The phase integrates f0 over 1e3 to 1e5 rad, which turns its rounding into this much of waveform.
+PHASE_THRESHOLD = 5e-3
+SAMPLE_RATE = 24000
+
+
+def flow_config(numbers: dict[str, Any]) -> FlowConfig:
+    return FlowConfig(
+        vocab_size=numbers["vocab_size"],
+        input_size=numbers["input_size"],
+        spk_embed_dim=numbers["spk_embed_dim"],
+        output_size=80,
+        token_mel_ratio=numbers["token_mel_ratio"],
+        pre_lookahead_len=numbers["pre_lookahead_len"],
+        chunk_size=numbers["chunk_size"],
+        encoder=FlowEncoderConfig(
+            output_size=numbers["enc_size"],
+            attention_heads=numbers["enc_heads"],
+            linear_units=numbers["enc_linear_units"],
+            num_blocks=numbers["enc_blocks"],
+            num_up_blocks=numbers["up_blocks"],
+        ),
+        estimator=EstimatorConfig(
+            channels=numbers["est_channels"],
+            attention_head_dim=numbers["est_head_dim"],
+            num_heads=numbers["est_heads"],
+            n_blocks=numbers["est_n_blocks"],
+            num_mid_blocks=numbers["est_mid_blocks"],
+        ),
+        solver=SolverConfig(),
+    )
+
+
+def vocoder_config(numbers: dict[str, Any], fixed: dict[str, Any]) -> VocoderConfig:
+    same = (
+        "base_channels",
+        "nb_harmonics",
+        "upsample_rates",
+        "upsample_kernel_sizes",
+        "resblock_kernel_sizes",
+        "resblock_dilation_sizes",
+        "source_resblock_kernel_sizes",
+        "source_resblock_dilation_sizes",
+        "f0_channels",
+    )
+    constants = ("in_channels", "nsf_alpha", "nsf_sigma", "nsf_voiced_threshold")
+    constants += ("lrelu_slope", "audio_limit")
+    return VocoderConfig(
+        istft_n_fft=numbers["n_fft"],
+        istft_hop=numbers["hop_len"],
+        **{name: numbers[name] for name in same},
+        **{name: fixed[name] for name in constants},
+    )
+
+
+@dataclass
+class Golden:
+    """One golden case: its description and its tensors."""
+
+    folder: Path
+    name: str
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        return json.loads((self.folder / f"{self.name}.json").read_text())  # type: ignore[no-any-return]
+
+    @cached_property
+    def tensors(self) -> dict[str, Tensor]:
+        return load_file(self.folder / f"{self.name}.safetensors")
+
+    def __getitem__(self, key: str) -> Tensor:
+        return self.tensors[key]
+
+    def numbers(self, part: str) -> dict[str, Any]:
+        """Hyperparameters; cases of both parts keep them apart."""
+        numbers = self.about["hyperparameters"]
+        return numbers.get(part, numbers)  # type: ignore[no-any-return]
+
+
+def load_flow(case: Golden) -> Flow:
+    flow = Flow(flow_config(case.numbers("flow"))).eval()
+    state = load_file(case.folder / "flow_weights.safetensors")
+    load_strictly(flow, rename(state, FLOW_RULES), "flow_weights")
+    return flow
+
+
+def load_vocoder(case: Golden) -> Vocoder:
+    weights = json.loads((case.folder / "hift_weights.json").read_text())
+    fixed = weights.get("fixed_constructor_values") or case.about["fixed_constructor_values"]
+    config = vocoder_config(case.numbers("hift"), fixed["hift"])
+    vocoder = Vocoder(config, SAMPLE_RATE).eval()
+    state = fold_weight_norm(load_file(case.folder / "hift_weights.safetensors"))
+    rules = vocoder_rules(len(config.resblock_kernel_sizes))
+    load_strictly(vocoder.network, rename(state, rules), "hift_weights")
+    return vocoder
+
+
+def prompt_of(case: Golden) -> FlowPrompt:
+    noise = torch.randn([1, 80, NOISE_FRAMES], generator=torch.Generator().manual_seed(0))
+    empty = torch.zeros(1, 0)
+    mel = case.tensors.get("prompt_feat", torch.zeros(1, 0, 80))[0].T.contiguous()
+    tokens = case.tensors.get("prompt_token", empty)[0].long()
+    return FlowPrompt(tokens, mel, case["embedding"][0], noise[0])
+
+
+def _largest(ours: Tensor, golden: Tensor) -> float:
+    if ours.shape != golden.shape:
+        return float("nan")
+    return float((ours - golden).abs().max())
+
+
+def _encoder(case: Golden) -> Iterator[ParityResult]:
+    encoder = load_flow(case).encoder
+    numbers = case.numbers("flow")
+    streaming, x = case.about["streaming"], case["x"]
+    tokens = case["y"].shape[1] // numbers["token_mel_ratio"]
+    masks: tuple[Tensor | None, Tensor | None] = (None, None)
+    if streaming:
+        chunk, ratio = numbers["chunk_size"], numbers["token_mel_ratio"]
+        masks = (chunk_mask(tokens, chunk), chunk_mask(tokens * ratio, chunk * ratio))
+    y = encoder(x[:, :tokens], x[:, tokens:], masks)
+    yield ParityResult(case.name, _largest(y, case["y"]), THRESHOLD)
+
+
+def _estimator(case: Golden) -> Iterator[ParityResult]:
+    estimator = load_flow(case).estimator
+    numbers = case.numbers("flow")
+    x, mask, frames = case["x"], case["mask"], case["x"].shape[2]
+    visible = mask.bool()[:, :, None, :]
+    if case.about["streaming"]:
+        visible = visible & chunk_mask(frames, numbers["chunk_size"] * numbers["token_mel_ratio"])
+    spks = case["spks"][:, :, None].expand(-1, -1, frames)
+    stacked = torch.cat([x, case["mu"], spks, case["cond"]], dim=1)
+    y = estimator(stacked, estimator.time_shifts(case["t"]), mask, visible)
+    yield ParityResult(case.name, _largest(y, case["y"]), THRESHOLD)
+
+
+def _flow_full(case: Golden) -> Iterator[ParityResult]:
+    flow, prompt = load_flow(case), prompt_of(case)
+    tokens = case["token"][0].long()
+    mel = flow(tokens, prompt, chunked=False, finalize=True)
+    yield ParityResult(case.name, _largest(mel[None], case["mel"]), THRESHOLD)
+    if "mid.t_steps" in case.tensors:
+        times = torch.tensor([t for t, _ in flow.times])
+        error = _largest(times, case["mid.t_steps"])
+        yield ParityResult(f"{case.name} ODE times", error, THRESHOLD)
+
+
+def _flow_stream(case: Golden) -> Iterator[ParityResult]:
+    flow, prompt = load_flow(case), prompt_of(case)
+    tokens = case["token"][0].long()
+    for name, golden in sorted(case.tensors.items()):
+        if name.startswith("mel_prefix_"):
+            prefix = tokens[: int(name.rsplit("_", 1)[1])]
+            mel = flow(prefix, prompt, chunked=True, finalize=False)
+            yield ParityResult(f"{case.name} {name}", _largest(mel[None], golden), THRESHOLD)
+    for chunked, name in ((False, "mel_final_stream_false"), (True, "mel_final_stream_true")):
+        mel = flow(tokens, prompt, chunked=chunked, finalize=True)
+        yield ParityResult(f"{case.name} {name}", _largest(mel[None], case[name]), THRESHOLD)
+    for size in (len(tokens), 25, 7):
+        state, mels = flow.start(prompt).fork(), []
+        for part in tokens.split(size):
+            mel, state = flow.step(part, state, finalize=False)
+            mels.append(mel)
+        mels.append(flow.step(tokens[:0], state, finalize=True)[0])
+        error = _largest(torch.cat(mels, dim=1)[None], case["mel_final_stream_true"])
+        yield ParityResult(f"{case.name} incremental, {size} tokens a call", error, THRESHOLD)
+
+
+def _hift_f0(case: Golden) -> Iterator[ParityResult]:
+    f0 = load_vocoder(case).network.f0(case["mel"])
+    relative = _largest(f0, case["f0"]) / float(case["f0"].abs().max())
+    yield ParityResult(case.name, relative, F0_THRESHOLD, "relative")
+
+
+def _zero_noise(frames: int, vocoder: Vocoder) -> Tensor:
+    config = vocoder.config
+    return torch.zeros(1, frames * config.samples_per_frame, config.nb_harmonics + 1)
+
+
+def _hift_source(case: Golden) -> Iterator[ParityResult]:
+    vocoder = load_vocoder(case)
+    source, _ = vocoder.source(case["f0"], _zero_noise(case["f0"].shape[1], vocoder))
+    yield ParityResult(case.name, _largest(source[:, None], case["source"]), THRESHOLD)
+
+
+def _hift_decode(case: Golden) -> Iterator[ParityResult]:
+    wave = load_vocoder(case).network.decode(case["mel"], case["source"][:, 0])
+    yield ParityResult(case.name, _largest(wave, case["wav"]), THRESHOLD)
+
+
+def _hift_recorded(case: Golden) -> Iterator[ParityResult]:
+    vocoder = load_vocoder(case)
+    wave = vocoder(case["mel"][0], case["sine_noise"])
+    yield ParityResult(case.name, _largest(wave[None], case["wav"]), PHASE_THRESHOLD, "phase")
+    wave = vocoder.network.decode(case["mel"], case["source"][:, 0])
+    error = _largest(wave, case["wav"])
+    yield ParityResult(f"{case.name}, source given", error, THRESHOLD)
+
+
+def _hift_zero(case: Golden) -> Iterator[ParityResult]:
+    vocoder = load_vocoder(case)
+    mel = case["mel"]
+    wave = vocoder(mel[0], _zero_noise(mel.shape[2], vocoder))
+    error = _largest(wave[None], case["wav_nocache"])
+    yield ParityResult(f"{case.name} end to end", error, PHASE_THRESHOLD, "phase")
+    for which in ("nocache", "cache"):
+        wave = vocoder.network.decode(mel, case[f"source_{which}"][:, 0])
+        error = _largest(wave, case[f"wav_{which}"])
+        yield ParityResult(f"{case.name} {which}, source given", error, THRESHOLD)
+
+
+def _driver(case: Golden) -> Iterator[ParityResult]:
+    """Replay upstream's streaming driver: growing prefixes, Hamming cross-fade, held-back tail."""
+    flow, vocoder, prompt = load_flow(case), load_vocoder(case), prompt_of(case)
+    settings, tokens = case.about["settings"], case["token"][0].long()
+    fade = settings["source_cache_len"]
+    window = torch.hamming_window(2 * fade, periodic=False, dtype=torch.float64)
+    cached_mel, cached_wave = torch.zeros(80, 0), None
+    for index, chunk in enumerate(case.about["chunks"]):
+        mel = flow(
+            tokens[: chunk["n"]], prompt, chunked=chunk["streaming"], finalize=chunk["finalize"]
+        )
+        mel = mel[:, flow.config.token_mel_ratio * chunk["token_offset"] :]
+        mel = stretch(torch.cat([cached_mel, mel], dim=1), settings["speed"])
+        error = _largest(mel[None], case[f"hift_mel_{index}"])
+        yield ParityResult(f"{case.name} mel {index}", error, THRESHOLD)
+        wave = vocoder.network.decode(mel[None], case[f"source_{index}"][:, 0])[0]
+        if cached_wave is not None:
+            head = wave[:fade] * window[:fade] + cached_wave * window[fade:]
+            wave = torch.cat([head.float(), wave[fade:]])
+        if not chunk["finalize"]:
+            cached_mel, cached_wave = mel[:, -settings["mel_cache_len"] :], wave[-fade:]
+            wave = wave[:-fade]
+        error = _largest(wave[None], case[f"wav_{index}"])
+        yield ParityResult(f"{case.name} waveform {index}, source given", error, THRESHOLD)
+
+
+CASES: tuple[tuple[str, Callable[[Golden], Iterator[ParityResult]]], ...] = (
+    ("encoder_", _encoder),
+    ("estimator_", _estimator),
+    ("flow_full", _flow_full),
+    ("flow_stream", _flow_stream),
+    ("hift_f0", _hift_f0),
+    ("hift_source", _hift_source),
+    ("hift_decode", _hift_decode),
+    ("hift_inference_recorded", _hift_recorded),
+    ("hift_inference_zero", _hift_zero),
+    ("driver_", _driver),
+)
+
+
+def cases(folder: Path) -> Iterator[ParityResult]:
+    """Compare everything in a token2wav golden folder, in the order of its file names."""
+    names = sorted(path.stem for path in folder.glob("*.safetensors"))
+    with torch.inference_mode():
+        for name in names:
+            for prefix, compare in CASES:
+                if name.startswith(prefix):
+                    yield from compare(Golden(folder, name))
+        yield from _checkpoint(folder)
+
+
+def _checkpoint(folder: Path) -> Iterator[ParityResult]:
+    """The same weights in upstream's own files, current and older names, must fold to the same."""
+    case = Golden(folder, "hift_decode")
+    rules = vocoder_rules(len(case.numbers("hift")["resblock_kernel_sizes"]))
+    network = load_vocoder(case).network
+    for path in sorted((folder / "tiny_checkpoint").glob("hift*.pt")):
+        state = torch.load(path, weights_only=True, map_location="cpu")
+        load_strictly(network, rename(fold_weight_norm(state), rules), path.name)
+        wave = network.decode(case["mel"], case["source"][:, 0])
+        yield ParityResult(f"{path.name} names", _largest(wave, case["wav"]), THRESHOLD)
