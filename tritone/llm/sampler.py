@@ -1,0 +1,160 @@
+"""Repetition-aware sampling of the next speech token (CosyVoice2; VALL-E 2, arXiv:2406.05370).
+
+A draw from the nucleus (the most likely tokens until top_p mass or top_k of them) that was already
+emitted within the last `repetition_window` tokens is replaced, once, by a draw from the whole
+distribution without it. Ids here are rows of the speech head: codes, then the stop ids.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tritone.config import SamplingConfig
+from tritone.errors import InvalidRequest, StageFailed
+from tritone.types import Float32, SamplingParams
+
+# draws an index in proportion to (n,) weights that need not sum to one
+Multinomial = Callable[[Float32], int]
+
+_COLUMNS = 128
+
+
+def seeded_multinomial(seed: int | None) -> Multinomial:
+    """A Multinomial with its own PCG64 stream; None seeds it from the system."""
+    uniform = np.random.Generator(np.random.PCG64(seed)).random
+
+    def draw(weights: Float32) -> int:
+        cumulative = np.cumsum(weights, dtype=np.float64)
+        index = int(np.searchsorted(cumulative, uniform() * cumulative[-1], side="right"))
+        # the product may round up to the total, which belongs to the last positive weight
+        return index if index < len(cumulative) else int(cumulative.argmax())
+
+    return draw
+
+
+class Sampler:
+    """Draws the tokens of one generation.
+
+    config: the checkpoint's defaults; params override them.
+    end_id: row of the regular stop id, the only one banned until `min_tokens` were emitted.
+    multinomial: draws instead of the seeded generator. emitted: tokens that came before.
+
+    top_k 1 is greedy: the plain argmax, without the repetition rule, which would replace every
+    repeated token (silence repeats) by a random one. Who reads the tokens guards against endless
+    runs.
+
+    Raises InvalidRequest for parameters out of range.
+    """
+
+    def __init__(
+        self,
+        config: SamplingConfig,
+        params: SamplingParams,
+        *,
+        end_id: int,
+        min_tokens: int = 0,
+        multinomial: Multinomial | None = None,
+        emitted: Iterable[int] = (),
+    ) -> None:
+        self.top_k = config.top_k if params.top_k is None else params.top_k
+        self.top_p = config.top_p if params.top_p is None else params.top_p
+        self.temperature = config.temperature if params.temperature is None else params.temperature
+        if self.top_k < 1:
+            raise InvalidRequest("top_k", f"{self.top_k} is below 1")
+        if not 0 < self.top_p <= 1:
+            raise InvalidRequest("top_p", f"{self.top_p} is not in (0, 1]")
+        if not 0 < self.temperature < float("inf"):
+            raise InvalidRequest("temperature", f"{self.temperature} is not a positive number")
+        if params.seed is not None and params.seed < 0:
+            raise InvalidRequest("seed", f"{params.seed} is below 0")
+        self._end_id = end_id
+        self._min_tokens = min_tokens
+        self._multinomial = multinomial or seeded_multinomial(params.seed)
+        self._threshold = config.repetition_window * config.repetition_threshold
+        self._window: deque[int] = deque(maxlen=config.repetition_window)
+        self._emitted = 0
+        for token in emitted:
+            self.emit(token)
+
+    def emit(self, token: int) -> None:
+        """Record a token that was passed on; stop ids are not."""
+        self._window.append(token)
+        self._emitted += 1
+
+    def draw(self, logits: Float32) -> int:
+        """Next row for (rows,) logits. Raises StageFailed if they are not numbers."""
+        scores = self._scores(logits)
+        if self.top_k == 1:
+            return int(scores.argmax())
+        weights = np.exp(scores)
+        ids, kept = self._nucleus(scores, weights)
+        token = int(ids[self._multinomial(kept)])
+        if self._window.count(token) < self._threshold:
+            return token
+        weights[token] = 0
+        return self._multinomial(weights)
+
+    def distribution(self, logits: Float32) -> NDArray[np.float64]:
+        """Exact law of `draw`: with nucleus law N and repeated set W,
+
+        P(x) = N(x) [x not in W] + sum over y in W of N(y) softmax(scores without y)(x).
+        """
+        scores = self._scores(logits)
+        weights = np.exp(scores).astype(np.float64)
+        law = np.zeros(len(scores))
+        if self.top_k == 1:
+            law[scores.argmax()] = 1
+            return law
+        ids, kept = self._nucleus(scores, np.exp(scores))
+        law[ids] = kept.astype(np.float64) / kept.sum(dtype=np.float64)
+        repeated = {
+            token for token, count in Counter(self._window).items() if count >= self._threshold
+        }
+        for token, mass in [(token, law[token]) for token in repeated]:
+            others = weights.copy()
+            others[token] = 0
+            law[token] -= mass
+            law += mass * others / others.sum()
+        return law
+
+    def _scores(self, logits: Float32) -> Float32:
+        """Logits at temperature 1 with bans applied, shifted to a largest value of 0."""
+        scores = logits / np.float32(self.temperature)
+        if self._emitted < self._min_tokens:
+            scores[self._end_id] = -np.inf
+        largest = scores.max()
+        if not np.isfinite(largest):
+            raise StageFailed("llm", f"the largest logit is {largest}")
+        scores -= largest
+        return scores
+
+    def _nucleus(self, scores: Float32, weights: Float32) -> tuple[NDArray[np.int64], Float32]:
+        """Kept ids, most likely first (ties: lower id first), and their probabilities.
+
+        An entry is kept while the mass before it is below top_p, so the one that crosses is kept.
+        """
+        ids = _most_likely(scores, self.top_k)
+        kept = weights[ids] / weights.sum()
+        before = np.cumsum(kept)[:-1]
+        size = 1 + int(np.searchsorted(before, self.top_p, side="left"))
+        return ids[:size], kept[:size]
+
+
+def _most_likely(scores: Float32, count: int) -> NDArray[np.int64]:
+    """The `count` ids of largest score (all, if fewer), in falling order, ties by rising id.
+
+    Cheaper than a partition of all scores: laid out in columns, the count-th largest of the column
+    maxima is a lower bound that only a few dozen scores reach.
+    """
+    columns = max(_COLUMNS, count)
+    rows = len(scores) // columns
+    candidates = np.arange(len(scores))
+    if rows:
+        maxima = scores[: rows * columns].reshape(rows, columns).max(0)
+        bound = np.partition(maxima, columns - count)[columns - count]
+        candidates = np.flatnonzero(scores >= bound)
+    order = np.argsort(-scores[candidates], kind="stable")
+    ids: NDArray[np.int64] = candidates[order[:count]]
+    return ids
