@@ -1,0 +1,161 @@
+"""The text and voice front end: a request in, segments for the language model out.
+
+Layouts of the LLM prompt (upstream cosyvoice/cli/frontend.py and llm/llm.py), `·` is concatenation:
+
+    zero-shot       sos · transcript · text · task_id · prompt speech      voice with a transcript
+    cross-lingual   sos · text · task_id                                   voice without one
+    instruct        sos · instruction · end of prompt · text · task_id     instruct_text given
+
+Every part is tokenised by itself, so no token spans a border. In all of them the flow gets the
+prompt speech, mel and speaker vector of the voice.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tritone.config import LLMConfig, ModelConfig
+from tritone.errors import InvalidRequest, ModelDirectoryError
+from tritone.limits import DEFAULT_LIMITS, Limits, check, is_given
+from tritone.reference import ReferenceReader
+from tritone.text.normalize import TextNormalizer, blocks, clean, is_raw
+from tritone.text.pronounce import PHONEMES_NAME, Pronunciation, load_pronouncer
+from tritone.text.segment import SegmentRule, is_speakable, language_of, limit_piece, segment
+from tritone.text.tokenizer import TOKENIZER_NAME, TextTokenizer
+from tritone.types import Int32, Segment, SynthesisRequest, Voice
+from tritone.voices import VoiceCache, VoiceStore, reference_key
+
+VOICES_CACHED = 64  # a 30 s voice takes half a megabyte
+
+
+def llm_prompt(
+    llm: LLMConfig, prompt_text: Sequence[int], text: Sequence[int], speech: Sequence[int]
+) -> Int32:
+    """sos · prompt text · text · task_id · speech codes moved to their LLM ids; (n,) int32."""
+    codes = [code + llm.speech_offset for code in speech]
+    ids = [llm.sos_id, *prompt_text, *text, llm.task_id, *codes]
+    return np.array(ids, dtype=np.int32)
+
+
+class Frontend:
+    """Loaded once a process; safe to use from several threads."""
+
+    def __init__(
+        self, model_dir: Path, config: ModelConfig, limits: Limits = DEFAULT_LIMITS
+    ) -> None:
+        """Raises ModelDirectoryError when a file of the model directory is missing or damaged."""
+        self._llm = config.llm
+        self._limits = limits
+        self._default_voice = config.default_voice
+        self._tokenizer = TextTokenizer(model_dir / TOKENIZER_NAME)
+        if self._tokenizer.size > config.llm.speech_offset:
+            raise ModelDirectoryError(
+                f"{model_dir / TOKENIZER_NAME} has {self._tokenizer.size} ids, but in config.json "
+                f"speech starts at {config.llm.speech_offset}: files of two checkpoints are mixed"
+            )
+        end = config.text.instruct_end
+        self._instruct_end = self._tokenizer.control_id(end) if end else None
+        self._instruct_end_text = end
+        self._pronounce = None
+        if config.text.pronunciation == "hibari":
+            self._pronounce = load_pronouncer(model_dir / PHONEMES_NAME, self._tokenizer)
+        self._normalize = TextNormalizer()
+        self._rule = SegmentRule()
+        self._reader = ReferenceReader(model_dir, config)
+        self._cache = VoiceCache(VOICES_CACHED)
+        self._store = VoiceStore(model_dir)
+
+    def prepare(self, request: SynthesisRequest) -> Iterator[Segment]:
+        """Segments in speaking order, each made when it is asked for; at least one.
+
+        Raises InvalidRequest before or with the first segment, and not after it.
+        """
+        check(request, self._limits)
+        voice = self.voice_of(request)
+        prompt_text, prompt_speech, notes = self._layout(request, voice)
+        return self._segments(request.text, voice, prompt_text, prompt_speech, notes)
+
+    def voice_of(self, request: SynthesisRequest) -> Voice:
+        """The voice that speaks: the reference, the registered one, or the default."""
+        if request.reference_wav is not None:
+            return self._cloned_voice(request)
+        name = request.voice if is_given(request.voice) else self._default_voice
+        if name is None:
+            raise InvalidRequest(
+                "reference_wav",
+                f"is missing, and this model has no default voice; {self._store.describe()}",
+            )
+        voice = self._store.load(name)
+        codes = self._llm.speech_codes
+        if voice.prompt_tokens.size and not (
+            0 <= voice.prompt_tokens.min() <= voice.prompt_tokens.max() < codes
+        ):
+            raise ModelDirectoryError(f"voice {name}: has speech codes outside 0 to {codes - 1}")
+        return voice
+
+    def _cloned_voice(self, request: SynthesisRequest) -> Voice:
+        self._reader.require()
+        wav, rate = request.reference_wav, request.reference_rate
+        assert wav is not None
+        transcript = self._normalize(request.reference_text or "")
+        key = reference_key(wav, rate, transcript)
+        return self._cache.get(key, lambda: self._reader.read(wav, rate, transcript))
+
+    def _layout(
+        self, request: SynthesisRequest, voice: Voice
+    ) -> tuple[list[int], Sequence[int], tuple[str, ...]]:
+        """Prompt text ids, prompt speech codes, and notes on what of the request is not used."""
+        if is_given(request.instruct_text):
+            notes = ("reference_text is not used with instruct_text",)
+            used = notes if is_given(request.reference_text) else ()
+            return self._instruction(str(request.instruct_text)), [], used
+        if not voice.transcript or not len(voice.prompt_tokens):
+            return [], [], ()
+        prompt = self._spoken(voice.transcript)
+        return self._tokenizer.encode(prompt.text), voice.prompt_tokens.tolist(), ()
+
+    def _instruction(self, text: str) -> list[int]:
+        """Ids of the instruction, closed once by the checkpoint's own token."""
+        if self._instruct_end is None:
+            raise InvalidRequest("instruct_text", "this checkpoint does not follow instructions")
+        text = clean(text).removesuffix(self._instruct_end_text)
+        return [*self._tokenizer.encode(text), self._instruct_end]
+
+    def _segments(
+        self,
+        text: str,
+        voice: Voice,
+        prompt_text: list[int],
+        prompt_speech: Sequence[int],
+        notes: tuple[str, ...],
+    ) -> Iterator[Segment]:
+        empty = True
+        for piece in self._pieces(text):
+            spoken = self._spoken(piece)
+            notes = tuple(dict.fromkeys((*notes, *spoken.notes)))
+            ids = self._tokenizer.encode(spoken.text)
+            if not ids:
+                continue
+            prompt = llm_prompt(self._llm, prompt_text, ids, prompt_speech)
+            yield Segment(prompt, len(ids), piece, voice, notes)
+            empty, notes = False, ()
+        if empty:
+            why = f" ({'; '.join(notes)})" if notes else ""
+            raise InvalidRequest("target_text", f"has nothing that this voice can speak{why}")
+
+    def _pieces(self, text: str) -> Iterator[str]:
+        """Normalised pieces of at most the hard limit."""
+        text = clean(text)
+        if is_raw(text):
+            parts = limit_piece(text, self._tokenizer.length, self._rule.hard_limit)
+            yield from filter(is_speakable, parts)
+            return
+        language = language_of(text)
+        for block in blocks(text):
+            normalised = self._normalize(block, language)
+            yield from segment(normalised, language, self._tokenizer.length, self._rule)
+
+    def _spoken(self, text: str) -> Pronunciation:
+        """The form of the text that the tokenizer was trained on."""
+        return self._pronounce(text) if self._pronounce else Pronunciation(text)

@@ -1,0 +1,124 @@
+"""Which requests are served: the limits of a deployment and the check of one request."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from tritone.errors import InvalidRequest
+from tritone.types import Float32, SamplingParams, SynthesisRequest
+
+MAX_SEED = 2**64 - 1
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of one request, all inclusive unless said otherwise.
+
+    Lengths of text in characters, of audio in seconds, rates in Hz. peak: largest absolute sample;
+    audio above it is integer PCM that was not scaled. temperature is greater than 0.
+    """
+
+    max_text_characters: int = 2000
+    max_reference_text_characters: int = 1000
+    max_instruct_characters: int = 500
+    min_reference_seconds: float = 0.3
+    max_reference_seconds: float = 30.0
+    min_reference_rate: int = 8000
+    max_reference_rate: int = 192000
+    peak: float = 4.0
+    min_speed: float = 0.5
+    max_speed: float = 2.0
+    max_temperature: float = 2.0
+    max_top_k: int = 6564
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def check(request: SynthesisRequest, limits: Limits = DEFAULT_LIMITS) -> None:
+    """Raise InvalidRequest for the first thing that is wrong; its field is the wire name.
+
+    A blank reference_text, instruct_text or voice counts as absent.
+    """
+    for text_field, text, longest in _texts(request, limits):
+        _check_text(text_field, text, longest)
+    if not request.text.strip():
+        raise InvalidRequest("target_text", "is empty; give at least one word to speak")
+    has_reference = request.reference_wav is not None
+    if is_given(request.voice) and has_reference:
+        raise InvalidRequest(
+            "voice", "cannot be combined with reference_wav; send only one of them"
+        )
+    if is_given(request.reference_text) and not has_reference:
+        raise InvalidRequest("reference_text", "needs reference_wav, the audio that it transcribes")
+    if request.reference_wav is not None:
+        _check_reference(request.reference_wav, request.reference_rate, limits)
+    _check_range("speed", request.speed, limits.min_speed, limits.max_speed)
+    _check_sampling(request.sampling, limits)
+
+
+def is_given(text: str | None) -> bool:
+    """Whether an optional text says anything: clients may send a field and leave it blank."""
+    return text is not None and bool(text.strip())
+
+
+def _texts(request: SynthesisRequest, limits: Limits) -> Iterator[tuple[str, str, int]]:
+    yield "target_text", request.text, limits.max_text_characters
+    yield "reference_text", request.reference_text or "", limits.max_reference_text_characters
+    yield "instruct_text", request.instruct_text or "", limits.max_instruct_characters
+
+
+def _check_text(field: str, text: str, longest: int) -> None:
+    if len(text) > longest:
+        raise InvalidRequest(field, f"has {len(text)} characters; the limit is {longest}")
+    for position, char in enumerate(text):
+        if char == "\0" or "\ud800" <= char <= "\udfff":
+            name = "a NUL character" if char == "\0" else "half of a surrogate pair"
+            raise InvalidRequest(field, f"has {name} at {position}; send valid UTF-8 text")
+
+
+def _check_reference(wav: Float32, rate: int, limits: Limits) -> None:
+    if not limits.min_reference_rate <= rate <= limits.max_reference_rate:
+        raise InvalidRequest(
+            "reference_sample_rate",
+            f"is {rate} Hz; the limits are {limits.min_reference_rate} and "
+            f"{limits.max_reference_rate} Hz",
+        )
+    if wav.ndim != 1:
+        raise InvalidRequest("reference_wav", f"has shape {wav.shape}; send one mono channel")
+    seconds = len(wav) / rate
+    if not limits.min_reference_seconds <= seconds <= limits.max_reference_seconds:
+        raise InvalidRequest(
+            "reference_wav",
+            f"lasts {seconds:.2f} s ({len(wav)} samples at {rate} Hz); the limits are "
+            f"{limits.min_reference_seconds:g} and {limits.max_reference_seconds:g} s",
+        )
+    if not np.isfinite(wav).all():
+        raise InvalidRequest("reference_wav", "has samples that are NaN or infinite")
+    peak = float(np.abs(wav).max())
+    if peak > limits.peak:
+        raise InvalidRequest(
+            "reference_wav",
+            f"has a peak of {peak:.4g}; samples must lie in [-1, 1] (divide 16-bit PCM by 32768)",
+        )
+
+
+def _check_sampling(sampling: SamplingParams, limits: Limits) -> None:
+    if sampling.temperature is not None and not 0 < sampling.temperature <= limits.max_temperature:
+        raise InvalidRequest(
+            "temperature",
+            f"is {sampling.temperature:g}; it must be above 0 and at most "
+            f"{limits.max_temperature:g} (for greedy decoding set top_k to 1)",
+        )
+    if sampling.top_p is not None and not 0 < sampling.top_p <= 1:
+        raise InvalidRequest("top_p", f"is {sampling.top_p:g}; it must be above 0 and at most 1")
+    if sampling.top_k is not None:
+        _check_range("top_k", sampling.top_k, 1, limits.max_top_k)
+    if sampling.seed is not None:
+        _check_range("seed", sampling.seed, 0, MAX_SEED)
+
+
+def _check_range(field: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:  # false for NaN too
+        raise InvalidRequest(field, f"is {value}; the limits are {low} and {high}")

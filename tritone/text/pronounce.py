@@ -1,0 +1,97 @@
+"""English words to the phoneme characters that some checkpoints were trained on.
+
+A checkpoint with phoneme tokens keeps phonemes.json in its model directory: phoneme symbol to the
+single character that stands for it in tokenizer.json. The symbols are those of misaki, as the
+hibari-tts package writes them (stress marks before the vowel).
+"""
+
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hibari.g2p import G2P
+
+from tritone.errors import ModelDirectoryError
+from tritone.text.normalize import TAG
+from tritone.text.tokenizer import TextTokenizer
+
+PHONEMES_NAME = "phonemes.json"
+
+PUNCTUATION = ",.?!"
+PAUSES = {";": ",", ":": ",", "—": ",", "–": ",", "…": "."}
+BLANK_BEFORE_PUNCTUATION = re.compile(r"\s+(?=[,.?!])")
+PUNCTUATION_RUN = re.compile(r"[,.?!]{2,}")
+LEADING_PUNCTUATION = re.compile(r"^[\s,.?!]+")
+
+
+@dataclass(frozen=True)
+class Pronunciation:
+    """What the tokenizer is given (empty when nothing can be spoken), and what was skipped."""
+
+    text: str
+    notes: tuple[str, ...] = ()
+
+
+class Pronouncer:
+    """Words of phoneme characters, separated by spaces, with the punctuation , . ? !"""
+
+    def __init__(self, symbols: Mapping[str, str], phonemes: Callable[[str], str] | None = None):
+        """symbols: phoneme to character. phonemes: text to phoneme string; by default hibari's."""
+        self._symbols = symbols
+        self._phonemes = phonemes or G2P()
+
+    def __call__(self, text: str) -> Pronunciation:
+        tags = sorted(set(TAG.findall(text)))
+        text = unicodedata.normalize("NFC", TAG.sub(" ", text))
+        foreign = sorted({c for c in text if _is_letter(c) and not _is_latin(c)})
+        text = "".join(" " if c in foreign else c for c in text)
+        phonemes = self._phonemes(text)
+        unknown = sorted({c for c in phonemes if _is_letter(c) and c not in self._symbols})
+        return Pronunciation(
+            _tidy("".join(self._character(symbol) for symbol in phonemes)),
+            _note("tags", tags) + _note("characters", foreign) + _note("sounds", unknown),
+        )
+
+    def _character(self, symbol: str) -> str:
+        if symbol.isspace():
+            return " "
+        symbol = PAUSES.get(symbol, symbol)
+        return symbol if symbol in PUNCTUATION else self._symbols.get(symbol, "")
+
+
+def load_pronouncer(path: Path, tokenizer: TextTokenizer) -> Pronouncer:
+    """Read phonemes.json; ModelDirectoryError when it is missing, malformed or does not fit."""
+    try:
+        symbols = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelDirectoryError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(symbols, dict) or not symbols:
+        raise ModelDirectoryError(f"{path}: expected an object of phoneme symbol to character")
+    for symbol, character in symbols.items():
+        if not isinstance(character, str) or not tokenizer.knows(character):
+            raise ModelDirectoryError(
+                f"{path}: {symbol} maps to {character!r}, not in tokenizer.json"
+            )
+    return Pronouncer(symbols)
+
+
+def _tidy(text: str) -> str:
+    """One space between words and one mark between phrases, as in the training text."""
+    text = BLANK_BEFORE_PUNCTUATION.sub("", " ".join(text.split()))
+    text = PUNCTUATION_RUN.sub(lambda run: next(mark for mark in "?!.," if mark in run[0]), text)
+    return LEADING_PUNCTUATION.sub("", text)
+
+
+def _note(kind: str, skipped: list[str]) -> tuple[str, ...]:
+    return (f"skipped {kind} that this voice cannot speak: {' '.join(skipped)}",) if skipped else ()
+
+
+def _is_letter(char: str) -> bool:
+    return unicodedata.category(char)[0] == "L"
+
+
+def _is_latin(char: str) -> bool:
+    return unicodedata.name(char, "").startswith("LATIN ")

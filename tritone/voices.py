@@ -1,0 +1,153 @@
+"""Voices: as files of a model directory, and as a cache of what references were turned into."""
+
+import hashlib
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from tritone.errors import InvalidRequest, ModelDirectoryError
+from tritone.types import Float32, Voice
+
+VOICES_FOLDER = "voices"
+SUFFIX = ".safetensors"
+VOICE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+NAMES_SHOWN = 10
+
+MEL_BINS = 80
+EMBEDDING_SIZE = 192
+MEL_FRAMES_PER_TOKEN = 2
+
+
+def check_shapes(voice: Voice) -> str | None:
+    """What is wrong with the arrays of a voice, or None."""
+    tokens = voice.prompt_tokens.shape
+    if len(tokens) != 1:
+        return f"prompt_tokens has shape {tokens}, expected (P,)"
+    expected = (MEL_FRAMES_PER_TOKEN * tokens[0], MEL_BINS)
+    if voice.prompt_mel.shape != expected:
+        return f"prompt_mel has shape {voice.prompt_mel.shape}, expected {expected}"
+    if voice.embedding.shape != (EMBEDDING_SIZE,):
+        return f"embedding has shape {voice.embedding.shape}, expected ({EMBEDDING_SIZE},)"
+    if not (np.isfinite(voice.prompt_mel).all() and np.isfinite(voice.embedding).all()):
+        return "prompt_mel or embedding has NaN or infinite values"
+    return None
+
+
+def save_voice(path: Path, voice: Voice) -> None:
+    """Write a voice as safetensors, its transcript in the metadata."""
+    problem = check_shapes(voice)
+    assert problem is None, problem
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        "prompt_tokens": np.ascontiguousarray(voice.prompt_tokens, dtype=np.int32),
+        "prompt_mel": np.ascontiguousarray(voice.prompt_mel, dtype=np.float32),
+        "embedding": np.ascontiguousarray(voice.embedding, dtype=np.float32),
+    }
+    save_file(tensors, str(path), metadata={"transcript": voice.transcript})
+
+
+def load_voice(path: Path) -> Voice:
+    """Read a voice file; ModelDirectoryError says what is wrong with it."""
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            voice = Voice(
+                prompt_tokens=file.get_tensor("prompt_tokens").astype(np.int32),
+                prompt_mel=file.get_tensor("prompt_mel").astype(np.float32),
+                embedding=file.get_tensor("embedding").astype(np.float32),
+                transcript=(file.metadata() or {}).get("transcript", ""),
+            )
+    except (OSError, SafetensorError) as error:
+        raise ModelDirectoryError(f"{path}: not a voice file: {error}") from error
+    problem = check_shapes(voice)
+    if problem:
+        raise ModelDirectoryError(f"{path}: {problem}")
+    return voice
+
+
+class VoiceStore:
+    """The registered voices of a model directory: voices/<id>.safetensors."""
+
+    def __init__(self, model_dir: Path) -> None:
+        self._folder = model_dir / VOICES_FOLDER
+
+    def names(self) -> list[str]:
+        """Ids of all registered voices, sorted."""
+        files = self._folder.glob(f"*{SUFFIX}")
+        return sorted(f.stem for f in files if VOICE_ID.fullmatch(f.stem))
+
+    def path(self, voice_id: str) -> Path:
+        """Where the voice of this id is kept; InvalidRequest if it cannot be an id."""
+        if not VOICE_ID.fullmatch(voice_id):
+            raise InvalidRequest(
+                "voice",
+                f"{voice_id[:80]!r} is not a voice id: 1 to 64 of A-Z a-z 0-9 _ . -, "
+                "not starting with . or -",
+            )
+        return self._folder / f"{voice_id}{SUFFIX}"
+
+    def load(self, voice_id: str) -> Voice:
+        """The registered voice; InvalidRequest naming some of those there are if it is unknown."""
+        path = self.path(voice_id)
+        if not path.is_file():
+            raise InvalidRequest("voice", f"{voice_id!r} is not registered; {self.describe()}")
+        return load_voice(path)
+
+    def describe(self) -> str:
+        """A short list of the registered voices, for messages."""
+        names = self.names()
+        if not names:
+            return "this model directory has no voices"
+        more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+        return f"registered voices: {', '.join(names[:NAMES_SHOWN])}{more}"
+
+
+def reference_key(wav: Float32, rate: int, transcript: str) -> str:
+    """Digest of everything that a cloned voice depends on."""
+    digest = hashlib.sha256(f"{rate} {len(wav)} ".encode())
+    digest.update(np.ascontiguousarray(wav, dtype=np.float32).tobytes())
+    digest.update(transcript.encode())
+    return digest.hexdigest()
+
+
+class VoiceCache:
+    """The most recently used cloned voices, by reference_key. Safe to share between threads."""
+
+    def __init__(self, capacity: int) -> None:
+        assert capacity >= 1
+        self._capacity = capacity
+        self._lock = threading.Lock()
+        self._voices: OrderedDict[str, Future[Voice]] = OrderedDict()
+
+    def get(self, key: str, compute: Callable[[], Voice]) -> Voice:
+        """The voice of `key`, from `compute` when it is new.
+
+        Requests that ask for the same new voice at once wait for a single computation. An error of
+        `compute` reaches all of them, and the next request tries again.
+        """
+        with self._lock:
+            future = self._voices.get(key)
+            mine = future is None
+            if future is None:
+                future = self._voices[key] = Future()
+            self._voices.move_to_end(key)
+            while len(self._voices) > self._capacity:
+                self._voices.popitem(last=False)
+        if mine:
+            self._fill(key, future, compute)
+        return future.result()
+
+    def _fill(self, key: str, future: Future[Voice], compute: Callable[[], Voice]) -> None:
+        try:
+            future.set_result(compute())
+        except BaseException as error:  # waiting requests must wake up whatever happened
+            future.set_exception(error)
+            with self._lock:
+                if self._voices.get(key) is future:
+                    del self._voices[key]
