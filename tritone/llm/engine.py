@@ -1,0 +1,248 @@
+"""Language model engine: many generations on one ONNX Runtime session (continuous batching).
+
+One thread owns the session. Between two steps it lets finished and cancelled streams go and at most
+one waiting request join; a step then advances every stream by one token. Streams always fill slots
+0..n-1: when one leaves a hole, the last one moves into it.
+"""
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tritone.config import ModelConfig
+from tritone.errors import InvalidRequest, Overloaded, StageFailed, TritoneError
+from tritone.llm.checkpoint import WEIGHTS_NAME, Checkpoint, EmbeddingTable
+from tritone.llm.generation import OnnxGeneration, Stream
+from tritone.llm.sampler import Sampler
+from tritone.llm.slots import SlotSession
+from tritone.types import Float32, GenerationRequest
+
+STAGE = "llm"
+LLM_DIR = "llm"  # inside the model directory
+
+
+@dataclass(frozen=True)
+class EngineStats:
+    """State of the engine. tokens: emitted since start. kv_bytes: reserved for all slots, of which
+    kv_used_bytes hold live streams."""
+
+    active: int
+    waiting: int
+    free_slots: int
+    tokens: int
+    kv_bytes: int
+    kv_used_bytes: int
+
+
+class OnnxLanguageModel:
+    """`tritone.types.LanguageModel` on a CPU.
+
+    model_dir: its `llm/` holds the merged checkpoint and the graph of `precision`.
+    slots: streams that advance together. max_tokens: positions of a slot, prompt included (never
+    more than the checkpoint's own limit). max_waiting: requests that may wait for a slot.
+    threads: of one operator of the session.
+
+    Raises ModelDirectoryError if the checkpoint or its graph cannot be used.
+    """
+
+    def __init__(
+        self,
+        model_dir: Path,
+        config: ModelConfig,
+        *,
+        precision: str = "int8",
+        slots: int = 8,
+        max_tokens: int = 4096,
+        max_waiting: int = 64,
+        threads: int = 1,
+    ) -> None:
+        llm_dir = model_dir / LLM_DIR
+        self._config = config
+        self._slot_length = min(max_tokens, config.llm.max_position_embeddings)
+        self._slots = slots
+        self._max_waiting = max_waiting
+        self._embedding = EmbeddingTable(Checkpoint(llm_dir / WEIGHTS_NAME))
+        self._session = SlotSession(
+            llm_dir,
+            config.llm,
+            precision=precision,
+            slots=slots,
+            slot_length=self._slot_length,
+            threads=threads,
+        )
+        self._active: list[Stream] = []  # the index is the slot; changed by the thread alone
+        self._waiting: deque[Stream] = deque()
+        self._tokens = 0
+        self._closed = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="tritone-llm", daemon=True)
+        self._thread.start()
+
+    def submit(self, request: GenerationRequest) -> OnnxGeneration:
+        """Queue a generation and return at once.
+
+        Raises InvalidRequest, Overloaded when max_waiting requests wait already, and StageFailed
+        after `close`.
+        """
+        self._check(request)
+        llm = self._config.llm
+        sampler = Sampler(
+            self._config.sampling,
+            request.sampling,
+            end_id=llm.stop_ids[0] - llm.speech_offset,
+            min_tokens=request.min_tokens,
+        )
+        stream = Stream(request, sampler)
+        with self._changed:
+            if self._closed:
+                raise StageFailed(STAGE, "the engine is closed")
+            self._waiting = deque(s for s in self._waiting if not s.cancelled)
+            if len(self._waiting) + len(self._active) >= self._slots + self._max_waiting:
+                raise Overloaded(
+                    f"{len(self._active)} streams run and {len(self._waiting)} wait for the "
+                    f"language model (limits: {self._slots} and {self._max_waiting}); retry later"
+                )
+            self._waiting.append(stream)
+            self._changed.notify()
+        return OnnxGeneration(stream)
+
+    def stats(self) -> EngineStats:
+        """A snapshot, taken without stopping the engine."""
+        with self._changed:
+            active = list(self._active)
+            waiting = sum(not stream.cancelled for stream in self._waiting)
+        used = sum(stream.length for stream in active)
+        return EngineStats(
+            active=len(active),
+            waiting=waiting,
+            free_slots=self._slots - len(active),
+            tokens=self._tokens,
+            kv_bytes=self._session.reserved_bytes,
+            kv_used_bytes=used * self._session.bytes_per_position,
+        )
+
+    def close(self) -> None:
+        """Stop the engine; generations still open end with StageFailed."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _check(self, request: GenerationRequest) -> None:
+        ids, limit = request.input_ids, self._config.llm.task_id
+        if ids.ndim != 1 or len(ids) == 0:
+            raise InvalidRequest("input_ids", f"shape {ids.shape}, expected (n,) with n >= 1")
+        if ids.min() < 0 or ids.max() > limit:
+            wrong = int(ids[(ids < 0) | (ids > limit)][0])
+            raise InvalidRequest("input_ids", f"id {wrong} is outside 0..{limit}")
+        if len(ids) >= self._slot_length:
+            raise InvalidRequest(
+                "input_ids",
+                f"{len(ids)} ids leave no room to speak in {self._slot_length} positions; "
+                "shorten the text or the reference",
+            )
+        if request.max_tokens < 1:
+            raise InvalidRequest("max_tokens", f"{request.max_tokens} is below 1")
+        if request.min_tokens < 0:
+            raise InvalidRequest("min_tokens", f"{request.min_tokens} is below 0")
+
+    def _run(self) -> None:
+        problem = "the engine broke down, restart the server"
+        try:
+            while self._wait_for_work():
+                self._remove([stream.cancelled for stream in self._active])
+                self._join_one()
+                self._step()
+            problem = "the engine was closed"
+        finally:
+            with self._changed:
+                self._closed = True
+                left = [*self._active, *self._waiting]
+                self._active.clear()
+                self._waiting.clear()
+            for stream in left:
+                stream.outbox.put(StageFailed(STAGE, problem))
+
+    def _wait_for_work(self) -> bool:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._active or self._waiting)
+            return not self._closed
+
+    def _join_one(self) -> None:
+        """Prefill the first request that waits, if a slot is free."""
+        with self._changed:
+            while self._waiting and self._waiting[0].cancelled:
+                self._waiting.popleft()
+            if not self._waiting or len(self._active) == self._slots:
+                return
+            stream = self._waiting.popleft()
+            self._active.append(stream)
+        try:
+            embeds = self._embedding(stream.request.input_ids)
+            logits = self._session.prefill(len(self._active) - 1, embeds)
+        except Exception as error:  # whatever broke this prompt must not stop the other streams
+            stream.outbox.put(_failure(error))
+            self._active.pop()
+            return
+        stream.length = len(embeds)
+        if not self._advance(stream, logits):
+            self._active.pop()
+
+    def _step(self) -> None:
+        """Advance every stream by one token."""
+        if not self._active:
+            return
+        last_ids = np.array([stream.last_id for stream in self._active], np.int32)
+        lengths = np.array([stream.length for stream in self._active], np.int32)
+        try:
+            logits = self._session.decode(self._embedding(last_ids), lengths)
+        except Exception as error:  # a broken step ends its streams, not the engine
+            for stream in self._active:
+                stream.outbox.put(_failure(error))
+            self._active.clear()
+            return
+        for stream in self._active:
+            stream.length += 1
+        goes_on = [self._advance(s, row) for s, row in zip(self._active, logits, strict=True)]
+        self._remove([not on for on in goes_on])
+
+    def _advance(self, stream: Stream, logits: Float32) -> bool:
+        """Draw and pass on the stream's next token; False when the stream is over."""
+        llm = self._config.llm
+        try:
+            row = stream.sampler.draw(logits)
+        except Exception as error:  # of one stream: its neighbours go on
+            stream.outbox.put(_failure(error))
+            return False
+        if row >= llm.speech_codes:
+            stream.outbox.put(None)
+            return False
+        stream.sampler.emit(row)
+        stream.last_id = llm.speech_offset + row
+        stream.emitted += 1
+        self._tokens += 1
+        stream.outbox.put(stream.last_id)
+        if stream.emitted == stream.request.max_tokens:
+            stream.outbox.put(None)
+            return False
+        if stream.length == self._slot_length:
+            problem = f"no end of speech within the {self._slot_length} positions of a slot"
+            stream.outbox.put(StageFailed(STAGE, problem))
+            return False
+        return True
+
+    def _remove(self, leaving: list[bool]) -> None:
+        """Free the slots whose entry is true, keeping the streams contiguous."""
+        for slot in reversed(range(len(leaving))):
+            if leaving[slot]:
+                last = self._active.pop()
+                if slot < len(self._active):
+                    self._session.move(len(self._active), slot, last.length)
+                    self._active[slot] = last
+
+
+def _failure(error: Exception) -> TritoneError:
+    return error if isinstance(error, TritoneError) else StageFailed(STAGE, str(error))

@@ -1,0 +1,76 @@
+"""One generation, seen from its two ends: the engine writes tokens, the caller iterates them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+
+import numpy as np
+
+from tritone.errors import Cancelled, TritoneError
+from tritone.llm.sampler import Sampler
+from tritone.types import GenerationRequest, Int32
+
+
+@dataclass(eq=False)
+class Stream:
+    """The engine's end. Only the engine's thread changes it, except for `cancelled`.
+
+    length: positions filled in the slot. last_id: LLM id to feed next. emitted: tokens passed on.
+    outbox: LLM ids, then the outcome: None for a regular end, or the error.
+    """
+
+    request: GenerationRequest
+    sampler: Sampler
+    length: int = 0
+    last_id: int = -1
+    emitted: int = 0
+    cancelled: bool = False
+    outbox: "SimpleQueue[int | TritoneError | None]" = field(default_factory=SimpleQueue)
+
+
+class OnnxGeneration:
+    """The caller's end (`tritone.types.Generation`).
+
+    Leaving the iteration early, or dropping the object, cancels like `cancel` does. `cancel` takes
+    no lock and may be called from any thread at any time.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._over = False
+        self._error: TritoneError | None = None
+
+    def __iter__(self) -> Iterator[Int32]:
+        try:
+            while not self._over and not self._stream.cancelled:
+                ids = self._take()
+                if ids and not self._stream.cancelled:
+                    yield np.array(ids, np.int32)
+        finally:
+            self.cancel()
+        if self._stream.cancelled:
+            raise Cancelled("the generation was cancelled")
+        if self._error is not None:
+            raise self._error
+
+    def cancel(self) -> None:
+        """Stop the generation; its slot is free before the next step. No effect after the end."""
+        if not self._over:
+            self._stream.cancelled = True
+            self._stream.outbox.put(None)  # wakes whoever waits for the next token
+
+    def __del__(self) -> None:
+        self.cancel()
+
+    def _take(self) -> list[int]:
+        """Wait for news and take all there is."""
+        ids: list[int] = []
+        item = self._stream.outbox.get()
+        while isinstance(item, int):
+            ids.append(item)
+            try:
+                item = self._stream.outbox.get_nowait()
+            except Empty:
+                return ids
+        self._over, self._error = True, item
+        return ids

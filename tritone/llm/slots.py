@@ -1,0 +1,132 @@
+"""The language model's ONNX Runtime session with the keys and values of all streams in one buffer.
+
+Slot i of the buffer holds one stream. Streams in slots 0..n-1 advance together as one batch; the
+buffer is bound by address, so that nothing is copied between steps.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from tritone.config import LLMConfig
+from tritone.errors import ModelDirectoryError
+from tritone.llm.graph import CONFIG_KEY, PRECISIONS, graph_path
+from tritone.types import Float32, Int32
+
+
+class SlotSession:
+    """Prefill one slot, advance many. Not thread-safe: one thread owns it.
+
+    slots: streams that fit. slot_length: positions of each. threads: of one operator; they do not
+    spin while they wait. Memory of a position is taken when it is first written, and kept.
+
+    Raises ModelDirectoryError if the graph is missing or belongs to another checkpoint.
+    """
+
+    def __init__(
+        self,
+        llm_dir: Path,
+        config: LLMConfig,
+        *,
+        precision: str,
+        slots: int,
+        slot_length: int,
+        threads: int = 1,
+    ) -> None:
+        self._session = _open(llm_dir, config, precision, threads)
+        past = next(i for i in self._session.get_inputs() if i.name == "past.0.key")
+        head_dim = int(past.shape[3])
+        layers, heads = config.num_hidden_layers, config.num_key_value_heads
+        # zeros come from the system untouched: an idle slot costs no memory
+        self._cache = np.zeros((layers, 2, slots, heads, slot_length, head_dim), np.float32)
+        self.bytes_per_position = layers * 2 * heads * head_dim * self._cache.itemsize
+        self._embeds = np.zeros((slots, 1, config.hidden_size), np.float32)
+        self._lengths = np.zeros(slots, np.int32)
+        self._longest = np.zeros((), np.int32)
+        self._logits = np.zeros((slots, config.speech_head_size), np.float32)
+        self._batches: dict[int, onnxruntime.IOBinding] = {}
+
+    @property
+    def reserved_bytes(self) -> int:
+        """Address space of all slots; only written positions take memory."""
+        return self._cache.nbytes
+
+    def prefill(self, slot: int, embeds: Float32) -> Float32:
+        """Start a stream in `slot` with its prompt, (n, hidden); returns (rows,) logits, a copy."""
+        embeds = np.ascontiguousarray(embeds[None])
+        length = embeds.shape[1]
+        self._lengths[0] = length - 1
+        self._longest[()] = length
+        self._session.run_with_iobinding(self._binding(slot, 1, embeds))
+        logits: Float32 = self._logits[0].copy()
+        return logits
+
+    def decode(self, embeds: Float32, lengths: Int32) -> Float32:
+        """Advance slots 0..n-1 by one position.
+
+        embeds: (n, hidden) of the new tokens. lengths: (n,) positions filled before. Returns
+        (n, rows) logits, overwritten by the next call.
+        """
+        count = len(embeds)
+        self._embeds[:count, 0] = embeds
+        self._lengths[:count] = lengths
+        self._longest[()] = lengths.max() + 1
+        if count not in self._batches:
+            self._batches[count] = self._binding(0, count, self._embeds[:count])
+        self._session.run_with_iobinding(self._batches[count])
+        return self._logits[:count]
+
+    def move(self, source: int, target: int, length: int) -> None:
+        """Copy the first `length` positions of a slot over another."""
+        self._cache[:, :, target, :, :length] = self._cache[:, :, source, :, :length]
+
+    def _binding(self, slot: int, count: int, embeds: Float32) -> onnxruntime.IOBinding:
+        binding = self._session.io_binding()
+
+        def bind_input(name: str, array: NDArray[Any]) -> None:
+            binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+
+        def bind_output(name: str, array: NDArray[Any]) -> None:
+            binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+
+        bind_input("inputs_embeds", embeds)
+        bind_input("seqlens_k", self._lengths[:count])
+        bind_input("total_sequence_length", self._longest)
+        bind_output("logits", self._logits[:count])
+        for layer in range(len(self._cache)):
+            for part, name in enumerate(("key", "value")):
+                # contiguous: the slots of one layer and part lie side by side
+                cache = self._cache[layer, part, slot : slot + count]
+                bind_input(f"past.{layer}.{name}", cache)
+                bind_output(f"present.{layer}.{name}", cache)
+        return binding
+
+
+def _open(
+    llm_dir: Path, config: LLMConfig, precision: str, threads: int
+) -> onnxruntime.InferenceSession:
+    path = graph_path(llm_dir, precision)
+    if precision not in PRECISIONS or not path.is_file():
+        built = ", ".join(sorted(p.stem for p in path.parent.glob("*.onnx"))) or "nothing"
+        raise ModelDirectoryError(
+            f"{path} does not exist (built: {built}); build it with tritone.llm.graph.build_graph, "
+            f"precision one of {', '.join(PRECISIONS)}"
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # memory patterns are kept per input shape, and nearly every prompt has its own length
+    options.enable_mem_pattern = False
+    if threads > 1:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session = onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])
+    except Exception as error:  # the runtime's exceptions share no narrower base
+        raise ModelDirectoryError(f"{path} cannot be loaded: {error}") from error
+    found = session.get_modelmeta().custom_metadata_map.get(CONFIG_KEY)
+    if found is None or LLMConfig.model_validate_json(found) != config:
+        raise ModelDirectoryError(f"{path} was built from another checkpoint; build it again")
+    return session
