@@ -1,13 +1,12 @@
-"""A stand-in for the public model: one tone a word, so that clients and launcher need no checkpoint.
+"""A stand-in for the public model: one tone a word; clients and launcher need no checkpoint.
 
-Words are spoken one packet each (PACKET samples, DELAY seconds apart). The word `fail` ends the
-utterance with INVALID_ARG, `die` kills the process. What the model received, and when a cancel
-reached it, goes as JSON lines to the file named by TOY_EVENTS.
+Words are spoken one packet each (PACKET samples, DELAY seconds apart); the word `fail` ends the
+utterance with INVALID_ARG. What the model received, and when a cancel reached it, goes as JSON
+lines to the file named by TOY_EVENTS.
 """
 
 import json
 import os
-import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -42,7 +41,7 @@ def note(**event):
 
 
 def received(request):
-    """Input name -> [dtype, shape, values], long tensors shortened to their sum."""
+    """Input name -> [dtype, shape, first four values]."""
     found = {}
     for name in INPUTS:
         tensor = pb_utils.get_input_tensor_by_name(request, name)
@@ -66,30 +65,30 @@ class TritonPythonModel:
             self.pool.submit(self.speak, request.get_response_sender(), inputs, asked)
 
     def speak(self, sender, inputs, asked):
-        try:
-            self.send_words(sender, inputs, asked)
-        finally:
-            sender.send(flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+        """Exactly one message carries FINAL; an error carries it itself."""
+        error = self.send_words(sender, inputs, asked)
+        final = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
+        if error is None:
+            sender.send(flags=final)
+        else:
+            sender.send(pb_utils.InferenceResponse(error=error), flags=final)
 
     def send_words(self, sender, inputs, asked):
         words = inputs["target_text"][2][0].split()
         if inputs.get("streaming", [None, None, [True]])[2] == [False]:
             sender.send(self.response(len(words), asked, len(words)))
-            return
+            return None
         for index, word in enumerate(words):
             if sender.is_cancelled():
                 note(event="cancelled", after=index)
-                return
+                return None
             if word == "fail":
                 problem = "target_text: it says fail"
-                error = pb_utils.TritonError(problem, pb_utils.TritonError.INVALID_ARG)
-                sender.send(pb_utils.InferenceResponse(error=error))
-                return
-            if word == "die":
-                os.kill(os.getpid(), signal.SIGKILL)
+                return pb_utils.TritonError(problem, pb_utils.TritonError.INVALID_ARG)
             sender.send(self.response(1, asked, index + 1))
             time.sleep(DELAY)
         note(event="finished", words=len(words))
+        return None
 
     def response(self, packets, asked, count):
         time_axis = np.arange(packets * PACKET, dtype=np.float32) / RATE

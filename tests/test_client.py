@@ -1,0 +1,283 @@
+"""The client without a server: requests, responses, metrics, sound files, the command."""
+
+import io
+import json
+import struct
+import wave
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+import soundfile
+from tritonclient.grpc import service_pb2
+
+from client import SAMPLE_RATE, SpeechClient, SpeechError, StreamMeter, Utterance, pad_reference
+from client.output import SUFFIXES, RawWriter, open_writer, to_s16le
+from client.request import infer_request
+from client.response import ResponseReader
+from client.say import build_parser, main, summary, utterance_from
+
+
+def tensors(request: service_pb2.ModelInferRequest) -> dict[str, tuple[str, list[int], bytes]]:
+    return {
+        tensor.name: (tensor.datatype, list(tensor.shape), contents)
+        for tensor, contents in zip(request.inputs, request.raw_input_contents, strict=True)
+    }
+
+
+def message(waveform: np.ndarray | None = None, final: bool = False, timing: str | None = None):
+    """A response as Triton streams it, with its batch dimension."""
+    answer = service_pb2.ModelStreamInferResponse()
+    response = answer.infer_response
+    response.parameters["triton_final_response"].bool_param = final
+    if waveform is not None:
+        response.outputs.add(name="waveform", datatype="FP32", shape=[1, waveform.size])
+        response.raw_output_contents.append(waveform.astype("<f4").tobytes())
+    if timing is not None:
+        response.outputs.add(name="timing", datatype="BYTES", shape=[1, 1])
+        text = timing.encode()
+        response.raw_output_contents.append(struct.pack("<I", len(text)) + text)
+    return answer
+
+
+class TestRequest:
+    def test_text_alone_sends_one_input(self):
+        """A server that knows fewer inputs must be able to serve a plain request."""
+        request = infer_request(Utterance("你好"), "cosyvoice2", "id-1")
+        contents = struct.pack("<I", 6) + "你好".encode()
+        assert tensors(request) == {"target_text": ("BYTES", [1, 1], contents)}
+        assert [output.name for output in request.outputs] == ["waveform"]
+        assert (request.model_name, request.id) == ("cosyvoice2", "id-1")
+        assert request.parameters["triton_enable_empty_final_response"].bool_param
+
+    def test_every_input_has_its_type_and_batch_dimension(self):
+        wav = np.linspace(-1, 1, 5, dtype=np.float32)
+        utterance = Utterance(
+            "a", wav, 24000, 4, "b", "c", "d", 2**64 - 1, 0.5, 0.9, 25, 1.5, streaming=False
+        )
+        sent = tensors(infer_request(utterance, "cosyvoice2", timing=True))
+        text = {name: struct.pack("<I", 1) + name.encode() for name in "abcd"}
+        assert sent == {
+            "target_text": ("BYTES", [1, 1], text["a"]),
+            "reference_wav": ("FP32", [1, 5], wav.tobytes()),
+            "reference_wav_len": ("INT32", [1, 1], struct.pack("<i", 4)),
+            "reference_sample_rate": ("INT32", [1, 1], struct.pack("<i", 24000)),
+            "reference_text": ("BYTES", [1, 1], text["b"]),
+            "instruct_text": ("BYTES", [1, 1], text["c"]),
+            "voice": ("BYTES", [1, 1], text["d"]),
+            "seed": ("UINT64", [1, 1], b"\xff" * 8),
+            "temperature": ("FP32", [1, 1], struct.pack("<f", 0.5)),
+            "top_p": ("FP32", [1, 1], struct.pack("<f", 0.9)),
+            "top_k": ("INT32", [1, 1], struct.pack("<i", 25)),
+            "speed": ("FP32", [1, 1], struct.pack("<f", 1.5)),
+            "streaming": ("BOOL", [1, 1], b"\0"),
+        }
+
+    @pytest.mark.parametrize("samples, expected", [(15000, 16000), (16000, 16000), (16001, 32000)])
+    def test_padding_keeps_the_true_length(self, samples, expected):
+        utterance = pad_reference(Utterance("a", np.ones(samples, np.float32)), seconds=1.0)
+        assert utterance.reference_wav.size == expected
+        assert utterance.reference_length == samples
+        assert not utterance.reference_wav[samples:].any()
+
+    def test_what_does_not_fit_is_named(self):
+        with pytest.raises(ValueError, match=r"reference_wav: shape \(2, 3\)"):
+            Utterance("a", np.zeros((2, 3), np.float32))
+        with pytest.raises(ValueError, match=r"reference_length: 4; it must be 1\.\.3"):
+            Utterance("a", np.zeros(3, np.float32), reference_length=4)
+        with pytest.raises(ValueError, match="seed: -1 does not fit UINT64"):
+            infer_request(Utterance("a", seed=-1), "cosyvoice2")
+
+
+class TestResponse:
+    def test_packets_then_final(self):
+        wave_in = np.array([0.0, 0.5, -0.5], np.float32)
+        reader = ResponseReader()
+        packet = reader.feed(message(wave_in, timing='{"llm": 1}'))
+        np.testing.assert_array_equal(packet.samples, wave_in)
+        assert packet.timing == {"llm": 1}
+        assert reader.feed(message(final=True)) is None
+        reader.end()
+
+    def test_a_last_packet_may_carry_the_final_mark(self):
+        reader = ResponseReader()
+        assert reader.feed(message(np.ones(2, np.float32), final=True)).samples.size == 2
+        reader.end()
+
+    def test_an_incomplete_stream_is_an_error(self):
+        reader = ResponseReader()
+        reader.feed(message(np.ones(2, np.float32)))
+        with pytest.raises(SpeechError, match="before the server said it was complete"):
+            reader.end()
+
+    def test_the_model_error_keeps_its_words(self):
+        failed = service_pb2.ModelStreamInferResponse(error_message="speed: 9; it must be 0.5..2")
+        with pytest.raises(SpeechError) as caught:
+            ResponseReader().feed(failed)
+        assert (caught.value.status, caught.value.message) == (
+            "UNKNOWN",
+            "speed: 9; it must be 0.5..2",
+        )
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+class TestMetrics:
+    def meter(self, arrivals, rate=1000):
+        """Metrics of packets given as (seconds after the request, samples); ends 0.1 s later."""
+        clock = Clock()
+        meter = StreamMeter(rate, clock)
+        for at, samples in arrivals:
+            clock.now = 100.0 + at
+            meter.packet(np.asarray(samples, np.float32))
+        clock.now += 0.1
+        return meter.finish()
+
+    def test_steady_stream(self):
+        loud = np.full(100, 0.5)
+        metrics = self.meter([(0.2, loud), (0.25, loud), (0.35, loud)])
+        assert metrics.first_packet_s == pytest.approx(0.2)
+        assert metrics.first_audible_s == pytest.approx(0.2)
+        assert metrics.gaps_s == pytest.approx((0.05, 0.1))
+        assert metrics.total_s == pytest.approx(0.45)
+        assert metrics.audio_s == pytest.approx(0.3)
+        assert metrics.rtf == pytest.approx(1.5)
+        assert (metrics.packets, metrics.underruns, metrics.underrun_s) == (3, 0, 0.0)
+
+    def test_a_late_packet_is_one_underrun(self):
+        """0.1 s of audio bought at 0.2 s runs dry at 0.3 s; the next packet comes at 0.34 s."""
+        loud = np.full(100, 0.5)
+        metrics = self.meter([(0.2, loud), (0.34, loud), (0.43, loud)])
+        assert metrics.underruns == 1
+        assert metrics.underrun_s == pytest.approx(0.04)
+
+    def test_audible_is_when_playback_gets_there(self):
+        """Below -50 dBFS (0.00316) nothing is heard; a packet waits for the one before to play."""
+        quiet, onset = np.full(100, 0.003), np.concatenate([np.zeros(20), np.full(80, 0.004)])
+        metrics = self.meter([(0.2, quiet), (0.21, onset)])
+        assert metrics.first_audible_s == pytest.approx(0.3 + 0.02)
+
+    def test_nothing_came(self):
+        metrics = self.meter([(0.2, [])])
+        assert metrics.first_packet_s is metrics.first_audible_s is metrics.rtf is None
+        assert metrics.packets == 0
+        assert summary(metrics) == "no audio in 0.30 s"
+
+    def test_plain_values(self):
+        values = self.meter([(1 / 3, np.ones(10)), (0.5, np.ones(10))]).as_dict()
+        assert json.loads(json.dumps(values)) == values
+        assert values["first_packet_s"] == 0.3333
+        assert values["gaps_s"] == [0.1667]
+
+
+@pytest.fixture
+def tone() -> np.ndarray:
+    return (0.5 * np.sin(2 * np.pi * 440 * np.arange(SAMPLE_RATE) / SAMPLE_RATE)).astype(np.float32)
+
+
+class TestOutput:
+    @pytest.mark.parametrize("suffix", [s for s in SUFFIXES if s not in (".pcm", ".raw")])
+    def test_written_in_pieces_reads_as_a_whole(self, tmp_path, tone, suffix):
+        path = tmp_path / f"tone{suffix}"
+        writer = open_writer(str(path), SAMPLE_RATE)
+        for piece in np.array_split(tone, 7):
+            writer.write(piece)
+        writer.close()
+        read, rate = soundfile.read(path, dtype="float32")
+        assert (read.shape, rate) == (tone.shape, SAMPLE_RATE)
+        level = np.sqrt(np.mean(read[2000:-2000] ** 2))
+        assert level == pytest.approx(0.5 / np.sqrt(2), rel=0.02)
+        if suffix in (".wav", ".flac"):
+            np.testing.assert_allclose(read, tone, atol=1 / 32767)
+
+    def test_wav_is_valid_while_it_grows(self, tmp_path, tone):
+        path = tmp_path / "growing.wav"
+        writer = open_writer(str(path), SAMPLE_RATE)
+        for pieces in (1, 2):
+            writer.write(tone)
+            with wave.open(str(path)) as reader:
+                assert reader.getnframes() == pieces * tone.size
+        writer.close()
+
+    def test_raw_clips_and_leaves_stdout_open(self):
+        sink = io.BytesIO()
+        writer = RawWriter(sink, owned=False)
+        writer.write(np.array([0.0, 1.0, -2.0, 0.5], np.float32))
+        writer.close()
+        assert np.frombuffer(sink.getvalue(), "<i2").tolist() == [0, 32767, -32767, 16384]
+
+    def test_raw_file(self, tmp_path, tone):
+        writer = open_writer(str(tmp_path / "tone.pcm"), SAMPLE_RATE)
+        writer.write(tone)
+        writer.close()
+        assert (tmp_path / "tone.pcm").read_bytes() == to_s16le(tone)
+
+    def test_unknown_format_says_which_are_known(self, tmp_path):
+        with pytest.raises(ValueError, match=r"unknown format \.mp3; use \.wav \.flac"):
+            open_writer(str(tmp_path / "tone.mp3"), SAMPLE_RATE)
+
+
+class TestSay:
+    def parse(self, *arguments):
+        return utterance_from(build_parser().parse_args(arguments))
+
+    def test_options_reach_the_utterance(self, tmp_path: Path):
+        stereo = np.stack([np.full(441, 0.5), np.full(441, 0.25)], axis=1)
+        soundfile.write(tmp_path / "voice.wav", stereo, 44100, subtype="FLOAT")
+        utterance = self.parse(
+            *("hi", "--reference-audio", str(tmp_path / "voice.wav"), "--reference-text", "a"),
+            *("--instruct", "b", "--voice", "c", "--seed", "7", "--temperature", "0.5"),
+            *("--top-p", "0.6", "--top-k", "5", "--speed", "1.5", "--no-stream"),
+            *("--pad-reference", "1"),
+        )
+        assert utterance.reference_rate == 44100
+        assert utterance.reference_length == 441
+        np.testing.assert_allclose(utterance.reference_wav[:441], 0.375)
+        assert utterance.reference_wav.size == 44100
+        assert (utterance.text, utterance.reference_text, utterance.instruct_text) == (
+            "hi",
+            "a",
+            "b",
+        )
+        assert (utterance.voice, utterance.seed, utterance.streaming) == ("c", 7, False)
+        assert (utterance.temperature, utterance.top_p, utterance.top_k) == (0.5, 0.6, 5)
+        assert utterance.speed == 1.5
+
+    def test_text_from_standard_input(self, monkeypatch):
+        monkeypatch.setattr("sys.stdin", io.StringIO("from a pipe\n"))
+        assert self.parse("-").text == "from a pipe"
+
+    @pytest.mark.parametrize(
+        "arguments, words",
+        [
+            (["hi", "-o", "x.mp3"], "unknown format .mp3"),
+            (["hi", "--reference-audio", "none.wav"], "none.wav"),
+            (["hi", "--json", "--play"], "both want stdout"),
+        ],
+    )
+    def test_usage_errors_are_plain(self, capsys, arguments, words):
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert caught.value.code == 2
+        assert words in capsys.readouterr().err
+
+    def test_no_server_is_status_3_and_leaves_no_file(self, capsys, tmp_path):
+        target = tmp_path / "out.wav"
+        assert main(["hi", "--url", "127.0.0.1:1", "-o", str(target), "--timeout", "5"]) == 3
+        assert capsys.readouterr().err.startswith("UNAVAILABLE: ")
+        assert not target.exists()
+
+
+def test_grpc_errors_keep_status_and_words():
+    """No server listens on port 1."""
+    with SpeechClient("127.0.0.1:1") as client, pytest.raises(SpeechError) as caught:
+        client.speak(Utterance("a"), timeout=5)
+    assert caught.value.status == "UNAVAILABLE"
+    assert isinstance(caught.value.__cause__, grpc.RpcError)

@@ -1,0 +1,166 @@
+"""Finding a Triton server and giving its Python backend the interpreter of this environment.
+
+Source of the binaries: `tritonserver` on PATH (a container, a system installation), else those of
+the wheel nvidia-pytriton, which carries tritonserver 2.51 (24.10) with the Python backend and one
+backend stub per Python version. The wheel's own Python code is not used.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import sys
+import sysconfig
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from tritone.errors import EnvironmentProblem
+
+WHEEL = "nvidia-pytriton==0.7.0"
+STUB = "triton_python_backend_stub"
+_BACKEND_FILES = ("libtriton_python.so", "triton_python_backend_utils.py")
+
+
+@dataclass(frozen=True)
+class Binaries:
+    """A Triton server on this machine.
+
+    backends: its backends directory; None where the server is to use its built-in default.
+    stubs: Python version ("3.11") -> stub, where the server comes with several to choose from.
+    libraries: shared libraries that only this server needs.
+    """
+
+    executable: Path
+    backends: Path | None
+    stubs: dict[str, Path]
+    libraries: Path | None
+
+    @property
+    def from_wheel(self) -> bool:
+        return self.libraries is not None
+
+
+def python_version() -> str:
+    """Version of this interpreter as stubs and libraries are named, such as "3.11"."""
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def find(wheel_dir: Path) -> Binaries:
+    """The server to use; raises EnvironmentProblem with the install command when there is none."""
+    on_path = shutil.which("tritonserver")
+    if on_path is not None:
+        return _installed(Path(on_path).resolve())
+    root = wheel_dir / "pytriton" / "tritonserver"
+    executable = root / "bin" / "tritonserver"
+    if not executable.is_file():
+        raise EnvironmentProblem(
+            f"no Triton server: `tritonserver` is not on PATH and {executable} does not exist; "
+            f"run `make setup`, or: {sys.executable} -m pip install --no-deps "
+            f"--target {wheel_dir} {WHEEL}"
+        )
+    return Binaries(
+        executable=executable,
+        backends=root / "backends",
+        stubs={path.parent.name: path for path in root.glob(f"python_backend_stubs/*/{STUB}")},
+        libraries=wheel_dir / "nvidia_pytriton.libs",
+    )
+
+
+def _installed(executable: Path) -> Binaries:
+    backends = executable.parents[1] / "backends"
+    return Binaries(
+        executable=executable,
+        backends=backends if backends.is_dir() else None,
+        stubs={},
+        libraries=None,
+    )
+
+
+def prepare_backends(binaries: Binaries, cache_dir: Path) -> Path | None:
+    """The backends directory to serve with, whose stub runs this interpreter's Python version.
+
+    An installed server's own directory is used as it is. The wheel has its stubs apart, so its
+    Python backend is copied together with the right one into `cache_dir`, under a name made from
+    the files' contents: such a folder appears complete by one rename and never changes after, so
+    concurrent starts and later versions cannot harm each other.
+    """
+    if not binaries.stubs or binaries.backends is None:
+        return binaries.backends
+    version = python_version()
+    if version not in binaries.stubs:
+        known = ", ".join(
+            sorted(binaries.stubs, key=lambda text: [int(n) for n in text.split(".")])
+        )
+        raise EnvironmentProblem(
+            f"this is Python {version}, but the Triton server in {binaries.executable.parent} has "
+            f"its Python backend for {known} only; make the environment with one of these versions"
+        )
+    sources = {name: binaries.backends / "python" / name for name in _BACKEND_FILES}
+    sources[STUB] = binaries.stubs[version]
+    prepared = cache_dir / "backends" / _digest(sources)
+    if not prepared.is_dir():
+        _copy_at_once(sources, prepared)
+    return prepared
+
+
+def _digest(sources: dict[str, Path]) -> str:
+    digest = hashlib.sha256()
+    for name, path in sorted(sources.items()):
+        digest.update(name.encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _copy_at_once(sources: dict[str, Path], target: Path) -> None:
+    """Make `target`/python with copies of the sources; a rival that was faster wins."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=".draft-"))
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"cannot write to {target.parent} ({error.strerror}); choose another --cache-dir"
+        ) from error
+    try:
+        (draft / "python").mkdir()
+        for name, path in sources.items():
+            shutil.copyfile(path, draft / "python" / name)
+        (draft / "python" / STUB).chmod(0o755)
+        draft.rename(target)
+    except OSError:
+        if not target.is_dir():
+            raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def stub_python_version(backends: Path | None) -> str | None:
+    """The Python version that the stub in this directory is linked with; None without a stub."""
+    stub = None if backends is None else backends / "python" / STUB
+    if stub is None or not stub.is_file():
+        return None
+    linked = re.search(rb"libpython(3\.\d+)\.so", stub.read_bytes())
+    return linked[1].decode() if linked else None
+
+
+def find_libpython() -> Path:
+    """The shared library of this very interpreter.
+
+    Only the interpreter's own folders are searched: with the libpython of another build, extension
+    modules of this one fail to load with undefined symbols.
+    """
+    version = python_version()
+    name = f"libpython{version}.so.1.0"
+    folders = [sysconfig.get_config_var("LIBDIR"), os.path.join(sys.base_prefix, "lib")]
+    multiarch = sysconfig.get_config_var("MULTIARCH")
+    if multiarch:
+        folders += [os.path.join(folder, multiarch) for folder in folders if folder]
+    for folder in filter(None, folders):
+        if (Path(folder) / name).is_file():
+            return Path(folder) / name
+    raise EnvironmentProblem(
+        f"{name} of {sys.executable} not found in {', '.join(sorted(set(filter(None, folders))))}; "
+        f"for Debian's or Ubuntu's own Python run `apt-get install libpython{version}`, for a "
+        "Python built from source rebuild it with --enable-shared "
+        "(pyenv: PYTHON_CONFIGURE_OPTS=--enable-shared pyenv install ...)"
+    )

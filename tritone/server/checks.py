@@ -1,0 +1,113 @@
+"""What must hold before the server starts; each failure says what is wrong and the next step."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from tritone.errors import EnvironmentProblem, ModelDirectoryError
+from tritone.server.binaries import Binaries, python_version, stub_python_version
+from tritone.server.ports import check_free
+from tritone.server.settings import ServerSettings
+from tritone.server.shared_memory import SHM_DIR
+
+_LOG = logging.getLogger(__name__)
+
+_SMALL_SHM = 64 * 2**20  # bytes; Docker's default, enough for a few streams only
+_PROBE = """
+import importlib.metadata, importlib.util, json, sys
+try:
+    numpy = importlib.metadata.version("numpy")
+except importlib.metadata.PackageNotFoundError:
+    numpy = None
+tritone = importlib.util.find_spec("tritone") is not None
+print(json.dumps({"prefix": sys.prefix, "numpy": numpy, "tritone": tritone}))
+"""
+
+
+def check_settings(settings: ServerSettings) -> None:
+    """The paths and ports that the caller chose."""
+    repository = settings.model_repository
+    if not any(repository.glob("*/config.pbtxt")):
+        raise EnvironmentProblem(f"{repository} is no Triton model repository: no */config.pbtxt")
+    model = settings.model_dir
+    if model is not None and not (model / "config.json").is_file():
+        raise ModelDirectoryError(
+            f"{model} has no config.json: TRITONE_MODEL must name a converted checkpoint; make one "
+            "with scripts/convert.py"
+        )
+    check_free(settings.address, settings.ports)
+
+
+def check_shared_memory(folder: Path = SHM_DIR) -> None:
+    """Room and permission for the tensors that Triton's Python models exchange."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise EnvironmentProblem(
+            f"{folder} is missing or not writable: Triton's Python models exchange tensors there"
+        )
+    usage = os.statvfs(folder)
+    free = usage.f_bavail * usage.f_frsize
+    if free < _SMALL_SHM:
+        _LOG.warning(
+            "%s has %.0f MiB free; with less than %d MiB streams may fail under load. In a "
+            "container use --ipc=host or --shm-size=1g.",
+            folder,
+            free / 2**20,
+            _SMALL_SHM // 2**20,
+        )
+
+
+def check_interpreter(
+    binaries: Binaries, backends: Path | None, environment: Mapping[str, str]
+) -> None:
+    """The interpreter of the Python models, asked in the way the backend stub will start it."""
+    needed = stub_python_version(backends)
+    if needed not in (None, python_version()):
+        raise EnvironmentProblem(
+            f"the Python backend in {backends} runs Python {needed}, but Tritone is installed in "
+            f"Python {python_version()} ({sys.executable}); install it in a Python {needed}"
+        )
+    found = _ask_stub_interpreter(environment)
+    if Path(str(found["prefix"])).resolve() != Path(sys.prefix).resolve():
+        raise EnvironmentProblem(
+            f"Triton would run the Python of {found['prefix']}, not this one ({sys.prefix}): there "
+            f"is no python3 beside {sys.executable}; use a virtual environment (python -m venv)"
+        )
+    if not found["tritone"]:
+        raise EnvironmentProblem(
+            "the package tritone is not installed in this environment, and Triton's interpreter "
+            f"ignores PYTHONPATH and the current folder; run: {sys.executable} -m pip install -e ."
+        )
+    check_numpy(binaries, None if found["numpy"] is None else str(found["numpy"]))
+
+
+def check_numpy(binaries: Binaries, version: str | None) -> None:
+    """numpy must be there, and below 2 for the wheel's server, whose outputs it would empty."""
+    if version is None:
+        problem = "numpy is not installed"
+    elif binaries.from_wheel and int(version.split(".")[0]) >= 2:
+        problem = f"numpy {version}: with it, every output of this Triton server arrives empty"
+    else:
+        return
+    raise EnvironmentProblem(f"{problem}; run: {sys.executable} -m pip install 'numpy>=1.26,<2'")
+
+
+def _ask_stub_interpreter(environment: Mapping[str, str]) -> dict[str, object]:
+    """What an isolated `python3` of that environment sees: prefix, numpy's version, tritone."""
+    answer = subprocess.run(
+        ["python3", "-I", "-c", _PROBE],
+        env=dict(environment),
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if answer.returncode != 0:
+        last = answer.stderr.strip().splitlines()[-1:] or ["no message"]
+        raise EnvironmentProblem(f"python3 does not start as Triton would start it: {last[0]}")
+    found: dict[str, object] = json.loads(answer.stdout)
+    return found

@@ -1,0 +1,67 @@
+"""The command line and the environment of `tritonserver`."""
+
+import os
+import sys
+from pathlib import Path
+
+from tritone.server.binaries import Binaries, find_libpython
+from tritone.server.settings import ServerSettings
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+# A peer that vanished without closing its connection (power, network) is noticed within these two
+# times, and its utterance cancelled; gRPC's own default is two hours. Clients may ping as often.
+_KEEPALIVE = (
+    "--grpc-keepalive-time=10000",
+    "--grpc-keepalive-timeout=10000",
+    "--grpc-keepalive-permit-without-calls=1",
+    "--grpc-http2-max-pings-without-data=0",
+    "--grpc-http2-min-recv-ping-interval-without-data=5000",
+)
+
+
+def server_command(
+    settings: ServerSettings, binaries: Binaries, backends: Path | None, shm_prefix: str
+) -> list[str]:
+    """The arguments that start the server, the executable first."""
+    command = [
+        str(binaries.executable),
+        f"--model-repository={settings.model_repository.resolve()}",
+        f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
+        f"--exit-timeout-secs={settings.exit_timeout_s}",
+        f"--log-verbose={settings.verbosity}",
+        *_KEEPALIVE,
+    ]
+    for service, port in settings.ports.items():
+        command += [f"--{service}-address={settings.address}", f"--{service}-port={port}"]
+    if backends is not None:
+        command.append(f"--backend-directory={backends}")
+    if settings.profile == "cpu":
+        command += ["--model-config-name=cpu", "--allow-gpu-metrics=false"]
+    return [*command, *settings.arguments]
+
+
+def server_environment(settings: ServerSettings, binaries: Binaries) -> dict[str, str]:
+    """The variables of the server and thus of its Python models.
+
+    The backend stub embeds an isolated interpreter: it ignores PYTHONPATH and PYTHONHOME and takes
+    its prefix from the `python3` found on PATH, a virtual environment's too. So this environment's
+    folder goes first on PATH. RPATH gives the stub everything but libpython.
+    """
+    environment = dict(os.environ)
+    environment["PATH"] = _first(Path(sys.executable).parent, environment.get("PATH"))
+    if binaries.libraries is not None:
+        libraries = _first(binaries.libraries, environment.get("LD_LIBRARY_PATH"))
+        environment["LD_LIBRARY_PATH"] = _first(find_libpython().parent, libraries)
+    for variable in _THREAD_VARIABLES:
+        if settings.threads is not None:
+            environment[variable] = str(settings.threads)
+        else:
+            environment.setdefault(variable, "1")
+    if settings.model_dir is not None:
+        environment["TRITONE_MODEL"] = str(settings.model_dir.resolve())
+    return {**environment, **settings.environment}
+
+
+def _first(folder: Path, rest: str | None) -> str:
+    return f"{folder}{os.pathsep}{rest}" if rest else str(folder)

@@ -1,0 +1,235 @@
+"""Starting a Triton server, knowing when it is ready, and ending it without remains."""
+
+import logging
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType, TracebackType
+
+from tritone.errors import EnvironmentProblem
+from tritone.server import checks
+from tritone.server.binaries import find, prepare_backends
+from tritone.server.command import server_command, server_environment
+from tritone.server.log import ServerLog
+from tritone.server.settings import ServerSettings
+from tritone.server.shared_memory import RegionLease, acquire_regions, sweep_regions
+
+_LOG = logging.getLogger(__name__)
+
+_PROBE_INTERVAL_S = 0.1
+_KILL_MARGIN_S = 10.0  # on top of exit_timeout_s: models unload after the last utterance
+_PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
+
+# Run by a small Python that becomes the server: a launcher that is killed takes the server along.
+_BECOME_SERVER = (
+    f"import ctypes,os,signal,sys; ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, signal.SIGTERM); "
+    "os.execv(sys.argv[1], sys.argv[1:])"
+)
+
+
+@dataclass(frozen=True)
+class ServerUrls:
+    """Where a server listens; grpc is host:port, as gRPC clients want it."""
+
+    http: str
+    grpc: str
+    metrics: str
+
+
+class TritonServer:
+    """A Triton server process and everything it starts. Use it as a context manager.
+
+    Enter it from a thread that outlives the server: Linux ends the server when that thread ends.
+    """
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self.settings = settings
+        self._process: subprocess.Popen[bytes] | None = None
+        self._exit_event = -1  # pidfd, readable once the process has ended
+        self._log: ServerLog | None = None
+        self._regions: RegionLease | None = None
+
+    @property
+    def urls(self) -> ServerUrls:
+        host, settings = self._reachable_host(), self.settings
+        return ServerUrls(
+            http=f"http://{host}:{settings.http_port}",
+            grpc=f"{host}:{settings.grpc_port}",
+            metrics=f"http://{host}:{settings.metrics_port}/metrics",
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._running().pid
+
+    def start(self) -> None:
+        """Check the environment and start the process; returns before the models are loaded.
+
+        Raises EnvironmentProblem or ModelDirectoryError with the next step to take.
+        """
+        assert self._process is None, "this server was started already"
+        settings = self.settings
+        binaries = find(settings.wheel_dir)
+        backends = prepare_backends(binaries, settings.cache_dir)
+        environment = server_environment(settings, binaries)
+        checks.check_settings(settings)
+        checks.check_shared_memory()
+        checks.check_interpreter(binaries, backends, environment)
+        for prefix in sweep_regions():
+            _LOG.info("removed the shared memory %s* of a server that is gone", prefix)
+        self._regions = acquire_regions()
+        self._log = ServerLog(settings.log_path, settings.echo_log)
+        command = server_command(settings, binaries, backends, self._regions.prefix)
+        output = subprocess.PIPE if self._log.wants_pipe else self._log.descriptor
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _BECOME_SERVER, *command],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            pass_fds=[self._regions.descriptor],
+            start_new_session=True,
+        )
+        self._exit_event = os.pidfd_open(self._process.pid)
+        if self._process.stdout is not None:
+            self._log.copy_from(self._process.stdout)
+
+    def wait_ready(self) -> float:
+        """Return when every model is ready, with the seconds it took.
+
+        Raises EnvironmentProblem, naming the models, when the process ends first or time is over.
+        """
+        started = time.monotonic()
+        deadline = started + self.settings.start_timeout_s
+        while not self._is_ready():
+            if self._has_ended(_PROBE_INTERVAL_S):
+                raise EnvironmentProblem(self._why_ended())
+            if time.monotonic() > deadline:
+                raise EnvironmentProblem(self._why_late())
+        return time.monotonic() - started
+
+    def wait(self) -> int:
+        """Block until the server ends by itself; returns its exit status, negative for a signal.
+
+        The process stays to be reaped by `stop`.
+        """
+        self._has_ended(None)
+        result = os.waitid(os.P_PIDFD, self._exit_event, os.WEXITED | os.WNOWAIT)
+        assert result is not None
+        return result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
+
+    def stop(self) -> None:
+        """End the server: running utterances may finish within exit_timeout_s, then it is killed.
+
+        Does nothing when it is not running. Nothing that it started is left behind.
+        """
+        process = self._process
+        try:
+            if process is not None:
+                signal.pidfd_send_signal(self._exit_event, signal.SIGTERM)
+                self._has_ended(self.settings.exit_timeout_s + _KILL_MARGIN_S)
+        finally:
+            self._clean_up()
+
+    def log_tail(self) -> str:
+        """The last lines of the server's log."""
+        assert self._log is not None, "this server was not started"
+        return self._log.tail()
+
+    def _clean_up(self) -> None:
+        """Kill what is left of the process group, then reap: until then its number stays ours."""
+        process, self._process = self._process, None
+        if process is not None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        if self._exit_event >= 0:
+            os.close(self._exit_event)
+            self._exit_event = -1
+        if self._regions is not None:
+            self._regions.release()
+            self._regions = None
+        if self._log is not None:
+            self._log.close()
+
+    def _running(self) -> "subprocess.Popen[bytes]":
+        assert self._process is not None, "this server is not running"
+        return self._process
+
+    def _has_ended(self, timeout_s: float | None) -> bool:
+        """Wait for the end of the process, without reaping it."""
+        self._running()
+        return bool(select.select([self._exit_event], [], [], timeout_s)[0])
+
+    def _is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.urls.http}/v2/health/ready", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def _why_ended(self) -> str:
+        assert self._log is not None
+        status = self.wait()
+        reason = f"signal {-status}" if status < 0 else f"status {status}"
+        failures = self._log.failures()
+        causes = [f"model {name} failed to load: {text}" for name, text in failures.items()]
+        if not causes:
+            causes = [self._log.fatal() or "it gave no reason"]
+        return (
+            f"the Triton server ended at start ({reason}): {'; '.join(causes)}\n"
+            f"Last lines of {self._log.path}:\n{self._log.tail()}"
+        )
+
+    def _why_late(self) -> str:
+        assert self._log is not None
+        models = ", ".join(self._log.loading()) or "none is loading"
+        return (
+            f"the Triton server was not ready after {self.settings.start_timeout_s:g} s; "
+            f"models not ready: {models}; see {self._log.path}, or give it more time with "
+            "--start-timeout"
+        )
+
+    def _reachable_host(self) -> str:
+        """The address to connect to: a server bound to every interface is on loopback too."""
+        address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(
+            self.settings.address, self.settings.address
+        )
+        return f"[{address}]" if ":" in address else address
+
+    def __enter__(self) -> "TritonServer":
+        try:
+            self.start()
+        except BaseException:
+            self._clean_up()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+@contextmanager
+def termination_as_exit() -> Iterator[None]:
+    """Within it SIGTERM raises SystemExit, so that `with` blocks unwind as they do on SIGINT."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    previous = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

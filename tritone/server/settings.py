@@ -1,0 +1,64 @@
+"""How a server is to run: one value for the launcher, its checks and its command line."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+Profile = Literal["cpu", "gpu"]
+
+
+def default_cache_dir() -> Path:
+    """Where prepared backends and logs go, by the XDG base directory convention."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "tritone"
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """One Triton server.
+
+    model_repository: directory of Triton models.
+    wheel_dir: where `pip install --target` put the server's wheel; unused when `tritonserver` is on
+        PATH.
+    model_dir: the checkpoint that the models read (TRITONE_MODEL). None leaves the variable as it
+        is, and without it the models use their own default.
+    address: what all three ports bind to.
+    threads: threads of each model's numeric libraries. None keeps what the environment says and
+        makes it one where it says nothing: every model is a process of its own, and many threads in
+        many processes slow each other down.
+    start_timeout_s: time to load all models.
+    exit_timeout_s: time for running utterances to end once a stop was asked for.
+    log_file: the server's own output; None is a file in cache_dir named after the HTTP port.
+    echo_log: also copy that output to stderr.
+    environment: further variables for the server.
+    arguments: further arguments for `tritonserver`, last, so that they win.
+    """
+
+    model_repository: Path
+    wheel_dir: Path
+    profile: Profile = "cpu"
+    model_dir: Path | None = None
+    address: str = "127.0.0.1"
+    http_port: int = 8000
+    grpc_port: int = 8001
+    metrics_port: int = 8002
+    threads: int | None = None
+    start_timeout_s: float = 300.0
+    exit_timeout_s: int = 30
+    verbosity: int = 0
+    cache_dir: Path = field(default_factory=default_cache_dir)
+    log_file: Path | None = None
+    echo_log: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Service name -> TCP port."""
+        return {"http": self.http_port, "grpc": self.grpc_port, "metrics": self.metrics_port}
+
+    @property
+    def log_path(self) -> Path:
+        return self.log_file or self.cache_dir / "logs" / f"triton-{self.http_port}.log"
