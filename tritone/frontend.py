@@ -18,7 +18,7 @@ import numpy as np
 from tritone.config import LLMConfig, ModelConfig
 from tritone.errors import InvalidRequest, ModelDirectoryError
 from tritone.limits import DEFAULT_LIMITS, Limits, check, is_given
-from tritone.reference import ReferenceReader
+from tritone.reference import load_reader, missing_models
 from tritone.text.normalize import TextNormalizer, blocks, clean, is_raw
 from tritone.text.pronounce import PHONEMES_NAME, Pronunciation, load_pronouncer
 from tritone.text.segment import SegmentRule, is_speakable, language_of, limit_piece, segment
@@ -62,7 +62,8 @@ class Frontend:
             self._pronounce = load_pronouncer(model_dir / PHONEMES_NAME, self._tokenizer)
         self._normalize = TextNormalizer()
         self._rule = SegmentRule()
-        self._reader = ReferenceReader(model_dir, config)
+        self._missing = missing_models(model_dir)
+        self._reader = None if self._missing else load_reader(model_dir, config.llm.speech_codes)
         self._cache = VoiceCache(VOICES_CACHED)
         self._store = VoiceStore(model_dir)
 
@@ -95,12 +96,17 @@ class Frontend:
         return voice
 
     def _cloned_voice(self, request: SynthesisRequest) -> Voice:
-        self._reader.require()
-        wav, rate = request.reference_wav, request.reference_rate
+        reader, wav, rate = self._reader, request.reference_wav, request.reference_rate
         assert wav is not None
+        if reader is None:
+            raise InvalidRequest(
+                "reference_wav",
+                "this checkpoint cannot clone voices: its model directory lacks "
+                f"{' and '.join(self._missing)}; send no reference_wav to use a registered voice",
+            )
         transcript = self._normalize(request.reference_text or "")
         key = reference_key(wav, rate, transcript)
-        return self._cache.get(key, lambda: self._reader.read(wav, rate, transcript))
+        return self._cache.get(key, lambda: reader.read(wav, rate, transcript))
 
     def _layout(
         self, request: SynthesisRequest, voice: Voice

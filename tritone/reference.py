@@ -5,46 +5,29 @@ from pathlib import Path
 from tritone.audio.features import PROMPT_RATE, SPEECH_RATE, prompt_mel
 from tritone.audio.resample import resample
 from tritone.audio.speech import SpeakerEncoder, SpeechTokenizer
-from tritone.config import ModelConfig
-from tritone.errors import InvalidRequest
 from tritone.types import Float32, Int32, Voice
+from tritone.voices import EMBEDDING_SIZE, MEL_FRAMES_PER_TOKEN
 
 SPEECH_TOKENIZER_NAME = "speech_tokenizer.onnx"
 SPEAKER_ENCODER_NAME = "speaker_encoder.onnx"
 
 
-def align(tokens: Int32, mel: Float32, ratio: int) -> tuple[Int32, Float32]:
-    """Cut tokens and mel to the same duration, `ratio` mel frames a token.
+def align(tokens: Int32, mel: Float32) -> tuple[Int32, Float32]:
+    """Cut tokens and mel to the same duration, two mel frames a token.
 
     tokens: (P,), mel: (M, 80). Without this the flow's output would shift by the difference.
     """
-    count = min(len(mel) // ratio, len(tokens))
-    return tokens[:count], mel[: ratio * count]
+    count = min(len(mel) // MEL_FRAMES_PER_TOKEN, len(tokens))
+    return tokens[:count], mel[: MEL_FRAMES_PER_TOKEN * count]
 
 
 class ReferenceReader:
-    """Clones voices, if the model directory has both ONNX models that this takes."""
+    """Clones voices with the two ONNX models of a checkpoint."""
 
-    def __init__(self, model_dir: Path, config: ModelConfig) -> None:
-        names = (SPEECH_TOKENIZER_NAME, SPEAKER_ENCODER_NAME)
-        self._missing = [name for name in names if not (model_dir / name).is_file()]
-        self._ratio = config.flow.token_mel_ratio
-        if not self._missing:
-            self._tokenizer = SpeechTokenizer(
-                model_dir / SPEECH_TOKENIZER_NAME, config.llm.speech_codes
-            )
-            self._encoder = SpeakerEncoder(
-                model_dir / SPEAKER_ENCODER_NAME, config.flow.spk_embed_dim
-            )
-
-    def require(self) -> None:
-        """Raise InvalidRequest when this checkpoint cannot clone."""
-        if self._missing:
-            raise InvalidRequest(
-                "reference_wav",
-                "this checkpoint cannot clone voices: its model directory lacks "
-                f"{' and '.join(self._missing)}; send no reference_wav to use a registered voice",
-            )
+    def __init__(self, speech_tokenizer: Path, speaker_encoder: Path, speech_codes: int) -> None:
+        """Raises ModelDirectoryError when a model cannot be loaded."""
+        self.tokenizer = SpeechTokenizer(speech_tokenizer, speech_codes)
+        self.encoder = SpeakerEncoder(speaker_encoder, EMBEDDING_SIZE)
 
     def read(self, wav: Float32, rate: int, transcript: str = "") -> Voice:
         """The voice of (N,) mono samples at `rate` Hz.
@@ -52,9 +35,19 @@ class ReferenceReader:
         transcript: what is said in it, normalised; empty if unknown. Each feature is resampled from
         the recording's own rate, so a rate above 16 kHz keeps its high band in the mel.
         """
-        self.require()
         speech = resample(wav, rate, SPEECH_RATE)
-        tokens, mel = align(
-            self._tokenizer(speech), prompt_mel(resample(wav, rate, PROMPT_RATE)), self._ratio
-        )
-        return Voice(tokens, mel, self._encoder(speech), transcript)
+        mel = prompt_mel(resample(wav, rate, PROMPT_RATE))
+        tokens, mel = align(self.tokenizer(speech), mel)
+        return Voice(tokens, mel, self.encoder(speech), transcript)
+
+
+def missing_models(model_dir: Path) -> list[str]:
+    """Which of the files that cloning needs are not in the model directory."""
+    names = (SPEECH_TOKENIZER_NAME, SPEAKER_ENCODER_NAME)
+    return [name for name in names if not (model_dir / name).is_file()]
+
+
+def load_reader(model_dir: Path, speech_codes: int) -> ReferenceReader:
+    return ReferenceReader(
+        model_dir / SPEECH_TOKENIZER_NAME, model_dir / SPEAKER_ENCODER_NAME, speech_codes
+    )

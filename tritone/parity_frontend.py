@@ -1,0 +1,234 @@
+"""Our text and voice front end against a golden folder that upstream's functions made.
+
+The folder's texts were tokenised with the released vocabulary, which is not part of it. English
+lengths are therefore counted as pieces of Qwen2's word pattern, which equals the recorded lengths
+wherever every word is one token; a case where it does not is informational.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+from tokenizers import Regex, Tokenizer
+from tokenizers.pre_tokenizers import Split
+
+from tritone.audio.features import (
+    PROMPT_RATE,
+    SPEECH_RATE,
+    kaldi_fbank,
+    prompt_mel,
+    whisper_log_mel,
+)
+from tritone.audio.resample import resample
+from tritone.config import LLMConfig
+from tritone.frontend import llm_prompt
+from tritone.parity import ParityResult
+from tritone.reference import ReferenceReader
+from tritone.text.normalize import TextNormalizer, is_raw
+from tritone.text.segment import SegmentRule, language_of, segment, split_paragraph
+from tritone.text.tokenizer import WORD_PATTERN, build_base_tokenizer
+from tritone.voice_import import import_spk2info
+
+RESAMPLE_LIMIT = 2e-6
+LOG_MEL_LIMIT = 1e-4
+FBANK_LIMIT = 2e-3
+PROMPT_MEL_LIMIT = 1e-4
+EMBEDDING_LIMIT = 1e-3  # the speaker encoder sees the fbank's difference
+INFORMATIONAL = math.inf
+
+SPEECH_CODES = 6561
+DECIMAL = re.compile(r"\d\.\d")
+
+Tensors = dict[str, NDArray[Any]]
+
+
+def cases(folder: Path) -> Iterator[ParityResult]:
+    """Compare everything in `folder` that the front end makes.
+
+    The stand-in ONNX models are looked for in folder/tiny_onnx and folder/../tiny_onnx.
+    """
+    yield from _resampling(load_file(folder / "resample.safetensors"))
+    yield from _features(load_file(folder / "audio_features.safetensors"))
+    yield from _prompts(folder)
+    yield from _splits(folder)
+    yield from _normalised(_read(folder / "text_normalize.json")["cases"])
+    yield from _layouts(folder)
+    yield from _tokenizers(folder)
+    for name in ("spk2info_upstream.pt", "spk2info_async.pt"):
+        yield from _imported(folder / name)
+
+
+def _resampling(golden: Tensors) -> Iterator[ParityResult]:
+    for key in sorted(golden):
+        pair, _, side = key.partition(".")
+        if side == "in":
+            old, new = (int(rate) for rate in pair.split("_"))
+            ours = resample(golden[key], old, new)
+            yield _close(f"resample/{pair}", ours, golden[f"{pair}.out"], RESAMPLE_LIMIT)
+
+
+def _features(golden: Tensors) -> Iterator[ParityResult]:
+    for case in sorted(key.removesuffix(".wav") for key in golden if key.endswith(".wav")):
+        wav = golden[f"{case}.wav"][0]
+        wav24 = resample(wav, SPEECH_RATE, PROMPT_RATE)
+        pairs = (
+            ("logmel128", whisper_log_mel(wav)[None], LOG_MEL_LIMIT),
+            ("fbank80_meannorm", kaldi_fbank(wav), FBANK_LIMIT),
+            ("mel80_24k_TxC", prompt_mel(wav24), PROMPT_MEL_LIMIT),
+            ("resample_16k_24k", wav24[None], RESAMPLE_LIMIT),
+        )
+        for name, ours, limit in pairs:
+            yield _close(f"features/{case}/{name}", ours, golden[f"{case}.{name}"], limit)
+
+
+def _prompts(folder: Path) -> Iterator[ParityResult]:
+    onnx = next(
+        (d for d in (folder / "tiny_onnx", folder.parent / "tiny_onnx") if d.is_dir()), None
+    )
+    if onnx is None:
+        yield ParityResult("prompt", math.nan, 0, f"no tiny_onnx in or beside {folder}")
+        return
+    models = (onnx / "speech_tokenizer_v2.onnx", onnx / "campplus.onnx")
+    reader = ReferenceReader(*models, speech_codes=SPEECH_CODES)
+    golden = load_file(folder / "prompt_frontend.safetensors")
+    for case, meta in _read(folder / "audio_meta.json")["prompt"].items():
+        wav, rate = golden[f"{case}.wav_TxCh"].mean(axis=1), meta["sample_rate"]
+        voice = reader.read(wav, rate)
+        raw = reader.tokenizer(resample(wav, rate, SPEECH_RATE))
+        pairs = (
+            ("raw_speech_token", raw, 0.0),
+            ("llm_prompt_speech_token", voice.prompt_tokens, 0.0),
+            ("prompt_speech_feat", voice.prompt_mel, PROMPT_MEL_LIMIT),
+            ("llm_embedding", voice.embedding, EMBEDDING_LIMIT),
+        )
+        for name, ours, limit in pairs:
+            yield _close(f"prompt/{case}/{name}", ours[None], golden[f"{case}.{name}"], limit)
+
+
+def _splits(folder: Path) -> Iterator[ParityResult]:
+    words = Split(Regex(WORD_PATTERN), behavior="isolated")
+
+    def word_count(text: str) -> int:
+        return len(words.pre_tokenize_str(text))
+
+    golden = _read(folder / "split_paragraph.json") + _read(folder / "split_paragraph_edge.json")
+    for number, case in enumerate(golden):
+        name = f"split/{number}/{case['lang']}"
+        length = len if case["lang"] == "zh" else word_count
+        ours = split_paragraph(case["text"], case["lang"], length, _rule(case.get("params", {})))
+        expected = case["output"]
+        note = ""
+        if not isinstance(expected, list):
+            note, expected = f"upstream raises {expected['error']}", ours
+        elif DECIMAL.search(case["text"]):
+            note = "has a decimal, which upstream may cut and we do not"
+        elif case.get("lengths") not in (None, [length(piece) for piece in expected]):
+            note = "word count differs from the recorded lengths"
+        yield _equal(name, ours, expected, INFORMATIONAL if note else 0.0, note)
+
+
+def _rule(params: dict[str, Any]) -> SegmentRule:
+    default = SegmentRule()
+    return SegmentRule(
+        longest=params.get("token_max_n", default.longest),
+        shortest=params.get("token_min_n", default.shortest),
+        tail=params.get("merge_len", default.tail),
+        comma_split=params.get("comma_split", default.comma_split),
+    )
+
+
+def _normalised(golden: list[dict[str, Any]]) -> Iterator[ParityResult]:
+    """Informational: the rules are those of the installed wetext, not of upstream's."""
+    normalize = TextNormalizer()
+    for number, case in enumerate(golden):
+        text = normalize(case["text"])
+        pieces = [text] if is_raw(text) else segment(text, language_of(case["text"]), len)
+        for kind, ours in (("nosplit", text), ("split", pieces)):
+            expected = case[f"{kind}/wetext"]
+            note = f"text rules, soft: {ours!r} for {expected!r}" if ours != expected else "soft"
+            yield _equal(f"normalize/{number}/{kind}", [ours], [expected], INFORMATIONAL, note)
+
+
+def _layouts(folder: Path) -> Iterator[ParityResult]:
+    meta = _read(folder / "token_layout.json")
+    llm = _ids(meta["offset"], meta["sos"], meta["task_id"])
+    for number, case in enumerate(meta["cases"]):
+        ours = llm_prompt(llm, case["prompt_ids"], case["tts_ids"], case["prompt_speech"])
+        expected = np.array(case["upstream_separate_layout"])
+        yield _close(f"layout/{number}", ours, expected, 0.0)
+    meta = _read(folder / "llm_meta.json")
+    llm = _ids(meta["offset"], meta["sos"], meta["task_id"])
+    golden = load_file(folder / "llm_logits.safetensors")
+    for case in sorted(key.partition(".")[0] for key in golden if key.endswith("merged_input_ids")):
+        prompt_text, text, speech = (
+            golden[f"{case}.{name}"][0].tolist()
+            for name in ("prompt_text", "text", "prompt_speech")
+        )
+        ours = llm_prompt(llm, prompt_text, text, speech)
+        expected = golden[f"{case}.merged_input_ids"][0]
+        yield _close(f"layout/{case}", ours, expected[: len(ours)], 0.0)
+
+
+def _ids(offset: int, sos: int, task_id: int) -> LLMConfig:
+    """A configuration of which the prompt layout uses only these three."""
+    return LLMConfig.model_construct(speech_offset=offset, sos_id=sos, task_id=task_id)
+
+
+def _tokenizers(folder: Path) -> Iterator[ParityResult]:
+    """Our base tokenizer of the tiny checkpoint against the one that upstream's converter wrote."""
+    ours = build_base_tokenizer(folder / "llm_tiny" / "CosyVoice-BlankEN")
+    merged = Tokenizer.from_file(str(folder / "llm_tiny" / "merged_hf" / "tokenizer.json"))
+    texts = [case["text"] for case in _read(folder / "text_normalize.json")["cases"]]
+    texts += [token.content for token in ours.get_added_tokens_decoder().values()]
+    for number, text in enumerate(texts):
+        expected = merged.encode(text, add_special_tokens=False).ids
+        yield _equal(f"tokenizer/{number}", ours.encode(text).ids, expected, 0.0)
+
+
+def _imported(path: Path) -> Iterator[ParityResult]:
+    """The importer against the tensors themselves."""
+    import torch
+
+    decoded: list[int] = []
+
+    def decode(ids: Any) -> str:
+        decoded[:] = ids
+        return "decoded"
+
+    voices = import_spk2info(path, decode)
+    for name, entry in torch.load(path, map_location="cpu", weights_only=True).items():
+        zero_shot = "flow_embedding" in entry
+        keys = ("flow_prompt_speech_token", "prompt_speech_feat", "flow_embedding")
+        keys = keys if zero_shot else ("speech_token", "speech_feat", "embedding")
+        voice = voices[name]
+        arrays = (voice.prompt_tokens, voice.prompt_mel, voice.embedding)
+        for key, ours in zip(keys, arrays, strict=True):
+            yield _close(f"import/{path.stem}/{key}", ours[None], entry[key].numpy(), 0.0)
+        if zero_shot:
+            expected = entry["prompt_text"][0].tolist()
+            yield _equal(f"import/{path.stem}/prompt_text", decoded, expected, 0.0)
+
+
+def _close(case: str, ours: NDArray[Any], golden: NDArray[Any], limit: float) -> ParityResult:
+    if ours.shape != golden.shape:
+        return ParityResult(case, math.inf, limit, f"shape {ours.shape}, golden {golden.shape}")
+    difference = np.abs(ours.astype(np.float64) - golden.astype(np.float64))
+    return ParityResult(case, float(difference.max(initial=0.0)), limit)
+
+
+def _equal(
+    case: str, ours: list[Any], golden: list[Any], limit: float, note: str = ""
+) -> ParityResult:
+    """The error is the number of items that differ."""
+    differing = sum(a != b for a, b in zip(ours, golden, strict=False))
+    return ParityResult(case, float(differing + abs(len(ours) - len(golden))), limit, note)
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
