@@ -165,7 +165,7 @@ class EmbeddingTable:
 
 
 def to_float32(stored: NDArray[Any]) -> Float32:
-    """Stored values as float32; uint16 holds bfloat16 bits, the upper half of a float32."""
+    """A float32 copy of stored values; uint16 holds bfloat16, the upper half of a float32."""
     if stored.dtype == np.uint16:
         return np.left_shift(stored.astype(np.uint32), 16).view(np.float32)
-    return np.asarray(stored, np.float32)
+    return stored.astype(np.float32)

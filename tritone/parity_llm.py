@@ -1,0 +1,228 @@
+"""The language model against golden data: merge, logits of every step, sampling.
+
+A golden folder holds `llm_tiny/` (a released checkpoint and its merged form),
+`llm_logits.safetensors` (teacher-forced logits), `ras.json` with `ras_logits.safetensors` (seeded
+draws) and `llm_meta.json`.
+"""
+
+import json
+import math
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
+from tritone.config import LLMConfig, SamplingConfig
+from tritone.llm.checkpoint import EMBEDDING, WEIGHTS_NAME, Checkpoint, EmbeddingTable
+from tritone.llm.graph import build_graph
+from tritone.llm.merge import merge_llm, read_merged
+from tritone.llm.sampler import Sampler
+from tritone.llm.slots import SlotSession
+from tritone.parity import ParityResult
+from tritone.types import Float32, Int32, SamplingParams
+
+LOGIT_THRESHOLD = 1e-4
+LAW_THRESHOLD = 1e-6
+P_VALUE = 1e-4
+DRAWS = 20000
+
+Golden = dict[str, NDArray[Any]]
+
+
+def cases(folder: Path) -> Iterator[ParityResult]:
+    """Compare everything in a golden folder, one result a case."""
+    meta = json.loads((folder / "llm_meta.json").read_text(encoding="utf-8"))
+    ras = json.loads((folder / "ras.json").read_text(encoding="utf-8"))
+    sampling = SamplingConfig(
+        top_p=ras["params"]["top_p"],
+        top_k=ras["params"]["top_k"],
+        repetition_window=ras["params"]["win_size"],
+        repetition_threshold=ras["params"]["tau_r"],
+    )
+    with tempfile.TemporaryDirectory() as temporary:
+        llm_dir = Path(temporary)
+        config = _merge(folder, llm_dir, meta)
+        yield from _merge_cases(folder, llm_dir, config, meta)
+        model = _Model(llm_dir, config, "fp32")
+        golden = _by_case(load_file(folder / "llm_logits.safetensors"))
+        for name, case in golden.items():
+            yield from _logit_cases(name, case, model)
+        yield _int8_case(golden, llm_dir, config)
+        for index, run in enumerate(meta.get("ras_generation_cpu", [])):
+            yield _generation_case(index, run, model, sampling)
+    logits = load_file(folder / "ras_logits.safetensors")
+    yield _draw_case(ras["cases"], logits, sampling)
+    for index, law in enumerate(ras["distribution"]):
+        yield from _law_cases(index, law, sampling)
+
+
+class _Model:
+    """One stream on one slot."""
+
+    def __init__(self, llm_dir: Path, config: LLMConfig, precision: str) -> None:
+        build_graph(llm_dir, config, precision)
+        self.config = config
+        self._embed = EmbeddingTable(Checkpoint(llm_dir / WEIGHTS_NAME))
+        self._slots = SlotSession(llm_dir, config, precision=precision, slots=1, slot_length=1024)
+        self._length = 0
+
+    def start(self, prompt: Int32) -> Float32:
+        self._length = len(prompt)
+        return self._slots.prefill(0, self._embed(prompt))
+
+    def feed(self, code: int) -> Float32:
+        ids = np.array([self.config.speech_offset + code], np.int32)
+        logits = self._slots.decode(self._embed(ids), np.array([self._length], np.int32))
+        self._length += 1
+        last: Float32 = logits[0].copy()
+        return last
+
+    def prompt(self, golden: Mapping[str, Any]) -> Int32:
+        """sos, prompt_text, text, task_id, prompt_speech: the released layout."""
+        prompt_text, text, speech = (
+            np.ravel(golden[part]).astype(np.int32)
+            for part in ("prompt_text", "text", "prompt_speech")
+        )
+        sos, task = ([control] for control in (self.config.sos_id, self.config.task_id))
+        speech += self.config.speech_offset
+        return np.concatenate([sos, prompt_text, text, task, speech]).astype(np.int32)
+
+
+def _by_case(tensors: Golden) -> dict[str, Golden]:
+    """`c0.text` and the like -> one dict a case."""
+    grouped: dict[str, Golden] = {}
+    for key, value in sorted(tensors.items()):
+        case, _, name = key.partition(".")
+        grouped.setdefault(case, {})[name] = value
+    return grouped
+
+
+def _merge(folder: Path, llm_dir: Path, meta: dict[str, Any]) -> LLMConfig:
+    tiny = folder / "llm_tiny"
+    base = tiny / "CosyVoice-BlankEN"
+    return merge_llm(tiny / "llm.pt", base, llm_dir, text_ids=meta["offset"])
+
+
+def _merge_cases(
+    folder: Path, llm_dir: Path, config: LLMConfig, meta: dict[str, Any]
+) -> Iterator[ParityResult]:
+    golden_dir = folder / "llm_tiny" / "merged_hf"
+    ours = (config.speech_offset, *config.stop_ids, config.sos_id, config.task_id)
+    theirs = (meta["offset"], *meta["eos"], meta["sos"], meta["task_id"])
+    wrong = sum(a != b for a, b in zip(ours, theirs, strict=True))
+    wrong += config.vocab_size != meta["padded"]
+    yield ParityResult("llm/merge/ids", float(wrong), 0.0)
+    yield ParityResult("llm/merge/published", float(read_merged(golden_dir) != config), 0.0)
+    golden, written = Checkpoint(golden_dir / WEIGHTS_NAME), Checkpoint(llm_dir / WEIGHTS_NAME)
+    differing = len(set(golden) ^ set(written))
+    for name in set(golden) & set(written):
+        # the published form is bfloat16 and fills the padding rows with noise
+        used = config.task_id + 1 if name == EMBEDDING else None
+        exact = torch.from_numpy(written.float32(name)[:used]).bfloat16().float().numpy()
+        differing += int((exact != golden.float32(name)[:used]).sum())
+    yield ParityResult("llm/merge/tensors", float(differing), 0.0, "values that differ in bfloat16")
+
+
+def _logit_cases(name: str, case: Golden, model: _Model) -> Iterator[ParityResult]:
+    prompt = model.prompt(case)
+    ids = np.concatenate([prompt, case["forced"] + model.config.speech_offset])
+    same = np.array_equal(ids, case["merged_input_ids"][0])
+    yield ParityResult(f"llm/{name}/layout", float(not same), 0.0)
+    logits = np.stack([model.start(prompt), *(model.feed(int(code)) for code in case["forced"])])
+    first, last = case["logits_first2"], case["logits_last"]
+    full = max(np.abs(logits[: len(first)] - first).max(), np.abs(logits[-1:] - last).max())
+    yield ParityResult(f"llm/{name}/logits", float(full), LOGIT_THRESHOLD)
+    top = np.take_along_axis(logits, case["logits_top25_idx"].astype(np.int64), 1)
+    error = np.abs(top - case["logits_top25_val"]).max()
+    yield ParityResult(f"llm/{name}/top25", float(error), LOGIT_THRESHOLD, f"{len(logits)} steps")
+    wrong = int((logits.argmax(1) != case["logsoftmax_argmax"]).sum())
+    yield ParityResult(f"llm/{name}/argmax", float(wrong), 0.0)
+
+
+def _int8_case(golden: dict[str, Golden], llm_dir: Path, config: LLMConfig) -> ParityResult:
+    """How far int8 weights turn the first logits; random tiny weights are its worst case."""
+    model = _Model(llm_dir, config, "int8")
+    distances = []
+    for case in golden.values():
+        ours, exact = model.start(model.prompt(case)), case["logits_first2"][0]
+        distances.append(1 - ours @ exact / np.linalg.norm(ours) / np.linalg.norm(exact))
+    return ParityResult("llm/int8", float(max(distances)), math.inf, "1 - cosine of the logits")
+
+
+def _torch_multinomial(weights: Float32) -> int:
+    return int(torch.from_numpy(weights).multinomial(1, replacement=True))
+
+
+def _generation_case(
+    index: int, run: dict[str, Any], model: _Model, sampling: SamplingConfig
+) -> ParityResult:
+    sampler = Sampler(
+        sampling,
+        SamplingParams(),
+        end_id=model.config.speech_codes,
+        min_tokens=run["min_len"],
+        multinomial=_torch_multinomial,
+    )
+    torch.manual_seed(run["torch_seed"])
+    logits = model.start(model.prompt(run))
+    tokens: list[int] = []
+    while len(tokens) < run["max_len"]:
+        token = sampler.draw(logits)
+        if token >= model.config.speech_codes:
+            break
+        sampler.emit(token)
+        tokens.append(token)
+        logits = model.feed(token)
+    pairs = zip(tokens, run["tokens"], strict=False)
+    wrong = sum(a != b for a, b in pairs) + abs(len(tokens) - len(run["tokens"]))
+    note = f"of {len(run['tokens'])} tokens"
+    return ParityResult(f"llm/generation{index}", float(wrong), 0.0, note)
+
+
+def _draw_case(
+    golden: list[dict[str, Any]], logits: Golden, sampling: SamplingConfig
+) -> ParityResult:
+    wrong, draws = 0, 0
+    for case in golden:
+        scores = logits[f"l{case['case']}"]
+        for seed, token in zip(case["torch_seeds"], case["tokens"], strict=True):
+            sampler = Sampler(
+                sampling,
+                SamplingParams(),
+                end_id=len(scores) - 3,
+                min_tokens=len(case["decoded"]) + 1 if case["ignore_eos"] else 0,
+                multinomial=_torch_multinomial,
+                emitted=case["decoded"],
+            )
+            torch.manual_seed(seed)
+            wrong += sampler.draw(scores) != token
+            draws += 1
+    return ParityResult("llm/ras/tokens", float(wrong), 0.0, f"of {draws} draws")
+
+
+def _law_cases(
+    index: int, golden: dict[str, Any], sampling: SamplingConfig
+) -> Iterator[ParityResult]:
+    logits = np.array(golden["logits"], np.float32)
+    sampler = Sampler(
+        sampling, SamplingParams(seed=index), end_id=len(logits) - 1, emitted=golden["decoded"]
+    )
+    law = sampler.distribution(logits)
+    error = np.abs(law - golden["analytic_prob"]).max()
+    yield ParityResult(f"llm/ras/law{index}", float(error), LAW_THRESHOLD)
+    counts = np.bincount([sampler.draw(logits) for _ in range(DRAWS)], minlength=len(law))
+    possible = law > 0
+    expected = law[possible] / law[possible].sum() * DRAWS
+    impossible = int(counts[~possible].sum())
+    yield ParityResult(f"llm/ras/impossible{index}", float(impossible), 0.0)
+    chi_squared = ((counts[possible] - expected) ** 2 / expected).sum()
+    halves = torch.tensor([possible.sum() - 1, chi_squared], dtype=torch.float64) / 2
+    p_value = float(torch.special.gammaincc(halves[0], halves[1]))
+    yield ParityResult(
+        f"llm/ras/draws{index}", 1 / max(p_value, 1e-300), 1 / P_VALUE, "1 / p-value"
+    )
