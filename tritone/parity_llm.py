@@ -216,13 +216,20 @@ def _law_cases(
     error = np.abs(law - golden["analytic_prob"]).max()
     yield ParityResult(f"llm/ras/law{index}", float(error), LAW_THRESHOLD)
     counts = np.bincount([sampler.draw(logits) for _ in range(DRAWS)], minlength=len(law))
-    possible = law > 0
-    expected = law[possible] / law[possible].sum() * DRAWS
-    impossible = int(counts[~possible].sum())
-    yield ParityResult(f"llm/ras/impossible{index}", float(impossible), 0.0)
-    chi_squared = ((counts[possible] - expected) ** 2 / expected).sum()
-    halves = torch.tensor([possible.sum() - 1, chi_squared], dtype=torch.float64) / 2
-    p_value = float(torch.special.gammaincc(halves[0], halves[1]))
-    yield ParityResult(
-        f"llm/ras/draws{index}", 1 / max(p_value, 1e-300), 1 / P_VALUE, "1 / p-value"
-    )
+    yield ParityResult(f"llm/ras/impossible{index}", float(counts[law == 0].sum()), 0.0)
+    inverse = 1 / max(chi_squared_p_value(counts, law), 1e-300)
+    yield ParityResult(f"llm/ras/draws{index}", inverse, 1 / P_VALUE, "1 / p-value")
+
+
+def chi_squared_p_value(counts: NDArray[np.int64], law: NDArray[np.float64]) -> float:
+    """Pearson's test of counts against a law; cells that expect fewer than 5 are pooled."""
+    expected = law * counts.sum()
+    rare = expected < 5
+    expected = np.append(expected[~rare], expected[rare].sum())
+    observed = np.append(counts[~rare], counts[rare].sum())[expected > 0]
+    expected = expected[expected > 0]
+    if len(expected) == 1:
+        return 1.0
+    statistic = ((observed - expected) ** 2 / expected).sum()
+    halves = torch.tensor([len(expected) - 1, statistic], dtype=torch.float64) / 2
+    return float(torch.special.gammaincc(halves[0], halves[1]))
