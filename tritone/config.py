@@ -1,7 +1,7 @@
 """`config.json` of a model directory: the family and every number of the checkpoint.
 
-An unknown key, a missing key or a value of the wrong type is an error that names the key. Numbers of
-a deployment (limits, ports, cache sizes) do not belong here.
+An unknown key, a missing key or a value of the wrong type is an error that names the key. Numbers
+of a deployment (limits, ports, cache sizes) do not belong here.
 """
 
 from pathlib import Path

@@ -8,8 +8,8 @@ TritoneError
     ModelDirectoryError   a checkpoint or model directory is incomplete, damaged or of another shape
     EnvironmentProblem    the machine or the installation lacks something, found at start-up
 
-Foreign exceptions are turned into these at the edge where they occur; Tritone errors are turned into
-Triton error codes in one place, `tritone.serving`.
+Foreign exceptions are turned into these at the edge where they occur; Tritone errors are turned
+into Triton error codes in one place, `tritone.serving`.
 """
 
 

@@ -1,6 +1,7 @@
 """Our flow and vocoder against a golden folder that upstream's classes made.
 
-A folder holds `<case>.safetensors` with `<case>.json` beside it, and weights under upstream's names.
+A folder holds `<case>.safetensors` with `<case>.json` beside it, and weights under upstream's
+names.
 """
 
 import json
@@ -26,7 +27,8 @@ from tritone.families.cosyvoice2 import NOISE_FRAMES
 from tritone.nn.attention import chunk_mask
 from tritone.nn.flow import Flow, FlowPrompt
 from tritone.nn.loading import load_strictly
-from tritone.nn.vocoder import Vocoder, stretch
+from tritone.nn.stretch import stretch
+from tritone.nn.vocoder import Vocoder
 from tritone.parity import ParityResult
 
 THRESHOLD = 1e-4
@@ -75,8 +77,14 @@ def vocoder_config(numbers: dict[str, Any], fixed: dict[str, Any]) -> VocoderCon
         "source_resblock_dilation_sizes",
         "f0_channels",
     )
-    constants = ("in_channels", "nsf_alpha", "nsf_sigma", "nsf_voiced_threshold")
-    constants += ("lrelu_slope", "audio_limit")
+    constants = (
+        "in_channels",
+        "nsf_alpha",
+        "nsf_sigma",
+        "nsf_voiced_threshold",
+        "lrelu_slope",
+        "audio_limit",
+    )
     return VocoderConfig(
         istft_n_fft=numbers["n_fft"],
         istft_hop=numbers["hop_len"],
@@ -98,7 +106,8 @@ class Golden:
 
     @cached_property
     def tensors(self) -> dict[str, Tensor]:
-        return load_file(self.folder / f"{self.name}.safetensors")
+        tensors: dict[str, Tensor] = load_file(self.folder / f"{self.name}.safetensors")
+        return tensors
 
     def __getitem__(self, key: str) -> Tensor:
         return self.tensors[key]
@@ -191,7 +200,7 @@ def _flow_stream(case: Golden) -> Iterator[ParityResult]:
         yield ParityResult(f"{case.name} {name}", _largest(mel[None], case[name]), THRESHOLD)
     for size in (len(tokens), 25, 7):
         state, mels = flow.start(prompt).fork(), []
-        for part in tokens.split(size):
+        for part in torch.split(tokens, size):
             mel, state = flow.step(part, state, finalize=False)
             mels.append(mel)
         mels.append(flow.step(tokens[:0], state, finalize=True)[0])

@@ -1,4 +1,4 @@
-"""The values that travel between stages. Arrays are numpy, float32 or int32, without a batch dimension."""
+"""The values that travel between stages; numpy float32 or int32, without a batch dimension."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -42,9 +42,9 @@ class SamplingParams:
 
 @dataclass(frozen=True)
 class SynthesisRequest:
-    """One utterance as the caller asked for it; `tritone.limits.check` says whether it can be served.
+    """One utterance as the caller asked for it; `tritone.limits.check` says whether it is served.
 
-    reference_wav: (N,) mono samples in [-1, 1] at reference_rate Hz, already cut to its true length.
+    reference_wav: (N,) mono samples in [-1, 1] at reference_rate Hz, cut to its true length.
     """
 
     text: str
@@ -74,6 +74,18 @@ class Segment:
     text: str
     voice: Voice
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class AudioChunk:
+    """A piece of the answer.
+
+    samples: (n,) at the model's sample rate. timing: the record so far, see `tritone.timing`.
+    """
+
+    samples: Float32
+    timing: dict[str, object]
+    last: bool
 
 
 @dataclass(frozen=True)

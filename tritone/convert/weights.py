@@ -4,14 +4,17 @@ The only place that knows upstream's state-dict keys (`flow.pt`, `hift.pt`).
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
 from tritone.errors import ModelDirectoryError
 
-_ENCODER_BLOCK = (
+# Pattern and replacement, as `re.sub` takes them.
+Rules = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
+
+_ENCODER_BLOCK: Rules = (
     (r"self_attn\.linear_(q|k|v|out|pos)\.", r"attention.\1."),
     (r"attention\.q\.", "attention.query."),
     (r"attention\.k\.", "attention.key."),
@@ -25,7 +28,7 @@ _ENCODER_BLOCK = (
     (r"norm_mha\.", "attention_norm."),
     (r"norm_ff\.", "feed_forward_norm."),
 )
-_ESTIMATOR = (
+_ESTIMATOR: Rules = (
     (r"^decoder\.estimator\.", "estimator."),
     (r"time_mlp\.linear_1\.", "time_expand."),
     (r"time_mlp\.linear_2\.", "time_project."),
@@ -48,7 +51,7 @@ _ESTIMATOR = (
     (r"\.ff\.net\.0\.proj\.", ".expand."),
     (r"\.ff\.net\.2\.", ".contract."),
 )
-FLOW_RULES = (
+FLOW_RULES: Rules = (
     (r"^input_embedding\.", "token_embedding."),
     (r"^spk_embed_affine_layer\.", "speaker_projection."),
     (r"^encoder_proj\.", "mel_projection."),
@@ -67,7 +70,7 @@ FLOW_RULES = (
 )
 
 
-def vocoder_rules(residual_blocks: int) -> tuple[tuple[str, str], ...]:
+def vocoder_rules(residual_blocks: int) -> Rules:
     """Rules for `hift.pt`; residual_blocks is how many follow each upsampling stage."""
 
     def stage_block(match: "re.Match[str]") -> str:
@@ -77,18 +80,18 @@ def vocoder_rules(residual_blocks: int) -> tuple[tuple[str, str], ...]:
     return (
         (r"^m_source\.l_linear\.", "mix_source."),
         (r"^f0_predictor\.classifier\.", "f0.output."),
-        (r"^f0_predictor\.condnet\.(\d+)\.", lambda m: f"f0.convs.{int(m[1]) // 2}."),  # type: ignore[list-item]
+        (r"^f0_predictor\.condnet\.(\d+)\.", lambda m: f"f0.convs.{int(m[1]) // 2}."),
         (r"^ups\.(\d+)\.", r"stages.\1.up."),
         (r"^source_downs\.(\d+)\.", r"stages.\1.source_down."),
         (r"^source_resblocks\.(\d+)\.", r"stages.\1.source_block."),
-        (r"^resblocks\.(\d+)\.", stage_block),  # type: ignore[list-item]
+        (r"^resblocks\.(\d+)\.", stage_block),
         (r"\.convs1\.", ".dilated."),
         (r"\.convs2\.", ".plain."),
         (r"\.activations(1|2)\.", r".snake\1."),
     )
 
 
-def rename(state: Mapping[str, Tensor], rules: tuple[tuple[str, str], ...]) -> dict[str, Tensor]:
+def rename(state: Mapping[str, Tensor], rules: Rules) -> dict[str, Tensor]:
     """Apply every rule in order to every key."""
     renamed = {}
     for key, value in state.items():

@@ -1,8 +1,8 @@
 """Read the plain values of a released `cosyvoice2.yaml` without running anything in it.
 
-The file is HyperPyYAML: its tags (`!new:`, `!name:`, `!apply:`) would construct objects when loaded as
-intended. Here every tag is dropped and what it marks is kept as the mapping, list or scalar it is;
-`!ref <name>` becomes the scalar of that name at the top level.
+The file is HyperPyYAML: its tags (`!new:`, `!name:`, `!apply:`) would construct objects when loaded
+as intended. Here every tag is dropped and what it marks is kept as the mapping, list or scalar it
+is; `!ref <name>` becomes the scalar of that name at the top level.
 """
 
 import re
@@ -16,7 +16,7 @@ from tritone.errors import ModelDirectoryError
 _REFERENCE = re.compile(r"<(\w+)>")
 
 
-class _PlainLoader(yaml.SafeLoader):
+class _PlainLoader(yaml.SafeLoader):  # type: ignore[misc]
     """SafeLoader that takes any tag for the plain value under it."""
 
 
@@ -25,7 +25,7 @@ def _plain(loader: yaml.SafeLoader, _suffix: str, node: yaml.Node) -> Any:
         return loader.construct_mapping(node, deep=True)
     if isinstance(node, yaml.SequenceNode):
         return loader.construct_sequence(node, deep=True)
-    return loader.construct_scalar(node)  # type: ignore[arg-type]
+    return loader.construct_scalar(node)
 
 
 _PlainLoader.add_multi_constructor("!", _plain)
@@ -40,7 +40,7 @@ class YamlValues:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_PlainLoader)  # noqa: S506
+            tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_PlainLoader)
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ModelDirectoryError(f"{path} is not readable YAML: {error}") from error
         if not isinstance(tree, dict):

@@ -1,1 +1,1 @@
-"""Neural modules: flow encoder, estimator, solver, vocoder. They know torch and nothing of serving."""
+"""Neural modules: flow encoder, estimator, solver, vocoder; torch and nothing of serving."""

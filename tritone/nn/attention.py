@@ -24,7 +24,7 @@ def attend(query: Tensor, spans: Sequence[Span], bias: Sequence[Tensor | None]) 
     scores = [query @ span.key.to(query.dtype).mT for span in spans]
     scores = [s if b is None else s + b for s, b in zip(scores, bias, strict=True)]
     weights = torch.softmax(torch.cat(scores, dim=-1), dim=-1)
-    parts = weights.split([span.key.shape[2] for span in spans], dim=-1)
+    parts = torch.split(weights, [span.key.shape[2] for span in spans], dim=-1)
     outputs = [w @ s.value.to(query.dtype) for w, s in zip(parts, spans, strict=True)]
     return torch.stack(outputs).sum(0)
 
@@ -80,7 +80,7 @@ class RelativeAttention(nn.Module):
         return self.output(attended.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
     def _position_scores(self, query: Tensor, start: int, span: Span) -> Tensor:
         """(q_i + v) . p(i - j) / sqrt(d_k) for queries at start.. and the span's keys."""

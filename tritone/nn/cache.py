@@ -8,7 +8,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Span:
-    """Neighbouring keys and values, (rows, heads, n, head_dim); `start` is the first one's position."""
+    """Neighbouring keys and values, (rows, heads, n, head_dim); the first is at `start`."""
 
     key: Tensor
     value: Tensor
@@ -107,9 +107,7 @@ class KeyValueStore:
         """Count a chunk as written, once every layer has written it."""
         self._written += frames
 
-    def _span(
-        self, buffer: Tensor, layer: int, begin: int, end: int | None, start: int
-    ) -> Span:
+    def _span(self, buffer: Tensor, layer: int, begin: int, end: int | None, start: int) -> Span:
         return Span(buffer[layer, 0, :, :, begin:end], buffer[layer, 1, :, :, begin:end], start)
 
     def _reserve(self, frames: int) -> int:

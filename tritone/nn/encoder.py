@@ -163,13 +163,9 @@ class UpsampleEncoder(nn.Module):
             x = block(x, None, 0, frame_mask)
         return self.norm(x)  # type: ignore[no-any-return]
 
-    def step(
-        self, x: Tensor, context: Tensor, state: EncoderState
-    ) -> tuple[Tensor, EncoderState]:
+    def step(self, x: Tensor, context: Tensor, state: EncoderState) -> tuple[Tensor, EncoderState]:
         """The next chunk, x (1, n, input_size), given what `state` holds of the past."""
-        x, lookahead_tail = self.lookahead(
-            self.input(x), self.input(context), state.lookahead_tail
-        )
+        x, lookahead_tail = self.lookahead(self.input(x), self.input(context), state.lookahead_tail)
         for layer, block in enumerate(self.blocks):
             x = block(x, state.tokens, layer, None)
         state.tokens.advance(x.shape[1])

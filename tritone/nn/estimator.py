@@ -154,7 +154,7 @@ class Estimator(nn.Module):
         self.final_projection = nn.Conv1d(channels, mel, 1)
 
     def _stages(self) -> list[Stage]:
-        return [self.down, *self.middle, self.up]  # type: ignore[list-item]
+        return [self.down, *self.middle, self.up]
 
     def time_shifts(self, t: Tensor) -> list[Tensor]:
         """What each resnet block adds at ODE time t (rows,): one (rows, channels, 1) a block.
@@ -179,9 +179,7 @@ class Estimator(nn.Module):
             for stage in self._stages()
         ]
 
-    def start(
-        self, rows: int, chunk: int, left_chunks: int, dtype: torch.dtype
-    ) -> EstimatorState:
+    def start(self, rows: int, chunk: int, left_chunks: int, dtype: torch.dtype) -> EstimatorState:
         """An empty state; `chunk` in frames, `left_chunks` as in KeyValueStore."""
         part, weight = self.config.estimator, self.final_projection.weight
         stages = self._stages()

@@ -1,11 +1,11 @@
 """Flow matching: speech tokens to mel, in one pass or chunk by chunk.
 
-Conditional flow matching with Euler steps and classifier-free guidance (Matcha-TTS, CosyVoice2). The
-start noise is an argument. Two modes:
+Conditional flow matching with Euler steps and classifier-free guidance (Matcha-TTS, CosyVoice2).
+The start noise is an argument. Two modes:
 
 - `Flow.forward`: one pass over everything, with full attention or with the chunk mask;
-- `Flow.start` and `Flow.step`: each frame is computed once, at the cost of its own chunk, and equals
-  the pass with the chunk mask over everything.
+- `Flow.start` and `Flow.step`: each frame is computed once, at the cost of its own chunk, and
+  equals the pass with the chunk mask over everything.
 """
 
 import math
@@ -109,9 +109,7 @@ class Flow(nn.Module):
         cut = len(everything) - (0 if finalize else config.pre_lookahead_len)
         masks = self._chunk_masks(cut, len(prompt.tokens)) if chunked else (None, None)
         embedded = self.token_embedding(everything)[None]
-        mu = self.mel_projection(
-            self.encoder(embedded[:, :cut], embedded[:, cut:], masks)
-        ).mT
+        mu = self.mel_projection(self.encoder(embedded[:, :cut], embedded[:, cut:], masks)).mT
         frames = mu.shape[2]
         shared = self._conditions(mu, 0, prompt, self.project_speaker(prompt.embedding))
         x = prompt.noise[None, :, :frames].to(mu)
@@ -139,9 +137,7 @@ class Flow(nn.Module):
         _, state = self.step(prompt.tokens[:0], state, finalize=False)
         return state
 
-    def step(
-        self, tokens: Tensor, state: FlowState, *, finalize: bool
-    ) -> tuple[Tensor, FlowState]:
+    def step(self, tokens: Tensor, state: FlowState, *, finalize: bool) -> tuple[Tensor, FlowState]:
         """Take (n,) new tokens, n >= 0; return the mel frames that became final and the new state.
 
         A chunk is computed once it and its look-ahead are complete, or at once when `finalize`.
@@ -193,9 +189,7 @@ class Flow(nn.Module):
         shared = self._conditions(mu, state.frame, state.prompt, state.speaker)
         x = state.prompt.noise[None, :, state.frame : end].to(mu)
         steps = []
-        for (_, dt), shifts, step in zip(
-            self.times, self._time_shifts(), state.steps, strict=True
-        ):
+        for (_, dt), shifts, step in zip(self.times, self._time_shifts(), state.steps, strict=True):
             velocity, step = self.estimator.step(self._rows(x, shared), shifts, step)
             steps.append(step)
             x = x + dt * self._guide(velocity)
@@ -223,7 +217,6 @@ class Flow(nn.Module):
         if not self._shifts:
             device = self.mel_projection.weight.device
             self._shifts = [
-                self.estimator.time_shifts(torch.tensor([t], device=device))
-                for t, _ in self.times
+                self.estimator.time_shifts(torch.tensor([t], device=device)) for t, _ in self.times
             ]
         return self._shifts

@@ -1,4 +1,6 @@
-"""HiFT: mel and a harmonic source to waveform through an inverse STFT (HiFTNet, as in CosyVoice2)."""
+"""HiFT: mel and a harmonic source to waveform through an inverse STFT (HiFTNet, CosyVoice2)."""
+
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -87,7 +89,7 @@ class Upsampling(nn.Module):
             x = F.pad(x, (1, 0), mode="reflect")
         x = x + self.source_block(self.source_down(source))
         total = self.blocks[0](x)
-        for block in self.blocks[1:]:  # type: ignore[index]
+        for block in self.blocks[1:]:
             total = total + block(x)
         return total / len(self.blocks)  # type: ignore[no-any-return]
 
@@ -101,9 +103,7 @@ class F0Predictor(nn.Module):
     def __init__(self, mel: int, channels: int) -> None:
         super().__init__()
         widths = [mel] + [channels] * self.LAYERS
-        self.convs = nn.ModuleList(
-            nn.Conv1d(i, o, 3, padding=1) for i, o in zip(widths, widths[1:], strict=False)
-        )
+        self.convs = nn.ModuleList(nn.Conv1d(i, o, 3, padding=1) for i, o in pairwise(widths))
         self.output = nn.Linear(channels, 1)
 
     def forward(self, mel: Tensor) -> Tensor:

@@ -17,7 +17,6 @@ import math
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tritone.config import VocoderConfig
@@ -156,11 +155,3 @@ class Vocoder(nn.Module):
             ready = torch.cat([blended, ready[overlap:]])
         fade = self.windowing.fade * scale
         return ready, wave[frames * scale : frames * scale + fade].clone()
-
-
-def stretch(mel: Tensor, speed: float) -> Tensor:
-    """Change the tempo of a whole mel (mel, T) by linear interpolation: int(T / speed) frames."""
-    if speed == 1.0:
-        return mel
-    frames = int(mel.shape[1] / speed)
-    return F.interpolate(mel[None], size=frames, mode="linear")[0]

@@ -1,0 +1,123 @@
+"""The flow as a stage: voices prepared once and shared, numpy in and out."""
+
+import hashlib
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from tritone.config import FlowConfig
+from tritone.errors import InvalidRequest, StageFailed
+from tritone.nn.flow import Flow, FlowPrompt, FlowState
+from tritone.types import Float32, Int32, Voice
+
+
+@dataclass(frozen=True)
+class FlowSettings:
+    """left_chunks: attention chunks of the past that stay visible beside the prompt, 0 for all.
+
+    cache_dtype: storage of keys and values. prepared_bytes: memory for prepared voices; the one
+    in use is kept whatever its size.
+    """
+
+    left_chunks: int = 0
+    cache_dtype: torch.dtype = torch.float32
+    prepared_bytes: int = 1 << 30
+
+
+class FlowStage:
+    """Opens and steps streams of one flow model. Safe to use from several threads."""
+
+    def __init__(self, flow: Flow, noise: torch.Tensor, settings: FlowSettings) -> None:
+        flow.left_chunks = settings.left_chunks
+        flow.cache_dtype = settings.cache_dtype
+        self._flow, self._noise, self._settings = flow, noise, settings
+        self._prepared: OrderedDict[bytes, FlowState] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def config(self) -> FlowConfig:
+        return self._flow.config
+
+    @torch.inference_mode()
+    def open(self, voice: Voice) -> FlowState:
+        """A new stream in a voice; the prompt's part is computed once per voice and shared."""
+        digest = hashlib.sha256()
+        for array in (voice.prompt_tokens, voice.prompt_mel, voice.embedding):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        key = digest.digest()
+        with self._lock:
+            state = self._prepared.get(key)
+            if state is None:
+                state = self._prepared[key] = self._flow.start(self._prompt(voice))
+            self._prepared.move_to_end(key)
+            self._evict()
+        return state.fork()
+
+    @torch.inference_mode()
+    def step(self, tokens: Int32, state: FlowState, *, finalize: bool) -> tuple[Float32, FlowState]:
+        """Take new codes (n,); return the mel frames that became final and the next state."""
+        self._check(tokens)
+        total = len(state.pending) + len(tokens)
+        self._check_length(state.frame + total * self.config.token_mel_ratio)
+        mel, state = self._flow.step(torch.from_numpy(tokens).long(), state, finalize=finalize)
+        return _as_numpy(mel), state
+
+    @torch.inference_mode()
+    def whole(self, tokens: Int32, voice: Voice) -> Float32:
+        """The mel of all codes of an utterance in one pass with full attention."""
+        self._check(tokens)
+        if not len(tokens):
+            raise StageFailed("token2wav", "got no speech tokens")
+        total = len(tokens) + len(voice.prompt_tokens)
+        self._check_length(total * self.config.token_mel_ratio)
+        prompt = self._prompt(voice)
+        mel = self._flow(torch.from_numpy(tokens).long(), prompt, chunked=False, finalize=True)
+        return _as_numpy(mel)
+
+    def _prompt(self, voice: Voice) -> FlowPrompt:
+        config = self.config
+        frames = len(voice.prompt_tokens) * config.token_mel_ratio
+        for name, array, shape in (
+            ("prompt_speech_feat", voice.prompt_mel, (frames, config.output_size)),
+            ("prompt_spk_embedding", voice.embedding, (config.spk_embed_dim,)),
+        ):
+            if array.shape != shape:
+                raise InvalidRequest(
+                    name, f"has shape {list(array.shape)}; the prompt's tokens need {list(shape)}"
+                )
+        self._check(voice.prompt_tokens)
+        return FlowPrompt(
+            torch.from_numpy(voice.prompt_tokens).long(),
+            torch.from_numpy(np.ascontiguousarray(voice.prompt_mel.T, dtype=np.float32)),
+            torch.from_numpy(np.ascontiguousarray(voice.embedding, dtype=np.float32)),
+            self._noise,
+        )
+
+    def _check(self, tokens: Int32) -> None:
+        codes = self.config.vocab_size
+        outside = tokens[(tokens < 0) | (tokens >= codes)]
+        if outside.size:
+            raise InvalidRequest(
+                "target_speech_tokens", f"holds {int(outside[0])}; codes are 0..{codes - 1}"
+            )
+
+    def _check_length(self, frames: int) -> None:
+        most = self._noise.shape[1]
+        if frames > most:
+            raise InvalidRequest(
+                "target_speech_tokens",
+                f"reach {frames} mel frames with the prompt; one segment holds {most}",
+            )
+
+    def _evict(self) -> None:
+        total = sum(state.nbytes for state in self._prepared.values())
+        while total > self._settings.prepared_bytes and len(self._prepared) > 1:
+            _, oldest = self._prepared.popitem(last=False)
+            total -= oldest.nbytes
+
+
+def _as_numpy(mel: torch.Tensor) -> Float32:
+    return np.ascontiguousarray(mel.numpy(), dtype=np.float32)
