@@ -76,7 +76,7 @@ def write_tensors(path: Path, specs: list[TensorSpec], parts: Iterable[Iterable[
     """Write a safetensors file, one tensor's parts after the other.
 
     specs name the tensors in file order; parts yields the data of each. Only what the iterables
-    hold at a time is in memory.
+    hold at a time is in memory. `path` appears when everything was written.
     """
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
@@ -89,7 +89,8 @@ def write_tensors(path: Path, specs: list[TensorSpec], parts: Iterable[Iterable[
         end += spec.nbytes
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    with path.open("wb") as file:
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         start = file.tell()
         for spec, tensor_parts in zip(specs, parts, strict=True):
@@ -101,6 +102,7 @@ def write_tensors(path: Path, specs: list[TensorSpec], parts: Iterable[Iterable[
                     file.write(np.ascontiguousarray(part).data)
             assert file.tell() - begin == spec.nbytes, f"{spec.name}: parts do not fill the tensor"
         file.truncate(start + end)
+    partial.replace(path)
 
 
 class Checkpoint:

@@ -1,0 +1,179 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from llm_model import GOLDEN, build_tiny, merge_tiny
+from onnx import TensorProto, helper
+from safetensors.numpy import load_file
+
+from tritone.errors import ModelDirectoryError
+from tritone.llm.checkpoint import Checkpoint, EmbeddingTable
+from tritone.llm.graph import PRECISIONS, build_graph, graph_path, pad_heads
+from tritone.llm.graph_writer import GraphWriter
+from tritone.llm.quantize import BlockFormat, BlockQuantized, quantize_blocks
+from tritone.llm.slots import SlotSession
+from tritone.parity_llm import cases
+
+LOGITS = load_file(GOLDEN / "llm_logits.safetensors")
+FORMATS = [form for form in PRECISIONS.values() if form is not None]
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("model")
+    build_tiny(directory, "fp32", "int8")
+    return directory
+
+
+def open_slots(model_dir: Path, precision: str, slots: int = 4) -> SlotSession:
+    llm = build_tiny(model_dir).llm
+    return SlotSession(model_dir / "llm", llm, precision=precision, slots=slots, slot_length=96)
+
+
+def prompts() -> list[np.ndarray]:
+    return [LOGITS[f"c{index}.merged_input_ids"][0] for index in range(3)]
+
+
+def test_every_golden_case_passes() -> None:
+    results = list(cases(GOLDEN))
+    assert [result for result in results if not result.passed] == []
+    assert len({result.case for result in results}) == len(results) >= 25
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("int8", 0.0)])
+def test_batch_neighbours_do_not_change_logits(
+    model_dir: Path, precision: str, tolerance: float
+) -> None:
+    embed = EmbeddingTable(Checkpoint(model_dir / "llm" / "model.safetensors"))
+    together, alone = open_slots(model_dir, precision), open_slots(model_dir, precision, slots=1)
+    lengths = np.array([len(ids) for ids in prompts()], np.int32)
+    for slot, ids in enumerate(prompts()):
+        together.prefill(slot, embed(ids))
+    steps = np.array([[300, 400, 500], [301, 401, 501], [302, 402, 502]], np.int32)
+    batched = [together.decode(embed(ids), lengths + t).copy() for t, ids in enumerate(steps)]
+    for slot, ids in enumerate(prompts()):
+        alone.prefill(0, embed(ids))
+        for t, step in enumerate(steps):
+            logits = alone.decode(embed(step[slot : slot + 1]), lengths[slot : slot + 1] + t)
+            assert np.abs(logits[0] - batched[t][slot]).max() <= tolerance
+
+
+def test_decoding_equals_prefill_of_the_longer_prompt(model_dir: Path) -> None:
+    embed = EmbeddingTable(Checkpoint(model_dir / "llm" / "model.safetensors"))
+    slots, ids = open_slots(model_dir, "fp32"), prompts()[0]
+    slots.prefill(0, embed(ids[:-1]))
+    stepped = slots.decode(embed(ids[-1:]), np.array([len(ids) - 1], np.int32))[0].copy()
+    assert np.abs(slots.prefill(2, embed(ids)) - stepped).max() < 2e-5
+
+
+def test_a_moved_slot_goes_on_unchanged(model_dir: Path) -> None:
+    embed = EmbeddingTable(Checkpoint(model_dir / "llm" / "model.safetensors"))
+    slots, ids = open_slots(model_dir, "fp32"), prompts()[1]
+    token, length = embed(np.array([777], np.int32)), np.array([len(ids)], np.int32)
+    slots.prefill(0, embed(ids))
+    expected = slots.decode(token, length)[0].copy()
+    slots.prefill(0, embed(prompts()[0]))
+    slots.prefill(3, embed(ids))
+    slots.move(3, 0, len(ids))
+    assert np.array_equal(slots.decode(token, length)[0], expected)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_every_precision_runs_from_a_single_token(tmp_path: Path, precision: str) -> None:
+    llm = build_tiny(tmp_path, precision).llm
+    slots = SlotSession(tmp_path / "llm", llm, precision=precision, slots=1, slot_length=8)
+    embed = EmbeddingTable(Checkpoint(tmp_path / "llm" / "model.safetensors"))
+    logits = slots.prefill(0, embed(np.array([llm.sos_id], np.int32)))
+    assert logits.shape == (llm.speech_head_size,)
+    assert np.isfinite(logits).all()
+
+
+def dequantize(quantized: BlockQuantized, form: BlockFormat, columns: int) -> np.ndarray:
+    codes = quantized.codes
+    if form.bits == 4:
+        codes = np.stack([codes & 15, codes >> 4], -1).reshape(*codes.shape[:2], -1)
+    values = (codes.astype(np.float32) - 2 ** (form.bits - 1)) * quantized.scales[..., None]
+    return values.reshape(len(values), -1)[:, :columns]
+
+
+@pytest.mark.parametrize("form", FORMATS, ids=str)
+@pytest.mark.parametrize("columns", [24, 64, 300])
+def test_quantised_weights_are_the_nearest_codes(form: BlockFormat, columns: int) -> None:
+    weight = np.random.default_rng(0).standard_normal((5, columns)).astype(np.float32)
+    weight[2] = 0
+    quantized = quantize_blocks(weight, form)
+    error = np.abs(dequantize(quantized, form, columns) - weight)
+    # half a step; a whole one where the far positive end has no code of its own
+    step = np.repeat(np.abs(quantized.scales), form.block_size, 1)[:, :columns]
+    assert (error <= step * 1.001).all()
+    assert (error <= step * 0.501).mean() > 0.95
+    assert not dequantize(quantized, form, columns)[2].any()
+
+
+@pytest.mark.parametrize("form", FORMATS, ids=str)
+@pytest.mark.parametrize("columns", [24, 64, 300])
+def test_operator_reads_the_quantised_weights(
+    tmp_path: Path, form: BlockFormat, columns: int
+) -> None:
+    rng = np.random.default_rng(1)
+    weight = rng.standard_normal((48, columns)).astype(np.float32)
+    quantized = quantize_blocks(weight, form)
+    with GraphWriter(tmp_path / "m.onnx", "m", {}) as writer:
+        info = helper.make_tensor_value_info
+        writer.inputs.append(info("x", TensorProto.FLOAT, ["n", columns]))
+        writer.outputs.append(info("y", TensorProto.FLOAT, ["n", 48]))
+        codes = writer.constant("codes", quantized.codes)
+        scales = writer.constant("scales", quantized.scales)
+        attributes = {"bits": form.bits, "block_size": form.block_size, "K": columns, "N": 48}
+        writer.runtime_node("MatMulNBits", ["x", codes, scales], ["y"], **attributes)
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    x = rng.standard_normal((3, columns)).astype(np.float32)
+    expected = x @ dequantize(quantized, form, columns).T
+    assert np.abs(session.run(None, {"x": x})[0] - expected).max() < 1e-4
+
+
+def test_padding_of_heads_keeps_scores() -> None:
+    rng = np.random.default_rng(2)
+    query, key = rng.standard_normal((2, 3 * 8, 1)).astype(np.float32)
+    padded = [pad_heads(rows, 3).reshape(3, 16) for rows in (query, key)]
+    plain = [rows.reshape(3, 8) for rows in (query, key)]
+    assert np.allclose((padded[0] * padded[1]).sum(1), (plain[0] * plain[1]).sum(1))
+    assert np.array_equal(padded[0][:, [0, 1, 2, 3, 8, 9, 10, 11]], plain[0])
+    whole = rng.standard_normal((4 * 64, 7)).astype(np.float32)
+    assert np.array_equal(pad_heads(whole, 4), whole)
+
+
+def test_graph_is_valid_and_weights_lie_outside(model_dir: Path) -> None:
+    path = graph_path(model_dir / "llm", "int8")
+    model = onnx.load(path, load_external_data=False)
+    assert path.stat().st_size < 64_000
+    assert {entry.domain for entry in model.opset_import} == {"", "com.microsoft"}
+    names = [node.name for node in model.graph.node]
+    assert len(set(names)) == len(names)
+
+
+def test_graph_of_another_checkpoint_is_refused(model_dir: Path, tmp_path: Path) -> None:
+    shutil.copytree(model_dir / "llm", tmp_path / "llm")
+    other = build_tiny(model_dir).llm.model_copy(update={"rope_theta": 1e4})
+    with pytest.raises(ModelDirectoryError, match="another checkpoint"):
+        SlotSession(tmp_path / "llm", other, precision="fp32", slots=1, slot_length=8)
+
+
+def test_missing_graph_and_unknown_precision_are_named(model_dir: Path, tmp_path: Path) -> None:
+    llm = merge_tiny(tmp_path)
+    with pytest.raises(ModelDirectoryError, match=r"int8\.onnx does not exist \(built: nothing\)"):
+        SlotSession(tmp_path, llm, precision="int8", slots=1, slot_length=8)
+    with pytest.raises(ModelDirectoryError, match="precision is 'int7', expected one of fp32"):
+        build_graph(tmp_path, llm, "int7")
+
+
+def test_a_failed_build_leaves_no_graph(tmp_path: Path) -> None:
+    llm = merge_tiny(tmp_path)
+    build_graph(tmp_path, llm, "fp32")
+    more = llm.model_copy(update={"num_hidden_layers": 3})
+    with pytest.raises(ModelDirectoryError, match=r"layers\.2\..* is missing"):
+        build_graph(tmp_path, more, "fp32")
+    assert not graph_path(tmp_path, "fp32").exists()
