@@ -8,7 +8,7 @@ wherever every word is one token; a case where it does not is informational.
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,26 +45,9 @@ INFORMATIONAL = math.inf
 SPEECH_CODES = 6561
 DECIMAL = re.compile(r"\d\.\d")
 
-Tensors = dict[str, NDArray[Any]]
 
-
-def cases(folder: Path) -> Iterator[ParityResult]:
-    """Compare everything in `folder` that the front end makes.
-
-    The stand-in ONNX models are looked for in folder/tiny_onnx and folder/../tiny_onnx.
-    """
-    yield from _resampling(load_file(folder / "resample.safetensors"))
-    yield from _features(load_file(folder / "audio_features.safetensors"))
-    yield from _prompts(folder)
-    yield from _splits(folder)
-    yield from _normalised(_read(folder / "text_normalize.json")["cases"])
-    yield from _layouts(folder)
-    yield from _tokenizers(folder)
-    for name in ("spk2info_upstream.pt", "spk2info_async.pt"):
-        yield from _imported(folder / name)
-
-
-def _resampling(golden: Tensors) -> Iterator[ParityResult]:
+def _resampling(folder: Path) -> Iterator[ParityResult]:
+    golden = load_file(folder / "resample.safetensors")
     for key in sorted(golden):
         pair, _, side = key.partition(".")
         if side == "in":
@@ -73,7 +56,8 @@ def _resampling(golden: Tensors) -> Iterator[ParityResult]:
             yield _close(f"resample/{pair}", ours, golden[f"{pair}.out"], RESAMPLE_LIMIT)
 
 
-def _features(golden: Tensors) -> Iterator[ParityResult]:
+def _features(folder: Path) -> Iterator[ParityResult]:
+    golden = load_file(folder / "audio_features.safetensors")
     for case in sorted(key.removesuffix(".wav") for key in golden if key.endswith(".wav")):
         wav = golden[f"{case}.wav"][0]
         wav24 = resample(wav, SPEECH_RATE, PROMPT_RATE)
@@ -143,10 +127,10 @@ def _rule(params: dict[str, Any]) -> SegmentRule:
     )
 
 
-def _normalised(golden: list[dict[str, Any]]) -> Iterator[ParityResult]:
+def _normalised(folder: Path) -> Iterator[ParityResult]:
     """Informational: the rules are those of the installed wetext, not of upstream's."""
     normalize = TextNormalizer()
-    for number, case in enumerate(golden):
+    for number, case in enumerate(_read(folder / "text_normalize.json")["cases"]):
         text = normalize(case["text"])
         pieces = [text] if is_raw(text) else segment(text, language_of(case["text"]), len)
         for kind, ours in (("nosplit", text), ("split", pieces)):
@@ -162,6 +146,9 @@ def _layouts(folder: Path) -> Iterator[ParityResult]:
         ours = llm_prompt(llm, case["prompt_ids"], case["tts_ids"], case["prompt_speech"])
         expected = np.array(case["upstream_separate_layout"])
         yield _close(f"layout/{number}", ours, expected, 0.0)
+
+
+def _merged_layouts(folder: Path) -> Iterator[ParityResult]:
     meta = _read(folder / "llm_meta.json")
     llm = _ids(meta["offset"], meta["sos"], meta["task_id"])
     golden = load_file(folder / "llm_logits.safetensors")
@@ -189,6 +176,11 @@ def _tokenizers(folder: Path) -> Iterator[ParityResult]:
     for number, text in enumerate(texts):
         expected = merged.encode(text, add_special_tokens=False).ids
         yield _equal(f"tokenizer/{number}", ours.encode(text).ids, expected, 0.0)
+
+
+def _imports(folder: Path) -> Iterator[ParityResult]:
+    for name in ("spk2info_upstream.pt", "spk2info_async.pt"):
+        yield from _imported(folder / name)
 
 
 def _imported(path: Path) -> Iterator[ParityResult]:
@@ -232,3 +224,25 @@ def _equal(
 
 def _read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+GROUPS: dict[str, Callable[[Path], Iterator[ParityResult]]] = {
+    "resample": _resampling,
+    "features": _features,
+    "prompt": _prompts,
+    "split": _splits,
+    "normalize": _normalised,
+    "layout": _layouts,
+    "merged_layout": _merged_layouts,
+    "tokenizer": _tokenizers,
+    "import": _imports,
+}
+
+
+def cases(folder: Path, groups: Iterable[str] = tuple(GROUPS)) -> Iterator[ParityResult]:
+    """Compare what the front end makes with what is in `folder`, group by group.
+
+    The stand-in ONNX models are looked for in folder/tiny_onnx and folder/../tiny_onnx.
+    """
+    for group in groups:
+        yield from GROUPS[group](folder)

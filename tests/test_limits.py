@@ -1,0 +1,93 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tritone.errors import InvalidRequest
+from tritone.limits import Limits, check
+from tritone.types import SamplingParams, SynthesisRequest
+
+WAV = np.zeros(16000, dtype=np.float32)
+
+
+def request(**changes: Any) -> SynthesisRequest:
+    return SynthesisRequest(**{"text": "Hello.", **changes})
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        request(),
+        request(text="x" * 2000),
+        request(voice="me", instruct_text="softly"),
+        request(reference_wav=WAV, reference_text="hello"),
+        request(reference_wav=WAV, reference_text="", voice=" "),
+        request(reference_wav=WAV[:4800]),
+        request(reference_wav=np.zeros(30 * 48000, dtype=np.float32), reference_rate=48000),
+        request(reference_text="  ", instruct_text=""),
+        request(speed=0.5),
+        request(sampling=SamplingParams(temperature=2.0, top_p=1.0, top_k=6564, seed=2**64 - 1)),
+        request(sampling=SamplingParams(temperature=0.01, top_p=0.01, top_k=1, seed=0)),
+    ],
+)
+def test_what_is_served(good: SynthesisRequest) -> None:
+    check(good)
+
+
+def bad_sample(value: float) -> np.ndarray:
+    wav = WAV.copy()
+    wav[100] = value
+    return wav
+
+
+@pytest.mark.parametrize(
+    ("bad", "field", "problem"),
+    [
+        (request(text=""), "target_text", "is empty"),
+        (request(text=" \n\t"), "target_text", "is empty"),
+        (request(text="x" * 2001), "target_text", "has 2001 characters; the limit is 2000"),
+        (request(text="a\0b"), "target_text", "NUL character at 1"),
+        (request(text="a\ud800"), "target_text", "surrogate pair at 1"),
+        (request(reference_text="hi"), "reference_text", "needs reference_wav"),
+        (
+            request(reference_wav=WAV, reference_text="x" * 1001),
+            "reference_text",
+            "the limit is 1000",
+        ),
+        (request(instruct_text="x" * 501), "instruct_text", "the limit is 500"),
+        (request(reference_wav=WAV, voice="me"), "voice", "cannot be combined"),
+        (request(reference_wav=WAV[:4799]), "reference_wav", "lasts 0.30 s"),
+        (request(reference_wav=WAV[:0]), "reference_wav", "lasts 0.00 s"),
+        (
+            request(reference_wav=np.zeros(480001, dtype=np.float32)),
+            "reference_wav",
+            r"480001 samples at 16000 Hz\); the limits are 0.3 and 30 s",
+        ),
+        (request(reference_wav=WAV[None]), "reference_wav", r"shape \(1, 16000\)"),
+        (request(reference_wav=bad_sample(np.nan)), "reference_wav", "NaN"),
+        (request(reference_wav=bad_sample(np.inf)), "reference_wav", "infinite"),
+        (request(reference_wav=bad_sample(-20000)), "reference_wav", "divide 16-bit PCM by 32768"),
+        (request(reference_wav=WAV, reference_rate=7999), "reference_sample_rate", "is 7999 Hz"),
+        (request(reference_wav=WAV, reference_rate=0), "reference_sample_rate", "is 0 Hz"),
+        (request(reference_wav=WAV, reference_rate=192001), "reference_sample_rate", "192001"),
+        (request(speed=0.49), "speed", "is 0.49; the limits are 0.5 and 2.0"),
+        (request(speed=float("nan")), "speed", "is nan"),
+        (request(sampling=SamplingParams(temperature=0)), "temperature", "set top_k to 1"),
+        (request(sampling=SamplingParams(temperature=2.1)), "temperature", "is 2.1"),
+        (request(sampling=SamplingParams(temperature=float("nan"))), "temperature", "is nan"),
+        (request(sampling=SamplingParams(top_p=0)), "top_p", "is 0"),
+        (request(sampling=SamplingParams(top_p=1.01)), "top_p", "is 1.01"),
+        (request(sampling=SamplingParams(top_k=0)), "top_k", "is 0; the limits are 1 and 6564"),
+        (request(sampling=SamplingParams(top_k=6565)), "top_k", "is 6565"),
+        (request(sampling=SamplingParams(seed=-1)), "seed", "is -1"),
+    ],
+)
+def test_what_is_refused(bad: SynthesisRequest, field: str, problem: str) -> None:
+    with pytest.raises(InvalidRequest, match=problem) as caught:
+        check(bad)
+    assert caught.value.field == field
+
+
+def test_limits_are_named_settings() -> None:
+    with pytest.raises(InvalidRequest, match="the limit is 3"):
+        check(request(), Limits(max_text_characters=3))
