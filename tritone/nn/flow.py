@@ -71,7 +71,7 @@ def ode_times(steps: int) -> list[tuple[float, float]]:
 
     t is accumulated and dt is what is left to the next point, in float32, as upstream does.
     """
-    grid = 1 - torch.cos(torch.linspace(0, 1, steps + 1) * 0.5 * math.pi)
+    grid = 1 - torch.cos(torch.linspace(0, 1, steps + 1, device="cpu") * 0.5 * math.pi)
     t, times = grid[0], []
     for point in grid[1:]:
         dt = point - t

@@ -1,0 +1,216 @@
+"""A released CosyVoice2 directory to a model directory."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from tritone.config import (
+    CONFIG_NAME,
+    FlowConfig,
+    LLMConfig,
+    ModelConfig,
+    SamplingConfig,
+    SolverConfig,
+    Strict,
+    TextConfig,
+    VocoderConfig,
+)
+from tritone.convert import source as names
+from tritone.convert.numbers import flow_config, sampling_config, vocoder_config
+from tritone.convert.source import Source
+from tritone.convert.steps import Step, run_steps, write_bytes, write_json
+from tritone.convert.weights import FLOW_RULES, fold_weight_norm, rename, vocoder_rules
+from tritone.convert.yaml_values import YamlValues
+from tritone.errors import ModelDirectoryError
+from tritone.families.cosyvoice2 import FLOW_FILE, VOCODER_FILE
+from tritone.llm.graph import build_graph, graph_path
+from tritone.llm.merge import DType, copy_merged, merge_llm
+from tritone.nn.flow import Flow
+from tritone.nn.hift import HiFT
+from tritone.nn.loading import load_strictly
+from tritone.reference import SPEAKER_ENCODER_NAME, SPEECH_TOKENIZER_NAME
+from tritone.text.pronounce import PHONEMES_NAME
+from tritone.text.tokenizer import END_OF_PROMPT, TOKENIZER_NAME, TextTokenizer, build_base_tokenizer
+from tritone.voice_import import import_spk2info
+from tritone.voices import save_voice
+
+SAMPLE_RATE = 24000
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+class Extras(Strict):
+    """`tritone.json`: numbers that upstream's files have no place for."""
+
+    sampling: SamplingConfig | None = None
+    solver: SolverConfig | None = None
+    text: TextConfig | None = None
+    default_voice: str | None = None
+
+
+@dataclass(frozen=True)
+class Options:
+    """dtype: of the stored weights, None keeps the source's. graphs: LLM precisions to build."""
+
+    dtype: DType | None = None
+    graphs: tuple[str, ...] = ("int8",)
+
+
+class Conversion:
+    """The steps from one source to one model directory."""
+
+    def __init__(self, source: Source, target: Path, options: Options) -> None:
+        self._source, self._target, self._options = source, target, options
+        self._values = YamlValues(source.path(names.YAML))
+        self._extras = self._read_extras()
+
+    def run(self) -> ModelConfig:
+        """Convert what is not converted yet and write config.json last.
+
+        Raises ModelDirectoryError for anything in the source that is not as it should be.
+        """
+        (self._target / "voices").mkdir(parents=True, exist_ok=True)
+        results = run_steps(self._steps(), self._target)
+        config = ModelConfig(
+            family="cosyvoice2",
+            sample_rate=SAMPLE_RATE,
+            default_voice=self._default_voice(results["voices"]["names"]),
+            text=self._extras.text or TextConfig(instruct_end=self._instruct_end()),
+            sampling=self._extras.sampling or sampling_config(self._values),
+            llm=LLMConfig.model_validate(results["language model"]),
+            flow=FlowConfig.model_validate(results["flow"]),
+            vocoder=VocoderConfig.model_validate(results["vocoder"]),
+        )
+        write_json(self._target / CONFIG_NAME, config.model_dump(mode="json"))
+        for precision in self._options.graphs:
+            if not graph_path(self._target / "llm", precision).is_file():
+                build_graph(self._target / "llm", config.llm, precision)
+        return config
+
+    def _steps(self) -> list[Step]:
+        source, target = self._source, self._target
+        options = (str(self._options.dtype),)
+        extras = source.inputs(names.EXTRAS)
+        merged = [source.merged_llm / "model.safetensors"] if source.merged_llm else []
+        yaml, base = source.inputs(names.YAML), source.inputs(names.BASE_LLM)
+        llm, flow, hift = (source.inputs(n) for n in (names.LLM, names.FLOW, names.HIFT))
+        onnx = source.inputs(names.SPEECH_TOKENIZER, names.SPEAKER_ENCODER, names.PHONEMES)
+        files = [target / FLOW_FILE, target / VOCODER_FILE, target / "llm" / "model.safetensors"]
+        return [
+            Step("text", self._text, base, [target / TOKENIZER_NAME]),
+            Step("language model", self._llm, [*llm, *merged, *base], [files[2]], options),
+            Step("flow", self._flow, [*flow, *yaml, *extras], [files[0]], options),
+            Step("vocoder", self._vocoder, [*hift, *yaml], [files[1]], options),
+            Step("front end", self._copies, onnx, []),
+            Step("voices", self._voices, [*source.inputs(names.VOICES), *base], []),
+        ]
+
+    def _text(self) -> dict[str, Any]:
+        tokenizer = build_base_tokenizer(self._source.path(names.BASE_LLM))
+        write_bytes(self._target / TOKENIZER_NAME, tokenizer.to_str(pretty=False).encode())
+        return {}
+
+    def _llm(self) -> dict[str, Any]:
+        text_ids = TextTokenizer(self._target / TOKENIZER_NAME).size
+        folder, dtype = self._target / "llm", self._options.dtype
+        if self._source.merged_llm:
+            config = copy_merged(self._source.merged_llm, folder, dtype=dtype)
+            if config.speech_offset != text_ids:
+                raise ModelDirectoryError(
+                    f"{self._source.merged_llm} has {config.speech_offset} text ids but the "
+                    f"tokenizer of {self._source.folder} has {text_ids}: they do not belong together"
+                )
+        else:
+            base = self._source.path(names.BASE_LLM)
+            config = merge_llm(
+                self._source.path(names.LLM), base, folder, text_ids=text_ids, dtype=dtype
+            )
+        shutil.rmtree(folder / "onnx", ignore_errors=True)  # built from the weights before
+        return config.model_dump(mode="json")
+
+    def _flow(self) -> dict[str, Any]:
+        state = _read_state(self._source.path(names.FLOW))
+        config = flow_config(self._values, state)
+        if self._extras.solver:
+            config = config.model_copy(update={"solver": self._extras.solver})
+        state = rename(state, FLOW_RULES)
+        with torch.device("meta"):
+            load_strictly(Flow(config), state, names.FLOW, assign=True)
+        self._save(state, FLOW_FILE)
+        return config.model_dump(mode="json")
+
+    def _vocoder(self) -> dict[str, Any]:
+        config = vocoder_config(self._values)
+        released = _read_state(self._source.path(names.HIFT))
+        stored = next(iter(released.values())).dtype
+        # Half precision would lose bits in the norm.
+        state = fold_weight_norm({key: value.float() for key, value in released.items()})
+        state = rename(state, vocoder_rules(len(config.resblock_kernel_sizes)))
+        with torch.device("meta"):
+            load_strictly(HiFT(config), state, names.HIFT, assign=True)
+        self._save({key: value.to(stored) for key, value in state.items()}, VOCODER_FILE)
+        return config.model_dump(mode="json")
+
+    def _copies(self) -> dict[str, Any]:
+        for name, ours in (
+            (names.SPEECH_TOKENIZER, SPEECH_TOKENIZER_NAME),
+            (names.SPEAKER_ENCODER, SPEAKER_ENCODER_NAME),
+            (names.PHONEMES, PHONEMES_NAME),
+        ):
+            if self._source.has(name):
+                partial = self._target / (ours + ".partial")
+                shutil.copyfile(self._source.path(name), partial)
+                partial.replace(self._target / ours)
+        return {}
+
+    def _voices(self) -> dict[str, Any]:
+        if not self._source.has(names.VOICES):
+            return {"names": []}
+        tokenizer = TextTokenizer(self._target / TOKENIZER_NAME)
+        voices = import_spk2info(self._source.path(names.VOICES), tokenizer.decode)
+        for name, voice in voices.items():
+            save_voice(self._target / "voices" / f"{name}.safetensors", voice)
+        return {"names": sorted(voices)}
+
+    def _default_voice(self, voices: list[str]) -> str | None:
+        wanted = self._extras.default_voice
+        if wanted and wanted not in voices:
+            raise ModelDirectoryError(
+                f"{names.EXTRAS}: default_voice is {wanted!r}; {names.VOICES} has {voices}"
+            )
+        return wanted or (voices[0] if voices else None)
+
+    def _instruct_end(self) -> str:
+        tokenizer = TextTokenizer(self._target / TOKENIZER_NAME)
+        return END_OF_PROMPT if tokenizer.knows(END_OF_PROMPT) else ""
+
+    def _read_extras(self) -> Extras:
+        if not self._source.has(names.EXTRAS):
+            return Extras()
+        path = self._source.path(names.EXTRAS)
+        try:
+            return Extras.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        except ValidationError as error:
+            raise ModelDirectoryError(f"{path}: {error}") from error
+
+    def _save(self, state: dict[str, Tensor], name: str) -> None:
+        wanted = DTYPES.get(self._options.dtype or "")
+        stored = {k: v.to(wanted or v.dtype).contiguous() for k, v in state.items()}
+        partial = self._target / (name + ".partial")
+        save_file(stored, partial)
+        partial.chmod(0o644)  # safetensors writes for the owner alone; servers run as another user
+        partial.replace(self._target / name)
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    """A plain state dict; nothing in the file is run."""
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ModelDirectoryError(f"{path} is not a plain state dict of tensors")
+    return state

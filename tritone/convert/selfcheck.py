@@ -1,0 +1,108 @@
+"""After a conversion: load everything the way the server does and say what holds."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tritone.audio.features import SPEECH_RATE
+from tritone.config import ModelConfig, read_config
+from tritone.errors import ModelDirectoryError
+from tritone.families import family_of
+from tritone.flow_stage import FlowSettings, FlowStage
+from tritone.llm.checkpoint import HEAD_BIAS, WEIGHTS_NAME, Checkpoint
+from tritone.llm.engine import OnnxLanguageModel
+from tritone.reference import load_reader, missing_models
+from tritone.text.tokenizer import TOKENIZER_NAME, TextTokenizer
+from tritone.types import GenerationRequest, SamplingParams, Voice
+from tritone.vocoder_stage import VocoderStage
+from tritone.voices import VoiceStore
+
+TOKENS = 40  # enough for one whole attention chunk and a part of the next
+
+
+def self_check(model_dir: Path, precisions: tuple[str, ...]) -> Iterator[str]:
+    """Yield one line for each part that was verified; raise ModelDirectoryError at a failure."""
+    config = read_config(model_dir)
+    yield f"config.json: family {config.family}, {config.sample_rate} Hz"
+    yield _text(model_dir, config)
+    yield _head(model_dir, config)
+    for precision in precisions:
+        yield _generation(model_dir, config, precision)
+    yield _acoustics(model_dir)
+    yield _cloning(model_dir, config)
+    store = VoiceStore(model_dir)
+    for name in store.names():
+        store.load(name)
+    yield f"voices: {', '.join(store.names()) or 'none registered'}"
+
+
+def _text(model_dir: Path, config: ModelConfig) -> str:
+    tokenizer = TextTokenizer(model_dir / TOKENIZER_NAME)
+    ids = tokenizer.encode("<|im_start|>speech<|s_1|>")
+    if any(i >= config.llm.speech_offset for i in ids):
+        raise ModelDirectoryError(f"{TOKENIZER_NAME}: user text reaches speech or control ids")
+    return f"{TOKENIZER_NAME}: {tokenizer.size} text ids; user text makes no control id"
+
+
+def _head(model_dir: Path, config: ModelConfig) -> str:
+    """The speech head's bias: runtimes that drop it shift every logit by this much."""
+    llm = config.llm
+    bias = Checkpoint(model_dir / "llm" / WEIGHTS_NAME).float32(HEAD_BIAS)
+    speech = bias[llm.speech_offset : llm.speech_offset + llm.speech_head_size]
+    others = np.delete(bias, np.s_[llm.speech_offset : llm.speech_offset + llm.speech_head_size])
+    if not np.isfinite(speech).all() or not np.isneginf(others).all():
+        raise ModelDirectoryError(f"llm/{WEIGHTS_NAME}: {HEAD_BIAS} does not ban exactly the text")
+    return (
+        f"llm: {llm.num_hidden_layers} layers of {llm.hidden_size}, {llm.speech_head_size}-row "
+        f"head, bias {speech.min():.3f} to {speech.max():.3f}, {len(others)} other ids banned"
+    )
+
+
+def _generation(model_dir: Path, config: ModelConfig, precision: str) -> str:
+    engine = OnnxLanguageModel(model_dir, config, precision=precision, slots=1, max_tokens=256)
+    llm = config.llm
+    ids = np.array([llm.sos_id, 1, 2, 3, llm.task_id], dtype=np.int32)
+    request = GenerationRequest(ids, TOKENS, TOKENS, SamplingParams(top_k=1, seed=0))
+    try:
+        tokens = np.concatenate(list(engine.submit(request)))
+    finally:
+        engine.close()
+    codes = tokens - llm.speech_offset
+    if not ((codes >= 0) & (codes < llm.speech_head_size)).all():
+        raise ModelDirectoryError(f"llm/onnx/{precision}.onnx gave an id that is no speech code")
+    return f"llm/onnx/{precision}.onnx: generated {len(tokens)} speech codes"
+
+
+def _acoustics(model_dir: Path) -> str:
+    family, config = family_of(model_dir)
+    flow, vocoder = family.load_flow(model_dir, config), family.load_vocoder(model_dir, config)
+    stage = FlowStage(flow, family.start_noise(config), FlowSettings())
+    speaker = np.ones(config.flow.spk_embed_dim, dtype=np.float32)
+    mel_bins = config.flow.output_size
+    voice = Voice(np.zeros(0, np.int32), np.zeros((0, mel_bins), np.float32), speaker)
+    tokens = (np.arange(TOKENS) * 37 % config.flow.vocab_size).astype(np.int32)
+    mel, _ = stage.step(tokens, stage.open(voice), finalize=True)
+    speech = VocoderStage(vocoder)
+    wave, _ = speech.step(mel, speech.start(seed=0, speed=1.0), finalize=True)
+    if not (np.isfinite(mel).all() and np.isfinite(wave).all()):
+        raise ModelDirectoryError(f"{model_dir}: flow or vocoder give values that are not finite")
+    sizes = [sum(p.numel() for p in module.parameters()) for module in (flow, vocoder)]
+    return (
+        f"flow: {sizes[0]:,} parameters, vocoder: {sizes[1]:,}; {TOKENS} codes gave "
+        f"{mel.shape[1]} mel frames and {len(wave) / config.sample_rate:.2f} s of finite audio"
+    )
+
+
+def _cloning(model_dir: Path, config: ModelConfig) -> str:
+    missing = missing_models(model_dir)
+    if missing:
+        return f"cloning: not possible without {' and '.join(missing)}; registered voices only"
+    generator = torch.Generator().manual_seed(0)
+    wave = 0.1 * torch.randn(SPEECH_RATE, generator=generator).numpy()
+    voice = load_reader(model_dir, config.llm.speech_codes).read(wave, SPEECH_RATE)
+    return (
+        f"cloning: 1 s of audio gave {len(voice.prompt_tokens)} codes, {len(voice.prompt_mel)} "
+        f"mel frames and a speaker vector of {len(voice.embedding)}"
+    )

@@ -1,0 +1,192 @@
+"""All stages in this process: offline use, tests, and measurements without a server."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from tritone.config import ModelConfig
+from tritone.families import family_of
+from tritone.flow_stage import FlowSettings, FlowStage
+from tritone.frontend import Frontend
+from tritone.limits import Limits
+from tritone.llm.engine import OnnxLanguageModel
+from tritone.llm.loading import ensure_graph
+from tritone.pipeline import Settings, synthesize
+from tritone.types import (
+    AudioChunk,
+    Float32,
+    Generation,
+    GenerationRequest,
+    Int32,
+    SamplingParams,
+    Segment,
+    SynthesisRequest,
+    Voice,
+)
+from tritone.vocoder_stage import VocoderStage
+
+
+class LocalFlowSession:
+    """`pipeline.FlowSession` on a FlowStage of this process."""
+
+    def __init__(self, stage: FlowStage, voice: Voice, *, streaming: bool) -> None:
+        self._stage, self._voice = stage, voice
+        self._state = stage.open(voice) if streaming else None
+        self._whole: list[Int32] = []
+
+    def step(self, tokens: Int32, *, finalize: bool) -> Float32:
+        if self._state is not None:
+            mel, self._state = self._stage.step(tokens, self._state, finalize=finalize)
+            return mel
+        self._whole.append(tokens)
+        if not finalize:
+            return np.zeros((self._stage.config.output_size, 0), dtype=np.float32)
+        return self._stage.whole(np.concatenate(self._whole), self._voice)
+
+    def close(self) -> None:
+        self._state = None
+        self._whole.clear()
+
+
+class LocalVocoderSession:
+    """`pipeline.VocoderSession` on a VocoderStage of this process."""
+
+    def __init__(self, stage: VocoderStage, *, seed: int, speed: float) -> None:
+        self._stage = stage
+        self._state = stage.start(seed=seed, speed=speed)
+
+    def step(self, mel: Float32, *, finalize: bool) -> Float32:
+        wave, self._state = self._stage.step(mel, self._state, finalize=finalize)
+        return wave
+
+
+class LocalStages:
+    """`pipeline.Stages` with every model of a model directory loaded here."""
+
+    def __init__(
+        self, model_dir: Path, *, precision: str, flow: FlowSettings, limits: Limits
+    ) -> None:
+        family, config = family_of(model_dir)
+        ensure_graph(model_dir, config, precision)
+        self.config = config
+        self.frontend = Frontend(model_dir, config, limits)
+        self.flow = FlowStage(
+            family.load_flow(model_dir, config), family.start_noise(config), flow
+        )
+        self.vocoder = VocoderStage(family.load_vocoder(model_dir, config))
+        self.llm = OnnxLanguageModel(model_dir, config, precision=precision)
+
+    def prepare(self, request: SynthesisRequest) -> Iterator[Segment]:
+        return self.frontend.prepare(request)
+
+    def generate(self, request: GenerationRequest) -> Generation:
+        return self.llm.submit(request)
+
+    def open_flow(self, voice: Voice, *, streaming: bool) -> LocalFlowSession:
+        return LocalFlowSession(self.flow, voice, streaming=streaming)
+
+    def open_vocoder(self, *, seed: int, speed: float) -> LocalVocoderSession:
+        return LocalVocoderSession(self.vocoder, seed=seed, speed=speed)
+
+
+class TTS:
+    """A model directory loaded in this process. Close it, or use it in a `with` block.
+
+    Streams of several threads may run at the same time.
+    """
+
+    def __init__(self, stages: LocalStages, settings: Settings) -> None:
+        self._stages, self._settings = stages, settings
+
+    @property
+    def config(self) -> ModelConfig:
+        return self._stages.config
+
+    @property
+    def sample_rate(self) -> int:
+        """Of everything that comes out, in Hz."""
+        return self.config.sample_rate
+
+    def stream(
+        self,
+        text: str,
+        *,
+        voice: str | None = None,
+        reference_wav: Float32 | None = None,
+        reference_rate: int = 16000,
+        reference_text: str | None = None,
+        instruct_text: str | None = None,
+        sampling: SamplingParams | None = None,
+        speed: float = 1.0,
+        streaming: bool = True,
+    ) -> Iterator[AudioChunk]:
+        """Speak; yield chunks as they become ready.
+
+        reference_wav: (N,) mono samples in [-1, 1] at reference_rate Hz, 0.3 to 30 s, to speak in
+            that voice; with reference_text, what it says, the voice is followed more closely.
+        voice: a registered voice instead. sampling: seed, temperature, top_p, top_k.
+        streaming: False gives one chunk with full attention over the whole text.
+
+        Raises InvalidRequest, StageFailed. Closing the iterator stops the work.
+        """
+        request = SynthesisRequest(
+            text=text,
+            reference_wav=reference_wav,
+            reference_rate=reference_rate,
+            reference_text=reference_text,
+            instruct_text=instruct_text,
+            voice=voice,
+            sampling=sampling or SamplingParams(),
+            speed=speed,
+            streaming=streaming,
+        )
+        return synthesize(request, self._stages, self.config, self._settings)
+
+    def synthesize(self, text: str, **options: object) -> Float32:
+        """The whole utterance, (n,) samples; options as for `stream`."""
+        chunks = self.stream(text, **options)  # type: ignore[arg-type]
+        return np.concatenate([chunk.samples for chunk in chunks])
+
+    def token2wav(
+        self, tokens: Int32, prompt: Voice, *, streaming: bool = False, seed: int = 0
+    ) -> Float32:
+        """The acoustic part alone: (N,) speech codes to samples in the voice of `prompt`.
+
+        streaming: chunk by chunk with the chunk mask, else one pass with full attention.
+        """
+        flow = self._stages.open_flow(prompt, streaming=streaming)
+        mel = flow.step(np.asarray(tokens, dtype=np.int32), finalize=True)
+        return self._stages.open_vocoder(seed=seed, speed=1.0).step(mel, finalize=True)
+
+    def close(self) -> None:
+        """Stop the language model; running streams end with StageFailed."""
+        self._stages.llm.close()
+
+    def __enter__(self) -> "TTS":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def load(
+    model_dir: str | Path,
+    *,
+    precision: str = "int8",
+    flow: FlowSettings | None = None,
+    settings: Settings | None = None,
+) -> TTS:
+    """Load a model directory into this process.
+
+    precision: of the language model's weights, one of fp32, int8, int4, int4_b128.
+    Raises ModelDirectoryError when something in it is missing, damaged or of another shape.
+    """
+    settings = settings or Settings()
+    stages = LocalStages(
+        Path(model_dir),
+        precision=precision,
+        flow=flow or FlowSettings(),
+        limits=settings.limits,
+    )
+    return TTS(stages, settings)
