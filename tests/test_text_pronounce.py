@@ -39,6 +39,7 @@ def test_words_become_phoneme_characters(pronounce: Pronouncer) -> None:
         ("Yes; no: well — go…", "jˈɛs, nˈO, wˈɛl, ɡˌO."),
         ("(ok) ok?!", "ˌOkˈA ˌOkˈA?"),
         ("; ; go", "ɡˌO"),
+        ("① ﬁ ｇｏ", "wˈʌn fˌI ɡˌO"),
     ],
 )
 def test_punctuation_is_reduced_to_that_of_the_training_text(
@@ -55,6 +56,7 @@ def test_what_cannot_be_spoken_is_noted(pronounce: Pronouncer) -> None:
         "skipped characters that this voice cannot speak: 日 本",
     )
     assert pronounce("日本").text == ""
+    assert pronounce("➀ ፩ ٣").text == ""  # digits that int() does not read
 
 
 def test_unknown_sounds_are_noted() -> None:

@@ -45,8 +45,9 @@ class Pronouncer:
 
     def __call__(self, text: str) -> Pronunciation:
         tags = sorted(set(TAG.findall(text)))
-        text = unicodedata.normalize("NFC", TAG.sub(" ", text))
-        foreign = sorted({c for c in text if _is_letter(c) and not _is_latin(c)})
+        # NFKC makes plain letters and digits of ligatures, wide letters, circled and raised digits.
+        text = unicodedata.normalize("NFKC", TAG.sub(" ", text))
+        foreign = sorted({c for c in text if not _is_readable(c)})
         text = "".join(" " if c in foreign else c for c in text)
         phonemes = self._phonemes(text)
         unknown = sorted({c for c in phonemes if _is_letter(c) and c not in self._symbols})
@@ -93,5 +94,8 @@ def _is_letter(char: str) -> bool:
     return unicodedata.category(char)[0] == "L"
 
 
-def _is_latin(char: str) -> bool:
-    return unicodedata.name(char, "").startswith("LATIN ")
+def _is_readable(char: str) -> bool:
+    """Latin letters, ASCII digits, and whatever is neither a letter nor a number."""
+    if unicodedata.category(char)[0] in "LN" and not char.isascii():
+        return unicodedata.name(char, "").startswith("LATIN ")
+    return True
