@@ -27,16 +27,21 @@ class ResponseReader:
 
     def __init__(self) -> None:
         self._complete = False
+        self._error: SpeechError | None = None
 
     def feed(self, message: service_pb2.ModelStreamInferResponse) -> Packet | None:
-        """The packet in this message; None for the empty final one.
+        """The packet in this message; None for one without outputs, such as the empty final one.
 
-        Raises SpeechError when the message is the model's error.
+        The model's error is raised as SpeechError: by `end` if it is the final message, since
+        Triton 2.51 never frees a request that is cancelled just while it completes; else here.
         """
-        if message.error_message:
-            raise SpeechError("UNKNOWN", message.error_message)
         response = message.infer_response
         self._complete = response.parameters["triton_final_response"].bool_param
+        if message.error_message:
+            self._error = SpeechError("UNKNOWN", message.error_message)
+            if not self._complete:
+                raise self._error
+            return None
         outputs = {
             output.name: contents
             for output, contents in zip(response.outputs, response.raw_output_contents, strict=True)
@@ -50,7 +55,9 @@ class ResponseReader:
         )
 
     def end(self) -> None:
-        """Call it when the stream has ended; raises SpeechError if the final mark was not seen."""
+        """Call it when the stream has ended; raises SpeechError if that was not the good end."""
+        if self._error is not None:
+            raise self._error
         if not self._complete:
             raise SpeechError(
                 "UNAVAILABLE", "the stream ended before the server said it was complete"

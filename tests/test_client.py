@@ -111,10 +111,16 @@ class TestResponse:
         with pytest.raises(SpeechError, match="before the server said it was complete"):
             reader.end()
 
-    def test_the_model_error_keeps_its_words(self):
-        failed = service_pb2.ModelStreamInferResponse(error_message="speed: 9; it must be 0.5..2")
+    @pytest.mark.parametrize("final", [True, False])
+    def test_the_model_error_keeps_its_words(self, final):
+        """A final one is raised at the end of the stream, another at once."""
+        failed = message(final=final)
+        failed.error_message = "speed: 9; it must be 0.5..2"
+        reader = ResponseReader()
         with pytest.raises(SpeechError) as caught:
-            ResponseReader().feed(failed)
+            assert reader.feed(failed) is None
+            assert final
+            reader.end()
         assert (caught.value.status, caught.value.message) == (
             "UNKNOWN",
             "speed: 9; it must be 0.5..2",

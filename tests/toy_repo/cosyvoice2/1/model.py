@@ -7,6 +7,7 @@ lines to the file named by TOY_EVENTS.
 
 import json
 import os
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -55,7 +56,9 @@ def received(request):
 class TritonPythonModel:
     def initialize(self, args):
         self.pool = ThreadPoolExecutor(max_workers=8)
-        note(event="up", pid=os.getpid(), model=os.environ.get("TRITONE_MODEL"))
+        names = ("TRITONE_MODEL", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+        environment = {name: os.environ.get(name) for name in names}
+        note(event="up", prefix=sys.prefix, environment=environment)
 
     def execute(self, requests):
         for request in requests:
