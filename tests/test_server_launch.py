@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ from client import (
     StreamMeter,
     Utterance,
 )
-from tritone.errors import EnvironmentProblem
+from tritone.errors import EnvironmentProblem, StageFailed
 from tritone.server import ServerSettings, TritonServer
 from tritone.server.binaries import find
 
@@ -324,23 +324,40 @@ def test_a_crash_reaches_the_client_and_leaves_nothing(settings: ServerSettings)
     assert regions() == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_the_command_ends_its_server_on_every_signal(cache_dir: Path, number: int) -> None:
+def test_the_death_of_a_model_process_is_noticed(cache_dir: Path) -> None:
+    """Triton itself stays ready without it."""
+    with TritonServer(toy_settings(cache_dir, exit_timeout_s=1)) as server:
+        server.wait_ready()
+        descendants(server)[1].kill()
+        with pytest.raises(StageFailed, match="cosyvoice2: its process ended"):
+            server.wait()
+
+
+def test_the_command_ends_its_server_on_every_signal(cache_dir: Path) -> None:
+    signals = [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]
+    with ExitStack() as stack:
+        launchers = [stack.enter_context(launch_command(cache_dir)) for _ in signals]
+        started = []
+        for launcher, port in launchers:
+            lines = [launcher.stdout.readline() for _ in range(4)]
+            assert lines[1].startswith("ready after ")
+            assert f"client.say --url 127.0.0.1:{port} " in lines[3]
+            started += psutil.Process(launcher.pid).children(recursive=True)
+        assert len(started) == 2 * len(signals), "a server and the process of its one model, each"
+        for number, (launcher, _) in zip(signals, launchers, strict=True):
+            launcher.send_signal(number)
+        status = [launcher.wait(timeout=20) for launcher, _ in launchers]
+        assert status == [0, 128 + signal.SIGTERM, -signal.SIGKILL]
+        assert not psutil.wait_procs(started, timeout=10)[1]
+
+
+@contextmanager
+def launch_command(cache_dir: Path) -> Iterator[tuple[subprocess.Popen, int]]:
+    """scripts/serve.py with the toy models, and its gRPC port."""
     ports = free_ports()
     command = [sys.executable, "scripts/serve.py", "--model-repository", str(TOY_REPO)]
     options = ["--port-base", str(ports["http_port"]), "--cache-dir", str(cache_dir)]
     with subprocess.Popen(
-        [*command, *options],
-        cwd=PROJECT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+        [*command, *options], cwd=PROJECT, stdout=subprocess.PIPE, text=True
     ) as launcher:
-        assert launcher.stdout is not None
-        lines = [launcher.stdout.readline() for _ in range(4)]
-        assert lines[1].startswith("ready after ")
-        assert f"client.say --url 127.0.0.1:{ports['grpc_port']} " in lines[3]
-        started = psutil.Process(launcher.pid).children(recursive=True)
-        launcher.send_signal(number)
-        assert launcher.wait(timeout=15) in {0, 128 + number, -number}
-        assert not psutil.wait_procs(started, timeout=10)[1]
+        yield launcher, ports["grpc_port"]

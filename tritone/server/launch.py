@@ -14,11 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType, TracebackType
 
-from tritone.errors import EnvironmentProblem
+from tritone.errors import EnvironmentProblem, StageFailed
 from tritone.server import checks
 from tritone.server.binaries import find, prepare_backends
 from tritone.server.command import server_command, server_environment
 from tritone.server.log import ServerLog
+from tritone.server.model_processes import watch
 from tritone.server.settings import ServerSettings
 from tritone.server.shared_memory import RegionLease, acquire_regions, sweep_regions
 
@@ -54,6 +55,7 @@ class TritonServer:
         self.settings = settings
         self._process: subprocess.Popen[bytes] | None = None
         self._exit_event = -1  # pidfd, readable once the process has ended
+        self._models: dict[int, str] = {}  # pidfd of a model's process -> model
         self._log: ServerLog | None = None
         self._regions: RegionLease | None = None
 
@@ -114,14 +116,34 @@ class TritonServer:
                 raise EnvironmentProblem(self._why_ended())
             if time.monotonic() > deadline:
                 raise EnvironmentProblem(self._why_late())
+        self._models = watch(self.pid)
         return time.monotonic() - started
 
     def wait(self) -> int:
         """Block until the server ends by itself; returns its exit status, negative for a signal.
 
-        The process stays to be reaped by `stop`.
+        Raises StageFailed when the process of a model ends alone: the server goes on without it.
         """
-        self._has_ended(None)
+        while not self._has_ended(0):
+            watched = [self._exit_event, *self._models]
+            for descriptor in select.select(watched, [], [])[0]:
+                model = self._models.pop(descriptor, None)
+                if model is not None:
+                    os.close(descriptor)
+                    self._check_alone(model)
+        return self._exit_status()
+
+    def _check_alone(self, model: str) -> None:
+        """Raise StageFailed unless the model's process ended because the server is stopping."""
+        if self._is_ready():
+            raise StageFailed(
+                model,
+                "its process ended while the server goes on, so every request would fail; restart "
+                f"the server. The cause may be in {self.settings.log_path}; or memory ran out",
+            )
+
+    def _exit_status(self) -> int:
+        """How the process ended; it stays to be reaped by `stop`."""
         result = os.waitid(os.P_PIDFD, self._exit_event, os.WEXITED | os.WNOWAIT)
         assert result is not None
         return result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
@@ -150,9 +172,10 @@ class TritonServer:
         if process is not None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        if self._exit_event >= 0:
-            os.close(self._exit_event)
-            self._exit_event = -1
+        for descriptor in [*self._models, self._exit_event]:
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._models, self._exit_event = {}, -1
         if self._regions is not None:
             self._regions.release()
             self._regions = None
@@ -177,7 +200,7 @@ class TritonServer:
 
     def _why_ended(self) -> str:
         assert self._log is not None
-        status = self.wait()
+        status = self._exit_status()
         reason = f"signal {-status}" if status < 0 else f"status {status}"
         failures = self._log.failures()
         causes = [f"model {name} failed to load: {text}" for name, text in failures.items()]

@@ -1,0 +1,287 @@
+"""The launcher's checks and parts, without a server."""
+
+import dataclasses
+import socket
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from tritone.errors import EnvironmentProblem, ModelDirectoryError
+from tritone.server import ServerSettings, binaries, checks, command
+from tritone.server.binaries import STUB, Binaries
+from tritone.server.log import ServerLog
+from tritone.server.ports import check_free
+from tritone.server.shared_memory import acquire_regions, sweep_regions
+
+HERE = binaries.python_version()
+
+
+@pytest.fixture
+def wheel(tmp_path: Path) -> Path:
+    """The files of the server's wheel that matter, with stubs for this Python and for 3.8."""
+    root = tmp_path / "wheel" / "pytriton" / "tritonserver"
+    for name in ("bin/tritonserver", "backends/python/libtriton_python.so"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"elf")
+    (root / "backends/python/triton_python_backend_utils.py").write_text("")
+    for version in ("3.8", HERE):
+        stub = root / "python_backend_stubs" / version / STUB
+        stub.parent.mkdir(parents=True)
+        stub.write_bytes(f"needs libpython{version}.so.1.0".encode())
+    return tmp_path / "wheel"
+
+
+@pytest.fixture
+def found(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> Binaries:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    return binaries.find(wheel)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> ServerSettings:
+    repository = tmp_path / "repository"
+    (repository / "cosyvoice2").mkdir(parents=True)
+    (repository / "cosyvoice2" / "config.pbtxt").write_text("")
+    ports = {}
+    with socket.socket() as one, socket.socket() as two, socket.socket() as three:
+        for name, probe in (("http_port", one), ("grpc_port", two), ("metrics_port", three)):
+            probe.bind(("127.0.0.1", 0))
+            ports[name] = probe.getsockname()[1]
+    return ServerSettings(repository, tmp_path / "wheel", cache_dir=tmp_path / "cache", **ports)
+
+
+class TestBinaries:
+    def test_no_server_says_how_to_get_one(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("PATH", "/nonexistent")
+        expected = rf"--no-deps --target {tmp_path} nvidia-pytriton==0\.7\.0"
+        with pytest.raises(EnvironmentProblem, match=expected):
+            binaries.find(tmp_path)
+
+    def test_a_server_on_path_comes_first(self, tmp_path, wheel, monkeypatch):
+        installed = tmp_path / "opt" / "bin" / "tritonserver"
+        installed.parent.mkdir(parents=True)
+        installed.touch(0o755)
+        (tmp_path / "opt" / "backends").mkdir()
+        monkeypatch.setenv("PATH", str(installed.parent))
+        system = binaries.find(wheel)
+        assert system.executable == installed
+        assert not system.from_wheel
+        prepared = binaries.prepare_backends(system, tmp_path / "cache")
+        assert prepared == tmp_path / "opt" / "backends"
+        assert not (tmp_path / "cache").exists()
+
+    def test_the_stub_of_this_python_lies_beside_the_backend(self, found, tmp_path):
+        prepared = binaries.prepare_backends(found, tmp_path / "cache")
+        assert sorted(path.name for path in (prepared / "python").iterdir()) == [
+            "libtriton_python.so",
+            "triton_python_backend_stub",
+            "triton_python_backend_utils.py",
+        ]
+        assert (prepared / "python" / STUB).stat().st_mode & 0o111
+        assert binaries.stub_python_version(prepared) == HERE
+
+    def test_concurrent_starts_share_one_complete_folder(self, found, tmp_path):
+        results: list[Path | None] = []
+        start = threading.Barrier(8)
+
+        def prepare() -> None:
+            start.wait()
+            results.append(binaries.prepare_backends(found, tmp_path / "cache"))
+
+        threads = [threading.Thread(target=prepare) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(results) == 8
+        assert len(set(results)) == 1
+        assert list((tmp_path / "cache" / "backends").iterdir()) == [results[0]]
+
+    def test_another_wheel_gets_another_folder(self, found, tmp_path):
+        before = binaries.prepare_backends(found, tmp_path / "cache")
+        found.stubs[HERE].write_bytes(b"a newer one")
+        assert binaries.prepare_backends(found, tmp_path / "cache") != before
+
+    def test_a_missing_stub_lists_what_there_is(self, found, tmp_path):
+        other = dataclasses.replace(found, stubs={"3.10": Path(), "3.8": Path()})
+        expected = rf"this is Python {HERE}, but .* for 3\.8, 3\.10 only"
+        with pytest.raises(EnvironmentProblem, match=expected):
+            binaries.prepare_backends(other, tmp_path / "cache")
+
+    def test_a_missing_libpython_is_named(self, monkeypatch, tmp_path):
+        monkeypatch.setattr("sysconfig.get_config_var", lambda name: str(tmp_path))
+        monkeypatch.setattr("sys.base_prefix", str(tmp_path))
+        expected = rf"libpython{HERE}\.so\.1\.0 .* not found .*apt-get install libpython{HERE}"
+        with pytest.raises(EnvironmentProblem, match=expected):
+            binaries.find_libpython()
+
+
+class TestCommand:
+    def test_loopback_cpu_and_own_regions(self, settings, found):
+        line = command.server_command(settings, found, Path("/b"), "tritone_x_")
+        assert line[0] == str(found.executable)
+        assert {
+            "--http-address=127.0.0.1",
+            "--grpc-address=127.0.0.1",
+            "--metrics-address=127.0.0.1",
+            f"--grpc-port={settings.grpc_port}",
+            "--backend-directory=/b",
+            "--backend-config=python,shm-region-prefix-name=tritone_x_",
+            "--model-config-name=cpu",
+        } <= set(line)
+
+    def test_gpu_reads_the_plain_configuration(self, settings, found):
+        gpu = dataclasses.replace(settings, profile="gpu", arguments=("--log-error=false",))
+        line = command.server_command(gpu, found, None, "tritone_x_")
+        assert not [argument for argument in line if "model-config-name" in argument]
+        assert not [argument for argument in line if "backend-directory" in argument]
+        assert line[-1] == "--log-error=false"
+
+    def test_one_thread_unless_told_otherwise(self, settings, found, monkeypatch):
+        monkeypatch.setenv("OMP_NUM_THREADS", "4")
+        monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+        environment = command.server_environment(settings, found)
+        assert (environment["OMP_NUM_THREADS"], environment["MKL_NUM_THREADS"]) == ("4", "1")
+        told = command.server_environment(dataclasses.replace(settings, threads=2), found)
+        assert (told["OMP_NUM_THREADS"], told["MKL_NUM_THREADS"]) == ("2", "2")
+
+    def test_this_environment_comes_first(self, settings, found, monkeypatch):
+        monkeypatch.setenv("LD_LIBRARY_PATH", "/mine")
+        environment = command.server_environment(settings, found)
+        assert environment["PATH"].split(":")[0] == str(Path(sys.executable).parent)
+        libpython = str(binaries.find_libpython().parent)
+        assert environment["LD_LIBRARY_PATH"].split(":") == [
+            libpython,
+            str(found.libraries),
+            "/mine",
+        ]
+
+
+class TestChecks:
+    def test_good_settings_pass(self, settings):
+        checks.check_settings(settings)
+
+    def test_a_repository_without_models(self, settings, tmp_path):
+        empty = dataclasses.replace(settings, model_repository=tmp_path)
+        with pytest.raises(EnvironmentProblem, match=r"no \*/config\.pbtxt"):
+            checks.check_settings(empty)
+
+    def test_a_model_directory_without_config(self, settings, tmp_path):
+        bad = dataclasses.replace(settings, model_dir=tmp_path)
+        with pytest.raises(ModelDirectoryError, match=r"no config\.json.*scripts/convert\.py"):
+            checks.check_settings(bad)
+
+    @pytest.mark.parametrize("version, good", [("1.26.4", True), ("2.0.0", False), (None, False)])
+    def test_numpy_2_empties_outputs_of_the_wheels_server(self, found, version, good):
+        if good:
+            checks.check_numpy(found, version)
+            return
+        with pytest.raises(EnvironmentProblem, match=r"pip install 'numpy>=1\.26,<2'"):
+            checks.check_numpy(found, version)
+
+    def test_another_server_may_have_numpy_2(self, found):
+        checks.check_numpy(dataclasses.replace(found, libraries=None), "2.1.0")
+
+    def test_a_backend_for_another_python(self, found, tmp_path):
+        (tmp_path / "python").mkdir()
+        (tmp_path / "python" / STUB).write_bytes(found.stubs["3.8"].read_bytes())
+        with pytest.raises(EnvironmentProblem, match=r"runs Python 3\.8, but"):
+            checks.check_interpreter(found, tmp_path, {})
+
+    @pytest.mark.parametrize(
+        "seen, words",
+        [
+            ({"prefix": "/usr", "numpy": "1.26.4", "tritone": True}, "run the Python of /usr"),
+            ({"prefix": sys.prefix, "numpy": "1.26.4", "tritone": False}, "pip install -e"),
+            ({"prefix": sys.prefix, "numpy": "2.2.0", "tritone": True}, "arrives empty"),
+        ],
+    )
+    def test_what_the_stub_will_see(self, found, monkeypatch, seen, words):
+        monkeypatch.setattr(checks, "_ask_stub_interpreter", lambda environment: seen)
+        with pytest.raises(EnvironmentProblem, match=words):
+            checks.check_interpreter(found, None, {})
+
+    def test_small_shared_memory_warns(self, tmp_path, monkeypatch, caplog):
+        monkeypatch.setattr(checks, "_SMALL_SHM", 2**80)
+        checks.check_shared_memory(tmp_path)
+        assert "--shm-size=1g" in caplog.text
+
+    def test_no_shared_memory(self, tmp_path):
+        with pytest.raises(EnvironmentProblem, match="missing or not writable"):
+            checks.check_shared_memory(tmp_path / "none")
+
+
+class TestPorts:
+    def test_two_services_on_one_port(self):
+        with pytest.raises(EnvironmentProblem, match="a port of its own"):
+            check_free("127.0.0.1", {"http": 18000, "grpc": 18000})
+
+    def test_a_foreign_address(self):
+        with pytest.raises(EnvironmentProblem, match=r"cannot listen on 192\.0\.2\.1:18000"):
+            check_free("192.0.2.1", {"http": 18000})
+
+    def test_a_port_out_of_range(self):
+        with pytest.raises(EnvironmentProblem, match=r"127\.0\.0\.1:70000 for http"):
+            check_free("127.0.0.1", {"http": 70000})
+
+
+class TestSharedMemory:
+    def test_only_what_nobody_holds_is_swept(self, tmp_path):
+        living = acquire_regions(tmp_path)
+        (tmp_path / f"{living.prefix}region").touch()
+        for name in ("tritone_0000dead_lock", "tritone_0000dead_region", "tritone_other"):
+            (tmp_path / name).touch()
+        assert sweep_regions(tmp_path) == ["tritone_0000dead_"]
+        assert {path.name for path in tmp_path.iterdir()} == {
+            "tritone_other",
+            f"{living.prefix}lock",
+            f"{living.prefix}region",
+        }
+        living.release()
+        assert [path.name for path in tmp_path.iterdir()] == ["tritone_other"]
+
+    def test_a_folder_that_cannot_be_written(self, tmp_path):
+        with pytest.raises(EnvironmentProblem, match="--ipc=host"):
+            acquire_regions(tmp_path / "none")
+
+
+class TestLog:
+    LINES = (
+        'I1122 00:59:46.9 1 model_lifecycle.cc:472] "loading: frontend:1"',
+        'I1122 00:59:46.9 1 model_lifecycle.cc:472] "loading: vocoder:1"',
+        'I1122 00:59:47.0 1 model_lifecycle.cc:472] "loading: token2wav:1"',
+        "I1122 00:59:48.1 1 model_lifecycle.cc:839] \"successfully loaded 'vocoder'\"",
+        "E1122 00:59:48.5 1 model_lifecycle.cc:642] \"failed to load 'frontend' version 1: "
+        'Internal: OSError: no tokenizer.json\\n\\nAt:\\n  /repo/frontend/1/model.py(6): init\\n"',
+        "+----------+",
+        "| frontend |",
+        "error: creating server: Internal - failed to load all models",
+    )
+
+    @pytest.fixture
+    def log(self, tmp_path):
+        log = ServerLog(tmp_path / "logs" / "triton.log", echo=False)
+        log.path.write_text("\n".join(self.LINES))
+        yield log
+        log.close()
+
+    def test_what_the_log_says(self, log):
+        assert log.loading() == ["frontend", "token2wav"]
+        assert log.failures() == {"frontend": "Internal: OSError: no tokenizer.json"}
+        assert log.fatal() == "creating server: Internal - failed to load all models"
+        assert log.tail(2).splitlines() == [self.LINES[4], self.LINES[7]]
+
+    def test_a_log_without_reasons(self, tmp_path):
+        log = ServerLog(tmp_path / "triton.log", echo=False)
+        assert (log.failures(), log.fatal(), log.tail()) == ({}, None, "")
+        log.close()
+
+    def test_an_echoed_log_is_kept_too(self, tmp_path, capfdbinary):
+        source = tmp_path / "source"
+        source.write_bytes(b"one\ntwo\n")
+        log = ServerLog(tmp_path / "triton.log", echo=True)
+        log.copy_from(source.open("rb"))
+        log.close()
+        assert log.path.read_bytes() == capfdbinary.readouterr().err == b"one\ntwo\n"
