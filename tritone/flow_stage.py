@@ -91,7 +91,7 @@ class FlowStage:
         self._check(voice.prompt_tokens)
         return FlowPrompt(
             torch.from_numpy(voice.prompt_tokens).long(),
-            torch.from_numpy(np.ascontiguousarray(voice.prompt_mel.T, dtype=np.float32)),
+            torch.from_numpy(np.ascontiguousarray(voice.prompt_mel, dtype=np.float32)),
             torch.from_numpy(np.ascontiguousarray(voice.embedding, dtype=np.float32)),
             self._noise,
         )
@@ -105,7 +105,7 @@ class FlowStage:
             )
 
     def _check_length(self, frames: int) -> None:
-        most = self._noise.shape[1]
+        most = len(self._noise)
         if frames > most:
             raise InvalidRequest(
                 "target_speech_tokens",

@@ -22,7 +22,7 @@ from tritone.config import (
     SolverConfig,
     VocoderConfig,
 )
-from tritone.convert.weights import FLOW_RULES, fold_weight_norm, rename, vocoder_rules
+from tritone.convert.weights import flow_weights, vocoder_weights
 from tritone.families.cosyvoice2 import NOISE_FRAMES
 from tritone.nn.attention import chunk_mask
 from tritone.nn.flow import Flow, FlowPrompt
@@ -121,7 +121,7 @@ class Golden:
 def load_flow(case: Golden) -> Flow:
     flow = Flow(flow_config(case.numbers("flow"))).eval()
     state = load_file(case.folder / "flow_weights.safetensors")
-    load_strictly(flow, rename(state, FLOW_RULES), "flow_weights")
+    load_strictly(flow, flow_weights(state), "flow_weights")
     return flow
 
 
@@ -130,18 +130,18 @@ def load_vocoder(case: Golden) -> Vocoder:
     fixed = weights.get("fixed_constructor_values") or case.about["fixed_constructor_values"]
     config = vocoder_config(case.numbers("hift"), fixed["hift"])
     vocoder = Vocoder(config, SAMPLE_RATE).eval()
-    state = fold_weight_norm(load_file(case.folder / "hift_weights.safetensors"))
-    rules = vocoder_rules(len(config.resblock_kernel_sizes))
-    load_strictly(vocoder.network, rename(state, rules), "hift_weights")
+    released = load_file(case.folder / "hift_weights.safetensors")
+    state = vocoder_weights(released, len(config.resblock_kernel_sizes))
+    load_strictly(vocoder.network, state, "hift_weights")
     return vocoder
 
 
 def prompt_of(case: Golden) -> FlowPrompt:
     noise = torch.randn([1, 80, NOISE_FRAMES], generator=torch.Generator().manual_seed(0))
     empty = torch.zeros(1, 0)
-    mel = case.tensors.get("prompt_feat", torch.zeros(1, 0, 80))[0].T.contiguous()
+    mel = case.tensors.get("prompt_feat", torch.zeros(1, 0, 80))[0]
     tokens = case.tensors.get("prompt_token", empty)[0].long()
-    return FlowPrompt(tokens, mel, case["embedding"][0], noise[0])
+    return FlowPrompt(tokens, mel, case["embedding"][0], noise[0].mT.contiguous())
 
 
 def _largest(ours: Tensor, golden: Tensor) -> float:
@@ -171,9 +171,9 @@ def _estimator(case: Golden) -> Iterator[ParityResult]:
     if case.about["streaming"]:
         visible = visible & chunk_mask(frames, numbers["chunk_size"] * numbers["token_mel_ratio"])
     spks = case["spks"][:, :, None].expand(-1, -1, frames)
-    stacked = torch.cat([x, case["mu"], spks, case["cond"]], dim=1)
-    y = estimator(stacked, estimator.time_shifts(case["t"]), mask, visible)
-    yield ParityResult(case.name, _largest(y, case["y"]), THRESHOLD)
+    stacked = torch.cat([x, case["mu"], spks, case["cond"]], dim=1).mT
+    y = estimator(stacked, estimator.time_shifts(case["t"]), mask.mT, visible)
+    yield ParityResult(case.name, _largest(y.mT, case["y"]), THRESHOLD)
 
 
 def _flow_full(case: Golden) -> Iterator[ParityResult]:
@@ -305,10 +305,10 @@ def cases(folder: Path) -> Iterator[ParityResult]:
 def _checkpoint(folder: Path) -> Iterator[ParityResult]:
     """The same weights in upstream's own files, current and older names, must fold to the same."""
     case = Golden(folder, "hift_decode")
-    rules = vocoder_rules(len(case.numbers("hift")["resblock_kernel_sizes"]))
+    residual_blocks = len(case.numbers("hift")["resblock_kernel_sizes"])
     network = load_vocoder(case).network
     for path in sorted((folder / "tiny_checkpoint").glob("hift*.pt")):
         state = torch.load(path, weights_only=True, map_location="cpu")
-        load_strictly(network, rename(fold_weight_norm(state), rules), path.name)
+        load_strictly(network, vocoder_weights(state, residual_blocks), path.name)
         wave = network.decode(case["mel"], case["source"][:, 0])
         yield ParityResult(f"{path.name} names", _largest(wave, case["wav"]), THRESHOLD)

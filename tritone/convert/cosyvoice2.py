@@ -26,7 +26,7 @@ from tritone.convert import source as names
 from tritone.convert.numbers import flow_config, sampling_config, vocoder_config
 from tritone.convert.source import Source
 from tritone.convert.steps import Step, run_steps, write_bytes, write_json
-from tritone.convert.weights import FLOW_RULES, fold_weight_norm, rename, vocoder_rules
+from tritone.convert.weights import flow_weights, vocoder_weights
 from tritone.convert.yaml_values import YamlValues
 from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2 import FLOW_FILE, VOCODER_FILE
@@ -37,7 +37,12 @@ from tritone.nn.hift import HiFT
 from tritone.nn.loading import load_strictly
 from tritone.reference import SPEAKER_ENCODER_NAME, SPEECH_TOKENIZER_NAME
 from tritone.text.pronounce import PHONEMES_NAME
-from tritone.text.tokenizer import END_OF_PROMPT, TOKENIZER_NAME, TextTokenizer, build_base_tokenizer
+from tritone.text.tokenizer import (
+    END_OF_PROMPT,
+    TOKENIZER_NAME,
+    TextTokenizer,
+    build_base_tokenizer,
+)
 from tritone.voice_import import import_spk2info
 from tritone.voices import save_voice
 
@@ -139,7 +144,7 @@ class Conversion:
         config = flow_config(self._values, state)
         if self._extras.solver:
             config = config.model_copy(update={"solver": self._extras.solver})
-        state = rename(state, FLOW_RULES)
+        state = flow_weights(state)
         with torch.device("meta"):
             load_strictly(Flow(config), state, names.FLOW, assign=True)
         self._save(state, FLOW_FILE)
@@ -150,8 +155,10 @@ class Conversion:
         released = _read_state(self._source.path(names.HIFT))
         stored = next(iter(released.values())).dtype
         # Half precision would lose bits in the norm.
-        state = fold_weight_norm({key: value.float() for key, value in released.items()})
-        state = rename(state, vocoder_rules(len(config.resblock_kernel_sizes)))
+        state = vocoder_weights(
+            {key: value.float() for key, value in released.items()},
+            len(config.resblock_kernel_sizes),
+        )
         with torch.device("meta"):
             load_strictly(HiFT(config), state, names.HIFT, assign=True)
         self._save({key: value.to(stored) for key, value in state.items()}, VOCODER_FILE)

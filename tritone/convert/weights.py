@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tritone.errors import ModelDirectoryError
+from tritone.nn.conv import window_weight
 
 # Pattern and replacement, as `re.sub` takes them.
 Rules = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
@@ -44,14 +45,11 @@ _ESTIMATOR: Rules = (
     (r"final_proj\.", "final_projection."),
     (r"\.norm1\.", ".attention_norm."),
     (r"\.norm3\.", ".feed_forward_norm."),
-    (r"\.attn1\.to_q\.", ".query."),
-    (r"\.attn1\.to_k\.", ".key."),
-    (r"\.attn1\.to_v\.", ".value."),
     (r"\.attn1\.to_out\.0\.", ".output."),
     (r"\.ff\.net\.0\.proj\.", ".expand."),
     (r"\.ff\.net\.2\.", ".contract."),
 )
-FLOW_RULES: Rules = (
+_FLOW: Rules = (
     (r"^input_embedding\.", "token_embedding."),
     (r"^spk_embed_affine_layer\.", "speaker_projection."),
     (r"^encoder_proj\.", "mel_projection."),
@@ -70,9 +68,31 @@ FLOW_RULES: Rules = (
 )
 
 
-def vocoder_rules(residual_blocks: int) -> Rules:
-    """Rules for `hift.pt`; residual_blocks is how many follow each upsampling stage."""
+def flow_weights(released: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of `flow.pt` under the names and in the layouts of `tritone.nn.flow.Flow`.
 
+    Convolutions become matrices of their taps (1x1 ones plain matrices); the three projections of
+    each estimator attention become one.
+    """
+    state = dict(released)
+    for query in [key for key in state if key.endswith(".attn1.to_q.weight")]:
+        parts = [query.replace("to_q", f"to_{part}") for part in "qkv"]
+        if all(part in state for part in parts):
+            joined = torch.cat([state.pop(part) for part in parts])
+            state[query.replace("attn1.to_q", "query_key_value")] = joined
+    state = _rename(state, _FLOW)
+    return {key: window_weight(v) if v.dim() == 3 else v for key, v in state.items()}
+
+
+def vocoder_weights(released: Mapping[str, Tensor], residual_blocks: int) -> dict[str, Tensor]:
+    """The tensors of `hift.pt`, weight norm folded, under the names of `tritone.nn.hift.HiFT`.
+
+    residual_blocks: how many follow each upsampling stage.
+    """
+    return _rename(fold_weight_norm(released), _vocoder_rules(residual_blocks))
+
+
+def _vocoder_rules(residual_blocks: int) -> Rules:
     def stage_block(match: "re.Match[str]") -> str:
         index = int(match[1])
         return f"stages.{index // residual_blocks}.blocks.{index % residual_blocks}."
@@ -91,7 +111,7 @@ def vocoder_rules(residual_blocks: int) -> Rules:
     )
 
 
-def rename(state: Mapping[str, Tensor], rules: Rules) -> dict[str, Tensor]:
+def _rename(state: Mapping[str, Tensor], rules: Rules) -> dict[str, Tensor]:
     """Apply every rule in order to every key."""
     renamed = {}
     for key, value in state.items():

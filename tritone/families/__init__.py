@@ -22,7 +22,7 @@ class Family:
     """The code of a family; its numbers are in ModelConfig.
 
     load_flow and load_vocoder take (model directory, configuration) and return modules in float32
-    on the CPU, ready for inference. start_noise gives the flow's noise buffer (mel, frames).
+    on the CPU, ready for inference. start_noise gives the flow's noise buffer (frames, mel).
     """
 
     load_flow: Callable[[Path, ModelConfig], "Flow"]

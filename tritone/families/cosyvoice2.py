@@ -22,10 +22,10 @@ NOISE_FRAMES = 15000  # 300 s at 50 Hz; drawing another length changes all chann
 
 
 def start_noise(config: ModelConfig) -> Tensor:
-    """The fixed start noise of the flow, (mel, frames): upstream draws it once with seed 0."""
+    """The fixed start noise of the flow, (frames, mel): upstream draws it once with seed 0."""
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn([1, config.flow.output_size, NOISE_FRAMES], generator=generator)[0]
-    return noise * config.flow.solver.start_noise_scale
+    return noise.mT.contiguous() * config.flow.solver.start_noise_scale
 
 
 def load_flow(model_dir: Path, config: ModelConfig) -> Flow:

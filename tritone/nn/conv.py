@@ -1,22 +1,49 @@
-"""Causal convolution whose left context is a value that the caller keeps."""
+"""Convolution over time as a matrix product, time-major, with its context as a value.
+
+A convolution of k taps over (rows, frames, channels) is a linear map of k neighbouring frames, which lie
+next to each other in memory. That form needs no transposes around LayerNorm and attention, and on a
+CPU a matrix product of a chunk's few frames runs several times faster than a convolution.
+"""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class CausalConv1d(nn.Conv1d):
-    """Stride-1 convolution over (rows, channels, frames) that sees `kernel_size - 1` past frames.
+class WindowLinear(nn.Linear):
+    """Convolution of `taps` frames without padding: (rows, n + taps - 1, in) -> (rows, n, out).
 
-    The tail, (rows, channels, kernel_size - 1), holds the inputs just before x; None means the
-    start, where they are zeros.
+    weight: (out, taps * in), the taps in order of time.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
-        super().__init__(in_channels, out_channels, kernel_size)
-        self.context = kernel_size - 1
+    def __init__(self, in_channels: int, out_channels: int, taps: int) -> None:
+        super().__init__(taps * in_channels, out_channels)
+        self.in_channels = in_channels
+        self.taps = taps
 
-    def forward(self, x: Tensor, tail: Tensor | None = None) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        """Return the output, as long as x, and the tail for the next call."""
-        x = F.pad(x, (self.context, 0)) if tail is None else torch.cat([tail, x], dim=2)
-        return super().forward(x), x[:, :, -self.context :].clone()
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.contiguous()
+        rows, frames, channels = x.shape
+        windows = x.as_strided(
+            (rows, frames - self.taps + 1, self.taps * channels), (frames * channels, channels, 1)
+        )
+        return super().forward(windows)
+
+
+class CausalConv1d(WindowLinear):
+    """A convolution that sees `taps - 1` past frames.
+
+    The tail, (rows, taps - 1, in), holds the inputs just before x; None means the start, where they
+    are zeros.
+    """
+
+    def step(self, x: Tensor, tail: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """x (rows, n, in) -> (rows, n, out), and the tail for the next call."""
+        context = self.taps - 1
+        x = F.pad(x, (0, 0, context, 0)) if tail is None else torch.cat([tail, x], dim=1)
+        return self(x), x[:, -context:].clone()
+
+
+def window_weight(weight: Tensor) -> Tensor:
+    """The weight of a Conv1d, (out, in, taps), as WindowLinear keeps it, (out, taps * in)."""
+    return weight.transpose(1, 2).flatten(1).contiguous()

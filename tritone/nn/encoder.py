@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from tritone.config import FlowConfig
 from tritone.nn.attention import RelativeAttention
 from tritone.nn.cache import KeyValueStore
-from tritone.nn.conv import CausalConv1d
+from tritone.nn.conv import CausalConv1d, WindowLinear
 
 UPSAMPLE_KERNEL = 5
 LOOKAHEAD_KERNEL = 3
@@ -19,8 +19,8 @@ LOOKAHEAD_KERNEL = 3
 class EncoderState:
     """What a stream carries from chunk to chunk; the stores are written in place.
 
-    lookahead_tail: (1, width, 2) inputs of the look-ahead layer's second convolution.
-    upsample_tail: (1, width, 4) repeated frames before the upsampling convolution.
+    lookahead_tail: (1, 2, width) inputs of the look-ahead layer's second convolution.
+    upsample_tail: (1, 4, width) repeated frames before the upsampling convolution.
     """
 
     lookahead_tail: Tensor
@@ -56,7 +56,7 @@ class LookaheadLayer(nn.Module):
 
     def __init__(self, width: int, lookahead: int) -> None:
         super().__init__()
-        self.ahead = nn.Conv1d(width, width, lookahead + 1)
+        self.ahead = WindowLinear(width, width, lookahead + 1)
         self.back = CausalConv1d(width, width, LOOKAHEAD_KERNEL)
         self.lookahead = lookahead
 
@@ -66,9 +66,9 @@ class LookaheadLayer(nn.Module):
         What the context lacks is zeros after the input layer, not embedded padding.
         """
         missing = self.lookahead - context.shape[1]
-        ahead = F.pad(torch.cat([x, context], dim=1).mT, (0, missing))
-        y, tail = self.back(F.leaky_relu(self.ahead(ahead), 0.01), tail)
-        return x + y.mT, tail
+        ahead = F.pad(torch.cat([x, context], dim=1), (0, 0, 0, missing))
+        y, tail = self.back.step(F.leaky_relu(self.ahead(ahead), 0.01), tail)
+        return x + y, tail
 
 
 class FeedForward(nn.Module):
@@ -136,8 +136,8 @@ class UpsampleEncoder(nn.Module):
 
         zeros = self.norm.weight.new_zeros
         return EncoderState(
-            zeros(1, self.width, LOOKAHEAD_KERNEL - 1),
-            zeros(1, self.width, UPSAMPLE_KERNEL - 1),
+            zeros(1, LOOKAHEAD_KERNEL - 1, self.width),
+            zeros(1, UPSAMPLE_KERNEL - 1, self.width),
             store(len(self.blocks), chunk),
             store(len(self.upsampled_blocks), chunk * self.repeat),
         )
@@ -157,8 +157,8 @@ class UpsampleEncoder(nn.Module):
         x, _ = self.lookahead(self.input(x), self.input(context), None)
         for block in self.blocks:
             x = block(x, None, 0, token_mask)
-        x, _ = self.upsample(x.mT.repeat_interleave(self.repeat, dim=2))
-        x = self.upsampled_input(x.mT)
+        x, _ = self.upsample.step(x.repeat_interleave(self.repeat, dim=1))
+        x = self.upsampled_input(x)
         for block in self.upsampled_blocks:
             x = block(x, None, 0, frame_mask)
         return self.norm(x)  # type: ignore[no-any-return]
@@ -169,10 +169,10 @@ class UpsampleEncoder(nn.Module):
         for layer, block in enumerate(self.blocks):
             x = block(x, state.tokens, layer, None)
         state.tokens.advance(x.shape[1])
-        x, upsample_tail = self.upsample(
-            x.mT.repeat_interleave(self.repeat, dim=2), state.upsample_tail
+        x, upsample_tail = self.upsample.step(
+            x.repeat_interleave(self.repeat, dim=1), state.upsample_tail
         )
-        x = self.upsampled_input(x.mT)
+        x = self.upsampled_input(x)
         for layer, block in enumerate(self.upsampled_blocks):
             x = block(x, state.frames, layer, None)
         state.frames.advance(x.shape[1])

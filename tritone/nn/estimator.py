@@ -1,4 +1,7 @@
-"""The flow's velocity estimator: a causal U-Net of one resolution with transformer blocks."""
+"""The flow's velocity estimator: a causal U-Net of one resolution with transformer blocks.
+
+Everything is time-major, (rows, frames, channels).
+"""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -22,7 +25,7 @@ class EstimatorState:
     """What one ODE step of a stream carries from chunk to chunk.
 
     tails: the left context of every causal convolution in the order of the forward pass, each
-    (rows, channels, 2). The store is written in place.
+    (rows, 2, channels). The store is written in place.
     """
 
     tails: tuple[Tensor, ...]
@@ -49,9 +52,9 @@ class _Pass:
         return x if self.padding is None else x * self.padding
 
     def convolve(self, conv: CausalConv1d, x: Tensor) -> Tensor:
-        y, tail = conv(self.masked(x), None if self._old is None else next(self._old))
+        y, tail = conv.step(self.masked(x), None if self._old is None else next(self._old))
         self.tails.append(tail)
-        return y  # type: ignore[no-any-return]
+        return y
 
     def remember(self, key: Tensor, value: Tensor) -> list[Span]:
         if self._store is None:
@@ -62,7 +65,7 @@ class _Pass:
 
 
 class CausalBlock(nn.Module):
-    """Causal convolution, LayerNorm over channels, Mish; (rows, channels, frames)."""
+    """Causal convolution, LayerNorm over channels, Mish."""
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
@@ -70,7 +73,7 @@ class CausalBlock(nn.Module):
         self.norm = nn.LayerNorm(channels, eps=1e-5)
 
     def forward(self, x: Tensor, run: _Pass) -> Tensor:
-        return run.masked(F.mish(self.norm(run.convolve(self.conv, x).mT).mT))
+        return run.masked(F.mish(self.norm(run.convolve(self.conv, x))))
 
 
 class ResnetBlock(nn.Module):
@@ -81,7 +84,7 @@ class ResnetBlock(nn.Module):
         self.time = nn.Linear(time_width, channels)
         self.block1 = CausalBlock(in_channels, channels)
         self.block2 = CausalBlock(channels, channels)
-        self.residual = nn.Conv1d(in_channels, channels, 1)
+        self.residual = nn.Linear(in_channels, channels)
 
     def forward(self, x: Tensor, shift: Tensor, run: _Pass) -> Tensor:
         y = self.block1(x, run) + shift
@@ -89,27 +92,22 @@ class ResnetBlock(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Pre-norm self-attention and GELU feed-forward; (rows, frames, channels)."""
+    """Pre-norm self-attention and GELU feed-forward."""
 
     def __init__(self, channels: int, heads: int, head_dim: int) -> None:
         super().__init__()
         inner = heads * head_dim
         self.heads = heads
         self.attention_norm = nn.LayerNorm(channels, eps=1e-5)
-        self.query = nn.Linear(channels, inner, bias=False)
-        self.key = nn.Linear(channels, inner, bias=False)
-        self.value = nn.Linear(channels, inner, bias=False)
+        self.query_key_value = nn.Linear(channels, 3 * inner, bias=False)
         self.output = nn.Linear(inner, channels)
         self.feed_forward_norm = nn.LayerNorm(channels, eps=1e-5)
         self.expand = nn.Linear(channels, 4 * channels)
         self.contract = nn.Linear(4 * channels, channels)
 
     def forward(self, x: Tensor, run: _Pass) -> Tensor:
-        y = self.attention_norm(x)
-        query, key, value = (
-            f(y).unflatten(2, (self.heads, -1)).transpose(1, 2)
-            for f in (self.query, self.key, self.value)
-        )
+        projected = self.query_key_value(self.attention_norm(x))
+        query, key, value = projected.view(*x.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         spans = run.remember(key, value)
         attended = attend(query, spans, [run.visible] * len(spans))
         x = x + self.output(attended.transpose(1, 2).flatten(2))
@@ -117,7 +115,7 @@ class TransformerBlock(nn.Module):
 
 
 class Stage(nn.Module):
-    """A resnet block and its transformer blocks; (rows, channels, frames)."""
+    """A resnet block and its transformer blocks."""
 
     def __init__(self, in_channels: int, config: FlowConfig) -> None:
         super().__init__()
@@ -129,14 +127,14 @@ class Stage(nn.Module):
         )
 
     def forward(self, x: Tensor, shift: Tensor, run: _Pass) -> Tensor:
-        x = self.resnet(x, shift, run).mT
+        x = self.resnet(x, shift, run)
         for transformer in self.transformers:
             x = transformer(x, run)
-        return x.mT
+        return x
 
 
 class Estimator(nn.Module):
-    """CosyVoice2's CausalConditionalDecoder: velocity of (rows, mel, frames) at one ODE time."""
+    """CosyVoice2's CausalConditionalDecoder: velocity of (rows, frames, mel) at one ODE time."""
 
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
@@ -151,13 +149,13 @@ class Estimator(nn.Module):
         self.up = Stage(2 * channels, config)
         self.up_conv = CausalConv1d(channels, channels, KERNEL)
         self.final_block = CausalBlock(channels, channels)
-        self.final_projection = nn.Conv1d(channels, mel, 1)
+        self.final_projection = nn.Linear(channels, mel)
 
     def _stages(self) -> list[Stage]:
         return [self.down, *self.middle, self.up]
 
     def time_shifts(self, t: Tensor) -> list[Tensor]:
-        """What each resnet block adds at ODE time t (rows,): one (rows, channels, 1) a block.
+        """What each resnet block adds at ODE time t (rows,): one (rows, 1, channels) a block.
 
         In float32 whatever the module's dtype: the sinusoid's argument is 1000 t, which a short
         mantissa gets wrong by whole radians. Depends on t alone, so callers compute it once.
@@ -175,7 +173,7 @@ class Estimator(nn.Module):
         embedding = linear(self.time_project, F.silu(linear(self.time_expand, embedding)))
         dtype = self.time_expand.weight.dtype
         return [
-            linear(stage.resnet.time, F.mish(embedding))[:, :, None].to(dtype)
+            linear(stage.resnet.time, F.mish(embedding))[:, None].to(dtype)
             for stage in self._stages()
         ]
 
@@ -195,7 +193,7 @@ class Estimator(nn.Module):
             dtype=dtype,
             device=weight.device,
         )
-        tails = tuple(weight.new_zeros(rows, c.in_channels, KERNEL - 1) for c in convs)
+        tails = tuple(weight.new_zeros(rows, KERNEL - 1, c.in_channels) for c in convs)
         return EstimatorState(tails, store)
 
     def forward(
@@ -205,9 +203,9 @@ class Estimator(nn.Module):
         padding: Tensor | None = None,
         visible: Tensor | None = None,
     ) -> Tensor:
-        """One pass over everything: x (rows, 4 * mel, frames) -> velocity (rows, mel, frames).
+        """One pass over everything: x (rows, frames, 4 * mel) -> velocity (rows, frames, mel).
 
-        padding: (rows, 1, frames), 1 where a frame is real; visible: boolean attention mask that
+        padding: (rows, frames, 1), 1 where a frame is real; visible: boolean attention mask that
         broadcasts to (rows, heads, frames, frames).
         """
         return self._run(x, shifts, _Pass(None, padding, visible))
@@ -218,7 +216,7 @@ class Estimator(nn.Module):
         """The next chunk given what `state` holds of the past."""
         run = _Pass(state, None, None)
         y = self._run(x, shifts, run)
-        state.store.advance(x.shape[2])
+        state.store.advance(x.shape[1])
         return y, EstimatorState(tuple(run.tails), state.store)
 
     def _run(self, x: Tensor, shifts: Sequence[Tensor], run: _Pass) -> Tensor:
@@ -227,7 +225,7 @@ class Estimator(nn.Module):
         x = run.convolve(self.down_conv, x)
         for stage, shift in zip(self.middle, middle_shifts, strict=True):
             x = stage(x, shift, run)
-        x = self.up(torch.cat([x, skip], dim=1), up_shift, run)
+        x = self.up(torch.cat([x, skip], dim=2), up_shift, run)
         x = run.convolve(self.up_conv, x)
         x = self.final_block(x, run)
         return run.masked(self.final_projection(run.masked(x)))

@@ -27,8 +27,8 @@ GUIDED_ROWS = 2  # row 0 with the conditions, row 1 without
 class FlowPrompt:
     """What the flow continues from.
 
-    tokens (P,) speech codes; mel (mel, frames) their log-mel, frames = P * token_mel_ratio;
-    embedding (spk_embed_dim,) raw speaker vector; noise (mel, >= all frames) start noise, indexed
+    tokens (P,) speech codes; mel (frames, mel) their log-mel, frames = P * token_mel_ratio;
+    embedding (spk_embed_dim,) raw speaker vector; noise (>= all frames, mel) start noise, indexed
     from the first prompt frame.
     """
 
@@ -109,14 +109,14 @@ class Flow(nn.Module):
         cut = len(everything) - (0 if finalize else config.pre_lookahead_len)
         masks = self._chunk_masks(cut, len(prompt.tokens)) if chunked else (None, None)
         embedded = self.token_embedding(everything)[None]
-        mu = self.mel_projection(self.encoder(embedded[:, :cut], embedded[:, cut:], masks)).mT
-        frames = mu.shape[2]
+        mu = self.mel_projection(self.encoder(embedded[:, :cut], embedded[:, cut:], masks))
+        frames = mu.shape[1]
         shared = self._conditions(mu, 0, prompt, self.project_speaker(prompt.embedding))
-        x = prompt.noise[None, :, :frames].to(mu)
+        x = prompt.noise[None, :frames].to(mu)
         for (_, dt), shifts in zip(self.times, self._time_shifts(), strict=True):
             velocity = self.estimator(self._rows(x, shared), shifts, None, masks[1])
             x = x + dt * self._guide(velocity)
-        return x[0, :, prompt.mel.shape[1] :].float()
+        return x[0, len(prompt.mel) :].mT.float()
 
     def start(self, prompt: FlowPrompt) -> FlowState:
         """The state after the chunks of the prompt that depend on the voice alone.
@@ -154,9 +154,9 @@ class Flow(nn.Module):
         state = FlowState(
             pending, state.frame, state.prompt, state.speaker, state.encoder, state.steps
         )
-        mel = torch.cat(mels, dim=1) if mels else state.prompt.mel[:, :0]
-        new_from = max(0, state.prompt.mel.shape[1] - (state.frame - mel.shape[1]))
-        return mel[:, new_from:].float(), state
+        mel = torch.cat(mels) if mels else state.prompt.mel[:0]
+        new_from = max(0, len(state.prompt.mel) - (state.frame - len(mel)))
+        return mel[new_from:].mT.float(), state
 
     def project_speaker(self, embedding: Tensor) -> Tensor:
         """(spk_embed_dim,) raw speaker vector -> (1, mel) condition of the estimator."""
@@ -184,10 +184,10 @@ class Flow(nn.Module):
         features, encoder = self.encoder.step(
             embedded[:, : len(tokens)], embedded[:, len(tokens) :], state.encoder
         )
-        mu = self.mel_projection(features).mT
-        end = state.frame + mu.shape[2]
+        mu = self.mel_projection(features)
+        end = state.frame + mu.shape[1]
         shared = self._conditions(mu, state.frame, state.prompt, state.speaker)
-        x = state.prompt.noise[None, :, state.frame : end].to(mu)
+        x = state.prompt.noise[None, state.frame : end].to(mu)
         steps = []
         for (_, dt), shifts, step in zip(self.times, self._time_shifts(), state.steps, strict=True):
             velocity, step = self.estimator.step(self._rows(x, shared), shifts, step)
@@ -199,15 +199,15 @@ class Flow(nn.Module):
 
     def _conditions(self, mu: Tensor, start: int, prompt: FlowPrompt, speaker: Tensor) -> Tensor:
         """mu, speaker and prompt mel of frames start.. on the channel axis; zero in row 1."""
-        frames = mu.shape[2]
-        mel = prompt.mel[:, start : start + frames].to(mu)
-        mel = F.pad(mel, (0, frames - mel.shape[1]))
-        given = torch.cat([mu, speaker[:, :, None].expand(-1, -1, frames), mel[None]], dim=1)
+        frames = mu.shape[1]
+        mel = prompt.mel[start : start + frames].to(mu)
+        mel = F.pad(mel, (0, 0, 0, frames - len(mel)))
+        given = torch.cat([mu, speaker[:, None].expand(-1, frames, -1), mel[None]], dim=2)
         return torch.cat([given, torch.zeros_like(given)])
 
     @staticmethod
     def _rows(x: Tensor, conditions: Tensor) -> Tensor:
-        return torch.cat([x.expand(GUIDED_ROWS, -1, -1), conditions], dim=1)
+        return torch.cat([x.expand(GUIDED_ROWS, -1, -1), conditions], dim=2)
 
     def _guide(self, velocity: Tensor) -> Tensor:
         rate = self.config.solver.inference_cfg_rate
