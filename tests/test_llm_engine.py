@@ -132,6 +132,38 @@ def test_streams_join_and_leave_between_steps(open_model: Open, gate: Gate) -> N
     assert gate.batches == [1, 2, 3, 2, 2, 2, 1, 1]
 
 
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_long_prompt_is_read_between_steps(open_model: Open, gate: Gate, precision: str) -> None:
+    model = open_model(slots=4, precision=precision)
+    early = [model.submit(request(1, tokens=4)), model.submit(request(2, tokens=9))]
+    gate.wait()
+    long = request(50, tokens=8)
+    assert 2 * 64 < len(long.input_ids) < 3 * 64
+    generation = model.submit(long)
+    gate.open()
+    together = [tokens_of(g) for g in (*early, generation)]
+    # the long prompt begins before step three and takes three parts; meanwhile the first stream
+    # leaves, so that the slot before the long one's is empty when it joins
+    assert gate.batches[:5] == [1, 2, 2, 1, 2]
+    single = open_model(slots=1, precision=precision)
+    requests = [request(1, tokens=4), request(2, tokens=9), long]
+    assert together == [tokens_of(single.submit(one)) for one in requests]
+
+
+def test_a_long_prompt_can_be_cancelled_between_its_parts(open_model: Open, gate: Gate) -> None:
+    model = open_model(slots=2)
+    running = model.submit(request(1, tokens=6))
+    gate.wait()
+    long = model.submit(request(50))
+    gate.step()
+    assert model.stats().kv_used_bytes == (11 + 64) * (2 * 2 * 2 * 16 * 4)
+    long.cancel()
+    gate.step()
+    assert model.stats().active == 1
+    gate.open()
+    assert len(tokens_of(running)) == 6
+
+
 def test_seed_repeats_a_generation(open_model: Open) -> None:
     model = open_model()
 
@@ -200,10 +232,10 @@ def test_a_broken_prefill_harms_nobody_else(
 ) -> None:
     prefill = SlotSession.prefill
 
-    def broken(session, slot, embeds):
+    def broken(session, slot, embeds, start):
         if len(embeds) == len(request(2).input_ids):
             raise RuntimeError("out of luck")
-        return prefill(session, slot, embeds)
+        return prefill(session, slot, embeds, start)
 
     monkeypatch.setattr(SlotSession, "prefill", broken)
     model = open_model()

@@ -13,6 +13,7 @@ from tritone.errors import ModelDirectoryError
 from tritone.llm.checkpoint import Checkpoint, EmbeddingTable
 from tritone.llm.graph import PRECISIONS, build_graph, graph_path, pad_heads
 from tritone.llm.graph_writer import GraphWriter
+from tritone.llm.merge import read_merged
 from tritone.llm.quantize import BlockFormat, BlockQuantized, quantize_blocks
 from tritone.llm.slots import SlotSession
 from tritone.parity_llm import cases
@@ -29,7 +30,7 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def open_slots(model_dir: Path, precision: str, slots: int = 4) -> SlotSession:
-    llm = build_tiny(model_dir).llm
+    llm = read_merged(model_dir / "llm")
     return SlotSession(model_dir / "llm", llm, precision=precision, slots=slots, slot_length=96)
 
 
@@ -67,6 +68,18 @@ def test_decoding_equals_prefill_of_the_longer_prompt(model_dir: Path) -> None:
     slots.prefill(0, embed(ids[:-1]))
     stepped = slots.decode(embed(ids[-1:]), np.array([len(ids) - 1], np.int32))[0].copy()
     assert np.abs(slots.prefill(2, embed(ids)) - stepped).max() < 2e-5
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 2e-5), ("int8", 0.0)])
+def test_a_prompt_in_parts_equals_the_whole(
+    model_dir: Path, precision: str, tolerance: float
+) -> None:
+    embed = EmbeddingTable(Checkpoint(model_dir / "llm" / "model.safetensors"))
+    slots, ids = open_slots(model_dir, precision), prompts()[0]
+    whole = slots.prefill(0, embed(ids))
+    for start in range(0, len(ids), 16):
+        logits = slots.prefill(1, embed(ids[start : start + 16]), start)
+    assert np.abs(logits - whole).max() <= tolerance
 
 
 def test_a_moved_slot_goes_on_unchanged(model_dir: Path) -> None:
@@ -157,7 +170,7 @@ def test_graph_is_valid_and_weights_lie_outside(model_dir: Path) -> None:
 
 def test_graph_of_another_checkpoint_is_refused(model_dir: Path, tmp_path: Path) -> None:
     shutil.copytree(model_dir / "llm", tmp_path / "llm")
-    other = build_tiny(model_dir).llm.model_copy(update={"rope_theta": 1e4})
+    other = read_merged(model_dir / "llm").model_copy(update={"rope_theta": 1e4})
     with pytest.raises(ModelDirectoryError, match="another checkpoint"):
         SlotSession(tmp_path / "llm", other, precision="fp32", slots=1, slot_length=8)
 
@@ -170,10 +183,18 @@ def test_missing_graph_and_unknown_precision_are_named(model_dir: Path, tmp_path
         build_graph(tmp_path, llm, "int7")
 
 
-def test_a_failed_build_leaves_no_graph(tmp_path: Path) -> None:
+def test_new_weights_make_old_graphs_go(tmp_path: Path) -> None:
     llm = merge_tiny(tmp_path)
-    build_graph(tmp_path, llm, "fp32")
+    path = build_graph(tmp_path, llm, "int8")
+    merge_tiny(tmp_path)
+    assert not list(path.parent.iterdir())
+
+
+def test_a_failed_build_keeps_the_graph_before(tmp_path: Path) -> None:
+    llm = merge_tiny(tmp_path)
+    path = build_graph(tmp_path, llm, "fp32")
     more = llm.model_copy(update={"num_hidden_layers": 3})
     with pytest.raises(ModelDirectoryError, match=r"layers\.2\..* is missing"):
         build_graph(tmp_path, more, "fp32")
-    assert not graph_path(tmp_path, "fp32").exists()
+    assert {file.name for file in path.parent.iterdir()} == {"fp32.onnx", "fp32.onnx.data"}
+    SlotSession(tmp_path, llm, precision="fp32", slots=1, slot_length=8)

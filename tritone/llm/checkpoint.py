@@ -19,6 +19,7 @@ from tritone.errors import ModelDirectoryError
 from tritone.types import Float32, Int32
 
 WEIGHTS_NAME = "model.safetensors"
+GRAPH_DIR = "onnx"  # inside the checkpoint directory: what was built from it
 EMBEDDING = "model.embed_tokens.weight"
 HEAD = "lm_head.weight"
 HEAD_BIAS = "lm_head.bias"

@@ -1,8 +1,9 @@
 """Language model engine: many generations on one ONNX Runtime session (continuous batching).
 
-One thread owns the session. Between two steps it lets finished and cancelled streams go and at most
-one waiting request join; a step then advances every stream by one token. Streams always fill slots
-0..n-1: when one leaves a hole, the last one moves into it.
+One thread owns the session. Between two steps it lets finished and cancelled streams go and works
+on at most one part of one new prompt, so that a long prompt holds nobody up; a step then advances
+every stream by one token. Streams always fill slots 0..n-1: when one leaves a hole, the last one
+moves into it.
 """
 
 import threading
@@ -22,6 +23,7 @@ from tritone.types import Float32, GenerationRequest
 
 STAGE = "llm"
 LLM_DIR = "llm"  # inside the model directory
+PREFILL_PART = 64  # positions; fewer cost speed, more make running streams wait longer
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ class OnnxLanguageModel:
             threads=threads,
         )
         self._active: list[Stream] = []  # the index is the slot; changed by the thread alone
+        self._joining: Stream | None = None
+        self._joining_slot = 0
         self._waiting: deque[Stream] = deque()
         self._tokens = 0
         self._closed = False
@@ -100,9 +104,9 @@ class OnnxLanguageModel:
             if self._closed:
                 raise StageFailed(STAGE, "the engine is closed")
             self._waiting = deque(s for s in self._waiting if not s.cancelled)
-            if len(self._waiting) + len(self._active) >= self._slots + self._max_waiting:
+            if len(self._waiting) + self._occupied() >= self._slots + self._max_waiting:
                 raise Overloaded(
-                    f"{len(self._active)} streams run and {len(self._waiting)} wait for the "
+                    f"{self._occupied()} streams run and {len(self._waiting)} wait for the "
                     f"language model (limits: {self._slots} and {self._max_waiting}); retry later"
                 )
             self._waiting.append(stream)
@@ -112,7 +116,7 @@ class OnnxLanguageModel:
     def stats(self) -> EngineStats:
         """A snapshot, taken without stopping the engine."""
         with self._changed:
-            active = list(self._active)
+            active = [*self._active, *([self._joining] if self._joining else [])]
             waiting = sum(not stream.cancelled for stream in self._waiting)
         used = sum(stream.length for stream in active)
         return EngineStats(
@@ -154,42 +158,61 @@ class OnnxLanguageModel:
         try:
             while self._wait_for_work():
                 self._remove([stream.cancelled for stream in self._active])
-                self._join_one()
+                self._prefill()
                 self._step()
             problem = "the engine was closed"
         finally:
             with self._changed:
                 self._closed = True
-                left = [*self._active, *self._waiting]
-                self._active.clear()
-                self._waiting.clear()
-            for stream in left:
-                stream.outbox.put(StageFailed(STAGE, problem))
+                joining = [self._joining] if self._joining else []
+                for stream in (*self._active, *joining, *self._waiting):
+                    stream.outbox.put(StageFailed(STAGE, problem))
+                self._active, self._joining, self._waiting = [], None, deque()
 
     def _wait_for_work(self) -> bool:
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._active or self._waiting)
+            self._changed.wait_for(lambda: self._closed or self._occupied() or self._waiting)
             return not self._closed
 
-    def _join_one(self) -> None:
-        """Prefill the first request that waits, if a slot is free."""
+    def _occupied(self) -> int:
+        return len(self._active) + (self._joining is not None)
+
+    def _next_prompt(self) -> Stream | None:
+        """The stream whose prompt is being read: the one begun, or the first that waits."""
         with self._changed:
+            if self._joining and self._joining.cancelled:
+                self._joining = None
             while self._waiting and self._waiting[0].cancelled:
                 self._waiting.popleft()
-            if not self._waiting or len(self._active) == self._slots:
-                return
-            stream = self._waiting.popleft()
-            self._active.append(stream)
+            if not self._joining and self._waiting and len(self._active) < self._slots:
+                self._joining = self._waiting.popleft()
+                self._joining_slot = len(self._active)
+            return self._joining
+
+    def _prefill(self) -> None:
+        """Read the next part of a prompt; after the last part its stream joins the others."""
+        stream = self._next_prompt()
+        if stream is None:
+            return
+        part = stream.request.input_ids[stream.length : stream.length + PREFILL_PART]
         try:
-            embeds = self._embedding(stream.request.input_ids)
-            logits = self._session.prefill(len(self._active) - 1, embeds)
+            embeds = self._embedding(part)
+            logits = self._session.prefill(self._joining_slot, embeds, stream.length)
         except Exception as error:  # whatever broke this prompt must not stop the other streams
             stream.outbox.put(_failure(error))
-            self._active.pop()
+            self._joining = None
             return
-        stream.length = len(embeds)
-        if not self._advance(stream, logits):
-            self._active.pop()
+        stream.length += len(part)
+        if stream.length < len(stream.request.input_ids):
+            return
+        goes_on = self._advance(stream, logits)
+        with self._changed:
+            self._joining = None
+            if goes_on:
+                # streams may have left since the prompt was begun in what was then the next slot
+                if self._joining_slot != len(self._active):
+                    self._session.move(self._joining_slot, len(self._active), stream.length)
+                self._active.append(stream)
 
     def _step(self) -> None:
         """Advance every stream by one token."""

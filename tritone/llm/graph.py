@@ -22,6 +22,7 @@ from tritone.config import LLMConfig
 from tritone.errors import ModelDirectoryError
 from tritone.llm.checkpoint import (
     FINAL_NORM,
+    GRAPH_DIR,
     HEAD,
     HEAD_BIAS,
     WEIGHTS_NAME,
@@ -48,7 +49,7 @@ _INTEGER_DOT = 4  # accuracy_level of MatMulNBits: activations rounded to int8 p
 
 def graph_path(llm_dir: Path, precision: str) -> Path:
     """Where the graph of `precision` lives; its weights lie beside it as `<name>.data`."""
-    return llm_dir / "onnx" / f"{precision}.onnx"
+    return llm_dir / GRAPH_DIR / f"{precision}.onnx"
 
 
 def build_graph(llm_dir: Path, config: LLMConfig, precision: str = "int8") -> Path:

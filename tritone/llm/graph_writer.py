@@ -1,5 +1,6 @@
 """An ONNX graph under construction whose weights go straight to disk."""
 
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,10 +19,11 @@ _ALIGNMENT = 64
 
 
 class GraphWriter:
-    """Collects nodes and constants; the graph file appears only when everything was written.
+    """Collects nodes and constants; large constants are written at once.
 
-    Use as a context manager: leaving it without an error writes `path`, with the weights beside it
-    in `<name>.data`.
+    Use as a context manager: leaving it without an error puts the graph at `path` and its weights
+    beside it in `<name>.data`; an error leaves there what was there before. Several processes may
+    write the same graph at the same time.
     """
 
     def __init__(self, path: Path, name: str, metadata: dict[str, str]) -> None:
@@ -32,9 +34,10 @@ class GraphWriter:
         self._metadata = metadata
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[onnx.TensorProto] = []
+        self._data_path = path.with_name(path.name + ".data")
+        self._partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-        self._data = path.with_name(path.name + ".data").open("wb")
+        self._data = self._partial.open("wb")
 
     def node(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
         """Add a standard operator with one output; returns the output's name."""
@@ -56,7 +59,7 @@ class GraphWriter:
             return name
         self._data.seek(-self._data.tell() % _ALIGNMENT, 1)
         location = {
-            "location": Path(self._data.name).name,
+            "location": self._data_path.name,
             "offset": str(self._data.tell()),
             "length": str(value.nbytes),
         }
@@ -80,7 +83,9 @@ class GraphWriter:
     ) -> None:
         self._data.close()
         if kind is not None:
+            self._partial.unlink()
             return
+        self._partial.replace(self._data_path)
         graph = helper.make_graph(
             self._nodes, self._name, self.inputs, self.outputs, self._constants
         )
@@ -88,4 +93,5 @@ class GraphWriter:
         model = helper.make_model(graph, opset_imports=opsets, producer_name="tritone")
         model.ir_version = IR_VERSION
         helper.set_model_props(model, self._metadata)
-        onnx.save_model(model, self._path)
+        onnx.save_model(model, self._partial)
+        self._partial.replace(self._path)

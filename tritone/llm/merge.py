@@ -24,6 +24,7 @@ from tritone.errors import ModelDirectoryError
 from tritone.llm.checkpoint import (
     EMBEDDING,
     FINAL_NORM,
+    GRAPH_DIR,
     HEAD,
     HEAD_BIAS,
     WEIGHTS_NAME,
@@ -240,6 +241,8 @@ class _RowSource(Protocol):
 
 def _write_merged(llm_dir: Path, config: LLMConfig, dtype: torch.dtype, rows: _RowSource) -> None:
     llm_dir.mkdir(parents=True, exist_ok=True)
+    for stale in (llm_dir / GRAPH_DIR).glob("*.onnx*"):
+        stale.unlink()  # built from the weights that are about to be replaced
     specs = [TensorSpec(n, _STORAGE[dtype], shape) for n, shape in merged_shapes(config).items()]
 
     def parts(spec: TensorSpec) -> Iterator[Part]:

@@ -54,10 +54,14 @@ class SlotSession:
         """Address space of all slots; only written positions take memory."""
         return self._cache.nbytes
 
-    def prefill(self, slot: int, embeds: Float32) -> Float32:
-        """Start a stream in `slot` with its prompt, (n, hidden); returns (rows,) logits, a copy."""
+    def prefill(self, slot: int, embeds: Float32, start: int = 0) -> Float32:
+        """Write a prompt, or its next part, into `slot`.
+
+        embeds: (n, hidden) of the part. start: positions of the prompt already there. Returns
+        (rows,) logits, a copy.
+        """
         embeds = np.ascontiguousarray(embeds[None])
-        length = embeds.shape[1]
+        length = start + embeds.shape[1]
         self._lengths[0] = length - 1
         self._longest[()] = length
         self._session.run_with_iobinding(self._binding(slot, 1, embeds))
