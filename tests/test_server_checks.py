@@ -273,6 +273,20 @@ class TestLog:
         assert log.fatal() == "creating server: Internal - failed to load all models"
         assert log.tail(2).splitlines() == [self.LINES[4], self.LINES[7]]
 
+    @pytest.mark.parametrize(
+        "line, reason",
+        [
+            (
+                "failed to start HTTP service: Unavailable - Socket '127.0.0.1:1' already in use ",
+                "failed to start HTTP service: Unavailable - Socket '127.0.0.1:1' already in use",
+            ),
+            ("/bin/tritonserver: unrecognized option '--no'", "unrecognized option '--no'"),
+        ],
+    )
+    def test_reasons_apart_from_models(self, log, line, reason):
+        log.path.write_text(f"I1122 something\n{line}\nlast words\n")
+        assert log.fatal() == reason
+
     def test_a_log_without_reasons(self, tmp_path):
         log = ServerLog(tmp_path / "triton.log", echo=False)
         assert (log.failures(), log.fatal(), log.tail()) == ({}, None, "")

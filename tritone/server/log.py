@@ -9,7 +9,10 @@ from typing import IO
 _LOADING = re.compile(r'"loading: ([^:"]+):')
 _LOADED = re.compile(r"\"successfully loaded '([^']+)'")
 _FAILED = re.compile(r"\"failed to load '([^']+)' version \d+: (.+?)(?:\\n|\"?$)")
-_FATAL = re.compile(r'^(?:error: |E\S+ \S+ \d+ main\.cc:\d+\] "?)(.+?)"?$')
+_FATAL = re.compile(
+    r"^(?:error: |\S*tritonserver: )?"
+    r"(failed to .+?|creating server: .+?|unrecognized option .+?)\s*$"
+)
 
 
 class ServerLog:
