@@ -200,7 +200,6 @@ def test_leaving_frees_the_slot_before_the_next_step(
 
 def test_cancel_wakes_the_reader(open_model: Open, gate: Gate) -> None:
     model = open_model(slots=1)
-    model.submit(request(1)).cancel()
     generation = model.submit(request(2))
     with ThreadPoolExecutor(1) as pool:
         reading = pool.submit(tokens_of, generation)

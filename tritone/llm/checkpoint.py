@@ -160,7 +160,8 @@ class EmbeddingTable:
     """Input rows of the language model, read from the file as they are asked for."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        self._rows = checkpoint.stored(EMBEDDING)
+        # as a plain array: the subclass np.memmap costs tens of microseconds a look-up
+        self._rows = np.asarray(checkpoint.stored(EMBEDDING))
 
     def __call__(self, ids: Int32) -> Float32:
         """(n,) LLM ids -> (n, hidden) float32, exact for every storage type."""

@@ -200,12 +200,14 @@ class OnnxLanguageModel:
             logits = self._session.prefill(self._joining_slot, embeds, stream.length)
         except Exception as error:  # whatever broke this prompt must not stop the other streams
             stream.outbox.put(_failure(error))
-            self._joining = None
+            with self._changed:
+                self._joining = None
             return
         stream.length += len(part)
         if stream.length < len(stream.request.input_ids):
             return
         goes_on = self._advance(stream, logits)
+        stream.publish()
         with self._changed:
             self._joining = None
             if goes_on:
@@ -230,30 +232,32 @@ class OnnxLanguageModel:
         for stream in self._active:
             stream.length += 1
         goes_on = [self._advance(s, row) for s, row in zip(self._active, logits, strict=True)]
+        for stream in self._active:
+            stream.publish()
         self._remove([not on for on in goes_on])
 
     def _advance(self, stream: Stream, logits: Float32) -> bool:
-        """Draw and pass on the stream's next token; False when the stream is over."""
+        """Draw the stream's next token; False when the stream is over."""
         llm = self._config.llm
         try:
             row = stream.sampler.draw(logits)
         except Exception as error:  # of one stream: its neighbours go on
-            stream.outbox.put(_failure(error))
+            stream.news.append(_failure(error))
             return False
         if row >= llm.speech_codes:
-            stream.outbox.put(None)
+            stream.news.append(None)
             return False
         stream.sampler.emit(row)
         stream.last_id = llm.speech_offset + row
         stream.emitted += 1
         self._tokens += 1
-        stream.outbox.put(stream.last_id)
+        stream.news.append(stream.last_id)
         if stream.emitted == stream.request.max_tokens:
-            stream.outbox.put(None)
+            stream.news.append(None)
             return False
         if stream.length == self._slot_length:
             problem = f"no end of speech within the {self._slot_length} positions of a slot"
-            stream.outbox.put(StageFailed(STAGE, problem))
+            stream.news.append(StageFailed(STAGE, problem))
             return False
         return True
 

@@ -16,7 +16,8 @@ class Stream:
     """The engine's end. Only the engine's thread changes it, except for `cancelled`.
 
     length: positions filled in the slot. last_id: LLM id to feed next. emitted: tokens passed on.
-    outbox: LLM ids, then the outcome: None for a regular end, or the error.
+    news: what the caller is to learn, LLM ids, then the outcome: None for a regular end, or the
+    error. outbox: the part of it that was published.
     """
 
     request: GenerationRequest
@@ -25,7 +26,18 @@ class Stream:
     last_id: int = -1
     emitted: int = 0
     cancelled: bool = False
+    news: list[int | TritoneError | None] = field(default_factory=list)
     outbox: "SimpleQueue[int | TritoneError | None]" = field(default_factory=SimpleQueue)
+
+    def publish(self) -> None:
+        """Pass the news on.
+
+        Apart from drawing, because a woken reader takes the interpreter away from the draws of the
+        other streams; the runtime's next step leaves it to the readers.
+        """
+        for item in self.news:
+            self.outbox.put(item)
+        self.news.clear()
 
 
 class OnnxGeneration:
