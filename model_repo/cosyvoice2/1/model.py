@@ -1,0 +1,71 @@
+"""The public model: text in, audio chunks out, over the other four models."""
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from tritone.config import read_config
+from tritone.errors import Overloaded
+from tritone.limits import Limits
+from tritone.pipeline import Settings, synthesize
+from tritone.serving.parameters import model_directory, parameters
+from tritone.serving.replies import respond
+from tritone.serving.request import read_request
+from tritone.serving.stages import TritonStages
+from tritone.serving.tensors import response, tensor, text_tensor
+
+STAGE = "cosyvoice2"
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        defaults, limits = Settings(), Limits()
+        values = parameters(
+            args,
+            max_streams=16,
+            first_hop=defaults.first_hop,
+            max_hop=defaults.max_hop,
+            max_segment_tokens=defaults.max_segment_tokens,
+            max_text_characters=limits.max_text_characters,
+        )
+        self._max_streams = values.pop("max_streams")
+        limits = Limits(max_text_characters=values.pop("max_text_characters"))
+        self._settings = Settings(limits=limits, **values)
+        self._config = read_config(model_directory(args))
+        self._stages = TritonStages(self._config)
+        self._active = threading.BoundedSemaphore(self._max_streams)
+        self._pool = ThreadPoolExecutor(self._max_streams, thread_name_prefix="stream")
+
+    def execute(self, requests):
+        for request in requests:
+            sender = request.get_response_sender()
+            if self._active.acquire(blocking=False):
+                self._pool.submit(self._serve, request, sender)
+            else:
+                with respond(sender, STAGE):
+                    raise Overloaded(f"{self._max_streams} streams are running; retry later")
+
+    def _serve(self, request, sender):
+        try:
+            with respond(sender, STAGE) as send:
+                self._speak(request, sender, send)
+        finally:
+            self._active.release()
+
+    def _speak(self, request, sender, send):
+        with_timing = "timing" in request.requested_output_names()
+        chunks = synthesize(
+            read_request(request),
+            self._stages,
+            self._config,
+            self._settings,
+            cancelled=sender.is_cancelled,
+        )
+        for chunk in chunks:
+            outputs = [tensor("waveform", chunk.samples[None])]
+            if with_timing:
+                outputs.append(text_tensor("timing", json.dumps(chunk.timing), batched=True))
+            send(response(*outputs))
+
+    def finalize(self):
+        self._pool.shutdown(wait=True)

@@ -1,0 +1,76 @@
+"""The language model on a CPU, behind the tensors of the TensorRT-LLM backend."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from tritone.config import read_config
+from tritone.errors import InvalidRequest
+from tritone.llm.engine import OnnxLanguageModel
+from tritone.llm.loading import ensure_graph
+from tritone.serving.generation import read_generation
+from tritone.serving.parameters import model_directory, parameters
+from tritone.serving.replies import respond
+from tritone.serving.tensors import Inputs, response, tensor
+
+STAGE = "tensorrt_llm"
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        values = parameters(
+            args, precision="int8", slots=16, max_tokens=4096, max_waiting=64, threads=1
+        )
+        model_dir = model_directory(args)
+        config = read_config(model_dir)
+        ensure_graph(model_dir, config, values["precision"])
+        self._engine = OnnxLanguageModel(model_dir, config, **values)
+        self._running = {}  # request id -> generation: a `stop` request names it so
+        most = values["slots"] + values["max_waiting"]
+        self._pool = ThreadPoolExecutor(most, thread_name_prefix="generation")
+
+    def execute(self, requests):
+        for request in requests:
+            sender, request_id = request.get_response_sender(), request.request_id()
+            try:
+                inputs = Inputs(request)
+                if inputs.flag("stop"):
+                    generation = self._stop(request_id)
+                else:
+                    generation = self._engine.submit(read_generation(inputs))
+                    self._running[request_id] = generation
+            except Exception:
+                with respond(sender, STAGE):
+                    raise
+            else:
+                self._pool.submit(self._send, generation, sender, request_id)
+
+    def _stop(self, request_id):
+        """Cancel a generation; what is left to answer is nothing."""
+        if not request_id:
+            raise InvalidRequest("stop", "needs the id of the request to stop")
+        generation = self._running.get(request_id)
+        if generation:
+            generation.cancel()
+        return ()
+
+    def _send(self, generation, sender, request_id):
+        with respond(sender, STAGE) as send:
+            try:
+                for ids in generation:
+                    length = np.array([[ids.size]], dtype=np.int32)
+                    send(
+                        response(
+                            tensor("output_ids", ids[None, None]),
+                            tensor("sequence_length", length),
+                        )
+                    )
+                    if sender.is_cancelled():
+                        generation.cancel()
+            finally:
+                if self._running.get(request_id) is generation:
+                    del self._running[request_id]
+
+    def finalize(self):
+        self._engine.close()
+        self._pool.shutdown(wait=True)

@@ -1,0 +1,28 @@
+"""Requests of `tensorrt_llm`: the tensors of the TensorRT-LLM backend to a GenerationRequest."""
+
+from tritone.errors import InvalidRequest
+from tritone.serving.tensors import Inputs
+from tritone.types import GenerationRequest, SamplingParams
+
+
+def read_generation(inputs: Inputs) -> GenerationRequest:
+    """Raises InvalidRequest for a missing input or a length that is not there."""
+    ids, length = inputs.integers("input_ids"), inputs.scalar("input_lengths")
+    if ids is None or length is None:
+        raise InvalidRequest("input_ids", "and input_lengths are both required")
+    if not 0 < length <= len(ids):
+        raise InvalidRequest("input_lengths", f"is {length}; input_ids has {len(ids)}")
+    longest = inputs.scalar("request_output_len")
+    if longest is None or longest < 1:
+        raise InvalidRequest("request_output_len", f"is {longest}; it must be at least 1")
+    return GenerationRequest(
+        input_ids=ids[:length],
+        min_tokens=inputs.scalar("min_length") or 0,
+        max_tokens=longest,
+        sampling=SamplingParams(
+            temperature=inputs.scalar("temperature"),
+            top_p=inputs.scalar("runtime_top_p"),
+            top_k=inputs.scalar("runtime_top_k"),
+            seed=inputs.scalar("random_seed"),
+        ),
+    )

@@ -1,0 +1,68 @@
+"""The public request: inputs of `cosyvoice2` to a SynthesisRequest."""
+
+from typing import Any
+
+import numpy as np
+
+from tritone.errors import InvalidRequest
+from tritone.serving.tensors import Inputs
+from tritone.types import Float32, SamplingParams, SynthesisRequest
+
+DEFAULT_REFERENCE_RATE = 16000
+
+
+def read_request(request: Any) -> SynthesisRequest:
+    """Raises InvalidRequest for what cannot be read; `tritone.limits` judges the rest."""
+    inputs = Inputs(request)
+    rate = inputs.scalar("reference_sample_rate")
+    speed = inputs.scalar("speed")
+    return SynthesisRequest(
+        text=inputs.text("target_text") or "",
+        reference_wav=_reference(inputs),
+        reference_rate=DEFAULT_REFERENCE_RATE if rate is None else rate,
+        reference_text=inputs.text("reference_text"),
+        instruct_text=inputs.text("instruct_text"),
+        voice=inputs.text("voice"),
+        sampling=SamplingParams(
+            temperature=inputs.scalar("temperature"),
+            top_p=inputs.scalar("top_p"),
+            top_k=inputs.scalar("top_k"),
+            seed=inputs.scalar("seed"),
+        ),
+        speed=1.0 if speed is None else speed,
+        streaming=inputs.flag("streaming", default=True),
+    )
+
+
+def request_tensors(request: SynthesisRequest) -> list[tuple[str, Any]]:
+    """What of a SynthesisRequest the front end needs, by wire name; absent fields left out."""
+    texts = (
+        ("target_text", request.text),
+        ("reference_text", request.reference_text),
+        ("instruct_text", request.instruct_text),
+        ("voice", request.voice),
+    )
+    values: list[tuple[str, Any]] = [
+        (name, np.array([text.encode()], dtype=np.object_)) for name, text in texts if text
+    ]
+    if request.reference_wav is not None:
+        values.append(("reference_wav", request.reference_wav))
+        values.append(("reference_sample_rate", np.array([request.reference_rate], np.int32)))
+    return values
+
+
+def _reference(inputs: Inputs) -> Float32 | None:
+    """The reference without a client's padding."""
+    wave = inputs.shaped("reference_wav", -1)
+    length = inputs.scalar("reference_wav_len")
+    if wave is None:
+        if length:
+            raise InvalidRequest("reference_wav_len", f"is {length} but there is no reference_wav")
+        return None
+    if length is None:
+        return wave
+    if not 0 <= length <= len(wave):
+        raise InvalidRequest(
+            "reference_wav_len", f"is {length}; reference_wav has {len(wave)} samples"
+        )
+    return wave[:length]

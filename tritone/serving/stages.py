@@ -1,0 +1,227 @@
+"""`pipeline.Stages` over the other models of the server (business logic scripting)."""
+
+import json
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+from tritone.config import ModelConfig
+from tritone.serving.replies import raise_error
+from tritone.serving.request import request_tensors
+from tritone.serving.tensors import tensor
+from tritone.types import (
+    Float32,
+    GenerationRequest,
+    Int32,
+    SamplingParams,
+    Segment,
+    SynthesisRequest,
+    Voice,
+)
+
+FRONTEND, LLM, FLOW, VOCODER = "frontend", "tensorrt_llm", "token2wav", "vocoder"
+
+
+def _array(reply: Any, name: str) -> Any:
+    found = pb_utils.get_output_tensor_by_name(reply, name)
+    return None if found is None else found.as_numpy()
+
+
+def _row(name: str, values: Any, dtype: Any) -> Any:
+    """A tensor with the leading batch dimension of one that batching models take."""
+    return tensor(name, np.asarray(values, dtype=dtype).reshape(1, -1))
+
+
+class TritonStages:
+    """Calls the models of this server; one object serves all streams."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        self._config = config
+
+    def prepare(self, request: SynthesisRequest) -> Iterator[Segment]:
+        outputs = ["input_ids", "target_tokens", "info", "prompt_speech_tokens"]
+        outputs += ["prompt_speech_feat", "prompt_spk_embedding"]
+        call = pb_utils.InferenceRequest(
+            model_name=FRONTEND,
+            requested_output_names=outputs,
+            inputs=[tensor(name, values) for name, values in request_tensors(request)],
+        )
+        voice: Voice | None = None
+        for reply in call.exec(decoupled=True):
+            raise_error(reply, FRONTEND)
+            if not reply.output_tensors():
+                continue  # the final flag alone
+            voice = voice or self._voice(reply)
+            info = json.loads(_array(reply, "info")[0])
+            yield Segment(
+                input_ids=_array(reply, "input_ids"),
+                target_tokens=int(_array(reply, "target_tokens")[0]),
+                text=info["text"],
+                voice=voice,
+                notes=tuple(info["notes"]),
+            )
+
+    def generate(self, request: GenerationRequest) -> "TritonGeneration":
+        return TritonGeneration(request, self._config)
+
+    def open_flow(self, voice: Voice, *, streaming: bool) -> "TritonFlowSession":
+        return TritonFlowSession(voice, self._config.flow.output_size, streaming=streaming)
+
+    def open_vocoder(self, *, seed: int, speed: float) -> "TritonVocoderSession":
+        return TritonVocoderSession(seed, speed)
+
+    def _voice(self, reply: Any) -> Voice:
+        # The models after the front end need no transcript, and a prompt of no tokens is not sent.
+        tokens, mel = _array(reply, "prompt_speech_tokens"), _array(reply, "prompt_speech_feat")
+        bins = self._config.flow.output_size
+        return Voice(
+            prompt_tokens=np.zeros(0, np.int32) if tokens is None else tokens,
+            prompt_mel=np.zeros((0, bins), np.float32) if mel is None else mel,
+            embedding=_array(reply, "prompt_spk_embedding"),
+        )
+
+
+class TritonGeneration:
+    """One generation of the model `tensorrt_llm`."""
+
+    def __init__(self, request: GenerationRequest, config: ModelConfig) -> None:
+        self._id = secrets.token_hex(8)
+        self._stop_ids = config.llm.stop_ids
+        self._ended = False
+        self._replies = self._call(self._inputs(request, config)).exec(decoupled=True)
+
+    def __iter__(self) -> Iterator[Int32]:
+        for reply in self._replies:
+            if reply.has_error():
+                self._ended = True
+            raise_error(reply, LLM)
+            ids = _array(reply, "output_ids")
+            if ids is None:
+                continue
+            ids = ids.reshape(-1)
+            ids = ids[(ids >= 0) & ~np.isin(ids, self._stop_ids)]
+            if ids.size:
+                yield ids.astype(np.int32)
+        self._ended = True
+
+    def cancel(self) -> None:
+        """Stop the generation: a `stop` request under the same id, which every runtime knows."""
+        if self._ended:
+            return
+        self._ended = True
+        stop = [
+            _row("input_ids", [0], np.int32),
+            _row("input_lengths", [1], np.int32),
+            _row("request_output_len", [1], np.int32),
+            _row("stop", [True], np.bool_),
+        ]
+        for _ in self._call(stop).exec(decoupled=True):
+            pass
+
+    def _call(self, inputs: list[Any]) -> Any:
+        return pb_utils.InferenceRequest(
+            model_name=LLM,
+            request_id=self._id,
+            requested_output_names=["output_ids", "sequence_length"],
+            inputs=inputs,
+        )
+
+    def _inputs(self, request: GenerationRequest, config: ModelConfig) -> list[Any]:
+        sampling = _resolved(request.sampling, config)
+        stop_ids = config.llm.stop_ids
+        words = np.array([stop_ids, range(1, len(stop_ids) + 1)], dtype=np.int32)[None]
+        return [
+            _row("input_ids", request.input_ids, np.int32),
+            _row("input_lengths", [len(request.input_ids)], np.int32),
+            _row("request_output_len", [request.max_tokens], np.int32),
+            _row("min_length", [request.min_tokens], np.int32),
+            _row("end_id", [stop_ids[0]], np.int32),
+            _row("pad_id", [stop_ids[0]], np.int32),
+            tensor("stop_words_list", words),
+            _row("streaming", [True], np.bool_),
+            _row("runtime_top_k", [sampling.top_k], np.int32),
+            _row("runtime_top_p", [sampling.top_p], np.float32),
+            _row("temperature", [sampling.temperature], np.float32),
+            _row("random_seed", [sampling.seed or 0], np.uint64),
+        ]
+
+
+def _resolved(given: SamplingParams, config: ModelConfig) -> SamplingParams:
+    """Every value said, since another runtime knows nothing of the checkpoint's defaults."""
+    defaults = config.sampling
+    return SamplingParams(
+        temperature=defaults.temperature if given.temperature is None else given.temperature,
+        top_p=defaults.top_p if given.top_p is None else given.top_p,
+        top_k=defaults.top_k if given.top_k is None else given.top_k,
+        seed=given.seed,
+    )
+
+
+class TritonFlowSession:
+    """One sequence of the model `token2wav`; its state lives in that model until END."""
+
+    def __init__(self, voice: Voice, mel_bins: int, *, streaming: bool) -> None:
+        self._sequence = secrets.randbits(63) | 1  # zero is no correlation id
+        self._bins = mel_bins
+        self._open = False
+        self._prompt = [_row("prompt_spk_embedding", voice.embedding, np.float32)]
+        self._prompt.append(_row("streaming", [streaming], np.bool_))
+        if len(voice.prompt_tokens):
+            self._prompt.append(_row("prompt_speech_tokens", voice.prompt_tokens, np.int32))
+            self._prompt.append(tensor("prompt_speech_feat", voice.prompt_mel[None]))
+        if streaming and len(voice.prompt_tokens):
+            self._call([], finalize=False)  # prepares the voice while the language model runs
+
+    def step(self, tokens: Int32, *, finalize: bool) -> Float32:
+        inputs = [_row("target_speech_tokens", tokens, np.int32)] if len(tokens) else []
+        mel = self._call(inputs, finalize=finalize)
+        return mel[0] if mel is not None else np.zeros((self._bins, 0), np.float32)
+
+    def close(self) -> None:
+        if self._open:
+            self._call([], finalize=False, drop=True)
+
+    def _call(self, inputs: list[Any], *, finalize: bool, drop: bool = False) -> Any:
+        flags = 0
+        if not self._open:
+            flags |= pb_utils.TRITONSERVER_REQUEST_FLAG_SEQUENCE_START
+            inputs = inputs + self._prompt
+        self._open = not (finalize or drop)
+        if not self._open:
+            flags |= pb_utils.TRITONSERVER_REQUEST_FLAG_SEQUENCE_END
+        reply = pb_utils.InferenceRequest(
+            model_name=FLOW,
+            requested_output_names=["mel"],
+            inputs=[*inputs, _row("finalize", [finalize], np.bool_)],
+            correlation_id=self._sequence,
+            flags=flags,
+        ).exec()
+        raise_error(reply, FLOW)
+        return _array(reply, "mel")
+
+
+class TritonVocoderSession:
+    """The model `vocoder`; it is stateless, so what a stream carries is kept here."""
+
+    def __init__(self, seed: int, speed: float) -> None:
+        self._begin = [
+            tensor("seed", np.array([seed], np.uint64)),
+            tensor("speed", np.array([speed], np.float32)),
+        ]
+        self._state: Any = None
+
+    def step(self, mel: Float32, *, finalize: bool) -> Float32:
+        carried = self._begin if self._state is None else [tensor("state", self._state)]
+        frames = [tensor("mel", mel)] if mel.shape[1] else []
+        reply = pb_utils.InferenceRequest(
+            model_name=VOCODER,
+            requested_output_names=["waveform", "next_state"],
+            inputs=[*frames, tensor("finalize", np.array([finalize])), *carried],
+        ).exec()
+        raise_error(reply, VOCODER)
+        self._state = _array(reply, "next_state")
+        wave = _array(reply, "waveform")
+        return np.zeros(0, np.float32) if wave is None else wave
