@@ -23,7 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scripts/serve.py", description="Serve Tritone's models with Triton Inference Server."
     )
-    model = os.environ.get("TRITONE_MODEL")
+    model = os.environ.get("TRITONE_MODEL") or None
     parser.add_argument(
         "--model", type=Path, default=model, help="model directory ($TRITONE_MODEL, embedded voice)"
     )

@@ -67,11 +67,6 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.fixture
-def settings(cache_dir: Path) -> ServerSettings:
-    return toy_settings(cache_dir)
-
-
 def toy_settings(cache_dir: Path, repository: Path = TOY_REPO, **changes: object) -> ServerSettings:
     options = {**free_ports(), "start_timeout_s": 60.0, "exit_timeout_s": 10, **changes}
     return ServerSettings(repository, PROJECT / ".triton", cache_dir=cache_dir, **options)
@@ -120,8 +115,15 @@ def descendants(server: TritonServer) -> list[psutil.Process]:
     return [process, *process.children(recursive=True)]
 
 
-def regions() -> set[str]:
-    return {path.name for path in SHM.glob("tritone_*")}
+def region_prefix(server: TritonServer) -> str:
+    """The name before this server's regions, as on its command line; others may run beside it."""
+    option = "--backend-config=python,shm-region-prefix-name="
+    arguments = psutil.Process(server.pid).cmdline()
+    return next(word.removeprefix(option) for word in arguments if word.startswith(option))
+
+
+def regions(prefix: str) -> int:
+    return len(list(SHM.glob(f"{prefix}*")))
 
 
 def test_the_model_runs_in_this_environment(toy: Toy) -> None:
@@ -282,36 +284,47 @@ def test_a_taken_port_names_its_holder(toy: Toy, cache_dir: Path) -> None:
 
 
 def test_a_model_that_cannot_load_is_named(cache_dir: Path) -> None:
-    before = regions()
     settings = toy_settings(cache_dir, BROKEN_REPO)
     with pytest.raises(EnvironmentProblem) as caught, TritonServer(settings) as server:
+        prefix = region_prefix(server)
         server.wait_ready()
     first, *rest = str(caught.value).splitlines()
     assert "model frontend failed to load: Internal: FileNotFoundError: tokenizer.json" in first
     assert rest[-1] == "error: creating server: Internal - failed to load all models"
-    assert regions() == before
+    assert regions(prefix) == 0
 
 
-def test_late_models_are_named_and_stop_leaves_nothing(settings: ServerSettings) -> None:
-    before = regions()
-    impatient = toy_settings(settings.cache_dir, start_timeout_s=0.0)
-    with TritonServer(impatient) as server:
-        with pytest.raises(EnvironmentProblem, match="not ready after 0 s"):
+def test_late_models_are_named_and_stop_leaves_nothing(cache_dir: Path) -> None:
+    with TritonServer(toy_settings(cache_dir, start_timeout_s=1.0)) as server:
+        with pytest.raises(EnvironmentProblem, match=r"after 1 s; models not ready: cosyvoice2;"):
             server.wait_ready()
-        while not server._is_ready():
-            time.sleep(0.1)
         processes = descendants(server)
         assert len(processes) == 2, "a server and the process of its one model"
-        assert len(regions() - before) >= 2
-    assert not any(process.is_running() for process in processes)
-    assert regions() == before
+        prefix = region_prefix(server)
+        assert regions(prefix) == 2, "the lock file and the model's region"
+    assert not psutil.wait_procs(processes, timeout=2)[1]
+    assert regions(prefix) == 0
 
 
-def test_a_crash_reaches_the_client_and_leaves_nothing(settings: ServerSettings) -> None:
-    """The stub of a crashed server does not end by itself; the launcher ends it."""
-    before = regions()
-    with TritonServer(settings) as server, SpeechClient(server.urls.grpc) as client:
+def test_stop_leaves_nothing(cache_dir: Path) -> None:
+    with TritonServer(toy_settings(cache_dir)) as server:
         server.wait_ready()
+        prefix = region_prefix(server)
+        processes = descendants(server)
+        stopped = time.monotonic()
+    assert not psutil.wait_procs(processes, timeout=0)[1]
+    assert regions(prefix) == 0
+    assert time.monotonic() - stopped < 6, "the exit timeout was waited for"
+
+
+def test_a_crash_reaches_the_client_and_leaves_nothing(cache_dir: Path) -> None:
+    """The stub of a crashed server does not end by itself; the launcher ends it."""
+    with (
+        TritonServer(toy_settings(cache_dir)) as server,
+        SpeechClient(server.urls.grpc) as client,
+    ):
+        server.wait_ready()
+        prefix = region_prefix(server)
         processes = descendants(server)
         stream = client.stream(Utterance(LONG), timeout=20)
         next(stream)
@@ -321,7 +334,7 @@ def test_a_crash_reaches_the_client_and_leaves_nothing(settings: ServerSettings)
         assert caught.value.status == "UNAVAILABLE"
         assert server.wait() == -signal.SIGKILL
     assert not psutil.wait_procs(processes, timeout=2)[1]
-    assert regions() == before
+    assert regions(prefix) == 0
 
 
 def test_the_death_of_a_model_process_is_noticed(cache_dir: Path) -> None:

@@ -55,6 +55,7 @@ class TritonServer:
         self.settings = settings
         self._process: subprocess.Popen[bytes] | None = None
         self._exit_event = -1  # pidfd, readable once the process has ended
+        self._ready = False
         self._models: dict[int, str] = {}  # pidfd of a model's process -> model
         self._log: ServerLog | None = None
         self._regions: RegionLease | None = None
@@ -117,6 +118,7 @@ class TritonServer:
             if time.monotonic() > deadline:
                 raise EnvironmentProblem(self._why_late())
         self._models = watch(self.pid)
+        self._ready = True
         return time.monotonic() - started
 
     def wait(self) -> int:
@@ -151,11 +153,11 @@ class TritonServer:
     def stop(self) -> None:
         """End the server: running utterances may finish within exit_timeout_s, then it is killed.
 
-        Does nothing when it is not running. Nothing that it started is left behind.
+        A server that `wait_ready` has not seen ready is killed at once: it serves nobody, and would
+        load all its models first. Nothing that it started is left behind.
         """
-        process = self._process
         try:
-            if process is not None:
+            if self._ready:
                 signal.pidfd_send_signal(self._exit_event, signal.SIGTERM)
                 self._has_ended(self.settings.exit_timeout_s + _KILL_MARGIN_S)
         finally:
@@ -175,7 +177,7 @@ class TritonServer:
         for descriptor in [*self._models, self._exit_event]:
             if descriptor >= 0:
                 os.close(descriptor)
-        self._models, self._exit_event = {}, -1
+        self._models, self._exit_event, self._ready = {}, -1, False
         if self._regions is not None:
             self._regions.release()
             self._regions = None
