@@ -71,9 +71,7 @@ class LocalStages:
         ensure_graph(model_dir, config, precision)
         self.config = config
         self.frontend = Frontend(model_dir, config, limits)
-        self.flow = FlowStage(
-            family.load_flow(model_dir, config), family.start_noise(config), flow
-        )
+        self.flow = FlowStage(family.load_flow(model_dir, config), family.start_noise(config), flow)
         self.vocoder = VocoderStage(family.load_vocoder(model_dir, config))
         self.llm = OnnxLanguageModel(model_dir, config, precision=precision)
 

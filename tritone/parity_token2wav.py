@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from tritone.audio.features import prompt_mel
 from tritone.config import (
     EstimatorConfig,
     FlowConfig,
@@ -277,6 +278,11 @@ def _driver(case: Golden) -> Iterator[ParityResult]:
         yield ParityResult(f"{case.name} waveform {index}, source given", error, THRESHOLD)
 
 
+def _prompt_mel(case: Golden) -> Iterator[ParityResult]:
+    mel = torch.from_numpy(prompt_mel(case["wav"][0].numpy())).mT
+    yield ParityResult(case.name, _largest(mel[None], case["mel"]), THRESHOLD)
+
+
 CASES: tuple[tuple[str, Callable[[Golden], Iterator[ParityResult]]], ...] = (
     ("encoder_", _encoder),
     ("estimator_", _estimator),
@@ -288,6 +294,7 @@ CASES: tuple[tuple[str, Callable[[Golden], Iterator[ParityResult]]], ...] = (
     ("hift_inference_recorded", _hift_recorded),
     ("hift_inference_zero", _hift_zero),
     ("driver_", _driver),
+    ("prompt_mel", _prompt_mel),
 )
 
 
