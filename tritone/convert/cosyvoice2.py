@@ -128,8 +128,8 @@ class Conversion:
             config = copy_merged(self._source.merged_llm, folder, dtype=dtype)
             if config.speech_offset != text_ids:
                 raise ModelDirectoryError(
-                    f"{self._source.merged_llm} has {config.speech_offset} text ids but the "
-                    f"tokenizer of {self._source.folder} has {text_ids}: they do not belong together"
+                    f"{self._source.merged_llm} has {config.speech_offset} text ids and the "
+                    f"tokenizer of {self._source.folder} {text_ids}: they do not belong together"
                 )
         else:
             base = self._source.path(names.BASE_LLM)

@@ -44,13 +44,12 @@ def run_steps(steps: Sequence[Step], target: Path) -> dict[str, dict[str, Any]]:
             bar.set_description(f"convert {step.name}")
             # Through JSON, so that it compares with what was read back.
             fingerprint = json.loads(json.dumps(step.fingerprint()))
-            done = record.get(step.name)
-            fresh = done and done["fingerprint"] == fingerprint
+            done = record.get(step.name, {})
+            fresh = done.get("fingerprint") == fingerprint
             if not (fresh and all(path.exists() for path in step.outputs)):
-                done = {"fingerprint": fingerprint, "result": step.run()}
-                record[step.name] = done
+                record[step.name] = {"fingerprint": fingerprint, "result": step.run()}
                 write_json(record_path, record)
-            results[step.name] = done["result"]
+            results[step.name] = record[step.name]["result"]
             bar.update(size)
     return results
 

@@ -9,7 +9,8 @@ from tritone.llm.graph import build_graph, graph_path
 
 
 def ensure_graph(model_dir: Path, config: ModelConfig, precision: str) -> None:
-    """Build the graph of `precision` unless it is there: seconds for a small model, a minute for 0.5B.
+    """Build the graph of `precision` unless it is there; seconds for a small model, a minute for
+    half a billion parameters.
 
     Raises ModelDirectoryError when it is missing and the directory cannot be written.
     """

@@ -26,8 +26,9 @@ class KeyValueStore:
                         grows by doubling         chunk 5 will overwrite chunk 2
 
     With `left_chunks` = 0 every past frame stays visible; otherwise a chunk sees the prefix, the
-    last `left_chunks` chunks and itself. Layout of a buffer: (layers, 2, rows, heads, frames,
-    head_dim), index 0 of the second axis holding keys and 1 values.
+    last `left_chunks` chunks and itself. The bound holds for forks alone: the store that becomes
+    their prefix keeps every frame. Layout of a buffer: (layers, 2, rows, heads, frames, head_dim),
+    index 0 of the second axis holding keys and 1 values.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class KeyValueStore:
         self._shape = (layers, 2, rows, heads, head_dim)
         self._dtype, self._device = dtype, torch.device(device)
         self._prefix: Tensor | None = None
+        self._slots = 0  # chunks in the ring; 0 for a buffer that grows
         self._own = self._allocate(0)
         self._written = 0  # own frames, those overwritten in the ring included
 
@@ -84,6 +86,7 @@ class KeyValueStore:
             device=self._device,
         )
         assert self._prefix is None, "only a voice's own state is forked"
+        child._slots = self.left_chunks + 1 if self.left_chunks else 0
         if self._written:
             child._prefix = self._own[:, :, :, :, : self._written]
         return child
@@ -112,12 +115,11 @@ class KeyValueStore:
 
     def _reserve(self, frames: int) -> int:
         """Make room for one chunk; return where in the own buffer it goes."""
-        if self.left_chunks:
+        if self._slots:
             assert frames <= self.chunk, f"{frames} frames in a chunk of {self.chunk}"
-            slots = self.left_chunks + 1
             if not self._own.shape[4]:
-                self._own = self._allocate(slots * self.chunk)
-            return (self._written // self.chunk) % slots * self.chunk
+                self._own = self._allocate(self._slots * self.chunk)
+            return (self._written // self.chunk) % self._slots * self.chunk
         capacity = self._own.shape[4]
         if self._written + frames > capacity:
             grown = self._allocate(max(2 * capacity, self._written + frames, 2 * self.chunk))

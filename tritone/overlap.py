@@ -1,0 +1,71 @@
+"""Runs a generator in a thread of its own, so that its consumer works at the same time."""
+
+import threading
+from collections import deque
+from collections.abc import Generator, Iterator
+from typing import Generic, TypeVar
+
+ItemT = TypeVar("ItemT")
+
+
+class RunAhead(Generic[ItemT]):
+    """Iterate a generator that keeps `depth` items ahead.
+
+    What the generator raises is raised here, after the items before it. `close` stops it at its
+    next item, waits for its clean-up, and is safe at any time; a `with` block closes.
+    """
+
+    def __init__(self, source: Generator[ItemT, None, None], depth: int = 1) -> None:
+        self._source, self._depth = source, depth
+        self._items: deque[ItemT] = deque()
+        self._error: BaseException | None = None
+        self._ended = self._stopped = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._produce, name="run-ahead", daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[ItemT]:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._items or self._ended)
+                if not self._items:
+                    break
+                item = self._items.popleft()
+                self._changed.notify()
+            yield item
+        if self._error is not None:
+            raise self._error
+
+    def close(self) -> None:
+        with self._changed:
+            self._stopped = True
+            self._changed.notify()
+        self._thread.join()
+
+    def __enter__(self) -> "RunAhead[ItemT]":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _produce(self) -> None:
+        try:
+            for item in self._source:
+                if not self._offer(item):
+                    break
+            self._source.close()
+        except BaseException as error:
+            self._error = error
+        finally:
+            with self._changed:
+                self._ended = True
+                self._changed.notify()
+
+    def _offer(self, item: ItemT) -> bool:
+        """Hand over one item when there is room; False once the consumer has gone."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or len(self._items) < self._depth)
+            if not self._stopped:
+                self._items.append(item)
+                self._changed.notify()
+            return not self._stopped
