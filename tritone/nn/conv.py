@@ -1,8 +1,8 @@
 """Convolution over time as a matrix product, time-major, with its context as a value.
 
 A convolution of k taps over (rows, frames, channels) is a linear map of k neighbouring frames,
-which lie next to each other in memory. That form needs no transposes around LayerNorm and attention, and
-on a CPU a matrix product over a chunk's few frames is faster than a convolution.
+which lie next to each other in memory. That form needs no transposes around LayerNorm and
+attention, and on a CPU a matrix product over a chunk's few frames is faster than a convolution.
 """
 
 import torch

@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 from tritone.errors import EnvironmentProblem
@@ -66,3 +67,13 @@ def _sockets(process: Path) -> set[str]:
     except OSError:
         return inodes
     return inodes
+
+
+def free_ports(address: str = "127.0.0.1") -> dict[str, int]:
+    """Ports for http, grpc and metrics that nobody listens on now, as ServerSettings names them."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(3)]
+        for probe in probes:
+            probe.bind((address, 0))
+        names = ("http_port", "grpc_port", "metrics_port")
+        return {name: probe.getsockname()[1] for name, probe in zip(names, probes, strict=True)}

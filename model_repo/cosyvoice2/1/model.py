@@ -8,6 +8,7 @@ from tritone.config import read_config
 from tritone.errors import Overloaded
 from tritone.limits import Limits
 from tritone.pipeline import Settings, synthesize
+from tritone.serving.metrics import Gauge
 from tritone.serving.parameters import model_directory, parameters
 from tritone.serving.replies import respond
 from tritone.serving.request import read_request
@@ -33,24 +34,39 @@ class TritonPythonModel:
         self._settings = Settings(limits=limits, **values)
         self._config = read_config(model_directory(args))
         self._stages = TritonStages(self._config)
-        self._active = threading.BoundedSemaphore(self._max_streams)
+        self._streams, self._counting = 0, threading.Lock()
+        self._gauge = Gauge("tritone_streams", "Streams being spoken")
         self._pool = ThreadPoolExecutor(self._max_streams, thread_name_prefix="stream")
 
     def execute(self, requests):
         for request in requests:
             sender = request.get_response_sender()
-            if self._active.acquire(blocking=False):
-                self._pool.submit(self._serve, request, sender)
-            else:
+            try:
+                self._enter()
+            except Overloaded:
                 with respond(sender, STAGE):
-                    raise Overloaded(f"{self._max_streams} streams are running; retry later")
+                    raise
+            else:
+                self._pool.submit(self._serve, request, sender)
+
+    def _enter(self):
+        with self._counting:
+            if self._streams >= self._max_streams:
+                raise Overloaded(f"{self._streams} streams are running, the limit; retry later")
+            self._streams += 1
+            self._gauge.set(self._streams)
+
+    def _leave(self):
+        with self._counting:
+            self._streams -= 1
+            self._gauge.set(self._streams)
 
     def _serve(self, request, sender):
         try:
             with respond(sender, STAGE) as send:
                 self._speak(request, sender, send)
         finally:
-            self._active.release()
+            self._leave()
 
     def _speak(self, request, sender, send):
         with_timing = "timing" in request.requested_output_names()

@@ -9,6 +9,7 @@ from tritone.errors import InvalidRequest
 from tritone.llm.engine import OnnxLanguageModel
 from tritone.llm.loading import ensure_graph
 from tritone.serving.generation import read_generation
+from tritone.serving.metrics import Gauge
 from tritone.serving.parameters import model_directory, parameters
 from tritone.serving.replies import respond
 from tritone.serving.tensors import Inputs, response, tensor
@@ -25,6 +26,7 @@ class TritonPythonModel:
         config = read_config(model_dir)
         ensure_graph(model_dir, config, values["precision"])
         self._engine = OnnxLanguageModel(model_dir, config, **values)
+        self._gauge = Gauge("tritone_llm_generations", "Generations running or waiting")
         self._running = {}  # request id -> generation: a `stop` request names it so
         most = values["slots"] + values["max_waiting"]
         self._pool = ThreadPoolExecutor(most, thread_name_prefix="generation")
@@ -39,6 +41,7 @@ class TritonPythonModel:
                 else:
                     generation = self._engine.submit(read_generation(inputs))
                     self._running[request_id] = generation
+                    self._gauge.set(len(self._running))
             except Exception:
                 with respond(sender, STAGE):
                     raise
@@ -70,6 +73,7 @@ class TritonPythonModel:
             finally:
                 if self._running.get(request_id) is generation:
                     del self._running[request_id]
+                    self._gauge.set(len(self._running))
 
     def finalize(self):
         self._engine.close()

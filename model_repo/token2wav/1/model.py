@@ -7,6 +7,7 @@ from tritone.errors import InvalidRequest
 from tritone.families import family_of
 from tritone.flow_stage import FlowSettings, FlowStage
 from tritone.sequences import SequenceTable
+from tritone.serving.metrics import Gauge
 from tritone.serving.parameters import model_directory, parameters
 from tritone.serving.replies import answer
 from tritone.serving.tensors import Inputs, response, tensor
@@ -36,9 +37,12 @@ class TritonPythonModel:
         flow, noise = family.load_flow(model_dir, config), family.start_noise(config)
         self._stage = FlowStage(flow, noise, settings)
         self._sequences = SequenceTable(values["max_sequences"], values["max_idle_seconds"])
+        self._gauge = Gauge("tritone_flow_sequences", "Sequences whose caches are held")
 
     def execute(self, requests):
-        return answer(requests, self._step, STAGE)
+        responses = answer(requests, self._step, STAGE)
+        self._gauge.set(len(self._sequences))
+        return responses
 
     def _step(self, request):
         inputs = Inputs(request)

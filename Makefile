@@ -1,0 +1,55 @@
+# Everything needs only Python 3.10 to 3.12 and a package registry. `make demo` speaks.
+PYTHON ?= python3
+MODEL ?= checkpoints/embedded
+TEXT ?= Hello. This is Tritone, speaking from Triton on a plain processor.
+OUT ?= out
+URL ?= 127.0.0.1:8001
+export OMP_NUM_THREADS ?= 1
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+TRITON := .triton/nvidia_pytriton-0.7.0.dist-info
+PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
+
+.PHONY: setup demo serve say test check perf bench clean
+
+setup: $(VENV)/ready $(TRITON)  ## environment and Triton's binaries
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v < (3, 13) else f"Python {v[0]}.{v[1]} will not do: 3.10 to 3.12 is needed; set PYTHON=...")'
+	@$(PYTHON) -m venv $(VENV) || { echo "no venv module: apt-get install python3-venv"; exit 1; }
+	@echo "installing Tritone and what it needs into $(VENV) (some minutes the first time)"
+	@$(PIP) -c constraints.txt -e '.[client,convert,test,check]'
+	@touch $@
+
+# Only the binaries of this wheel are used, so it comes without its dependencies.
+$(TRITON): | $(VENV)/ready
+	@echo "installing Triton Inference Server's binaries into .triton"
+	@$(PIP) --no-deps --upgrade --target .triton nvidia-pytriton==0.7.0
+
+demo: setup  ## start the server, speak TEXT, write out/demo.wav, stop the server
+	@$(RUN) scripts/demo.py --model $(MODEL) --out $(OUT)/demo.wav "$(TEXT)"
+
+serve: setup  ## serve MODEL on 127.0.0.1:8000 (HTTP), 8001 (gRPC), 8002 (metrics)
+	@$(RUN) scripts/serve.py --model $(MODEL)
+
+say: setup  ## speak TEXT through the running server at URL
+	@mkdir -p $(OUT)
+	@$(RUN) -m client.say --url $(URL) "$(TEXT)" -o $(OUT)/say.wav
+
+test: setup  ## all tests; the real server is started once
+	@$(RUN) -m pytest
+
+check: setup  ## style and types
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+
+perf: setup  ## perf_analyzer in streaming mode against a server of its own
+	@$(RUN) scripts/perf.py --model $(MODEL)
+
+bench: setup  ## cost of each stage and of chunk k, in process
+	@$(RUN) scripts/bench.py --model $(MODEL) --out $(OUT)/bench
+
+clean:  ## remove what the other targets made
+	rm -rf $(VENV) .triton $(OUT)
