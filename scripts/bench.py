@@ -20,14 +20,14 @@ from tqdm import tqdm
 
 from tritone.families import family_of
 from tritone.flow_stage import FlowSettings, FlowStage
-from tritone.types import Voice
+from tritone.types import Int32, Voice
 from tritone.vocoder_stage import VocoderStage
 
 EARLY, LATE = 3, 30  # the chunks whose costs are compared
 
 
 def chunk_costs(
-    flow: FlowStage, vocoder: VocoderStage, tokens: np.ndarray, chunks: int
+    flow: FlowStage, vocoder: VocoderStage, tokens: Int32, chunks: int
 ) -> tuple[list[float], list[float], int]:
     """Seconds of CPU for each chunk's flow and vocoder step, and the stream's cache in bytes."""
     config = flow.config

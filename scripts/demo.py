@@ -30,7 +30,7 @@ def speak(url: str, text: str, out: Path) -> None:
     metrics = meter.finish()
     print(
         f"{out}: {metrics.audio_s:.2f} s of speech in {metrics.total_s:.2f} s, "
-        f"first packet after {1000 * metrics.first_packet_s:.0f} ms"
+        f"first packet after {metrics.first_packet_s:.2f} s"
     )
 
 
@@ -40,8 +40,14 @@ def main() -> int:
     parser.add_argument("--model", type=Path, default=PROJECT / "checkpoints" / "embedded")
     parser.add_argument("--out", type=Path, default=Path("out/demo.wav"))
     args = parser.parse_args()
+    http, grpc, metrics = free_ports()
     settings = ServerSettings(
-        PROJECT / "model_repo", PROJECT / ".triton", model_dir=args.model.resolve(), **free_ports()
+        PROJECT / "model_repo",
+        PROJECT / ".triton",
+        model_dir=args.model.resolve(),
+        http_port=http,
+        grpc_port=grpc,
+        metrics_port=metrics,
     )
     args.out.parent.mkdir(parents=True, exist_ok=True)
     try:

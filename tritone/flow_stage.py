@@ -62,7 +62,7 @@ class FlowStage:
         self._check(tokens)
         total = len(state.pending) + len(tokens)
         self._check_length(state.frame + total * self.config.token_mel_ratio)
-        mel, state = self._flow.step(torch.from_numpy(tokens).long(), state, finalize=finalize)
+        mel, state = self._flow.step(_tensor(tokens, torch.long), state, finalize=finalize)
         return _as_numpy(mel), state
 
     @torch.inference_mode()
@@ -74,7 +74,7 @@ class FlowStage:
         total = len(tokens) + len(voice.prompt_tokens)
         self._check_length(total * self.config.token_mel_ratio)
         prompt = self._prompt(voice)
-        mel = self._flow(torch.from_numpy(tokens).long(), prompt, chunked=False, finalize=True)
+        mel = self._flow(_tensor(tokens, torch.long), prompt, chunked=False, finalize=True)
         return _as_numpy(mel)
 
     def _prompt(self, voice: Voice) -> FlowPrompt:
@@ -90,9 +90,9 @@ class FlowStage:
                 )
         self._check(voice.prompt_tokens)
         return FlowPrompt(
-            torch.from_numpy(voice.prompt_tokens).long(),
-            torch.from_numpy(np.ascontiguousarray(voice.prompt_mel, dtype=np.float32)),
-            torch.from_numpy(np.ascontiguousarray(voice.embedding, dtype=np.float32)),
+            _tensor(voice.prompt_tokens, torch.long),
+            _tensor(voice.prompt_mel, torch.float32),
+            _tensor(voice.embedding, torch.float32),
             self._noise,
         )
 
@@ -117,6 +117,11 @@ class FlowStage:
         while total > self._settings.prepared_bytes and len(self._prepared) > 1:
             _, oldest = self._prepared.popitem(last=False)
             total -= oldest.nbytes
+
+
+def _tensor(array: Int32 | Float32, dtype: torch.dtype) -> torch.Tensor:
+    """A copy: a prepared voice outlives the request, whose arrays may be a server's memory."""
+    return torch.tensor(array, dtype=dtype)
 
 
 def _as_numpy(mel: torch.Tensor) -> Float32:

@@ -69,7 +69,7 @@ class VocoderStage:
     @torch.inference_mode()
     def step(self, mel: Float32, state: Vocoding, *, finalize: bool) -> tuple[Float32, Vocoding]:
         """Take new frames (mel, n); return the samples that are ready and the next state."""
-        frames, tempo = torch.from_numpy(mel), state.tempo
+        frames, tempo = torch.tensor(mel), state.tempo
         if finalize and not tempo.first and not tempo.kept.shape[1]:
             frames = stretch(frames, state.speed)
         else:

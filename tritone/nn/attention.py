@@ -22,11 +22,17 @@ def attend(query: Tensor, spans: Sequence[Span], bias: Sequence[Tensor | None]) 
         return F.scaled_dot_product_attention(query, key, value, attn_mask=bias[0])
     query = query / math.sqrt(query.shape[-1])
     scores = [query @ span.key.to(query.dtype).mT for span in spans]
-    scores = [s if b is None else s + b for s, b in zip(scores, bias, strict=True)]
+    scores = [_biased(s, b) for s, b in zip(scores, bias, strict=True)]
     weights = torch.softmax(torch.cat(scores, dim=-1), dim=-1)
     parts = torch.split(weights, [span.key.shape[2] for span in spans], dim=-1)
     outputs = [w @ s.value.to(query.dtype) for w, s in zip(parts, spans, strict=True)]
     return torch.stack(outputs).sum(0)
+
+
+def _biased(scores: Tensor, bias: Tensor | None) -> Tensor:
+    if bias is None:
+        return scores
+    return scores.masked_fill(~bias, -math.inf) if bias.dtype == torch.bool else scores + bias
 
 
 def chunk_mask(length: int, chunk: int, *, left_chunks: int = 0, prefix: int = 0) -> Tensor:

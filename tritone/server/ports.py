@@ -69,11 +69,11 @@ def _sockets(process: Path) -> set[str]:
     return inodes
 
 
-def free_ports(address: str = "127.0.0.1") -> dict[str, int]:
-    """Ports for http, grpc and metrics that nobody listens on now, as ServerSettings names them."""
+def free_ports(address: str = "127.0.0.1") -> tuple[int, int, int]:
+    """Three ports, for HTTP, gRPC and metrics, that nobody listens on now."""
     with ExitStack() as stack:
         probes = [stack.enter_context(socket.socket()) for _ in range(3)]
         for probe in probes:
             probe.bind((address, 0))
-        names = ("http_port", "grpc_port", "metrics_port")
-        return {name: probe.getsockname()[1] for name, probe in zip(names, probes, strict=True)}
+        http, grpc, metrics = (probe.getsockname()[1] for probe in probes)
+        return http, grpc, metrics
