@@ -1,6 +1,6 @@
 """The harmonic source of HiFT (SineGen2 of CosyVoice2): f0 to a sum of sines and noise.
 
-Phase is integrated in float32 in upstream's order of operations: it grows to 1e5 rad, where another
+Phase is rounded to float32 in upstream's order of operations: it grows to 1e5 rad, where another
 order or precision is heard by a parity test (up to 2.5e-2 after ten seconds).
 """
 
@@ -17,13 +17,14 @@ from tritone.config import VocoderConfig
 def accumulate_turns(
     f0: Tensor, config: VocoderConfig, sample_rate: int, before: Tensor | None
 ) -> Tensor:
-    """Accumulated turns a sample of each harmonic at each frame, (1, T, harmonics).
+    """Accumulated turns a sample of each harmonic at each frame, (1, T, harmonics) in float64.
 
     f0 (1, T) Hz; before (1, 1, harmonics) is the value at the frame before the first one, None at
-    the start of an utterance. One sum from the start, however it is cut into calls.
+    the start of an utterance. Summed in float64, as torch sums float32 on a CPU, and kept so: one
+    sum from the start to the last bit, however it is cut into calls.
     """
     harmonics = torch.arange(1, config.nb_harmonics + 2, device=f0.device, dtype=f0.dtype)
-    rate = (f0[:, :, None] * harmonics / sample_rate) % 1
+    rate = ((f0[:, :, None] * harmonics / sample_rate) % 1).double()
     if before is None:
         return torch.cumsum(rate, dim=1)
     return torch.cumsum(torch.cat([before, rate], dim=1), dim=1)[:, 1:]
@@ -40,7 +41,7 @@ def excite(
     """
     scale = config.samples_per_frame
     around = turns if before is None else torch.cat([before, turns], dim=1)
-    phase = around * 2 * math.pi * scale
+    phase = around.to(f0) * 2 * math.pi * scale
     phase = F.interpolate(phase.mT, scale_factor=float(scale), mode="linear").mT
     phase = phase if before is None else phase[:, scale:]
     voiced = (f0 > config.nsf_voiced_threshold).to(f0)

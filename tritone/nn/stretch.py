@@ -24,6 +24,8 @@ def stretch(mel: Tensor, speed: float) -> Tensor:
     if speed == 1.0:
         return mel
     frames = int(mel.shape[1] / speed)
+    if not frames:
+        return mel[:, :0]
     return F.interpolate(mel[None], size=frames, mode="linear")[0]
 
 

@@ -41,9 +41,9 @@ class Windowing:
 class VocoderState:
     """What a stream carries from call to call, some tens of kilobytes.
 
-    mel (mel, n) and f0 (n,): the window from frame `first` on; turns (harmonics,): the phase
-    before it; tail (fade samples): what the last call had for the samples after its emission;
-    emitted: frames out so far; seed: of the source noise.
+    mel (mel, n) and f0 (n,): the window from frame `first` on; turns (harmonics,) float64: the
+    phase before it; tail (fade samples): what the last call had for the samples after its
+    emission; emitted: frames out so far; seed: of the source noise.
     """
 
     mel: Tensor
@@ -86,7 +86,7 @@ class Vocoder(nn.Module):
         return VocoderState(
             mel=empty(config.in_channels, 0),
             f0=empty(0),
-            turns=empty(config.nb_harmonics + 1),
+            turns=empty(config.nb_harmonics + 1, dtype=torch.float64),
             tail=empty(0),
             first=0,
             emitted=0,
