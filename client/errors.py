@@ -7,8 +7,8 @@ class SpeechError(Exception):
     """The utterance did not end well.
 
     status: gRPC status name, such as UNAVAILABLE (no server, or it went away) or
-        DEADLINE_EXCEEDED. UNKNOWN when the model itself refused or failed: Triton's streams carry
-        its message but no code.
+        DEADLINE_EXCEEDED, INVALID_ARGUMENT (the message names the input at fault), CANCELLED.
+        UNKNOWN from a server that is too old to send the status of a model's error.
     message: what went wrong, in the server's words.
     """
 

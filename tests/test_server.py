@@ -1,0 +1,180 @@
+"""The five models on the real Triton server, driven by the real clients."""
+
+import asyncio
+import queue
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import psutil
+import pytest
+import tritonclient.grpc as triton
+import upstream_client
+from serving import (
+    GAUGES,
+    LONG,
+    RATE,
+    SENTENCE,
+    SHORT,
+    gauges,
+    is_speech,
+    reference,
+    tensors,
+    wait_until_free,
+)
+
+from client import AsyncSpeechClient, SpeechClient, Utterance
+from tritone.server import TritonServer
+
+pytestmark = pytest.mark.server
+
+
+def test_streaming_gives_packets_of_speech(client: SpeechClient) -> None:
+    packets = list(client.packets(Utterance(SENTENCE), timing=True))
+    samples = np.concatenate([packet.samples for packet in packets])
+    assert len(packets) >= 2 and all(len(packet.samples) for packet in packets)
+    assert is_speech(samples)
+    timing = packets[-1].timing
+    assert timing["tokens"] * 960 == len(samples) == round(timing["audio_s"] * RATE)
+    assert timing["packets"] == len(packets) and timing["segments"] == 1
+    assert timing["first_hop_s"] <= timing["first_packet_s"] <= timing["total_s"]
+
+
+def test_whole_utterance_is_one_packet_of_the_same_length(client: SpeechClient) -> None:
+    streamed = client.speak(Utterance(SENTENCE))
+    whole = list(client.packets(Utterance(SENTENCE, streaming=False)))
+    assert len(whole) == 1 and len(whole[0].samples) == len(streamed)
+    assert is_speech(whole[0].samples)
+
+
+def test_same_seed_gives_the_same_audio(client: SpeechClient) -> None:
+    utterance = Utterance(SHORT, seed=3, temperature=1.0, top_k=25, top_p=0.8)
+    first, second = client.speak(utterance), client.speak(utterance)
+    other = client.speak(Utterance(SHORT, seed=4, temperature=1.0, top_k=25, top_p=0.8))
+    np.testing.assert_array_equal(first, second)
+    assert len(other) != len(first) or not np.array_equal(other, first)
+
+
+def test_speed_changes_the_duration(client: SpeechClient) -> None:
+    usual, fast = (client.speak(Utterance(SENTENCE, speed=s)) for s in (1.0, 1.5))
+    assert len(fast) == pytest.approx(len(usual) / 1.5, abs=2 * 480)
+    assert is_speech(fast)
+
+
+@pytest.mark.parametrize("rate", [16000, 44100])
+@pytest.mark.parametrize("transcript", [None, "Some words."])
+def test_reference_recording_is_followed(
+    client: SpeechClient, rate: int, transcript: str | None
+) -> None:
+    utterance = Utterance(
+        SHORT,
+        reference_wav=reference(rate=rate),
+        reference_rate=rate,
+        reference_text=transcript,
+        seed=0,
+    )
+    first, again = client.speak(utterance), client.speak(utterance)
+    assert np.isfinite(first).all() and len(first) >= RATE // 5
+    np.testing.assert_array_equal(first, again)  # the second comes from the voice cache
+
+
+def test_registered_voice_is_chosen_by_name(client: SpeechClient) -> None:
+    default = client.speak(Utterance(SHORT, seed=1))
+    named = client.speak(Utterance(SHORT, seed=1, voice="default"))
+    prompted = client.speak(Utterance(SHORT, seed=1, voice="prompted"))
+    np.testing.assert_array_equal(default, named)
+    assert len(prompted) and not np.array_equal(prompted, default)
+
+
+def test_client_of_the_upstream_runtime_works_unchanged(server: TritonServer) -> None:
+    chunks = upstream_client.speak(server.urls.grpc, reference(2.0), "Some words.", SENTENCE)
+    assert chunks and all(chunk.dtype == np.float32 and chunk.size for chunk in chunks)
+    assert np.isfinite(np.concatenate(chunks)).all()
+
+
+def test_asyncio_client_streams_the_same(server: TritonServer, client: SpeechClient) -> None:
+    async def speak() -> np.ndarray:
+        async with AsyncSpeechClient(server.urls.grpc) as speaking:
+            return await speaking.speak(Utterance(SHORT, seed=1))
+
+    np.testing.assert_array_equal(asyncio.run(speak()), client.speak(Utterance(SHORT, seed=1)))
+
+
+def test_long_text_is_spoken_in_segments(client: SpeechClient) -> None:
+    *_, last = client.packets(Utterance(LONG), timing=True)
+    assert last.timing["segments"] >= 2
+    assert last.timing["audio_s"] > 15
+
+
+def test_cancel_in_mid_stream_frees_everything_within_a_second(
+    server: TritonServer, client: SpeechClient
+) -> None:
+    packets = client.packets(Utterance(LONG))
+    next(packets)
+    busy = gauges(server)
+    packets.close()
+    free = wait_until_free(server, within=1.0)
+    assert busy["tritone_streams"] == 1 and busy["tritone_flow_sequences"] >= 1
+    assert set(free) == GAUGES and not any(free.values()), free
+
+
+def test_stop_request_ends_a_generation_within_a_second(server: TritonServer) -> None:
+    """What the orchestrator sends when a stream is cancelled while the language model runs."""
+    answers: queue.Queue = queue.Queue()
+    endless = {"input_ids": [[1, 2, 3]], "input_lengths": [[3]], "request_output_len": [[1500]]}
+    endless |= {"min_length": [[1500]], "runtime_top_k": [[25]]}
+    with triton.InferenceServerClient(server.urls.grpc) as raw:
+        raw.start_stream(lambda result, error: answers.put((result, error)))
+
+        def send(arrays: dict[str, list], **flags: list) -> None:
+            inputs = tensors({name: np.array(a, np.int32) for name, a in arrays.items()})
+            inputs += tensors({name: np.array(a, bool) for name, a in flags.items()})
+            raw.async_stream_infer(
+                "tensorrt_llm", inputs, request_id="g1", enable_empty_final_response=True
+            )
+
+        send(endless)
+        first, error = answers.get(timeout=30)
+        assert error is None and first.as_numpy("output_ids").shape[:2] == (1, 1)
+        assert gauges(server)["tritone_llm_generations"] == 1
+        send(endless, stop=[[True]])
+        assert not any(wait_until_free(server, within=1.0).values())
+        received = 1
+        while not answers.empty():
+            received += answers.get()[0].as_numpy("output_ids") is not None
+    assert received < 1500
+
+
+@dataclass
+class Heard:
+    first: float
+    end: float
+    samples: np.ndarray
+
+
+def listen(client: SpeechClient, utterance: Utterance) -> Heard:
+    parts, first = [], 0.0
+    for samples in client.stream(utterance):
+        first = first or time.monotonic()
+        parts.append(samples)
+    return Heard(first, time.monotonic(), np.concatenate(parts))
+
+
+def test_eight_streams_share_the_server(server: TritonServer, client: SpeechClient) -> None:
+    utterance = Utterance(SENTENCE, seed=1)
+    alone = client.speak(utterance)
+    with ThreadPoolExecutor(8) as pool:
+        heard = list(pool.map(lambda _: listen(client, utterance), range(8)))
+    assert all(len(one.samples) == len(alone) for one in heard)
+    assert max(np.abs(one.samples - alone).max() for one in heard) < 1e-3
+    assert max(one.first for one in heard) < min(one.end for one in heard)  # nobody waits in line
+    assert not any(wait_until_free(server, within=1.0).values())
+
+
+def test_server_stays_small(server: TritonServer) -> None:
+    processes = [psutil.Process(server.pid)]
+    processes += processes[0].children(recursive=True)
+    resident = sum(process.memory_full_info().pss for process in processes)
+    assert len(processes) >= 6
+    assert resident < 1.5 * 2**30, f"{resident / 2**30:.2f} GiB"

@@ -1,0 +1,145 @@
+"""Requests that cannot be served: named at the door, and nobody else is harmed."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import tritonclient.grpc as triton
+import upstream_client
+from serving import LONG, SHORT, gauges, is_speech, reference, wait_until_free
+from tritonclient.utils import InferenceServerException
+
+from client import SpeechClient, SpeechError, Utterance
+from tritone.server import TritonServer
+
+pytestmark = pytest.mark.server
+
+
+def test_streams_beyond_the_limit_are_refused_and_the_others_go_on(
+    server: TritonServer, client: SpeechClient
+) -> None:
+    streams = [client.packets(Utterance(LONG)) for _ in range(16)]
+    with ThreadPoolExecutor(16) as pool:
+        assert all(len(p.samples) for p in pool.map(next, streams))
+        with pytest.raises(SpeechError, match="16 streams are running") as refused:
+            client.speak(Utterance(SHORT))
+        list(pool.map(lambda stream: stream.close(), streams))
+    assert refused.value.status == "UNAVAILABLE"
+    assert not any(wait_until_free(server, within=20.0).values())
+    assert is_speech(client.speak(Utterance(SHORT)))
+
+
+def test_length_beyond_the_data_is_named(server: TritonServer) -> None:
+    inputs = upstream_client.infer_inputs(reference(), "words", SHORT)
+    inputs[1].set_data_from_numpy(np.array([[10**6]], np.int32))
+    with triton.InferenceServerClient(server.urls.grpc) as raw:
+        answers: list = []
+        done = threading.Event()
+
+        def collect(result, error):
+            answers.append(error)
+            done.set()
+
+        raw.start_stream(collect)
+        raw.async_stream_infer("cosyvoice2", inputs, enable_empty_final_response=True)
+        assert done.wait(30)
+    assert "reference_wav_len: is 1000000; reference_wav has 160000 samples" in str(answers[0])
+
+
+def infer(server: TritonServer, model: str, arrays: dict[str, np.ndarray], **sequence: object):
+    """One request to an inner model that answers once."""
+    import tritonclient.grpc as triton
+
+    inputs = []
+    for name, array in arrays.items():
+        tensor = triton.InferInput(name, array.shape, np_to_triton_dtype(array.dtype))
+        tensor.set_data_from_numpy(array)
+        inputs.append(tensor)
+    with triton.InferenceServerClient(server.urls.grpc) as raw:
+        return raw.infer(model, inputs, **sequence)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "sequence", "message"),
+    [
+        (
+            [5, 6561],
+            {"sequence_start": True},
+            "target_speech_tokens: holds 6561; codes are 0..6560",
+        ),
+        ([5], {"sequence_start": False}, "START|must specify the START flag"),
+    ],
+)
+def test_token2wav_refuses_what_it_cannot_do(
+    server: TritonServer, tokens: list[int], sequence: dict[str, bool], message: str
+) -> None:
+    arrays = {
+        "target_speech_tokens": np.array([tokens], np.int32),
+        "finalize": np.array([[True]]),
+        "prompt_spk_embedding": np.ones((1, 192), np.float32),
+    }
+    with pytest.raises(InferenceServerException, match=message):
+        infer(server, "token2wav", arrays, sequence_id=99, sequence_end=True, **sequence)
+    assert gauges(server)["tritone_flow_sequences"] == 0
+
+
+WAV = reference()
+BAD = {
+    "empty text": (Utterance(""), "target_text: is empty"),
+    "blank text": (Utterance(" \n\t"), "target_text: is empty"),
+    "nothing to say": (Utterance("…"), "target_text"),
+    "text over the limit": (Utterance("a " * 1500), "target_text: has 3000 .* 2000"),
+    "short reference": (
+        Utterance(SHORT, reference_wav=WAV[:3200]),
+        r"reference_wav: lasts 0\.20 s .* 0\.3 and 30",
+    ),
+    "long reference": (
+        Utterance(SHORT, reference_wav=reference(30.1)),
+        r"reference_wav: lasts 30\.10 s",
+    ),
+    "NaN": (Utterance(SHORT, reference_wav=np.full_like(WAV, np.nan)), "reference_wav: .*NaN"),
+    "infinity": (
+        Utterance(SHORT, reference_wav=np.where(WAV > 0, np.inf, WAV).astype(np.float32)),
+        "reference_wav: .*infinite",
+    ),
+    "low rate": (
+        Utterance(SHORT, reference_wav=WAV, reference_rate=4000),
+        "reference_sample_rate: .*4000.*8000",
+    ),
+    "high rate": (
+        Utterance(SHORT, reference_wav=WAV, reference_rate=200000),
+        "reference_sample_rate: .*200000.*192000",
+    ),
+    "transcript alone": (Utterance(SHORT, reference_text="hi"), "reference_text: needs"),
+    "unknown voice": (Utterance(SHORT, voice="nobody"), "voice: 'nobody' .*default"),
+    "path as voice": (Utterance(SHORT, voice="../../etc/passwd"), "voice: "),
+    "slow": (Utterance(SHORT, speed=0.4), r"speed: is 0\.4.*0\.5 and 2"),
+    "fast": (Utterance(SHORT, speed=2.5), r"speed: is 2\.5.*0\.5 and 2"),
+    "cold": (Utterance(SHORT, temperature=0.0), "temperature: is 0.*above 0"),
+    "hot": (Utterance(SHORT, temperature=2.5), r"temperature: is 2\.5.*2"),
+    "no mass": (Utterance(SHORT, top_p=0.0), "top_p: is 0"),
+    "too much mass": (Utterance(SHORT, top_p=1.5), r"top_p: is 1\.5"),
+    "no candidates": (Utterance(SHORT, top_k=0), "top_k: is 0"),
+    "instruction": (Utterance(SHORT, instruct_text="softly"), "instruct_text: "),
+}
+
+
+@pytest.fixture(scope="module")
+def neighbour(server: TritonServer) -> Iterator[None]:
+    """A stream that runs while the bad requests come in."""
+    with SpeechClient(server.urls.grpc) as own, ThreadPoolExecutor(1) as pool:
+        heard = pool.submit(own.speak, Utterance(LONG))
+        yield
+        assert is_speech(heard.result(timeout=120))
+
+
+@pytest.mark.parametrize("case", BAD, ids=str)
+def test_bad_input_is_named_and_harms_nobody(
+    client: SpeechClient, neighbour: None, case: str
+) -> None:
+    utterance, message = BAD[case]
+    with pytest.raises(SpeechError, match=message) as refused:
+        client.speak(utterance, timeout=30)
+    assert refused.value.status == "INVALID_ARGUMENT"
