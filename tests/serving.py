@@ -12,7 +12,7 @@ from tritone.server import TritonServer
 RATE = 24000
 SHORT = "Hello there."
 SENTENCE = "The birch canoe slid on the smooth planks."
-LONG = " ".join([SENTENCE, "Glue the sheet to the dark blue background."] * 6)
+LONG = " ".join([SENTENCE, "Glue the sheet to the dark blue background."] * 4)
 GAUGES = {"tritone_streams", "tritone_llm_generations", "tritone_flow_sequences"}
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton
 import upstream_client
-from serving import LONG, SHORT, gauges, is_speech, reference, wait_until_free
+from serving import LONG, SHORT, gauges, is_speech, reference, tensors, wait_until_free
 from tritonclient.utils import InferenceServerException
 
 from client import SpeechClient, SpeechError, Utterance
@@ -50,15 +50,8 @@ def test_length_beyond_the_data_is_named(server: TritonServer) -> None:
 
 def infer(server: TritonServer, model: str, arrays: dict[str, np.ndarray], **sequence: object):
     """One request to an inner model that answers once."""
-    import tritonclient.grpc as triton
-
-    inputs = []
-    for name, array in arrays.items():
-        tensor = triton.InferInput(name, array.shape, np_to_triton_dtype(array.dtype))
-        tensor.set_data_from_numpy(array)
-        inputs.append(tensor)
     with triton.InferenceServerClient(server.urls.grpc) as raw:
-        return raw.infer(model, inputs, **sequence)
+        return raw.infer(model, tensors(arrays), **sequence)
 
 
 @pytest.mark.parametrize(
