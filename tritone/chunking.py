@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tritone.errors import EnvironmentProblem
 from tritone.types import Int32
 
 
@@ -16,9 +17,11 @@ from tritone.types import Int32
 class ChunkPolicy:
     """chunk, lookahead: of the checkpoint, in tokens. The rest is the deployment's choice.
 
+    A choice that cannot be kept raises EnvironmentProblem.
+
     first_hop: tokens that the first audio should wait for, 1..chunk; reached by trimming the flow's
         prompt, so without a prompt the first hop is a whole chunk.
-    max_hop: largest hop, in tokens. A larger hop costs less and is computed later.
+    max_hop: largest hop, in tokens, at least a chunk. Larger costs less and is computed later.
     reserve: a hop grows only while the audio already sent covers this many times its cost.
     """
 
@@ -27,6 +30,13 @@ class ChunkPolicy:
     first_hop: int = 15
     max_hop: int = 100
     reserve: float = 2.0
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("first_hop", 1, self.chunk), ("max_hop", self.chunk, None)):
+            value = getattr(self, name)
+            if value < low or (high and value > high):
+                limits = f"{low} to {high}" if high else f"at least {low}"
+                raise EnvironmentProblem(f"setting {name} is {value}; it must be {limits} tokens")
 
     def prompt_trim(self, prompt_tokens: int) -> int:
         """Tokens to drop from the start of the flow's prompt so that the first hop is `first_hop`.

@@ -5,6 +5,7 @@ far into mel, and the vocoder turns the mel before that into audio. The next seg
 starts as soon as this one's has ended.
 """
 
+import threading
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 
@@ -67,14 +68,23 @@ def synthesize(
     check(request, settings.limits)
     given = request.sampling.seed
     seed = int(np.random.SeedSequence().generate_state(1)[0]) if given is None else given
-    run = Run(request, stages, config, settings.speech_policy(config), Timing(), cancelled, seed)
+    over = threading.Event()  # the other thread need not go on to its next hop
+
+    def unwanted() -> bool:
+        return over.is_set() or cancelled()
+
+    run = Run(request, stages, config, settings.speech_policy(config), Timing(), unwanted, seed)
     with RunAhead(_mels(run)) as pieces:
-        yield from _audio(pieces, run)
+        try:
+            yield from _audio(pieces, run)
+        finally:
+            over.set()
 
 
 def _mels(run: Run) -> Generator[MelPiece, None, None]:
     """Text to mel, segment after segment."""
-    segments = enumerate(run.stages.prepare(run.request))
+    prepared = run.stages.prepare(run.request)
+    segments = enumerate(prepared)
     speaking = upcoming = None
     try:
         for index, segment in segments:
@@ -96,25 +106,36 @@ def _mels(run: Run) -> Generator[MelPiece, None, None]:
         for open_speech in (speaking, upcoming):
             if open_speech:
                 open_speech.close()
+        if isinstance(prepared, Generator):
+            prepared.close()  # after an error its traceback would keep it open
 
 
 def _audio(pieces: RunAhead[MelPiece], run: Run) -> Iterator[AudioChunk]:
-    """Mel to audio; each segment has a vocoder session of its own."""
-    timing, vocoder = run.timing, None
+    """Mel to audio; each segment has a vocoder session of its own.
+
+    Unless the request is streamed, the whole speech is one chunk.
+    """
+    vocoder: VocoderSession | None = None
+    waves: list[Float32] = []
     for piece in pieces:
         run.check_cancelled()
         if vocoder is None:
             vocoder = run.stages.open_vocoder(seed=run.seed, speed=run.request.speed)
-        wave = _wave(piece, vocoder, timing)
+        waves.append(_wave(piece, vocoder, run.timing))
         vocoder = None if piece.ends_segment else vocoder
-        if not len(wave) and not piece.ends_speech:
-            continue
-        timing.samples += len(wave)
-        timing.packets += 1
-        timing.mark("first_packet")
-        if piece.ends_speech:
-            timing.mark("total")
-        yield AudioChunk(wave, timing.record(run.config.sample_rate), piece.ends_speech)
+        if piece.ends_speech or (run.request.streaming and len(waves[-1])):
+            yield _chunk(np.concatenate(waves), run, last=piece.ends_speech)
+            waves.clear()
+
+
+def _chunk(wave: Float32, run: Run, *, last: bool) -> AudioChunk:
+    timing = run.timing
+    timing.samples += len(wave)
+    timing.packets += 1
+    timing.mark("first_packet")
+    if last:
+        timing.mark("total")
+    return AudioChunk(wave, timing.record(run.config.sample_rate), last)
 
 
 def _wave(piece: MelPiece, vocoder: VocoderSession, timing: Timing) -> Float32:

@@ -1,0 +1,129 @@
+"""`pipeline.Stages` without models: what it was asked is written down, what it gives is set."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from frontend_fixtures import OFFSET, voice
+
+from tritone.types import Float32, GenerationRequest, Int32, Segment, SynthesisRequest, Voice
+
+SAMPLES = 960  # for each token
+
+
+def segment(text: str, tokens: int = 10, prompt: int = 0) -> Segment:
+    ids = np.frombuffer(text.encode(), np.uint8).astype(np.int32)
+    return Segment(ids, tokens, text, voice(tokens=prompt), notes=(f"note of {text}",))
+
+
+def codes(count: int, first: int = 0) -> list[int]:
+    return [(first + i) % 6561 for i in range(count)]
+
+
+@dataclass
+class FakeStages:
+    """speeches: for each generation in turn its codes, given `increment` at a time.
+
+    fail: called with the name of each thing done, to raise in its place. The sound of a token is
+    SAMPLES samples of its code / 6561.
+    """
+
+    segments: Sequence[Segment]
+    speeches: Sequence[Sequence[int]]
+    increment: int = 1
+    fail: Callable[[str], None] = lambda _: None
+    events: list[str] = field(default_factory=list)
+    asked: list[GenerationRequest] = field(default_factory=list)
+    voices: list[Voice] = field(default_factory=list)
+    generations: list["FakeGeneration"] = field(default_factory=list)
+    flows: list["FakeFlow"] = field(default_factory=list)
+    vocoders: list[tuple[int, float]] = field(default_factory=list)
+    prepared: bool = True  # the front end's iterator is closed, or was never open
+
+    def note(self, event: str) -> None:
+        self.events.append(event)
+        self.fail(event)
+
+    def prepare(self, request: SynthesisRequest) -> Iterator[Segment]:
+        self.prepared = False
+        try:
+            for number, piece in enumerate(self.segments):
+                self.note(f"prepare {number}")
+                yield piece
+        finally:
+            self.prepared = True
+
+    def generate(self, request: GenerationRequest) -> "FakeGeneration":
+        self.note(f"generate {len(self.asked)}")
+        self.asked.append(request)
+        self.generations.append(FakeGeneration(self, len(self.generations)))
+        return self.generations[-1]
+
+    def open_flow(self, voice: Voice, *, streaming: bool) -> "FakeFlow":
+        self.note(f"open flow {len(self.flows)}")
+        self.voices.append(voice)
+        self.flows.append(FakeFlow(self, len(self.flows)))
+        return self.flows[-1]
+
+    def open_vocoder(self, *, seed: int, speed: float) -> "FakeVocoder":
+        self.note(f"open vocoder {len(self.vocoders)}")
+        self.vocoders.append((seed, speed))
+        return FakeVocoder(self)
+
+    @property
+    def all_freed(self) -> bool:
+        generations = all(g.ended or g.cancelled for g in self.generations)
+        return generations and all(f.closed for f in self.flows) and self.prepared
+
+
+class FakeGeneration:
+    def __init__(self, stages: FakeStages, index: int) -> None:
+        self.stages, self.index = stages, index
+        self.cancelled = self.ended = False
+        self.given = 0
+
+    def __iter__(self) -> Iterator[Int32]:
+        speech = self.stages.speeches[self.index]
+        for begin in range(0, len(speech), self.stages.increment):
+            if self.cancelled:
+                return
+            self.stages.note(f"tokens of {self.index}")
+            given = speech[begin : begin + self.stages.increment]
+            self.given += len(given)
+            yield np.array(given, dtype=np.int32) + OFFSET
+        self.ended = True
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class FakeFlow:
+    def __init__(self, stages: FakeStages, index: int) -> None:
+        self.stages, self.index = stages, index
+        self.closed = False
+        self.tokens: list[list[int]] = []
+        self.thread = ""
+
+    def step(self, tokens: Int32, *, finalize: bool) -> Float32:
+        assert not self.closed
+        self.stages.note(f"flow {self.index}{' ends' if finalize else ''}")
+        self.tokens.append(tokens.tolist())
+        self.thread = threading.current_thread().name
+        mel = np.repeat(tokens.astype(np.float32) / 6561, 2)
+        return np.broadcast_to(mel, (80, len(mel))).copy()
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeVocoder:
+    def __init__(self, stages: FakeStages) -> None:
+        self.stages = stages
+        self.ended = False
+
+    def step(self, mel: Float32, *, finalize: bool) -> Float32:
+        assert not self.ended
+        self.ended = finalize
+        self.stages.note("vocoder ends" if finalize else "vocoder")
+        return np.repeat(mel[0], SAMPLES // 2)

@@ -1,0 +1,313 @@
+"""The pipeline over fakes: order, overlap, clean-up, guards, retries, timing."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_stages import SAMPLES, FakeStages, codes, segment
+from frontend_fixtures import OFFSET, model_config
+
+from tritone.config import TextConfig
+from tritone.errors import Cancelled, InvalidRequest, StageFailed
+from tritone.guard import GuardPolicy
+from tritone.pipeline import Settings, synthesize
+from tritone.types import AudioChunk, SamplingParams, SynthesisRequest
+
+CONFIG = model_config(TextConfig())
+SEEDED = SamplingParams(seed=7)
+
+
+def request(**changes: Any) -> SynthesisRequest:
+    return SynthesisRequest(**{"text": "hello", "sampling": SEEDED, **changes})
+
+
+def speak(stages: FakeStages, settings: Settings | None = None, **changes: Any) -> list[AudioChunk]:
+    chunks = list(synthesize(request(**changes), stages, CONFIG, settings or Settings()))
+    assert stages.all_freed
+    return chunks
+
+
+def spoken(chunks: list[AudioChunk]) -> list[int]:
+    """The codes that are heard."""
+    wave = np.concatenate([chunk.samples for chunk in chunks])
+    return np.rint(wave[SAMPLES // 2 :: SAMPLES] * 6561).astype(int).tolist()
+
+
+def failing(at: str, error: Exception) -> Callable[[str], None]:
+    def fail(event: str) -> None:
+        if event == at:
+            raise error
+
+    return fail
+
+
+def one(speech: list[int], **options: Any) -> FakeStages:
+    return FakeStages([segment("one")], [speech], **options)
+
+
+def test_chunks_come_in_order() -> None:
+    stages = one(codes(70))
+    chunks = speak(stages)
+    assert spoken(chunks) == codes(70)
+    assert [len(t) for t in stages.flows[0].tokens] == [28, 25, 17]
+    assert [chunk.last for chunk in chunks] == [False, False, True]
+    assert stages.vocoders == [(7, 1.0)]
+
+
+@pytest.mark.parametrize("increment", [1, 3, 70])
+def test_increments_do_not_matter(increment: int) -> None:
+    stages = one(codes(70), increment=increment)
+    assert spoken(speak(stages)) == codes(70)
+    assert [len(t) for t in stages.flows[0].tokens] == [28, 25, 17]
+
+
+def test_nothing_left_after_the_last_hop() -> None:
+    stages = one(codes(53))
+    assert spoken(speak(stages)) == codes(53)
+    assert [len(t) for t in stages.flows[0].tokens] == [28, 25, 0]
+
+
+def test_the_next_segment_starts_before_the_last_chunk_of_this_one() -> None:
+    pieces = [segment("one"), segment("two"), segment("six")]
+    speeches = [codes(60), codes(40, 100), codes(30, 200)]
+    stages = FakeStages(pieces, speeches)
+    seen_at_chunk = []
+    heard = []
+    for chunk in synthesize(request(), stages, CONFIG, Settings()):
+        heard.append(chunk)
+        seen_at_chunk.append(len(stages.asked))
+    assert spoken(heard) == codes(60) + codes(40, 100) + codes(30, 200)
+    events = stages.events
+    for number in (0, 1):
+        assert events.index(f"generate {number + 1}") < events.index(f"flow {number} ends")
+        assert events.index(f"open flow {number + 1}") < events.index(f"flow {number} ends")
+    assert [chunk.last for chunk in heard].count(True) == 1 and heard[-1].last
+    assert stages.all_freed and len(stages.vocoders) == 3
+    assert [bytes(ask.input_ids.astype(np.uint8)) for ask in stages.asked] == [
+        b"one",
+        b"two",
+        b"six",
+    ]
+
+
+def test_flow_runs_beside_the_vocoder() -> None:
+    # The vocoder's first call ends only once the flow has been called again.
+    again = threading.Event()
+
+    def meet(event: str) -> None:
+        if event == "flow 0" and stages.events.count("flow 0") == 2:
+            again.set()
+        if event == "vocoder":
+            assert again.wait(timeout=10)
+
+    stages = one(codes(90), fail=meet)
+    assert spoken(speak(stages)) == codes(90)
+    assert stages.flows[0].thread != threading.current_thread().name
+
+
+def test_without_streaming_the_whole_speech_is_one_chunk() -> None:
+    stages = FakeStages([segment("one", prompt=20), segment("two", prompt=20)], [codes(70)] * 2)
+    (chunk,) = speak(stages, streaming=False)
+    assert spoken([chunk]) == codes(70) * 2 and chunk.last
+    assert [flow.tokens for flow in stages.flows] == [[codes(70)]] * 2
+    assert [len(v.prompt_tokens) for v in stages.voices] == [20, 20]  # nothing is trimmed
+
+
+def test_the_prompt_is_trimmed_for_the_first_hop() -> None:
+    stages = FakeStages([segment("one", prompt=37)], [codes(60)])
+    voice = stages.segments[0].voice
+    speak(stages, Settings(first_hop=5, max_hop=25))
+    # 37 tokens would leave 13 of a chunk open; without 17 of them 5 are left.
+    assert np.array_equal(stages.voices[0].prompt_tokens, voice.prompt_tokens[17:])
+    assert np.array_equal(stages.voices[0].prompt_mel, voice.prompt_mel[34:])
+    assert [len(t) for t in stages.flows[0].tokens] == [8, 25, 25, 2]
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        "prepare 0",
+        "prepare 1",
+        "generate 0",
+        "generate 1",
+        "tokens of 0",
+        "tokens of 1",
+        "open flow 0",
+        "open flow 1",
+        "flow 0",
+        "flow 0 ends",
+        "flow 1",
+        "open vocoder 0",
+        "open vocoder 1",
+        "vocoder",
+        "vocoder ends",
+    ],
+)
+def test_a_failing_stage_frees_the_others(at: str) -> None:
+    error = StageFailed("any", at)
+    stages = FakeStages([segment("one"), segment("two")], [codes(60)] * 2, fail=failing(at, error))
+    with pytest.raises(StageFailed) as raised:
+        list(synthesize(request(), stages, CONFIG, Settings()))
+    assert raised.value is error
+    assert stages.all_freed
+    assert not _pipeline_threads()
+
+
+def _pipeline_threads() -> list[str]:
+    return [t.name for t in threading.enumerate() if t.name == "run-ahead"]
+
+
+@pytest.mark.parametrize("after", [1, 2])
+def test_closing_the_iterator_stops_everything(after: int) -> None:
+    stages = FakeStages([segment("one"), segment("two")], [codes(400), codes(400)])
+    chunks = synthesize(request(), stages, CONFIG, Settings(max_hop=25))
+    for _ in range(after):
+        next(chunks)
+    chunks.close()
+    assert stages.all_freed and not _pipeline_threads()
+    assert len(stages.generations) == 1 and stages.generations[0].given < 28 + 25 * (after + 3)
+
+
+def test_closing_does_not_wait_for_the_next_hop() -> None:
+    closing = threading.Event()
+
+    def hold(event: str) -> None:
+        # The second hop's tokens come only once the caller is gone.
+        if event == "tokens of 0" and stages.events.count(event) == 30:
+            assert closing.wait(timeout=10)
+
+    stages = one(codes(400), fail=hold)
+    chunks = synthesize(request(), stages, CONFIG, Settings())
+    next(chunks)
+    threading.Timer(0.05, closing.set).start()
+    chunks.close()
+    assert stages.all_freed and stages.generations[0].given <= 31
+    assert stages.events.count("flow 0") == 1
+
+
+@pytest.mark.parametrize("calls", [0, 1, 30, 45])
+def test_a_cancelled_request_ends(calls: int) -> None:
+    asked = iter(range(10_000))
+    stages = one(codes(400))
+    with pytest.raises(Cancelled):
+        list(synthesize(request(), stages, CONFIG, Settings(), lambda: next(asked) >= calls))
+    assert stages.all_freed
+    assert stages.generations[0].given <= calls + 1
+
+
+def test_a_bad_request_reaches_no_stage() -> None:
+    stages = one(codes(40))
+    with pytest.raises(InvalidRequest, match="speed"):
+        next(synthesize(request(speed=3.0), stages, CONFIG, Settings()))
+    assert stages.events == []
+
+
+def test_no_segment_is_the_front_end_s_fault() -> None:
+    with pytest.raises(StageFailed, match="frontend: gave no segment"):
+        speak(FakeStages([], []))
+
+
+def test_endless_repeats_are_drawn_again() -> None:
+    stages = FakeStages([segment("one")], [[5] * 27, codes(40)])
+    chunks = speak(stages, Settings(guard=GuardPolicy(longest_run=20)))
+    assert spoken(chunks) == codes(40)
+    assert [ask.sampling.seed for ask in stages.asked] == [7, 1007]
+    assert chunks[-1].timing["retries"] == 1
+    assert any("21 times in a row" in note for note in chunks[-1].timing["notes"])
+    assert stages.generations[0].cancelled
+
+
+def test_early_stops_are_drawn_again() -> None:
+    stages = FakeStages([segment("one", tokens=40)], [codes(9), codes(30)])
+    chunks = speak(stages)
+    assert spoken(chunks) == codes(30) and len(stages.flows) == 2
+    assert any("9 speech tokens for 40 text tokens" in n for n in chunks[-1].timing["notes"])
+
+
+def test_what_two_attempts_give_is_spoken() -> None:
+    stages = FakeStages([segment("one", tokens=40)], [codes(9), codes(8)])
+    chunks = speak(stages)
+    assert spoken(chunks) == codes(8) and chunks[-1].timing["retries"] == 1
+
+
+def test_silence_twice_is_a_failure() -> None:
+    stages = FakeStages([segment("one", tokens=40)], [[], []])
+    with pytest.raises(StageFailed, match="tensorrt_llm: 0 speech tokens for 40 text tokens, 2 ti"):
+        speak(stages)
+    assert stages.all_freed and len(stages.asked) == 2
+
+
+def test_what_has_begun_is_not_drawn_again() -> None:
+    stages = one(codes(40) + [9] * 100)
+    chunks = speak(stages)
+    assert len(stages.asked) == 1
+    assert spoken(chunks) == codes(40) + [9] * 50  # up to the longest pause that passes
+    assert chunks[-1].timing["retries"] == 0
+
+
+def test_only_attempts_that_are_set() -> None:
+    stages = FakeStages([segment("one", tokens=40)], [codes(3)] * 3 + [codes(30)])
+    assert spoken(speak(stages, Settings(attempts=4))) == codes(30)
+    seeds = [ask.sampling.seed for ask in stages.asked]
+    assert len(set(seeds)) == 4
+
+
+@pytest.mark.parametrize("bad", [-1, -OFFSET, 6561, 7000])
+@pytest.mark.parametrize("position", [0, 40])
+def test_ids_outside_the_codebook_never_reach_the_flow(bad: int, position: int) -> None:
+    speech = codes(60)
+    speech[position] = bad
+    stages = one(speech, increment=4)
+    with pytest.raises(StageFailed, match=rf"gave code {bad}; codes are 0\.\.6560"):
+        speak(stages)
+    assert stages.all_freed
+    seen = [token for flow in stages.flows for step in flow.tokens for token in step]
+    assert seen == codes(60)[: 28 if position else 0]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_audio_that_is_not_finite_never_leaves(value: float, monkeypatch) -> None:
+    monkeypatch.setattr(
+        "fake_stages.FakeVocoder.step", lambda *_, finalize: np.full(4, value, np.float32)
+    )
+    stages = one(codes(60))
+    with pytest.raises(StageFailed, match="vocoder: gave samples that are not finite"):
+        speak(stages)
+    assert stages.all_freed
+
+
+def test_lengths_follow_the_text() -> None:
+    stages = FakeStages([segment("one", tokens=7), segment("two", tokens=100)], [codes(60)] * 2)
+    speak(stages, Settings(max_segment_tokens=900))
+    assert [(ask.min_tokens, ask.max_tokens) for ask in stages.asked] == [(14, 140), (200, 900)]
+
+
+def test_seeds_are_reproducible_and_segments_have_their_own() -> None:
+    def seeds(seed: int | None) -> list[int | None]:
+        stages = FakeStages([segment("one"), segment("two")], [codes(40)] * 2)
+        speak(stages, sampling=SamplingParams(seed=seed, top_k=3))
+        assert {ask.sampling.top_k for ask in stages.asked} == {3}
+        return [ask.sampling.seed for ask in stages.asked] + [s for s, _ in stages.vocoders]
+
+    assert seeds(7) == seeds(7) == [7, 8, 7, 7]
+    assert seeds(None) != seeds(None)
+    largest = 2**64 - 1
+    assert seeds(largest) == [largest, 0, largest, largest]
+
+
+def test_the_timing_record_adds_up() -> None:
+    stages = FakeStages([segment("one"), segment("two")], [codes(60), codes(40)])
+    chunks = speak(stages)
+    records = [chunk.timing for chunk in chunks]
+    last = records[-1]
+    assert last["packets"] == len(chunks) and last["segments"] == 2 and last["tokens"] == 100
+    assert last["audio_s"] == sum(len(chunk.samples) for chunk in chunks) / 24000 == 4.0
+    times = ["frontend_s", "first_token_s", "first_hop_s", "first_packet_s", "total_s"]
+    assert [last[t] for t in times] == sorted(last[t] for t in times)
+    assert all(record["total_s"] is None for record in records[:-1])
+    assert [record["packets"] for record in records] == list(range(1, len(chunks) + 1))
+    assert last["flow_s"] + last["vocoder_s"] <= 2 * last["total_s"] + 2e-4
+    assert last["rtf"] == pytest.approx(last["total_s"] / 4.0, abs=1e-4)
+    assert last["notes"] == ["note of one", "note of two"]
