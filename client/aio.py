@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from client.errors import from_grpc
-from client.request import STREAM_METADATA, Utterance, infer_request
+from client.request import Utterance, infer_request
 from client.response import Packet, ResponseReader
 from client.sync import CHANNEL_OPTIONS, DEFAULT_MODEL, DEFAULT_TIMEOUT, DEFAULT_URL
 
@@ -48,9 +48,7 @@ class AsyncSpeechClient:
         """As `stream`, but yield packets; with `timing` they carry the server's timing record."""
         request = infer_request(utterance, self._model, request_id, timing)
         reader = ResponseReader()
-        call = self._stub.ModelStreamInfer(
-            _once(request), timeout=timeout, metadata=STREAM_METADATA
-        )
+        call = self._stub.ModelStreamInfer(_once(request), timeout=timeout)
         try:
             async for message in call:
                 packet = reader.feed(message)

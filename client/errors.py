@@ -7,8 +7,8 @@ class SpeechError(Exception):
     """The utterance did not end well.
 
     status: gRPC status name, such as UNAVAILABLE (no server, or it went away) or
-        DEADLINE_EXCEEDED, INVALID_ARGUMENT (the message names the input at fault), CANCELLED.
-        UNKNOWN from a server that is too old to send the status of a model's error.
+        DEADLINE_EXCEEDED, INVALID_ARGUMENT (the message names the input at fault), CANCELLED,
+        INTERNAL. UNKNOWN when an error came without a status.
     message: what went wrong, in the server's words.
     """
 
@@ -16,6 +16,18 @@ class SpeechError(Exception):
         super().__init__(f"{status}: {message}")
         self.status = status
         self.message = message
+
+
+def from_stream(message: str) -> SpeechError:
+    """The SpeechError of an error inside a stream.
+
+    Triton's streams carry a message but no code (and asking for one, with the metadata
+    `triton_grpc_error`, can crash Triton 2.51), so the model puts the status in front.
+    """
+    status, separator, text = message.partition(": ")
+    if separator and status in grpc.StatusCode.__members__:
+        return SpeechError(status, text)
+    return SpeechError(grpc.StatusCode.UNKNOWN.name, message)
 
 
 def from_grpc(error: grpc.RpcError) -> SpeechError:

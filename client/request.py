@@ -11,9 +11,6 @@ from tritonclient.grpc import service_pb2
 DEFAULT_REFERENCE_RATE = 16000
 """Hz that the server assumes where reference_sample_rate is not sent."""
 
-STREAM_METADATA = (("triton_grpc_error", "true"),)
-"""Makes the server end a failed stream with the error's status code, not only its message."""
-
 _FINAL_FLAG = "triton_enable_empty_final_response"
 
 _Tensor = tuple[str, str, tuple[int, int], bytes]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2
 
-from client.errors import SpeechError
+from client.errors import SpeechError, from_stream
 
 SAMPLE_RATE = 24000
 """Hz of every waveform."""
@@ -38,7 +38,7 @@ class ResponseReader:
         response = message.infer_response
         self._complete = response.parameters["triton_final_response"].bool_param
         if message.error_message:
-            self._error = SpeechError("UNKNOWN", message.error_message)
+            self._error = from_stream(message.error_message)
             if not self._complete:
                 raise self._error
             return None

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2_grpc
 
 from client.errors import from_grpc
-from client.request import STREAM_METADATA, Utterance, infer_request
+from client.request import Utterance, infer_request
 from client.response import Packet, ResponseReader
 
 DEFAULT_URL = "127.0.0.1:8001"
@@ -60,9 +60,7 @@ class SpeechClient:
         """As `stream`, but yield packets; with `timing` they carry the server's timing record."""
         request = infer_request(utterance, self._model, request_id, timing)
         reader = ResponseReader()
-        call = self._stub.ModelStreamInfer(
-            iter([request]), timeout=timeout, metadata=STREAM_METADATA
-        )
+        call = self._stub.ModelStreamInfer(iter([request]), timeout=timeout)
         try:
             for message in call:
                 packet = reader.feed(message)

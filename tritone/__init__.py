@@ -4,7 +4,9 @@
 
     with tritone.load("checkpoints/embedded") as tts:
         for chunk in tts.stream("Hello there."):
-            play(chunk.samples)  # float32 at tts.sample_rate
+            play(chunk.samples)
+
+Samples are float32 in [-1, 1] at `tts.sample_rate`.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,7 +1,8 @@
 """Answers and errors: the one place where exceptions become Triton error codes, and back.
 
-Between models of one server only an error's message survives (Triton 2.51 makes every code INTERNAL
-on its way through a business logic call), so the inner models name the kind in front of it.
+Triton 2.51 keeps an error's message but not its code, neither on the way through a business logic
+call (all become INTERNAL) nor on a gRPC stream (none is sent). So what a reader must know stands in
+front of the message: for the orchestrator the kind of error, for clients the gRPC status.
 """
 
 import traceback
@@ -13,21 +14,20 @@ import triton_python_backend_utils as pb_utils
 
 from tritone.errors import Cancelled, InvalidRequest, Overloaded, StageFailed, TritoneError
 
-PUBLIC = "cosyvoice2"  # its errors go to people, without the kind in front
-KINDS = (InvalidRequest, Overloaded, Cancelled, StageFailed)
+PUBLIC = "cosyvoice2"  # its errors go to clients, with the gRPC status in front
 
 
 def error_of(error: Exception, stage: str) -> Any:
     """The TritonError that tells a client, or the orchestrator, what happened."""
-    codes = pb_utils.TritonError
-    code = {
-        InvalidRequest: codes.INVALID_ARG,
-        Overloaded: codes.UNAVAILABLE,
-        Cancelled: codes.CANCELLED,
-    }.get(type(error), codes.INTERNAL)
     if not isinstance(error, TritoneError):
         error = StageFailed(stage, f"{type(error).__name__}: {error}")
-    return codes(str(error) if stage == PUBLIC else f"{type(error).__name__}: {error}", code)
+    codes = pb_utils.TritonError
+    code, status = {
+        InvalidRequest: (codes.INVALID_ARG, "INVALID_ARGUMENT"),
+        Overloaded: (codes.UNAVAILABLE, "UNAVAILABLE"),
+        Cancelled: (codes.CANCELLED, "CANCELLED"),
+    }.get(type(error), (codes.INTERNAL, "INTERNAL"))
+    return codes(f"{status if stage == PUBLIC else type(error).__name__}: {error}", code)
 
 
 def raise_error(reply: Any, stage: str) -> None:

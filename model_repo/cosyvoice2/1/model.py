@@ -85,3 +85,4 @@ class TritonPythonModel:
 
     def finalize(self):
         self._pool.shutdown(wait=True)
+        self._gauge.close()

@@ -78,3 +78,4 @@ class TritonPythonModel:
     def finalize(self):
         self._engine.close()
         self._pool.shutdown(wait=True)
+        self._gauge.close()

@@ -78,3 +78,6 @@ class TritonPythonModel:
     @staticmethod
     def _answer(mel):
         return response(tensor("mel", mel[None])) if mel.shape[1] else response()
+
+    def finalize(self):
+        self._gauge.close()
