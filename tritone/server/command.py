@@ -2,10 +2,14 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tritone.server.binaries import Binaries, find_libpython
 from tritone.server.settings import ServerSettings
+
+UNLOAD_TIMEOUT_S = 10
+"""Time for all models to end, after the last utterance: the server is told to exit only then."""
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -21,16 +25,21 @@ _KEEPALIVE = (
 
 
 def server_command(
-    settings: ServerSettings, binaries: Binaries, backends: Path | None, shm_prefix: str
+    settings: ServerSettings,
+    binaries: Binaries,
+    backends: Path | None,
+    shm_prefix: str,
+    control: Sequence[str] = (),
 ) -> list[str]:
-    """The arguments that start the server, the executable first."""
+    """The arguments that start the server, the executable first; `control` says which models."""
     command = [
         str(binaries.executable),
         f"--model-repository={settings.model_repository.resolve()}",
         f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
-        f"--exit-timeout-secs={settings.exit_timeout_s}",
+        f"--exit-timeout-secs={UNLOAD_TIMEOUT_S}",
         f"--log-verbose={settings.verbosity}",
         *_KEEPALIVE,
+        *control,
     ]
     for service, port in settings.ports.items():
         command += [f"--{service}-address={settings.address}", f"--{service}-port={port}"]

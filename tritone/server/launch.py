@@ -17,16 +17,18 @@ from types import FrameType, TracebackType
 from tritone.errors import EnvironmentProblem, StageFailed
 from tritone.server import checks
 from tritone.server.binaries import find, prepare_backends
-from tritone.server.command import server_command, server_environment
+from tritone.server.command import UNLOAD_TIMEOUT_S, server_command, server_environment
+from tritone.server.drain import drain
 from tritone.server.log import ServerLog
 from tritone.server.model_processes import watch
+from tritone.server.repository import ModelRepository
 from tritone.server.settings import ServerSettings
 from tritone.server.shared_memory import RegionLease, acquire_regions, sweep_regions
 
 _LOG = logging.getLogger(__name__)
 
 _PROBE_INTERVAL_S = 0.1
-_KILL_MARGIN_S = 10.0  # on top of exit_timeout_s: models unload after the last utterance
+_KILL_MARGIN_S = 5.0  # on top of the time that the server gives itself
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 
 # Run by a small Python that becomes the server: a launcher that is killed takes the server along.
@@ -56,6 +58,7 @@ class TritonServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._exit_event = -1  # pidfd, readable once the process has ended
         self._ready = False
+        self._repository = ModelRepository(self.urls.http)
         self._models: dict[int, str] = {}  # pidfd of a model's process -> model
         self._log: ServerLog | None = None
         self._regions: RegionLease | None = None
@@ -90,7 +93,8 @@ class TritonServer:
             _LOG.info("removed the shared memory %s* of a server that is gone", prefix)
         self._regions = acquire_regions()
         self._log = ServerLog(settings.log_path, settings.echo_log)
-        command = server_command(settings, binaries, backends, self._regions.prefix)
+        prefix, control = self._regions.prefix, self._repository.arguments
+        command = server_command(settings, binaries, backends, prefix, control)
         output = subprocess.PIPE if self._log.wants_pipe else self._log.descriptor
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _BECOME_SERVER, *command],
@@ -151,15 +155,22 @@ class TritonServer:
         return result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
 
     def stop(self) -> None:
-        """End the server: running utterances may finish within exit_timeout_s, then it is killed.
+        """End the server: utterances may finish within exit_timeout_s, new ones are refused.
 
         A server that `wait_ready` has not seen ready is killed at once: it serves nobody, and would
         load all its models first. Nothing that it started is left behind.
         """
         try:
             if self._ready:
+                drain(
+                    self._repository,
+                    self.settings.public_model,
+                    self.urls.metrics,
+                    self.settings.exit_timeout_s,
+                    lambda: self._has_ended(_PROBE_INTERVAL_S),
+                )
                 signal.pidfd_send_signal(self._exit_event, signal.SIGTERM)
-                self._has_ended(self.settings.exit_timeout_s + _KILL_MARGIN_S)
+                self._has_ended(UNLOAD_TIMEOUT_S + _KILL_MARGIN_S)
         finally:
             self._clean_up()
 

@@ -16,10 +16,15 @@ _FATAL = re.compile(
 
 
 class ServerLog:
-    """A log file of one server run, written by the server itself or, with `echo`, through us."""
+    """A log file of one server run, written by the server itself or, with `echo`, through us.
+
+    The log of the run before stays beside it, with `.1` appended to its name.
+    """
 
     def __init__(self, path: Path, echo: bool) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_file():
+            path.replace(f"{path}.1")
         self.path = path
         self._file = path.open("wb")
         self._echo = echo

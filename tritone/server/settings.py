@@ -30,6 +30,7 @@ class ServerSettings:
         many processes slow each other down.
     start_timeout_s: time to load all models.
     exit_timeout_s: time for running utterances to end once a stop was asked for.
+    public_model: the model that clients call; a stop waits for its requests.
     log_file: the server's own output; None is a file in cache_dir named after the HTTP port.
     echo_log: also copy that output to stderr.
     environment: further variables for the server.
@@ -47,6 +48,7 @@ class ServerSettings:
     threads: int | None = None
     start_timeout_s: float = 300.0
     exit_timeout_s: int = 30
+    public_model: str = "cosyvoice2"
     verbosity: int = 0
     cache_dir: Path = field(default_factory=default_cache_dir)
     log_file: Path | None = None
