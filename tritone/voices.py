@@ -51,6 +51,7 @@ def save_voice(path: Path, voice: Voice) -> None:
         "embedding": np.ascontiguousarray(voice.embedding, dtype=np.float32),
     }
     save_file(tensors, str(path), metadata={"transcript": voice.transcript})
+    path.chmod(0o644)  # safetensors writes for the owner alone; servers run as another user
 
 
 def load_voice(path: Path) -> Voice:

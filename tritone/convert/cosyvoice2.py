@@ -1,7 +1,10 @@
 """A released CosyVoice2 directory to a model directory."""
 
 import json
+import pickle
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +27,7 @@ from tritone.config import (
 )
 from tritone.convert import source as names
 from tritone.convert.numbers import flow_config, sampling_config, vocoder_config
-from tritone.convert.source import Source
+from tritone.convert.source import DOWNLOAD_AGAIN, Source
 from tritone.convert.steps import Step, run_steps, write_bytes, write_json
 from tritone.convert.weights import flow_weights, vocoder_weights
 from tritone.convert.yaml_values import YamlValues
@@ -47,6 +50,11 @@ from tritone.voice_import import import_spk2info
 from tritone.voices import save_voice
 
 SAMPLE_RATE = 24000
+COPIES = {
+    names.SPEECH_TOKENIZER: SPEECH_TOKENIZER_NAME,
+    names.SPEAKER_ENCODER: SPEAKER_ENCODER_NAME,
+    names.PHONEMES: PHONEMES_NAME,
+}
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -72,8 +80,9 @@ class Conversion:
 
     def __init__(self, source: Source, target: Path, options: Options) -> None:
         self._source, self._target, self._options = source, target, options
-        self._values = YamlValues(source.path(names.YAML))
-        self._extras = self._read_extras()
+        with _advice():
+            self._values = YamlValues(source.path(names.YAML))
+            self._extras = self._read_extras()
 
     def run(self) -> ModelConfig:
         """Convert what is not converted yet and write config.json last.
@@ -81,7 +90,8 @@ class Conversion:
         Raises ModelDirectoryError for anything in the source that is not as it should be.
         """
         (self._target / "voices").mkdir(parents=True, exist_ok=True)
-        results = run_steps(self._steps(), self._target)
+        with _advice():
+            results = run_steps(self._steps(), self._target)
         config = ModelConfig(
             family="cosyvoice2",
             sample_rate=SAMPLE_RATE,
@@ -105,14 +115,15 @@ class Conversion:
         merged = [source.merged_llm / "model.safetensors"] if source.merged_llm else []
         yaml, base = source.inputs(names.YAML), source.inputs(names.BASE_LLM)
         llm, flow, hift = (source.inputs(n) for n in (names.LLM, names.FLOW, names.HIFT))
-        onnx = source.inputs(names.SPEECH_TOKENIZER, names.SPEAKER_ENCODER, names.PHONEMES)
+        onnx = source.inputs(*COPIES)
+        copies = [target / ours for name, ours in COPIES.items() if source.has(name)]
         files = [target / FLOW_FILE, target / VOCODER_FILE, target / "llm" / "model.safetensors"]
         return [
             Step("text", self._text, base, [target / TOKENIZER_NAME]),
             Step("language model", self._llm, [*llm, *merged, *base], [files[2]], options),
             Step("flow", self._flow, [*flow, *yaml, *extras], [files[0]], options),
             Step("vocoder", self._vocoder, [*hift, *yaml], [files[1]], options),
-            Step("front end", self._copies, onnx, []),
+            Step("front end", self._copies, onnx, copies),
             Step("voices", self._voices, [*source.inputs(names.VOICES), *base], []),
         ]
 
@@ -165,11 +176,7 @@ class Conversion:
         return config.model_dump(mode="json")
 
     def _copies(self) -> dict[str, Any]:
-        for name, ours in (
-            (names.SPEECH_TOKENIZER, SPEECH_TOKENIZER_NAME),
-            (names.SPEAKER_ENCODER, SPEAKER_ENCODER_NAME),
-            (names.PHONEMES, PHONEMES_NAME),
-        ):
+        for name, ours in COPIES.items():
             if self._source.has(name):
                 partial = self._target / (ours + ".partial")
                 shutil.copyfile(self._source.path(name), partial)
@@ -217,7 +224,23 @@ class Conversion:
 
 def _read_state(path: Path) -> dict[str, Tensor]:
     """A plain state dict; nothing in the file is run."""
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        problem = str(error).strip().split("\n")[0]
+        raise ModelDirectoryError(f"{path} cannot be read as plain tensors: {problem}") from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ModelDirectoryError(f"{path} is not a plain state dict of tensors")
     return state
+
+
+@contextmanager
+def _advice() -> Iterator[None]:
+    """Say what to do about a file whose content is not as it should be."""
+    try:
+        yield
+    except ModelDirectoryError as error:
+        raise ModelDirectoryError(
+            f"{error}. If this is a released checkpoint, the file is damaged or belongs to another "
+            f"one: {DOWNLOAD_AGAIN}"
+        ) from error

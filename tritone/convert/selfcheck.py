@@ -89,9 +89,12 @@ def _acoustics(model_dir: Path) -> str:
     if not (np.isfinite(mel).all() and np.isfinite(wave).all()):
         raise ModelDirectoryError(f"{model_dir}: flow or vocoder give values that are not finite")
     sizes = [sum(p.numel() for p in module.parameters()) for module in (flow, vocoder)]
+    codes = (config.llm.speech_codes, config.flow.vocab_size)
+    warning = f" (warning: the language model has {codes[0]} codes, the flow {codes[1]})"
     return (
         f"flow: {sizes[0]:,} parameters, vocoder: {sizes[1]:,}; {TOKENS} codes gave "
         f"{mel.shape[1]} mel frames and {len(wave) / config.sample_rate:.2f} s of finite audio"
+        f"{warning if codes[0] != codes[1] else ''}"
     )
 
 
@@ -102,7 +105,9 @@ def _cloning(model_dir: Path, config: ModelConfig) -> str:
     generator = torch.Generator().manual_seed(0)
     wave = 0.1 * torch.randn(SPEECH_RATE, generator=generator).numpy()
     voice = load_reader(model_dir, config.llm.speech_codes).read(wave, SPEECH_RATE)
+    sizes = (len(voice.embedding), config.flow.spk_embed_dim)
+    warning = f" (warning: the flow takes one of {sizes[1]})"
     return (
         f"cloning: 1 s of audio gave {len(voice.prompt_tokens)} codes, {len(voice.prompt_mel)} "
-        f"mel frames and a speaker vector of {len(voice.embedding)}"
+        f"mel frames and a speaker vector of {sizes[0]}{warning if sizes[0] != sizes[1] else ''}"
     )

@@ -16,7 +16,7 @@ class Step:
     """One part of the work. run returns plain values that later steps may ask for.
 
     inputs: files whose change makes the step run again; options: values likewise; outputs: files
-    that must exist for it to count as done.
+    that must exist for it to count as done. A step that names no output always runs.
     """
 
     name: str
@@ -46,7 +46,8 @@ def run_steps(steps: Sequence[Step], target: Path) -> dict[str, dict[str, Any]]:
             fingerprint = json.loads(json.dumps(step.fingerprint()))
             done = record.get(step.name, {})
             fresh = done.get("fingerprint") == fingerprint
-            if not (fresh and all(path.exists() for path in step.outputs)):
+            there = bool(step.outputs) and all(path.exists() for path in step.outputs)
+            if not (fresh and there):
                 record[step.name] = {"fingerprint": fingerprint, "result": step.run()}
                 write_json(record_path, record)
             results[step.name] = record[step.name]["result"]

@@ -77,7 +77,7 @@ def flow_weights(released: Mapping[str, Tensor]) -> dict[str, Tensor]:
     state = dict(released)
     for query in [key for key in state if key.endswith(".attn1.to_q.weight")]:
         parts = [query.replace("to_q", f"to_{part}") for part in "qkv"]
-        if all(part in state for part in parts):
+        if len({state[part].shape[1:] if part in state else None for part in parts}) == 1:
             joined = torch.cat([state.pop(part) for part in parts])
             state[query.replace("attn1.to_q", "query_key_value")] = joined
     state = _rename(state, _FLOW)
@@ -135,8 +135,12 @@ def fold_weight_norm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         folded[key.replace("parametrizations.weight.original1", "weight_v")] = value
     for key in [k for k in folded if k.endswith(".weight_v")]:
         stem = key.removesuffix("_v")
-        if stem + "_g" not in folded:
-            raise ModelDirectoryError(f"weight norm of {stem} has a direction but no magnitude")
-        direction, magnitude = folded.pop(key), folded.pop(stem + "_g")
+        direction, magnitude = folded.pop(key), folded.pop(stem + "_g", None)
+        norms = (len(direction),) + (1,) * (direction.dim() - 1)
+        if magnitude is None or magnitude.shape != norms:
+            found = "none" if magnitude is None else str(list(magnitude.shape))
+            raise ModelDirectoryError(
+                f"hift.pt: weight norm of {stem} needs a magnitude of {list(norms)}, has {found}"
+            )
         folded[stem] = torch._weight_norm(direction, magnitude, 0)
     return folded

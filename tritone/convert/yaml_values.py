@@ -57,13 +57,22 @@ class YamlValues:
 
     def value(self, *keys: str) -> Any:
         """The value at a path, references resolved."""
+        node, seen = self._at(keys), {keys}
+        while isinstance(node, str) and (reference := _REFERENCE.fullmatch(node.strip())):
+            target = (reference[1],)
+            if target in seen:
+                raise ModelDirectoryError(f"{self.path}: {reference[1]} refers to itself")
+            seen.add(target)
+            node = self._at(target)
+        return node
+
+    def _at(self, keys: tuple[str, ...]) -> Any:
         if not self.has(*keys):
             raise ModelDirectoryError(f"{self.path} lacks {'.'.join(keys)}")
         node: Any = self._tree
         for key in keys:
             node = node[key]
-        reference = _REFERENCE.fullmatch(node.strip()) if isinstance(node, str) else None
-        return self.value(reference[1]) if reference else node
+        return node
 
     def integer(self, *keys: str) -> int:
         value = self.value(*keys)
