@@ -312,6 +312,8 @@ def cases(folder: Path) -> Iterator[ParityResult]:
 def _checkpoint(folder: Path) -> Iterator[ParityResult]:
     """The same weights in upstream's own files, current and older names, must fold to the same."""
     case = Golden(folder, "hift_decode")
+    if not (folder / "hift_decode.json").is_file():
+        return
     residual_blocks = len(case.numbers("hift")["resblock_kernel_sizes"])
     network = load_vocoder(case).network
     for path in sorted((folder / "tiny_checkpoint").glob("hift*.pt")):
