@@ -3,13 +3,27 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-from frontend_fixtures import OFFSET, voice
+from frontend_fixtures import OFFSET, model_config, voice
 
-from tritone.types import Float32, GenerationRequest, Int32, Segment, SynthesisRequest, Voice
+from tritone.config import TextConfig
+from tritone.pipeline import Settings, synthesize
+from tritone.types import (
+    AudioChunk,
+    Float32,
+    GenerationRequest,
+    Int32,
+    SamplingParams,
+    Segment,
+    SynthesisRequest,
+    Voice,
+)
 
 SAMPLES = 960  # for each token
+CONFIG = model_config(TextConfig())
+SEEDED = SamplingParams(seed=7)
 
 
 def segment(text: str, tokens: int = 10, prompt: int = 0) -> Segment:
@@ -127,3 +141,23 @@ class FakeVocoder:
         self.ended = finalize
         self.stages.note("vocoder ends" if finalize else "vocoder")
         return np.repeat(mel[0], SAMPLES // 2)
+
+
+def request(**changes: Any) -> SynthesisRequest:
+    return SynthesisRequest(**{"text": "hello", "sampling": SEEDED, **changes})
+
+
+def speak(stages: FakeStages, settings: Settings | None = None, **changes: Any) -> list[AudioChunk]:
+    chunks = list(synthesize(request(**changes), stages, CONFIG, settings or Settings()))
+    assert stages.all_freed
+    return chunks
+
+
+def spoken(chunks: list[AudioChunk]) -> list[int]:
+    """The codes that are heard."""
+    wave = np.concatenate([chunk.samples for chunk in chunks])
+    return np.rint(wave[SAMPLES // 2 :: SAMPLES] * 6561).astype(int).tolist()
+
+
+def one(speech: list[int], **options: Any) -> FakeStages:
+    return FakeStages([segment("one")], [speech], **options)

@@ -1,38 +1,15 @@
-"""The pipeline over fakes: order, overlap, clean-up, guards, retries, timing."""
+"""The pipeline over fakes: order, overlap, clean-up, seeds, timing."""
 
 import threading
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
-from fake_stages import SAMPLES, FakeStages, codes, segment
-from frontend_fixtures import OFFSET, model_config
+from fake_stages import CONFIG, FakeStages, codes, one, request, segment, speak, spoken
 
-from tritone.config import TextConfig
 from tritone.errors import Cancelled, InvalidRequest, StageFailed
-from tritone.guard import GuardPolicy
 from tritone.pipeline import Settings, synthesize
-from tritone.types import AudioChunk, SamplingParams, SynthesisRequest
-
-CONFIG = model_config(TextConfig())
-SEEDED = SamplingParams(seed=7)
-
-
-def request(**changes: Any) -> SynthesisRequest:
-    return SynthesisRequest(**{"text": "hello", "sampling": SEEDED, **changes})
-
-
-def speak(stages: FakeStages, settings: Settings | None = None, **changes: Any) -> list[AudioChunk]:
-    chunks = list(synthesize(request(**changes), stages, CONFIG, settings or Settings()))
-    assert stages.all_freed
-    return chunks
-
-
-def spoken(chunks: list[AudioChunk]) -> list[int]:
-    """The codes that are heard."""
-    wave = np.concatenate([chunk.samples for chunk in chunks])
-    return np.rint(wave[SAMPLES // 2 :: SAMPLES] * 6561).astype(int).tolist()
+from tritone.types import SamplingParams
 
 
 def failing(at: str, error: Exception) -> Callable[[str], None]:
@@ -41,10 +18,6 @@ def failing(at: str, error: Exception) -> Callable[[str], None]:
             raise error
 
     return fail
-
-
-def one(speech: list[int], **options: Any) -> FakeStages:
-    return FakeStages([segment("one")], [speech], **options)
 
 
 def test_chunks_come_in_order() -> None:
@@ -207,75 +180,6 @@ def test_a_bad_request_reaches_no_stage() -> None:
 def test_no_segment_is_the_front_end_s_fault() -> None:
     with pytest.raises(StageFailed, match="frontend: gave no segment"):
         speak(FakeStages([], []))
-
-
-def test_endless_repeats_are_drawn_again() -> None:
-    stages = FakeStages([segment("one")], [[5] * 27, codes(40)])
-    chunks = speak(stages, Settings(guard=GuardPolicy(longest_run=20)))
-    assert spoken(chunks) == codes(40)
-    assert [ask.sampling.seed for ask in stages.asked] == [7, 1007]
-    assert chunks[-1].timing["retries"] == 1
-    assert any("21 times in a row" in note for note in chunks[-1].timing["notes"])
-    assert stages.generations[0].cancelled
-
-
-def test_early_stops_are_drawn_again() -> None:
-    stages = FakeStages([segment("one", tokens=40)], [codes(9), codes(30)])
-    chunks = speak(stages)
-    assert spoken(chunks) == codes(30) and len(stages.flows) == 2
-    assert any("9 speech tokens for 40 text tokens" in n for n in chunks[-1].timing["notes"])
-
-
-def test_what_two_attempts_give_is_spoken() -> None:
-    stages = FakeStages([segment("one", tokens=40)], [codes(9), codes(8)])
-    chunks = speak(stages)
-    assert spoken(chunks) == codes(8) and chunks[-1].timing["retries"] == 1
-
-
-def test_silence_twice_is_a_failure() -> None:
-    stages = FakeStages([segment("one", tokens=40)], [[], []])
-    with pytest.raises(StageFailed, match="tensorrt_llm: 0 speech tokens for 40 text tokens, 2 ti"):
-        speak(stages)
-    assert stages.all_freed and len(stages.asked) == 2
-
-
-def test_what_has_begun_is_not_drawn_again() -> None:
-    stages = one(codes(40) + [9] * 100)
-    chunks = speak(stages)
-    assert len(stages.asked) == 1
-    assert spoken(chunks) == codes(40) + [9] * 50  # up to the longest pause that passes
-    assert chunks[-1].timing["retries"] == 0
-
-
-def test_only_attempts_that_are_set() -> None:
-    stages = FakeStages([segment("one", tokens=40)], [codes(3)] * 3 + [codes(30)])
-    assert spoken(speak(stages, Settings(attempts=4))) == codes(30)
-    seeds = [ask.sampling.seed for ask in stages.asked]
-    assert len(set(seeds)) == 4
-
-
-@pytest.mark.parametrize("bad", [-1, -OFFSET, 6561, 7000])
-@pytest.mark.parametrize("position", [0, 40])
-def test_ids_outside_the_codebook_never_reach_the_flow(bad: int, position: int) -> None:
-    speech = codes(60)
-    speech[position] = bad
-    stages = one(speech, increment=4)
-    with pytest.raises(StageFailed, match=rf"gave code {bad}; codes are 0\.\.6560"):
-        speak(stages)
-    assert stages.all_freed
-    seen = [token for flow in stages.flows for step in flow.tokens for token in step]
-    assert seen == codes(60)[: 28 if position else 0]
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_audio_that_is_not_finite_never_leaves(value: float, monkeypatch) -> None:
-    monkeypatch.setattr(
-        "fake_stages.FakeVocoder.step", lambda *_, finalize: np.full(4, value, np.float32)
-    )
-    stages = one(codes(60))
-    with pytest.raises(StageFailed, match="vocoder: gave samples that are not finite"):
-        speak(stages)
-    assert stages.all_freed
 
 
 def test_lengths_follow_the_text() -> None:
