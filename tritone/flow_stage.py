@@ -37,6 +37,15 @@ class FlowStage:
         self._prepared: OrderedDict[bytes, FlowState] = OrderedDict()
         self._lock = threading.Lock()
 
+    def warm_up(self) -> None:
+        """Compute one chunk: the first call of every operator is several times slower."""
+        config = self.config
+        mel = np.zeros((0, config.output_size), np.float32)
+        speaker = np.ones(config.spk_embed_dim, np.float32)
+        tokens = np.zeros(config.chunk_size + config.pre_lookahead_len, np.int32)
+        state = self.open(Voice(np.zeros(0, np.int32), mel, speaker))
+        self.step(tokens, state, finalize=False)
+
     @property
     def config(self) -> FlowConfig:
         return self._flow.config

@@ -77,6 +77,12 @@ class Frontend:
         prompt_text, prompt_speech, notes = self._layout(request, voice)
         return self._segments(request.text, voice, prompt_text, prompt_speech, notes)
 
+    def warm_up(self) -> None:
+        """Run the text part once: normaliser and lexicon load what they need on first use."""
+        for text in ("Ready in 1, 2, 3.", "三二一，好。"):
+            for piece in self._pieces(text):
+                self._tokenizer.encode(self._spoken(piece).text)
+
     def voice_of(self, request: SynthesisRequest) -> Voice:
         """The voice that speaks: the reference, the registered one, or the default."""
         if request.reference_wav is not None:

@@ -11,6 +11,9 @@ from tritone.nn.vocoder import Vocoder, VocoderState
 from tritone.types import Float32
 
 
+WARM_UP_FRAMES = 50
+
+
 @dataclass(frozen=True)
 class Vocoding:
     """A stream between two calls: its tempo and the state of both steps."""
@@ -60,6 +63,11 @@ class VocoderStage:
 
     def __init__(self, vocoder: Vocoder) -> None:
         self._vocoder = vocoder
+
+    def warm_up(self) -> None:
+        """Decode one chunk: the first call of every operator is several times slower."""
+        mel = np.zeros((self._vocoder.config.in_channels, WARM_UP_FRAMES), np.float32)
+        self.step(mel, self.start(seed=0, speed=1.0), finalize=False)
 
     @torch.inference_mode()
     def start(self, *, seed: int, speed: float) -> Vocoding:

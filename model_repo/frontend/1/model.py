@@ -22,6 +22,7 @@ class TritonPythonModel:
         model_dir = model_directory(args)
         limits = Limits(max_text_characters=values["max_text_characters"])
         self._frontend = Frontend(model_dir, read_config(model_dir), limits)
+        self._frontend.warm_up()
         self._pool = ThreadPoolExecutor(values["threads"], thread_name_prefix="frontend")
 
     def execute(self, requests):

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from tritone.config import read_config
-from tritone.errors import InvalidRequest
+from tritone.errors import Cancelled, InvalidRequest
 from tritone.llm.engine import OnnxLanguageModel
 from tritone.llm.loading import ensure_graph
 from tritone.serving.generation import read_generation
@@ -13,6 +13,7 @@ from tritone.serving.metrics import Gauge
 from tritone.serving.parameters import model_directory, parameters
 from tritone.serving.replies import respond
 from tritone.serving.tensors import Inputs, response, tensor
+from tritone.types import GenerationRequest
 
 STAGE = "tensorrt_llm"
 
@@ -26,10 +27,16 @@ class TritonPythonModel:
         config = read_config(model_dir)
         ensure_graph(model_dir, config, values["precision"])
         self._engine = OnnxLanguageModel(model_dir, config, **values)
+        self._warm_up(config.llm)
         self._gauge = Gauge("tritone_llm_generations", "Generations running or waiting")
         self._running = {}  # request id -> generation: a `stop` request names it so
         most = values["slots"] + values["max_waiting"]
         self._pool = ThreadPoolExecutor(most, thread_name_prefix="generation")
+
+    def _warm_up(self, llm):
+        prompt = np.array([llm.sos_id, llm.task_id], dtype=np.int32)
+        for _ in self._engine.submit(GenerationRequest(prompt, min_tokens=4, max_tokens=4)):
+            pass
 
     def execute(self, requests):
         for request in requests:
@@ -70,6 +77,8 @@ class TritonPythonModel:
                     )
                     if sender.is_cancelled():
                         generation.cancel()
+            except Cancelled:
+                pass  # as with the TensorRT-LLM backend, a stopped generation ends without an error
             finally:
                 if self._running.get(request_id) is generation:
                     del self._running[request_id]

@@ -36,6 +36,7 @@ class TritonPythonModel:
         )
         flow, noise = family.load_flow(model_dir, config), family.start_noise(config)
         self._stage = FlowStage(flow, noise, settings)
+        self._stage.warm_up()
         self._sequences = SequenceTable(values["max_sequences"], values["max_idle_seconds"])
         self._gauge = Gauge("tritone_flow_sequences", "Sequences whose caches are held")
 

@@ -18,6 +18,7 @@ class TritonPythonModel:
         family, config = family_of(model_dir)
         self._bins = config.flow.output_size
         self._stage = VocoderStage(family.load_vocoder(model_dir, config))
+        self._stage.warm_up()
 
     def execute(self, requests):
         return answer(requests, self._step, STAGE)
