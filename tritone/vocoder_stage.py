@@ -10,7 +10,6 @@ from tritone.nn.stretch import StretchState, stretch, stretch_step
 from tritone.nn.vocoder import Vocoder, VocoderState
 from tritone.types import Float32
 
-
 WARM_UP_FRAMES = 50
 
 

@@ -1,0 +1,100 @@
+"""The released CosyVoice2-0.5B by the names and shapes of its tensors; values are not needed."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from tritone.config import (
+    EstimatorConfig,
+    FlowConfig,
+    FlowEncoderConfig,
+    SolverConfig,
+    VocoderConfig,
+)
+from tritone.convert.weights import flow_weights, vocoder_weights
+from tritone.errors import ModelDirectoryError
+from tritone.nn.flow import Flow
+from tritone.nn.hift import HiFT
+from tritone.nn.loading import load_strictly
+
+RELEASE = Path(__file__).parent / "golden" / "release"
+FLOW = FlowConfig(
+    vocab_size=6561,
+    input_size=512,
+    spk_embed_dim=192,
+    output_size=80,
+    token_mel_ratio=2,
+    pre_lookahead_len=3,
+    chunk_size=25,
+    encoder=FlowEncoderConfig(
+        output_size=512, attention_heads=8, linear_units=2048, num_blocks=6, num_up_blocks=4
+    ),
+    estimator=EstimatorConfig(
+        channels=256, attention_head_dim=64, num_heads=8, n_blocks=4, num_mid_blocks=12
+    ),
+    solver=SolverConfig(),
+)
+VOCODER = VocoderConfig(
+    in_channels=80,
+    base_channels=512,
+    nb_harmonics=8,
+    nsf_alpha=0.1,
+    nsf_sigma=0.003,
+    nsf_voiced_threshold=10,
+    upsample_rates=(8, 5, 3),
+    upsample_kernel_sizes=(16, 11, 7),
+    istft_n_fft=16,
+    istft_hop=4,
+    resblock_kernel_sizes=(3, 7, 11),
+    resblock_dilation_sizes=((1, 3, 5),) * 3,
+    source_resblock_kernel_sizes=(7, 7, 11),
+    source_resblock_dilation_sizes=((1, 3, 5),) * 3,
+    lrelu_slope=0.1,
+    audio_limit=0.99,
+    f0_channels=512,
+)
+
+
+def released(name: str) -> dict[str, Tensor]:
+    with (RELEASE / name).open(newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    return {r["key"]: torch.empty(json.loads(r["shape"]), device="meta") for r in rows}
+
+
+def test_every_tensor_of_the_released_flow_has_its_place() -> None:
+    state = released("flow_keys.tsv")
+    with torch.device("meta"):
+        flow = Flow(FLOW)
+        load_strictly(flow, flow_weights(state), "flow.pt", assign=True)
+    assert len(state) == 1121
+    assert sum(p.numel() for p in flow.parameters()) == 112_549_360
+
+
+@pytest.mark.parametrize("names", ["current", "legacy", "from a GAN trainer"])
+def test_every_tensor_of_the_released_vocoder_has_its_place(names: str) -> None:
+    state = released("hift_keys.tsv")
+    if names == "legacy":
+        pattern = {"original0": "weight_g", "original1": "weight_v"}
+        state = {
+            re.sub(r"parametrizations\.weight\.(original\d)", lambda m: pattern[m[1]], k): v
+            for k, v in state.items()
+        }
+    elif names == "from a GAN trainer":
+        state = {f"generator.{key}": value for key, value in state.items()}
+    assert len(state) == 328 and sum(v.numel() for v in state.values()) == 20_821_295
+    with torch.device("meta"):
+        load_strictly(HiFT(VOCODER), vocoder_weights(state, 3), "hift.pt", assign=True)
+
+
+def test_a_tensor_too_many_or_too_few_is_named() -> None:
+    state = released("flow_keys.tsv")
+    state["decoder.estimator.extra.weight"] = state.pop("encoder_proj.bias")
+    with torch.device("meta"), pytest.raises(ModelDirectoryError) as refused:
+        load_strictly(Flow(FLOW), flow_weights(state), "flow.pt", assign=True)
+    assert "lacks mel_projection.bias [80]" in str(refused.value)
+    assert "has the unknown estimator.extra.weight" in str(refused.value)
