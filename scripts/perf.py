@@ -37,7 +37,7 @@ SAMPLE_RATE = 24000
 TEXTS = (
     "The weather is lovely today, so let us walk along the river before dinner.",
     "Please remember to close the window.",
-    "今天天气真好，我们一起去公园散步吧。",
+    "She counted to ten, took a deep breath and opened the door.",
     "The train to the coast leaves at nine and arrives shortly before noon.",
 )
 
