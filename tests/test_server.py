@@ -135,6 +135,8 @@ def test_stop_request_ends_a_generation_within_a_second(server: TritonServer) ->
             )
 
         send(endless)
+        accepted, error = answers.get(timeout=30)
+        assert error is None and accepted.as_numpy("sequence_length") == 0
         first, error = answers.get(timeout=30)
         assert error is None and first.as_numpy("output_ids").shape[:2] == (1, 1)
         assert gauges(server)["tritone_llm_generations"] == 1

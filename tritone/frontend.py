@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tritone.blocks import TextBlock, in_order
 from tritone.config import LLMConfig, ModelConfig
 from tritone.errors import InvalidRequest, ModelDirectoryError
 from tritone.limits import DEFAULT_LIMITS, Limits, check, is_given
@@ -74,13 +75,22 @@ class Frontend:
         """
         check(request, self._limits)
         voice = self.voice_of(request)
-        prompt_text, prompt_speech, notes = self._layout(request, voice)
-        return self._segments(request.text, voice, prompt_text, prompt_speech, notes)
+        return in_order(lambda index: self._block(request, index, voice))
+
+    def prepare_block(self, request: SynthesisRequest, index: int) -> tuple[TextBlock, Voice]:
+        """One block of the text, and the voice that speaks; `prepare` is all of them.
+
+        index: 0 for the first; `more` of a block says whether the next one exists. Raises
+        InvalidRequest as `prepare` does, and for an index beyond the text.
+        """
+        check(request, self._limits)
+        voice = self.voice_of(request)
+        return self._block(request, index, voice), voice
 
     def warm_up(self) -> None:
         """Run the text part once: normaliser and lexicon load what they need on first use."""
         for text in ("Ready in 1, 2, 3.", "三二一，好。"):
-            for piece in self._pieces(text):
+            for piece in self._pieces(text, 0)[0]:
                 self._tokenizer.encode(self._spoken(piece).text)
 
     def voice_of(self, request: SynthesisRequest) -> Voice:
@@ -134,39 +144,35 @@ class Frontend:
         text = clean(text).removesuffix(self._instruct_end_text)
         return [*self._tokenizer.encode(text), self._instruct_end]
 
-    def _segments(
-        self,
-        text: str,
-        voice: Voice,
-        prompt_text: list[int],
-        prompt_speech: Sequence[int],
-        notes: tuple[str, ...],
-    ) -> Iterator[Segment]:
-        empty = True
-        for piece in self._pieces(text):
+    def _block(self, request: SynthesisRequest, index: int, voice: Voice) -> TextBlock:
+        prompt_text, prompt_speech, notes = self._layout(request, voice)
+        notes = notes if index == 0 else ()
+        pieces, more = self._pieces(request.text, index)
+        segments = []
+        for piece in pieces:
             spoken = self._spoken(piece)
             notes = tuple(dict.fromkeys((*notes, *spoken.notes)))
             ids = self._tokenizer.encode(spoken.text)
-            if not ids:
-                continue
-            prompt = llm_prompt(self._llm, prompt_text, ids, prompt_speech)
-            yield Segment(prompt, len(ids), piece, voice, notes)
-            empty, notes = False, ()
-        if empty:
-            why = f" ({'; '.join(notes)})" if notes else ""
-            raise InvalidRequest("target_text", f"has nothing that this voice can speak{why}")
+            if ids:
+                prompt = llm_prompt(self._llm, prompt_text, ids, prompt_speech)
+                segments.append(Segment(prompt, len(ids), piece, voice, notes))
+                notes = ()
+        return TextBlock(tuple(segments), notes, more)
 
-    def _pieces(self, text: str) -> Iterator[str]:
-        """Normalised pieces of at most the hard limit."""
+    def _pieces(self, text: str, index: int) -> tuple[list[str], bool]:
+        """Normalised pieces of one block, each within the hard limit; whether a block follows."""
         text = clean(text)
         if is_raw(text):
             parts = limit_piece(text, self._tokenizer.length, self._rule.hard_limit)
-            yield from filter(is_speakable, parts)
-            return
-        language = language_of(text)
-        for block in blocks(text):
-            normalised = self._normalize(block, language)
-            yield from segment(normalised, language, self._tokenizer.length, self._rule)
+            return list(filter(is_speakable, parts)), False
+        language, every = language_of(text), list(blocks(text))
+        if not every:
+            return [], False
+        if not 0 <= index < len(every):
+            raise InvalidRequest("block", f"is {index}; the text has {len(every)}")
+        normalised = self._normalize(every[index], language)
+        pieces = segment(normalised, language, self._tokenizer.length, self._rule)
+        return list(pieces), index + 1 < len(every)
 
     def _spoken(self, text: str) -> Pronunciation:
         """The form of the text that the tokenizer was trained on."""

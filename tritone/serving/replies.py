@@ -70,6 +70,16 @@ def respond(sender: Any, stage: str) -> Iterator[Callable[[Any], None]]:
         sender.send(flags=final)
 
 
+def respond_once(sender: Any, stage: str, run: Callable[[], Any]) -> None:
+    """Send the one response of a request that is answered later, or its error."""
+    try:
+        reply = run()
+    except Exception as error:
+        _log(error, stage)
+        reply = pb_utils.InferenceResponse(error=error_of(error, stage))
+    sender.send(reply, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+
+
 def _log(error: Exception, stage: str) -> None:
     """The caller's own mistakes and cancellations are not the server's trouble."""
     if isinstance(error, (InvalidRequest, Cancelled)):

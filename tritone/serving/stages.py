@@ -1,6 +1,5 @@
 """`pipeline.Stages` over the other models of the server (business logic scripting)."""
 
-import json
 import secrets
 from collections.abc import Iterator
 from typing import Any
@@ -8,10 +7,13 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
+from tritone.blocks import TextBlock, in_order
 from tritone.config import ModelConfig
+from tritone.serving.gate import CallGate
 from tritone.serving.replies import raise_error
 from tritone.serving.request import request_tensors
 from tritone.serving.tensors import tensor
+from tritone.serving.text_block import OUTPUTS, read_block
 from tritone.types import (
     Float32,
     GenerationRequest,
@@ -23,6 +25,19 @@ from tritone.types import (
 )
 
 FRONTEND, LLM, FLOW, VOCODER = "frontend", "tensorrt_llm", "token2wav", "vocoder"
+
+
+_GATE = CallGate()
+
+
+def _received(replies: Any) -> Iterator[Any]:
+    """The responses of a decoupled call, each waited for through the gate."""
+    while True:
+        with _GATE.receiving():
+            reply = next(replies, None)
+        if reply is None:
+            return
+        yield reply
 
 
 def _array(reply: Any, name: str) -> Any:
@@ -42,27 +57,21 @@ class TritonStages:
         self._config = config
 
     def prepare(self, request: SynthesisRequest) -> Iterator[Segment]:
-        outputs = ["input_ids", "target_tokens", "info", "prompt_speech_tokens"]
-        outputs += ["prompt_speech_feat", "prompt_spk_embedding"]
-        call = pb_utils.InferenceRequest(
-            model_name=FRONTEND,
-            requested_output_names=outputs,
-            inputs=[tensor(name, values) for name, values in request_tensors(request)],
-        )
         voice: Voice | None = None
-        for reply in call.exec(decoupled=True):
+
+        def block_at(index: int) -> TextBlock:
+            nonlocal voice
+            tensors = [tensor(name, values) for name, values in request_tensors(request)]
+            reply = pb_utils.InferenceRequest(
+                model_name=FRONTEND,
+                requested_output_names=list(OUTPUTS),
+                inputs=[*tensors, tensor("block", np.array([index], np.int32))],
+            ).exec()
             raise_error(reply, FRONTEND)
-            if not reply.output_tensors():
-                continue  # the final flag alone
             voice = voice or self._voice(reply)
-            info = json.loads(_array(reply, "info")[0])
-            yield Segment(
-                input_ids=_array(reply, "input_ids"),
-                target_tokens=int(_array(reply, "target_tokens")[0]),
-                text=info["text"],
-                voice=voice,
-                notes=tuple(info["notes"]),
-            )
+            return read_block(lambda name: _array(reply, name), voice)
+
+        return in_order(block_at)
 
     def generate(self, request: GenerationRequest) -> "TritonGeneration":
         return TritonGeneration(request, self._config)
@@ -91,10 +100,12 @@ class TritonGeneration:
         self._id = secrets.token_hex(8)
         self._stop_ids = config.llm.stop_ids
         self._ended = False
-        self._replies = self._call(self._inputs(request, config)).exec(decoupled=True)
+        call = self._call(self._inputs(request, config))
+        with _GATE.starting():
+            self._replies = call.exec(decoupled=True)
 
     def __iter__(self) -> Iterator[Int32]:
-        for reply in self._replies:
+        for reply in _received(self._replies):
             if reply.has_error():
                 self._ended = True
             raise_error(reply, LLM)
@@ -118,7 +129,10 @@ class TritonGeneration:
             _row("request_output_len", [1], np.int32),
             _row("stop", [True], np.bool_),
         ]
-        for _ in self._call(stop).exec(decoupled=True):
+        call = self._call(stop)
+        with _GATE.starting():
+            replies = call.exec(decoupled=True)
+        for _ in _received(replies):
             pass
 
     def _call(self, inputs: list[Any]) -> Any:

@@ -1,17 +1,15 @@
-"""Text and reference audio in; one response for each segment of text out."""
+"""A block of text and reference audio in; its segments as LLM prompts, and the voice, out."""
 
-import json
 from concurrent.futures import ThreadPoolExecutor
-
-import numpy as np
 
 from tritone.config import read_config
 from tritone.frontend import Frontend
 from tritone.limits import Limits
 from tritone.serving.parameters import model_directory, parameters
-from tritone.serving.replies import respond
+from tritone.serving.replies import respond_once
 from tritone.serving.request import read_request
-from tritone.serving.tensors import response, tensor, text_tensor
+from tritone.serving.tensors import Inputs, response, tensor
+from tritone.serving.text_block import block_arrays
 
 STAGE = "frontend"
 
@@ -27,27 +25,13 @@ class TritonPythonModel:
 
     def execute(self, requests):
         for request in requests:
-            self._pool.submit(self._serve, request, request.get_response_sender())
+            sender = request.get_response_sender()
+            self._pool.submit(respond_once, sender, STAGE, lambda r=request: self._answer(r))
 
-    def _serve(self, request, sender):
-        with respond(sender, STAGE) as send:
-            first = True
-            for segment in self._frontend.prepare(read_request(request)):
-                info = {"text": segment.text, "notes": segment.notes}
-                outputs = [
-                    tensor("input_ids", segment.input_ids),
-                    tensor("target_tokens", np.array([segment.target_tokens], dtype=np.int32)),
-                    text_tensor("info", json.dumps(info)),
-                ]
-                send(response(*outputs, *(self._prompt(segment.voice) if first else ())))
-                first = False
-
-    @staticmethod
-    def _prompt(voice):
-        yield tensor("prompt_spk_embedding", voice.embedding)
-        if len(voice.prompt_tokens):
-            yield tensor("prompt_speech_tokens", voice.prompt_tokens)
-            yield tensor("prompt_speech_feat", voice.prompt_mel)
+    def _answer(self, request):
+        wanted = read_request(request)
+        block, voice = self._frontend.prepare_block(wanted, Inputs(request).scalar("block") or 0)
+        return response(*(tensor(name, array) for name, array in block_arrays(block, voice)))
 
     def finalize(self):
         self._pool.shutdown(wait=True)

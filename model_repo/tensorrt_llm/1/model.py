@@ -67,6 +67,9 @@ class TritonPythonModel:
     def _send(self, generation, sender, request_id):
         with respond(sender, STAGE) as send:
             try:
+                # A caller in this server gets its hands on the stream with the first response, and
+                # holds up others until then: do not let it wait for the prompt.
+                send(response(tensor("sequence_length", np.zeros((1, 1), np.int32))))
                 for ids in generation:
                     length = np.array([[ids.size]], dtype=np.int32)
                     send(
