@@ -18,7 +18,7 @@ from tritone.convert.selfcheck import self_check
 from tritone.convert.source import open_source
 from tritone.errors import ModelDirectoryError
 from tritone.families import family_of
-from tritone.parity_token2wav import Golden, prompt_of
+from tritone.parity_golden import Golden, prompt_of
 from tritone.voices import VoiceStore
 
 PROJECT = Path(__file__).parent.parent

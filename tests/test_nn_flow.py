@@ -23,8 +23,8 @@ from tritone.chunking import ChunkPolicy
 from tritone.errors import InvalidRequest, StageFailed
 from tritone.flow_stage import FlowSettings, FlowStage
 from tritone.nn.flow import Flow, FlowPrompt
-from tritone.parity_token2wav import load_flow
-from tritone.parity_token2wav import prompt_of as golden_prompt
+from tritone.parity_golden import load_flow
+from tritone.parity_golden import prompt_of as golden_prompt
 from tritone.speech import trim_prompt
 
 CLOSE = 1e-4

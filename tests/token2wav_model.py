@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tritone.nn.flow import Flow, FlowPrompt, ode_times
 from tritone.nn.vocoder import Vocoder
-from tritone.parity_token2wav import Golden, load_flow, load_vocoder
+from tritone.parity_golden import Golden, load_flow, load_vocoder
 from tritone.types import Voice
 
 GOLDEN = Path(__file__).parent / "golden" / "token2wav"

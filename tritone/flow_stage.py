@@ -11,6 +11,7 @@ import torch
 from tritone.config import FlowConfig
 from tritone.errors import InvalidRequest, StageFailed
 from tritone.nn.flow import Flow, FlowPrompt, FlowState
+from tritone.nn.loading import lay_out_for_cpu
 from tritone.types import Float32, Int32, Voice
 
 
@@ -31,6 +32,7 @@ class FlowStage:
     """Opens and steps streams of one flow model. Safe to use from several threads."""
 
     def __init__(self, flow: Flow, noise: torch.Tensor, settings: FlowSettings) -> None:
+        lay_out_for_cpu(flow)
         flow.left_chunks = settings.left_chunks
         flow.cache_dtype = settings.cache_dtype
         self._flow, self._noise, self._settings = flow, noise, settings

@@ -21,7 +21,7 @@ from tritone.llm.sampler import Sampler
 from tritone.llm.slots import SlotSession
 from tritone.types import Float32, GenerationRequest
 
-STAGE = "llm"
+STAGE = "tensorrt_llm"
 LLM_DIR = "llm"  # inside the model directory
 PREFILL_PART = 64  # positions; fewer cost speed, more make running streams wait longer
 

@@ -33,6 +33,7 @@ class TritonPythonModel:
         limits = Limits(max_text_characters=values.pop("max_text_characters"))
         self._settings = Settings(limits=limits, **values)
         self._config = read_config(model_directory(args))
+        self._settings.speech_policy(self._config)  # a hop that cannot be fails now, not later
         self._stages = TritonStages(self._config)
         self._streams, self._counting = 0, threading.Lock()
         self._gauge = Gauge("tritone_streams", "Streams being spoken")
