@@ -173,6 +173,25 @@ def test_eight_streams_share_the_server(server: TritonServer, client: SpeechClie
     assert not any(wait_until_free(server, within=1.0).values())
 
 
+def test_many_short_streams_with_cancels_never_hang(
+    server: TritonServer, client: SpeechClient
+) -> None:
+    """Starting and receiving at the same time is where Triton's own calls can deadlock."""
+
+    def speak(number: int) -> int:
+        stream = client.stream(Utterance("Hi." if number % 2 else SHORT, seed=number), timeout=60)
+        if number % 5 == 0:
+            next(stream)
+            stream.close()
+            return 0
+        return sum(len(samples) for samples in stream)
+
+    with ThreadPoolExecutor(8) as pool:
+        lengths = list(pool.map(speak, range(80)))
+    assert all(bool(length) == bool(number % 5) for number, length in enumerate(lengths))
+    assert not any(wait_until_free(server, within=5.0).values())
+
+
 def test_server_stays_small(server: TritonServer) -> None:
     processes = [psutil.Process(server.pid)]
     processes += processes[0].children(recursive=True)
