@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from fake_stages import CONFIG, FakeStages, codes, one, request, segment, speak, spoken
+from fake_stages import CONFIG, SAMPLES, FakeStages, codes, one, request, segment, speak, spoken
 
 from tritone.errors import Cancelled, InvalidRequest, StageFailed
 from tritone.pipeline import Settings, synthesize
@@ -25,8 +25,14 @@ def test_chunks_come_in_order() -> None:
     chunks = speak(stages)
     assert spoken(chunks) == codes(70)
     assert [len(t) for t in stages.flows[0].tokens] == [28, 25, 17]
-    assert [chunk.last for chunk in chunks] == [False, False, True]
+    assert [chunk.last for chunk in chunks] == [False, False, False, True]
     assert stages.vocoders == [(7, 1.0)]
+
+
+def test_the_first_samples_do_not_wait_for_the_whole_first_hop() -> None:
+    early, rest, *_ = speak(one(codes(70)))
+    assert len(early.samples) * 2 == 24 * SAMPLES  # Settings.first_frames, two frames a token
+    assert len(early.samples) + len(rest.samples) == 28 * SAMPLES
 
 
 @pytest.mark.parametrize("increment", [1, 3, 70])

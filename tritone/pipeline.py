@@ -7,7 +7,7 @@ starts as soon as this one's has ended.
 
 import threading
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -31,6 +31,7 @@ class Settings:
     guard: GuardPolicy = field(default_factory=GuardPolicy)
     first_hop: int = 15  # tokens that the first audio waits for, where the prompt allows it
     max_hop: int = 100
+    first_frames: int = 24  # of the first hop's mel that the vocoder gets before the rest
     max_segment_tokens: int = 1500  # one minute
     attempts: int = 2
 
@@ -76,7 +77,7 @@ def synthesize(
     run = Run(request, stages, config, settings.speech_policy(config), Timing(), unwanted, seed)
     with RunAhead(_mels(run)) as pieces:
         try:
-            yield from _audio(pieces, run)
+            yield from _audio(_early(pieces, request, settings.first_frames), run)
         finally:
             over.set()
 
@@ -110,7 +111,20 @@ def _mels(run: Run) -> Generator[MelPiece, None, None]:
             prepared.close()  # after an error its traceback would keep it open
 
 
-def _audio(pieces: RunAhead[MelPiece], run: Run) -> Iterator[AudioChunk]:
+def _early(
+    pieces: RunAhead[MelPiece], request: SynthesisRequest, frames: int
+) -> Iterator[MelPiece]:
+    """Split the first piece of a stream, so that its first samples do not wait for the rest."""
+    first = True
+    for piece in pieces:
+        if first and request.streaming and piece.mel.shape[1] > frames:
+            yield MelPiece(piece.mel[:, :frames], ends_segment=False, ends_speech=False)
+            piece = replace(piece, mel=piece.mel[:, frames:])
+        first = False
+        yield piece
+
+
+def _audio(pieces: Iterator[MelPiece], run: Run) -> Iterator[AudioChunk]:
     """Mel to audio; each segment has a vocoder session of its own.
 
     Unless the request is streamed, the whole speech is one chunk.
