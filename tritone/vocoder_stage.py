@@ -10,7 +10,7 @@ from tritone.nn.stretch import StretchState, stretch, stretch_step
 from tritone.nn.vocoder import Vocoder, VocoderState
 from tritone.types import Float32
 
-WARM_UP_FRAMES = 50
+WARM_UP_FRAMES = (24, 26, 50, 50)  # as a stream begins: see Settings.first_frames
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,11 @@ class VocoderStage:
         self._vocoder = vocoder
 
     def warm_up(self) -> None:
-        """Decode one chunk: the first call of every operator is several times slower."""
-        mel = np.zeros((self._vocoder.config.in_channels, WARM_UP_FRAMES), np.float32)
-        self.step(mel, self.start(seed=0, speed=1.0), finalize=False)
+        """Decode a short stream: the first call of an operator with a new length is slow."""
+        state = self.start(seed=0, speed=1.0)
+        for frames in WARM_UP_FRAMES:
+            mel = np.zeros((self._vocoder.config.in_channels, frames), np.float32)
+            _, state = self.step(mel, state, finalize=False)
 
     @torch.inference_mode()
     def start(self, *, seed: int, speed: float) -> Vocoding:
