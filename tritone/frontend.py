@@ -88,8 +88,11 @@ class Frontend:
         return self._block(request, index, voice), voice
 
     def warm_up(self) -> None:
-        """Run the text part once: normaliser and lexicon load what they need on first use."""
-        for text in ("Ready in 1, 2, 3.", "三二一，好。"):
+        """Run the text part once: normaliser and lexicon load what they need on first use.
+
+        One word is in no lexicon, so that what reads unknown words is loaded too.
+        """
+        for text in ("Tritone is ready in 1, 2, 3.", "三二一，好。"):
             for piece in self._pieces(text, 0)[0]:
                 self._tokenizer.encode(self._spoken(piece).text)
 
