@@ -6,26 +6,13 @@ import socket
 import time
 from pathlib import Path
 
-import pytest
-
-from tritone.errors import EnvironmentProblem
 from tritone.server import ServerSettings, TritonServer
-from tritone.server.binaries import find
 
 PROJECT = Path(__file__).resolve().parents[1]
 TOY_REPO = PROJECT / "tests" / "toy_repo"
 PACKET = 2400
 LONG = " ".join(["word"] * 100)
 """Five seconds of packets, 50 ms apart."""
-
-
-def cache_or_skip(factory: pytest.TempPathFactory) -> Path:
-    """A cache folder for the launcher; skips the tests where no server is installed."""
-    try:
-        find(PROJECT / ".triton")
-    except EnvironmentProblem as problem:
-        pytest.skip(str(problem))
-    return factory.mktemp("cache")
 
 
 def free_ports() -> dict[str, int]:

@@ -19,6 +19,7 @@ from tritone.types import (
     Generation,
     GenerationRequest,
     Int32,
+    LanguageModel,
     SamplingParams,
     Segment,
     SynthesisRequest,
@@ -73,7 +74,7 @@ class LocalStages:
         self.frontend = Frontend(model_dir, config, limits)
         self.flow = FlowStage(family.load_flow(model_dir, config), family.start_noise(config), flow)
         self.vocoder = VocoderStage(family.load_vocoder(model_dir, config))
-        self.llm = OnnxLanguageModel(model_dir, config, precision=precision)
+        self.llm: LanguageModel = OnnxLanguageModel(model_dir, config, precision=precision)
 
     def prepare(self, request: SynthesisRequest) -> Iterator[Segment]:
         return self.frontend.prepare(request)

@@ -87,19 +87,19 @@ def _mels(run: Run) -> Generator[MelPiece, None, None]:
     prepared = run.stages.prepare(run.request)
     segments = enumerate(prepared)
     speaking = upcoming = None
+
+    def begin_next() -> SegmentSpeech | None:
+        return next((SegmentSpeech(run, segment, index) for index, segment in segments), None)
+
     try:
-        for index, segment in segments:
-            speaking = SegmentSpeech(run, segment, index)
-            break
+        speaking = begin_next()
         if speaking is None:
             raise StageFailed("frontend", "gave no segment")
         run.timing.mark("frontend")
         while speaking:
             for mel in speaking.hops():
                 yield MelPiece(mel, ends_segment=False, ends_speech=False)
-            for index, segment in segments:
-                upcoming = SegmentSpeech(run, segment, index)
-                break
+            upcoming = begin_next()
             yield MelPiece(speaking.rest(), ends_segment=True, ends_speech=upcoming is None)
             speaking.close()
             speaking, upcoming = upcoming, None
