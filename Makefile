@@ -11,7 +11,7 @@ RUN := $(VENV)/bin/python
 TRITON := .triton/nvidia_pytriton-0.7.0.dist-info
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup demo serve say test check perf bench clean
+.PHONY: setup demo serve say test check perf bench evaluate clean
 
 setup: $(VENV)/ready $(TRITON)  ## environment and Triton's binaries
 
@@ -19,7 +19,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v < (3, 13) else f"Python {v[0]}.{v[1]} will not do: 3.10 to 3.12 is needed; set PYTHON=...")'
 	@$(PYTHON) -m venv $(VENV) || { echo "no venv module: apt-get install python3-venv"; exit 1; }
 	@echo "installing Tritone and what it needs into $(VENV) (some minutes the first time)"
-	@$(PIP) -c constraints.txt -e '.[client,convert,test,check]'
+	@$(PIP) -c constraints.txt -e '.[client,convert,test,check,asr]'
 	@touch $@
 
 # Only the binaries of this wheel are used, so it comes without its dependencies.
@@ -50,6 +50,14 @@ perf: setup  ## perf_analyzer in streaming mode against a server of its own
 
 bench: setup  ## cost of each stage and of chunk k, in process
 	@$(RUN) scripts/bench.py --model $(MODEL) --out $(OUT)/bench
+
+evaluate: $(VENV)/resemblyzer  ## words, voice, sound and length of MODEL's speech; into OUT/evaluate
+	@$(RUN) scripts/evaluate.py --model $(MODEL) --out $(OUT)/evaluate
+
+# Only the weights in this wheel are used; its dependencies need a compiler and 300 MB.
+$(VENV)/resemblyzer: | setup
+	@$(PIP) --no-deps resemblyzer==0.1.4
+	@touch $@
 
 clean:  ## remove what the other targets made
 	rm -rf $(VENV) .triton $(OUT)

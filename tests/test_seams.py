@@ -1,8 +1,8 @@
 """The seam measures on signals whose answer is known."""
 
 import numpy as np
-from seams import measure, seams_of
 
+from evaluation.seams import measure, seams_of
 from tritone.types import Float32
 
 RATE = 24000

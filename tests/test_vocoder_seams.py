@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from seams import SeamReport, measure, seams_of
 
+from evaluation.seams import SeamReport, measure, seams_of
 from tritone.flow_stage import FlowSettings
 from tritone.limits import Limits
 from tritone.local import LocalStages
