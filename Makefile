@@ -20,6 +20,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -m venv $(VENV) || { echo "no venv module: apt-get install python3-venv"; exit 1; }
 	@echo "installing Tritone and what it needs into $(VENV) (some minutes the first time)"
 	@$(PIP) -c constraints.txt -e '.[client,convert,test,check,asr]'
+	@$(PIP) --no-deps resemblyzer==0.1.4  # for its weights alone; what it requires is compiled
 	@touch $@
 
 # Only the binaries of this wheel are used, so it comes without its dependencies.
@@ -51,13 +52,8 @@ perf: setup  ## perf_analyzer in streaming mode against a server of its own
 bench: setup  ## cost of each stage and of chunk k, in process
 	@$(RUN) scripts/bench.py --model $(MODEL) --out $(OUT)/bench
 
-evaluate: $(VENV)/resemblyzer  ## words, voice, sound and length of MODEL's speech; into OUT/evaluate
+evaluate: setup  ## words, voice, sound and length of MODEL's speech; into OUT/evaluate
 	@$(RUN) scripts/evaluate.py --model $(MODEL) --out $(OUT)/evaluate
-
-# Only the weights in this wheel are used; its dependencies need a compiler and 300 MB.
-$(VENV)/resemblyzer: | setup
-	@$(PIP) --no-deps resemblyzer==0.1.4
-	@touch $@
 
 clean:  ## remove what the other targets made
 	rm -rf $(VENV) .triton $(OUT)

@@ -24,7 +24,7 @@ _SPOKEN = {
     "etc": "et cetera",
     "e.g": "for example",
 }
-_AMERICAN = {
+_SPELLING = {
     "colour": "color",
     "colours": "colors",
     "favourite": "favorite",
@@ -39,6 +39,7 @@ _AMERICAN = {
     "neighbour": "neighbor",
     "neighbours": "neighbors",
     "okay": "ok",
+    "smokey": "smoky",
     "theatre": "theater",
     "travelled": "traveled",
 }
@@ -47,8 +48,8 @@ _AMERICAN = {
 class WordNormalizer:
     """Text to the words that are compared, for what was to be said and what was heard alike.
 
-    Lower case; digits, amounts and times as words; titles and a few abbreviations in full; American
-    spelling; no accents, hyphens or punctuation. Contractions stay: "don't" is one word.
+    Lower case; digits, amounts and times as words; titles and a few abbreviations in full; one
+    (American) spelling; no accents, hyphens or punctuation. Contractions stay: "don't" is one word.
     """
 
     def __init__(self) -> None:
@@ -67,4 +68,4 @@ class WordNormalizer:
         text = unicodedata.normalize("NFKD", text)
         text = "".join(char for char in text if not unicodedata.combining(char))
         text = _LOOSE_APOSTROPHE.sub(" ", _NOT_A_WORD.sub(" ", text))
-        return " ".join(_AMERICAN.get(word, word) for word in text.split())
+        return " ".join(_SPELLING.get(word, word) for word in text.split())

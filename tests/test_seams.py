@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from evaluation.seams import measure, seams_of
+from evaluation.seams import compare_with_elsewhere, measure, seams_of
 from tritone.types import Float32
 
 RATE = 24000
@@ -44,3 +44,29 @@ def test_a_step_is_a_click() -> None:
 def test_seams_lie_between_chunks() -> None:
     chunks = [np.zeros(n, np.float32) for n in (0, 5, 7, 0, 2)]
     assert seams_of(chunks) == [5, 12]
+
+
+def noise(seconds: float = 1.0) -> Float32:
+    return np.random.default_rng(0).normal(0, 0.1, int(seconds * RATE)).astype(np.float32)
+
+
+def test_seams_like_any_other_place_have_middling_ranks() -> None:
+    seams = [3000 + 960 * i for i in range(20)]
+    ranks = compare_with_elsewhere(noise(3.0), seams, RATE)
+    assert len(ranks.click) == len(ranks.level) == 20
+    assert 0.25 < np.mean(ranks.click) < 0.75
+    assert 0.25 < np.mean(ranks.level) < 0.75
+
+
+def test_a_click_and_a_step_in_level_rank_above_everything_else() -> None:
+    stepped = tone(1.0)
+    stepped[12000:] += np.float32(0.02)
+    assert compare_with_elsewhere(stepped, [12000], RATE).click == (1.0,)
+    louder = noise()
+    louder[12000:] *= np.float32(3)
+    assert compare_with_elsewhere(louder, [12000], RATE).level == (1.0,)
+
+
+def test_nothing_is_ranked_where_there_is_nothing_to_compare_with() -> None:
+    ranks = compare_with_elsewhere(tone(0.1), [1200], RATE)
+    assert ranks.click == ranks.level == ()
