@@ -1,0 +1,1 @@
+"""How the embedded voice is made: from text and teacher voices to a checkpoint."""

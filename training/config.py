@@ -1,0 +1,132 @@
+"""The configuration of one voice: every number that the stages use (voice.yaml)."""
+
+from pathlib import Path
+
+import yaml
+
+from tritone.config import FlowConfig, Strict, VocoderConfig
+
+
+class CorpusConfig(Strict):
+    seed: int
+    shortest_words: int
+    longest_words: int
+    templates: int  # sentences made from templates beside WordNet's
+
+
+class SpeakerConfig(Strict):
+    teacher: str
+    first: int  # line of the corpus that this speaker begins with
+    utterances: int
+
+
+class SpeechConfig(Strict):
+    shard: int  # utterances a file
+    shortest_seconds: float
+    longest_seconds: float
+    level: float  # root mean square of the louder half of the frames
+    silence_db: float  # frames this far below the loudest one are cut at both ends
+    lead_seconds: float
+    tail_seconds: float
+
+
+class LoopConfig(Strict):
+    """Optimiser and schedule of one training stage."""
+
+    steps: int
+    batch: int
+    learning_rate: float
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.98)
+    warmup: int = 200
+    clip: float = 1.0
+    ema: float = 0.0  # decay of the averaged weights that are exported; 0 turns it off
+    seed: int = 1
+    log_every: int = 50
+    save_every: int = 500
+
+
+class TokenizerConfig(Strict):
+    mel: int = 128
+    width: int
+    hidden: int
+    frame_blocks: int  # blocks at 50 Hz
+    token_blocks: int  # blocks at 25 Hz
+    decoder_width: int
+    corrupt: float  # share of digits replaced in training
+    phoneme_weight: float
+    tokens: int  # length of a training crop
+    loop: LoopConfig
+
+
+class SpeakerEncoderConfig(Strict):
+    bins: int = 80
+    width: int
+    dilations: tuple[int, ...]
+    embedding: int = 192
+    rates: tuple[float, ...]  # playback rates that make virtual speakers of each teacher
+    seconds: float  # length of a training crop
+    utterances: int  # read of each speaker
+    loop: LoopConfig
+
+
+class TextConfig(Strict):
+    vocabulary: int
+    rarest: int  # a pair seen less often is not merged
+
+
+class LanguageModelConfig(Strict):
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    rope_theta: float
+    rms_norm_eps: float = 1e-6
+    guided_layers: tuple[int, ...]
+    guide_weight: float
+    bpe_dropout: float
+    longest_tokens: int  # speech tokens of several utterances joined in one example
+    interleaved: float  # share of examples in 5:15 order
+    batch_tokens: int  # positions in a batch, padding included
+    prompted: tuple[str, ...]  # speakers that the model only continues, never begins
+    loop: LoopConfig
+
+    @property
+    def head_size(self) -> int:
+        return self.hidden_size // self.num_attention_heads
+
+
+class FlowTrainingConfig(Strict):
+    model: FlowConfig
+    tokens: int  # length of a training crop, look-ahead included
+    prior_weight: float  # of the distance between the encoder's output and the mel
+    chunked: float  # share of steps with the chunk mask
+    prompted: float  # share of rows with a prompt
+    unconditional: float  # share of rows without any condition, for guidance
+    loop: LoopConfig
+
+
+class VocoderTrainingConfig(Strict):
+    model: VocoderConfig
+    frames: int  # length of a training crop
+    hours: float  # of each speaker
+    f0_range: tuple[float, float]  # Hz
+    loop: LoopConfig
+
+
+class VoiceConfig(Strict):
+    corpus: CorpusConfig
+    speakers: dict[str, SpeakerConfig]
+    speech: SpeechConfig
+    tokenizer: TokenizerConfig
+    speaker_encoder: SpeakerEncoderConfig
+    text: TextConfig
+    language_model: LanguageModelConfig
+    flow: FlowTrainingConfig
+    vocoder: VocoderTrainingConfig
+
+
+def read_voice(path: Path) -> VoiceConfig:
+    """Read a configuration file; pydantic's ValidationError names each key at fault."""
+    return VoiceConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))

@@ -1,0 +1,130 @@
+"""Text corpus: sentences of WordNet's glosses and examples, and spoken forms of numbers.
+
+WordNet 3.0 comes as a Debian package (wordnet-base). Its definitions and examples are short, cover
+the common vocabulary and have a permissive licence. What they lack is said in templates: times,
+prices, dates, greetings and questions.
+"""
+
+import random
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from training.config import CorpusConfig
+
+PACKAGE = "wordnet-base"
+PARTS = ("noun", "verb", "adj", "adv")
+READABLE = re.compile(r"[A-Za-z][A-Za-z' ,.?!-]*")
+ADDRESS = ("good morning", "good afternoon", "hello", "thank you", "excuse me", "welcome back")
+NAMES = ("Anna", "David", "Maria", "Peter", "Susan", "Michael", "Linda", "Robert", "Emma", "John")
+THINGS = ("ticket", "train", "meeting", "parcel", "table", "flight", "order", "room", "letter")
+MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September")
+ONES = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen".split()
+TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth".split()
+
+
+def download_wordnet(folder: Path) -> Path:
+    """The directory of WordNet's data files, fetched with apt-get into `folder` when missing."""
+    found = folder / "wordnet" / "usr" / "share" / "wordnet"
+    if found.is_dir():
+        return found
+    folder.mkdir(parents=True, exist_ok=True)
+    if shutil.which("apt-get") is None:
+        raise SystemExit(f"apt-get is missing: unpack Debian's {PACKAGE} into {folder / 'wordnet'}")
+    subprocess.run(["apt-get", "download", PACKAGE], cwd=folder, check=True)
+    (archive,) = sorted(folder.glob(f"{PACKAGE}_*.deb"))[-1:]
+    subprocess.run(["dpkg", "-x", str(archive), str(folder / "wordnet")], check=True)
+    return found
+
+
+def wordnet_sentences(data: Path) -> Iterator[str]:
+    """Definitions and quoted examples, as written."""
+    for part in PARTS:
+        for line in (data / f"data.{part}").read_text(encoding="latin-1").splitlines():
+            if line.startswith("  ") or " | " not in line:
+                continue
+            gloss = line.split(" | ", 1)[1]
+            yield from re.findall(r'"([^"]+)"', gloss)
+            definition = re.sub(r'"[^"]*"?', "", gloss)
+            yield from re.sub(r"\([^)]*\)", "", definition).split(";")
+
+
+def number_words(value: int) -> str:
+    """English words of 1 .. 9999."""
+    if value >= 1000:
+        rest = value % 1000
+        return f"{ONES[value // 1000 - 1]} thousand" + (f" {number_words(rest)}" if rest else "")
+    if value >= 100:
+        rest = value % 100
+        return f"{ONES[value // 100 - 1]} hundred" + (f" {number_words(rest)}" if rest else "")
+    if value <= len(ONES):
+        return ONES[value - 1]
+    if value < 20:
+        return f"{ONES[value - 11]}teen".replace("fiveteen", "fifteen").replace("tt", "t")
+    ones = value % 10
+    return TENS[value // 10 - 2] + (f" {ONES[ones - 1]}" if ones else "")
+
+
+def template_sentences(rng: random.Random, count: int) -> Iterator[str]:
+    """Greetings, times, prices, dates, numbers and questions."""
+
+    def number(top: int) -> str:
+        return number_words(rng.randint(1, top))
+
+    for _ in range(count):
+        name, thing = rng.choice(NAMES), rng.choice(THINGS)
+        yield rng.choice(
+            (
+                f"{rng.choice(ADDRESS)}, {name}.",
+                f"The {thing} costs {number(999)} dollars and {number(99)} cents.",
+                f"It is {number(12)} {rng.choice(TENS[:4])} {number(9)} in the morning.",
+                f"{name} was born on the {rng.choice(ORDINALS)} of {rng.choice(MONTHS)}.",
+                f"The year is nineteen {rng.choice(TENS)} {number(9)}.",
+                f"Your {thing} number is {number(9999)}.",
+                f"{number(99)} percent of them had a {thing}.",
+                f"Is the {thing} ready, {name}?",
+                f"Where is the {thing}, and when does it leave?",
+                f"{number(9999)}, {number(999)}, {number(99)}, {number(9)}.",
+                f"{name} and {rng.choice(NAMES)} will be here at {number(12)} o'clock.",
+                f"{', '.join(rng.choice('abcdefghijklmnopqrstuvwxyz').upper() for _ in range(4))}.",
+            )
+        )
+
+
+def _tidy(sentence: str) -> str:
+    sentence = " ".join(sentence.split()).strip(" ,-'")
+    return sentence if sentence.endswith((".", "?", "!")) else sentence + "."
+
+
+def write_corpus(config: CorpusConfig, work: Path, excluded: set[str]) -> Path:
+    """Write WORK/corpus.txt, one sentence a line in random order, and return its path.
+
+    excluded: normalised test sentences (lower case, letters and blanks) that must not appear.
+    """
+    path = work / "corpus.txt"
+    if path.is_file():
+        return path
+    rng = random.Random(config.seed)
+    seen, lines = set(excluded), []
+    sentences = map(_tidy, wordnet_sentences(download_wordnet(work)))
+    for sentence in (*sentences, *template_sentences(rng, config.templates)):
+        key = comparable(sentence)
+        words = len(key.split())
+        if key in seen or not READABLE.fullmatch(sentence):
+            continue
+        if config.shortest_words <= words <= config.longest_words:
+            seen.add(key)
+            lines.append(sentence)
+    rng.shuffle(lines)
+    partial = path.with_suffix(".partial")
+    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    partial.replace(path)
+    return path
+
+
+def comparable(sentence: str) -> str:
+    """Lower-case letters and single blanks: two sentences with the same words are equal."""
+    return " ".join(re.sub(r"[^a-z ]", " ", sentence.lower().replace("'", "")).split())

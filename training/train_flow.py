@@ -1,0 +1,119 @@
+"""Stage 'flow': train tokens to mel by conditional flow matching.
+
+Beside the flow-matching loss the encoder's output is held close to the mel itself, which gives the
+estimator a good start early. Half of the rows see a prompt, most of them through the chunk mask.
+"""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from training.config import FlowTrainingConfig, VoiceConfig
+from training.dataset import Crops, Track
+from training.loop import Training, autocast, trained_state
+from training.speech import FRAMES_PER_TOKEN
+from training.train_speaker_encoder import embeddings, load_speaker_encoder
+from tritone.nn.attention import chunk_mask
+from tritone.nn.flow import Flow
+
+HELD_OUT = 3000  # tokens of each speaker
+SIGMA_MIN = 1e-6
+EMBEDDINGS = 300  # reference vectors of each speaker
+LONGEST_PROMPT = 0.7  # of a crop
+
+Masks = tuple[Tensor | None, Tensor | None]
+
+
+class FlowTraining:
+    def __init__(self, work: Path, voice: VoiceConfig) -> None:
+        self.config: FlowTrainingConfig = voice.flow
+        self.tracks = [Track(work, name) for name in voice.speakers]
+        encoder = load_speaker_encoder(work, voice.speaker_encoder)
+        self.voices = [embeddings(track, encoder, EMBEDDINGS) for track in self.tracks]
+        self.crops = Crops(self.tracks, self.config.tokens, self.config.loop.seed, HELD_OUT)
+        torch.manual_seed(self.config.loop.seed)
+        self.model = Flow(self.config.model)
+
+    def _batch(self, rows: list[tuple[int, int]]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Codes (rows, n), codes after them (rows, look-ahead), mel, speaker vectors."""
+        tokens, ahead = self.config.tokens, self.config.model.pre_lookahead_len
+        reach = tokens - ahead
+        codes = np.stack([self.tracks[w].codes[a : a + tokens] for w, a in rows]).astype(np.int64)
+        frames = FRAMES_PER_TOKEN
+        mel = np.stack([self.tracks[w].mel[a * frames : (a + reach) * frames] for w, a in rows])
+        picks = torch.randint(EMBEDDINGS, (len(rows),)).tolist()
+        speaker = torch.stack([self.voices[w][i % len(self.voices[w])] for (w, _), i in zip(rows, picks, strict=True)])
+        every = torch.from_numpy(codes)
+        return every[:, :reach], every[:, reach:], torch.from_numpy(mel).float(), speaker
+
+    def _masks(self) -> Masks:
+        """The chunk mask for a share of the steps, with any chunk phase, else full attention."""
+        if float(torch.rand(())) >= self.config.chunked:
+            return None, None
+        tokens = self.config.tokens - self.config.model.pre_lookahead_len
+        chunk = self.config.model.chunk_size
+        phase = int(torch.randint(chunk, ()))
+
+        def mask(rate: int) -> Tensor:
+            whole = chunk_mask((tokens + phase) * rate, chunk * rate)
+            return whole[phase * rate :, phase * rate :]
+
+        return mask(1), mask(self.config.model.token_mel_ratio)
+
+    def _prompt(self, mel: Tensor) -> Tensor:
+        """The first frames of the mel as a prompt, for a share of the rows; zeros after it."""
+        rows, frames, _ = mel.shape
+        lengths = torch.rand(rows) * LONGEST_PROMPT * frames
+        lengths = torch.where(torch.rand(rows) < self.config.prompted, lengths, 0.0)
+        return mel * (torch.arange(frames)[None, :] < lengths[:, None])[..., None]
+
+    def _losses(self, rows: list[tuple[int, int]]) -> dict[str, Tensor]:
+        codes, ahead, mel, vectors = self._batch(rows)
+        model, device = self.model, mel.device
+        token_mask, frame_mask = self._masks()
+        prompt = self._prompt(mel)
+        u = torch.rand(len(rows))
+        t = 1 - torch.cos(u * 0.5 * math.pi)
+        noise = torch.randn_like(mel) * self.config.model.solver.start_noise_scale
+        at = t[:, None, None]
+        x = (1 - (1 - SIGMA_MIN) * at) * noise + at * mel
+        velocity = mel - (1 - SIGMA_MIN) * noise
+        keep = (torch.rand(len(rows)) >= self.config.unconditional).float()[:, None, None]
+        with autocast(device):
+            embedded, context = model.token_embedding(codes), model.token_embedding(ahead)
+            mu = model.mel_projection(model.encoder(embedded, context, (token_mask, frame_mask)))
+            speaker = model.speaker_projection(F.normalize(vectors, dim=1))
+            speaker = speaker[:, None].expand(-1, mel.shape[1], -1)
+            given = torch.cat([mu, speaker, prompt], dim=2) * keep
+            shifts = model.estimator.time_shifts(t)
+            visible = frame_mask
+            found = model.estimator(torch.cat([x, given], dim=2), shifts, None, visible)
+        flow = (found.float() - velocity).square().mean()
+        prior = (mu.float() - mel).square().mean()
+        loss = flow + self.config.prior_weight * prior
+        return {"loss": loss, "flow": flow, "prior": prior}
+
+    def losses(self, step: int) -> dict[str, Tensor]:
+        return self._losses(self.crops.pick(step, self.config.loop.batch))
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        self.model.eval()
+        torch.manual_seed(0)
+        rows = self.crops.pick(0, 48, validation=True)
+        return {k: float(v) for k, v in self._losses(rows).items()}
+
+
+def train(work: Path, voice: VoiceConfig) -> None:
+    run = FlowTraining(work, voice)
+    Training(work / "flow", run.model, voice.flow.loop).run(run.losses, run.validate)
+
+
+def load_flow(work: Path, voice: VoiceConfig) -> Flow:
+    flow = Flow(voice.flow.model)
+    flow.load_state_dict(trained_state(work / "flow"))
+    return flow.eval()

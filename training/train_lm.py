@@ -1,0 +1,249 @@
+"""Stage 'lm': train the speech language model on texts and codes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from training.config import LanguageModelConfig, VoiceConfig
+from training.dataset import Track
+from training.language_model import END, FILL, Batch, SpeechLanguageModel
+from training.loop import Training, autocast
+from training.text_tokens import TextTokens, train_tokenizer
+
+HELD_OUT = 200  # utterances at the end of each track
+MIX_TEXT, MIX_SPEECH = 5, 15
+TEXT, SPEECH, MARK = 0, 1, 2
+SOS, TASK = 0, 1
+POOL = 512  # examples sorted by length together
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Example:
+    """Texts and codes of one or several utterances joined.
+
+    text (n,) ids; spoken (m,) index of the text token said at each code; codes (m,);
+    silent: leading codes that are a prompt and not learned.
+    """
+
+    text: Ints
+    spoken: Ints
+    codes: Ints
+    silent: int
+
+
+class _Sequence:
+    """Builds the four rows of one example."""
+
+    def __init__(self) -> None:
+        self.kind: list[int] = []
+        self.ids: list[int] = []
+        self.target: list[int] = []
+        self.aligned: list[tuple[int, int]] = []
+        self._text_at: list[int] = []
+
+    def mark(self, which: int) -> None:
+        self._add(MARK, which)
+
+    def text(self, ids: Ints) -> None:
+        for value in ids:
+            self._text_at.append(len(self.ids))
+            self._add(TEXT, int(value))
+
+    def speech(self, example: Example, begin: int, end: int, stop: int) -> None:
+        """Codes begin .. end, then `stop` as the last target."""
+        targets = [*example.codes[begin:end].tolist(), stop]
+        for offset, target in enumerate(targets):
+            learned = begin + offset >= example.silent
+            if learned:
+                self.target[-1] = target
+                self.aligned[-1] = self._positions(example, begin + offset)
+            if offset < end - begin:
+                self._add(SPEECH, target)
+
+    def _positions(self, example: Example, code: int) -> tuple[int, int]:
+        if code >= len(example.spoken):
+            return -1, -1
+        index = int(example.spoken[code])
+        known = len(self._text_at)
+        now = self._text_at[index] if index < known else -1
+        return now, self._text_at[index + 1] if index + 1 < known else -1
+
+    def _add(self, kind: int, value: int) -> None:
+        self.kind.append(kind)
+        self.ids.append(value)
+        self.target.append(-1)
+        self.aligned.append((-1, -1))
+
+
+def plain(example: Example) -> _Sequence:
+    """sos, all text, task_id, all speech, end."""
+    sequence = _Sequence()
+    sequence.mark(SOS)
+    sequence.text(example.text)
+    sequence.mark(TASK)
+    sequence.speech(example, 0, len(example.codes), END)
+    return sequence
+
+
+def interleaved(example: Example) -> _Sequence:
+    """Five text, fifteen speech and so on (CosyVoice2); a fill token asks for more text."""
+    sequence = _Sequence()
+    sequence.mark(SOS)
+    blocks = len(example.text) // MIX_TEXT
+    for block in range(blocks):
+        sequence.text(example.text[block * MIX_TEXT : (block + 1) * MIX_TEXT])
+        sequence.speech(example, block * MIX_SPEECH, (block + 1) * MIX_SPEECH, FILL)
+    sequence.text(example.text[blocks * MIX_TEXT :])
+    sequence.mark(TASK)
+    sequence.speech(example, blocks * MIX_SPEECH, len(example.codes), END)
+    return sequence
+
+
+class Examples:
+    """Endless batches in an order that the seed and the step decide."""
+
+    def __init__(self, tracks: list[Track], tokens: Path, config: LanguageModelConfig) -> None:
+        self._tracks, self._config = tracks, config
+        self._dropping = TextTokens(tokens, config.bpe_dropout)
+        self._whole = TextTokens(tokens)
+        utterances = [len(t.lengths) - HELD_OUT for t in tracks]
+        self._weights = np.array(utterances) / sum(utterances)
+
+    def batches(self, pool: int) -> list[Batch]:
+        """All batches of one pool."""
+        rng = np.random.default_rng([self._config.loop.seed, pool])
+        sequences = [self._sequence(rng) for _ in range(POOL)]
+        sequences.sort(key=lambda s: len(s.ids))
+        batches = [collate(group) for group in _groups(sequences, self._config.batch_tokens)]
+        rng.shuffle(batches)  # type: ignore[arg-type]
+        return batches
+
+    def validation(self) -> list[Batch]:
+        """The held-out utterances of each speaker one by one, merges whole."""
+        sequences = []
+        for track in self._tracks:
+            for index in range(len(track.lengths) - HELD_OUT, len(track.lengths) - 1):
+                prompted = track.speaker in self._config.prompted
+                parts = [index, index + 1] if prompted else [index]
+                sequences.append(plain(self._join(track, parts, self._whole, prompted)))
+        sequences.sort(key=lambda s: len(s.ids))
+        return [collate(group) for group in _groups(sequences, self._config.batch_tokens)]
+
+    def _sequence(self, rng: np.random.Generator) -> _Sequence:
+        track = self._tracks[rng.choice(len(self._tracks), p=self._weights)]
+        prompted = track.speaker in self._config.prompted
+        wanted = rng.choice([2, 3, 4] if prompted else [1, 1, 1, 2, 2, 3, 4])
+        usable, total, parts = len(track.lengths) - HELD_OUT, 0, []
+        for index in rng.integers(0, usable, wanted):
+            total += int(track.lengths[index])
+            if total <= self._config.longest_tokens or len(parts) < 1 + prompted:
+                parts.append(int(index))
+        tokens = self._dropping if rng.random() < 0.5 else self._whole
+        example = self._join(track, parts, tokens, prompted)
+        ratio = MIX_SPEECH / MIX_TEXT
+        fits = len(example.codes) > ratio * (len(example.text) + MIX_TEXT)
+        if fits and not prompted and rng.random() < self._config.interleaved:
+            return interleaved(example)
+        return plain(example)
+
+    @staticmethod
+    def _join(track: Track, parts: list[int], tokens: TextTokens, prompted: bool) -> Example:
+        texts, spoken, codes, before = [], [], [], 0
+        for index in parts:
+            ids, ends = tokens.encode(track.texts[index], track.ends[index])
+            begin, end = track.starts[index], track.starts[index + 1]
+            middles = np.arange(end - begin) + 0.5
+            at = np.minimum(np.searchsorted(ends, middles), len(ids) - 1)
+            texts.append(ids)
+            spoken.append(at + before)
+            codes.append(track.codes[begin:end].astype(np.int64))
+            before += len(ids)
+        silent = len(codes[0]) if prompted else 0
+        return Example(np.concatenate(texts), np.concatenate(spoken), np.concatenate(codes), silent)
+
+
+def _groups(sequences: list[_Sequence], budget: int) -> Iterator[list[_Sequence]]:
+    """Neighbours in length whose padded size stays under the budget."""
+    group: list[_Sequence] = []
+    for sequence in sequences:
+        if group and (len(group) + 1) * len(sequence.ids) > budget:
+            yield group
+            group = []
+        group.append(sequence)
+    if group:
+        yield group
+
+
+def collate(sequences: list[_Sequence]) -> Batch:
+    length = max(len(s.ids) for s in sequences)
+
+    def padded(rows: list[list[int]], fill: int) -> Tensor:
+        out = torch.full((len(rows), length), fill)
+        for row, values in zip(out, rows, strict=True):
+            row[: len(values)] = torch.tensor(values)
+        return out
+
+    aligned = torch.full((len(sequences), length, 2), -1)
+    for row, sequence in zip(aligned, sequences, strict=True):
+        row[: len(sequence.aligned)] = torch.tensor(sequence.aligned)
+    return Batch(
+        padded([s.kind for s in sequences], MARK),
+        padded([s.ids for s in sequences], 0),
+        padded([s.target for s in sequences], -1),
+        aligned,
+    )
+
+
+class LanguageModelTraining:
+    def __init__(self, work: Path, voice: VoiceConfig) -> None:
+        self.config = voice.language_model
+        self.tracks = [Track(work, name) for name in voice.speakers]
+        tokens = work / "tokenizer.json"
+        if not tokens.is_file():
+            train_tokenizer((t for track in self.tracks for t in track.texts), voice.text, tokens)
+        self.examples = Examples(self.tracks, tokens, self.config)
+        torch.manual_seed(self.config.loop.seed)
+        self.model = SpeechLanguageModel(self.config, TextTokens(tokens).spelling())
+        self._pool, self._batches = -1, list[Batch]()
+        self._first_step = 0
+
+    def _batch(self, step: int) -> Batch:
+        while self._pool < 0 or step >= self._first_step + len(self._batches):
+            self._first_step += len(self._batches)
+            self._pool += 1
+            self._batches = self.examples.batches(self._pool)
+        return self._batches[step - self._first_step]
+
+    def losses(self, step: int) -> dict[str, Tensor]:
+        with autocast(torch.device("cpu")):
+            entropy, guide = self.model(self._batch(step))
+        return {
+            "loss": entropy + self.config.guide_weight * guide,
+            "entropy": entropy,
+            "guide": guide,
+        }
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        self.model.eval()
+        total, right, entropy = 0, 0, 0.0
+        for batch in self.examples.validation():
+            with autocast(batch.ids.device):
+                scores = self.model.scores(batch).float()
+            target = batch.target[batch.target >= 0]
+            total += len(target)
+            right += int((scores.argmax(1) == target).sum())
+            entropy += float(torch.nn.functional.cross_entropy(scores, target, reduction="sum"))
+        return {"entropy": entropy / total, "accuracy": right / total}
+
+
+def train(work: Path, voice: VoiceConfig) -> None:
+    run = LanguageModelTraining(work, voice)
+    Training(work / "lm", run.model, voice.language_model.loop).run(run.losses, run.validate)

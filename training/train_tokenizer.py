@@ -1,0 +1,114 @@
+"""Stage 'tokenizer': train the speech tokenizer; stage 'codes': encode every utterance."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from training.config import TokenizerConfig, VoiceConfig
+from training.dataset import WHISPER_PER_TOKEN, Crops, Track
+from training.fsq import corrupt, quantise
+from training.loop import Training, autocast, trained_state
+from training.speech import FRAMES_PER_TOKEN, symbols
+from training.speech_tokenizer import SpeechEncoder, TokenDecoder
+
+HELD_OUT = 3000  # tokens: two minutes of each speaker
+MEL_MEAN, MEL_SCALE = -5.5, 2.2  # of natural-log mel, so that the L1 is in standard deviations
+
+
+class Autoencoder(nn.Module):
+    def __init__(self, config: TokenizerConfig, speakers: int, phonemes: int) -> None:
+        super().__init__()
+        self.encoder = SpeechEncoder(config)
+        self.decoder = TokenDecoder(config, speakers, phonemes)
+
+
+class PhonemeClasses:
+    """Class of each phoneme character: 0 for blanks and punctuation, then the symbols."""
+
+    def __init__(self) -> None:
+        self._points = np.array(sorted(ord(c) for c in symbols().values()), np.uint32)
+        self.count = len(self._points) + 1
+
+    def __call__(self, points: np.ndarray) -> np.ndarray:
+        index = np.searchsorted(self._points, points).clip(max=len(self._points) - 1)
+        return np.where(self._points[index] == points, index + 1, 0)
+
+
+class TokenizerTraining:
+    def __init__(self, work: Path, voice: VoiceConfig) -> None:
+        self.config = voice.tokenizer
+        self.tracks = [Track(work, name) for name in voice.speakers]
+        self.classes = PhonemeClasses()
+        self.frame_classes = [self.classes(t.frame_phonemes).astype(np.int64) for t in self.tracks]
+        self.crops = Crops(self.tracks, self.config.tokens, self.config.loop.seed, HELD_OUT)
+        torch.manual_seed(self.config.loop.seed)
+        self.model = Autoencoder(self.config, len(self.tracks), self.classes.count)
+
+    def _batch(self, rows: list[tuple[int, int]]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        tokens = self.config.tokens
+
+        def gather(arrays: list[np.ndarray], rate: int) -> Tensor:
+            crops = [arrays[w][a * rate : (a + tokens) * rate] for w, a in rows]
+            return torch.from_numpy(np.stack(crops))
+
+        whisper = gather([t.whisper for t in self.tracks], WHISPER_PER_TOKEN).float().mT
+        mel = gather([t.mel for t in self.tracks], FRAMES_PER_TOKEN).float()
+        speaker = torch.tensor([w for w, _ in rows])
+        classes = gather(self.frame_classes, FRAMES_PER_TOKEN)
+        return whisper, (mel - MEL_MEAN) / MEL_SCALE, classes, speaker
+
+    def _losses(self, rows: list[tuple[int, int]], corrupted: float) -> dict[str, Tensor]:
+        whisper, mel, classes, speaker = self._batch(rows)
+        with autocast(whisper.device):
+            hidden = self.model.encoder(whisper)
+            digits = corrupt(quantise(hidden.float()), corrupted)
+            restored, scores = self.model.decoder(digits, speaker)
+        mel_loss = (restored.float() - mel).abs().mean()
+        scores = scores.float().flatten(0, 1)
+        phoneme_loss = F.cross_entropy(scores, classes.flatten())
+        right = (scores.argmax(1) == classes.flatten()).float().mean()
+        loss = mel_loss + self.config.phoneme_weight * phoneme_loss
+        return {"loss": loss, "mel": mel_loss, "phoneme": phoneme_loss, "accuracy": right}
+
+    def losses(self, step: int) -> dict[str, Tensor]:
+        return self._losses(self.crops.pick(step, self.config.loop.batch), self.config.corrupt)
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        self.model.eval()
+        rows = self.crops.pick(0, 32, validation=True)
+        return {k: float(v) for k, v in self._losses(rows, 0.0).items()}
+
+
+def train(work: Path, voice: VoiceConfig) -> None:
+    run = TokenizerTraining(work, voice)
+    Training(work / "tokenizer", run.model, voice.tokenizer.loop).run(run.losses, run.validate)
+
+
+def load_encoder(work: Path, config: TokenizerConfig) -> SpeechEncoder:
+    """The trained tokenizer, ready to encode."""
+    state = trained_state(work / "tokenizer")
+    encoder = SpeechEncoder(config)
+    prefix = "encoder."
+    encoder.load_state_dict({k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)})
+    return encoder.eval()
+
+
+@torch.inference_mode()
+def write_codes(work: Path, voice: VoiceConfig) -> None:
+    """Encode each utterance on its own and write WORK/codes/SPEAKER.npy, int16."""
+    encoder = load_encoder(work, voice.tokenizer)
+    (work / "codes").mkdir(exist_ok=True)
+    for name in voice.speakers:
+        track = Track(work, name)
+        codes = np.empty(track.tokens, np.int16)
+        utterances = zip(track.starts[:-1], track.starts[1:], strict=True)
+        for begin, end in tqdm(list(utterances), desc=f"codes of {name}"):
+            crop = track.whisper[begin * WHISPER_PER_TOKEN : end * WHISPER_PER_TOKEN]
+            log_mel = torch.from_numpy(crop.astype(np.float32)).mT[None]
+            codes[begin:end] = encoder.codes(log_mel)[0].numpy()
+        np.save(work / "codes" / f"{name}.npy", codes)

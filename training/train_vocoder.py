@@ -1,0 +1,137 @@
+"""Stage 'vocoder': train HiFT on teacher audio by spectral distances.
+
+The source is driven by measured pitch, and the pitch predictor learns it beside. The distances are
+those of multi-resolution STFT training (Parallel WaveGAN, Yamamoto et al. 2020) and of the mel.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from training.config import VocoderTrainingConfig, VoiceConfig
+from training.dataset import Track
+from training.f0 import f0_track
+from training.loop import Training, autocast, trained_state
+from training.speech import FRAMES_PER_TOKEN, SAMPLES_PER_TOKEN
+from training.teachers import RATE
+from tritone.audio.features import PROMPT_FFT, PROMPT_HOP
+from tritone.audio.mel import slaney_filters
+from tritone.nn.vocoder import Vocoder
+
+SAMPLES_PER_FRAME = SAMPLES_PER_TOKEN // FRAMES_PER_TOKEN
+RESOLUTIONS = ((2048, 480), (1024, 240), (512, 120), (256, 60))  # window and hop
+HELD_OUT = 500  # frames of each speaker
+F0_SCALE = 50.0  # Hz that weigh as much as one unit of the other distances
+MEL_WEIGHT = 2.0
+
+
+@dataclass(frozen=True)
+class Material:
+    """Frames of one speaker: mel (T, 80), f0 (T,), wav (T * 480,) in [-1, 1]."""
+
+    mel: NDArray[np.float32]
+    f0: NDArray[np.float32]
+    wav: NDArray[np.float32]
+
+
+def material(track: Track, work: Path, config: VocoderTrainingConfig) -> Material:
+    """The first hours of a track; its pitch is measured once and kept."""
+    tokens = min(track.tokens, int(config.hours * 3600 * RATE / SAMPLES_PER_TOKEN))
+    wav = track.samples(0, tokens)
+    path = work / "vocoder" / f"f0_{track.speaker}_{tokens}.npy"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, f0_track(wav, RATE, *config.f0_range))
+    mel = track.mel[: tokens * FRAMES_PER_TOKEN].astype(np.float32)
+    return Material(mel, np.load(path), wav)
+
+
+class SpectralDistance:
+    """Log-magnitude L1 plus spectral convergence over resolutions, and the mel L1."""
+
+    def __init__(self) -> None:
+        self._windows = {size: torch.hann_window(size) for size, _ in RESOLUTIONS}
+        self._windows[PROMPT_FFT] = torch.hann_window(PROMPT_FFT)
+        filters = slaney_filters(RATE, PROMPT_FFT, 80, 8000.0)
+        self._filters = torch.from_numpy(filters).float()
+
+    def _magnitude(self, wav: Tensor, size: int, hop: int) -> Tensor:
+        window = self._windows[size]
+        spectrum = torch.stft(wav, size, hop, window=window, return_complex=True)
+        return (spectrum.real.square() + spectrum.imag.square() + 1e-7).sqrt()
+
+    def stft(self, found: Tensor, wanted: Tensor) -> Tensor:
+        total = found.new_zeros(())
+        for size, hop in RESOLUTIONS:
+            a, b = (self._magnitude(x, size, hop) for x in (found, wanted))
+            log_distance = (a.log() - b.log()).abs().mean()
+            total = total + log_distance + torch.linalg.norm(b - a) / torch.linalg.norm(b)
+        return total / len(RESOLUTIONS)
+
+    def mel(self, found: Tensor, wanted: Tensor) -> Tensor:
+        logs = [
+            (self._filters @ self._magnitude(x, PROMPT_FFT, PROMPT_HOP)).clamp(min=1e-5).log()
+            for x in (found, wanted)
+        ]
+        return (logs[0] - logs[1]).abs().mean()
+
+
+class VocoderTraining:
+    def __init__(self, work: Path, voice: VoiceConfig) -> None:
+        self.config = voice.vocoder
+        tracks = [Track(work, name) for name in voice.speakers]
+        self.materials = [material(track, work, self.config) for track in tracks]
+        self.distance = SpectralDistance()
+        torch.manual_seed(self.config.loop.seed)
+        self.vocoder = Vocoder(self.config.model, RATE)
+        self.model = self.vocoder.network
+
+    def _batch(self, step: int, *, validation: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        rng = np.random.default_rng([self.config.loop.seed, step, int(validation)])
+        frames, rows = self.config.frames, []
+        for row in range(self.config.loop.batch):
+            part = self.materials[row % len(self.materials)]
+            split = len(part.mel) - HELD_OUT
+            low, high = (split, len(part.mel)) if validation else (0, split)
+            a = int(rng.integers(low, high - frames))
+            wav = part.wav[a * SAMPLES_PER_FRAME : (a + frames) * SAMPLES_PER_FRAME]
+            rows.append((part.mel[a : a + frames].T, part.f0[a : a + frames], wav))
+        mel, f0, wav = (torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True))
+        return mel, f0, wav
+
+    def _losses(self, mel: Tensor, f0: Tensor, wav: Tensor) -> dict[str, Tensor]:
+        noise = torch.randn(*wav.shape, self.config.model.nb_harmonics + 1)
+        source, _ = self.vocoder.source(f0, noise)
+        with autocast(mel.device):
+            predicted = self.model.f0(mel).float()
+            found = self.model.decode(mel, source)
+        stft, mels = self.distance.stft(found, wav), self.distance.mel(found, wav)
+        pitch = (predicted - f0).abs().mean()
+        loss = stft + MEL_WEIGHT * mels + pitch / F0_SCALE
+        return {"loss": loss, "stft": stft, "mel": mels, "f0": pitch}
+
+    def losses(self, step: int) -> dict[str, Tensor]:
+        return self._losses(*self._batch(step))
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        self.model.eval()
+        torch.manual_seed(0)
+        batches = [self._losses(*self._batch(i, validation=True)) for i in range(4)]
+        return {k: float(np.mean([b[k] for b in batches])) for k in batches[0]}
+
+
+def train(work: Path, voice: VoiceConfig) -> None:
+    run = VocoderTraining(work, voice)
+    Training(work / "vocoder", run.model, voice.vocoder.loop).run(run.losses, run.validate)
+
+
+def load_vocoder(work: Path, voice: VoiceConfig) -> Vocoder:
+    vocoder = Vocoder(voice.vocoder.model, RATE)
+    vocoder.network.load_state_dict(trained_state(work / "vocoder"))
+    return vocoder.eval()
