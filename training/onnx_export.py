@@ -14,7 +14,6 @@ from training.onnx_graph import FLOAT, INT32, INT64, Graph
 from training.speaker_encoder import SpeakerEncoder
 from training.speech_tokenizer import SpeechEncoder, WindowBlock
 
-
 VARIANCE_FLOOR = 1e-5  # under the square root of the speaker encoder's pooling
 
 
@@ -80,7 +79,7 @@ def _blocks(graph: Graph, x: str, blocks: nn.Sequential) -> str:
     for block in blocks:
         assert isinstance(block, WindowBlock)
         taps = block.WINDOW
-        window = block.expand.weight.unflatten(1, (taps, -1)).transpose(1, 2)
+        window = block.expand.weight.view(block.expand.out_features, taps, -1).transpose(1, 2)
         y = graph.swap(graph.layer_norm(x, block.norm))
         y = graph.node("Gelu", graph.conv(y, window, block.expand.bias, pads=2 * [taps // 2]))
         y = graph.conv(y, _pointwise(block.contract), block.contract.bias)

@@ -1,0 +1,159 @@
+"""Stage 'export': the trained weights as a checkpoint in the file layout of CosyVoice2-0.5B.
+
+What scripts/convert.py reads of a released checkpoint it reads of this one; `tritone.json` and
+`phoneme_pua.json` hold what upstream's files have no place for.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+import torch
+
+from training.config import LanguageModelConfig, VoiceConfig
+from training.dataset import Track
+from training.language_model import SpeechLanguageModel
+from training.loop import trained_state
+from training.onnx_export import write_speaker_encoder, write_speech_tokenizer
+from training.speech import symbols
+from training.teachers import RATE
+from training.text_tokens import TextTokens
+from training.train_flow import load_flow
+from training.train_speaker_encoder import load_speaker_encoder
+from training.train_tokenizer import load_encoder
+from training.train_vocoder import load_vocoder
+from training.upstream_weights import flow_state, stored_half, vocoder_state
+from training.voices import voices
+from tritone.config import SamplingConfig, TextConfig
+from tritone.convert import source as names
+from tritone.convert.cosyvoice2 import Extras
+from tritone.convert.steps import write_json
+from tritone.nn.estimator import INPUTS
+from tritone.text.tokenizer import TOKENIZER_NAME
+
+YAML_TEMPLATE = Path(__file__).with_name("cosyvoice2.yaml.template")
+POSITIONS = 2048  # of the language model: 80 s of speech
+MEASURED = 2000  # utterances of each speaker that the pace is taken from
+# A generation may be this much shorter or longer than nearly all of the training data.
+SLACK_BELOW, SLACK_ABOVE = 0.6, 1.6
+RAREST_PERCENT = 1.0
+CHECKPOINT = "checkpoint"  # where a run of the stage leaves the checkpoint, in its work folder
+
+
+def run(work: Path, voice: VoiceConfig) -> None:
+    export(work, voice, work / CHECKPOINT)
+
+
+def export(work: Path, voice: VoiceConfig, target: Path) -> Path:
+    """Write the checkpoint of the stages in `work` to `target` and return `target`.
+
+    Raises SystemExit that names the stage whose result is missing.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    _write_language_model(work, voice.language_model, target)
+    _save(stored_half(flow_state(load_flow(work, voice))), target / names.FLOW)
+    _save(stored_half(vocoder_state(load_vocoder(work, voice).network)), target / names.HIFT)
+    (target / names.YAML).write_text(upstream_yaml(voice), encoding="utf-8")
+    write_speech_tokenizer(load_encoder(work, voice.tokenizer), target / names.SPEECH_TOKENIZER)
+    encoder = load_speaker_encoder(work, voice.speaker_encoder)
+    write_speaker_encoder(encoder, target / names.SPEAKER_ENCODER)
+    _save(voices(work, voice), target / names.VOICES)
+    write_json(target / names.PHONEMES, symbols())
+    extras = Extras(
+        sampling=_sampling(work, voice),
+        solver=voice.flow.model.solver,
+        text=TextConfig(pronunciation="hibari"),
+        default_voice=next(iter(voice.speakers)),
+    )
+    write_json(target / names.EXTRAS, extras.model_dump(mode="json"))
+    return target
+
+
+def load_language_model(work: Path, config: LanguageModelConfig) -> SpeechLanguageModel:
+    spelling = TextTokens(work / TOKENIZER_NAME).spelling()
+    model = SpeechLanguageModel(config, spelling)
+    model.load_state_dict(trained_state(work / "lm"))
+    return model.eval()
+
+
+def _write_language_model(work: Path, config: LanguageModelConfig, target: Path) -> None:
+    """llm.pt, and the Qwen2 directory beside it without weights of its own."""
+    model = load_language_model(work, config)
+    _save(stored_half(model.upstream_state()), target / names.LLM)
+    base = target / names.BASE_LLM
+    base.mkdir(exist_ok=True)
+    shutil.copyfile(work / TOKENIZER_NAME, base / TOKENIZER_NAME)
+    write_json(base / "config.json", _qwen2(config, len(model.text.features)))
+    write_json(base / "generation_config.json", {"do_sample": False})
+
+
+def _qwen2(config: LanguageModelConfig, text_ids: int) -> dict[str, Any]:
+    return {
+        "architectures": ["Qwen2ForCausalLM"],
+        "model_type": "qwen2",
+        "vocab_size": text_ids,
+        "hidden_size": config.hidden_size,
+        "intermediate_size": config.intermediate_size,
+        "num_hidden_layers": config.num_hidden_layers,
+        "num_attention_heads": config.num_attention_heads,
+        "num_key_value_heads": config.num_key_value_heads,
+        "max_position_embeddings": POSITIONS,
+        "rope_theta": config.rope_theta,
+        "rms_norm_eps": config.rms_norm_eps,
+        "hidden_act": "silu",
+        "attention_dropout": 0.0,
+        "use_sliding_window": False,
+        "tie_word_embeddings": True,
+        "torch_dtype": "float16",
+    }
+
+
+def upstream_yaml(voice: VoiceConfig) -> str:
+    """The text of cosyvoice2.yaml with this voice's sizes."""
+    flow, vocoder = voice.flow.model, voice.vocoder.model
+    values: dict[str, Any] = {
+        **flow.model_dump(mode="json", exclude={"encoder", "estimator", "solver"}),
+        **_prefixed("encoder", flow.encoder.model_dump(mode="json")),
+        **_prefixed("estimator", flow.estimator.model_dump(mode="json")),
+        **_prefixed("hift", vocoder.model_dump(mode="json")),
+        "sample_rate": RATE,
+        "training_cfg_rate": voice.flow.unconditional,
+        "inference_cfg_rate": flow.solver.inference_cfg_rate,
+        "decoder_in_channels": (INPUTS - 1) * flow.output_size,
+        "estimator_in_channels": INPUTS * flow.output_size,
+    }
+    template = Template(YAML_TEMPLATE.read_text(encoding="utf-8"))
+    return template.substitute({key: json.dumps(value) for key, value in values.items()})
+
+
+def _prefixed(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
+    return {f"{prefix}_{key}": value for key, value in values.items()}
+
+
+def _sampling(work: Path, voice: VoiceConfig) -> SamplingConfig:
+    """Greedy, with the bounds on a generation's length that the training data suggests."""
+    tokens = TextTokens(work / TOKENIZER_NAME)
+    paces = [pace for name in voice.speakers for pace in _paces(Track(work, name), tokens)]
+    slow, fast = np.percentile(paces, [RAREST_PERCENT, 100 - RAREST_PERCENT])
+    return SamplingConfig(
+        top_k=1,
+        min_tokens_per_text_token=round(SLACK_BELOW * float(slow), 2),
+        max_tokens_per_text_token=round(SLACK_ABOVE * float(fast), 2),
+    )
+
+
+def _paces(track: Track, tokens: TextTokens) -> Iterator[float]:
+    """Speech tokens for each text token, of the first utterances."""
+    utterances = list(zip(track.texts, track.ends, track.lengths, strict=True))
+    for text, ends, length in utterances[:MEASURED]:
+        yield int(length) / len(tokens.encode(text, ends)[0])
+
+
+def _save(value: object, path: Path) -> None:
+    partial = path.with_name(path.name + ".partial")
+    torch.save(value, partial)
+    partial.replace(path)
