@@ -1,37 +1,33 @@
-"""python -m training STAGE: run one stage of making a voice, or go on with it."""
+"""python -m training [STAGE]: make a voice, all stages or one, from where the last run stopped."""
 
 import argparse
 import importlib
+import os
 from pathlib import Path
 
 import torch
 
 from training.config import read_voice
-
-STAGES = {
-    "corpus": "training.corpus:write",
-    "speech": "training.speech:generate",
-    "tokenizer": "training.train_tokenizer:train",
-    "codes": "training.train_tokenizer:write_codes",
-    "speaker": "training.train_speaker_encoder:train",
-    "lm": "training.train_lm:train",
-    "flow": "training.train_flow:train",
-    "vocoder": "training.train_vocoder:train",
-}
+from training.pipeline import STAGES, Pipeline
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
-    parser.add_argument("stage", choices=STAGES)
+    names = [stage.name for stage in STAGES]
+    parser.add_argument("stage", nargs="?", default="all", choices=["all", *names])
     parser.add_argument("--config", type=Path, default=Path(__file__).with_name("voice.yaml"))
     parser.add_argument("--work", type=Path, default=Path("build/voice"))
-    parser.add_argument("--threads", type=int, default=1, help="cores of this stage")
+    parser.add_argument("--cores", type=int, default=os.cpu_count(), help="stages side by side")
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    module, function = STAGES[arguments.stage].split(":")
-    stage = getattr(importlib.import_module(module), function)
+    voice = read_voice(arguments.config)  # a mistake in it should be told before anything runs
     arguments.work.mkdir(parents=True, exist_ok=True)
-    stage(arguments.work, read_voice(arguments.config))
+    if arguments.stage == "all":
+        Pipeline(arguments.work, arguments.config, arguments.cores).run()
+        return
+    torch.set_num_threads(1)
+    target = next(stage.target for stage in STAGES if stage.name == arguments.stage)
+    module, function = target.split(":")
+    getattr(importlib.import_module(module), function)(arguments.work, voice)
 
 
 if __name__ == "__main__":

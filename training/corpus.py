@@ -11,8 +11,11 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from string import ascii_uppercase
 
-from training.config import CorpusConfig
+from evaluation.sentences import LISTS, sentences
+from training.config import VoiceConfig
+from tritone.text.normalize import TextNormalizer
 
 PACKAGE = "wordnet-base"
 PARTS = ("noun", "verb", "adj", "adv")
@@ -21,9 +24,6 @@ ADDRESS = ("good morning", "good afternoon", "hello", "thank you", "excuse me", 
 NAMES = ("Anna", "David", "Maria", "Peter", "Susan", "Michael", "Linda", "Robert", "Emma", "John")
 THINGS = ("ticket", "train", "meeting", "parcel", "table", "flight", "order", "room", "letter")
 MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September")
-ONES = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen".split()
-TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth".split()
 
 
 def download_wordnet(folder: Path) -> Path:
@@ -52,44 +52,28 @@ def wordnet_sentences(data: Path) -> Iterator[str]:
             yield from re.sub(r"\([^)]*\)", "", definition).split(";")
 
 
-def number_words(value: int) -> str:
-    """English words of 1 .. 9999."""
-    if value >= 1000:
-        rest = value % 1000
-        return f"{ONES[value // 1000 - 1]} thousand" + (f" {number_words(rest)}" if rest else "")
-    if value >= 100:
-        rest = value % 100
-        return f"{ONES[value // 100 - 1]} hundred" + (f" {number_words(rest)}" if rest else "")
-    if value <= len(ONES):
-        return ONES[value - 1]
-    if value < 20:
-        return f"{ONES[value - 11]}teen".replace("fiveteen", "fifteen").replace("tt", "t")
-    ones = value % 10
-    return TENS[value // 10 - 2] + (f" {ONES[ones - 1]}" if ones else "")
-
-
 def template_sentences(rng: random.Random, count: int) -> Iterator[str]:
-    """Greetings, times, prices, dates, numbers and questions."""
+    """Greetings, times, prices, dates, numbers and questions, written as people write them."""
 
-    def number(top: int) -> str:
-        return number_words(rng.randint(1, top))
+    def number(top: int) -> int:
+        return rng.randint(1, top)
 
     for _ in range(count):
         name, thing = rng.choice(NAMES), rng.choice(THINGS)
         yield rng.choice(
             (
                 f"{rng.choice(ADDRESS)}, {name}.",
-                f"The {thing} costs {number(999)} dollars and {number(99)} cents.",
-                f"It is {number(12)} {rng.choice(TENS[:4])} {number(9)} in the morning.",
-                f"{name} was born on the {rng.choice(ORDINALS)} of {rng.choice(MONTHS)}.",
-                f"The year is nineteen {rng.choice(TENS)} {number(9)}.",
+                f"The {thing} costs ${number(999)}.{number(89) + 10}.",
+                f"It is {number(12)}:{number(49) + 10} in the morning.",
+                f"{name} was born on {rng.choice(MONTHS)} {number(28)}, {1900 + number(120)}.",
+                f"The year is {1900 + number(99)}.",
                 f"Your {thing} number is {number(9999)}.",
-                f"{number(99)} percent of them had a {thing}.",
+                f"{number(99)}% of them had a {thing}.",
                 f"Is the {thing} ready, {name}?",
                 f"Where is the {thing}, and when does it leave?",
                 f"{number(9999)}, {number(999)}, {number(99)}, {number(9)}.",
                 f"{name} and {rng.choice(NAMES)} will be here at {number(12)} o'clock.",
-                f"{', '.join(rng.choice('abcdefghijklmnopqrstuvwxyz').upper() for _ in range(4))}.",
+                f"{', '.join(rng.choice(ascii_uppercase) for _ in range(4))}.",
             )
         )
 
@@ -99,18 +83,20 @@ def _tidy(sentence: str) -> str:
     return sentence if sentence.endswith((".", "?", "!")) else sentence + "."
 
 
-def write_corpus(config: CorpusConfig, work: Path, excluded: set[str]) -> Path:
-    """Write WORK/corpus.txt, one sentence a line in random order, and return its path.
+def write(work: Path, voice: VoiceConfig) -> None:
+    """Stage 'corpus': WORK/corpus.txt, one sentence a line in random order.
 
-    excluded: normalised test sentences (lower case, letters and blanks) that must not appear.
+    The sentences that the voice is judged by are left out.
     """
-    path = work / "corpus.txt"
+    path, config = work / "corpus.txt", voice.corpus
     if path.is_file():
-        return path
+        return
     rng = random.Random(config.seed)
-    seen, lines = set(excluded), []
-    sentences = map(_tidy, wordnet_sentences(download_wordnet(work)))
-    for sentence in (*sentences, *template_sentences(rng, config.templates)):
+    seen = {comparable(sentence.text) for name in LISTS for sentence in sentences(name)}
+    lines = []
+    written = map(_tidy, wordnet_sentences(download_wordnet(work)))
+    spoken = map(TextNormalizer(), template_sentences(rng, config.templates))
+    for sentence in (*written, *map(_tidy, spoken)):
         key = comparable(sentence)
         words = len(key.split())
         if key in seen or not READABLE.fullmatch(sentence):
@@ -122,7 +108,6 @@ def write_corpus(config: CorpusConfig, work: Path, excluded: set[str]) -> Path:
     partial = path.with_suffix(".partial")
     partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
     partial.replace(path)
-    return path
 
 
 def comparable(sentence: str) -> str:

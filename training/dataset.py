@@ -1,6 +1,7 @@
 """Reading the shards back: one long track of tokens, frames and samples for each speaker."""
 
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,7 @@ class Track:
         characters = self._read("characters")
         text = self._read("phonemes").astype("<u4").tobytes().decode("utf-32-le")
         cuts = np.concatenate([[0], np.cumsum(characters)])
-        return [text[a:b] for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+        return [text[a:b] for a, b in pairwise(cuts)]
 
     @cached_property
     def ends(self) -> list[NDArray[np.float32]]:

@@ -172,7 +172,9 @@ class SpeechLanguageModel(nn.Module):
         return x, losses
 
     def _dtype(self) -> torch.dtype:
-        return torch.bfloat16 if torch.is_autocast_enabled(self.marks.device.type) else torch.float32
+        return (
+            torch.bfloat16 if torch.is_autocast_enabled(self.marks.device.type) else torch.float32
+        )
 
     def _rotary(self, x: Tensor) -> tuple[Tensor, Tensor]:
         size = self.config.head_size

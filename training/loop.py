@@ -114,16 +114,22 @@ class Training:
         self.module.train()
         named = losses(self.step)
         self.optimizer.zero_grad(set_to_none=True)
-        named["loss"].backward()
+        torch.autograd.backward(named["loss"])
         norm = nn.utils.clip_grad_norm_(self.module.parameters(), config.clip)
         if torch.isfinite(norm):
             self.optimizer.step()
         if config.ema:
             self.average.update(self.module, self.step)
-        return {name: float(value) for name, value in named.items()} | {"gradient": float(norm)}
+        return {name: float(value.detach()) for name, value in named.items()} | {
+            "gradient": float(norm)
+        }
 
     def _log(self, values: Mapping[str, float]) -> None:
-        line = {"step": self.step, "time": time.time(), **{k: round(v, 5) for k, v in values.items()}}
+        line = {
+            "step": self.step,
+            "time": time.time(),
+            **{k: round(v, 5) for k, v in values.items()},
+        }
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
 

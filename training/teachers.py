@@ -89,8 +89,18 @@ class Joe(Teacher):
     SCALES = (0.4, 1.0, 0.3)  # noise, length, noise of the durations
     BEGIN, PAD, END = "^", "_", "$"
     SPELLING: ClassVar = {
-        **{"A": "eɪ", "I": "aɪ", "O": "oʊ", "W": "aʊ", "Y": "ɔɪ", "T": "ɾ", "ᵊ": "ə"},
-        **{"ʤ": "dʒ", "ʧ": "tʃ", "ɑ": "ɑː", "u": "uː", "ɔ": "ɔː"},
+        "A": "eɪ",
+        "I": "aɪ",
+        "O": "oʊ",
+        "W": "aʊ",
+        "Y": "ɔɪ",
+        "T": "ɾ",
+        "ᵊ": "ə",
+        "ʤ": "dʒ",
+        "ʧ": "tʃ",
+        "ɑ": "ɑː",
+        "u": "uː",
+        "ɔ": "ɔː",
     }
 
     def __init__(self) -> None:

@@ -46,9 +46,16 @@ class FlowTraining:
         frames = FRAMES_PER_TOKEN
         mel = np.stack([self.tracks[w].mel[a * frames : (a + reach) * frames] for w, a in rows])
         picks = torch.randint(EMBEDDINGS, (len(rows),)).tolist()
-        speaker = torch.stack([self.voices[w][i % len(self.voices[w])] for (w, _), i in zip(rows, picks, strict=True)])
+        speaker = torch.stack(
+            [self.voices[w][i % len(self.voices[w])] for (w, _), i in zip(rows, picks, strict=True)]
+        )
         every = torch.from_numpy(codes)
         return every[:, :reach], every[:, reach:], torch.from_numpy(mel).float(), speaker
+
+    def _vector(self, which: int) -> Tensor:
+        """Any of a speaker's reference vectors."""
+        vectors = self.voices[which]
+        return vectors[int(torch.randint(len(vectors), ()))]
 
     def _masks(self) -> Masks:
         """The chunk mask for a share of the steps, with any chunk phase, else full attention."""
@@ -90,8 +97,7 @@ class FlowTraining:
             speaker = speaker[:, None].expand(-1, mel.shape[1], -1)
             given = torch.cat([mu, speaker, prompt], dim=2) * keep
             shifts = model.estimator.time_shifts(t)
-            visible = frame_mask
-            found = model.estimator(torch.cat([x, given], dim=2), shifts, None, visible)
+            found = model.estimator(torch.cat([x, given], dim=2), shifts, None, frame_mask)
         flow = (found.float() - velocity).square().mean()
         prior = (mu.float() - mel).square().mean()
         loss = flow + self.config.prior_weight * prior

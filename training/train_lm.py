@@ -140,7 +140,8 @@ class Examples:
         track = self._tracks[rng.choice(len(self._tracks), p=self._weights)]
         prompted = track.speaker in self._config.prompted
         wanted = rng.choice([2, 3, 4] if prompted else [1, 1, 1, 2, 2, 3, 4])
-        usable, total, parts = len(track.lengths) - HELD_OUT, 0, []
+        usable, total = len(track.lengths) - HELD_OUT, 0
+        parts: list[int] = []
         for index in rng.integers(0, usable, wanted):
             total += int(track.lengths[index])
             if total <= self._config.longest_tokens or len(parts) < 1 + prompted:

@@ -57,7 +57,9 @@ class SpeakerTraining:
 
     def _fbank(self, which: int, index: int) -> NDArray[np.float32]:
         if (which, index) not in self._cache:
-            self._cache[which, index] = fbank_of(*self.classes[which][:1], index, self.classes[which][1])
+            self._cache[which, index] = fbank_of(
+                *self.classes[which][:1], index, self.classes[which][1]
+            )
         return self._cache[which, index]
 
     def _crop(self, which: int, rng: np.random.Generator, *, held_out: bool) -> NDArray[np.float32]:

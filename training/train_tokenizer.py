@@ -1,10 +1,13 @@
 """Stage 'tokenizer': train the speech tokenizer; stage 'codes': encode every utterance."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -33,9 +36,9 @@ class PhonemeClasses:
         self._points = np.array(sorted(ord(c) for c in symbols().values()), np.uint32)
         self.count = len(self._points) + 1
 
-    def __call__(self, points: np.ndarray) -> np.ndarray:
+    def __call__(self, points: NDArray[np.uint32]) -> NDArray[np.int64]:
         index = np.searchsorted(self._points, points).clip(max=len(self._points) - 1)
-        return np.where(self._points[index] == points, index + 1, 0)
+        return np.where(self._points[index] == points, index + 1, 0).astype(np.int64)
 
 
 class TokenizerTraining:
@@ -43,7 +46,7 @@ class TokenizerTraining:
         self.config = voice.tokenizer
         self.tracks = [Track(work, name) for name in voice.speakers]
         self.classes = PhonemeClasses()
-        self.frame_classes = [self.classes(t.frame_phonemes).astype(np.int64) for t in self.tracks]
+        self.frame_classes = [self.classes(t.frame_phonemes) for t in self.tracks]
         self.crops = Crops(self.tracks, self.config.tokens, self.config.loop.seed, HELD_OUT)
         torch.manual_seed(self.config.loop.seed)
         self.model = Autoencoder(self.config, len(self.tracks), self.classes.count)
@@ -51,7 +54,7 @@ class TokenizerTraining:
     def _batch(self, rows: list[tuple[int, int]]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         tokens = self.config.tokens
 
-        def gather(arrays: list[np.ndarray], rate: int) -> Tensor:
+        def gather(arrays: Sequence[NDArray[Any]], rate: int) -> Tensor:
             crops = [arrays[w][a * rate : (a + tokens) * rate] for w, a in rows]
             return torch.from_numpy(np.stack(crops))
 

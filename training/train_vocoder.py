@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -101,8 +100,8 @@ class VocoderTraining:
             a = int(rng.integers(low, high - frames))
             wav = part.wav[a * SAMPLES_PER_FRAME : (a + frames) * SAMPLES_PER_FRAME]
             rows.append((part.mel[a : a + frames].T, part.f0[a : a + frames], wav))
-        mel, f0, wav = (torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True))
-        return mel, f0, wav
+        columns = [torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True)]
+        return columns[0], columns[1], columns[2]
 
     def _losses(self, mel: Tensor, f0: Tensor, wav: Tensor) -> dict[str, Tensor]:
         noise = torch.randn(*wav.shape, self.config.model.nb_harmonics + 1)

@@ -96,15 +96,13 @@ class RelativeAttention(nn.Module):
         farthest = start + queries - 1 - span.start
         nearest = start - span.start - keys + 1
         by_distance = query @ self._between(farthest, nearest).mT / math.sqrt(query.shape[-1])
+        if queries == 1:
+            return by_distance
         # Column c holds distance farthest - c, so row i wants the columns from queries - 1 - i on:
         # one column less a row, which is a view of the same memory.
-        rows, heads, _, width = by_distance.shape
-        by_distance = by_distance.contiguous()
-        return by_distance.as_strided(
-            (rows, heads, queries, keys),
-            (heads * queries * width, queries * width, width - 1, 1),
-            queries - 1,
-        )
+        width = by_distance.shape[-1] - 1
+        flat = by_distance.flatten(-2)[..., queries - 1 : queries - 1 + queries * width]
+        return flat.view(*flat.shape[:-1], queries, width)[..., :keys]
 
     def _between(self, farthest: int, nearest: int) -> Tensor:
         """p(farthest) .. p(nearest), (heads, farthest - nearest + 1, d_k)."""

@@ -1,0 +1,91 @@
+"""Stage 'chains': the test sentences through ever more of the voice, to see which part is weak.
+
+Wave files for scripts/evaluate.py --wavs, in WORK/chains/CHAIN/SPEAKER:
+
+- teacher: the teacher's own audio;
+- vocoder: its mel through the vocoder;
+- flow: its speech codes through flow and vocoder.
+
+The full chain is the exported model itself.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from evaluation.sentences import Sentence, sentences
+from evaluation.subjects import Speech, save
+from training.config import VoiceConfig
+from training.dataset import Track
+from training.speech import read_aloud, teacher
+from training.teachers import RATE
+from training.train_flow import load_flow
+from training.train_speaker_encoder import embeddings, load_speaker_encoder
+from training.train_tokenizer import load_encoder
+from training.train_vocoder import load_vocoder
+from tritone.audio.features import prompt_mel, whisper_log_mel
+from tritone.audio.resample import resample
+from tritone.nn.flow import FlowPrompt
+from tritone.text.normalize import TextNormalizer
+from tritone.types import Float32
+
+LISTS = ("harvard", "own")
+VECTORS = 50  # utterances whose mean is a speaker's vector
+NOISE_SECONDS = 30
+
+
+class Chains:
+    def __init__(self, work: Path, voice: VoiceConfig) -> None:
+        self._voice = voice
+        self._tokenizer = load_encoder(work, voice.tokenizer)
+        self._flow, self._vocoder = load_flow(work, voice), load_vocoder(work, voice)
+        encoder = load_speaker_encoder(work, voice.speaker_encoder)
+        self._vectors = {
+            name: embeddings(Track(work, name), encoder, VECTORS).mean(dim=0)
+            for name in voice.speakers
+        }
+        self._normalize = TextNormalizer()
+        generator = torch.Generator().manual_seed(0)
+        frames, mel = NOISE_SECONDS * 50, voice.flow.model.output_size
+        scale = voice.flow.model.solver.start_noise_scale
+        self._noise = torch.randn(frames, mel, generator=generator) * scale
+
+    @torch.inference_mode()
+    def speak(self, speaker: str, sentence: Sentence) -> dict[str, Float32]:
+        """Waveforms at 24 kHz by chain; empty when the teacher cannot read the sentence."""
+        config = self._voice.speakers[speaker]
+        spoken = read_aloud(
+            self._normalize(sentence.text), teacher(config.teacher), self._voice.speech, 0
+        )
+        if spoken is None:
+            return {}
+        log_mel = torch.from_numpy(whisper_log_mel(resample(spoken.wav, RATE, 16000)))
+        codes = self._tokenizer.codes(log_mel[None])[0]
+        empty = torch.zeros(0, self._voice.flow.model.output_size)
+        prompt = FlowPrompt(codes[:0], empty, self._vectors[speaker], self._noise)
+        restored = self._flow(codes, prompt, chunked=True, finalize=True)
+        return {
+            "teacher": spoken.wav,
+            "vocoder": self._voiced(torch.from_numpy(prompt_mel(spoken.wav)).mT),
+            "flow": self._voiced(restored),
+        }
+
+    def _voiced(self, mel: Tensor) -> Float32:
+        samples = mel.shape[1] * self._voice.vocoder.model.samples_per_frame
+        generator = torch.Generator().manual_seed(0)
+        harmonics = self._voice.vocoder.model.nb_harmonics + 1
+        noise = torch.randn(1, samples, harmonics, generator=generator)
+        wav: Float32 = self._vocoder(mel.contiguous(), noise).numpy().astype(np.float32)
+        return wav
+
+
+def write(work: Path, voice: VoiceConfig) -> None:
+    chains = Chains(work, voice)
+    for speaker in voice.speakers:
+        for sentence in tqdm([s for name in LISTS for s in sentences(name)], desc=speaker):
+            for chain, wav in chains.speak(speaker, sentence).items():
+                folder = work / "chains" / chain
+                save(folder, sentence, speaker, Speech(wav, RATE))
