@@ -11,7 +11,7 @@ RUN := $(VENV)/bin/python
 TRITON := .triton/nvidia_pytriton-0.7.0.dist-info
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup demo serve say test check perf bench evaluate clean
+.PHONY: setup demo serve say test check perf bench evaluate voice clean
 
 setup: $(VENV)/ready $(TRITON)  ## environment and Triton's binaries
 
@@ -54,6 +54,11 @@ bench: setup  ## cost of each stage and of chunk k, in process
 
 evaluate: setup  ## words, voice, sound and length of MODEL's speech; into OUT/evaluate
 	@$(RUN) scripts/evaluate.py --model $(MODEL) --out $(OUT)/evaluate
+
+voice: setup  ## make the embedded voice from nothing (hours): see training/README.md
+	@$(PIP) -c constraints.txt -e '.[asr,convert,voice]'
+	@$(RUN) -m training
+	@$(RUN) scripts/convert.py build/voice/checkpoint build/voice/model
 
 clean:  ## remove what the other targets made
 	rm -rf $(VENV) .triton $(OUT)

@@ -15,11 +15,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     names = [stage.name for stage in STAGES]
     parser.add_argument("stage", nargs="?", default="all", choices=["all", *names])
-    parser.add_argument("--config", type=Path, default=Path(__file__).with_name("voice.yaml"))
+    parser.add_argument(
+        "--config",
+        type=Path,
+        nargs="+",
+        default=[Path(__file__).with_name("voice.yaml")],
+        help="YAML files; a later one replaces values of the ones before",
+    )
     parser.add_argument("--work", type=Path, default=Path("build/voice"))
     parser.add_argument("--cores", type=int, default=os.cpu_count(), help="stages side by side")
     arguments = parser.parse_args()
-    voice = read_voice(arguments.config)  # a mistake in it should be told before anything runs
+    voice = read_voice(*arguments.config)  # a mistake in it should be told before anything runs
     arguments.work.mkdir(parents=True, exist_ok=True)
     if arguments.stage == "all":
         Pipeline(arguments.work, arguments.config, arguments.cores).run()

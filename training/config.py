@@ -1,6 +1,7 @@
 """The configuration of one voice: every number that the stages use (voice.yaml)."""
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -127,6 +128,20 @@ class VoiceConfig(Strict):
     vocoder: VocoderTrainingConfig
 
 
-def read_voice(path: Path) -> VoiceConfig:
-    """Read a configuration file; pydantic's ValidationError names each key at fault."""
-    return VoiceConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+def read_voice(*paths: Path) -> VoiceConfig:
+    """Read a configuration; what a later file says replaces what an earlier one says.
+
+    pydantic's ValidationError names each key at fault.
+    """
+    merged: dict[str, Any] = {}
+    for path in paths:
+        _merge(merged, yaml.safe_load(path.read_text(encoding="utf-8")))
+    return VoiceConfig.model_validate(merged)
+
+
+def _merge(base: dict[str, Any], changes: dict[str, Any]) -> None:
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(base.get(key), dict):
+            _merge(base[key], value)
+        else:
+            base[key] = value

@@ -34,6 +34,10 @@ class Batch:
     target: Tensor
     aligned: Tensor
 
+    def to(self, device: torch.device) -> "Batch":
+        parts = (self.kind, self.ids, self.target, self.aligned)
+        return Batch(*(part.to(device, non_blocking=True) for part in parts))
+
 
 class FactoredTable(nn.Module):
     """rows = features @ factors + residual."""

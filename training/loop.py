@@ -37,6 +37,11 @@ def learning_rate(step: int, config: LoopConfig) -> float:
     return config.learning_rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
 
 
+def device() -> torch.device:
+    """The GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def _optimizer(module: nn.Module, config: LoopConfig) -> torch.optim.AdamW:
     """AdamW; vectors (norms, biases) do not decay."""
     matrices = [p for p in module.parameters() if p.ndim > 1]
@@ -53,7 +58,7 @@ class Training:
 
     def __init__(self, folder: Path, module: nn.Module, config: LoopConfig) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.module, self.config = folder, module, config
+        self.folder, self.module, self.config = folder, module.to(device()), config
         self.optimizer = _optimizer(module, config)
         self.average = Averaged(module, config.ema)
         self.step = 0
@@ -66,7 +71,7 @@ class Training:
     def _restore(self) -> None:
         if not self._state_path.is_file():
             return
-        state = torch.load(self._state_path, weights_only=True)
+        state = torch.load(self._state_path, weights_only=True, map_location=device())
         self.module.load_state_dict(state["module"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.average.values = state["average"]
@@ -139,11 +144,11 @@ def trained_state(folder: Path) -> dict[str, Tensor]:
     path = folder / "state.pt"
     if not path.is_file():
         raise SystemExit(f"{path} does not exist: run the stage that writes it first")
-    state = torch.load(path, weights_only=True)
+    state = torch.load(path, weights_only=True, map_location="cpu")
     values: dict[str, Tensor] = state["average"] if state["averaged"] else state["module"]
     return values
 
 
-def autocast(device: torch.device) -> torch.autocast:
+def autocast() -> torch.autocast:
     """bfloat16 for matrix products and convolutions."""
-    return torch.autocast(device.type, dtype=torch.bfloat16)
+    return torch.autocast(device().type, dtype=torch.bfloat16)

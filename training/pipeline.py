@@ -39,7 +39,7 @@ STAGES = (
 
 
 class Pipeline:
-    def __init__(self, work: Path, config: Path, cores: int) -> None:
+    def __init__(self, work: Path, config: list[Path], cores: int) -> None:
         self._work, self._config, self._cores = work, config, cores
         (work / "done").mkdir(parents=True, exist_ok=True)
         (work / "logs").mkdir(exist_ok=True)
@@ -70,7 +70,7 @@ class Pipeline:
     def _start(self, name: str) -> subprocess.Popen[bytes]:
         sys.stderr.write(f"{name}: started, log in {self._log(name)}\n")
         command = [sys.executable, "-m", "training", name]
-        command += ["--work", str(self._work), "--config", str(self._config)]
+        command += ["--work", str(self._work), "--config", *map(str, self._config)]
         with self._log(name).open("ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=log)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from training.config import FlowTrainingConfig, VoiceConfig
 from training.dataset import Crops, Track
-from training.loop import Training, autocast, trained_state
+from training.loop import Training, autocast, device, trained_state
 from training.speech import FRAMES_PER_TOKEN
 from training.train_speaker_encoder import embeddings, load_speaker_encoder
 from tritone.nn.attention import chunk_mask
@@ -67,7 +67,7 @@ class FlowTraining:
 
         def mask(rate: int) -> Tensor:
             whole = chunk_mask((tokens + phase) * rate, chunk * rate)
-            return whole[phase * rate :, phase * rate :]
+            return whole[phase * rate :, phase * rate :].to(device())
 
         return mask(1), mask(self.config.model.token_mel_ratio)
 
@@ -76,21 +76,23 @@ class FlowTraining:
         rows, frames, _ = mel.shape
         lengths = torch.rand(rows) * LONGEST_PROMPT * frames
         lengths = torch.where(torch.rand(rows) < self.config.prompted, lengths, 0.0)
-        return mel * (torch.arange(frames)[None, :] < lengths[:, None])[..., None]
+        given = torch.arange(frames)[None, :] < lengths[:, None]
+        return mel * given[..., None].to(mel.device)
 
     def _losses(self, rows: list[tuple[int, int]]) -> dict[str, Tensor]:
-        codes, ahead, mel, vectors = self._batch(rows)
-        model, device = self.model, mel.device
+        codes, ahead, mel, vectors = (part.to(device()) for part in self._batch(rows))
+        model = self.model
         token_mask, frame_mask = self._masks()
         prompt = self._prompt(mel)
-        u = torch.rand(len(rows))
+        u = torch.rand(len(rows), device=device())
         t = 1 - torch.cos(u * 0.5 * math.pi)
         noise = torch.randn_like(mel) * self.config.model.solver.start_noise_scale
         at = t[:, None, None]
         x = (1 - (1 - SIGMA_MIN) * at) * noise + at * mel
         velocity = mel - (1 - SIGMA_MIN) * noise
-        keep = (torch.rand(len(rows)) >= self.config.unconditional).float()[:, None, None]
-        with autocast(device):
+        keep = torch.rand(len(rows), device=device()) >= self.config.unconditional
+        keep = keep.float()[:, None, None]
+        with autocast():
             embedded, context = model.token_embedding(codes), model.token_embedding(ahead)
             mu = model.mel_projection(model.encoder(embedded, context, (token_mask, frame_mask)))
             speaker = model.speaker_projection(F.normalize(vectors, dim=1))

@@ -12,7 +12,7 @@ from torch import Tensor
 from training.config import LanguageModelConfig, VoiceConfig
 from training.dataset import Track
 from training.language_model import END, FILL, Batch, SpeechLanguageModel
-from training.loop import Training, autocast
+from training.loop import Training, autocast, device
 from training.text_tokens import TextTokens, train_tokenizer
 
 HELD_OUT = 200  # utterances at the end of each track
@@ -223,8 +223,8 @@ class LanguageModelTraining:
         return self._batches[step - self._first_step]
 
     def losses(self, step: int) -> dict[str, Tensor]:
-        with autocast(torch.device("cpu")):
-            entropy, guide = self.model(self._batch(step))
+        with autocast():
+            entropy, guide = self.model(self._batch(step).to(device()))
         return {
             "loss": entropy + self.config.guide_weight * guide,
             "entropy": entropy,
@@ -235,8 +235,8 @@ class LanguageModelTraining:
     def validate(self) -> dict[str, float]:
         self.model.eval()
         total, right, entropy = 0, 0, 0.0
-        for batch in self.examples.validation():
-            with autocast(batch.ids.device):
+        for batch in (b.to(device()) for b in self.examples.validation()):
+            with autocast():
                 scores = self.model.scores(batch).float()
             target = batch.target[batch.target >= 0]
             total += len(target)

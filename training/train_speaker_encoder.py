@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from training.config import SpeakerEncoderConfig, VoiceConfig
 from training.dataset import Track
-from training.loop import Training, autocast, trained_state
+from training.loop import Training, autocast, device, trained_state
 from training.speaker_encoder import SpeakerEncoder
 from training.teachers import RATE
 from tritone.audio.features import FBANK_HOP, SPEECH_RATE, kaldi_fbank
@@ -75,11 +75,12 @@ class SpeakerTraining:
         rng = np.random.default_rng([self.config.loop.seed, step, int(held_out)])
         labels = np.arange(batch) % len(self.classes)
         crops = [self._crop(int(label), rng, held_out=held_out) for label in labels]
-        return torch.from_numpy(np.stack(crops)).float(), torch.from_numpy(labels)
+        fbank = torch.from_numpy(np.stack(crops)).float()
+        return fbank.to(device()), torch.from_numpy(labels).to(device())
 
     def losses(self, step: int) -> dict[str, Tensor]:
         fbank, labels = self._batch(step, self.config.loop.batch, held_out=False)
-        with autocast(fbank.device):
+        with autocast():
             cosine = self.model(fbank)
         margin = F.one_hot(labels, len(self.classes)) * MARGIN
         loss = F.cross_entropy(SCALE * (cosine - margin), labels)

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from training.config import TokenizerConfig, VoiceConfig
 from training.dataset import WHISPER_PER_TOKEN, Crops, Track
 from training.fsq import corrupt, quantise
-from training.loop import Training, autocast, trained_state
+from training.loop import Training, autocast, device, trained_state
 from training.speech import FRAMES_PER_TOKEN, symbols
 from training.speech_tokenizer import SpeechEncoder, TokenDecoder
 
@@ -56,17 +56,17 @@ class TokenizerTraining:
 
         def gather(arrays: Sequence[NDArray[Any]], rate: int) -> Tensor:
             crops = [arrays[w][a * rate : (a + tokens) * rate] for w, a in rows]
-            return torch.from_numpy(np.stack(crops))
+            return torch.from_numpy(np.stack(crops)).to(device())
 
         whisper = gather([t.whisper for t in self.tracks], WHISPER_PER_TOKEN).float().mT
         mel = gather([t.mel for t in self.tracks], FRAMES_PER_TOKEN).float()
-        speaker = torch.tensor([w for w, _ in rows])
+        speaker = torch.tensor([w for w, _ in rows], device=device())
         classes = gather(self.frame_classes, FRAMES_PER_TOKEN)
         return whisper, (mel - MEL_MEAN) / MEL_SCALE, classes, speaker
 
     def _losses(self, rows: list[tuple[int, int]], corrupted: float) -> dict[str, Tensor]:
         whisper, mel, classes, speaker = self._batch(rows)
-        with autocast(whisper.device):
+        with autocast():
             hidden = self.model.encoder(whisper)
             digits = corrupt(quantise(hidden.float()), corrupted)
             restored, scores = self.model.decoder(digits, speaker)

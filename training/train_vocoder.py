@@ -15,7 +15,7 @@ from torch import Tensor
 from training.config import VocoderTrainingConfig, VoiceConfig
 from training.dataset import Track
 from training.f0 import f0_track
-from training.loop import Training, autocast, trained_state
+from training.loop import Training, autocast, device, trained_state
 from training.speech import FRAMES_PER_TOKEN, SAMPLES_PER_TOKEN
 from training.teachers import RATE
 from tritone.audio.features import PROMPT_FFT, PROMPT_HOP
@@ -54,10 +54,10 @@ class SpectralDistance:
     """Log-magnitude L1 plus spectral convergence over resolutions, and the mel L1."""
 
     def __init__(self) -> None:
-        self._windows = {size: torch.hann_window(size) for size, _ in RESOLUTIONS}
-        self._windows[PROMPT_FFT] = torch.hann_window(PROMPT_FFT)
+        self._windows = {size: torch.hann_window(size, device=device()) for size, _ in RESOLUTIONS}
+        self._windows[PROMPT_FFT] = torch.hann_window(PROMPT_FFT, device=device())
         filters = slaney_filters(RATE, PROMPT_FFT, 80, 8000.0)
-        self._filters = torch.from_numpy(filters).float()
+        self._filters = torch.from_numpy(filters).float().to(device())
 
     def _magnitude(self, wav: Tensor, size: int, hop: int) -> Tensor:
         window = self._windows[size]
@@ -100,13 +100,16 @@ class VocoderTraining:
             a = int(rng.integers(low, high - frames))
             wav = part.wav[a * SAMPLES_PER_FRAME : (a + frames) * SAMPLES_PER_FRAME]
             rows.append((part.mel[a : a + frames].T, part.f0[a : a + frames], wav))
-        columns = [torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True)]
+        columns = [
+            torch.from_numpy(np.stack(column)).to(device()) for column in zip(*rows, strict=True)
+        ]
         return columns[0], columns[1], columns[2]
 
     def _losses(self, mel: Tensor, f0: Tensor, wav: Tensor) -> dict[str, Tensor]:
-        noise = torch.randn(*wav.shape, self.config.model.nb_harmonics + 1)
+        harmonics = self.config.model.nb_harmonics + 1
+        noise = torch.randn(*wav.shape, harmonics, device=wav.device)
         source, _ = self.vocoder.source(f0, noise)
-        with autocast(mel.device):
+        with autocast():
             predicted = self.model.f0(mel).float()
             found = self.model.decode(mel, source)
         stft, mels = self.distance.stft(found, wav), self.distance.mel(found, wav)
