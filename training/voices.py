@@ -15,12 +15,14 @@ from training.dataset import Track
 from training.speaker_encoder import SpeakerEncoder
 from training.speech import FRAMES_PER_TOKEN, SAMPLES_PER_TOKEN, pronouncer
 from training.teachers import RATE
-from training.text_tokens import TextTokens
+from training.text_tokens import PUNCTUATION, TextTokens
 from training.train_speaker_encoder import embeddings, fbank_of, load_speaker_encoder
 
 UTTERANCES = 50  # that the mean vector of a speaker is taken over, and candidates for the prompt
 SHORTEST_SECONDS, LONGEST_SECONDS = 2.5, 4.0  # of a prompt
 FEWEST_WORDS = 5
+# Half of the corpus is definitions, which are no sentences; what begins so nearly always is one.
+SUBJECTS = ("I", "he", "she", "we", "they", "you")
 
 Entry = dict[str, str | Tensor]
 
@@ -48,8 +50,9 @@ def reference_utterance(track: Track, encoder: SpeakerEncoder, sentences: list[s
     candidates = list(islice(_whole_sentences(track), UTTERANCES))
     if not candidates:
         raise SystemExit(
-            f"no utterance of {track.speaker} is a sentence of {FEWEST_WORDS} words or more that "
-            f"takes {SHORTEST_SECONDS} to {LONGEST_SECONDS} s: generate more speech"
+            f"no utterance of {track.speaker} is a sentence of {FEWEST_WORDS} words or more with "
+            f"one of {', '.join(SUBJECTS)} as its subject that takes {SHORTEST_SECONDS} to "
+            f"{LONGEST_SECONDS} s: generate more speech"
         )
     mean = speaker_vector(track, encoder)
     vectors = [encoder(torch.from_numpy(fbank_of(track, i, 1.0))[None])[0] for i in candidates]
@@ -59,12 +62,14 @@ def reference_utterance(track: Track, encoder: SpeakerEncoder, sentences: list[s
 
 
 def _whole_sentences(track: Track) -> Iterator[int]:
-    """Utterances of the right length that are one clause from the first word to the full stop."""
+    """Utterances of the right length that are one clause from its subject to the full stop."""
+    subjects = {pronouncer()(f"{word} went home.").text.split()[0] for word in SUBJECTS}
     seconds = track.lengths * (SAMPLES_PER_TOKEN / RATE)
     for index in np.flatnonzero((seconds >= SHORTEST_SECONDS) & (seconds <= LONGEST_SECONDS)):
         text = track.texts[index]
-        clause = text.endswith(".") and not any(mark in text[:-1] for mark in ",.?!")
-        if clause and len(text.split()) >= FEWEST_WORDS:
+        words = text.split()
+        clause = text.endswith(".") and not any(mark in text[:-1] for mark in PUNCTUATION)
+        if clause and len(words) >= FEWEST_WORDS and words[0] in subjects:
             yield int(index)
 
 
