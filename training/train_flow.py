@@ -98,8 +98,9 @@ class FlowTraining:
             speaker = model.speaker_projection(F.normalize(vectors, dim=1))
             speaker = speaker[:, None].expand(-1, mel.shape[1], -1)
             given = torch.cat([mu, speaker, prompt], dim=2) * keep
-            shifts = model.estimator.time_shifts(t)
-            found = model.estimator(torch.cat([x, given], dim=2), shifts, None, frame_mask)
+            shifts = [shift.to(mu.dtype) for shift in model.estimator.time_shifts(t)]
+            inputs = torch.cat([x, given], dim=2).to(mu.dtype)
+            found = model.estimator(inputs, shifts, None, _additive(frame_mask, mu.dtype))
         flow = (found.float() - velocity).square().mean()
         prior = (mu.float() - mel).square().mean()
         loss = flow + self.config.prior_weight * prior
@@ -114,6 +115,13 @@ class FlowTraining:
         torch.manual_seed(0)
         rows = self.crops.pick(0, 48, validation=True)
         return {k: float(v) for k, v in self._losses(rows).items()}
+
+
+def _additive(mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """A boolean mask as a term of the scores, whose gradient costs nothing."""
+    return (
+        None if mask is None else torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, -math.inf)
+    )
 
 
 def train(work: Path, voice: VoiceConfig) -> None:

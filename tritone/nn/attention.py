@@ -25,7 +25,8 @@ def attend(query: Tensor, spans: Sequence[Span], bias: Sequence[Tensor | None]) 
     query = query / math.sqrt(query.shape[-1])
     scores = [query @ span.key.to(query.dtype).mT for span in spans]
     scores = [_biased(s, b) for s, b in zip(scores, bias, strict=True)]
-    weights = torch.softmax(torch.cat(scores, dim=-1), dim=-1)
+    joined = torch.cat(scores, dim=-1)
+    weights = torch.softmax(joined, dim=-1, dtype=torch.float32).to(joined.dtype)
     parts = torch.split(weights, [span.key.shape[2] for span in spans], dim=-1)
     outputs = [w @ s.value.to(query.dtype) for w, s in zip(parts, spans, strict=True)]
     return torch.stack(outputs).sum(0)
