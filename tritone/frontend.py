@@ -61,6 +61,8 @@ class Frontend:
         self._pronounce = None
         if config.text.pronunciation == "hibari":
             self._pronounce = load_pronouncer(model_dir / PHONEMES_NAME, self._tokenizer)
+        # The tokens of a word that is spoken as phonemes are not those of its letters.
+        self._length = len if self._pronounce else self._tokenizer.length
         self._normalize = TextNormalizer()
         self._rule = SegmentRule()
         self._missing = missing_models(model_dir)
@@ -166,7 +168,7 @@ class Frontend:
         """Normalised pieces of one block, each within the hard limit; whether a block follows."""
         text = clean(text)
         if is_raw(text):
-            parts = limit_piece(text, self._tokenizer.length, self._rule.hard_limit)
+            parts = limit_piece(text, self._length, self._rule.hard_limit)
             return list(filter(is_speakable, parts)), False
         language, every = language_of(text), list(blocks(text))
         if not every:
@@ -174,7 +176,7 @@ class Frontend:
         if not 0 <= index < len(every):
             raise InvalidRequest("block", f"is {index}; the text has {len(every)}")
         normalised = self._normalize(every[index], language)
-        pieces = segment(normalised, language, self._tokenizer.length, self._rule)
+        pieces = segment(normalised, language, self._length, self._rule)
         return list(pieces), index + 1 < len(every)
 
     def _spoken(self, text: str) -> Pronunciation:
