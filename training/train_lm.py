@@ -125,14 +125,13 @@ class Examples:
         rng.shuffle(batches)  # type: ignore[arg-type]
         return batches
 
-    def validation(self) -> list[Batch]:
-        """The held-out utterances of each speaker one by one, merges whole."""
+    def validation(self, track: Track) -> list[Batch]:
+        """The held-out utterances of one speaker, merges whole."""
+        prompted = track.speaker in self._config.prompted
         sequences = []
-        for track in self._tracks:
-            for index in range(len(track.lengths) - HELD_OUT, len(track.lengths) - 1):
-                prompted = track.speaker in self._config.prompted
-                parts = [index, index + 1] if prompted else [index]
-                sequences.append(plain(self._join(track, parts, self._whole, prompted)))
+        for index in range(len(track.lengths) - HELD_OUT, len(track.lengths) - 1):
+            parts = [index, index + 1] if prompted else [index]
+            sequences.append(plain(self._join(track, parts, self._whole, prompted)))
         sequences.sort(key=lambda s: len(s.ids))
         return [collate(group) for group in _groups(sequences, self._config.batch_tokens)]
 
@@ -234,15 +233,24 @@ class LanguageModelTraining:
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         self.model.eval()
+        results = {}
+        for track in self.tracks:
+            entropy, accuracy = self._score(self.examples.validation(track))
+            results[f"entropy_{track.speaker}"] = entropy
+            results[f"accuracy_{track.speaker}"] = accuracy
+        return results
+
+    def _score(self, batches: list[Batch]) -> tuple[float, float]:
+        """Mean cross-entropy and share of targets that greedy decoding would hit."""
         total, right, entropy = 0, 0, 0.0
-        for batch in (b.to(device()) for b in self.examples.validation()):
+        for batch in (b.to(device()) for b in batches):
             with autocast():
                 scores = self.model.scores(batch).float()
             target = batch.target[batch.target >= 0]
             total += len(target)
             right += int((scores.argmax(1) == target).sum())
             entropy += float(torch.nn.functional.cross_entropy(scores, target, reduction="sum"))
-        return {"entropy": entropy / total, "accuracy": right / total}
+        return entropy / total, right / total
 
 
 def train(work: Path, voice: VoiceConfig) -> None:
