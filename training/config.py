@@ -135,7 +135,7 @@ def read_voice(*paths: Path) -> VoiceConfig:
     """
     merged: dict[str, Any] = {}
     for path in paths:
-        _merge(merged, yaml.safe_load(path.read_text(encoding="utf-8")))
+        _merge(merged, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
     return VoiceConfig.model_validate(merged)
 
 
