@@ -86,16 +86,18 @@ def _tidy(sentence: str) -> str:
 def write(work: Path, voice: VoiceConfig) -> None:
     """Stage 'corpus': WORK/corpus.txt, one sentence a line in random order.
 
-    The sentences that the voice is judged by are left out.
+    The sentences that the voice is judged by are left out, as written and as spoken.
     """
     path, config = work / "corpus.txt", voice.corpus
     if path.is_file():
         return
     rng = random.Random(config.seed)
-    seen = {comparable(sentence.text) for name in LISTS for sentence in sentences(name)}
+    judged = [sentence.text for name in LISTS for sentence in sentences(name)]
+    normalize = TextNormalizer()
+    seen = {comparable(text) for text in (*judged, *map(normalize, judged))}
     lines = []
     written = map(_tidy, wordnet_sentences(download_wordnet(work)))
-    spoken = map(TextNormalizer(), template_sentences(rng, config.templates))
+    spoken = map(normalize, template_sentences(rng, config.templates))
     for sentence in (*written, *map(_tidy, spoken)):
         key = comparable(sentence)
         words = len(key.split())
