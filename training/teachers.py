@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 import onnxruntime
 from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
 
 from tritone.audio.resample import resample
 from tritone.types import Float32
@@ -34,7 +35,8 @@ class Teacher(ABC):
     """A voice that reads phoneme strings in misaki's alphabet."""
 
     @abstractmethod
-    def speak(self, phonemes: str, seed: int) -> Spoken: ...
+    def speak(self, phonemes: str, seed: int) -> Spoken:
+        """The same seed gives the same samples."""
 
 
 def _session(model: bytes) -> onnxruntime.InferenceSession:
@@ -44,12 +46,39 @@ def _session(model: bytes) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def _with_output(path: str, tensor: str) -> bytes:
-    """The model file with one more graph output."""
+def _with_output(path: str, tensor: str) -> onnx.ModelProto:
+    """The model with one more graph output."""
     model = onnx.load(path)
     model.graph.output.append(onnx.ValueInfoProto(name=tensor))
-    data: bytes = model.SerializeToString()
-    return data
+    return model
+
+
+def _with_given_noise(model: onnx.ModelProto, length: int) -> list[str]:
+    """Make every random node read an input (length,) instead, and return the inputs' names.
+
+    onnxruntime seeds its generator once a session, so that what a call gives would depend on the
+    calls before it.
+    """
+    begin = numpy_helper.from_array(np.zeros(1, np.int64), "noise_begin")
+    model.graph.initializer.append(begin)
+    nodes, names = list[onnx.NodeProto](), list[str]()
+    for node in model.graph.node:
+        if node.op_type != "RandomNormalLike":
+            nodes.append(node)
+            continue
+        name = f"noise_{len(names)}"
+        shape, size, flat = f"{name}_shape", f"{name}_size", f"{name}_flat"
+        nodes += [
+            helper.make_node("Shape", node.input, [shape]),
+            helper.make_node("ReduceProd", [shape], [size], keepdims=1),
+            helper.make_node("Slice", [name, begin.name, size], [flat]),
+            helper.make_node("Reshape", [flat, shape], node.output),
+        ]
+        model.graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [length]))
+        names.append(name)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return names
 
 
 class Hibari(Teacher):
@@ -62,7 +91,9 @@ class Hibari(Teacher):
         from hibari.tts import Hibari as Package
 
         self._package = Package(g2p=lambda text: text)
-        self._session = _session(_with_output(self._package.model_path, self.DURATIONS))
+        self._session = _session(
+            _with_output(self._package.model_path, self.DURATIONS).SerializeToString()
+        )
 
     def speak(self, phonemes: str, seed: int) -> Spoken:
         from hibari import dsp
@@ -87,6 +118,7 @@ class Joe(Teacher):
     DURATIONS = "/Ceil_output_0"  # (1, 1, ids) in frames
     HOP, RATE = 256, 22050
     SCALES = (0.4, 1.0, 0.3)  # noise, length, noise of the durations
+    NOISE = 192 * 3000  # values: channels and frames, 35 s
     BEGIN, PAD, END = "^", "_", "$"
     SPELLING: ClassVar = {
         "A": "eɪ",
@@ -110,7 +142,9 @@ class Joe(Teacher):
 
         config = json.loads(Path(package.config_path()).read_text(encoding="utf-8"))
         self._ids: dict[str, list[int]] = config["phoneme_id_map"]
-        self._session = _session(_with_output(str(package.model_path()), self.DURATIONS))
+        model = _with_output(str(package.model_path()), self.DURATIONS)
+        self._noise = _with_given_noise(model, self.NOISE)
+        self._session = _session(model.SerializeToString())
 
     def speak(self, phonemes: str, seed: int) -> Spoken:
         spelled = self._spell(phonemes)
@@ -120,10 +154,12 @@ class Joe(Teacher):
                 ids += [*self._ids[symbol], *self._ids[self.PAD]]
                 owner += [position] * (len(self._ids[symbol]) + len(self._ids[self.PAD]))
         ids += self._ids[self.END]
+        rng = np.random.default_rng(seed)
         inputs = {
             "input": np.asarray([ids], np.int64),
             "input_lengths": np.asarray([len(ids)], np.int64),
             "scales": np.asarray(self.SCALES, np.float32),
+            **{name: rng.standard_normal(self.NOISE, np.float32) for name in self._noise},
         }
         wav, durations = self._session.run(None, inputs)
         steps = np.cumsum(durations.reshape(-1)) * self.HOP / self.RATE
