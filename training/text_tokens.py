@@ -42,7 +42,9 @@ def train_tokenizer(texts: Iterable[str], config: TextConfig, path: Path) -> Non
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.save(str(path))
+    partial = path.with_suffix(".partial")
+    tokenizer.save(str(partial))
+    partial.replace(path)
 
 
 class TextTokens:

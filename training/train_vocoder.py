@@ -45,7 +45,9 @@ def material(track: Track, work: Path, config: VocoderTrainingConfig) -> Materia
     path = work / "vocoder" / f"f0_{track.speaker}_{tokens}.npy"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.save(path, f0_track(wav, RATE, *config.f0_range))
+        partial = path.with_suffix(".partial.npy")
+        np.save(partial, f0_track(wav, RATE, *config.f0_range))
+        partial.replace(path)
     mel = track.mel[: tokens * FRAMES_PER_TOKEN].astype(np.float32)
     return Material(mel, np.load(path), wav)
 
