@@ -23,9 +23,10 @@ from training.dataset import Track
 from training.speech import read_aloud, teacher
 from training.teachers import RATE
 from training.train_flow import load_flow
-from training.train_speaker_encoder import embeddings, load_speaker_encoder
+from training.train_speaker_encoder import load_speaker_encoder
 from training.train_tokenizer import load_encoder
 from training.train_vocoder import load_vocoder
+from training.voices import speaker_vector
 from tritone.audio.features import prompt_mel, whisper_log_mel
 from tritone.audio.resample import resample
 from tritone.nn.flow import FlowPrompt
@@ -33,19 +34,19 @@ from tritone.text.normalize import TextNormalizer
 from tritone.types import Float32
 
 LISTS = ("harvard", "own")
-VECTORS = 50  # utterances whose mean is a speaker's vector
 NOISE_SECONDS = 30
 
 
 class Chains:
+    """The trained modules, each fed with what its teacher gives in place of the module before."""
+
     def __init__(self, work: Path, voice: VoiceConfig) -> None:
         self._voice = voice
         self._tokenizer = load_encoder(work, voice.tokenizer)
         self._flow, self._vocoder = load_flow(work, voice), load_vocoder(work, voice)
         encoder = load_speaker_encoder(work, voice.speaker_encoder)
         self._vectors = {
-            name: embeddings(Track(work, name), encoder, VECTORS).mean(dim=0)
-            for name in voice.speakers
+            name: speaker_vector(Track(work, name), encoder) for name in voice.speakers
         }
         self._normalize = TextNormalizer()
         generator = torch.Generator().manual_seed(0)

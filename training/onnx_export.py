@@ -11,10 +11,8 @@ from torch import Tensor, nn
 
 from training.fsq import BOUND, DIGITS, LEVELS
 from training.onnx_graph import FLOAT, INT32, INT64, Graph
-from training.speaker_encoder import SpeakerEncoder
+from training.speaker_encoder import VARIANCE_FLOOR, SpeakerEncoder
 from training.speech_tokenizer import SpeechEncoder, WindowBlock
-
-VARIANCE_FLOOR = 1e-5  # under the square root of the speaker encoder's pooling
 
 
 def write_speech_tokenizer(encoder: SpeechEncoder, path: Path) -> None:

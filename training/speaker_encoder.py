@@ -6,6 +6,8 @@ from torch import Tensor, nn
 
 from training.config import SpeakerEncoderConfig
 
+VARIANCE_FLOOR = 1e-5  # under the square root of the pooling
+
 
 class SpeakerEncoder(nn.Module):
     """A time-delay network with statistics pooling (Snyder et al. 2018, x-vectors), small.
@@ -29,5 +31,5 @@ class SpeakerEncoder(nn.Module):
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = F.relu(norm(conv(x.mT).mT))
         mean = x.mean(dim=1)
-        deviation = ((x - mean[:, None]).square().mean(dim=1) + 1e-5).sqrt()
+        deviation = ((x - mean[:, None]).square().mean(dim=1) + VARIANCE_FLOOR).sqrt()
         return self.output(torch.cat([mean, deviation], dim=1))  # type: ignore[no-any-return]

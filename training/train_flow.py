@@ -52,11 +52,6 @@ class FlowTraining:
         every = torch.from_numpy(codes)
         return every[:, :reach], every[:, reach:], torch.from_numpy(mel).float(), speaker
 
-    def _vector(self, which: int) -> Tensor:
-        """Any of a speaker's reference vectors."""
-        vectors = self.voices[which]
-        return vectors[int(torch.randint(len(vectors), ()))]
-
     def _masks(self) -> Masks:
         """The chunk mask for a share of the steps, with any chunk phase, else full attention."""
         if float(torch.rand(())) >= self.config.chunked:
