@@ -90,7 +90,7 @@ def _final(path: Path) -> bool:
 
 
 class Crops:
-    """Random crops of equal length from several tracks, speakers in turn by `share`."""
+    """Random crops of equal length from several tracks, each track in turn."""
 
     def __init__(self, tracks: list[Track], tokens: int, seed: int, held_out: int) -> None:
         """held_out: tokens at the end of each track that only validation sees."""

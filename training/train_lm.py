@@ -107,7 +107,11 @@ def interleaved(example: Example) -> _Sequence:
 
 
 class Examples:
-    """Endless batches in an order that the seed and the step decide."""
+    """Endless batches by pools; the seed and the pool's number decide which utterances are joined.
+
+    The pieces that BPE-dropout leaves are drawn by the tokenizers package, which takes no seed: a
+    resumed run sees the same utterances cut into other pieces.
+    """
 
     def __init__(self, tracks: list[Track], tokens: Path, config: LanguageModelConfig) -> None:
         self._tracks, self._config = tracks, config

@@ -23,6 +23,7 @@ from tritone.audio.resample import resample
 
 SCALE, MARGIN = 16.0, 0.1  # of the cosine classifier (additive margin softmax)
 HELD_OUT = 100  # utterances a class
+SHORTEST = 38  # tokens of an utterance whose vector is taken: a second and a half
 
 
 class Classifier(nn.Module):
@@ -57,9 +58,8 @@ class SpeakerTraining:
 
     def _fbank(self, which: int, index: int) -> NDArray[np.float32]:
         if (which, index) not in self._cache:
-            self._cache[which, index] = fbank_of(
-                *self.classes[which][:1], index, self.classes[which][1]
-            )
+            track, rate = self.classes[which]
+            self._cache[which, index] = fbank_of(track, index, rate)
         return self._cache[which, index]
 
     def _crop(self, which: int, rng: np.random.Generator, *, held_out: bool) -> NDArray[np.float32]:
@@ -107,7 +107,7 @@ def load_speaker_encoder(work: Path, config: SpeakerEncoderConfig) -> SpeakerEnc
 
 @torch.inference_mode()
 def embeddings(track: Track, encoder: SpeakerEncoder, count: int) -> Tensor:
-    """(count, embedding) vectors of the first utterances of at least a second and a half."""
-    long = [i for i in range(len(track.lengths)) if track.lengths[i] >= 38][:count]
-    rows = [encoder(torch.from_numpy(fbank_of(track, i, 1.0))[None])[0] for i in long]
+    """(n <= count, embedding) vectors of the first utterances that are long enough."""
+    long = np.flatnonzero(track.lengths >= SHORTEST)[:count]
+    rows = [encoder(torch.from_numpy(fbank_of(track, int(i), 1.0))[None])[0] for i in long]
     return torch.stack(rows)
