@@ -23,7 +23,9 @@ def main() -> None:
         help="YAML files; a later one replaces values of the ones before",
     )
     parser.add_argument("--work", type=Path, default=Path("build/voice"))
-    parser.add_argument("--cores", type=int, default=os.cpu_count(), help="stages side by side")
+    parser.add_argument(
+        "--cores", type=int, default=os.cpu_count() or 1, help="stages side by side"
+    )
     arguments = parser.parse_args()
     voice = read_voice(*arguments.config)  # a mistake in it should be told before anything runs
     arguments.work.mkdir(parents=True, exist_ok=True)
