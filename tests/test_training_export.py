@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 import torch
 from test_release_shapes import FLOW, VOCODER, released
-from trained_work import tiny_voice, trained_work
+from trained_work import shared_work, tiny_voice
 
 import tritone
 from training.config import VoiceConfig
@@ -43,9 +43,8 @@ def voice() -> VoiceConfig:
 
 
 @pytest.fixture(scope="module")
-def work(voice: VoiceConfig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        yield trained_work(tmp_path_factory.mktemp("training") / "work", voice, monkeypatch)
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return shared_work(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """A work folder as the training stages leave it, at tiny sizes and with a teacher that hums."""
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ TINY: dict[str, dict[str, Any]] = {
         | {"num_blocks": 1, "num_up_blocks": 1},
         "estimator": {"channels": 16, "attention_head_dim": 8, "num_heads": 2}
         | {"n_blocks": 1, "num_mid_blocks": 1},
+        "solver": {"n_timesteps": 2, "inference_cfg_rate": 0.7, "start_noise_scale": 0.5},
     },
     "vocoder": {"base_channels": 16, "f0_channels": 8},
 }
@@ -90,7 +92,18 @@ def train_nothing(folder: Path, module: nn.Module) -> None:
     Training(folder, module, config).run(lambda _: {"loss": torch.stack(zero).sum()}, dict)
 
 
-def trained_work(work: Path, voice: VoiceConfig, monkeypatch: pytest.MonkeyPatch) -> Path:
+def shared_work(factory: pytest.TempPathFactory) -> Path:
+    """The work folder of `tiny_voice`, made once a session: tests may add to it, not change it."""
+    return _work_in(factory.getbasetemp())
+
+
+@lru_cache(maxsize=1)
+def _work_in(folder: Path) -> Path:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        return _trained_work(folder / "trained", tiny_voice(), monkeypatch)
+
+
+def _trained_work(work: Path, voice: VoiceConfig, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Every file that the export reads, written by the stages' own code."""
     monkeypatch.setitem(TEACHERS, "humming", Humming)
     monkeypatch.setitem(TEACHERS, "deep", DeepHumming)
@@ -111,7 +124,7 @@ def trained_work(work: Path, voice: VoiceConfig, monkeypatch: pytest.MonkeyPatch
         "vocoder": Vocoder(voice.vocoder.model, RATE).network,
     }
     with torch.no_grad():  # so that the digits of a random tokenizer follow the sound
-        modules["tokenizer"].get_submodule("encoder.output").weight.mul_(8)
+        modules["tokenizer"].get_parameter("encoder.output.weight").mul_(8)
     for name, module in modules.items():
         train_nothing(work / name, module)
     write_codes(work, voice)
