@@ -11,15 +11,22 @@ RUN := $(VENV)/bin/python
 TRITON := .triton/nvidia_pytriton-0.7.0.dist-info
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup demo serve say test check perf bench evaluate voice clean
+.PHONY: setup setup-tests demo serve say test check perf bench evaluate voice clean
 
 setup: $(VENV)/ready $(TRITON)  ## environment and Triton's binaries
+
+setup-tests: setup $(VENV)/ready-to-test  ## and what only tests, judges and training need
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v < (3, 13) else f"Python {v[0]}.{v[1]} will not do: 3.10 to 3.12 is needed; set PYTHON=...")'
 	@$(PYTHON) -m venv $(VENV) || { echo "no venv module: apt-get install python3-venv"; exit 1; }
 	@echo "installing Tritone and what it needs into $(VENV) (some minutes the first time)"
-	@$(PIP) -c constraints.txt -e '.[client,convert,test,check,asr]'
+	@$(PIP) -c constraints.txt -e '.[client,convert]'
+	@touch $@
+
+$(VENV)/ready-to-test: $(VENV)/ready
+	@echo "installing what tests, judges of speech and training need"
+	@$(PIP) -c constraints.txt -e '.[client,convert,test,check,asr,voice]'
 	@$(PIP) --no-deps resemblyzer==0.1.4  # for its weights alone; what it requires is compiled
 	@touch $@
 
@@ -38,10 +45,10 @@ say: setup  ## speak TEXT through the running server at URL
 	@mkdir -p $(OUT)
 	@$(RUN) -m client.say --url $(URL) "$(TEXT)" -o $(OUT)/say.wav
 
-test: setup  ## all tests; the real server is started once
+test: setup-tests  ## all tests; the real server is started once
 	@$(RUN) -m pytest
 
-check: setup  ## style and types
+check: setup-tests  ## style and types
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
@@ -49,14 +56,13 @@ check: setup  ## style and types
 perf: setup  ## perf_analyzer in streaming mode against a server of its own
 	@$(RUN) scripts/perf.py --model $(MODEL)
 
-bench: setup  ## cost of each stage and of chunk k, in process
+bench: setup-tests  ## cost of each stage and of chunk k, in process
 	@$(RUN) scripts/bench.py --model $(MODEL) --out $(OUT)/bench
 
-evaluate: setup  ## words, voice, sound and length of MODEL's speech; into OUT/evaluate
+evaluate: setup-tests  ## words, voice, sound and length of MODEL's speech; into OUT/evaluate
 	@$(RUN) scripts/evaluate.py --model $(MODEL) --out $(OUT)/evaluate
 
-voice: setup  ## make the embedded voice from nothing (hours): see training/README.md
-	@$(PIP) -c constraints.txt -e '.[asr,convert,voice]'
+voice: setup-tests  ## make the embedded voice from nothing (hours): see training/README.md
 	@$(RUN) -m training
 	@$(RUN) scripts/convert.py build/voice/checkpoint build/voice/model
 

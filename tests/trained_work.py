@@ -17,9 +17,9 @@ from training.language_model import SpeechLanguageModel
 from training.loop import Training
 from training.teachers import RATE, TEACHERS, Spoken, Teacher
 from training.text_tokens import TextTokens, train_tokenizer
+from training.train_flow import TrainedFlow
 from training.train_speaker_encoder import Classifier
 from training.train_tokenizer import Autoencoder, write_codes
-from tritone.nn.flow import Flow
 from tritone.nn.vocoder import Vocoder
 
 CONFIG = Path(speech.__file__).with_name("voice.yaml")
@@ -120,7 +120,7 @@ def _trained_work(work: Path, voice: VoiceConfig, monkeypatch: pytest.MonkeyPatc
         "tokenizer": Autoencoder(voice.tokenizer, len(tracks), 50),
         "speaker": Classifier(voice.speaker_encoder, 10),
         "lm": SpeechLanguageModel(voice.language_model, spelling),
-        "flow": Flow(voice.flow.model),
+        "flow": TrainedFlow(voice.flow.model),
         "vocoder": Vocoder(voice.vocoder.model, RATE).network,
     }
     with torch.no_grad():  # so that the digits of a random tokenizer follow the sound

@@ -3,6 +3,8 @@
 import argparse
 import importlib
 import os
+import signal
+import sys
 from pathlib import Path
 
 import torch
@@ -29,6 +31,7 @@ def main() -> None:
     arguments = parser.parse_args()
     voice = read_voice(*arguments.config)  # a mistake in it should be told before anything runs
     arguments.work.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that stages are stopped too
     if arguments.stage == "all":
         Pipeline(arguments.work, arguments.config, arguments.cores).run()
         return

@@ -101,6 +101,7 @@ class LanguageModelConfig(Strict):
 class FlowTrainingConfig(Strict):
     model: FlowConfig
     tokens: int  # length of a training crop, look-ahead included
+    noise: float  # deviation of the start noise in training
     prior_weight: float  # of the distance between the encoder's output and the mel
     chunked: float  # share of steps with the chunk mask
     prompted: float  # share of rows with a prompt

@@ -36,7 +36,9 @@ def download_wordnet(folder: Path) -> Path:
         raise SystemExit(f"apt-get is missing: unpack Debian's {PACKAGE} into {folder / 'wordnet'}")
     subprocess.run(["apt-get", "download", PACKAGE], cwd=folder, check=True)
     (archive,) = sorted(folder.glob(f"{PACKAGE}_*.deb"))[-1:]
-    subprocess.run(["dpkg", "-x", str(archive), str(folder / "wordnet")], check=True)
+    partial = folder / "wordnet.partial"
+    subprocess.run(["dpkg", "-x", str(archive), str(partial)], check=True)
+    partial.replace(folder / "wordnet")
     return found
 
 

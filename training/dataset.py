@@ -103,6 +103,12 @@ class Crops:
         for row in range(batch):
             which = row % len(self.tracks)
             total = self.tracks[which].tokens
+            needed = self.held_out + self.tokens + 1
+            if total < needed:
+                raise SystemExit(
+                    f"{self.tracks[which].speaker} has {total} tokens of speech and needs "
+                    f"{needed}: set more utterances in the configuration"
+                )
             low, high = (total - self.held_out, total) if validation else (0, total - self.held_out)
             rows.append((which, int(rng.integers(low, high - self.tokens))))
         return rows

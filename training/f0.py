@@ -19,7 +19,7 @@ def f0_track(
     """(N,) samples -> (N // 480,) Hz at the centre of each frame, 0 where there is no pitch."""
     longest = int(rate / low_hz) + 2
     shortest = int(rate / high_hz)
-    pad = (WINDOW + longest - HOP) // 2
+    pad = (WINDOW + longest // 2 - HOP) // 2  # centres the windows of a pitch in mid-range
     padded = np.pad(wav.astype(np.float32), (pad, pad + WINDOW + longest))
     frames = sliding_window_view(padded, WINDOW + longest)[::HOP][: len(wav) // HOP]
     parts = [

@@ -1,8 +1,6 @@
 """The speech language model as it is trained: a Qwen2 decoder with factorised tables.
 
-The released layout has plain tables. In training each table is a fixed description of its rows
-times a small learned matrix, plus a residual that starts at zero: rows of codes that share digits,
-and of text tokens that share phonemes, learn together. `upstream_state` folds them.
+Its tables are factored (training/factored.py); `upstream_state` folds them.
 """
 
 import math
@@ -13,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.config import LanguageModelConfig
-from training.fsq import CODES, digits_of
+from training.factored import FactoredTable, code_features
+from training.fsq import CODES
 
 STOP_ROWS = 3  # end of speech, one unused, fill token
 END, FILL = CODES, CODES + 2
@@ -37,38 +36,6 @@ class Batch:
     def to(self, device: torch.device) -> "Batch":
         parts = (self.kind, self.ids, self.target, self.aligned)
         return Batch(*(part.to(device, non_blocking=True) for part in parts))
-
-
-class FactoredTable(nn.Module):
-    """rows = features @ factors + residual."""
-
-    features: Tensor
-
-    def __init__(self, features: Tensor, width: int, scale: float) -> None:
-        super().__init__()
-        self.register_buffer("features", features, persistent=False)
-        per_row = features.abs().sum(dim=1).mean()
-        std = scale / math.sqrt(float(per_row))
-        self.factors = nn.Parameter(torch.randn(features.shape[1], width) * std)
-        self.residual = nn.Parameter(torch.zeros(features.shape[0], width))
-
-    def forward(self) -> Tensor:
-        return self.features @ self.factors + self.residual
-
-
-def code_features() -> Tensor:
-    """(6564, f): single digits, neighbouring pairs and both halves of each code, one-hot."""
-    digits = digits_of(torch.arange(CODES))
-    groups = [[i] for i in range(8)] + [[i, i + 1] for i in range(7)]
-    groups += [[0, 1, 2, 3], [4, 5, 6, 7]]
-    parts = []
-    for group in groups:
-        index = (digits[:, group] * 3 ** torch.arange(len(group))).sum(dim=1)
-        parts.append(F.one_hot(index, 3 ** len(group)))
-    rows = torch.cat(parts, dim=1).float()
-    stops = torch.zeros(STOP_ROWS, rows.shape[1])
-    own = torch.cat([torch.zeros(CODES, STOP_ROWS), torch.eye(STOP_ROWS)])
-    return torch.cat([torch.cat([rows, stops]), own], dim=1)
 
 
 class RMSNorm(nn.Module):
@@ -135,7 +102,7 @@ class SpeechLanguageModel(nn.Module):
         super().__init__()
         self.config = config
         width = config.hidden_size
-        codes = code_features()
+        codes = code_features(STOP_ROWS)
         self.text = FactoredTable(spelling, width, 0.5)
         self.speech = FactoredTable(codes, width, 0.5)
         self.head = FactoredTable(codes, width, 1 / math.sqrt(width))

@@ -3,7 +3,8 @@
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -108,8 +109,23 @@ class Training:
                     sums, began, since = {}, time.monotonic(), self.step
                 if self.step % config.save_every == 0 or self.step == config.steps:
                     self._save()
-                    self._log({f"val_{k}": v for k, v in validate().items()})
-                    began = time.monotonic()
+                    paused = time.monotonic()
+                    with self._as_exported():
+                        self._log({f"val_{k}": v for k, v in validate().items()})
+                    began += time.monotonic() - paused
+
+    @contextmanager
+    def _as_exported(self) -> Iterator[None]:
+        """The module with the weights that the stage hands on."""
+        if not self.config.ema:
+            yield
+            return
+        kept = {key: value.clone() for key, value in self.module.state_dict().items()}
+        self.module.load_state_dict(self.average.values)
+        try:
+            yield
+        finally:
+            self.module.load_state_dict(kept)
 
     def _update(self, losses: LossFunction) -> dict[str, float]:
         config = self.config

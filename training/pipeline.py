@@ -55,6 +55,8 @@ class Pipeline:
         finally:
             for process in self._running.values():
                 process.terminate()
+            for process in self._running.values():
+                process.wait()
 
     def _done(self, name: str) -> bool:
         return (self._work / "done" / name).is_file()

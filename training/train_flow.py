@@ -10,13 +10,15 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from training.config import FlowTrainingConfig, VoiceConfig
 from training.dataset import Crops, Track
+from training.factored import FactoredTable, code_features
 from training.loop import Training, autocast, device, trained_state
 from training.speech import FRAMES_PER_TOKEN
 from training.train_speaker_encoder import embeddings, load_speaker_encoder
+from tritone.config import FlowConfig
 from tritone.nn.attention import chunk_mask
 from tritone.nn.flow import Flow
 
@@ -28,6 +30,28 @@ LONGEST_PROMPT = 0.7  # of a crop
 Masks = tuple[Tensor | None, Tensor | None]
 
 
+class TrainedFlow(nn.Module):
+    """The flow, its table of codes factored while it trains."""
+
+    def __init__(self, config: FlowConfig) -> None:
+        super().__init__()
+        self.flow = Flow(config)
+        self.flow.token_embedding.requires_grad_(False)
+        self.codes = FactoredTable(code_features(), config.input_size, 1.0)
+        for layer in (self.flow.encoder.input, self.flow.encoder.upsampled_input):
+            # The encoder's stream is ten times larger than what a block adds: too much for bf16.
+            layer.register_forward_hook(lambda _layer, _inputs, output: output.float())
+
+    def embed(self, codes: Tensor) -> Tensor:
+        return F.embedding(codes, self.codes())
+
+    @torch.no_grad()
+    def folded(self) -> Flow:
+        """The flow alone, with a plain table."""
+        self.flow.token_embedding.weight.copy_(self.codes())
+        return self.flow
+
+
 class FlowTraining:
     def __init__(self, work: Path, voice: VoiceConfig) -> None:
         self.config: FlowTrainingConfig = voice.flow
@@ -36,7 +60,18 @@ class FlowTraining:
         self.voices = [embeddings(track, encoder, EMBEDDINGS) for track in self.tracks]
         self.crops = Crops(self.tracks, self.config.tokens, self.config.loop.seed, HELD_OUT)
         torch.manual_seed(self.config.loop.seed)
-        self.model = Flow(self.config.model)
+        self.model = TrainedFlow(self.config.model)
+        self._begin_at_the_mean()
+
+    def _begin_at_the_mean(self) -> None:
+        """Both mel outputs start as the mean mel: hundreds of steps that need not be learned."""
+        mels = [
+            track.mel[: HELD_OUT * FRAMES_PER_TOKEN].astype(np.float32) for track in self.tracks
+        ]
+        mean = torch.from_numpy(np.concatenate(mels).mean(axis=0))
+        with torch.no_grad():
+            self.model.flow.mel_projection.bias.copy_(mean)
+            self.model.flow.estimator.final_projection.bias.copy_(mean)
 
     def _batch(self, rows: list[tuple[int, int]]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Codes (rows, n), codes after them (rows, look-ahead), mel, speaker vectors."""
@@ -76,19 +111,20 @@ class FlowTraining:
 
     def _losses(self, rows: list[tuple[int, int]]) -> dict[str, Tensor]:
         codes, ahead, mel, vectors = (part.to(device()) for part in self._batch(rows))
-        model = self.model
+        model = self.model.flow
         token_mask, frame_mask = self._masks()
         prompt = self._prompt(mel)
         u = torch.rand(len(rows), device=device())
         t = 1 - torch.cos(u * 0.5 * math.pi)
-        noise = torch.randn_like(mel) * self.config.model.solver.start_noise_scale
+        noise = torch.randn_like(mel) * self.config.noise
         at = t[:, None, None]
         x = (1 - (1 - SIGMA_MIN) * at) * noise + at * mel
         velocity = mel - (1 - SIGMA_MIN) * noise
         keep = torch.rand(len(rows), device=device()) >= self.config.unconditional
         keep = keep.float()[:, None, None]
         with autocast():
-            embedded, context = model.token_embedding(codes), model.token_embedding(ahead)
+            embedded = self.model.embed(torch.cat([codes, ahead], dim=1))
+            embedded, context = embedded[:, : codes.shape[1]], embedded[:, codes.shape[1] :]
             mu = model.mel_projection(model.encoder(embedded, context, (token_mask, frame_mask)))
             speaker = model.speaker_projection(F.normalize(vectors, dim=1))
             speaker = speaker[:, None].expand(-1, mel.shape[1], -1)
@@ -125,6 +161,6 @@ def train(work: Path, voice: VoiceConfig) -> None:
 
 
 def load_flow(work: Path, voice: VoiceConfig) -> Flow:
-    flow = Flow(voice.flow.model)
-    flow.load_state_dict(trained_state(work / "flow"))
-    return flow.eval()
+    trained = TrainedFlow(voice.flow.model)
+    trained.load_state_dict(trained_state(work / "flow"))
+    return trained.folded().eval()

@@ -19,7 +19,7 @@ HELD_OUT = 200  # utterances at the end of each track
 MIX_TEXT, MIX_SPEECH = 5, 15
 TEXT, SPEECH, MARK = 0, 1, 2
 SOS, TASK = 0, 1
-POOL = 512  # examples sorted by length together
+POOL = 40  # batches drawn and sorted by length together
 
 Ints = NDArray[np.int64]
 
@@ -121,12 +121,16 @@ class Examples:
         self._weights = np.array(utterances) / sum(utterances)
 
     def batches(self, pool: int) -> list[Batch]:
-        """All batches of one pool."""
+        """The POOL batches of one pool, in random order; some of the longest examples are lost."""
         rng = np.random.default_rng([self._config.loop.seed, pool])
-        sequences = [self._sequence(rng) for _ in range(POOL)]
+        sequences: list[_Sequence] = []
+        positions = 0
+        while positions < POOL * self._config.batch_tokens:
+            sequences.append(self._sequence(rng))
+            positions += len(sequences[-1].ids)
         sequences.sort(key=lambda s: len(s.ids))
-        batches = [collate(group) for group in _groups(sequences, self._config.batch_tokens)]
-        rng.shuffle(batches)  # type: ignore[arg-type]
+        groups = list(_groups(sequences, self._config.batch_tokens))
+        batches = [collate(groups[i]) for i in rng.permutation(len(groups))[:POOL]]
         return batches
 
     def validation(self, track: Track) -> list[Batch]:
@@ -216,14 +220,12 @@ class LanguageModelTraining:
         torch.manual_seed(self.config.loop.seed)
         self.model = SpeechLanguageModel(self.config, TextTokens(tokens).spelling())
         self._pool, self._batches = -1, list[Batch]()
-        self._first_step = 0
 
     def _batch(self, step: int) -> Batch:
-        while self._pool < 0 or step >= self._first_step + len(self._batches):
-            self._first_step += len(self._batches)
-            self._pool += 1
+        if step // POOL != self._pool:
+            self._pool = step // POOL
             self._batches = self.examples.batches(self._pool)
-        return self._batches[step - self._first_step]
+        return self._batches[step % POOL]
 
     def losses(self, step: int) -> dict[str, Tensor]:
         with autocast():
