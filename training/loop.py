@@ -168,3 +168,14 @@ def trained_state(folder: Path) -> dict[str, Tensor]:
 def autocast() -> torch.autocast:
     """bfloat16 for matrix products and convolutions."""
     return torch.autocast(device().type, dtype=torch.bfloat16)
+
+
+def in_float32(layer: nn.Module) -> None:
+    """Make a layer compute in float32 whatever is around it."""
+    forward = layer.forward
+
+    def precise(x: Tensor) -> Tensor:
+        with torch.autocast(device().type, enabled=False):
+            return forward(x.float())  # type: ignore[no-any-return]
+
+    layer.forward = precise  # type: ignore[method-assign]

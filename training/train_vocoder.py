@@ -15,7 +15,7 @@ from torch import Tensor
 from training.config import VocoderTrainingConfig, VoiceConfig
 from training.dataset import Track
 from training.f0 import f0_track
-from training.loop import Training, autocast, device, trained_state
+from training.loop import Training, autocast, device, in_float32, trained_state
 from training.speech import FRAMES_PER_TOKEN, SAMPLES_PER_TOKEN
 from training.teachers import RATE
 from tritone.audio.features import PROMPT_FFT, PROMPT_HOP
@@ -91,6 +91,8 @@ class VocoderTraining:
         torch.manual_seed(self.config.loop.seed)
         self.vocoder = Vocoder(self.config.model, RATE)
         self.model = self.vocoder.network
+        # Log-magnitude and phase come out of it: in bf16 their error would be heard as noise.
+        in_float32(self.model.conv_post)
 
     def _batch(self, step: int, *, validation: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         rng = np.random.default_rng([self.config.loop.seed, step, int(validation)])

@@ -20,7 +20,7 @@ class Snake(nn.Module):
         self.alpha = nn.Parameter(torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        alpha = self.alpha[:, None].to(x.dtype)
+        alpha = self.alpha[:, None]
         return x + torch.sin(alpha * x).square() / (alpha + SNAKE_EPSILON)
 
 
