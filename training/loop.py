@@ -178,4 +178,4 @@ def in_float32(layer: nn.Module) -> None:
         with torch.autocast(device().type, enabled=False):
             return forward(x.float())  # type: ignore[no-any-return]
 
-    layer.forward = precise  # type: ignore[method-assign]
+    layer.forward = precise
