@@ -91,7 +91,7 @@ def test_unconditional_rows_are_given_nothing(training: FlowTraining) -> None:
 
     def velocity_loss() -> float:
         torch.manual_seed(3)
-        return float(training._losses(ROWS)["flow"].detach())
+        return float(training._losses(ROWS, encoder_only=False)["flow"].detach())
 
     first = velocity_loss()
     training.voices = [torch.randn_like(vectors) for vectors in training.voices]
@@ -105,7 +105,7 @@ def test_a_few_steps_lower_the_loss(training: FlowTraining) -> None:
     found = []
     for _ in range(40):
         torch.manual_seed(1)  # the same times, noise and masks
-        losses = training._losses(ROWS)
+        losses = training._losses(ROWS, encoder_only=False)
         found.append({name: float(value.detach()) for name, value in losses.items()})
         optimizer.zero_grad()
         torch.autograd.backward(losses["loss"])
@@ -120,3 +120,13 @@ def test_validation_does_not_depend_on_the_step(training: FlowTraining) -> None:
     first = training.validate()
     torch.rand(7)
     assert training.validate() == first and set(first) == {"loss", "flow", "prior"}
+
+
+def test_the_first_steps_are_the_encoders_alone(training: FlowTraining) -> None:
+    configured(training, encoder_steps=1)
+    first, second = training.losses(0), training.losses(1)
+    assert set(first) == {"loss", "prior"} and set(second) == {"loss", "flow", "prior"}
+    torch.autograd.backward(first["loss"])
+    parts = training.model.flow
+    assert parts.mel_projection.weight.grad is not None
+    assert all(p.grad is None for p in parts.estimator.parameters())

@@ -101,6 +101,7 @@ class LanguageModelConfig(Strict):
 class FlowTrainingConfig(Strict):
     model: FlowConfig
     tokens: int  # length of a training crop, look-ahead included
+    encoder_steps: int  # first steps, of the encoder alone: a quarter of the cost
     noise: float  # deviation of the start noise in training
     prior_weight: float  # of the distance between the encoder's output and the mel
     chunked: float  # share of steps with the chunk mask

@@ -109,50 +109,61 @@ class FlowTraining:
         given = torch.arange(frames)[None, :] < lengths[:, None]
         return mel * given[..., None].to(mel.device)
 
-    def _losses(self, rows: list[tuple[int, int]]) -> dict[str, Tensor]:
+    def _losses(self, rows: list[tuple[int, int]], *, encoder_only: bool) -> dict[str, Tensor]:
         codes, ahead, mel, vectors = (part.to(device()) for part in self._batch(rows))
-        model = self.model.flow
-        token_mask, frame_mask = self._masks()
+        masks = self._masks()
+        with autocast():
+            embedded = self.model.embed(torch.cat([codes, ahead], dim=1))
+            embedded, context = embedded[:, : codes.shape[1]], embedded[:, codes.shape[1] :]
+            flow = self.model.flow
+            mu = flow.mel_projection(flow.encoder(embedded, context, masks))
+        prior = (mu.float() - mel).square().mean()
+        if encoder_only:
+            return {"loss": prior, "prior": prior}
+        matching = self._matching_loss(mu, mel, vectors, masks[1])
+        loss = matching + self.config.prior_weight * prior
+        return {"loss": loss, "flow": matching, "prior": prior}
+
+    def _matching_loss(
+        self, mu: Tensor, mel: Tensor, vectors: Tensor, frame_mask: Tensor | None
+    ) -> Tensor:
+        """Squared error of the velocity at random times on straight paths from noise to mel."""
+        rows, flow = len(mel), self.model.flow
         prompt = self._prompt(mel)
-        u = torch.rand(len(rows), device=device())
-        t = 1 - torch.cos(u * 0.5 * math.pi)
+        t = 1 - torch.cos(torch.rand(rows, device=device()) * 0.5 * math.pi)
         noise = torch.randn_like(mel) * self.config.noise
         at = t[:, None, None]
         x = (1 - (1 - SIGMA_MIN) * at) * noise + at * mel
         velocity = mel - (1 - SIGMA_MIN) * noise
-        keep = torch.rand(len(rows), device=device()) >= self.config.unconditional
-        keep = keep.float()[:, None, None]
+        keep = torch.rand(rows, 1, 1, device=device()) >= self.config.unconditional
         with autocast():
-            embedded = self.model.embed(torch.cat([codes, ahead], dim=1))
-            embedded, context = embedded[:, : codes.shape[1]], embedded[:, codes.shape[1] :]
-            mu = model.mel_projection(model.encoder(embedded, context, (token_mask, frame_mask)))
-            speaker = model.speaker_projection(F.normalize(vectors, dim=1))
+            speaker = flow.speaker_projection(F.normalize(vectors, dim=1))
             speaker = speaker[:, None].expand(-1, mel.shape[1], -1)
             given = torch.cat([mu, speaker, prompt], dim=2) * keep
-            shifts = [shift.to(mu.dtype) for shift in model.estimator.time_shifts(t)]
+            shifts = [shift.to(mu.dtype) for shift in flow.estimator.time_shifts(t)]
             inputs = torch.cat([x, given], dim=2).to(mu.dtype)
-            found = model.estimator(inputs, shifts, None, _additive(frame_mask, mu.dtype))
-        flow = (found.float() - velocity).square().mean()
-        prior = (mu.float() - mel).square().mean()
-        loss = flow + self.config.prior_weight * prior
-        return {"loss": loss, "flow": flow, "prior": prior}
+            found = flow.estimator(inputs, shifts, None, _additive(frame_mask, mu.dtype))
+        loss: Tensor = (found.float() - velocity).square().mean()
+        return loss
 
     def losses(self, step: int) -> dict[str, Tensor]:
-        return self._losses(self.crops.pick(step, self.config.loop.batch))
+        rows = self.crops.pick(step, self.config.loop.batch)
+        return self._losses(rows, encoder_only=step < self.config.encoder_steps)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         self.model.eval()
         torch.manual_seed(0)
         rows = self.crops.pick(0, 48, validation=True)
-        return {k: float(v) for k, v in self._losses(rows).items()}
+        found = self._losses(rows, encoder_only=False)
+        return {k: float(v) for k, v in found.items()}
 
 
 def _additive(mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
     """A boolean mask as a term of the scores, whose gradient costs nothing."""
-    return (
-        None if mask is None else torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, -math.inf)
-    )
+    if mask is None:
+        return None
+    return torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, -math.inf)
 
 
 def train(work: Path, voice: VoiceConfig) -> None:
