@@ -118,15 +118,17 @@ class SpeechLanguageModel(nn.Module):
         """Mean cross-entropy over the targets, and the guided attention loss."""
         targets = batch.target >= 0
         x, attention = self._run(batch, guided=True)
-        states = self.norm(x[targets])
-        scores = F.linear(states, self.head().to(states.dtype), self.head_bias.to(states.dtype))
-        entropy = F.cross_entropy(scores.float(), batch.target[targets])
+        entropy = F.cross_entropy(self._project(x[targets]).float(), batch.target[targets])
         return entropy, torch.stack(attention).mean()
 
     def scores(self, batch: Batch) -> Tensor:
         """(targets, 6564) logits of every position that has a target."""
         x, _ = self._run(batch, guided=False)
-        states = self.norm(x[batch.target >= 0])
+        return self._project(x[batch.target >= 0])
+
+    def _project(self, x: Tensor) -> Tensor:
+        """Final norm and speech head, (n, width) -> (n, 6564)."""
+        states = self.norm(x)
         return F.linear(states, self.head().to(states.dtype), self.head_bias.to(states.dtype))
 
     def _run(self, batch: Batch, *, guided: bool) -> tuple[Tensor, list[Tensor]]:

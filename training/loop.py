@@ -155,14 +155,17 @@ class Training:
             log.write(json.dumps(line) + "\n")
 
 
-def trained_state(folder: Path) -> dict[str, Tensor]:
-    """The weights that a stage hands on: averaged ones where the stage averages."""
+def trained_state(folder: Path, part: str = "") -> dict[str, Tensor]:
+    """The weights that a stage hands on: averaged ones where the stage averages.
+
+    part: prefix of the keys that are wanted; it is cut off.
+    """
     path = folder / "state.pt"
     if not path.is_file():
         raise SystemExit(f"{path} does not exist: run the stage that writes it first")
     state = torch.load(path, weights_only=True, map_location="cpu")
     values: dict[str, Tensor] = state["average"] if state["averaged"] else state["module"]
-    return values
+    return {key[len(part) :]: value for key, value in values.items() if key.startswith(part)}
 
 
 def autocast() -> torch.autocast:

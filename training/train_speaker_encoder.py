@@ -99,9 +99,8 @@ def train(work: Path, voice: VoiceConfig) -> None:
 
 
 def load_speaker_encoder(work: Path, config: SpeakerEncoderConfig) -> SpeakerEncoder:
-    state = trained_state(work / "speaker")
-    encoder, prefix = SpeakerEncoder(config), "encoder."
-    encoder.load_state_dict({k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)})
+    encoder = SpeakerEncoder(config)
+    encoder.load_state_dict(trained_state(work / "speaker", "encoder."))
     return encoder.eval()
 
 

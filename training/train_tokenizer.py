@@ -94,10 +94,8 @@ def train(work: Path, voice: VoiceConfig) -> None:
 
 def load_encoder(work: Path, config: TokenizerConfig) -> SpeechEncoder:
     """The trained tokenizer, ready to encode."""
-    state = trained_state(work / "tokenizer")
     encoder = SpeechEncoder(config)
-    prefix = "encoder."
-    encoder.load_state_dict({k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)})
+    encoder.load_state_dict(trained_state(work / "tokenizer", "encoder."))
     return encoder.eval()
 
 
