@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from tritone.config import LLMConfig, ModelConfig, SamplingConfig
-from tritone.llm.engine import OnnxLanguageModel
-from tritone.llm.generation import OnnxGeneration
+from tritone.llm.engine import SlotLanguageModel
+from tritone.llm.generation import SlotGeneration
 from tritone.llm.graph import build_graph
+from tritone.llm.loading import open_onnx
 from tritone.llm.merge import merge_llm
-from tritone.llm.slots import SlotSession
+from tritone.llm.onnx_slots import OnnxSlots
 from tritone.types import GenerationRequest, SamplingParams
 
 GOLDEN = Path(__file__).parent / "golden" / "llm_frontend"
@@ -22,7 +23,7 @@ TEXT_IDS = 284
 GREEDY = SamplingParams(top_k=1)
 
 Built = tuple[Path, ModelConfig]
-Open = Callable[..., OnnxLanguageModel]
+Open = Callable[..., SlotLanguageModel]
 
 
 def merge_tiny(llm_dir: Path) -> LLMConfig:
@@ -40,10 +41,10 @@ def build_tiny(model_dir: Path, *precisions: str) -> ModelConfig:
 
 def engines(built: Built) -> Iterator[Open]:
     """Yield a function that opens engines, and close them afterwards."""
-    opened: list[OnnxLanguageModel] = []
+    opened: list[SlotLanguageModel] = []
 
-    def open_one(**options: Any) -> OnnxLanguageModel:
-        model = OnnxLanguageModel(*built, **{"max_tokens": 256, **options})
+    def open_one(**options: Any) -> SlotLanguageModel:
+        model = open_onnx(*built, **{"max_tokens": 256, **options})
         opened.append(model)
         return model
 
@@ -65,7 +66,7 @@ def request(
     return GenerationRequest(ids, tokens if minimum is None else minimum, tokens, sampling)
 
 
-def tokens_of(generation: OnnxGeneration) -> list[int]:
+def tokens_of(generation: SlotGeneration) -> list[int]:
     return [int(token) for ids in generation for token in ids]
 
 
@@ -76,7 +77,7 @@ class Gate:
         self._permits = threading.Semaphore(0)
         self._reached = threading.Semaphore(0)
         self.batches: list[int] = []
-        decode = SlotSession.decode
+        decode = OnnxSlots.decode
 
         def gated(session, embeds, lengths):
             self._reached.release()
@@ -84,7 +85,7 @@ class Gate:
             self.batches.append(len(embeds))
             return decode(session, embeds, lengths)
 
-        monkeypatch.setattr(SlotSession, "decode", gated)
+        monkeypatch.setattr(OnnxSlots, "decode", gated)
 
     def wait(self) -> None:
         """Until the engine stands before its next step."""

@@ -7,7 +7,7 @@ import pytest
 from llm_model import Built, Gate, Open, build_tiny, engines, request, tokens_of
 
 from tritone.errors import InvalidRequest, StageFailed
-from tritone.llm.slots import SlotSession
+from tritone.llm.onnx_slots import OnnxSlots
 from tritone.types import GenerationRequest, SamplingParams
 
 
@@ -32,14 +32,14 @@ def gate(monkeypatch: pytest.MonkeyPatch, open_model: Open) -> Iterator[Gate]:
 def test_a_broken_prefill_harms_nobody_else(
     open_model: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prefill = SlotSession.prefill
+    prefill = OnnxSlots.prefill
 
     def broken(session, slot, embeds, start):
         if len(embeds) == len(request(2).input_ids):
             raise RuntimeError("out of luck")
         return prefill(session, slot, embeds, start)
 
-    monkeypatch.setattr(SlotSession, "prefill", broken)
+    monkeypatch.setattr(OnnxSlots, "prefill", broken)
     model = open_model()
     first, second, third = (model.submit(request(seed)) for seed in (1, 2, 3))
     with pytest.raises(StageFailed, match="llm: out of luck"):
@@ -53,7 +53,7 @@ def test_a_broken_step_ends_its_streams_and_the_engine_goes_on(
 ) -> None:
     model = open_model()
     expected = tokens_of(model.submit(request(1)))
-    decode, fail = SlotSession.decode, threading.Event()
+    decode, fail = OnnxSlots.decode, threading.Event()
 
     def broken(session, embeds, lengths):
         if not fail.is_set():
@@ -61,7 +61,7 @@ def test_a_broken_step_ends_its_streams_and_the_engine_goes_on(
             raise RuntimeError("step lost")
         return decode(session, embeds, lengths)
 
-    monkeypatch.setattr(SlotSession, "decode", broken)
+    monkeypatch.setattr(OnnxSlots, "decode", broken)
     with pytest.raises(StageFailed, match="llm: step lost"):
         tokens_of(model.submit(request(2)))
     assert tokens_of(model.submit(request(1))) == expected
@@ -70,14 +70,14 @@ def test_a_broken_step_ends_its_streams_and_the_engine_goes_on(
 def test_logits_that_are_no_numbers_end_one_stream(
     open_model: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decode = SlotSession.decode
+    decode = OnnxSlots.decode
 
     def broken(session, embeds, lengths):
         logits = decode(session, embeds, lengths)
         logits[lengths < 10] = np.nan
         return logits
 
-    monkeypatch.setattr(SlotSession, "decode", broken)
+    monkeypatch.setattr(OnnxSlots, "decode", broken)
     model = open_model()
     short, long = model.submit(request(0)), model.submit(request(5))
     with pytest.raises(StageFailed, match="largest logit is nan"):
@@ -89,14 +89,14 @@ def test_logits_that_are_no_numbers_end_one_stream(
 def test_stop_ids_end_the_stream_and_are_not_passed_on(
     open_model: Open, monkeypatch: pytest.MonkeyPatch, stop: int
 ) -> None:
-    decode = SlotSession.decode
+    decode = OnnxSlots.decode
 
     def stopping(session, embeds, lengths):
         logits = decode(session, embeds, lengths)
         logits[:, stop] = 1e4
         return logits
 
-    monkeypatch.setattr(SlotSession, "decode", stopping)
+    monkeypatch.setattr(OnnxSlots, "decode", stopping)
     model = open_model()
     assert len(tokens_of(model.submit(request(1, minimum=0)))) == 1
     banned = tokens_of(model.submit(request(1, minimum=7)))

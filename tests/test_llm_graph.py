@@ -14,8 +14,8 @@ from tritone.llm.checkpoint import Checkpoint, EmbeddingTable
 from tritone.llm.graph import PRECISIONS, build_graph, graph_path, pad_heads
 from tritone.llm.graph_writer import GraphWriter
 from tritone.llm.merge import read_merged
+from tritone.llm.onnx_slots import OnnxSlots
 from tritone.llm.quantize import BlockFormat, BlockQuantized, quantize_blocks
-from tritone.llm.slots import SlotSession
 from tritone.parity_llm import cases
 
 LOGITS = load_file(GOLDEN / "llm_logits.safetensors")
@@ -29,9 +29,9 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def open_slots(model_dir: Path, precision: str, slots: int = 4) -> SlotSession:
+def open_slots(model_dir: Path, precision: str, slots: int = 4) -> OnnxSlots:
     llm = read_merged(model_dir / "llm")
-    return SlotSession(model_dir / "llm", llm, precision=precision, slots=slots, slot_length=96)
+    return OnnxSlots(model_dir / "llm", llm, precision=precision, slots=slots, slot_length=96)
 
 
 def prompts() -> list[np.ndarray]:
@@ -97,7 +97,7 @@ def test_a_moved_slot_goes_on_unchanged(model_dir: Path) -> None:
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_every_precision_runs_from_a_single_token(tmp_path: Path, precision: str) -> None:
     llm = build_tiny(tmp_path, precision).llm
-    slots = SlotSession(tmp_path / "llm", llm, precision=precision, slots=1, slot_length=8)
+    slots = OnnxSlots(tmp_path / "llm", llm, precision=precision, slots=1, slot_length=8)
     embed = EmbeddingTable(Checkpoint(tmp_path / "llm" / "model.safetensors"))
     logits = slots.prefill(0, embed(np.array([llm.sos_id], np.int32)))
     assert logits.shape == (llm.speech_head_size,)
@@ -172,13 +172,13 @@ def test_graph_of_another_checkpoint_is_refused(model_dir: Path, tmp_path: Path)
     shutil.copytree(model_dir / "llm", tmp_path / "llm")
     other = read_merged(model_dir / "llm").model_copy(update={"rope_theta": 1e4})
     with pytest.raises(ModelDirectoryError, match="another checkpoint"):
-        SlotSession(tmp_path / "llm", other, precision="fp32", slots=1, slot_length=8)
+        OnnxSlots(tmp_path / "llm", other, precision="fp32", slots=1, slot_length=8)
 
 
 def test_missing_graph_and_unknown_precision_are_named(model_dir: Path, tmp_path: Path) -> None:
     llm = merge_tiny(tmp_path)
     with pytest.raises(ModelDirectoryError, match=r"int8\.onnx does not exist \(built: nothing\)"):
-        SlotSession(tmp_path, llm, precision="int8", slots=1, slot_length=8)
+        OnnxSlots(tmp_path, llm, precision="int8", slots=1, slot_length=8)
     with pytest.raises(ModelDirectoryError, match="precision is 'int7', expected one of fp32"):
         build_graph(tmp_path, llm, "int7")
 
@@ -197,4 +197,4 @@ def test_a_failed_build_keeps_the_graph_before(tmp_path: Path) -> None:
     with pytest.raises(ModelDirectoryError, match=r"layers\.2\..* is missing"):
         build_graph(tmp_path, more, "fp32")
     assert {file.name for file in path.parent.iterdir()} == {"fp32.onnx", "fp32.onnx.data"}
-    SlotSession(tmp_path, llm, precision="fp32", slots=1, slot_length=8)
+    OnnxSlots(tmp_path, llm, precision="fp32", slots=1, slot_length=8)

@@ -29,7 +29,7 @@ from tritone.convert.cosyvoice2 import Conversion, Options
 from tritone.convert.source import open_source
 from tritone.families import family_of
 from tritone.llm.checkpoint import Checkpoint, EmbeddingTable
-from tritone.llm.slots import SlotSession
+from tritone.llm.onnx_slots import OnnxSlots
 from tritone.nn.flow import Flow, FlowPrompt
 from tritone.nn.hift import HiFT
 from tritone.voices import VoiceStore
@@ -114,7 +114,7 @@ def test_language_model_gives_the_same_logits(
     wanted = model.scores(collate([plain(example)]))
     ids = np.array([llm.sos_id, *text, llm.task_id, *(codes + llm.speech_offset)], np.int32)
     embeds = EmbeddingTable(Checkpoint(converted / "llm" / "model.safetensors"))(ids)
-    session = SlotSession(converted / "llm", llm, precision="fp32", slots=1, slot_length=64)
+    session = OnnxSlots(converted / "llm", llm, precision="fp32", slots=1, slot_length=64)
     starts = range(len(text) + 2, len(ids) + 1)
     found = [torch.from_numpy(session.prefill(0, embeds[:count])) for count in starts]
     assert len(found) == len(wanted) == 13

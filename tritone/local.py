@@ -10,8 +10,7 @@ from tritone.families import family_of
 from tritone.flow_stage import FlowSettings, FlowStage
 from tritone.frontend import Frontend
 from tritone.limits import Limits
-from tritone.llm.engine import OnnxLanguageModel
-from tritone.llm.loading import ensure_graph
+from tritone.llm.loading import open_onnx
 from tritone.pipeline import Settings, synthesize
 from tritone.types import (
     AudioChunk,
@@ -69,12 +68,11 @@ class LocalStages:
         self, model_dir: Path, *, precision: str, flow: FlowSettings, limits: Limits
     ) -> None:
         family, config = family_of(model_dir)
-        ensure_graph(model_dir, config, precision)
         self.config = config
         self.frontend = Frontend(model_dir, config, limits)
         self.flow = FlowStage(family.load_flow(model_dir, config), family.start_noise(config), flow)
         self.vocoder = VocoderStage(family.load_vocoder(model_dir, config))
-        self.llm: LanguageModel = OnnxLanguageModel(model_dir, config, precision=precision)
+        self.llm: LanguageModel = open_onnx(model_dir, config, precision=precision)
 
     def prepare(self, request: SynthesisRequest) -> Iterator[Segment]:
         return self.frontend.prepare(request)

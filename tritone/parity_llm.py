@@ -21,8 +21,8 @@ from tritone.config import LLMConfig, SamplingConfig
 from tritone.llm.checkpoint import EMBEDDING, WEIGHTS_NAME, Checkpoint, EmbeddingTable
 from tritone.llm.graph import build_graph
 from tritone.llm.merge import merge_llm, read_merged
+from tritone.llm.onnx_slots import OnnxSlots
 from tritone.llm.sampler import Sampler
-from tritone.llm.slots import SlotSession
 from tritone.parity import ParityResult
 from tritone.types import Float32, Int32, SamplingParams
 
@@ -68,7 +68,7 @@ class _Model:
         build_graph(llm_dir, config, precision)
         self.config = config
         self._embed = EmbeddingTable(Checkpoint(llm_dir / WEIGHTS_NAME))
-        self._slots = SlotSession(llm_dir, config, precision=precision, slots=1, slot_length=1024)
+        self._slots = OnnxSlots(llm_dir, config, precision=precision, slots=1, slot_length=1024)
         self._length = 0
 
     def start(self, prompt: Int32) -> Float32:

@@ -12,7 +12,7 @@ from tritone.errors import ModelDirectoryError
 from tritone.families import family_of
 from tritone.flow_stage import FlowSettings, FlowStage
 from tritone.llm.checkpoint import HEAD_BIAS, WEIGHTS_NAME, Checkpoint
-from tritone.llm.engine import OnnxLanguageModel
+from tritone.llm.loading import open_onnx
 from tritone.reference import load_reader, missing_models
 from tritone.text.tokenizer import TOKENIZER_NAME, TextTokenizer
 from tritone.types import GenerationRequest, SamplingParams, Voice
@@ -61,7 +61,7 @@ def _head(model_dir: Path, config: ModelConfig) -> str:
 
 
 def _generation(model_dir: Path, config: ModelConfig, precision: str) -> str:
-    engine = OnnxLanguageModel(model_dir, config, precision=precision, slots=1, max_tokens=256)
+    engine = open_onnx(model_dir, config, precision=precision, slots=1, max_tokens=256)
     llm = config.llm
     ids = np.array([llm.sos_id, 1, 2, 3, llm.task_id], dtype=np.int32)
     request = GenerationRequest(ids, TOKENS, TOKENS, SamplingParams(top_k=1, seed=0))

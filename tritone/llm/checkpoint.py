@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from tritone.errors import ModelDirectoryError
 from tritone.types import Float32, Int32
 
+LLM_DIR = "llm"  # inside the model directory: the merged checkpoint
 WEIGHTS_NAME = "model.safetensors"
-GRAPH_DIR = "onnx"  # inside the checkpoint directory: what was built from it
+GRAPH_DIR = "onnx"  # inside that: what was built from it
 EMBEDDING = "model.embed_tokens.weight"
 HEAD = "lm_head.weight"
 HEAD_BIAS = "lm_head.bias"

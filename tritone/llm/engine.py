@@ -1,4 +1,4 @@
-"""Language model engine: many generations on one ONNX Runtime session (continuous batching).
+"""Language model engine: many generations on one slot session (continuous batching).
 
 One thread owns the session. Between two steps it lets finished and cancelled streams go and works
 on at most one part of one new prompt, so that a long prompt holds nobody up; a step then advances
@@ -9,21 +9,18 @@ moves into it.
 import threading
 from collections import deque
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from tritone.config import ModelConfig
 from tritone.errors import InvalidRequest, Overloaded, StageFailed, TritoneError
-from tritone.llm.checkpoint import WEIGHTS_NAME, Checkpoint, EmbeddingTable
-from tritone.llm.generation import OnnxGeneration, Stream
+from tritone.llm.checkpoint import EmbeddingTable
+from tritone.llm.generation import SlotGeneration, Stream
 from tritone.llm.sampler import Sampler
-from tritone.llm.slots import SlotSession
+from tritone.llm.session import SlotSession
 from tritone.types import Float32, GenerationRequest
 
 STAGE = "tensorrt_llm"
-LLM_DIR = "llm"  # inside the model directory
-PREFILL_PART = 64  # positions; fewer cost speed, more make running streams wait longer
 
 
 @dataclass(frozen=True)
@@ -39,42 +36,21 @@ class EngineStats:
     kv_used_bytes: int
 
 
-class OnnxLanguageModel:
-    """`tritone.types.LanguageModel` on a CPU.
+class SlotLanguageModel:
+    """`tritone.types.LanguageModel` over a slot session.
 
-    model_dir: its `llm/` holds the merged checkpoint and the graph of `precision`.
-    slots: streams that advance together. max_tokens: positions of a slot, prompt included (never
-    more than the checkpoint's own limit). max_waiting: requests that may wait for a slot.
-    threads: of one operator of the session.
-
-    Raises ModelDirectoryError if the checkpoint or its graph cannot be used.
+    embedding: input rows of the model. max_waiting: requests that may wait for a slot.
     """
 
     def __init__(
         self,
-        model_dir: Path,
+        session: SlotSession,
+        embedding: EmbeddingTable,
         config: ModelConfig,
-        *,
-        precision: str = "int8",
-        slots: int = 8,
-        max_tokens: int = 4096,
-        max_waiting: int = 64,
-        threads: int = 1,
+        max_waiting: int,
     ) -> None:
-        llm_dir = model_dir / LLM_DIR
-        self._config = config
-        self._slot_length = min(max_tokens, config.llm.max_position_embeddings)
-        self._slots = slots
+        self._session, self._embedding, self._config = session, embedding, config
         self._max_waiting = max_waiting
-        self._embedding = EmbeddingTable(Checkpoint(llm_dir / WEIGHTS_NAME))
-        self._session = SlotSession(
-            llm_dir,
-            config.llm,
-            precision=precision,
-            slots=slots,
-            slot_length=self._slot_length,
-            threads=threads,
-        )
         self._active: list[Stream] = []  # the index is the slot; changed by the thread alone
         self._joining: Stream | None = None
         self._joining_slot = 0
@@ -85,7 +61,7 @@ class OnnxLanguageModel:
         self._thread = threading.Thread(target=self._run, name="tritone-llm", daemon=True)
         self._thread.start()
 
-    def submit(self, request: GenerationRequest) -> OnnxGeneration:
+    def submit(self, request: GenerationRequest) -> SlotGeneration:
         """Queue a generation and return at once.
 
         Raises InvalidRequest, Overloaded when max_waiting requests wait already, and StageFailed
@@ -104,14 +80,15 @@ class OnnxLanguageModel:
             if self._closed:
                 raise StageFailed(STAGE, "the engine is closed")
             self._waiting = deque(s for s in self._waiting if not s.cancelled)
-            if len(self._waiting) + self._occupied() >= self._slots + self._max_waiting:
+            slots, running, waiting = self._session.slots, self._occupied(), len(self._waiting)
+            if running + waiting >= slots + self._max_waiting:
                 raise Overloaded(
-                    f"{self._occupied()} streams run and {len(self._waiting)} wait for the "
-                    f"language model (limits: {self._slots} and {self._max_waiting}); retry later"
+                    f"{running} streams run and {waiting} wait for the language model "
+                    f"(limits: {slots} and {self._max_waiting}); retry later"
                 )
             self._waiting.append(stream)
             self._changed.notify()
-        return OnnxGeneration(stream)
+        return SlotGeneration(stream)
 
     def stats(self) -> EngineStats:
         """A snapshot, taken without stopping the engine."""
@@ -119,13 +96,14 @@ class OnnxLanguageModel:
             active = [*self._active, *([self._joining] if self._joining else [])]
             waiting = sum(not stream.cancelled for stream in self._waiting)
         used = sum(stream.length for stream in active)
+        slots, position = self._session.slots, self._session.bytes_per_position
         return EngineStats(
             active=len(active),
             waiting=waiting,
-            free_slots=self._slots - len(active),
+            free_slots=slots - len(active),
             tokens=self._tokens,
-            kv_bytes=self._session.reserved_bytes,
-            kv_used_bytes=used * self._session.bytes_per_position,
+            kv_bytes=slots * self._session.slot_length * position,
+            kv_used_bytes=used * position,
         )
 
     def close(self) -> None:
@@ -142,10 +120,10 @@ class OnnxLanguageModel:
         if ids.min() < 0 or ids.max() > limit:
             wrong = int(ids[(ids < 0) | (ids > limit)][0])
             raise InvalidRequest("input_ids", f"id {wrong} is outside 0..{limit}")
-        if len(ids) >= self._slot_length:
+        if len(ids) >= self._session.slot_length:
             raise InvalidRequest(
                 "input_ids",
-                f"{len(ids)} ids leave no room to speak in {self._slot_length} positions; "
+                f"{len(ids)} ids leave no room to speak in {self._session.slot_length} positions; "
                 "shorten the text or the reference",
             )
         if request.max_tokens < 1:
@@ -184,7 +162,7 @@ class OnnxLanguageModel:
                 self._joining = None
             while self._waiting and self._waiting[0].cancelled:
                 self._waiting.popleft()
-            if not self._joining and self._waiting and len(self._active) < self._slots:
+            if not self._joining and self._waiting and len(self._active) < self._session.slots:
                 self._joining = self._waiting.popleft()
                 self._joining_slot = len(self._active)
             return self._joining
@@ -194,7 +172,7 @@ class OnnxLanguageModel:
         stream = self._next_prompt()
         if stream is None:
             return
-        part = stream.request.input_ids[stream.length : stream.length + PREFILL_PART]
+        part = stream.request.input_ids[stream.length : stream.length + self._session.prefill_part]
         try:
             embeds = self._embedding(part)
             logits = self._session.prefill(self._joining_slot, embeds, stream.length)
@@ -255,8 +233,8 @@ class OnnxLanguageModel:
         if stream.emitted == stream.request.max_tokens:
             stream.news.append(None)
             return False
-        if stream.length == self._slot_length:
-            problem = f"no end of speech within the {self._slot_length} positions of a slot"
+        if stream.length == self._session.slot_length:
+            problem = f"no end of speech within the {self._session.slot_length} positions of a slot"
             stream.news.append(StageFailed(STAGE, problem))
             return False
         return True

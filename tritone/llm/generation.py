@@ -40,7 +40,7 @@ class Stream:
         self.news.clear()
 
 
-class OnnxGeneration:
+class SlotGeneration:
     """The caller's end (`tritone.types.Generation`).
 
     Leaving the iteration early, or dropping the object, cancels like `cancel` does. `cancel` takes

@@ -1,11 +1,77 @@
-"""Opening the language model of a model directory, its graph built when it is not there yet."""
+"""Opening the language model of a model directory on one of Tritone's own runtimes."""
 
 import os
 from pathlib import Path
 
 from tritone.config import ModelConfig
 from tritone.errors import ModelDirectoryError
+from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, Checkpoint, EmbeddingTable
+from tritone.llm.engine import SlotLanguageModel
 from tritone.llm.graph import build_graph, graph_path
+from tritone.llm.onnx_slots import OnnxSlots
+
+
+def open_onnx(
+    model_dir: Path,
+    config: ModelConfig,
+    *,
+    precision: str = "int8",
+    slots: int = 8,
+    max_tokens: int = 4096,
+    max_waiting: int = 64,
+    threads: int = 1,
+) -> SlotLanguageModel:
+    """On a CPU with ONNX Runtime; the graph of `precision` is built when it is not there yet.
+
+    slots: streams that advance together. max_tokens: positions of a slot, prompt included (never
+    more than the checkpoint's own limit). max_waiting: requests that may wait for a slot.
+    threads: of one operator.
+
+    Raises ModelDirectoryError if the checkpoint or its graph cannot be used.
+    """
+    ensure_graph(model_dir, config, precision)
+    session = OnnxSlots(
+        model_dir / LLM_DIR,
+        config.llm,
+        precision=precision,
+        slots=slots,
+        slot_length=min(max_tokens, config.llm.max_position_embeddings),
+        threads=threads,
+    )
+    return SlotLanguageModel(session, _embedding(model_dir), config, max_waiting)
+
+
+def open_torch(
+    model_dir: Path,
+    config: ModelConfig,
+    *,
+    device: str = "cuda",
+    dtype: str = "bf16",
+    slots: int = 32,
+    max_tokens: int = 2048,
+    max_waiting: int = 64,
+) -> SlotLanguageModel:
+    """With torch, on a GPU under CUDA graphs. Parameters as for `open_onnx`.
+
+    dtype: of weights, keys and values: fp32, bf16 or fp16.
+
+    Raises ModelDirectoryError if the checkpoint cannot be used, EnvironmentProblem if the device
+    cannot.
+    """
+    # a process that runs the model on ONNX Runtime should not pay for torch
+    from tritone.device import torch_device, torch_dtype
+    from tritone.llm.torch_slots import TorchSlots
+
+    checkpoint = Checkpoint(model_dir / LLM_DIR / WEIGHTS_NAME)
+    session = TorchSlots(
+        checkpoint,
+        config.llm,
+        device=torch_device(device),
+        dtype=torch_dtype(dtype),
+        slots=slots,
+        slot_length=min(max_tokens, config.llm.max_position_embeddings),
+    )
+    return SlotLanguageModel(session, EmbeddingTable(checkpoint), config, max_waiting)
 
 
 def ensure_graph(model_dir: Path, config: ModelConfig, precision: str) -> None:
@@ -14,7 +80,7 @@ def ensure_graph(model_dir: Path, config: ModelConfig, precision: str) -> None:
 
     Raises ModelDirectoryError when it is missing and the directory cannot be written.
     """
-    llm_dir = model_dir / "llm"
+    llm_dir = model_dir / LLM_DIR
     path = graph_path(llm_dir, precision)
     if path.is_file():
         return
@@ -24,3 +90,7 @@ def ensure_graph(model_dir: Path, config: ModelConfig, precision: str) -> None:
             f"--llm-precision {precision} where it can"
         )
     build_graph(llm_dir, config.llm, precision)
+
+
+def _embedding(model_dir: Path) -> EmbeddingTable:
+    return EmbeddingTable(Checkpoint(model_dir / LLM_DIR / WEIGHTS_NAME))

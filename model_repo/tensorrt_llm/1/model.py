@@ -6,8 +6,7 @@ import numpy as np
 
 from tritone.config import read_config
 from tritone.errors import Cancelled, InvalidRequest
-from tritone.llm.engine import OnnxLanguageModel
-from tritone.llm.loading import ensure_graph
+from tritone.llm.loading import open_onnx
 from tritone.serving.generation import read_generation
 from tritone.serving.metrics import Gauge
 from tritone.serving.parameters import model_directory, parameters
@@ -25,8 +24,7 @@ class TritonPythonModel:
         )
         model_dir = model_directory(args)
         config = read_config(model_dir)
-        ensure_graph(model_dir, config, values["precision"])
-        self._engine = OnnxLanguageModel(model_dir, config, **values)
+        self._engine = open_onnx(model_dir, config, **values)
         self._warm_up(config.llm)
         self._gauge = Gauge("tritone_llm_generations", "Generations running or waiting")
         self._running = {}  # request id -> generation: a `stop` request names it so

@@ -1,7 +1,6 @@
-"""The language model's ONNX Runtime session with the keys and values of all streams in one buffer.
+"""The language model as an ONNX Runtime session, on a CPU.
 
-Slot i of the buffer holds one stream. Streams in slots 0..n-1 advance together as one batch; the
-buffer is bound by address, so that nothing is copied between steps.
+The buffer of keys and values is bound by address, so that nothing is copied between steps.
 """
 
 from pathlib import Path
@@ -17,14 +16,16 @@ from tritone.llm.graph import CONFIG_KEY, PRECISIONS, graph_path
 from tritone.types import Float32, Int32
 
 
-class SlotSession:
-    """Prefill one slot, advance many. Not thread-safe: one thread owns it.
+class OnnxSlots:
+    """`tritone.llm.session.SlotSession` on ONNX Runtime.
 
-    slots: streams that fit. slot_length: positions of each. threads: of one operator; they do not
-    spin while they wait. Memory of a position is taken when it is first written, and kept.
+    threads: of one operator; they do not spin while they wait. Memory of a position is taken when
+    it is first written, and kept.
 
     Raises ModelDirectoryError if the graph is missing or belongs to another checkpoint.
     """
+
+    prefill_part = 64
 
     def __init__(
         self,
@@ -36,6 +37,7 @@ class SlotSession:
         slot_length: int,
         threads: int = 1,
     ) -> None:
+        self.slots, self.slot_length = slots, slot_length
         self._session = _open(llm_dir, config, precision, threads)
         past = next(i for i in self._session.get_inputs() if i.name == "past.0.key")
         head_dim = int(past.shape[3])
@@ -49,17 +51,7 @@ class SlotSession:
         self._logits = np.zeros((slots, config.speech_head_size), np.float32)
         self._batches: dict[int, onnxruntime.IOBinding] = {}
 
-    @property
-    def reserved_bytes(self) -> int:
-        """Address space of all slots; only written positions take memory."""
-        return self._cache.nbytes
-
     def prefill(self, slot: int, embeds: Float32, start: int = 0) -> Float32:
-        """Write a prompt, or its next part, into `slot`.
-
-        embeds: (n, hidden) of the part. start: positions of the prompt already there. Returns
-        (rows,) logits, a copy.
-        """
         embeds = np.ascontiguousarray(embeds[None])
         length = start + embeds.shape[1]
         self._lengths[0] = length - 1
@@ -69,11 +61,6 @@ class SlotSession:
         return logits
 
     def decode(self, embeds: Float32, lengths: Int32) -> Float32:
-        """Advance slots 0..n-1 by one position.
-
-        embeds: (n, hidden) of the new tokens. lengths: (n,) positions filled before. Returns
-        (n, rows) logits, overwritten by the next call.
-        """
         count = len(embeds)
         self._embeds[:count, 0] = embeds
         self._lengths[:count] = lengths
@@ -84,7 +71,6 @@ class SlotSession:
         return self._logits[:count]
 
     def move(self, source: int, target: int, length: int) -> None:
-        """Copy the first `length` positions of a slot over another."""
         self._cache[:, :, target, :, :length] = self._cache[:, :, source, :, :length]
 
     def _binding(self, slot: int, count: int, embeds: Float32) -> onnxruntime.IOBinding:
