@@ -1,4 +1,4 @@
-"""One generation, seen from its two ends: the engine writes tokens, the caller iterates them."""
+"""One generation, seen from its two ends: a runtime writes tokens, the caller iterates them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,23 +11,36 @@ from tritone.llm.sampler import Sampler
 from tritone.types import GenerationRequest, Int32
 
 
+@dataclass(eq=False, kw_only=True)
+class Feed:
+    """The runtime's end, as far as the caller's end knows it.
+
+    emitted: tokens passed on. outbox: LLM ids, then the outcome: None for a regular end, or the
+    error.
+    """
+
+    cancelled: bool = False
+    emitted: int = 0
+    outbox: "SimpleQueue[int | TritoneError | None]" = field(default_factory=SimpleQueue)
+
+    def cancel(self) -> None:
+        """Tell the runtime that nobody reads on; from any thread, without a lock."""
+        self.cancelled = True
+
+
 @dataclass(eq=False)
-class Stream:
+class Stream(Feed):
     """The engine's end. Only the engine's thread changes it, except for `cancelled`.
 
-    length: positions filled in the slot. last_id: LLM id to feed next. emitted: tokens passed on.
-    news: what the caller is to learn, LLM ids, then the outcome: None for a regular end, or the
-    error. outbox: the part of it that was published.
+    length: positions filled in the slot. last_id: LLM id to feed next. news: what the caller is to
+    learn, in the form of the outbox, before it is published.
     """
 
     request: GenerationRequest
     sampler: Sampler
     length: int = 0
     last_id: int = -1
-    emitted: int = 0
-    cancelled: bool = False
     news: list[int | TritoneError | None] = field(default_factory=list)
-    outbox: "SimpleQueue[int | TritoneError | None]" = field(default_factory=SimpleQueue)
 
     def publish(self) -> None:
         """Pass the news on.
@@ -47,20 +60,20 @@ class SlotGeneration:
     no lock and may be called from any thread at any time.
     """
 
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
         self._over = False
         self._error: TritoneError | None = None
 
     def __iter__(self) -> Iterator[Int32]:
         try:
-            while not self._over and not self._stream.cancelled:
+            while not self._over and not self._feed.cancelled:
                 ids = self._take()
-                if ids and not self._stream.cancelled:
+                if ids and not self._feed.cancelled:
                     yield np.array(ids, np.int32)
         finally:
             self.cancel()
-        if self._stream.cancelled:
+        if self._feed.cancelled:
             raise Cancelled("the generation was cancelled")
         if self._error is not None:
             raise self._error
@@ -68,8 +81,8 @@ class SlotGeneration:
     def cancel(self) -> None:
         """Stop the generation; its slot is free before the next step. No effect after the end."""
         if not self._over:
-            self._stream.cancelled = True
-            self._stream.outbox.put(None)  # wakes whoever waits for the next token
+            self._feed.cancel()
+            self._feed.outbox.put(None)  # wakes whoever waits for the next token
 
     def __del__(self) -> None:
         self.cancel()
@@ -77,11 +90,11 @@ class SlotGeneration:
     def _take(self) -> list[int]:
         """Wait for news and take all there is."""
         ids: list[int] = []
-        item = self._stream.outbox.get()
+        item = self._feed.outbox.get()
         while isinstance(item, int):
             ids.append(item)
             try:
-                item = self._stream.outbox.get_nowait()
+                item = self._feed.outbox.get_nowait()
             except Empty:
                 return ids
         self._over, self._error = True, item
