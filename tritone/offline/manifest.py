@@ -1,0 +1,179 @@
+"""What is to be spoken: the lines of a manifest, all of them checked before any work.
+
+    id|prompt_text|prompt_wav|text
+    {"id": "b", "text": "Hello.", "voice": "anna", "seed": 3}
+
+A line is of the one or the other kind; blank lines are skipped. prompt_text and prompt_wav may be
+empty: then a registered voice speaks. Paths count from the manifest's own folder.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tritone.errors import InvalidRequest
+from tritone.limits import DEFAULT_LIMITS, Limits, check
+from tritone.types import Float32, SamplingParams, SynthesisRequest
+
+PIPED = ("id", "prompt_text", "prompt_wav", "text")
+MAX_ID_BYTES = 200  # file systems take names of 255, and suffixes are added
+_UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One utterance. request: without its recording, which is read when its turn comes."""
+
+    line: int
+    id: str
+    request: SynthesisRequest
+    prompt_wav: Path | None = None
+
+    def load(self) -> SynthesisRequest:
+        """The request with its recording. Raises InvalidRequest if that cannot be read."""
+        if self.prompt_wav is None:
+            return self.request
+        try:
+            wav, rate = soundfile.read(self.prompt_wav, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise InvalidRequest("prompt_wav", str(error)) from error
+        mono: Float32 = wav.mean(axis=1)
+        return replace(self.request, reference_wav=mono, reference_rate=rate)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A line that cannot be spoken, and why."""
+
+    line: int
+    message: str
+
+
+@dataclass
+class Manifest:
+    """The lines that can be spoken, in order, and those that cannot."""
+
+    items: list[Item] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+class _Line(BaseModel):
+    """A line as it is written, under the names that the manifest has for things."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    id: str
+    text: str
+    prompt_text: str | None = None
+    prompt_wav: str | None = None
+    voice: str | None = None
+    instruct_text: str | None = None
+    seed: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    speed: float = 1.0
+
+
+def read_manifest(
+    path: Path, defaults: SamplingParams | None = None, limits: Limits = DEFAULT_LIMITS
+) -> Manifest:
+    """Read and check a manifest: form, ids, requests, and the header of every recording.
+
+    defaults: sampling of lines that do not say. Raises InvalidRequest if nothing of the file can
+    be used at all.
+    """
+    manifest, seen = Manifest(), dict[str, int]()
+    for number, text in _lines(path):
+        try:
+            item = _item(number, _parse(text), path.parent, defaults or SamplingParams())
+            if item.id in seen:
+                raise InvalidRequest("id", f"{item.id!r} is also the id of line {seen[item.id]}")
+            seen[item.id] = number
+            _check(item, limits)
+            manifest.items.append(item)
+        except InvalidRequest as error:
+            manifest.problems.append(Problem(number, str(error)))
+    if not manifest.items and not manifest.problems:
+        raise InvalidRequest("manifest", f"{path} has no lines; write {'|'.join(PIPED)} or JSON")
+    return manifest
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines that are not blank, counted from 1."""
+    try:
+        contents = path.read_bytes()
+    except OSError as error:
+        raise InvalidRequest("manifest", f"{path} cannot be read: {error.strerror}") from error
+    try:
+        text = contents.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = contents.count(b"\n", 0, error.start) + 1
+        raise InvalidRequest("manifest", f"{path}, line {line}: is not UTF-8 text") from error
+    # Unlike splitlines, this leaves U+2028 and form feeds inside a text alone.
+    for number, written in enumerate(text.split("\n"), start=1):
+        if written.strip():
+            yield number, written.strip()
+
+
+def _parse(text: str) -> _Line:
+    """Raises InvalidRequest that names the field at fault."""
+    try:
+        if text.startswith("{"):
+            return _Line.model_validate_json(text)
+        parts = [part.strip() for part in text.split("|")]
+        if len(parts) != len(PIPED):
+            form = "|".join(PIPED)
+            raise InvalidRequest("fields", f"there are {len(parts)}; {form} has {len(PIPED)}")
+        name, prompt_text, prompt_wav, spoken = parts
+        return _Line(id=name, text=spoken, prompt_text=prompt_text, prompt_wav=prompt_wav)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            known = ", ".join(_Line.model_fields)
+            raise InvalidRequest(key, f"is not known; the keys are {known}") from error
+        raise InvalidRequest(key or "JSON", problem["msg"]) from error
+
+
+def _item(number: int, line: _Line, folder: Path, defaults: SamplingParams) -> Item:
+    given = line.model_dump(include={"temperature", "top_p", "top_k", "seed"}, exclude_none=True)
+    request = SynthesisRequest(
+        text=line.text,
+        reference_text=line.prompt_text,
+        instruct_text=line.instruct_text,
+        voice=line.voice,
+        sampling=replace(defaults, **given),
+        speed=line.speed,
+        streaming=False,  # one pass with full attention: nobody waits for the first packet
+    )
+    wav = folder / line.prompt_wav if line.prompt_wav else None
+    return Item(number, line.id, request, wav)
+
+
+def _check(item: Item, limits: Limits) -> None:
+    """Raise InvalidRequest for the first thing that is wrong with the line."""
+    name = item.id
+    if not name or name.startswith((".", " ")) or name.endswith(" ") or _UNSAFE.search(name):
+        raise InvalidRequest(
+            "id", f"{name!r:.80} cannot name a file: no / \\ or control characters, no leading dot"
+        )
+    if len(name.encode()) > MAX_ID_BYTES:
+        raise InvalidRequest("id", f"has {len(name.encode())} bytes; the limit is {MAX_ID_BYTES}")
+    if item.prompt_wav is None:
+        check(item.request, limits)
+        return
+    if not item.prompt_wav.is_file():
+        raise InvalidRequest("prompt_wav", f"{item.prompt_wav} does not exist")
+    try:
+        header = soundfile.info(item.prompt_wav)
+    except soundfile.LibsndfileError as error:
+        raise InvalidRequest("prompt_wav", str(error)) from error
+    # Silence of its length stands for the recording; its samples are checked when they are read.
+    silence = np.broadcast_to(np.float32(0), (header.frames,))
+    check(replace(item.request, reference_wav=silence, reference_rate=header.samplerate), limits)
