@@ -16,9 +16,11 @@ def attend(query: Tensor, spans: Sequence[Span], bias: Sequence[Tensor | None]) 
     bias: one per span, added to the scaled scores (boolean: False forbids), or None. Spans are
     joined by their scores and not by their keys, so that a shared prefix is never copied. The fused
     kernel serves one span; in training it is avoided, since its backward pass on a CPU in bf16 is
-    five times slower than the plain products.
+    five times slower than the plain products; an exported graph has the plain products, which
+    runtimes know how to fuse.
     """
-    if len(spans) == 1 and not query.requires_grad:
+    plain = query.requires_grad or torch.compiler.is_exporting()
+    if len(spans) == 1 and not plain:
         span = spans[0]
         key, value = span.key.to(query.dtype), span.value.to(query.dtype)
         return F.scaled_dot_product_attention(query, key, value, attn_mask=bias[0])
@@ -27,6 +29,8 @@ def attend(query: Tensor, spans: Sequence[Span], bias: Sequence[Tensor | None]) 
     scores = [_biased(s, b) for s, b in zip(scores, bias, strict=True)]
     joined = torch.cat(scores, dim=-1)
     weights = torch.softmax(joined, dim=-1, dtype=torch.float32).to(joined.dtype)
+    if len(spans) == 1:
+        return weights @ spans[0].value.to(query.dtype)
     parts = torch.split(weights, [span.key.shape[2] for span in spans], dim=-1)
     outputs = [w @ s.value.to(query.dtype) for w, s in zip(parts, spans, strict=True)]
     return torch.stack(outputs).sum(0)
@@ -52,6 +56,14 @@ def chunk_mask(length: int, chunk: int, *, left_chunks: int = 0, prefix: int = 0
     return visible
 
 
+def sinusoid(farthest: int, nearest: int, width: int) -> Tensor:
+    """Position encoding of the signed distances farthest, farthest - 1, .. nearest, (n, width)."""
+    distance = torch.arange(farthest, nearest - 1, -1, dtype=torch.float32)[:, None]
+    frequency = torch.exp(torch.arange(0, width, 2.0) * -(math.log(10000.0) / width))
+    angle = distance * frequency
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)
+
+
 class RelativeAttention(nn.Module):
     """Self-attention with relative positions as Transformer-XL and ESPnet define them.
 
@@ -75,14 +87,23 @@ class RelativeAttention(nn.Module):
         self.register_buffer("_distances", torch.empty(heads, 0, width // heads), persistent=False)
 
     def forward(
-        self, x: Tensor, store: KeyValueStore | None, layer: int, mask: Tensor | None
+        self,
+        x: Tensor,
+        store: KeyValueStore | None,
+        layer: int,
+        mask: Tensor | None,
+        positions: Tensor | None = None,
     ) -> Tensor:
-        """x (rows, n, width) -> same. With a store, x continues what the store holds."""
+        """x (rows, n, width) -> same. With a store, x continues what the store holds.
+
+        mask: boolean, broadcasts to (rows, heads, n, keys). positions: the `sinusoid` of distances
+        keys - 1 down to -n where all keys are one span, given in graphs whose lengths are symbols.
+        """
         query, key, value = (self._split(f(x)) for f in (self.query, self.key, self.value))
         start = 0 if store is None else store.length
         spans = [Span(key, value)] if store is None else store.write(layer, key, value)
         by_position = query + self.position_bias[:, None]
-        bias = [self._position_scores(by_position, start, span) for span in spans]
+        bias = [self._position_scores(by_position, start, span, positions) for span in spans]
         if mask is not None:
             bias = [b.masked_fill(~mask, float("-inf")) for b in bias]
         attended = attend(query + self.content_bias[:, None], spans, bias)
@@ -91,16 +112,20 @@ class RelativeAttention(nn.Module):
     def _split(self, x: Tensor) -> Tensor:
         return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
-    def _position_scores(self, query: Tensor, start: int, span: Span) -> Tensor:
+    def _position_scores(
+        self, query: Tensor, start: int, span: Span, positions: Tensor | None
+    ) -> Tensor:
         """(q_i + v) . p(i - j) / sqrt(d_k) for queries at start.. and the span's keys."""
         queries, keys = query.shape[2], span.key.shape[2]
-        farthest = start + queries - 1 - span.start
-        nearest = start - span.start - keys + 1
-        by_distance = query @ self._between(farthest, nearest).mT / math.sqrt(query.shape[-1])
-        if queries == 1:
-            return by_distance
+        if positions is None:
+            farthest = start + queries - 1 - span.start
+            encoded = self._between(farthest, start - span.start - keys)
+        else:
+            encoded = self._project(positions)
+        by_distance = query @ encoded.mT / math.sqrt(query.shape[-1])
         # Column c holds distance farthest - c, so row i wants the columns from queries - 1 - i on:
-        # one column less a row, which is a view of the same memory.
+        # one column less a row, which is a view of the same memory. The last column is spare, so
+        # that this holds for a single query too.
         width = by_distance.shape[-1] - 1
         flat = by_distance.flatten(-2)[..., queries - 1 : queries - 1 + queries * width]
         return flat.view(*flat.shape[:-1], queries, width)[..., :keys]
@@ -109,19 +134,16 @@ class RelativeAttention(nn.Module):
         """p(farthest) .. p(nearest), (heads, farthest - nearest + 1, d_k)."""
         reach = max(abs(farthest), abs(nearest))
         if self.training:  # weights change from step to step, so nothing is kept
-            return self._project(reach)[:, reach - farthest : reach - nearest + 1]
+            return self._project(sinusoid(farthest, nearest, self.position.in_features))
         table = self._distances
         known = (table.shape[1] - 1) // 2
         if table.shape[1] == 0 or known < reach:
             known = max(reach, 2 * known, 64)
-            table = self._distances = self._project(known)
+            table = self._project(sinusoid(known, -known, self.position.in_features))
+            self._distances = table
         return table[:, known - farthest : known - nearest + 1]
 
-    def _project(self, reach: int) -> Tensor:
-        width = self.position.in_features
-        distance = torch.arange(reach, -reach - 1, -1, dtype=torch.float32)[:, None]
-        frequency = torch.exp(torch.arange(0, width, 2.0) * -(math.log(10000.0) / width))
-        angle = distance * frequency
-        sinusoid = torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)
-        projected = self.position(sinusoid.to(self.position.weight))
+    def _project(self, positions: Tensor) -> Tensor:
+        """(n, width) sinusoids -> p, (heads, n, d_k)."""
+        projected = self.position(positions.to(self.position.weight))
         return projected.unflatten(1, (self.heads, -1)).transpose(0, 1).contiguous()  # type: ignore[no-any-return]

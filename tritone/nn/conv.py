@@ -23,7 +23,8 @@ class WindowLinear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         count = x.shape[1] - self.taps + 1
-        if x.requires_grad:  # the gradient of overlapping memory is slow
+        # the gradient of overlapping memory is slow, and an exported graph has no strides
+        if x.requires_grad or torch.compiler.is_exporting():
             windows = torch.cat([x[:, tap : tap + count] for tap in range(self.taps)], dim=2)
             return super().forward(windows)
         x = x.contiguous()

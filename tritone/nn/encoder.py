@@ -92,9 +92,14 @@ class EncoderBlock(nn.Module):
         self.feed_forward = FeedForward(width, hidden)
 
     def forward(
-        self, x: Tensor, store: KeyValueStore | None, layer: int, mask: Tensor | None
+        self,
+        x: Tensor,
+        store: KeyValueStore | None,
+        layer: int,
+        mask: Tensor | None,
+        positions: Tensor | None = None,
     ) -> Tensor:
-        x = x + self.attention(self.attention_norm(x), store, layer, mask)
+        x = x + self.attention(self.attention_norm(x), store, layer, mask, positions)
         return x + self.feed_forward(self.feed_forward_norm(x))  # type: ignore[no-any-return]
 
 
@@ -165,16 +170,30 @@ class UpsampleEncoder(nn.Module):
 
     def step(self, x: Tensor, context: Tensor, state: EncoderState) -> tuple[Tensor, EncoderState]:
         """The next chunk, x (1, n, input_size), given what `state` holds of the past."""
-        x, lookahead_tail = self.lookahead(self.input(x), self.input(context), state.lookahead_tail)
+        return self.step_embedded(self.input(x), self.input(context), state)
+
+    def step_embedded(
+        self,
+        x: Tensor,
+        context: Tensor,
+        state: EncoderState,
+        masks: tuple[Tensor | None, Tensor | None] = (None, None),
+        positions: tuple[Tensor | None, Tensor | None] = (None, None),
+    ) -> tuple[Tensor, EncoderState]:
+        """`step` after the input layer: x (rows, n, width) and context (rows, c, width).
+
+        masks and positions, at token and at frame rate, as `RelativeAttention` takes them.
+        """
+        x, lookahead_tail = self.lookahead(x, context, state.lookahead_tail)
         for layer, block in enumerate(self.blocks):
-            x = block(x, state.tokens, layer, None)
+            x = block(x, state.tokens, layer, masks[0], positions[0])
         state.tokens.advance(x.shape[1])
         x, upsample_tail = self.upsample.step(
             x.repeat_interleave(self.repeat, dim=1), state.upsample_tail
         )
         x = self.upsampled_input(x)
         for layer, block in enumerate(self.upsampled_blocks):
-            x = block(x, state.frames, layer, None)
+            x = block(x, state.frames, layer, masks[1], positions[1])
         state.frames.advance(x.shape[1])
         carried = EncoderState(lookahead_tail, upsample_tail, state.tokens, state.frames)
         return self.norm(x), carried

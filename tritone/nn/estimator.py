@@ -35,7 +35,7 @@ class EstimatorState:
         return EstimatorState(self.tails, self.store.fork())
 
 
-class _Pass:
+class Pass:
     """One forward pass: hands each layer its state in order and collects the new one."""
 
     def __init__(
@@ -72,7 +72,7 @@ class CausalBlock(nn.Module):
         self.conv = CausalConv1d(in_channels, channels, KERNEL)
         self.norm = nn.LayerNorm(channels, eps=1e-5)
 
-    def forward(self, x: Tensor, run: _Pass) -> Tensor:
+    def forward(self, x: Tensor, run: Pass) -> Tensor:
         return run.masked(F.mish(self.norm(run.convolve(self.conv, x))))
 
 
@@ -86,7 +86,7 @@ class ResnetBlock(nn.Module):
         self.block2 = CausalBlock(channels, channels)
         self.residual = nn.Linear(in_channels, channels)
 
-    def forward(self, x: Tensor, shift: Tensor, run: _Pass) -> Tensor:
+    def forward(self, x: Tensor, shift: Tensor, run: Pass) -> Tensor:
         y = self.block1(x, run) + shift
         return self.block2(y, run) + self.residual(run.masked(x))  # type: ignore[no-any-return]
 
@@ -105,7 +105,7 @@ class TransformerBlock(nn.Module):
         self.expand = nn.Linear(channels, 4 * channels)
         self.contract = nn.Linear(4 * channels, channels)
 
-    def forward(self, x: Tensor, run: _Pass) -> Tensor:
+    def forward(self, x: Tensor, run: Pass) -> Tensor:
         projected = self.query_key_value(self.attention_norm(x))
         query, key, value = projected.view(*x.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         spans = run.remember(key, value)
@@ -126,7 +126,7 @@ class Stage(nn.Module):
             for _ in range(part.n_blocks)
         )
 
-    def forward(self, x: Tensor, shift: Tensor, run: _Pass) -> Tensor:
+    def forward(self, x: Tensor, shift: Tensor, run: Pass) -> Tensor:
         x = self.resnet(x, shift, run)
         for transformer in self.transformers:
             x = transformer(x, run)
@@ -177,14 +177,23 @@ class Estimator(nn.Module):
             for stage in self._stages()
         ]
 
-    def start(self, rows: int, chunk: int, left_chunks: int, dtype: torch.dtype) -> EstimatorState:
-        """An empty state; `chunk` in frames, `left_chunks` as in KeyValueStore."""
-        part, weight = self.config.estimator, self.final_projection.weight
+    @property
+    def attention_layers(self) -> int:
+        return len(self._stages()) * self.config.estimator.n_blocks
+
+    @property
+    def tail_channels(self) -> list[int]:
+        """Channels of the tail of every causal convolution, in the order of the forward pass."""
         stages = self._stages()
         convs = [c for s in stages for c in (s.resnet.block1.conv, s.resnet.block2.conv)]
         convs = [*convs[:2], self.down_conv, *convs[2:], self.up_conv, self.final_block.conv]
+        return [conv.in_channels for conv in convs]
+
+    def start(self, rows: int, chunk: int, left_chunks: int, dtype: torch.dtype) -> EstimatorState:
+        """An empty state; `chunk` in frames, `left_chunks` as in KeyValueStore."""
+        part, weight = self.config.estimator, self.final_projection.weight
         store = KeyValueStore(
-            len(stages) * part.n_blocks,
+            self.attention_layers,
             rows,
             part.num_heads,
             part.attention_head_dim,
@@ -193,7 +202,7 @@ class Estimator(nn.Module):
             dtype=dtype,
             device=weight.device,
         )
-        tails = tuple(weight.new_zeros(rows, KERNEL - 1, c.in_channels) for c in convs)
+        tails = tuple(weight.new_zeros(rows, KERNEL - 1, c) for c in self.tail_channels)
         return EstimatorState(tails, store)
 
     def forward(
@@ -208,18 +217,23 @@ class Estimator(nn.Module):
         padding: (rows, frames, 1), 1 where a frame is real; visible: boolean attention mask that
         broadcasts to (rows, heads, frames, frames).
         """
-        return self._run(x, shifts, _Pass(None, padding, visible))
+        return self.run(x, shifts, Pass(None, padding, visible))
 
     def step(
-        self, x: Tensor, shifts: Sequence[Tensor], state: EstimatorState
+        self,
+        x: Tensor,
+        shifts: Sequence[Tensor],
+        state: EstimatorState,
+        visible: Tensor | None = None,
     ) -> tuple[Tensor, EstimatorState]:
-        """The next chunk given what `state` holds of the past."""
-        run = _Pass(state, None, None)
-        y = self._run(x, shifts, run)
+        """The next chunk given what `state` holds of the past, `visible` as in `forward`."""
+        run = Pass(state, None, visible)
+        y = self.run(x, shifts, run)
         state.store.advance(x.shape[1])
         return y, EstimatorState(tuple(run.tails), state.store)
 
-    def _run(self, x: Tensor, shifts: Sequence[Tensor], run: _Pass) -> Tensor:
+    def run(self, x: Tensor, shifts: Sequence[Tensor], run: Pass) -> Tensor:
+        """The network itself; `run` brings what it knows of the past and takes what is new."""
         down_shift, *middle_shifts, up_shift = shifts
         x = skip = self.down(x, down_shift, run)
         x = run.convolve(self.down_conv, x)

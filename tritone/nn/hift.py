@@ -86,7 +86,7 @@ class Upsampling(nn.Module):
     def forward(self, x: Tensor, source: Tensor) -> Tensor:
         x = self.up(F.leaky_relu(x, self.slope))
         if self.extend:
-            x = F.pad(x, (1, 0), mode="reflect")
+            x = torch.cat([x[:, :, 1:2], x], dim=2)  # reflection, as every runtime has it
         x = x + self.source_block(self.source_down(source))
         total = self.blocks[0](x)
         for block in self.blocks[1:]:
@@ -133,16 +133,32 @@ class HiFT(nn.Module):
 
     def decode(self, mel: Tensor, source: Tensor) -> Tensor:
         """mel (rows, mel, T) and source (rows, samples_per_frame * T) -> waveform like source."""
-        config = self.config
-        n_fft, hop = config.istft_n_fft, config.istft_hop
+        return self.synthesise(self.filter(mel, self.analyse(source)))
+
+    def analyse(self, source: Tensor) -> Tensor:
+        """(rows, samples) -> real and imaginary parts, (rows, istft_n_fft + 2, steps).
+
+        steps = samples / istft_hop + 1.
+        """
+        n_fft, hop = self.config.istft_n_fft, self.config.istft_hop
         spectrum = torch.stft(source, n_fft, hop, window=self.window, return_complex=True)
-        spectrum = torch.cat([spectrum.real, spectrum.imag], dim=1)
+        return torch.cat([spectrum.real, spectrum.imag], dim=1)
+
+    def filter(self, mel: Tensor, spectrum: Tensor) -> Tensor:
+        """mel (rows, mel, T) and spectrum as of `analyse` -> log magnitude and phase, alike."""
         x = self.conv_pre(mel)
         for stage in self.stages:
             x = stage(x, spectrum)
-        x = self.conv_post(F.leaky_relu(x)).float()
-        bins = n_fft // 2 + 1
+        return self.conv_post(F.leaky_relu(x))  # type: ignore[no-any-return]
+
+    def synthesise(self, x: Tensor) -> Tensor:
+        """What `filter` gives -> waveform (rows, samples).
+
+        In float32 whatever the network's dtype: exp overflows and a Fourier transform needs it.
+        """
+        config, x = self.config, x.float()
+        bins = config.istft_n_fft // 2 + 1
         magnitude = x[:, :bins].exp().clamp(max=MAGNITUDE_LIMIT)
         complex_bins = torch.polar(magnitude, x[:, bins:].sin())
-        wave = torch.istft(complex_bins, n_fft, hop, window=self.window)
+        wave = torch.istft(complex_bins, config.istft_n_fft, config.istft_hop, window=self.window)
         return wave.clamp(-config.audio_limit, config.audio_limit)
