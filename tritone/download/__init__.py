@@ -1,0 +1,1 @@
+"""Fetching a released checkpoint from ModelScope or Hugging Face, and verifying it."""
