@@ -19,7 +19,8 @@ import torch
 from tqdm import tqdm
 
 from tritone.families import family_of
-from tritone.flow_stage import FlowSettings, FlowStage
+from tritone.flow_settings import FlowSettings
+from tritone.flow_stage import FlowStage
 from tritone.types import Int32, Voice
 from tritone.vocoder_stage import VocoderStage
 

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from tritone.chunking import ChunkPolicy
 from tritone.errors import InvalidRequest, StageFailed
-from tritone.flow_stage import FlowSettings, FlowStage
+from tritone.flow_settings import FlowSettings
+from tritone.flow_stage import FlowStage
 from tritone.nn.flow import Flow, FlowPrompt
 from tritone.parity_golden import load_flow
 from tritone.parity_golden import prompt_of as golden_prompt
@@ -186,8 +187,8 @@ def test_a_fork_costs_no_memory_until_it_speaks(flow: Flow) -> None:
     assert voice.nbytes > 0
     forks = [voice.fork(), voice.fork()]
     assert [fork.nbytes for fork in forks] == [0, 0]
-    prefixes = {fork.steps[0].store._prefix.data_ptr() for fork in forks}
-    assert prefixes == {voice.steps[0].store._own.data_ptr()}
+    prefixes = {fork.solution.steps[0].store._prefix.data_ptr() for fork in forks}
+    assert prefixes == {voice.solution.steps[0].store._own.data_ptr()}
 
 
 def test_each_frame_is_computed_once(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,7 +196,7 @@ def test_each_frame_is_computed_once(flow: Flow, monkeypatch: pytest.MonkeyPatch
     stage = FlowStage(flow, some_noise(), FlowSettings())
     voice, tokens = some_voice(77), some_tokens(64).int().numpy()
     opened = stage.open(voice)
-    steps = len(flow.times)
+    steps = len(flow.euler.times)
     assert count.take() == steps * 2 * 50  # the two chunks that depend on the voice alone
     for state in (opened, stage.open(voice)):
         for begin in range(0, 64, 16):
@@ -213,7 +214,7 @@ def test_a_call_costs_the_same_at_any_position(flow: Flow, monkeypatch: pytest.M
     for part in torch.split(tokens[3:], 25):
         _, state = flow.step(part, state, finalize=False)
         costs.append(count.take())
-    assert costs == [50 * len(flow.times)] * 12
+    assert costs == [50 * len(flow.euler.times)] * 12
 
 
 def test_bounded_memory(flow: Flow) -> None:
@@ -226,7 +227,7 @@ def test_bounded_memory(flow: Flow) -> None:
         sizes.append(state.nbytes)
     width = flow.config.estimator.num_heads * flow.config.estimator.attention_head_dim
     layers = flow.config.estimator.n_blocks * (flow.config.estimator.num_mid_blocks + 2)
-    estimator = len(flow.times) * layers * 2 * 2 * width * 4 * 150
+    estimator = len(flow.euler.times) * layers * 2 * 2 * width * 4 * 150
     encoder = 2 * 4 * 48 * (2 * 75 + 4 * 150)
     assert sizes[1] == estimator + encoder  # a ring of three chunks
     assert sizes[0] >= 3 * sizes[1]
@@ -236,7 +237,7 @@ def test_half_precision_cache_stays_near(flow: Flow) -> None:
     prompt, tokens = some_prompt(40), some_tokens(150)
     exact = one_pass(flow, tokens, prompt)
     rounded = tiny_flow()
-    rounded.cache_dtype = torch.bfloat16
+    rounded.euler.cache_dtype = torch.bfloat16
     mel = torch.cat(streamed(rounded, prompt, torch.split(tokens, 30)), dim=1)
     error = (mel - exact).pow(2).mean().sqrt() / exact.std()
     # Keys and values carry 8 bits of mantissa; attention averages their rounding.

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from evaluation.seams import SeamReport, measure, seams_of
-from tritone.flow_stage import FlowSettings
+from tritone.flow_settings import FlowSettings
 from tritone.limits import Limits
 from tritone.local import LocalStages
 from tritone.types import Float32, GenerationRequest, SamplingParams, SynthesisRequest

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tritone.nn.flow import Flow, FlowPrompt, ode_times
+from tritone.nn.flow import Flow, FlowPrompt
+from tritone.nn.solver import ode_times
 from tritone.nn.vocoder import Vocoder
 from tritone.parity_golden import Golden, load_flow, load_vocoder
 from tritone.types import Voice
@@ -26,8 +27,8 @@ def tiny_flow(steps: int = 2, left_chunks: int = 0) -> Flow:
     flow = load_flow(case("flow_full"))
     solver = flow.config.solver.model_copy(update={"n_timesteps": steps})
     flow.config = flow.config.model_copy(update={"solver": solver})
-    flow.times = ode_times(steps)
-    flow.left_chunks = left_chunks
+    flow.euler.times = ode_times(steps)
+    flow.euler.left_chunks = left_chunks
     return flow
 
 

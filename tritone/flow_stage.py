@@ -1,43 +1,41 @@
-"""The flow as a stage: voices prepared once and shared, numpy in and out."""
+"""The flow as a stage: voices prepared once and shared, numpy in and out, on a CPU or a GPU."""
 
 import hashlib
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from tritone.config import FlowConfig
-from tritone.errors import InvalidRequest, StageFailed
-from tritone.nn.flow import Flow, FlowPrompt, FlowState
-from tritone.nn.loading import lay_out_for_cpu
+from tritone.errors import InvalidRequest, StageFailed, TritoneError
+from tritone.flow_settings import FlowSettings, place
+from tritone.nn.flow import Flow, FlowPrompt, FlowState, FlowStep
 from tritone.types import Float32, Int32, Voice
 
 
 @dataclass(frozen=True)
-class FlowSettings:
-    """left_chunks: attention chunks of the past that stay visible beside the prompt, 0 for all.
+class StageStep:
+    """New codes (n,) of one stream; `finalize` when they are its last."""
 
-    cache_dtype: storage of keys and values. prepared_bytes: memory for prepared voices; the one
-    in use is kept whatever its size.
-    """
-
-    left_chunks: int = 0
-    cache_dtype: torch.dtype = torch.float32
-    prepared_bytes: int = 1 << 30
+    tokens: Int32
+    state: FlowState
+    finalize: bool
 
 
 class FlowStage:
     """Opens and steps streams of one flow model. Safe to use from several threads."""
 
     def __init__(self, flow: Flow, noise: torch.Tensor, settings: FlowSettings) -> None:
-        lay_out_for_cpu(flow)
-        flow.left_chunks = settings.left_chunks
-        flow.cache_dtype = settings.cache_dtype
-        self._flow, self._noise, self._settings = flow, noise, settings
+        self._device = place(flow, settings)
+        self._flow, self._noise, self._settings = flow, noise.to(self._device), settings
         self._prepared: OrderedDict[bytes, FlowState] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # of the prepared voices
+        # streams of a pool share its buffers
+        self._stepping = threading.Lock() if settings.pool else nullcontext()
 
     def warm_up(self) -> None:
         """Compute one chunk: the first call of every operator is several times slower."""
@@ -59,22 +57,30 @@ class FlowStage:
         for array in (voice.prompt_tokens, voice.prompt_mel, voice.embedding):
             digest.update(np.ascontiguousarray(array).tobytes())
         key = digest.digest()
-        with self._lock:
+        with self._lock, self._stepping:
             state = self._prepared.get(key)
             if state is None:
                 state = self._prepared[key] = self._flow.start(self._prompt(voice))
             self._prepared.move_to_end(key)
             self._evict()
-        return state.fork()
+            return state.fork()
 
-    @torch.inference_mode()
     def step(self, tokens: Int32, state: FlowState, *, finalize: bool) -> tuple[Float32, FlowState]:
         """Take new codes (n,); return the mel frames that became final and the next state."""
-        self._check(tokens)
-        total = len(state.pending) + len(tokens)
-        self._check_length(state.frame + total * self.config.token_mel_ratio)
-        mel, state = self._flow.step(_tensor(tokens, torch.long), state, finalize=finalize)
-        return _as_numpy(mel), state
+        (result,) = self.step_all([StageStep(tokens, state, finalize)])
+        if isinstance(result, TritoneError):
+            raise result
+        return result
+
+    @torch.inference_mode()
+    def step_all(
+        self, steps: Sequence[StageStep]
+    ) -> list[tuple[Float32, FlowState] | TritoneError]:
+        """`step` for several streams together; a stream's error stands in its own place."""
+        checked = [self._checked(step) for step in steps]
+        with self._stepping:
+            stepped = iter(self._flow.step_all([s for s in checked if isinstance(s, FlowStep)]))
+            return [_on_wire(next(stepped) if isinstance(s, FlowStep) else s) for s in checked]
 
     @torch.inference_mode()
     def whole(self, tokens: Int32, voice: Voice) -> Float32:
@@ -85,8 +91,17 @@ class FlowStage:
         total = len(tokens) + len(voice.prompt_tokens)
         self._check_length(total * self.config.token_mel_ratio)
         prompt = self._prompt(voice)
-        mel = self._flow(_tensor(tokens, torch.long), prompt, chunked=False, finalize=True)
+        mel = self._flow(self._tensor(tokens, torch.long), prompt, chunked=False, finalize=True)
         return _as_numpy(mel)
+
+    def _checked(self, step: StageStep) -> FlowStep | TritoneError:
+        total = len(step.state.pending) + len(step.tokens)
+        try:
+            self._check(step.tokens)
+            self._check_length(step.state.frame + total * self.config.token_mel_ratio)
+        except InvalidRequest as error:
+            return error
+        return FlowStep(self._tensor(step.tokens, torch.long), step.state, step.finalize)
 
     def _prompt(self, voice: Voice) -> FlowPrompt:
         config = self.config
@@ -101,9 +116,9 @@ class FlowStage:
                 )
         self._check(voice.prompt_tokens)
         return FlowPrompt(
-            _tensor(voice.prompt_tokens, torch.long),
-            _tensor(voice.prompt_mel, torch.float32),
-            _tensor(voice.embedding, torch.float32),
+            self._tensor(voice.prompt_tokens, torch.long),
+            self._tensor(voice.prompt_mel, torch.float32),
+            self._tensor(voice.embedding, torch.float32),
             self._noise,
         )
 
@@ -123,6 +138,10 @@ class FlowStage:
                 f"reach {frames} mel frames with the prompt; one segment holds {most}",
             )
 
+    def _tensor(self, array: Int32 | Float32, dtype: torch.dtype) -> torch.Tensor:
+        """A copy: a prepared voice outlives the request, whose arrays may be a server's memory."""
+        return torch.tensor(array, dtype=dtype, device=self._device)
+
     def _evict(self) -> None:
         total = sum(state.nbytes for state in self._prepared.values())
         while total > self._settings.prepared_bytes and len(self._prepared) > 1:
@@ -130,10 +149,11 @@ class FlowStage:
             total -= oldest.nbytes
 
 
-def _tensor(array: Int32 | Float32, dtype: torch.dtype) -> torch.Tensor:
-    """A copy: a prepared voice outlives the request, whose arrays may be a server's memory."""
-    return torch.tensor(array, dtype=dtype)
+def _on_wire(
+    result: tuple[torch.Tensor, FlowState] | TritoneError,
+) -> tuple[Float32, FlowState] | TritoneError:
+    return result if isinstance(result, TritoneError) else (_as_numpy(result[0]), result[1])
 
 
 def _as_numpy(mel: torch.Tensor) -> Float32:
-    return np.ascontiguousarray(mel.numpy(), dtype=np.float32)
+    return np.ascontiguousarray(mel.cpu().numpy(), dtype=np.float32)

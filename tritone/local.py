@@ -7,7 +7,8 @@ import numpy as np
 
 from tritone.config import ModelConfig
 from tritone.families import family_of
-from tritone.flow_stage import FlowSettings, FlowStage
+from tritone.flow_settings import FlowSettings
+from tritone.flow_stage import FlowStage
 from tritone.frontend import Frontend
 from tritone.limits import Limits
 from tritone.llm.loading import open_onnx

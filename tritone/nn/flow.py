@@ -1,26 +1,26 @@
 """Flow matching: speech tokens to mel, in one pass or chunk by chunk.
 
-Conditional flow matching with Euler steps and classifier-free guidance (Matcha-TTS, CosyVoice2).
 The start noise is an argument. Two modes:
 
 - `Flow.forward`: one pass over everything, with full attention or with the chunk mask;
 - `Flow.start` and `Flow.step`: each frame is computed once, at the cost of its own chunk, and
-  equals the pass with the chunk mask over everything.
+  equals the pass with the chunk mask over everything. `Flow.step_all` takes several streams, whose
+  chunks the solver may compute together.
 """
 
-import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tritone.config import FlowConfig
+from tritone.errors import Overloaded
 from tritone.nn.attention import chunk_mask
 from tritone.nn.encoder import EncoderState, UpsampleEncoder
-from tritone.nn.estimator import Estimator, EstimatorState
-
-GUIDED_ROWS = 2  # row 0 with the conditions, row 1 without
+from tritone.nn.estimator import Estimator
+from tritone.nn.solver import ChunkInput, EulerSolver, Solver, SolverState
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class FlowState:
     """A stream between two steps. Buffers inside are written in place: use a state once.
 
     pending: (n,) tokens that wait for their chunk or look-ahead. frame: mel frames computed so
-    far, prompt included. steps: one estimator state for each ODE step.
+    far, prompt included. solution: what the solver keeps of them.
     """
 
     pending: Tensor
@@ -51,33 +51,51 @@ class FlowState:
     prompt: FlowPrompt
     speaker: Tensor
     encoder: EncoderState
-    steps: tuple[EstimatorState, ...]
+    solution: SolverState
 
     def fork(self) -> "FlowState":
         """A new stream that starts here and shares what is computed so far."""
-        steps = tuple(step.fork() for step in self.steps)
-        return FlowState(
-            self.pending, self.frame, self.prompt, self.speaker, self.encoder.fork(), steps
-        )
+        return replace(self, encoder=self.encoder.fork(), solution=self.solution.fork())
 
     @property
     def nbytes(self) -> int:
         """Bytes of cached keys and values of this stream alone."""
-        return self.encoder.nbytes + sum(step.store.nbytes for step in self.steps)
+        return self.encoder.nbytes + self.solution.nbytes
 
 
-def ode_times(steps: int) -> list[tuple[float, float]]:
-    """(t, dt) of each Euler step on the cosine schedule 1 - cos(pi/2 * k/steps).
+@dataclass(frozen=True)
+class FlowStep:
+    """New tokens (n,), n >= 0, of one stream; `finalize` when they are its last."""
 
-    t is accumulated and dt is what is left to the next point, in float32, as upstream does.
-    """
-    grid = 1 - torch.cos(torch.linspace(0, 1, steps + 1, device="cpu") * 0.5 * math.pi)
-    t, times = grid[0], []
-    for point in grid[1:]:
-        dt = point - t
-        times.append((float(t), float(dt)))
-        t = t + dt
-    return times
+    tokens: Tensor
+    state: FlowState
+    finalize: bool
+
+
+class _Stream:
+    """One stream on its way through `Flow.step_all`."""
+
+    def __init__(self, step: FlowStep) -> None:
+        pending = torch.cat([step.state.pending, step.tokens])
+        self.state = replace(step.state, pending=pending)
+        self.finalize = step.finalize
+        self.mels: list[Tensor] = []
+        self.refused: Overloaded | None = None
+
+    def admit(self, solver: Solver) -> bool:
+        """Make room for the next chunk; False when there is none."""
+        try:
+            self.state = replace(self.state, solution=solver.extend(self.state.solution))
+        except Overloaded as error:
+            self.refused = error
+        return self.refused is None
+
+    def spoken(self) -> Tensor:
+        """(mel, frames) that became final, the prompt's part cut off."""
+        prompt = self.state.prompt.mel
+        mel = torch.cat(self.mels) if self.mels else prompt[:0]
+        new_from = max(0, len(prompt) - (self.state.frame - len(mel)))
+        return mel[new_from:].mT
 
 
 class Flow(nn.Module):
@@ -86,15 +104,19 @@ class Flow(nn.Module):
     def __init__(self, config: FlowConfig, left_chunks: int = 0) -> None:
         super().__init__()
         self.config = config
-        self.left_chunks = left_chunks
-        self.cache_dtype = torch.float32
         self.token_embedding = nn.Embedding(config.vocab_size, config.input_size)
         self.speaker_projection = nn.Linear(config.spk_embed_dim, config.output_size)
         self.encoder = UpsampleEncoder(config)
         self.mel_projection = nn.Linear(config.encoder.output_size, config.output_size)
         self.estimator = Estimator(config)
-        self.times = ode_times(config.solver.n_timesteps)
-        self._shifts: list[list[Tensor]] = []
+        self.euler = EulerSolver(self.estimator, config.solver)
+        self.euler.left_chunks = left_chunks
+        self.solver: Solver = self.euler  # of the steps; one pass is the Euler solver's
+
+    @property
+    def left_chunks(self) -> int:
+        """Attention chunks of the past that stay visible beside the prompt; 0 for all."""
+        return self.euler.left_chunks
 
     def forward(
         self, tokens: Tensor, prompt: FlowPrompt, *, chunked: bool, finalize: bool
@@ -111,29 +133,19 @@ class Flow(nn.Module):
         embedded = self.token_embedding(everything)[None]
         mu = self.mel_projection(self.encoder(embedded[:, :cut], embedded[:, cut:], masks))
         frames = mu.shape[1]
-        shared = self._conditions(mu, 0, prompt, self.project_speaker(prompt.embedding))
-        x = prompt.noise[None, :frames].to(mu)
-        for (_, dt), shifts in zip(self.times, self._time_shifts(), strict=True):
-            velocity = self.estimator(self._rows(x, shared), shifts, None, masks[1])
-            x = x + dt * self._guide(velocity)
-        return x[0, len(prompt.mel) :].mT.float()
+        given = self._conditions(mu[0], 0, prompt, self.project_speaker(prompt.embedding))
+        x = self.euler.solve_whole(prompt.noise[:frames], given, masks[1])
+        return x[len(prompt.mel) :].mT
 
     def start(self, prompt: FlowPrompt) -> FlowState:
         """The state after the chunks of the prompt that depend on the voice alone.
 
         It is the same for every stream of a voice: `fork` it for each.
         """
-        config = self.config
-        chunk = config.chunk_size
-        steps = tuple(
-            self.estimator.start(
-                GUIDED_ROWS, chunk * config.token_mel_ratio, self.left_chunks, self.cache_dtype
-            )
-            for _ in self.times
-        )
-        encoder = self.encoder.start(chunk, self.left_chunks, self.cache_dtype)
+        chunk, euler = self.config.chunk_size, self.euler
+        encoder = self.encoder.start(chunk, euler.left_chunks, euler.cache_dtype)
         speaker = self.project_speaker(prompt.embedding)
-        state = FlowState(prompt.tokens, 0, prompt, speaker, encoder, steps)
+        state = FlowState(prompt.tokens, 0, prompt, speaker, encoder, self.solver.start())
         _, state = self.step(prompt.tokens[:0], state, finalize=False)
         return state
 
@@ -143,20 +155,24 @@ class Flow(nn.Module):
         A chunk is computed once it and its look-ahead are complete, or at once when `finalize`.
         The result is (mel, frames) with frames >= 0; prompt frames are not in it.
         """
-        chunk, lookahead = self.config.chunk_size, self.config.pre_lookahead_len
-        pending = torch.cat([state.pending, tokens])
-        mels = []
-        while len(pending) >= chunk + lookahead or (finalize and len(pending)):
-            context = pending[chunk : chunk + lookahead]
-            mel, state = self._chunk(pending[:chunk], context, state)
-            mels.append(mel)
-            pending = pending[chunk:]
-        state = FlowState(
-            pending, state.frame, state.prompt, state.speaker, state.encoder, state.steps
-        )
-        mel = torch.cat(mels) if mels else state.prompt.mel[:0]
-        new_from = max(0, len(state.prompt.mel) - (state.frame - len(mel)))
-        return mel[new_from:].mT.float(), state
+        (result,) = self.step_all([FlowStep(tokens, state, finalize)])
+        if isinstance(result, Overloaded):
+            raise result
+        return result
+
+    def step_all(self, steps: Sequence[FlowStep]) -> list[tuple[Tensor, FlowState] | Overloaded]:
+        """`step` for several streams, chunk by chunk together.
+
+        A stream for whose chunk there is no room has Overloaded in its place.
+        """
+        streams = [_Stream(step) for step in steps]
+        while ready := [stream for stream in streams if self._has_chunk(stream)]:
+            admitted = [stream for stream in ready if stream.admit(self.solver)]
+            chunks = self._chunks([stream.state for stream in admitted])
+            for stream, (mel, state) in zip(admitted, chunks, strict=True):
+                stream.mels.append(mel)
+                stream.state = state
+        return [stream.refused or (stream.spoken(), stream.state) for stream in streams]
 
     def project_speaker(self, embedding: Tensor) -> Tensor:
         """(spk_embed_dim,) raw speaker vector -> (1, mel) condition of the estimator."""
@@ -179,44 +195,39 @@ class Flow(nn.Module):
         )
         return at_tokens, at_frames
 
-    def _chunk(self, tokens: Tensor, context: Tensor, state: FlowState) -> tuple[Tensor, FlowState]:
-        embedded = self.token_embedding(torch.cat([tokens, context]))[None]
+    def _has_chunk(self, stream: "_Stream") -> bool:
+        known = 0 if stream.refused else len(stream.state.pending)
+        complete = self.config.chunk_size + self.config.pre_lookahead_len
+        return known >= complete or (stream.finalize and known > 0)
+
+    def _chunks(self, states: Sequence[FlowState]) -> list[tuple[Tensor, FlowState]]:
+        """The next chunk of each stream, (n, mel), and the state after it."""
+        inputs, after = [], []
+        for state in states:
+            mu, encoder = self._encode(state)
+            end = state.frame + len(mu)
+            given = self._conditions(mu, state.frame, state.prompt, state.speaker)
+            inputs.append(ChunkInput(state.prompt.noise[state.frame : end], given, state.solution))
+            pending = state.pending[self.config.chunk_size :]
+            after.append(replace(state, pending=pending, frame=end, encoder=encoder))
+        solved = self.solver.solve(inputs)
+        return [
+            (mel, replace(state, solution=solution))
+            for (mel, solution), state in zip(solved, after, strict=True)
+        ]
+
+    def _encode(self, state: FlowState) -> tuple[Tensor, EncoderState]:
+        """mu (frames, mel) of the next chunk of tokens."""
+        chunk, lookahead = self.config.chunk_size, self.config.pre_lookahead_len
+        embedded = self.token_embedding(state.pending[: chunk + lookahead])[None]
         features, encoder = self.encoder.step(
-            embedded[:, : len(tokens)], embedded[:, len(tokens) :], state.encoder
+            embedded[:, :chunk], embedded[:, chunk:], state.encoder
         )
-        mu = self.mel_projection(features)
-        end = state.frame + mu.shape[1]
-        shared = self._conditions(mu, state.frame, state.prompt, state.speaker)
-        x = state.prompt.noise[None, state.frame : end].to(mu)
-        steps = []
-        for (_, dt), shifts, step in zip(self.times, self._time_shifts(), state.steps, strict=True):
-            velocity, step = self.estimator.step(self._rows(x, shared), shifts, step)
-            steps.append(step)
-            x = x + dt * self._guide(velocity)
-        return x[0], FlowState(
-            state.pending, end, state.prompt, state.speaker, encoder, tuple(steps)
-        )
+        return self.mel_projection(features)[0], encoder
 
     def _conditions(self, mu: Tensor, start: int, prompt: FlowPrompt, speaker: Tensor) -> Tensor:
-        """mu, speaker and prompt mel of frames start.. on the channel axis; zero in row 1."""
-        frames = mu.shape[1]
+        """mu (n, mel), speaker and prompt mel of frames start.. side by side, (n, 3 * mel)."""
+        frames = len(mu)
         mel = prompt.mel[start : start + frames].to(mu)
         mel = F.pad(mel, (0, 0, 0, frames - len(mel)))
-        given = torch.cat([mu, speaker[:, None].expand(-1, frames, -1), mel[None]], dim=2)
-        return torch.cat([given, torch.zeros_like(given)])
-
-    @staticmethod
-    def _rows(x: Tensor, conditions: Tensor) -> Tensor:
-        return torch.cat([x.expand(GUIDED_ROWS, -1, -1), conditions], dim=2)
-
-    def _guide(self, velocity: Tensor) -> Tensor:
-        rate = self.config.solver.inference_cfg_rate
-        return (1.0 + rate) * velocity[:1] - rate * velocity[1:]
-
-    def _time_shifts(self) -> list[list[Tensor]]:
-        if not self._shifts:
-            device = self.mel_projection.weight.device
-            self._shifts = [
-                self.estimator.time_shifts(torch.tensor([t], device=device)) for t, _ in self.times
-            ]
-        return self._shifts
+        return torch.cat([mu, speaker.expand(frames, -1), mel], dim=1)

@@ -5,7 +5,8 @@ import torch
 
 from tritone.errors import InvalidRequest
 from tritone.families import family_of
-from tritone.flow_stage import FlowSettings, FlowStage
+from tritone.flow_settings import FlowSettings
+from tritone.flow_stage import FlowStage
 from tritone.sequences import SequenceTable
 from tritone.serving.metrics import Gauge
 from tritone.serving.parameters import model_directory, parameters

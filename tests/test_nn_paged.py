@@ -1,0 +1,179 @@
+"""Several streams solved together in a pool of pages: equal to each alone, and nothing leaks."""
+
+import gc
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from token2wav_model import some_noise, some_prompt, some_tokens, some_voice, tiny_flow
+from torch import Tensor
+
+from tritone.errors import EnvironmentProblem, InvalidRequest, Overloaded
+from tritone.flow_settings import FlowSettings, PoolSettings, place
+from tritone.flow_stage import FlowStage, StageStep
+from tritone.nn.flow import Flow, FlowPrompt, FlowState, FlowStep
+from tritone.nn.paged_solver import PagedSolver
+
+CLOSE = 1e-4
+
+
+@pytest.fixture(autouse=True)
+def no_gradients() -> Iterator[None]:
+    with torch.inference_mode():
+        yield
+
+
+def paged_flow(*, pages: int = 40, streams: int = 12, batch: int = 4, left_chunks: int = 0) -> Flow:
+    flow = tiny_flow(left_chunks=left_chunks)
+    flow.solver = PagedSolver(flow.euler, pages=pages, streams=streams, batch=batch)
+    return flow
+
+
+def places(flow: Flow) -> tuple[int, int]:
+    """Free pages and free tails."""
+    assert isinstance(flow.solver, PagedSolver)
+    gc.collect()
+    return flow.solver._pages.free, flow.solver._tails.free
+
+
+def spoken(flow: Flow, state: FlowState, parts: Sequence[Tensor]) -> Tensor:
+    mels = []
+    for part in parts:
+        mel, state = flow.step(part, state, finalize=False)
+        mels.append(mel)
+    mels.append(flow.step(some_tokens(0), state, finalize=True)[0])
+    return torch.cat(mels, dim=1)
+
+
+@pytest.mark.parametrize("prompt_tokens", [0, 3, 25, 53, 75])
+@pytest.mark.parametrize("left_chunks", [0, 2])
+def test_a_stream_equals_the_euler_solver(prompt_tokens: int, left_chunks: int) -> None:
+    prompt, parts = some_prompt(prompt_tokens), torch.split(some_tokens(190), 40)
+    plain = tiny_flow(left_chunks=left_chunks)
+    expected = spoken(plain, plain.start(prompt).fork(), parts)
+    paged = paged_flow(left_chunks=left_chunks)
+    found = spoken(paged, paged.start(prompt).fork(), parts)
+    assert found.shape == expected.shape == (80, 380)
+    assert (found - expected).abs().max() < CLOSE
+
+
+def test_streams_of_all_lengths_step_together() -> None:
+    """Seven streams, four at a time, join late, end apart, and two share a voice."""
+    plain, paged = tiny_flow(), paged_flow(pages=60, streams=20)
+    prompts: list[FlowPrompt] = [some_prompt(n) for n in (0, 30, 75)]
+    lengths, seeds = (20, 45, 80, 130, 31, 99, 64), range(7)
+    texts = [some_tokens(n, seed) for n, seed in zip(lengths, seeds, strict=True)]
+    voices = [paged.start(prompt) for prompt in prompts]
+    states = [voices[seed % 3].fork() for seed in seeds]
+    mels: list[list[Tensor]] = [[] for _ in seeds]
+    for turn in range(6):
+        running = [i for i in seeds if i <= turn + 2 and len(texts[i])]
+        steps = []
+        for i in running:
+            part, texts[i] = texts[i][:40], texts[i][40:]
+            steps.append(FlowStep(part, states[i], finalize=not len(texts[i])))
+        for i, result in zip(running, paged.step_all(steps), strict=True):
+            assert not isinstance(result, Overloaded)
+            mels[i].append(result[0])
+            states[i] = result[1]
+    for i in seeds:
+        alone = spoken(plain, plain.start(prompts[i % 3]).fork(), [some_tokens(lengths[i], i)])
+        together = torch.cat(mels[i], dim=1)
+        assert together.shape == alone.shape
+        assert (together - alone).abs().max() < CLOSE
+
+
+def test_what_a_stream_held_is_free_when_it_is_dropped() -> None:
+    flow = paged_flow()
+    before = places(flow)
+    voice = flow.start(some_prompt(53))  # two chunks depend on the voice alone
+    assert places(flow) == (before[0] - 2, before[1] - 1)
+    stream = voice.fork()
+    assert stream.nbytes == 0
+    _, stream = flow.step(some_tokens(60), stream, finalize=False)
+    assert places(flow)[0] == before[0] - 4
+    assert isinstance(flow.solver, PagedSolver)
+    assert stream.solution.nbytes == 2 * flow.solver.page_bytes
+    del voice
+    assert places(flow) == (before[0] - 4, before[1] - 1)  # the stream still reads the prompt
+    del stream, _
+    assert places(flow) == before
+
+
+def test_bounded_context_bounds_the_pages() -> None:
+    flow = paged_flow(pages=8, left_chunks=2)
+    state = flow.start(some_prompt(53)).fork()
+    for part in torch.split(some_tokens(500), 25):
+        _, state = flow.step(part, state, finalize=False)
+    assert len(state.solution.pages) == 2 + 3
+
+
+def test_a_full_pool_refuses_one_stream_and_harms_no_other() -> None:
+    flow = paged_flow(pages=5)
+    first, second = flow.start(some_prompt(0)).fork(), flow.start(some_prompt(0)).fork()
+    tokens = some_tokens(28)
+    _, first = flow.step(tokens, first, finalize=False)
+    greedy = FlowStep(some_tokens(90), first, finalize=True)
+    refused, served = flow.step_all([greedy, FlowStep(tokens, second, finalize=True)])
+    assert isinstance(refused, Overloaded) and "5 pages" in str(refused)
+    assert isinstance(served, tuple)
+    plain = tiny_flow()
+    alone = spoken(plain, plain.start(some_prompt(0)).fork(), [tokens])
+    assert (served[0] - alone).abs().max() < CLOSE
+    with pytest.raises(Overloaded, match="5 pages of the flow's cache are in use"):
+        flow.step(some_tokens(120), flow.start(some_prompt(0)).fork(), finalize=False)
+
+
+def test_a_full_pool_opens_no_stream() -> None:
+    flow = paged_flow(streams=2)
+    voice = flow.start(some_prompt(0))
+    stream = voice.fork()
+    with pytest.raises(Overloaded, match="2 streams of the flow are in use"):
+        voice.fork()
+    del stream
+    assert voice.fork().nbytes == 0
+
+
+@pytest.fixture(scope="module")
+def stage() -> FlowStage:
+    settings = FlowSettings(pool=PoolSettings(cache_mb=64, streams=40, batch=4))
+    return FlowStage(tiny_flow(), some_noise(), settings)
+
+
+def test_the_stage_answers_each_stream_of_a_step(stage: FlowStage) -> None:
+    tokens = some_tokens(40).int().numpy()
+    wrong = np.array([3, 97], np.int32)
+    voice = some_voice(30)
+    opened = [stage.open(voice) for _ in range(3)]
+    good, bad, other = stage.step_all(
+        [
+            StageStep(t, s, finalize=True)
+            for t, s in zip((tokens, wrong, tokens), opened, strict=True)
+        ]
+    )
+    assert isinstance(bad, InvalidRequest) and "97" in str(bad)
+    plain = FlowStage(tiny_flow(), some_noise(), FlowSettings())
+    expected, _ = plain.step(tokens, plain.open(voice), finalize=True)
+    for result in (good, other):
+        assert isinstance(result, tuple)
+        np.testing.assert_allclose(result[0], expected, atol=CLOSE)
+
+
+def test_a_pooled_stage_serves_several_threads(stage: FlowStage) -> None:
+    texts = [some_tokens(30 + 7 * n, n).int().numpy() for n in range(6)]
+
+    def speak(tokens: np.ndarray) -> np.ndarray:
+        return stage.step(tokens, stage.open(some_voice(30)), finalize=True)[0]
+
+    alone = [speak(tokens) for tokens in texts]
+    with ThreadPoolExecutor(6) as pool:
+        for together, single in zip(pool.map(speak, texts), alone, strict=True):
+            np.testing.assert_allclose(together, single, atol=CLOSE)
+
+
+def test_a_pool_too_small_to_speak_is_refused() -> None:
+    flow = tiny_flow()
+    with pytest.raises(EnvironmentProblem, match=r"cache has 1 MB and needs \d+ MB for 8 seconds"):
+        place(flow, FlowSettings(pool=PoolSettings(cache_mb=1)))

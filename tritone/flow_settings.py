@@ -1,0 +1,77 @@
+"""Where and how the flow runs: its device, its precision, and what it keeps for streams."""
+
+from dataclasses import dataclass
+
+import torch
+
+from tritone.device import torch_device
+from tritone.errors import EnvironmentProblem
+from tritone.nn.flow import Flow
+from tritone.nn.loading import lay_out_for_cpu
+from tritone.nn.paged_solver import PagedSolver, page_bytes
+
+FEWEST_PAGES = 8  # a prompt of three seconds and a few seconds of speech
+
+
+@dataclass(frozen=True)
+class PoolSettings:
+    """Caches of a fixed size for streams that are solved together, as CUDA graphs need them.
+
+    cache_mb: memory for keys and values; 0 for half of the GPU's that is free at the start.
+    streams: that may be open, prepared voices included. batch: streams in one step.
+    """
+
+    cache_mb: int = 0
+    streams: int = 128
+    batch: int = 16
+
+
+@dataclass(frozen=True)
+class FlowSettings:
+    """left_chunks: attention chunks of the past that stay visible beside the prompt, 0 for all.
+
+    dtype: of the weights. cache_dtype: storage of keys and values where each stream has caches of
+    its own; in a pool they have the weights' dtype. prepared_bytes: memory for prepared voices; the
+    one in use is kept whatever its size. device: "cpu", "cuda" or "cuda:N". pool: None for caches
+    that grow with each stream.
+    """
+
+    left_chunks: int = 0
+    cache_dtype: torch.dtype = torch.float32
+    prepared_bytes: int = 1 << 30
+    device: str = "cpu"
+    dtype: torch.dtype = torch.float32
+    pool: PoolSettings | None = None
+
+
+def place(flow: Flow, settings: FlowSettings) -> torch.device:
+    """Put a flow where the settings want it; raises EnvironmentProblem when that cannot be."""
+    device = torch_device(settings.device)
+    flow.euler.left_chunks = settings.left_chunks
+    flow.euler.cache_dtype = settings.dtype if settings.pool else settings.cache_dtype
+    flow.to(device, settings.dtype)
+    if device.type == "cpu":
+        lay_out_for_cpu(flow)
+    if settings.pool:
+        pages = _pages(flow, device, settings.pool)
+        flow.solver = PagedSolver(
+            flow.euler, pages=pages, streams=settings.pool.streams, batch=settings.pool.batch
+        )
+    return device
+
+
+def _pages(flow: Flow, device: torch.device, pool: PoolSettings) -> int:
+    page = page_bytes(flow.estimator, len(flow.euler.times))
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+    memory = pool.cache_mb << 20
+    if not memory:
+        assert free is not None, "without a GPU the size of the pool is given"
+        memory = free // 2
+    needed = FEWEST_PAGES * page
+    if memory < needed or (free is not None and free < memory):
+        seen = "" if free is None else f"; {free >> 20} MB of {device} are free"
+        raise EnvironmentProblem(
+            f"the flow's cache has {memory >> 20} MB and needs {-(-needed >> 20)} MB for "
+            f"{FEWEST_PAGES} seconds of speech{seen}: free some, or set cache_mb"
+        )
+    return int(memory // page)

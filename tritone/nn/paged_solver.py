@@ -1,0 +1,246 @@
+"""The flow's ODE for several streams at once, on a GPU under CUDA graphs.
+
+Equal to `EulerSolver` up to rounding. Chunks have one shape: a short last chunk is filled up, which
+causal layers and the attention mask hide. One graph advances one Euler step, whose number is an
+input, so there is one for each number of streams and each length of the past, both rounded up.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from tritone.cuda_graph import GraphCache
+from tritone.nn.cache import Span
+from tritone.nn.conv import CausalConv1d
+from tritone.nn.estimator import KERNEL, Estimator, Pass
+from tritone.nn.pages import EMPTY, SCRATCH, Page, PagePool
+from tritone.nn.solver import (
+    GUIDED_ROWS,
+    ChunkInput,
+    EulerSolver,
+    SolverState,
+    guide,
+)
+
+SHORTEST_REACH = 4  # pages; the smallest bucket of a stream's past
+
+
+@dataclass(frozen=True)
+class PagedState:
+    """`SolverState` of the PagedSolver.
+
+    pages: of what the next chunk may see, the first `prefix` of them the voice's. tail: where the
+    convolutions' left context is. forked: a stream of its own, whose past `left_chunks` bounds.
+    """
+
+    solver: "PagedSolver"
+    pages: tuple[Page, ...]
+    prefix: int
+    tail: Page
+    forked: bool
+
+    @property
+    def nbytes(self) -> int:
+        return (len(self.pages) - self.prefix) * self.solver.page_bytes
+
+    def fork(self) -> "PagedState":
+        assert not self.forked, "only a voice's own state is forked"
+        tail = self.solver.copy_tail(self.tail)
+        return PagedState(self.solver, self.pages, len(self.pages), tail, True)
+
+
+class PagedSolver:
+    """`tritone.nn.solver.Solver` on pools of the estimator's device.
+
+    pages: seconds of speech, prompts included, whose keys and values fit. streams: that may be
+    open, prepared voices included. batch: streams that are solved together. The keys and values
+    have the estimator's dtype; mel is kept in float32.
+    """
+
+    @torch.inference_mode()
+    def __init__(self, euler: EulerSolver, *, pages: int, streams: int, batch: int) -> None:
+        estimator, self._rate = euler.estimator, euler.rate
+        self._estimator, self._left_chunks, self._batch = estimator, euler.left_chunks, batch
+        config, weight = estimator.config, estimator.final_projection.weight
+        self._frames = config.chunk_size * config.token_mel_ratio
+        self._steps = len(euler.times)
+        self._pages = PagePool(pages + 2, "pages of the flow's cache")
+        self._tails = PagePool(streams + 2, "streams of the flow")
+        part = config.estimator
+        # frames before heads, as fused attention reads them after one gather
+        self._kv = weight.new_zeros(
+            estimator.attention_layers,
+            2,
+            GUIDED_ROWS,
+            self._pages.capacity * self._steps,
+            self._frames,
+            part.num_heads,
+            part.attention_head_dim,
+        )
+        self.page_bytes = page_bytes(estimator, self._steps)
+        channels = sum(estimator.tail_channels)
+        self._tail = weight.new_zeros(
+            self._tails.capacity, self._steps, GUIDED_ROWS, KERNEL - 1, channels
+        )
+        mel, device = config.output_size, weight.device
+        self._x = torch.zeros(batch, self._frames, mel, device=device)
+        self._conditions = weight.new_zeros(GUIDED_ROWS, batch, self._frames, 3 * mel)
+        self._step = torch.zeros(1, dtype=torch.long, device=device)
+        self._plan = torch.zeros(batch, 3 + pages, dtype=torch.long, device=device)
+        self._dt = torch.tensor([dt for _, dt in euler.times], device=device)
+        self._shifts = torch.stack(
+            [torch.stack([s[0, 0] for s in shifts]) for shifts in euler.time_shifts()]
+        )
+        self._positions = torch.arange(pages * self._frames, device=device)
+        self._graphs: GraphCache[None] = GraphCache(device)
+
+    def start(self) -> PagedState:
+        tail = Page(self._tails)
+        self._tail[tail.index] = 0
+        return PagedState(self, (), 0, tail, False)
+
+    def copy_tail(self, tail: Page) -> Page:
+        copy = Page(self._tails)
+        self._tail[copy.index] = self._tail[tail.index]
+        return copy
+
+    def extend(self, state: SolverState) -> PagedState:
+        """The state with a page for the next chunk, and without those it may not see."""
+        state = _paged(state)
+        own = state.pages[state.prefix :]
+        if state.forked and self._left_chunks:
+            own = own[-self._left_chunks :]
+        pages = (*state.pages[: state.prefix], *own, Page(self._pages))
+        return replace(state, pages=pages)
+
+    def solve(self, chunks: Sequence[ChunkInput]) -> list[tuple[Tensor, SolverState]]:
+        solved: list[tuple[Tensor, SolverState]] = []
+        for begin in range(0, len(chunks), self._batch):
+            solved += self._solve_together(chunks[begin : begin + self._batch])
+        return solved
+
+    def record(self, reach: int) -> None:
+        """Record the graphs of every number of streams for pasts of up to `reach` pages."""
+        plan = self._plan
+        nothing = torch.tensor(self._plan_row(None, 0, plan.shape[1] - 3), device=plan.device)
+        for pages in {self._bucket(1, p)[1] for p in range(1, reach + 1)}:
+            for rows in {self._bucket(n, 1)[0] for n in range(1, self._batch + 1)}:
+                self._plan[:rows] = nothing
+                self._graphs((rows, pages), partial(self._advance, rows, pages))
+
+    def _solve_together(self, chunks: Sequence[ChunkInput]) -> list[tuple[Tensor, SolverState]]:
+        states = [_paged(chunk.state) for chunk in chunks]
+        rows, reach = self._bucket(len(chunks), max(len(state.pages) for state in states))
+        lengths = [len(chunk.noise) for chunk in chunks]
+        plan = [self._plan_row(s, n, reach) for s, n in zip(states, lengths, strict=True)]
+        plan += [self._plan_row(None, 0, reach)] * (rows - len(chunks))
+        self._plan[:rows, : 3 + reach] = torch.tensor(plan).to(self._plan.device)
+        for row, (chunk, length) in enumerate(zip(chunks, lengths, strict=True)):
+            self._x[row, :length], self._x[row, length:] = chunk.noise, 0
+            self._conditions[0, row, :length] = chunk.conditions
+            self._conditions[0, row, length:] = 0
+        for step in range(self._steps):
+            self._step.fill_(step)
+            self._graphs((rows, reach), partial(self._advance, rows, reach))
+        mels = [self._x[row, :length].clone() for row, length in enumerate(lengths)]
+        return list(zip(mels, states, strict=True))
+
+    def _plan_row(self, state: PagedState | None, frames: int, reach: int) -> list[int]:
+        """Tail, newest page, frames that may be seen, and the pages, filled up to `reach`."""
+        if state is None:
+            return [SCRATCH, SCRATCH, 1] + [EMPTY] * reach
+        indices = [page.index for page in state.pages]
+        seen = (len(indices) - 1) * self._frames + frames
+        return [state.tail.index, indices[-1], seen, *indices] + [EMPTY] * (reach - len(indices))
+
+    def _bucket(self, count: int, pages: int) -> tuple[int, int]:
+        """Streams and pages, each rounded up to what has a graph."""
+        rows = min(self._batch, 1 << (count - 1).bit_length())
+        reach = max(SHORTEST_REACH, 1 << (pages - 1).bit_length())
+        return rows, min(reach, self._plan.shape[1] - 3)
+
+    def _advance(self, rows: int, reach: int) -> None:
+        """One Euler step of the static buffers' first rows."""
+        plan, step = self._plan[:rows], self._step
+        tails, newest, seen = (plan[:, column] for column in range(3))
+        table = plan[:, 3 : 3 + reach].flatten() * self._steps + step
+        visible = (self._positions[: reach * self._frames] < seen[:, None])[:, None, None]
+        x = self._x[:rows]
+        given = torch.cat(
+            [x.to(self._conditions).expand(GUIDED_ROWS, -1, -1, -1), self._conditions[:, :rows]],
+            dim=3,
+        )
+        run = PagedPass(
+            self._kv,
+            table,
+            newest * self._steps + step,
+            self._tail[tails, step].transpose(0, 1).flatten(0, 1),
+            self._estimator.tail_channels,
+            visible.repeat(GUIDED_ROWS, 1, 1, 1),
+        )
+        shifts = list(self._shifts[step].transpose(0, 1)[:, :, None])
+        velocity = self._estimator.run(given.flatten(0, 1), shifts, run)
+        velocity = _guided(velocity).float()
+        x += self._dt[step] * guide(velocity, self._rate)[0]
+        after = _guided(torch.cat(run.tails, dim=2)).transpose(0, 1)
+        self._tail[tails, step] = after
+
+
+def _paged(state: SolverState) -> PagedState:
+    assert isinstance(state, PagedState)
+    return state
+
+
+class PagedPass(Pass):
+    """One pass of the estimator over streams whose past is in pages.
+
+    kv: the pool. table (rows * reach,): places to read, the newest chunk's among them. newest
+    (rows,): places to write. packed (GUIDED_ROWS * rows, taps, channels): every convolution's tail
+    side by side. visible: attention mask over the pages' frames.
+    """
+
+    def __init__(
+        self,
+        kv: Tensor,
+        table: Tensor,
+        newest: Tensor,
+        packed: Tensor,
+        channels: list[int],
+        visible: Tensor,
+    ) -> None:
+        super().__init__(None, None, visible)
+        self._kv, self._table, self._newest = kv, table, newest
+        self._packed = iter(torch.split(packed, channels, dim=2))
+
+    def convolve(self, conv: CausalConv1d, x: Tensor) -> Tensor:
+        y, tail = conv.step(x, next(self._packed))
+        self.tails.append(tail)
+        return y
+
+    def remember(self, key: Tensor, value: Tensor) -> list[Span]:
+        """Write (GUIDED_ROWS * rows, heads, frames, head_dim), read all that may be seen."""
+        pool, span = self._kv[self._layer], []
+        self._layer += 1
+        for place, new in zip(pool, (key, value), strict=True):
+            place.index_copy_(1, self._newest, _guided(new.transpose(1, 2)))
+            pages = place.index_select(1, self._table)
+            pages = pages.view(len(new), -1, *pages.shape[3:])
+            span.append(pages.transpose(1, 2))
+        return [Span(*span)]
+
+
+def _guided(x: Tensor) -> Tensor:
+    """(GUIDED_ROWS * rows, ...) -> (GUIDED_ROWS, rows, ...)."""
+    return x.reshape(GUIDED_ROWS, -1, *x.shape[1:])
+
+
+def page_bytes(estimator: Estimator, steps: int) -> int:
+    """Memory of one chunk of one stream: keys and values of all layers and ODE steps."""
+    config, part = estimator.config, estimator.config.estimator
+    frames = config.chunk_size * config.token_mel_ratio
+    width = part.num_heads * part.attention_head_dim
+    values = steps * estimator.attention_layers * 2 * GUIDED_ROWS * frames * width
+    return values * estimator.final_projection.weight.element_size()

@@ -1,0 +1,159 @@
+"""The flow's ODE: Euler steps with classifier-free guidance, one pass or chunk by chunk.
+
+Conditional flow matching (Matcha-TTS, CosyVoice2). The caches of a stream are the solver's
+business; whoever holds a stream keeps its state as a value.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from tritone.config import SolverConfig
+from tritone.nn.estimator import Estimator, EstimatorState
+
+GUIDED_ROWS = 2  # row 0 with the conditions, row 1 without
+
+
+class SolverState(Protocol):
+    """What a stream carries from chunk to chunk; written in place, so use a state once."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of cached keys and values of this stream alone."""
+        ...
+
+    def fork(self) -> "SolverState":
+        """A new stream that starts here and shares what is computed so far."""
+        ...
+
+
+@dataclass(frozen=True)
+class ChunkInput:
+    """One chunk of one stream: start noise (n, mel), conditions (n, 3 * mel), state before it."""
+
+    noise: Tensor
+    conditions: Tensor
+    state: SolverState
+
+
+class Solver(Protocol):
+    """Solves chunks of streams; `start` gives the state of a new one."""
+
+    def start(self) -> SolverState:
+        """The state of a new stream; raises Overloaded when there is no room."""
+        ...
+
+    def extend(self, state: SolverState) -> SolverState:
+        """Make room for the next chunk; raises Overloaded when there is none."""
+        ...
+
+    def solve(self, chunks: Sequence[ChunkInput]) -> list[tuple[Tensor, SolverState]]:
+        """The mel (n, mel) in float32 of each chunk, and its stream's next state.
+
+        The states were extended.
+        """
+        ...
+
+
+def ode_times(steps: int) -> list[tuple[float, float]]:
+    """(t, dt) of each Euler step on the cosine schedule 1 - cos(pi/2 * k/steps).
+
+    t is accumulated and dt is what is left to the next point, in float32, as upstream does.
+    """
+    grid = 1 - torch.cos(torch.linspace(0, 1, steps + 1, device="cpu") * 0.5 * math.pi)
+    t, times = grid[0], []
+    for point in grid[1:]:
+        dt = point - t
+        times.append((float(t), float(dt)))
+        t = t + dt
+    return times
+
+
+@dataclass(frozen=True)
+class CachedSteps:
+    """`SolverState` of the EulerSolver: the estimator's state of each ODE step."""
+
+    steps: tuple[EstimatorState, ...]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(step.store.nbytes for step in self.steps)
+
+    def fork(self) -> "CachedSteps":
+        return CachedSteps(tuple(step.fork() for step in self.steps))
+
+
+class EulerSolver:
+    """One stream after the other, each with growing caches of its own."""
+
+    def __init__(self, estimator: Estimator, config: SolverConfig) -> None:
+        self.estimator = estimator
+        self.times = ode_times(config.n_timesteps)
+        self.rate = config.inference_cfg_rate
+        self.left_chunks = 0
+        self.cache_dtype = torch.float32
+        self._shifts: list[list[Tensor]] = []
+
+    def start(self) -> CachedSteps:
+        config = self.estimator.config
+        frames = config.chunk_size * config.token_mel_ratio
+        arguments = (GUIDED_ROWS, frames, self.left_chunks, self.cache_dtype)
+        return CachedSteps(tuple(self.estimator.start(*arguments) for _ in self.times))
+
+    def extend(self, state: SolverState) -> SolverState:
+        return state  # its caches grow as they are written
+
+    def solve(self, chunks: Sequence[ChunkInput]) -> list[tuple[Tensor, SolverState]]:
+        return [self._solve_one(chunk) for chunk in chunks]
+
+    def solve_whole(self, noise: Tensor, conditions: Tensor, visible: Tensor | None) -> Tensor:
+        """One pass over everything: noise (n, mel), conditions (n, 3 * mel) -> mel (n, mel).
+
+        visible: (n, n) boolean attention mask, None for full attention.
+        """
+        given = without_too(conditions)
+        x = noise[None].to(given)
+        for (_, dt), shifts in zip(self.times, self.time_shifts(), strict=True):
+            velocity = self.estimator(_rows(x, given), shifts, None, visible)
+            x = x + dt * guide(velocity, self.rate)
+        return x[0].float()
+
+    def time_shifts(self) -> list[list[Tensor]]:
+        """The estimator's time shifts of every ODE step; they depend on the weights alone."""
+        if not self._shifts:
+            device = self.estimator.final_projection.weight.device
+            self._shifts = [
+                self.estimator.time_shifts(torch.tensor([t], device=device)) for t, _ in self.times
+            ]
+        return self._shifts
+
+    def _solve_one(self, chunk: ChunkInput) -> tuple[Tensor, SolverState]:
+        assert isinstance(chunk.state, CachedSteps)
+        given = without_too(chunk.conditions)
+        x = chunk.noise[None].to(given)
+        after = []
+        for (_, dt), shifts, step in zip(
+            self.times, self.time_shifts(), chunk.state.steps, strict=True
+        ):
+            velocity, step = self.estimator.step(_rows(x, given), shifts, step)
+            after.append(step)
+            x = x + dt * guide(velocity, self.rate)
+        return x[0].float(), CachedSteps(tuple(after))
+
+
+def without_too(conditions: Tensor) -> Tensor:
+    """(n, c) -> (GUIDED_ROWS, n, c): the conditions, and none."""
+    return torch.stack([conditions, torch.zeros_like(conditions)])
+
+
+def guide(velocity: Tensor, rate: float) -> Tensor:
+    """Classifier-free guidance: row 0 with the conditions, row 1 without -> one row."""
+    return (1.0 + rate) * velocity[:1] - rate * velocity[1:]
+
+
+def _rows(x: Tensor, conditions: Tensor) -> Tensor:
+    return torch.cat([x.expand(GUIDED_ROWS, -1, -1), conditions], dim=2)
