@@ -1,0 +1,138 @@
+"""A Qwen2 in Hugging Face form -> TensorRT-LLM 0.20 checkpoint: config.json, rankN.safetensors."""
+
+import json
+import multiprocessing
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+from tritone.config import CONFIG_NAME
+from tritone.errors import EnvironmentProblem, ModelDirectoryError
+from tritone.llm.checkpoint import Checkpoint, Part, TensorSpec, to_float32, write_tensors
+from tritone.trtllm.checkpoint_config import CheckpointOptions, checkpoint_config
+from tritone.trtllm.precision import STORAGE, to_dtype
+from tritone.trtllm.sharding import Block, RankTensor, check_tp_size, rank_tensors
+from tritone.trtllm.source import SourceLLM
+
+_BLOCK_VALUES = 4 << 20  # converted at a time: 16 MiB in float32
+_HEADER_BYTES = 1 << 20  # more than the header of any rank file
+
+Progress = Callable[[int], object]
+
+
+class Conversion:
+    """One checkpoint to write.
+
+    Raises InvalidRequest for a tp_size that does not fit the model, EnvironmentProblem for too
+    little disk, ModelDirectoryError for an output directory that holds something else.
+    """
+
+    def __init__(self, source: SourceLLM, output_dir: Path, options: CheckpointOptions) -> None:
+        check_tp_size(source.config, options.tp_size)
+        self._source, self._output_dir, self._options = source, output_dir, options
+        self._ranks = [
+            rank_tensors(source.config, source.head, options.tp_size, rank)
+            for rank in range(options.tp_size)
+        ]
+        self._stale = _files_to_replace(output_dir)
+        self._check_disk()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors to write."""
+        return sum(spec.nbytes for rank in self._ranks for spec in self._specs(rank))
+
+    def run(self, workers: int = 1, progress: Progress = lambda nbytes: None) -> list[Path]:
+        """Write the checkpoint, config.json last, and return its files.
+
+        workers: processes, one rank each at most. progress is told the bytes as they are written.
+        """
+        self._output_dir.mkdir(parents=True, exist_ok=True)
+        for path in self._stale:
+            path.unlink()
+        if min(workers, len(self._ranks)) > 1:
+            self._run_parallel(workers, progress)
+        else:
+            for rank in range(len(self._ranks)):
+                self._write_rank(rank, progress)
+        config = self._output_dir / CONFIG_NAME
+        text = json.dumps(
+            checkpoint_config(self._source.config, self._source.tied, self._options), indent=2
+        )
+        config.write_text(text + "\n", encoding="utf-8")
+        return [config, *(self._rank_path(rank) for rank in range(len(self._ranks)))]
+
+    def _run_parallel(self, workers: int, progress: Progress) -> None:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(min(workers, len(self._ranks)), context) as pool:
+            written = [pool.submit(self._write_rank, rank) for rank in range(len(self._ranks))]
+            for future in as_completed(written):
+                future.result()
+                progress(self.nbytes // len(self._ranks))
+
+    def _write_rank(self, rank: int, progress: Progress | None = None) -> None:
+        tensors, weights, dtype = self._ranks[rank], self._source.weights, self._options.dtype
+        parts = (_parts(weights, tensor, dtype, progress) for tensor in tensors)
+        write_tensors(self._rank_path(rank), self._specs(tensors), parts)
+
+    def _specs(self, tensors: list[RankTensor]) -> list[TensorSpec]:
+        storage = STORAGE[self._options.dtype]
+        return [TensorSpec(tensor.name, storage, tensor.shape) for tensor in tensors]
+
+    def _rank_path(self, rank: int) -> Path:
+        return self._output_dir / f"rank{rank}.safetensors"
+
+    def _check_disk(self) -> None:
+        there = next(p for p in (self._output_dir, *self._output_dir.parents) if p.is_dir())
+        free = shutil.disk_usage(there).free + sum(path.stat().st_size for path in self._stale)
+        needed = self.nbytes + _HEADER_BYTES * len(self._ranks)
+        if free < needed:
+            raise EnvironmentProblem(
+                f"{self._output_dir} needs {needed / 1e9:.2f} GB and {free / 1e9:.2f} GB are free: "
+                "make room, or write elsewhere with --output_dir"
+            )
+
+
+def _files_to_replace(output_dir: Path) -> list[Path]:
+    """What an earlier conversion left in `output_dir`; anything else there is refused."""
+    if not output_dir.exists():
+        return []
+    if not output_dir.is_dir():
+        raise ModelDirectoryError(f"{output_dir} is a file; give a directory to --output_dir")
+    files = sorted(output_dir.iterdir())
+    foreign = [p.name for p in files if p.name != CONFIG_NAME and not p.match("rank*.safetensors*")]
+    if foreign:
+        raise ModelDirectoryError(
+            f"{output_dir} holds {', '.join(foreign[:3])}: give an empty or new directory to "
+            "--output_dir"
+        )
+    return files
+
+
+def _parts(
+    weights: Checkpoint, tensor: RankTensor, dtype: str, progress: Progress | None
+) -> Iterator[Part]:
+    """The values of one tensor of a rank, a bounded number of rows at a time."""
+    row_bytes = TensorSpec("", STORAGE[dtype], tensor.shape[1:]).nbytes
+    for block in tensor.blocks:
+        for values in _row_groups(weights, block):
+            part = to_dtype(values, dtype, block.source)
+            yield part
+            if progress is not None:
+                progress(part.nbytes)
+    padding = tensor.padding_rows * row_bytes
+    yield padding
+    if progress is not None:
+        progress(padding)
+
+
+def _row_groups(weights: Checkpoint, block: Block) -> Iterator[Any]:
+    stored = weights.stored(block.source)
+    if block.columns is not None:
+        stored = stored[:, block.columns.start : block.columns.stop]
+    width = 1 if block.columns is None else len(block.columns)
+    step = max(1, _BLOCK_VALUES // width)
+    for start in range(block.rows.start, block.rows.stop, step):
+        yield to_float32(stored[start : min(start + step, block.rows.stop)])

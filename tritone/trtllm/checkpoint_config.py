@@ -1,0 +1,95 @@
+"""config.json of a TensorRT-LLM checkpoint, and what may be chosen in it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tritone.errors import InvalidRequest
+from tritone.llm.qwen2 import Qwen2Config
+from tritone.trtllm.precision import check_dtype
+
+CHECKPOINTS_DIR = "trtllm"  # inside the LLM's directory, one checkpoint a subdirectory
+WEIGHT_ONLY_INT8 = "W8A16"  # their name of the algorithm
+
+
+@dataclass(frozen=True)
+class CheckpointOptions:
+    """dtype: bfloat16, float16 or float32. tp_size: GPUs that share each layer.
+
+    weight_only: trtllm-build is to turn the layers' matrices into int8. Their int8 layout depends
+    on the GPU, so the files hold plain values and only config.json says so.
+
+    Raises InvalidRequest for an unknown dtype, and for float32 together with weight_only.
+    """
+
+    dtype: str = "bfloat16"
+    tp_size: int = 1
+    weight_only: bool = False
+
+    def __post_init__(self) -> None:
+        check_dtype(self.dtype)
+        if self.weight_only and self.dtype == "float32":
+            raise InvalidRequest(
+                "dtype", "is float32; TensorRT-LLM multiplies int8 weights by float16 or bfloat16"
+            )
+
+    @property
+    def name(self) -> str:
+        """Subdirectory of CHECKPOINTS_DIR, e.g. "bfloat16" or "float16-int8-tp2"."""
+        int8 = "-int8" if self.weight_only else ""
+        return self.dtype + int8 + (f"-tp{self.tp_size}" if self.tp_size > 1 else "")
+
+
+# The same for every Qwen2.
+_QWEN2 = {
+    "architecture": "Qwen2ForCausalLM",
+    "qwen_type": "qwen2",  # undeclared there, and read without a check
+    "logits_dtype": "float32",
+    "hidden_act": "silu",
+    "position_embedding_type": "rope_gpt_neox",
+    "rotary_scaling": None,
+    "attn_bias": True,  # of q, k and v alone
+    "mlp_bias": False,
+    "qk_layernorm": False,
+    "seq_length": 8192,  # read for logn attention alone
+    "use_logn_attn": False,
+    "num_labels": 1,
+    "moe_intermediate_size": 0,
+    "moe_shared_expert_intermediate_size": 0,
+    "use_parallel_embedding": False,
+    "embedding_sharding_dim": 0,
+    "disable_weight_only_quant_plugin": False,
+    "runtime_defaults": None,
+}
+
+
+def checkpoint_config(
+    config: Qwen2Config, tied: bool, options: CheckpointOptions
+) -> dict[str, Any]:
+    """What config.json holds. tied: tie_word_embeddings of the source.
+
+    Nothing is left to TensorRT-LLM's defaults, of which several are wrong for a Qwen2 (rotary_base,
+    norm_epsilon, position_embedding_type). `mapping` and `quantization` have only the keys that
+    every version knows: another one there is a TypeError.
+    """
+    head_size = config.hidden_size // config.num_attention_heads
+    return {
+        **_QWEN2,
+        "dtype": options.dtype,
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.hidden_size,
+        "intermediate_size": config.intermediate_size,
+        "num_hidden_layers": config.num_hidden_layers,
+        "num_attention_heads": config.num_attention_heads,
+        "num_key_value_heads": config.num_key_value_heads,
+        "head_size": head_size,
+        "max_position_embeddings": config.max_position_embeddings,
+        "rotary_base": config.rope_theta,
+        "rotary_embedding_dim": head_size,
+        "norm_epsilon": config.rms_norm_eps,
+        "tie_word_embeddings": tied,
+        "mapping": {"world_size": options.tp_size, "tp_size": options.tp_size, "pp_size": 1},
+        "quantization": {
+            "quant_algo": WEIGHT_ONLY_INT8 if options.weight_only else None,
+            "kv_cache_quant_algo": None,
+        },
+    }

@@ -1,0 +1,148 @@
+"""The language model to convert: a directory in Hugging Face form, checked before any work."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tritone.config import CONFIG_NAME
+from tritone.convert.source import LFS_MARK, YAML
+from tritone.errors import ModelDirectoryError
+from tritone.llm.checkpoint import (
+    EMBEDDING,
+    FINAL_NORM,
+    HEAD,
+    HEAD_BIAS,
+    WEIGHTS_NAME,
+    Checkpoint,
+    layer_name,
+    layer_shapes,
+)
+from tritone.llm.qwen2 import Qwen2Config, read_qwen2
+from tritone.trtllm.precision import STORAGE
+
+WHAT_TO_GIVE = (
+    "give a model directory (python scripts/convert.py writes it) or a Qwen2 in Hugging Face form "
+    f"with its weights in one {WEIGHTS_NAME}"
+)
+ROTARY_BUFFER = ".rotary_emb.inv_freq"  # old exports store it; it follows from rope_theta
+
+
+@dataclass(frozen=True)
+class SourceLLM:
+    """A Qwen2 in Hugging Face form.
+
+    in_model_directory: it is the `llm` of a Tritone model directory. tied: as config.json says.
+    head: tensor of the output rows. biased_rows: finite rows of lm_head.bias, None without one.
+    """
+
+    directory: Path
+    in_model_directory: bool
+    config: Qwen2Config
+    weights: Checkpoint
+    tied: bool
+    head: str
+    biased_rows: int | None
+
+
+def open_llm(model_dir: Path) -> SourceLLM:
+    """Open `model_dir`/llm of a Tritone model directory, or `model_dir` itself.
+
+    Raises ModelDirectoryError, with what to do, for a directory that is neither, for files that did
+    not arrive whole, for tensors that are not as config.json says, and for a head whose bias is
+    lost.
+    """
+    directory = model_dir / "llm" if (model_dir / "llm").is_dir() else model_dir
+    parent = directory.resolve().parent
+    in_model_directory = directory.name == "llm" and (parent / CONFIG_NAME).is_file()
+    _check_files(directory)
+    config = read_qwen2(directory)
+    try:
+        weights = Checkpoint(directory / WEIGHTS_NAME)
+    except ModelDirectoryError as error:
+        again = "convert the release again" if in_model_directory else "download it again"
+        raise ModelDirectoryError(f"{error}; {again}") from error
+    settings = json.loads((directory / CONFIG_NAME).read_text(encoding="utf-8"))
+    tied = bool(settings.get("tie_word_embeddings", False))
+    head = EMBEDDING if tied and HEAD not in weights else HEAD
+    _check_tensors(weights, config, head)
+    if HEAD_BIAS in weights:
+        biased_rows = _biased_rows(weights)
+    elif in_model_directory or settings.get("use_bias", False):
+        raise ModelDirectoryError(
+            f"{weights.path}: {HEAD_BIAS} is missing (a plain Qwen2 export drops it) and text ids "
+            "would be spoken without it; convert the release again with scripts/convert.py"
+        )
+    else:
+        biased_rows = None
+    return SourceLLM(directory, in_model_directory, config, weights, tied, head, biased_rows)
+
+
+def _check_files(directory: Path) -> None:
+    """Raise ModelDirectoryError for another kind of directory and for pointers to files."""
+    if not directory.is_dir():
+        raise ModelDirectoryError(f"{directory} is not a directory; {WHAT_TO_GIVE}")
+    if (directory / YAML).is_file():
+        raise ModelDirectoryError(
+            f"{directory} is a release: run python scripts/convert.py {directory} MODEL_DIR, then "
+            "give MODEL_DIR"
+        )
+    if (directory / f"{WEIGHTS_NAME}.index.json").is_file():
+        raise ModelDirectoryError(
+            f"{directory} has its weights in several files; save them as one {WEIGHTS_NAME}"
+        )
+    for path in (directory / CONFIG_NAME, directory / WEIGHTS_NAME):
+        if not path.is_file():
+            raise ModelDirectoryError(f"{path} does not exist; {WHAT_TO_GIVE}")
+        with path.open("rb") as file:
+            if file.read(len(LFS_MARK)) == LFS_MARK:
+                raise ModelDirectoryError(
+                    f"{path} is a Git LFS pointer, not the file itself: run `git lfs pull` there"
+                )
+
+
+def _check_tensors(weights: Checkpoint, config: Qwen2Config, head: str) -> None:
+    """Raise ModelDirectoryError naming missing, unexpected and misshapen tensors (at most 8)."""
+    expected = _expected_shapes(config, head)
+    optional = {HEAD: expected[EMBEDDING], HEAD_BIAS: (config.vocab_size,)}
+    problems = [f"{name} is missing" for name in expected if name not in weights]
+    for name in weights:
+        shape = expected.get(name, optional.get(name))
+        spec = weights.spec(name)
+        if shape is None:
+            if not name.endswith(ROTARY_BUFFER):
+                problems.append(f"{name} has no place in a Qwen2")
+        elif spec.shape != shape:
+            problems.append(f"{name} has shape {spec.shape}, expected {shape}")
+        elif spec.dtype not in STORAGE.values():
+            problems.append(
+                f"{name} is {spec.dtype}, expected one of {', '.join(STORAGE.values())}"
+            )
+    if problems:
+        more = f" and {len(problems) - 8} more" if len(problems) > 8 else ""
+        raise ModelDirectoryError(f"{weights.path}: {'; '.join(problems[:8])}{more}")
+
+
+def _expected_shapes(config: Qwen2Config, head: str) -> dict[str, tuple[int, ...]]:
+    table = (config.vocab_size, config.hidden_size)
+    layer = layer_shapes(
+        config.hidden_size,
+        config.intermediate_size,
+        config.num_attention_heads,
+        config.num_key_value_heads,
+    )
+    layers = range(config.num_hidden_layers)
+    shapes = {layer_name(i, part): shape for i in layers for part, shape in layer.items()}
+    return {EMBEDDING: table, **shapes, FINAL_NORM: (config.hidden_size,), head: table}
+
+
+def _biased_rows(weights: Checkpoint) -> int:
+    """How many rows of the head may be sampled; the bias of the others is -inf."""
+    bias = weights.float32(HEAD_BIAS)
+    allowed = np.isfinite(bias)
+    if not allowed.any() or not np.isneginf(bias[~allowed]).all():
+        raise ModelDirectoryError(
+            f"{weights.path}: {HEAD_BIAS} must be finite or -inf, and finite for one id at least"
+        )
+    return int(allowed.sum())
