@@ -1,0 +1,225 @@
+"""Measure a running server under load.
+
+    python -m client.bench --text "Hello there." --concurrency 1,2,4
+    python -m client.bench --manifest meta.lst --rate 0.5,1,2 --json bench.json --plot bench.png
+
+Closed loop (--concurrency): so many streams are kept going; a slow server is asked less often.
+Open loop (--rate): requests arrive as a Poisson process, whatever became of those before; this is
+what users do. There, times count from when a request was due, not from when it was sent, so that a
+client or server that falls behind cannot hide the wait (coordinated omission).
+
+A manifest has lines id|prompt_text|prompt_wav|text, or JSON objects with id, text and, if wanted,
+prompt_text, prompt_wav, voice, instruct_text, seed, temperature, top_p, top_k, speed.
+
+What is measured, for each request:
+  first packet    until the first packet with audio has arrived
+  audible         until playback that starts with the first packet reaches a sample above -50 dBFS
+  total           until the server has said that the stream is complete
+  gap             between the arrivals of neighbouring packets
+  underrun        such playback runs dry (by over 1 ms): how often, and for how long
+  request_rtf     total / seconds of audio of this request
+
+and for each level:
+  good            requests that ended well with audio, of all; only these count below
+  RTF             wall / sum of audio seconds, wall from the level's begin to its last request's end
+                  (as in the upstream runtime's client)
+  audio s/s       sum of audio seconds / wall
+  real time       good requests that played without an underrun
+  late            open loop: how long after it was due a request was sent, at most
+
+JSON adds avg, p50, p90, p95, p99, min and max of each, and every single request.
+
+Exit status: 0 measured, 1 every request failed, 2 wrong usage, 130 interrupted (what was measured
+until then is reported and written).
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+from client.aio import AsyncSpeechClient
+from client.load import Kind, Level, Speak, closed_loop, open_loop, poisson_arrivals, speaker
+from client.manifest import ManifestError, read_manifest
+from client.request import Utterance
+from client.summary import Summary, summarize, table
+from client.sync import DEFAULT_MODEL, DEFAULT_TIMEOUT, DEFAULT_URL
+
+NumberT = TypeVar("NumberT", int, float)
+
+
+def numbers(kind: type[NumberT]) -> Callable[[str], list[NumberT]]:
+    """A reader of comma-separated numbers above 0."""
+
+    def read(text: str) -> list[NumberT]:
+        try:
+            values = [kind(part) for part in text.split(",")]
+        except ValueError:
+            values = []
+        if not values or not all(0 < value < float("inf") for value in values):
+            name = "whole numbers" if kind is int else "numbers"
+            raise argparse.ArgumentTypeError(f"{text!r}: {name} above 0 are needed, such as 1,2,4")
+        return values
+
+    return read
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    parser = argparse.ArgumentParser(
+        prog="python -m client.bench",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--url", default=DEFAULT_URL, help="gRPC address (%(default)s)")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="Triton model (%(default)s)")
+    spoken = parser.add_mutually_exclusive_group(required=True)
+    spoken.add_argument("--manifest", type=Path, help="what to say, in turn")
+    spoken.add_argument("--text", nargs="+", help="what to say, in turn")
+    load = parser.add_mutually_exclusive_group()
+    load.add_argument("--concurrency", type=numbers(int), metavar="N,...", help="closed loop (1)")
+    load.add_argument("--rate", type=numbers(float), metavar="R,...", help="open loop, a second")
+    parser.add_argument("--requests", type=int, default=20, help="of each level (%(default)s)")
+    parser.add_argument(
+        "--warmup", type=int, default=1, help="requests before each level, not measured (1)"
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        help="of the arrivals (0), and of sampling: request n gets SEED + n (the server's choice)",
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=DEFAULT_TIMEOUT, help="of a request, s (%(default)s)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw them; .png, .svg or .pdf")
+    return parser
+
+
+def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Refuse what could only fail after the measurement."""
+    busiest = max(options.concurrency or [1])
+    if options.requests < busiest:
+        parser.error(f"--requests {options.requests} cannot keep {busiest} streams going")
+    if options.warmup < 0 or options.timeout <= 0:
+        parser.error("--warmup must be at least 0, and --timeout above 0")
+    if options.seed is not None and options.seed < 0:
+        parser.error(f"--seed is {options.seed}; it must be at least 0")
+    for target in filter(None, (options.json, options.plot)):
+        if not target.parent.is_dir():
+            parser.error(f"{target}: the folder {target.parent} does not exist")
+    if options.plot and options.plot.suffix not in (".png", ".svg", ".pdf"):
+        parser.error(f"--plot {options.plot}: its suffix must be .png, .svg or .pdf")
+    if options.plot and find_spec("matplotlib") is None:
+        parser.error("--plot needs matplotlib: pip install 'matplotlib>=3.8'")
+
+
+def utterances(options: argparse.Namespace) -> list[Utterance]:
+    """What is to be said. Raises ManifestError."""
+    if options.text:
+        return [Utterance(text) for text in options.text]
+    return [entry.utterance for entry in read_manifest(options.manifest)]
+
+
+async def measure(options: argparse.Namespace, speak: Speak, levels: list[Level]) -> None:
+    """Run the levels, each added to `levels` as it begins, so that a break leaves what there is."""
+    kind: Kind = "rate" if options.rate else "concurrency"
+    for value in options.rate or options.concurrency or [1]:
+        at_once = 1 if options.rate else value
+        await closed_loop(Level(kind, value), speak, options.warmup, at_once)
+        with tqdm(total=options.requests, desc=f"{kind} {value:g}", unit="request") as bar:
+            level = Level(kind, value, on_sample=bar.update)
+            levels.append(level)
+            if options.rate:
+                arrivals = poisson_arrivals(value, options.requests, options.seed or 0)
+                await open_loop(level, speak, arrivals)
+            else:
+                await closed_loop(level, speak, options.requests, at_once)
+
+
+async def run(
+    options: argparse.Namespace, spoken: Sequence[Utterance], levels: list[Level]
+) -> None:
+    async with AsyncSpeechClient(options.url, options.model) as client:
+        await measure(options, speaker(client, spoken, options.seed, options.timeout), levels)
+
+
+def report(
+    options: argparse.Namespace, began: str, levels: Sequence[Level], summaries: Sequence[Summary]
+) -> dict[str, Any]:
+    """Everything as plain values, for JSON."""
+    arguments = {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()}
+    return {
+        "arguments": arguments,
+        "began": began,
+        "levels": [
+            {**summary.as_dict(), "samples": [sample.as_dict() for sample in level.samples]}
+            for level, summary in zip(levels, summaries, strict=True)
+        ],
+    }
+
+
+def notes(summaries: Sequence[Summary]) -> list[str]:
+    """What a reader of the table must know."""
+    lines = []
+    for s in summaries:
+        if s.errors:
+            kinds = ", ".join(f"{count} {status}" for status, count in s.errors.items())
+            lines.append(f"{s.kind} {s.value:g}: {kinds}; the first: {s.first_error}")
+        if s.most_late_s > 0.05:
+            lines.append(
+                f"{s.kind} {s.value:g}: this client sent up to {s.most_late_s:.2f} s late; "
+                "that is part of the times above"
+            )
+    return lines
+
+
+def write(
+    options: argparse.Namespace, began: str, levels: Sequence[Level], summaries: Sequence[Summary]
+) -> None:
+    """The files that were asked for."""
+    if options.json:
+        text = json.dumps(report(options, began, levels, summaries), indent=1, ensure_ascii=False)
+        options.json.write_text(text + "\n", encoding="utf-8")
+    if options.plot and summaries:
+        from client.plot import plot
+
+        plot(levels, summaries, options.plot)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    check(parser, options)
+    try:
+        spoken = utterances(options)
+    except ManifestError as error:
+        parser.error(str(error))
+    began = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    levels: list[Level] = []
+    interrupted = False
+    try:
+        asyncio.run(run(options, spoken, levels))
+    except KeyboardInterrupt:
+        interrupted = True
+        print("interrupted; this is what was measured", file=sys.stderr)
+    levels = [level for level in levels if level.samples]
+    summaries = [summarize(level) for level in levels]
+    print(table(summaries))
+    for line in notes(summaries):
+        print(line, file=sys.stderr)
+    write(options, began, levels, summaries)
+    if interrupted:
+        return 130
+    return 0 if any(summary.completed for summary in summaries) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,259 @@
+"""The benchmark without a server: loads, statistics, manifests, the command's refusals."""
+
+import asyncio
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from client import SAMPLE_RATE, SpeechError, StreamMeter, StreamMetrics
+from client.bench import main
+from client.load import Level, Sample, closed_loop, counted_from, open_loop, poisson_arrivals
+from client.manifest import ManifestError, read_manifest
+from client.summary import Spread, spread, summarize, table
+
+
+def metrics(first: float = 0.2, total: float = 1.0, audio: float = 2.0, **more) -> StreamMetrics:
+    given = {"gaps_s": (), "underruns": 0, "underrun_s": 0.0, **more}
+    return StreamMetrics(first, first + 0.1, total, audio, total / audio, 1, **given)
+
+
+def level(*samples: Sample, value: float = 2) -> Level:
+    return Level("concurrency", value, samples=list(samples))
+
+
+class TestLoad:
+    def test_arrivals_are_a_seeded_poisson_process(self):
+        arrivals = np.array(poisson_arrivals(4.0, 4000, seed=1))
+        gaps = np.diff(arrivals, prepend=0.0)
+        assert gaps.min() > 0
+        assert gaps.mean() == pytest.approx(1 / 4, rel=0.05)
+        assert gaps.std() == pytest.approx(1 / 4, rel=0.05)  # of an exponential, equal to its mean
+        assert poisson_arrivals(4.0, 4000, seed=1) == tuple(arrivals)
+        assert poisson_arrivals(4.0, 10, seed=2) != tuple(arrivals[:10])
+        np.testing.assert_allclose(poisson_arrivals(8.0, 4000, seed=1), arrivals / 2)
+
+    def test_a_closed_loop_keeps_its_streams_going(self):
+        asked = []
+
+        async def speak(number):
+            asked.append(number)
+            await asyncio.sleep(0.001 * (number % 3))
+            return metrics(), None
+
+        running = Level("concurrency", 3)
+        asyncio.run(closed_loop(running, speak, 10, 3))
+        assert asked == list(range(10))
+        assert sorted(sample.number for sample in running.samples) == list(range(10))
+        assert running.most_in_flight == 3
+        assert {sample.late_s for sample in running.samples} == {0.0}
+
+    def test_an_open_loop_does_not_wait_for_answers(self):
+        async def speak(number):
+            await asyncio.sleep(0.2)
+            return metrics(), None
+
+        running = Level("rate", 100.0)
+        asyncio.run(open_loop(running, speak, (0.0, 0.02, 0.04)))
+        assert running.most_in_flight == 3
+        assert [sample.due_s for sample in running.samples] == [0.0, 0.02, 0.04]
+
+    def test_what_the_client_held_back_counts_as_latency(self):
+        async def speak(number):
+            if number == 0:
+                time.sleep(0.2)  # a client that is too busy to send
+            return metrics(first=0.1), None
+
+        running = Level("rate", 10.0)
+        asyncio.run(open_loop(running, speak, (0.0, 0.05)))
+        late = running.samples[1]
+        assert late.number == 1
+        assert late.late_s > 0.1
+        assert late.metrics.first_packet_s == pytest.approx(0.1 + late.late_s)
+        assert late.metrics.total_s == pytest.approx(1.0 + late.late_s)
+
+    def test_times_move_and_playback_does_not(self):
+        moved = counted_from(metrics(underruns=2, underrun_s=0.3, gaps_s=(0.1,)), 0.5)
+        assert moved.first_packet_s == pytest.approx(0.7)
+        assert moved.first_audible_s == pytest.approx(0.8)
+        assert (moved.total_s, moved.rtf, moved.audio_s) == (1.5, 0.75, 2.0)
+        assert (moved.gaps_s, moved.underruns, moved.underrun_s) == ((0.1,), 2, 0.3)
+        silent = StreamMetrics(None, None, 1.0, 0.0, None, 0, (), 0, 0.0)
+        assert counted_from(silent, 0.5).total_s == 1.5
+        assert counted_from(silent, 0.5).first_packet_s is None
+
+
+class TestSummary:
+    def test_percentiles_interpolate(self):
+        found = spread([None, *(float(value) for value in range(101))])
+        assert found == Spread(50.0, 50.0, 90.0, 95.0, 99.0, 0.0, 100.0)
+        assert spread([1.0, 2.0]).p90 == pytest.approx(1.9)
+        assert spread([None]) is None
+
+    def test_a_level_by_hand(self):
+        error = SpeechError("UNAVAILABLE", "gone")
+        summary = summarize(
+            level(
+                Sample(0, 0.0, 0.0, metrics(0.1, 1.0, 2.0)),
+                Sample(1, 0.0, 0.0, metrics(0.3, 2.5, 3.0, underruns=2, underrun_s=0.5)),
+                Sample(2, 1.0, 0.0, metrics(9.0, 3.0, 7.0, underruns=1), error),
+            )
+        )
+        assert (summary.requests, summary.completed) == (3, 2)
+        assert summary.errors == {"UNAVAILABLE": 1}
+        assert summary.first_error == "UNAVAILABLE: gone"
+        assert summary.wall_s == 4.0  # the failed request kept the server busy until then
+        assert summary.audio_s == 5.0
+        assert (summary.rtf, summary.throughput) == (0.8, 1.25)
+        assert (summary.underruns, summary.underrun_s, summary.real_time_streams) == (2, 0.5, 1)
+        assert summary.first_packet_s.max == 0.3
+        assert summary.first_audible_s.avg == pytest.approx(0.3)
+        assert summary.request_rtf.min == 0.5
+        assert summary.gaps_s is None
+
+    def test_playback_of_a_stream_by_hand(self):
+        """100 ms of sound arrive at 0.5 s and at 0.8 s: 0.2 s of silence in between."""
+        times = iter([10.0, 10.5, 10.8, 10.9])
+        meter = StreamMeter(SAMPLE_RATE, clock=lambda: next(times))
+        sound = np.zeros(SAMPLE_RATE // 10, np.float32)
+        sound[SAMPLE_RATE // 20 :] = 0.5
+        meter.packet(sound)
+        meter.packet(sound)
+        heard = meter.finish()
+        summary = summarize(level(Sample(0, 0.0, 0.0, heard)))
+        assert summary.first_packet_s.p50 == pytest.approx(0.5)
+        assert summary.first_audible_s.p50 == pytest.approx(0.55)
+        assert (summary.underruns, summary.real_time_streams) == (1, 0)
+        assert summary.underrun_s == pytest.approx(0.2)
+        assert summary.gaps_s.p99 == pytest.approx(0.3)
+        assert summary.request_rtf.avg == pytest.approx(0.9 / 0.2)
+
+    def test_table_and_json_of_good_and_failed_levels(self):
+        failed = Sample(0, 0.0, 0.0, metrics(), SpeechError("INTERNAL", "broken"))
+        summaries = [
+            summarize(level(Sample(0, 0.0, 0.0, metrics(0.25, 1.0, 2.0)))),
+            summarize(level(failed, value=4)),
+        ]
+        head, rule, good, bad = table(summaries).splitlines()
+        assert len({len(line) for line in (head, rule, good, bad)}) == 1
+        cells = [cell.strip() for cell in good.split("|")[1:-1]]
+        assert cells == [
+            *("2 at once", "1/1", "250/250/250", "350/350", "1.00/1.00", "-"),
+            *("0.500", "2.00", "0 (0.00 s)", "1/1"),
+        ]
+        assert [cell.strip() for cell in bad.split("|")[1:4]] == ["4 at once", "0/1", "-"]
+        plain = json.loads(json.dumps([summary.as_dict() for summary in summaries]))
+        assert plain[0]["first_packet_s"]["p99"] == 0.25
+        assert plain[1]["rtf"] is None
+
+
+class TestManifest:
+    def test_both_kinds_of_lines(self, tmp_path: Path):
+        stereo = np.stack([np.full(441, 0.5), np.full(441, 0.25)], axis=1)
+        soundfile.write(tmp_path / "voice.wav", stereo, 44100, subtype="FLOAT")
+        manifest = tmp_path / "m.lst"
+        line = {"id": "b", "text": "two", "voice": "anna", "seed": 3, "speed": 1, "top_k": 5}
+        manifest.write_text(f"\ufeffa|said|voice.wav|one\n\n{json.dumps(line)}\r\nc|||three")
+        first, second, third = read_manifest(manifest)
+        assert [first.id, second.id, third.id] == ["a", "b", "c"]
+        assert (first.utterance.text, first.utterance.reference_text) == ("one", "said")
+        assert first.utterance.reference_rate == 44100
+        np.testing.assert_allclose(first.utterance.reference_wav, 0.375)
+        assert (second.utterance.voice, second.utterance.seed) == ("anna", 3)
+        assert third.utterance.reference_wav is None and third.utterance.reference_text is None
+
+    def test_every_bad_line_is_named(self, tmp_path: Path):
+        (tmp_path / "noise.wav").write_bytes(b"no sound file")
+        lines = [
+            ("a|b|c", "3 fields; id|prompt_text|prompt_wav|text has 4"),
+            ("a|||", "text is missing or empty"),
+            ("a||none.wav|hello", "none.wav does not exist"),
+            ("a||noise.wav|hello", "prompt_wav: "),
+            ("a|said||hello", "prompt_text needs prompt_wav"),
+            ('{"text": "hello"}', "id is missing or empty"),
+            ('{"id": "a", "txt": "hello"}', "'txt' is not known; the keys are id, text"),
+            ('{"id": "a", "text": "hello", "seed": "1"}', "seed: '1' is not int"),
+            ('{"id": "a", "text": "hello", "seed": true}', "seed: True is not int"),
+            ('{"id": "a", "text": "hello", "seed": -1}', "seed: -1 does not fit UINT64"),
+            ('{"id": "a", "text": ', "Expecting value"),
+            ("good|||hello", None),
+            ("good|||hello", "id 'good' is there already"),
+        ]
+        manifest = tmp_path / "m.lst"
+        manifest.write_text("\n".join(line for line, _ in lines))
+        with pytest.raises(ManifestError) as caught:
+            read_manifest(manifest)
+        told = str(caught.value).splitlines()
+        wrong = [(at, words) for at, (_, words) in enumerate(lines, start=1) if words]
+        assert len(told) == len(wrong)
+        for line, (at, words) in zip(told, wrong, strict=True):
+            assert line.startswith(f"{manifest}, line {at}: ") and words in line
+
+    @pytest.mark.parametrize("contents", [b"", b"\n \n", b"a|||\xff"])
+    def test_what_is_no_manifest(self, tmp_path: Path, contents: bytes):
+        (tmp_path / "m.lst").write_bytes(contents)
+        with pytest.raises(ManifestError, match=r"m\.lst"):
+            read_manifest(tmp_path / "m.lst")
+
+
+class TestCommand:
+    @pytest.mark.parametrize(
+        "arguments, words",
+        [
+            ([], "one of the arguments --manifest --text is required"),
+            (["--text", "a", "--rate", "1", "--concurrency", "1"], "not allowed with"),
+            (["--text", "a", "--concurrency", "1,x"], "whole numbers above 0 are needed"),
+            (["--text", "a", "--concurrency", "0"], "whole numbers above 0 are needed"),
+            (["--text", "a", "--rate", "nan"], "numbers above 0 are needed"),
+            (["--text", "a", "--concurrency", "8", "--requests", "4"], "cannot keep 8 streams"),
+            (["--text", "a", "--warmup", "-1"], "--warmup must be at least 0"),
+            (["--text", "a", "--seed", "-1"], "--seed is -1"),
+            (["--text", "a", "--json", "/nowhere/x.json"], "the folder /nowhere does not exist"),
+            (["--text", "a", "--plot", "x.mp3"], "suffix must be .png"),
+            (["--manifest", "/nowhere/m.lst"], "/nowhere/m.lst cannot be read"),
+        ],
+    )
+    def test_usage_errors_are_plain(self, capsys, arguments, words):
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert caught.value.code == 2
+        assert words in capsys.readouterr().err
+
+    def test_a_plot_needs_matplotlib_before_the_measurement(self, capsys, monkeypatch):
+        monkeypatch.setattr("client.bench.find_spec", lambda name: None)
+        with pytest.raises(SystemExit):
+            main(["--text", "a", "--plot", "x.png"])
+        assert "pip install 'matplotlib" in capsys.readouterr().err
+
+    def test_help_has_the_definitions(self, capsys):
+        with pytest.raises(SystemExit) as caught:
+            main(["--help"])
+        assert caught.value.code == 0
+        told = capsys.readouterr().out
+        assert "coordinated omission" in told and "wall / sum of audio seconds" in told
+
+    def test_no_server_is_status_1_and_names_the_error(self, capsys, tmp_path):
+        target = tmp_path / "bench.json"
+        command = ["--url", "127.0.0.1:1", "--text", "a", "--requests", "2", "--timeout", "5"]
+        assert main([*command, "--json", str(target)]) == 1
+        told = capsys.readouterr()
+        assert "0/2" in told.out
+        assert "concurrency 1: 2 UNAVAILABLE; the first: UNAVAILABLE: " in told.err
+        (measured,) = json.loads(target.read_text())["levels"]
+        assert measured["errors"] == {"UNAVAILABLE": 2}
+        assert [sample["number"] for sample in measured["samples"]] == [0, 1]
+
+    def test_a_plot_is_drawn(self, tmp_path):
+        pytest.importorskip("matplotlib")
+        from client.plot import plot
+
+        error = SpeechError("INTERNAL", "broken")
+        levels = [
+            level(Sample(0, 0.0, 0.0, metrics()), Sample(1, 0.0, 0.0, metrics(0.4)), value=1),
+            level(Sample(0, 0.0, 0.0, metrics(), error), value=2),
+        ]
+        plot(levels, [summarize(one) for one in levels], tmp_path / "bench.svg")
+        assert "first audible sample" in (tmp_path / "bench.svg").read_text()
