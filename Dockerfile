@@ -1,0 +1,80 @@
+# The server in a container, for a GPU (`--target gpu`) or a plain CPU (`--target cpu`).
+#
+# The bases are named by tag. A tag can move; a digest cannot. To pin a base, read the line
+# "Digest:" of `docker buildx imagetools inspect BASE` once and pass it to every build:
+#
+#     docker build --target gpu --build-arg GPU_BASE_DIGEST=sha256:... -t tritone:gpu .
+#
+# Nothing is fetched or built when a container starts; its root file system may be read-only.
+ARG CPU_BASE=python:3.11-slim-bookworm
+ARG CPU_BASE_DIGEST=""
+ARG GPU_BASE=nvcr.io/nvidia/tritonserver:25.06-trtllm-python-py3
+ARG GPU_BASE_DIGEST=""
+
+
+FROM ${CPU_BASE}${CPU_BASE_DIGEST:+@${CPU_BASE_DIGEST}} AS cpu
+
+RUN useradd --system --no-log-init --uid 10001 --create-home --home-dir /var/cache/tritone tritone
+WORKDIR /opt/tritone
+
+# Only the binaries of this wheel are used, so it comes without its dependencies.
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip install --no-deps --target .triton nvidia-pytriton==0.7.0
+
+# PyTorch's own index has builds for the CPU; the one on PyPI brings gigabytes of CUDA.
+# Empty: whatever pip is configured with.
+ARG TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
+RUN --mount=type=cache,target=/root/.cache/pip \
+    --mount=type=bind,source=constraints.txt,target=/tmp/constraints.txt \
+    pip install ${TORCH_INDEX_URL:+--index-url "${TORCH_INDEX_URL}"} -c /tmp/constraints.txt torch
+
+RUN --mount=type=cache,target=/root/.cache/pip \
+    --mount=type=bind,target=/src,rw \
+    pip install -c /src/constraints.txt '/src[client,convert]'
+
+COPY scripts scripts
+COPY model_repo model_repo
+COPY checkpoints/embedded checkpoints/embedded
+# The language model's graph for the CPU: a running container could not write it.
+RUN python3 -c "import tritone; tritone.load('checkpoints/embedded').close()"
+
+USER 10001:10001
+VOLUME /var/cache/tritone
+EXPOSE 8000 8001 8002
+# The launcher drains on SIGINT as on SIGTERM, and only then calls its end a success.
+STOPSIGNAL SIGINT
+HEALTHCHECK --interval=10s --timeout=5s --start-period=300s \
+    CMD ["python3", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/v2/health/ready', timeout=4)"]
+ENTRYPOINT ["python3", "scripts/serve.py", "--address", "0.0.0.0", \
+            "--cache-dir", "/var/cache/tritone", "--echo-log", "--profile", "cpu"]
+
+
+FROM ${GPU_BASE}${GPU_BASE_DIGEST:+@${GPU_BASE_DIGEST}} AS gpu
+
+RUN useradd --system --no-log-init --uid 10001 --create-home --home-dir /var/cache/tritone tritone
+WORKDIR /opt/tritone
+
+# The base has torch, tensorrt and tensorrt_llm built for one another. Everything it has is a
+# constraint, so pip adds what is missing and fails rather than replace any of it. NVIDIA's images
+# may name a constraint file of their own; what is installed is the better one.
+RUN --mount=type=cache,target=/root/.cache/pip \
+    --mount=type=bind,target=/src,rw \
+    python3 -m pip list --format=freeze > /tmp/base.txt \
+    && env --unset=PIP_CONSTRAINT python3 -m pip install --break-system-packages \
+        --only-binary :all: -c /tmp/base.txt /src \
+    && rm /tmp/base.txt
+
+COPY scripts scripts
+COPY model_repo model_repo
+
+USER 10001:10001
+VOLUME /var/cache/tritone
+EXPOSE 8000 8001 8002
+STOPSIGNAL SIGINT
+HEALTHCHECK --interval=10s --timeout=5s --start-period=300s \
+    CMD ["python3", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/v2/health/ready', timeout=4)"]
+# NVIDIA's entry point chooses the CUDA compatibility libraries for an older driver, then becomes
+# the command.
+ENTRYPOINT ["/opt/nvidia/nvidia_entrypoint.sh", \
+            "python3", "scripts/serve.py", "--address", "0.0.0.0", \
+            "--cache-dir", "/var/cache/tritone", "--echo-log", "--profile", "gpu"]
