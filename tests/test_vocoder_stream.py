@@ -8,6 +8,7 @@ import torch
 from token2wav_model import case, draw, tiny_vocoder
 from torch import Tensor
 
+from tritone.nn.graphed_filter import SEEN, GraphedFilter
 from tritone.nn.source import accumulate_turns, excite, frame_noise
 from tritone.nn.stretch import StretchState, stretch, stretch_step
 from tritone.nn.vocoder import Vocoder, Windowing
@@ -53,6 +54,21 @@ def streamed(vocoder: Vocoder, mel: Tensor, size: int, windowing: Windowing) -> 
 
 def decibel(error: Tensor, of: Tensor) -> float:
     return 20 * float(torch.log10(error.pow(2).mean().sqrt() / of.pow(2).mean().sqrt()))
+
+
+def test_a_frequent_shape_is_recorded_and_gives_the_same(vocoder: Vocoder, mel: Tensor) -> None:
+    filter, recorded = GraphedFilter(vocoder.network), []
+    filter._graphs = lambda key, function: recorded.append(key) or function()
+    source = vocoder.source(
+        vocoder.network.f0(mel[None]), frame_noise(SEED, 0, FRAMES, vocoder.config)
+    )
+    spectrum = vocoder.network.analyse(source[0])
+    for call in range(SEEN + 2):
+        given = mel[None] * (1 + 0.1 * call)
+        assert torch.equal(filter(given, spectrum), vocoder.network.filter(given, spectrum))
+    assert len(recorded) == 3 and len(set(recorded)) == 1
+    filter(mel[None, :, :20], spectrum[:, :, : 20 * SCALE // 4 + 1])
+    assert len(recorded) == 3
 
 
 def run_stage(stage: VocoderStage, mel: Float32, size: int, speed: float) -> Float32:

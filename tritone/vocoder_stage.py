@@ -1,14 +1,21 @@
 """The vocoder as a stage: stateless, with a stream's small state going in and out as bytes."""
 
-from dataclasses import dataclass
+import threading
+from contextlib import nullcontext
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from safetensors.torch import load, save
 
+from tritone.device import torch_device
+from tritone.nn.graphed_filter import SEEN, GraphedFilter
 from tritone.nn.stretch import StretchState, stretch, stretch_step
 from tritone.nn.vocoder import Vocoder, VocoderState
 from tritone.types import Float32
+
+StateT = TypeVar("StateT", StretchState, VocoderState)
 
 WARM_UP_FRAMES = (24, 26, 50, 50)  # as a stream begins: see Settings.first_frames
 
@@ -35,8 +42,12 @@ class Vocoding:
             "seed": torch.from_numpy(np.array([self.vocoder.seed], dtype=np.uint64).view(np.int64)),
             "speed": torch.tensor([self.speed], dtype=torch.float64),
         }
-        packed: bytes = save({name: tensor.contiguous() for name, tensor in tensors.items()})
+        packed: bytes = save({name: t.cpu().contiguous() for name, t in tensors.items()})
         return packed
+
+    def to(self, device: torch.device) -> "Vocoding":
+        """The same state with its tensors on a device."""
+        return Vocoding(self.speed, _moved(self.tempo, device), _moved(self.vocoder, device))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Vocoding":
@@ -58,17 +69,26 @@ class Vocoding:
 
 
 class VocoderStage:
-    """Starts and steps streams of one vocoder. Safe to use from several threads."""
+    """Starts and steps streams of one vocoder. Safe to use from several threads.
 
-    def __init__(self, vocoder: Vocoder) -> None:
-        self._vocoder = vocoder
+    device: "cpu", "cuda" or "cuda:N"; raises EnvironmentProblem where that cannot be used.
+    """
+
+    def __init__(self, vocoder: Vocoder, device: str = "cpu") -> None:
+        self._device = torch_device(device)
+        self._vocoder = vocoder.to(self._device)
+        graphs = self._device.type == "cuda"
+        if graphs:
+            vocoder.filter = GraphedFilter(vocoder.network)
+        self._stepping = threading.Lock() if graphs else nullcontext()
 
     def warm_up(self) -> None:
-        """Decode a short stream: the first call of an operator with a new length is slow."""
-        state = self.start(seed=0, speed=1.0)
-        for frames in WARM_UP_FRAMES:
-            mel = np.zeros((self._vocoder.config.in_channels, frames), np.float32)
-            _, state = self.step(mel, state, finalize=False)
+        """Decode a short stream: the first calls of an operator with a new length are slow."""
+        for _ in range(1 if self._device.type == "cpu" else SEEN):
+            state = self.start(seed=0, speed=1.0)
+            for frames in WARM_UP_FRAMES:
+                mel = np.zeros((self._vocoder.config.in_channels, frames), np.float32)
+                _, state = self.step(mel, state, finalize=False)
 
     @torch.inference_mode()
     def start(self, *, seed: int, speed: float) -> Vocoding:
@@ -78,11 +98,21 @@ class VocoderStage:
     @torch.inference_mode()
     def step(self, mel: Float32, state: Vocoding, *, finalize: bool) -> tuple[Float32, Vocoding]:
         """Take new frames (mel, n); return the samples that are ready and the next state."""
-        frames, tempo = torch.tensor(mel), state.tempo
+        state = state.to(self._device)
+        frames, tempo = torch.tensor(mel, device=self._device), state.tempo
         if finalize and not tempo.first and not tempo.kept.shape[1]:
             frames = stretch(frames, state.speed)
         else:
             frames, tempo = stretch_step(frames, tempo, state.speed, finalize=finalize)
-        wave, vocoder = self._vocoder.step(frames, state.vocoder, finalize=finalize)
-        ready = np.ascontiguousarray(wave.numpy(), dtype=np.float32)
+        with self._stepping:
+            wave, vocoder = self._vocoder.step(frames, state.vocoder, finalize=finalize)
+        ready = np.ascontiguousarray(wave.cpu().numpy(), dtype=np.float32)
         return ready, Vocoding(state.speed, tempo, vocoder)
+
+
+def _moved(state: StateT, device: torch.device) -> StateT:
+    values = {field.name: getattr(state, field.name) for field in fields(state)}
+    tensors: dict[str, Any] = {
+        name: value.to(device) for name, value in values.items() if isinstance(value, torch.Tensor)
+    }
+    return replace(state, **tensors)

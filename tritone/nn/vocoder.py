@@ -14,6 +14,7 @@ with weights that sum to one.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -66,6 +67,8 @@ class Vocoder(nn.Module):
         self.sample_rate = sample_rate
         self.windowing = windowing or Windowing()
         self.network = HiFT(config)
+        # what `step` runs: a stage on a GPU puts recorded graphs here
+        self.filter: Callable[[Tensor, Tensor], Tensor] = self.network.filter
 
     def source(
         self, f0: Tensor, noise: Tensor, before: Tensor | None = None
@@ -119,7 +122,8 @@ class Vocoder(nn.Module):
         before = state.turns[None, None] if state.first else None
         noise = frame_noise(state.seed, state.first, window.shape[1], self.config)
         source, turns = self.source(f0, noise.to(window), before)
-        wave = self.network.decode(window[None], source)[0]
+        filtered = self.filter(window[None], self.network.analyse(source))
+        wave = self.network.synthesise(filtered)[0]
         wave = wave[(state.emitted - state.first) * self.config.samples_per_frame :]
         ready, tail = self._cut(wave, until - state.emitted, state.tail)
         first = max(0, until - self.windowing.context)

@@ -6,8 +6,10 @@ front of the message: for the orchestrator the kind of error, for clients the gR
 """
 
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from functools import partial
+from itertools import repeat
 from typing import Any
 
 import triton_python_backend_utils as pb_utils
@@ -55,6 +57,46 @@ def answer(requests: list[Any], run: Callable[[Any], Any], stage: str) -> list[A
             _log(error, stage)
             responses.append(pb_utils.InferenceResponse(error=error_of(error, stage)))
     return responses
+
+
+def answer_together(
+    requests: list[Any],
+    start: Callable[[Any], Generator[Any, Any, Any]],
+    run: Callable[[list[Any]], list[Any]],
+    stage: str,
+) -> list[Any]:
+    """As `answer`, with the main work of all requests done at once.
+
+    start: a generator function of a request, which may yield one job, is sent the job's result, and
+    returns the response. run: all jobs to their results, an exception in place of a failed one.
+    """
+    works = [start(request) for request in requests]
+    jobs = [_outcome(partial(next, work)) for work in works]
+    waiting = [job for job in jobs if not isinstance(job, Exception)]
+    try:
+        results = iter(run(waiting))
+    except Exception as error:  # of all: none has a result
+        results = repeat(error)
+
+    def response(pair: tuple[Generator[Any, Any, Any], Any]) -> Any:
+        work, job = pair
+        if not isinstance(job, Exception):
+            result = next(results)
+            go_on = work.throw if isinstance(result, Exception) else work.send
+            job = _outcome(partial(go_on, result))
+        if isinstance(job, StopIteration):
+            return job.value
+        raise job
+
+    return answer(list(zip(works, jobs, strict=True)), response, stage)
+
+
+def _outcome(call: Callable[[], Any]) -> Any:
+    """What a call returned or raised."""
+    try:
+        return call()
+    except Exception as error:
+        return error
 
 
 @contextmanager

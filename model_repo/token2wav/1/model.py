@@ -1,21 +1,21 @@
 """Flow matching: new speech tokens of a sequence in, new mel frames out."""
 
 import numpy as np
-import torch
 
+from tritone.device import torch_dtype
 from tritone.errors import InvalidRequest
 from tritone.families import family_of
-from tritone.flow_settings import FlowSettings
-from tritone.flow_stage import FlowStage
+from tritone.flow_settings import FlowSettings, PoolSettings
+from tritone.flow_stage import FlowStage, StageStep
 from tritone.sequences import SequenceTable
 from tritone.serving.metrics import Gauge
-from tritone.serving.parameters import model_directory, parameters
-from tritone.serving.replies import answer
+from tritone.serving.parameters import model_directory, parameters, torch_device_name
+from tritone.serving.replies import answer_together
 from tritone.serving.tensors import Inputs, response, tensor
 from tritone.types import Voice
 
 STAGE = "token2wav"
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+MOST_TOGETHER = 16  # max_batch_size in config.pbtxt
 
 
 class TritonPythonModel:
@@ -23,30 +23,45 @@ class TritonPythonModel:
         values = parameters(
             args,
             left_context_chunks=0,
+            dtype="auto",
             cache_dtype="fp32",
+            cache_mb=0,
             prepared_voices_mb=1024,
             max_sequences=64,
             max_idle_seconds=60.0,
         )
         model_dir = model_directory(args)
         family, config = family_of(model_dir)
-        settings = FlowSettings(
-            left_chunks=values["left_context_chunks"],
-            cache_dtype=DTYPES[values["cache_dtype"]],
-            prepared_bytes=values["prepared_voices_mb"] << 20,
-        )
+        settings = self._settings(values, torch_device_name())
         flow, noise = family.load_flow(model_dir, config), family.start_noise(config)
         self._stage = FlowStage(flow, noise, settings)
         self._stage.warm_up()
         self._sequences = SequenceTable(values["max_sequences"], values["max_idle_seconds"])
         self._gauge = Gauge("tritone_flow_sequences", "Sequences whose caches are held")
 
+    @staticmethod
+    def _settings(values, device):
+        on_gpu = device != "cpu"
+        dtype = values["dtype"]
+        pool = PoolSettings(
+            cache_mb=values["cache_mb"], streams=2 * values["max_sequences"], batch=MOST_TOGETHER
+        )
+        return FlowSettings(
+            left_chunks=values["left_context_chunks"],
+            dtype=torch_dtype(("bf16" if on_gpu else "fp32") if dtype == "auto" else dtype),
+            cache_dtype=torch_dtype(values["cache_dtype"]),
+            prepared_bytes=values["prepared_voices_mb"] << 20,
+            device=device,
+            pool=pool if on_gpu else None,
+        )
+
     def execute(self, requests):
-        responses = answer(requests, self._step, STAGE)
+        responses = answer_together(requests, self._step, self._stage.step_all, STAGE)
         self._gauge.set(len(self._sequences))
         return responses
 
     def _step(self, request):
+        """Yields the step that is taken together with those of other sequences."""
         inputs = Inputs(request)
         sequence, finalize = inputs.scalar("CORRID"), inputs.flag("finalize")
         state = self._sequences.take(sequence)
@@ -61,7 +76,7 @@ class TritonPythonModel:
             return response()  # cancelled: the state is dropped with this
         if state is None:
             raise InvalidRequest("START", f"is missing: sequence {sequence} is not open")
-        mel, state = self._stage.step(tokens, state, finalize=finalize)
+        mel, state = yield StageStep(tokens, state, finalize=finalize)
         if not inputs.flag("END"):
             self._sequences.put(sequence, state)
         return self._answer(mel)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from tritone.families import family_of
-from tritone.serving.parameters import model_directory, parameters
+from tritone.serving.parameters import model_directory, parameters, torch_device_name
 from tritone.serving.replies import answer
 from tritone.serving.tensors import Inputs, response, tensor
 from tritone.vocoder_stage import VocoderStage, Vocoding
@@ -17,7 +17,7 @@ class TritonPythonModel:
         model_dir = model_directory(args)
         family, config = family_of(model_dir)
         self._bins = config.flow.output_size
-        self._stage = VocoderStage(family.load_vocoder(model_dir, config))
+        self._stage = VocoderStage(family.load_vocoder(model_dir, config), torch_device_name())
         self._stage.warm_up()
 
     def execute(self, requests):

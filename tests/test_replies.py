@@ -1,0 +1,72 @@
+"""Requests answered together: each by its own result, an error at its own request alone."""
+
+import sys
+from collections.abc import Generator, Iterator
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tritone.errors import InvalidRequest, Overloaded
+
+
+@pytest.fixture
+def replies(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """tritone.serving.replies over the few parts of the backend's module that it uses."""
+    utils = ModuleType("triton_python_backend_utils")
+
+    def triton_error(message: str, code: int) -> SimpleNamespace:
+        return SimpleNamespace(message=message, code=code)
+
+    for code, name in enumerate(("INVALID_ARG", "UNAVAILABLE", "CANCELLED", "INTERNAL")):
+        setattr(triton_error, name, code)
+    utils.TritonError = triton_error
+    utils.InferenceResponse = lambda error: error
+    quiet = {f"log_{level}": lambda _: None for level in ("verbose", "warn", "error")}
+    utils.Logger = SimpleNamespace(**quiet)
+    utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL = 1
+    monkeypatch.setitem(sys.modules, utils.__name__, utils)
+    for name in [n for n in sys.modules if n == "tritone.serving.replies"]:
+        monkeypatch.delitem(sys.modules, name)
+    from tritone.serving import replies
+
+    yield replies
+    sys.modules.pop("tritone.serving.replies", None)
+
+
+def double(request: Any) -> Generator[int, int, str]:
+    """Asks for one job unless the request is bad, or needs none."""
+    if request == "bad":
+        raise InvalidRequest("request", "is bad")
+    if request == "early":
+        return "early"
+    result = yield request
+    if result > 100:
+        raise Overloaded("too much")
+    return f"{request} -> {result}"
+
+
+def test_each_request_gets_its_own_result(replies: ModuleType) -> None:
+    seen: list[list[int]] = []
+
+    def run(jobs: list[int]) -> list[Any]:
+        seen.append(jobs)
+        return [InvalidRequest("job", "is three") if job == 3 else 2 * job for job in jobs]
+
+    requests = [1, "bad", 3, "early", 70, 2]
+    answers = replies.answer_together(requests, double, run, "token2wav")
+    assert seen == [[1, 3, 70, 2]]
+    assert [answers[0], answers[3], answers[5]] == ["1 -> 2", "early", "2 -> 4"]
+    assert answers[1].message == "InvalidRequest: request: is bad"
+    assert answers[2].message == "InvalidRequest: job: is three"
+    assert answers[4].message == "Overloaded: too much"
+
+
+def test_a_failure_of_the_common_work_answers_all_that_waited(replies: ModuleType) -> None:
+    def run(jobs: list[int]) -> list[Any]:
+        raise RuntimeError("out of memory")
+
+    answers = replies.answer_together([1, "early", 2], double, run, "token2wav")
+    assert answers[1] == "early"
+    for answer in (answers[0], answers[2]):
+        assert answer.message == "StageFailed: token2wav: RuntimeError: out of memory"
