@@ -9,6 +9,7 @@ from typing import Any
 from tritone.errors import ModelDirectoryError
 
 MODEL_VARIABLE = "TRITONE_MODEL"
+DEVICE_VARIABLE = "TRITONE_DEVICE"
 EMBEDDED = Path("checkpoints") / "embedded"  # beside model_repo/
 
 
@@ -27,19 +28,30 @@ def model_directory(args: Mapping[str, str]) -> Path:
     return path
 
 
+def torch_device_name() -> str:
+    """Where flow and vocoder run: $TRITONE_DEVICE, which the launcher sets, or the CPU."""
+    return os.environ.get(DEVICE_VARIABLE, "cpu")
+
+
+def given_parameters(args: Mapping[str, str]) -> dict[str, str]:
+    """The model's parameters as they are written."""
+    given = json.loads(args["model_config"]).get("parameters", {})
+    return {name: entry["string_value"] for name, entry in given.items()}
+
+
 def parameters(args: Mapping[str, str], **defaults: Any) -> dict[str, Any]:
     """The model's parameters, each of the type of its default.
 
     Raises ValueError for a name that has no default or a value that does not parse: a misspelt
     setting must not be ignored.
     """
-    given = json.loads(args["model_config"]).get("parameters", {})
+    given = given_parameters(args)
     unknown = sorted(set(given) - set(defaults))
     if unknown:
         raise ValueError(f"unknown parameter {', '.join(unknown)}; known: {', '.join(defaults)}")
     values = dict(defaults)
-    for name, entry in given.items():
-        kind, text = type(defaults[name]), entry["string_value"]
+    for name, text in given.items():
+        kind = type(defaults[name])
         try:
             values[name] = kind(text)
         except ValueError as error:
