@@ -67,26 +67,11 @@ def settings_for(checkpoint_dir: Path, **bounds: int) -> EngineSettings:
     """Settings for a converted checkpoint; `bounds` replace the numbers of `EngineSettings`.
 
     A model of fewer positions than the default max_seq_len gets as many as it has, half of them for
-    the prompt, and no larger step than they allow. Raises ModelDirectoryError for a directory that is no whole checkpoint, and
-    InvalidRequest like `EngineSettings` and for a max_seq_len beyond the model's positions.
+    the prompt, and no larger step than they allow. Raises ModelDirectoryError for a directory that
+    is no whole checkpoint, and InvalidRequest like `EngineSettings` and for a max_seq_len beyond
+    the model's positions.
     """
-    config = read_json(
-        checkpoint_dir / CONFIG_NAME, "write the checkpoint: python scripts/convert_checkpoint.py"
-    )
-    try:
-        tp_size = int(config["mapping"]["tp_size"])
-        weight_only = config["quantization"]["quant_algo"] == WEIGHT_ONLY_INT8
-        options = CheckpointOptions(str(config["dtype"]), tp_size, weight_only)
-        positions = int(config["max_position_embeddings"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelDirectoryError(
-            f"{checkpoint_dir / CONFIG_NAME} is not of a TensorRT-LLM checkpoint ({error!r}); "
-            "write one with scripts/convert_checkpoint.py"
-        ) from error
-    for rank in range(tp_size):
-        path = checkpoint_dir / f"rank{rank}.safetensors"
-        if not path.is_file():
-            raise ModelDirectoryError(f"{path} does not exist; convert the checkpoint again")
+    options, positions = _read_checkpoint(checkpoint_dir)
     if positions < EngineSettings.max_seq_len:
         batch = bounds.get("max_batch_size", EngineSettings.max_batch_size)
         fitting = {
@@ -101,6 +86,27 @@ def settings_for(checkpoint_dir: Path, **bounds: int) -> EngineSettings:
             "max_seq_len", f"is {settings.max_seq_len}; the model has {positions} positions"
         )
     return settings
+
+
+def _read_checkpoint(directory: Path) -> tuple[CheckpointOptions, int]:
+    """How the checkpoint was converted, and the positions of its model."""
+    path = directory / CONFIG_NAME
+    config = read_json(path, "write the checkpoint: python scripts/convert_checkpoint.py")
+    try:
+        tp_size = int(config["mapping"]["tp_size"])
+        weight_only = config["quantization"]["quant_algo"] == WEIGHT_ONLY_INT8
+        options = CheckpointOptions(str(config["dtype"]), tp_size, weight_only)
+        positions = int(config["max_position_embeddings"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelDirectoryError(
+            f"{path} is not of a TensorRT-LLM checkpoint ({error!r}); write one with "
+            "scripts/convert_checkpoint.py"
+        ) from error
+    for rank in range(tp_size):
+        weights = directory / f"rank{rank}.safetensors"
+        if not weights.is_file():
+            raise ModelDirectoryError(f"{weights} does not exist; convert the checkpoint again")
+    return options, positions
 
 
 def read_json(path: Path, advice: str) -> dict[str, Any]:
