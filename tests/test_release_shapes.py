@@ -9,13 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tritone.config import (
-    EstimatorConfig,
-    FlowConfig,
-    FlowEncoderConfig,
-    SolverConfig,
-    VocoderConfig,
-)
+from benchmarks.full_size import FLOW, VOCODER
 from tritone.convert.weights import flow_weights, vocoder_weights
 from tritone.errors import ModelDirectoryError
 from tritone.nn.flow import Flow
@@ -23,41 +17,6 @@ from tritone.nn.hift import HiFT
 from tritone.nn.loading import load_strictly
 
 RELEASE = Path(__file__).parent / "golden" / "release"
-FLOW = FlowConfig(
-    vocab_size=6561,
-    input_size=512,
-    spk_embed_dim=192,
-    output_size=80,
-    token_mel_ratio=2,
-    pre_lookahead_len=3,
-    chunk_size=25,
-    encoder=FlowEncoderConfig(
-        output_size=512, attention_heads=8, linear_units=2048, num_blocks=6, num_up_blocks=4
-    ),
-    estimator=EstimatorConfig(
-        channels=256, attention_head_dim=64, num_heads=8, n_blocks=4, num_mid_blocks=12
-    ),
-    solver=SolverConfig(),
-)
-VOCODER = VocoderConfig(
-    in_channels=80,
-    base_channels=512,
-    nb_harmonics=8,
-    nsf_alpha=0.1,
-    nsf_sigma=0.003,
-    nsf_voiced_threshold=10,
-    upsample_rates=(8, 5, 3),
-    upsample_kernel_sizes=(16, 11, 7),
-    istft_n_fft=16,
-    istft_hop=4,
-    resblock_kernel_sizes=(3, 7, 11),
-    resblock_dilation_sizes=((1, 3, 5),) * 3,
-    source_resblock_kernel_sizes=(7, 7, 11),
-    source_resblock_dilation_sizes=((1, 3, 5),) * 3,
-    lrelu_slope=0.1,
-    audio_limit=0.99,
-    f0_channels=512,
-)
 
 
 def released(name: str) -> dict[str, Tensor]:
