@@ -3,6 +3,7 @@
 import importlib
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -134,3 +135,21 @@ def test_one_stage_by_name(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command.main()
     torch.set_num_threads(threads)
     assert called == [(work, 99)]
+
+
+def test_the_workers_of_a_stage_are_stopped_with_it(work: Path, tmp_path: Path) -> None:
+    """The stage that runs has a child of its own when another one fails."""
+    script = tmp_path / "python"
+    forking = 'if [ "$3" = first ]; then sleep 300 & echo $! > "$5/child"; wait; fi\n'
+    script.write_text(SCRIPT.replace("if [ -e", forking + "if [ -e", 1))
+    failing = 'while ! [ -s "$5/child" ]; do sleep 0.02; done; exit 3\n'
+    script.write_text(
+        script.read_text().replace("if [ -e", f'[ "$3" = pair ] && {{ {failing}}}\nif [ -e', 1)
+    )
+    with pytest.raises(SystemExit, match="pair ended with status 3"):
+        Pipeline(work, [CONFIG], cores=2).run()
+    child = Path("/proc") / (work / "child").read_text().strip()
+    deadline = time.monotonic() + 10
+    while child.is_dir() and "Z" not in (child / "stat").read_text().split()[2]:
+        assert time.monotonic() < deadline, "the child outlived its stage"
+        time.sleep(0.02)

@@ -4,6 +4,8 @@ Each stage is a process of its own with one thread, and its output goes to WORK/
 Stopping is safe at any time: the next run skips what is done and resumes what was begun.
 """
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -54,7 +56,7 @@ class Pipeline:
                 self._collect()
         finally:
             for process in self._running.values():
-                process.terminate()
+                os.killpg(process.pid, signal.SIGTERM)
             for process in self._running.values():
                 process.wait()
 
@@ -74,7 +76,8 @@ class Pipeline:
         command = [sys.executable, "-m", "training", name]
         command += ["--work", str(self._work), "--config", *map(str, self._config)]
         with self._log(name).open("ab") as log:
-            return subprocess.Popen(command, stdout=log, stderr=log)
+            # a session of its own: a stage's workers are stopped with it
+            return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
     def _log(self, name: str) -> Path:
         return self._work / "logs" / f"{name}.log"

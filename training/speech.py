@@ -10,6 +10,7 @@ A shard is one .npz of utterances laid end to end. With n utterances of t tokens
 
 import json
 import os
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -141,7 +142,16 @@ def _jobs(work: Path, voice: VoiceConfig) -> Iterator[tuple[Path, list[str], Spe
 def generate(work: Path, voice: VoiceConfig, workers: int | None = None) -> None:
     """Write every shard that is not there yet, one process a core."""
     jobs = sorted(_jobs(work, voice), key=lambda job: job[0].name)  # speakers in turn
-    with ProcessPoolExecutor(workers or os.cpu_count()) as pool:
+    with ProcessPoolExecutor(workers or os.cpu_count(), initializer=_stop_at_once) as pool:
         results = [pool.submit(write_shard, *job, voice.speech) for job in jobs]
-        for result in tqdm(results, desc="speech", unit="shard"):
-            result.result()
+        try:
+            for result in tqdm(results, desc="speech", unit="shard"):
+                result.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _stop_at_once() -> None:
+    """In a worker the command's own handler would be one more failed shard."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
