@@ -1,6 +1,7 @@
 """Serve Tritone's models with Triton Inference Server until interrupted.
 
     python scripts/serve.py --model checkpoints/my-voice --profile cpu
+    python scripts/serve.py --model models/cosyvoice2 --profile gpu
 
 Exit status: 0 ended by the server itself or interrupted, 1 the server failed, 2 it could not start.
 """
@@ -10,11 +11,12 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import get_args
 
 from tritone.errors import TritoneError
 from tritone.server import ServerSettings, TritonServer
 from tritone.server.launch import termination_as_exit
-from tritone.server.settings import default_cache_dir
+from tritone.server.settings import Profile, default_cache_dir
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -27,7 +29,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model", type=Path, default=model, help="model directory ($TRITONE_MODEL, embedded voice)"
     )
-    parser.add_argument("--profile", choices=("cpu", "gpu"), default="cpu")
+    parser.add_argument(
+        "--profile",
+        choices=get_args(Profile),
+        default="cpu",
+        help="what serves the language model: ONNX Runtime on the CPU (the default); on a GPU "
+        "TensorRT-LLM's Executor (gpu), torch (gpu-torch), the LLM API of TensorRT-LLM 1.x "
+        "(gpu-llmapi) or NVIDIA's C++ backend (gpu-backend)",
+    )
     parser.add_argument("--model-repository", type=Path, default=PROJECT / "model_repo")
     parser.add_argument("--threads", type=int, help="threads of each model process (1)")
     parser.add_argument("--start-timeout", type=float, default=300.0, metavar="SECONDS")

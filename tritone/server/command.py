@@ -7,6 +7,13 @@ from pathlib import Path
 
 from tritone.server.binaries import Binaries, find_libpython
 from tritone.server.settings import ServerSettings
+from tritone.serving.parameters import MODEL_VARIABLE
+
+DEFAULT_PROFILE = "gpu"
+"""Its configurations are the models' config.pbtxt; another's are configs/<profile>.pbtxt."""
+
+DEVICE_VARIABLE = "TRITONE_DEVICE"
+"""Where the flow and the vocoder run: cpu, cuda or cuda:N."""
 
 UNLOAD_TIMEOUT_S = 10
 """Time for all models to end, after the last utterance: the server is told to exit only then."""
@@ -45,8 +52,10 @@ def server_command(
         command += [f"--{service}-address={settings.address}", f"--{service}-port={port}"]
     if backends is not None:
         command.append(f"--backend-directory={backends}")
+    if settings.profile != DEFAULT_PROFILE:
+        command.append(f"--model-config-name={settings.profile}")
     if settings.profile == "cpu":
-        command += ["--model-config-name=cpu", "--allow-gpu-metrics=false"]
+        command.append("--allow-gpu-metrics=false")
     return [*command, *settings.arguments]
 
 
@@ -67,8 +76,9 @@ def server_environment(settings: ServerSettings, binaries: Binaries) -> dict[str
             environment[variable] = str(settings.threads)
         else:
             environment.setdefault(variable, "1")
+    environment.setdefault(DEVICE_VARIABLE, "cpu" if settings.profile == "cpu" else "cuda")
     if settings.model_dir is not None:
-        environment["TRITONE_MODEL"] = str(settings.model_dir.resolve())
+        environment[MODEL_VARIABLE] = str(settings.model_dir.resolve())
     return {**environment, **settings.environment}
 
 

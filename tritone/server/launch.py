@@ -19,8 +19,10 @@ from tritone.server import checks
 from tritone.server.binaries import find, prepare_backends
 from tritone.server.command import UNLOAD_TIMEOUT_S, server_command, server_environment
 from tritone.server.drain import drain
+from tritone.server.engine_repository import with_engine
 from tritone.server.log import ServerLog
 from tritone.server.model_processes import watch
+from tritone.server.profiles import check_profile
 from tritone.server.repository import ModelRepository
 from tritone.server.settings import ServerSettings
 from tritone.server.shared_memory import RegionLease, acquire_regions, sweep_regions
@@ -87,6 +89,8 @@ class TritonServer:
         backends = prepare_backends(binaries, settings.cache_dir)
         environment = server_environment(settings, binaries)
         checks.check_settings(settings)
+        check_profile(settings, backends)
+        settings = with_engine(settings)
         checks.check_shared_memory()
         checks.check_interpreter(binaries, backends, environment)
         for prefix in sweep_regions():

@@ -6,7 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-Profile = Literal["cpu", "gpu"]
+from tritone.serving.parameters import EMBEDDED, MODEL_VARIABLE
+
+Profile = Literal["cpu", "gpu", "gpu-torch", "gpu-llmapi", "gpu-backend"]
+"""What serves the language model: ONNX Runtime, our model on TensorRT-LLM's Executor, torch, the
+LLM API of TensorRT-LLM 1.x, or NVIDIA's C++ backend. All but cpu run everything on a GPU."""
 
 
 def default_cache_dir() -> Path:
@@ -55,6 +59,12 @@ class ServerSettings:
     echo_log: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
     arguments: tuple[str, ...] = ()
+
+    @property
+    def served_model(self) -> Path:
+        """The model directory that the models will read; it need not exist."""
+        named = os.environ.get(MODEL_VARIABLE)
+        return self.model_dir or Path(named or self.model_repository.resolve().parent / EMBEDDED)
 
     @property
     def ports(self) -> dict[str, int]:

@@ -1,4 +1,10 @@
-"""Requests of `tensorrt_llm`: the tensors of the TensorRT-LLM backend to a GenerationRequest."""
+"""Requests of `tensorrt_llm`: the tensors of the TensorRT-LLM backend to a GenerationRequest.
+
+Of these tensors our runtimes need fewer than NVIDIA's backend: bias, penalty and stop words follow
+from the model directory that they read. Two have another name in some versions of the backend.
+"""
+
+from typing import Any
 
 from tritone.errors import InvalidRequest
 from tritone.serving.tensors import Inputs
@@ -17,12 +23,17 @@ def read_generation(inputs: Inputs) -> GenerationRequest:
         raise InvalidRequest("request_output_len", f"is {longest}; it must be at least 1")
     return GenerationRequest(
         input_ids=ids[:length],
-        min_tokens=inputs.scalar("min_length") or 0,
+        min_tokens=_either(inputs, "min_length", "min_tokens") or 0,
         max_tokens=longest,
         sampling=SamplingParams(
             temperature=inputs.scalar("temperature"),
             top_p=inputs.scalar("runtime_top_p"),
             top_k=inputs.scalar("runtime_top_k"),
-            seed=inputs.scalar("random_seed"),
+            seed=_either(inputs, "random_seed", "seed"),
         ),
     )
+
+
+def _either(inputs: Inputs, name: str, other: str) -> Any:
+    value = inputs.scalar(name)
+    return inputs.scalar(other) if value is None else value

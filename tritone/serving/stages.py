@@ -9,6 +9,7 @@ import triton_python_backend_utils as pb_utils
 
 from tritone.blocks import TextBlock, in_order
 from tritone.config import ModelConfig
+from tritone.llm.foreign import REPETITION_PENALTY
 from tritone.serving.gate import CallGate
 from tritone.serving.replies import raise_error
 from tritone.serving.request import request_tensors
@@ -25,7 +26,6 @@ from tritone.types import (
 )
 
 FRONTEND, LLM, FLOW, VOCODER = "frontend", "tensorrt_llm", "token2wav", "vocoder"
-
 
 _GATE = CallGate()
 
@@ -53,8 +53,9 @@ def _row(name: str, values: Any, dtype: Any) -> Any:
 class TritonStages:
     """Calls the models of this server; one object serves all streams."""
 
-    def __init__(self, config: ModelConfig) -> None:
-        self._config = config
+    def __init__(self, config: ModelConfig, bias: Float32) -> None:
+        """bias: (vocab_size,) of `tritone.llm.bias.logit_bias`."""
+        self._config, self._bias = config, bias
 
     def prepare(self, request: SynthesisRequest) -> Iterator[Segment]:
         voice: Voice | None = None
@@ -74,7 +75,7 @@ class TritonStages:
         return in_order(block_at)
 
     def generate(self, request: GenerationRequest) -> "TritonGeneration":
-        return TritonGeneration(request, self._config)
+        return TritonGeneration(request, self._config, self._bias)
 
     def open_flow(self, voice: Voice, *, streaming: bool) -> "TritonFlowSession":
         return TritonFlowSession(voice, self._config.flow.output_size, streaming=streaming)
@@ -94,13 +95,20 @@ class TritonStages:
 
 
 class TritonGeneration:
-    """One generation of the model `tensorrt_llm`."""
+    """One generation of the model `tensorrt_llm`, whatever serves it.
 
-    def __init__(self, request: GenerationRequest, config: ModelConfig) -> None:
-        self._id = secrets.token_hex(8)
+    Everything is sent that some runtime needs: NVIDIA's backend knows nothing of the checkpoint and
+    takes the bias of the speech head, with the ban on text ids, from the request.
+    """
+
+    def __init__(self, request: GenerationRequest, config: ModelConfig, bias: Float32) -> None:
+        # NVIDIA's backend reads leading digits of an id as its number: "3f" and "3a" would be one
+        self._id = str(secrets.randbits(63) | 1)
         self._stop_ids = config.llm.stop_ids
         self._ended = False
-        call = self._call(self._inputs(request, config))
+        call = self._call(
+            [*self._inputs(request, config), _row("embedding_bias", bias, np.float32)]
+        )
         with _GATE.starting():
             self._replies = call.exec(decoupled=True)
 
@@ -145,6 +153,7 @@ class TritonGeneration:
 
     def _inputs(self, request: GenerationRequest, config: ModelConfig) -> list[Any]:
         sampling = _resolved(request.sampling, config)
+        greedy, seed = sampling.top_k == 1, sampling.seed or 0
         stop_ids = config.llm.stop_ids
         words = np.array([stop_ids, range(1, len(stop_ids) + 1)], dtype=np.int32)[None]
         return [
@@ -152,6 +161,7 @@ class TritonGeneration:
             _row("input_lengths", [len(request.input_ids)], np.int32),
             _row("request_output_len", [request.max_tokens], np.int32),
             _row("min_length", [request.min_tokens], np.int32),
+            _row("min_tokens", [request.min_tokens], np.int32),  # its later name
             _row("end_id", [stop_ids[0]], np.int32),
             _row("pad_id", [stop_ids[0]], np.int32),
             tensor("stop_words_list", words),
@@ -159,7 +169,9 @@ class TritonGeneration:
             _row("runtime_top_k", [sampling.top_k], np.int32),
             _row("runtime_top_p", [sampling.top_p], np.float32),
             _row("temperature", [sampling.temperature], np.float32),
-            _row("random_seed", [sampling.seed or 0], np.uint64),
+            _row("repetition_penalty", [1.0 if greedy else REPETITION_PENALTY], np.float32),
+            _row("random_seed", [seed], np.uint64),
+            _row("seed", [seed], np.uint64),  # its later name
         ]
 
 

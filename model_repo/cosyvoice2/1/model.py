@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from tritone.config import read_config
 from tritone.errors import Overloaded
 from tritone.limits import Limits
+from tritone.llm.bias import logit_bias
 from tritone.pipeline import Settings, synthesize
 from tritone.serving.metrics import Gauge
 from tritone.serving.parameters import model_directory, parameters
@@ -32,9 +33,10 @@ class TritonPythonModel:
         self._max_streams = values.pop("max_streams")
         limits = Limits(max_text_characters=values.pop("max_text_characters"))
         self._settings = Settings(limits=limits, **values)
-        self._config = read_config(model_directory(args))
+        model_dir = model_directory(args)
+        self._config = read_config(model_dir)
         self._settings.speech_policy(self._config)  # a hop that cannot be fails now, not later
-        self._stages = TritonStages(self._config)
+        self._stages = TritonStages(self._config, logit_bias(model_dir, self._config.llm))
         self._streams, self._counting = 0, threading.Lock()
         self._gauge = Gauge("tritone_streams", "Streams being spoken")
         self._pool = ThreadPoolExecutor(self._max_streams, thread_name_prefix="stream")

@@ -1,4 +1,4 @@
-"""The language model on a CPU, behind the tensors of the TensorRT-LLM backend."""
+"""The language model on one of our runtimes, behind the tensors of the TensorRT-LLM backend."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -6,10 +6,10 @@ import numpy as np
 
 from tritone.config import read_config
 from tritone.errors import Cancelled, InvalidRequest
-from tritone.llm.loading import open_onnx
+from tritone.llm.runtimes import runtime_named
 from tritone.serving.generation import read_generation
 from tritone.serving.metrics import Gauge
-from tritone.serving.parameters import model_directory, parameters
+from tritone.serving.parameters import given_parameters, model_directory, parameters
 from tritone.serving.replies import respond
 from tritone.serving.tensors import Inputs, response, tensor
 from tritone.types import GenerationRequest
@@ -19,12 +19,12 @@ STAGE = "tensorrt_llm"
 
 class TritonPythonModel:
     def initialize(self, args):
-        values = parameters(
-            args, precision="int8", slots=16, max_tokens=4096, max_waiting=64, threads=1
-        )
+        runtime = runtime_named(given_parameters(args).get("runtime"))
+        values = parameters(args, runtime="", **runtime.parameters())
+        values.pop("runtime")
         model_dir = model_directory(args)
         config = read_config(model_dir)
-        self._engine = open_onnx(model_dir, config, **values)
+        self._engine = runtime.open(model_dir, config, **values)
         self._warm_up(config.llm)
         self._gauge = Gauge("tritone_llm_generations", "Generations running or waiting")
         self._running = {}  # request id -> generation: a `stop` request names it so

@@ -1,0 +1,69 @@
+"""The runtimes of the language model by name: how each is opened and what can be set.
+
+A runtime is imported when it is opened, so that nobody needs the packages of another.
+"""
+
+import importlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tritone.config import ModelConfig
+from tritone.errors import EnvironmentProblem
+from tritone.types import LanguageModel
+
+Opener = Callable[..., LanguageModel]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """module, function: (model_dir, config, *, parameters) -> LanguageModel.
+
+    profile: of the server that serves it. instead: the profile for machines without its packages.
+    """
+
+    module: str
+    function: str
+    profile: str
+    instead: str
+
+    def opener(self) -> Opener:
+        """Raises EnvironmentProblem naming a package that is not installed."""
+        try:
+            opener: Opener = getattr(importlib.import_module(self.module), self.function)
+        except ModuleNotFoundError as error:
+            raise EnvironmentProblem(
+                f"the profile {self.profile} needs the package {error.name}, which is not "
+                f"installed; install it, or use the profile {self.instead}"
+            ) from error
+        return opener
+
+    def parameters(self) -> dict[str, Any]:
+        """Every parameter of the runtime and its default."""
+        known = inspect.signature(self.opener()).parameters.values()
+        return {p.name: p.default for p in known if p.kind is p.KEYWORD_ONLY}
+
+    def open(self, model_dir: Path, config: ModelConfig, **values: Any) -> LanguageModel:
+        """Open the language model of `model_dir`; see the opener for values and errors."""
+        return self.opener()(model_dir, config, **values)
+
+
+RUNTIMES = {
+    "onnx": Runtime("tritone.llm.loading", "open_onnx", profile="cpu", instead="gpu-torch"),
+    "torch": Runtime("tritone.llm.loading", "open_torch", profile="gpu-torch", instead="cpu"),
+    "executor": Runtime(
+        "tritone.llm.executor", "open_executor", profile="gpu", instead="gpu-torch"
+    ),
+    "llm_api": Runtime(
+        "tritone.llm.llm_api", "open_llm_api", profile="gpu-llmapi", instead="gpu-torch"
+    ),
+}
+
+
+def runtime_named(name: str | None) -> Runtime:
+    """Raises EnvironmentProblem for a name that is not in RUNTIMES."""
+    if name not in RUNTIMES:
+        raise EnvironmentProblem(f"runtime is {name!r}; take one of {', '.join(RUNTIMES)}")
+    return RUNTIMES[name]

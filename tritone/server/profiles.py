@@ -1,0 +1,84 @@
+"""What each profile needs of the machine, found out without importing any of it."""
+
+import importlib.metadata
+import importlib.util
+import re
+import shutil
+from pathlib import Path
+
+from tritone.errors import EnvironmentProblem
+from tritone.llm.trt_engine import find_engine
+from tritone.server.settings import ServerSettings
+
+_DRIVER_FILES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))  # Linux, Windows Subsystem for Linux
+_TRTLLM_PROFILES = ("gpu", "gpu-llmapi")
+_BACKEND = Path("tensorrtllm") / "libtriton_tensorrtllm.so"
+
+
+def check_profile(settings: ServerSettings, backends: Path | None) -> None:
+    """Refuse a profile whose pieces are missing, by name.
+
+    backends: the server's backends directory, None for its built-in default. Raises
+    EnvironmentProblem, or ModelDirectoryError for a missing engine.
+    """
+    profile = settings.profile
+    if profile == "cpu":
+        return
+    _check_driver(profile)
+    _check_torch(profile)
+    if profile in _TRTLLM_PROFILES:
+        _check_tensorrt_llm(profile)
+    if profile == "gpu-backend" and backends is not None and not (backends / _BACKEND).is_file():
+        raise EnvironmentProblem(
+            f"profile gpu-backend: {backends} has no {_BACKEND}: use a Triton container of NVIDIA "
+            "with TensorRT-LLM (tag ...-trtllm-python-py3), or --profile gpu"
+        )
+    if profile == "gpu":
+        find_engine(settings.served_model, _configured_engine(settings.model_repository))
+
+
+def _configured_engine(repository: Path) -> str:
+    """The engine that the configuration of `tensorrt_llm` names; "" leaves the choice to us."""
+    path = repository / "tensorrt_llm" / "config.pbtxt"
+    if not path.is_file():
+        return ""
+    named = re.search(r'"engine_dir"[^"]*string_value: *"([^"]*)"', path.read_text("utf-8"))
+    return named[1] if named else ""
+
+
+def _check_driver(profile: str) -> None:
+    if not any(file.exists() for file in _DRIVER_FILES) and shutil.which("nvidia-smi") is None:
+        raise EnvironmentProblem(
+            f"profile {profile}: no NVIDIA driver ({_DRIVER_FILES[0]} and nvidia-smi are missing). "
+            "In a container pass --gpus all; without a GPU use --profile cpu"
+        )
+
+
+def _check_torch(profile: str) -> None:
+    """The flow and the vocoder of every GPU profile run on torch."""
+    found = importlib.util.find_spec("torch")
+    if found is None or found.origin is None:
+        raise EnvironmentProblem(f"profile {profile}: the package torch is not installed")
+    text = (Path(found.origin).parent / "version.py").read_text(encoding="utf-8")
+    cuda = re.search(r"^cuda\b.*= *(\S+)", text, re.MULTILINE)
+    if cuda is None or cuda[1] == "None":
+        version = importlib.metadata.version("torch")
+        raise EnvironmentProblem(
+            f"profile {profile}: torch {version} is built for the CPU alone; install a CUDA build "
+            "(https://pytorch.org/get-started/locally), or use --profile cpu"
+        )
+
+
+def _check_tensorrt_llm(profile: str) -> None:
+    try:
+        version = importlib.metadata.version("tensorrt_llm")
+    except importlib.metadata.PackageNotFoundError as error:
+        raise EnvironmentProblem(
+            f"profile {profile}: the package tensorrt_llm is not installed; use NVIDIA's "
+            "container, or --profile gpu-torch"
+        ) from error
+    if profile == "gpu-llmapi" and version.startswith("0."):
+        raise EnvironmentProblem(
+            f"profile gpu-llmapi: tensorrt_llm {version} is installed and 1.0 or later is needed; "
+            "use --profile gpu"
+        )
