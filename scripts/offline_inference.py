@@ -15,6 +15,7 @@ Exit status: 0 all is spoken, 1 some lines are not, 2 it could not start or go o
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -121,9 +122,9 @@ def run(args: argparse.Namespace) -> int:
     return 1 if log.counts["failed"] or log.counts["bad_lines"] else 0
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = build_parser()
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     if not 1 <= args.batch <= MAX_BATCH:
         parser.error(f"--batch is {args.batch}; it must be 1 to {MAX_BATCH}")
     if args.threads is not None and args.threads < 1:
