@@ -67,7 +67,10 @@ def summary(source: SourceLLM, files: list[Path]) -> str:
     directory = files[0].parent
     width = max(len(path.name) for path in files)
     lines = [f"{directory}"]
-    lines += [f"  {path.name:<{width}}  {path.stat().st_size / 1e6:10.1f} MB" for path in files]
+    lines += [
+        f"  {path.name:<{width}}  {tqdm.format_sizeof(path.stat().st_size, 'B'):>7}"
+        for path in files
+    ]
     if source.biased_rows is None:
         lines.append("The head has no bias; requests need no embedding_bias.")
     else:
