@@ -33,6 +33,7 @@ from tritone.convert.weights import flow_weights, vocoder_weights
 from tritone.convert.yaml_values import YamlValues
 from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2 import FLOW_FILE, VOCODER_FILE
+from tritone.llm.checkpoint import GRAPH_DIR
 from tritone.llm.graph import build_graph, graph_path
 from tritone.llm.merge import DType, copy_merged, merge_llm
 from tritone.nn.flow import Flow
@@ -46,6 +47,7 @@ from tritone.text.tokenizer import (
     TextTokenizer,
     build_base_tokenizer,
 )
+from tritone.trtllm.checkpoint_config import CHECKPOINTS_DIR
 from tritone.voice_import import import_spk2info
 from tritone.voices import save_voice
 
@@ -147,7 +149,8 @@ class Conversion:
             config = merge_llm(
                 self._source.path(names.LLM), base, folder, text_ids=text_ids, dtype=dtype
             )
-        shutil.rmtree(folder / "onnx", ignore_errors=True)  # built from the weights before
+        for built in (GRAPH_DIR, CHECKPOINTS_DIR):  # from the weights before
+            shutil.rmtree(folder / built, ignore_errors=True)
         return config.model_dump(mode="json")
 
     def _flow(self) -> dict[str, Any]:
