@@ -23,11 +23,18 @@ import torch
 from tqdm import tqdm
 
 from tritone.errors import TritoneError
-from tritone.flow_stage import FlowSettings
 from tritone.limits import check
 from tritone.llm.graph import PRECISIONS
-from tritone.local import LocalStages
-from tritone.offline import MAX_BATCH, Item, RunLog, read_manifest, speak_all, wave_path
+from tritone.offline import (
+    MAX_BATCH,
+    PROFILES,
+    Item,
+    OfflineStages,
+    RunLog,
+    read_manifest,
+    speak_all,
+    wave_path,
+)
 from tritone.pipeline import Settings
 from tritone.types import SamplingParams, SynthesisRequest
 
@@ -40,6 +47,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument(
+        "--profile", choices=PROFILES, default="cpu", help="where it runs, as for scripts/serve.py"
+    )
+    parser.add_argument(
         "--batch", type=int, default=8, help=f"utterances at a time, 1 to {MAX_BATCH} (%(default)s)"
     )
     parser.add_argument(
@@ -49,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--precision",
         choices=sorted(PRECISIONS),
         default="int8",
-        help="of the language model's weights (%(default)s)",
+        help="of the language model's weights, with --profile cpu (%(default)s)",
     )
     sampling = parser.add_argument_group("sampling, for lines that do not say")
     sampling.add_argument("--seed", type=int, default=0, help="%(default)s")
@@ -59,11 +69,15 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def load(args: argparse.Namespace, settings: Settings) -> LocalStages:
+def load(args: argparse.Namespace, settings: Settings) -> OfflineStages:
     """The models, with the cores shared out among the utterances that run at once."""
     torch.set_num_threads(args.threads or max(1, (os.cpu_count() or 1) // args.batch))
-    return LocalStages(
-        args.model, precision=args.precision, flow=FlowSettings(), limits=settings.limits
+    return OfflineStages(
+        args.model,
+        profile=args.profile,
+        batch=args.batch,
+        precision=args.precision,
+        limits=settings.limits,
     )
 
 

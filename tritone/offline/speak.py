@@ -10,13 +10,14 @@ import numpy as np
 import soundfile
 
 from tritone.errors import StageFailed, TritoneError
+from tritone.frontend import VOICES_CACHED
 from tritone.local import LocalStages
 from tritone.offline.manifest import Item
 from tritone.offline.measure import MeasuredStages, StageSeconds
 from tritone.pipeline import Settings, synthesize
 from tritone.types import Float32
 
-MAX_BATCH = 64  # the queue of the language model takes as many beside those that it works on
+MAX_BATCH = VOICES_CACHED  # with more at once, a voice could be made twice
 
 
 @dataclass(frozen=True)
