@@ -103,7 +103,7 @@ def test_what_the_first_hub_gave_is_not_fetched_twice(
 def test_no_hub_at_all(folder: Path, hubs: dict[HubName, FakeHub]) -> None:
     for hub in hubs.values():
         hub.error = HubFailed(f"{hub.title}: no answer")
-    with pytest.raises(HubFailed, match=r"^ModelScope: no answer; Hugging Face: no answer$"):
+    with pytest.raises(HubFailed, match=r"^ModelScope: no answer\nHugging Face: no answer$"):
         run(folder, hubs)
 
 
@@ -162,6 +162,18 @@ def test_a_full_disk_is_found_before_the_first_byte(
         "another directory with --dir"
     )
     assert not any(hub.fetched for hub in hubs.values())
+
+
+def test_room_is_looked_for_again_before_another_hub(
+    folder: Path, hubs: dict[HubName, FakeHub], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the first hub left unfinished is of no use to the second."""
+    fill(folder / STAGING / "modelscope", {"llm.pt.partial": DATA["llm.pt"][:5500]})
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**12, 0, (256 << 20) + 600))
+    hubs["modelscope"].error = HubFailed("ModelScope: gone")
+    with pytest.raises(EnvironmentProblem, match="GB are needed"):
+        run(folder, hubs)
+    assert not hubs["huggingface"].fetched
 
 
 def test_what_is_already_staged_needs_no_room_again(

@@ -147,6 +147,18 @@ def test_another_revision_is_verified_by_what_the_hub_states(
         run(folder, hubs, source="huggingface", revision="v2", offline=True)
 
 
+def test_another_revision_with_the_same_files_is_recorded(
+    folder: Path, hubs: dict[HubName, FakeHub]
+) -> None:
+    run(folder, hubs)
+    other = {"source": "huggingface", "revision": "main"}
+    assert run(folder, hubs, **other) == RELEASE.files
+    assert not hubs["huggingface"].fetched
+    assert run(folder, hubs, **other, offline=True) == RELEASE.files
+    record = read_record(folder)
+    assert record and record.files["llm.pt"].origin == "ModelScope iic/Tiny-0.5B master"
+
+
 def test_a_revision_without_a_file_of_the_release(
     folder: Path, hubs: dict[HubName, FakeHub]
 ) -> None:

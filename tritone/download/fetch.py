@@ -64,7 +64,9 @@ class Download:
         files = self._expected_files()
         wrong = {finding.file for finding in verify(self._folder, files)}
         missing = [file for file in files if file.name in wrong]
-        if not missing:
+        old = read_record(self._folder)
+        recorded = old is not None and old.revision == self._revision
+        if not missing and (recorded or self._revision is None):
             return files
         cached = self._cached(missing)
         left = [file for file in missing if file.name not in cached]
@@ -77,7 +79,7 @@ class Download:
                 self._origins[name] = place.title
             if left:
                 self._fetch(left, staging)
-            self._write_record(files)
+            self._write_record(files, old)
             shutil.rmtree(staging, ignore_errors=True)
         return files
 
@@ -119,8 +121,6 @@ class Download:
         return found
 
     def _fetch(self, files: Sequence[ReleaseFile], staging: Path) -> None:
-        total = sum(file.size for file in files)
-        require_space(self._folder, max(0, total - bytes_below(staging)))
         reasons: list[str] = []
         for repository in self._repositories():
             left = [file for file in files if file.name not in self._origins]
@@ -132,11 +132,13 @@ class Download:
                 reasons.append(str(error))
             else:
                 return
-        raise HubFailed("; ".join(reasons))
+        raise HubFailed("\n".join(reasons))
 
     def _fetch_from(
         self, repository: Repository, files: Sequence[ReleaseFile], staging: Path
     ) -> None:
+        size = sum(file.size for file in files)
+        require_space(self._folder, max(0, size - bytes_below(staging)))
         hub = self._hub(repository.hub)
         listing = hub.list_files(repository.repo_id, repository.revision)
         compare_listing(hub.title, repository, listing, files)
@@ -151,8 +153,7 @@ class Download:
             transfer_file(hub, source, file, staging, self._folder)
             self._origins[file.name] = f"{hub.title} {repository.repo_id} {revision}"
 
-    def _write_record(self, files: Sequence[ReleaseFile]) -> None:
-        old = read_record(self._folder)
+    def _write_record(self, files: Sequence[ReleaseFile], old: Record | None) -> None:
         recorded = {}
         for file in files:
             digest = file.sha256 or sha256_of(self._folder / file.name)

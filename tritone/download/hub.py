@@ -62,9 +62,18 @@ def failure(title: str, what: str, status: int | None, error: Exception) -> HubF
     """
     if isinstance(error, OSError) and error.errno in _LOCAL:
         raise error
-    lines = str(error).strip().splitlines() or [type(error).__name__]
+    lines = str(_root(error)).strip().splitlines() or [type(error).__name__]
     cause = f"HTTP {status}" if status else lines[0]
     return HubFailed(f"{title}: {what}: {cause}; {_next_step(status)}")
+
+
+def _root(error: BaseException) -> BaseException:
+    """The operating system's own error below what the libraries made of it, if there is one."""
+    found, seen = error, [error]
+    while (below := seen[-1].__cause__ or seen[-1].__context__) and below not in seen:
+        found = below if isinstance(below, OSError) and below.errno else found
+        seen.append(below)  # an error that is raised again may stand in its own history
+    return found
 
 
 def _next_step(status: int | None) -> str:
