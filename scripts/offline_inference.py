@@ -13,7 +13,6 @@ Exit status: 0 all is spoken, 1 some lines are not, 2 it could not start or go o
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -53,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--batch", type=int, default=8, help=f"utterances at a time, 1 to {MAX_BATCH} (%(default)s)"
     )
     parser.add_argument(
-        "--threads", type=int, help="of each operator of flow and vocoder (cores / batch)"
+        "--threads", type=int, help="of each operator of flow and vocoder (torch's own / batch)"
     )
     parser.add_argument(
         "--precision",
@@ -71,7 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def load(args: argparse.Namespace, settings: Settings) -> OfflineStages:
     """The models, with the cores shared out among the utterances that run at once."""
-    torch.set_num_threads(args.threads or max(1, (os.cpu_count() or 1) // args.batch))
+    torch.set_num_threads(args.threads or max(1, torch.get_num_threads() // args.batch))
     return OfflineStages(
         args.model,
         profile=args.profile,
