@@ -39,7 +39,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.reply(404)
         self.server.ranges.append(self.headers.get("Range"))
         if self.server.status:
-            return self.reply(self.server.status, b'{"Message": "no", "error": "no"}')
+            return self.reply(self.server.status, self.server.body)
         if url.path == f"/api/models/{REPO}/revision/{COMMIT}" and query["blobs"]:
             lfs = {"sha256": SHA256, "size": len(DATA), "pointerSize": 134}
             names = [{"rfilename": FILE.name, "size": len(DATA), "blobId": "0" * 40, "lfs": lfs}]
@@ -86,10 +86,11 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class HubServer(ThreadingHTTPServer):
-    """status: the answer to everything. interrupt: called in the middle of a file."""
+    """status and body: the answer to everything. interrupt: called in the middle of a file."""
 
     daemon_threads = True
     status = 0
+    body = b'{"Message": "no", "error": "no"}'
     interrupt: Callable[[], None] | None = None
 
     def __init__(self) -> None:
@@ -201,6 +202,17 @@ def test_a_refusal_is_one_line_with_the_next_step(
         assert message.startswith(f"{hub.title}: {what}") and "\n" not in message
         assert f"HTTP {status}; " in message and step in message
     assert not (tmp_path / FILE.name).exists()
+
+
+@pytest.mark.parametrize("body", [b"<html>Log in to the hotel's network</html>", b"{}"])
+def test_an_answer_that_is_no_hubs(hub: Hub, server: HubServer, body: bytes) -> None:
+    server.status, server.body = 200, body
+    if isinstance(hub, ModelScope) and body == b"{}":
+        assert hub.list_files(REPO, "master").files == {}
+        return
+    with pytest.raises(HubFailed, match="check the network") as raised:
+        hub.list_files(REPO, revision(hub))
+    assert "\n" not in str(raised.value)
 
 
 def test_an_unknown_revision_is_a_404(hub: Hub) -> None:

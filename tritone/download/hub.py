@@ -12,6 +12,8 @@ from typing import Protocol
 from tritone.download.release import ReleaseFile
 from tritone.errors import EnvironmentProblem
 
+# What a library makes of an answer that is no hub's, such as the page of a captive portal.
+NO_ANSWER = (ValueError, KeyError)
 _LOCAL = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR)
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tritone.download.hub import HubFailed, Listing, failure, optional_library
+from tritone.download.hub import NO_ANSWER, HubFailed, Listing, failure, optional_library
 from tritone.download.release import ReleaseFile
 
 _LISTING_TIMEOUT = 30.0  # seconds
@@ -31,7 +31,7 @@ class HuggingFace:
             info = self._hub.HfApi(endpoint=self._endpoint).model_info(
                 repo_id, revision=revision, files_metadata=True, timeout=_LISTING_TIMEOUT
             )
-        except self._errors as error:
+        except (*self._errors, *NO_ANSWER) as error:
             raise self._failure(f"{repo_id} at {revision}", error) from error
         found = {
             sibling.rfilename: ReleaseFile(

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tritone.download.hub import HubFailed, Listing, failure, optional_library
+from tritone.download.hub import NO_ANSWER, HubFailed, Listing, failure, optional_library
 from tritone.download.release import ReleaseFile
 
 
@@ -20,7 +20,7 @@ class ModelScope:
     def list_files(self, repo_id: str, revision: str) -> Listing:
         try:
             found = self._api.list_repo_files(repo_id, "model", revision=revision)
-        except self._errors as error:
+        except (*self._errors, *NO_ANSWER) as error:
             raise self._failure(f"{repo_id} at {revision}", error) from error
         files = {
             entry.path: ReleaseFile(entry.path, entry.size, entry.sha256 or None)
