@@ -1,7 +1,7 @@
 """`pipeline.Stages` over the other models of the server (business logic scripting)."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,8 +9,9 @@ import triton_python_backend_utils as pb_utils
 
 from tritone.blocks import TextBlock, in_order
 from tritone.config import ModelConfig
-from tritone.llm.foreign import REPETITION_PENALTY
 from tritone.serving.gate import CallGate
+from tritone.serving.generation_tensors import OUTPUTS as LLM_OUTPUTS
+from tritone.serving.generation_tensors import generation_tensors, stop_tensors
 from tritone.serving.replies import raise_error
 from tritone.serving.request import request_tensors
 from tritone.serving.tensors import tensor
@@ -19,7 +20,6 @@ from tritone.types import (
     Float32,
     GenerationRequest,
     Int32,
-    SamplingParams,
     Segment,
     SynthesisRequest,
     Voice,
@@ -95,20 +95,14 @@ class TritonStages:
 
 
 class TritonGeneration:
-    """One generation of the model `tensorrt_llm`, whatever serves it.
-
-    Everything is sent that some runtime needs: NVIDIA's backend knows nothing of the checkpoint and
-    takes the bias of the speech head, with the ban on text ids, from the request.
-    """
+    """One generation of the model `tensorrt_llm`."""
 
     def __init__(self, request: GenerationRequest, config: ModelConfig, bias: Float32) -> None:
         # NVIDIA's backend reads leading digits of an id as its number: "3f" and "3a" would be one
         self._id = str(secrets.randbits(63) | 1)
         self._stop_ids = config.llm.stop_ids
         self._ended = False
-        call = self._call(
-            [*self._inputs(request, config), _row("embedding_bias", bias, np.float32)]
-        )
+        call = self._call(generation_tensors(request, config, bias))
         with _GATE.starting():
             self._replies = call.exec(decoupled=True)
 
@@ -131,59 +125,19 @@ class TritonGeneration:
         if self._ended:
             return
         self._ended = True
-        stop = [
-            _row("input_ids", [0], np.int32),
-            _row("input_lengths", [1], np.int32),
-            _row("request_output_len", [1], np.int32),
-            _row("stop", [True], np.bool_),
-        ]
-        call = self._call(stop)
+        call = self._call(stop_tensors())
         with _GATE.starting():
             replies = call.exec(decoupled=True)
         for _ in _received(replies):
             pass
 
-    def _call(self, inputs: list[Any]) -> Any:
+    def _call(self, inputs: Mapping[str, Any]) -> Any:
         return pb_utils.InferenceRequest(
             model_name=LLM,
             request_id=self._id,
-            requested_output_names=["output_ids", "sequence_length"],
-            inputs=inputs,
+            requested_output_names=list(LLM_OUTPUTS),
+            inputs=[tensor(name, values) for name, values in inputs.items()],
         )
-
-    def _inputs(self, request: GenerationRequest, config: ModelConfig) -> list[Any]:
-        sampling = _resolved(request.sampling, config)
-        greedy, seed = sampling.top_k == 1, sampling.seed or 0
-        stop_ids = config.llm.stop_ids
-        words = np.array([stop_ids, range(1, len(stop_ids) + 1)], dtype=np.int32)[None]
-        return [
-            _row("input_ids", request.input_ids, np.int32),
-            _row("input_lengths", [len(request.input_ids)], np.int32),
-            _row("request_output_len", [request.max_tokens], np.int32),
-            _row("min_length", [request.min_tokens], np.int32),
-            _row("min_tokens", [request.min_tokens], np.int32),  # its later name
-            _row("end_id", [stop_ids[0]], np.int32),
-            _row("pad_id", [stop_ids[0]], np.int32),
-            tensor("stop_words_list", words),
-            _row("streaming", [True], np.bool_),
-            _row("runtime_top_k", [sampling.top_k], np.int32),
-            _row("runtime_top_p", [sampling.top_p], np.float32),
-            _row("temperature", [sampling.temperature], np.float32),
-            _row("repetition_penalty", [1.0 if greedy else REPETITION_PENALTY], np.float32),
-            _row("random_seed", [seed], np.uint64),
-            _row("seed", [seed], np.uint64),  # its later name
-        ]
-
-
-def _resolved(given: SamplingParams, config: ModelConfig) -> SamplingParams:
-    """Every value said, since another runtime knows nothing of the checkpoint's defaults."""
-    defaults = config.sampling
-    return SamplingParams(
-        temperature=defaults.temperature if given.temperature is None else given.temperature,
-        top_p=defaults.top_p if given.top_p is None else given.top_p,
-        top_k=defaults.top_k if given.top_k is None else given.top_k,
-        seed=given.seed,
-    )
 
 
 class TritonFlowSession:

@@ -1,0 +1,335 @@
+"""The language model on TensorRT-LLM's Executor, with a stand-in for TensorRT-LLM."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from llm_model import Built, request, tokens_of
+from trtllm_fixtures import Install, install, model_directory, write_engine
+
+from tritone.errors import (
+    Cancelled,
+    EnvironmentProblem,
+    InvalidRequest,
+    ModelDirectoryError,
+    Overloaded,
+    StageFailed,
+)
+from tritone.llm.bias import BANNED, logit_bias
+from tritone.llm.checkpoint import HEAD_BIAS, LLM_DIR, WEIGHTS_NAME, Checkpoint
+from tritone.llm.executor import ExecutorLanguageModel, open_executor
+from tritone.llm.trt_engine import find_engine, read_engine
+from tritone.types import GenerationRequest, SamplingParams
+
+SAMPLED = SamplingParams(top_k=25, top_p=0.8, temperature=0.9, seed=11)
+
+Open = Callable[..., tuple[ExecutorLanguageModel, Any]]
+
+
+@pytest.fixture(scope="module")
+def merged(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    return model_directory(tmp_path_factory.mktemp("merged"))
+
+
+@pytest.fixture
+def built(merged: Built, tmp_path: Path) -> Built:
+    """The merged model with an engine of its own for each test."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / LLM_DIR).symlink_to(merged[0] / LLM_DIR)
+    write_engine(tmp_path / "model", merged[1].llm.vocab_size)
+    return tmp_path / "model", merged[1]
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    yield from install(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def open_model(built: Built, installed: Install) -> Iterator[Open]:
+    """Opens the model; with it comes the stand-in of its Executor."""
+    installed("0.20.0")
+    models = []
+
+    def open_one(**options: Any) -> tuple[ExecutorLanguageModel, Any]:
+        models.append(open_executor(*built, **{"slots": 4, **options}))
+        from tensorrt_llm.bindings.executor import Executor
+
+        return models[-1], Executor.opened[-1]
+
+    yield open_one
+    for model in models:
+        model.close()
+
+
+def within(seconds: float, condition: Callable[[], Any]) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return bool(condition())
+
+
+def test_increments_come_as_they_are_given_and_stop_ids_do_not(open_model: Open) -> None:
+    model, executor = open_model()
+    offset, stop = model._config.llm.speech_offset, model._config.llm.stop_ids
+    generation = model.submit(request(1))
+    reader = iter(generation)
+    executor.give(1, [offset + 5])
+    assert next(reader).tolist() == [offset + 5]
+    executor.give(1, [])
+    executor.give(1, [offset + 6, offset + 7])
+    assert next(reader).tolist() == [offset + 6, offset + 7]
+    assert model.stats().generations == 1
+    executor.give(1, [offset + 8, stop[0]], final=True)
+    assert [ids.tolist() for ids in reader] == [[offset + 8]]
+    assert model.stats().generations == 0 and model.stats().tokens == 4
+    assert executor.cancelled == []
+
+
+def test_the_request_says_what_the_checkpoint_needs(open_model: Open, built: Built) -> None:
+    model, executor = open_model(repetition_penalty=1.2)
+    llm = built[1].llm
+    model.submit(request(1, tokens=9, minimum=3, sampling=SAMPLED))
+    sent = executor.requests[1]
+    assert sent.input_token_ids == request(1).input_ids.tolist()
+    assert (sent.max_tokens, sent.streaming, sent.end_id) == (9, True, llm.stop_ids[0])
+    assert sent.stop_words == [[stop_id] for stop_id in llm.stop_ids]
+    assert sent.output_config.exclude_input_from_output
+    sampling = sent.sampling_config
+    assert (sampling.top_k, sampling.top_p, sampling.temperature) == (25, 0.8, 0.9)
+    assert (sampling.seed, sampling.min_tokens, sampling.repetition_penalty) == (11, 3, 1.2)
+    np.testing.assert_array_equal(sent.embedding_bias.numpy(), logit_bias(built[0], llm))
+
+
+def test_the_bias_is_the_heads_own_and_bans_all_else(built: Built) -> None:
+    llm = built[1].llm
+    stored = Checkpoint(built[0] / LLM_DIR / WEIGHTS_NAME).float32(HEAD_BIAS)
+    bias = logit_bias(built[0], llm)
+    speech = np.s_[llm.speech_offset : llm.speech_offset + llm.speech_head_size]
+    np.testing.assert_array_equal(bias[speech], stored[speech])
+    assert set(np.delete(bias, speech)) == {np.float32(BANNED)}
+    assert np.isfinite(bias.astype(np.float16)).all()
+
+
+def test_greedy_decoding_is_not_penalised(open_model: Open) -> None:
+    model, executor = open_model()
+    model.submit(request(1, sampling=SamplingParams(top_k=1)))
+    assert executor.requests[1].sampling_config.repetition_penalty == 1.0
+
+
+def test_without_a_seed_every_request_has_another(open_model: Open) -> None:
+    model, executor = open_model()
+    for _ in range(2):
+        model.submit(request(1, sampling=SamplingParams(top_k=25)))
+    seeds = [executor.requests[n].sampling_config.seed for n in (1, 2)]
+    assert seeds[0] != seeds[1]
+
+
+def test_the_engine_reuses_blocks_and_its_pool_is_not_capped(
+    open_model: Open, built: Built
+) -> None:
+    _, executor = open_model(kv_memory_fraction=0.25)
+    cache = executor.config.kv_cache_config
+    assert cache.enable_block_reuse and cache.max_tokens is None
+    assert cache.free_gpu_memory_fraction == 0.25
+    assert executor.config.max_batch_size == 4
+    assert Path(executor.model_path) == find_engine(built[0])
+
+
+def test_cancel_stops_one_generation_in_the_executor(open_model: Open) -> None:
+    model, executor = open_model()
+    first, second = model.submit(request(1)), model.submit(request(2))
+    offset = model._config.llm.speech_offset
+    executor.give(1, [offset + 1])
+    reader = iter(first)
+    next(reader)
+    first.cancel()
+    with pytest.raises(Cancelled):
+        next(reader)
+    assert executor.cancelled == [1]
+    executor.give(1, [], final=True)  # the Executor's answer to the cancel
+    executor.give(2, [offset + 2], final=True)
+    assert tokens_of(second) == [offset + 2]
+    assert within(2, lambda: model.stats().generations == 0)
+    second.cancel()
+    assert executor.cancelled == [1], "a generation that ended is not cancelled"
+
+
+def test_dropping_a_generation_cancels_it_once(open_model: Open) -> None:
+    model, executor = open_model()
+    generation = model.submit(request(1))
+    generation.cancel()
+    del generation
+    assert executor.cancelled == [1]
+
+
+def test_cancel_wakes_a_reader_that_waits(open_model: Open) -> None:
+    model, _ = open_model()
+    generation = model.submit(request(1))
+    threading.Timer(0.05, generation.cancel).start()
+    with pytest.raises(Cancelled):
+        tokens_of(generation)
+
+
+def test_an_error_ends_its_own_generation_alone(open_model: Open) -> None:
+    model, executor = open_model()
+    first, second = model.submit(request(1)), model.submit(request(2))
+    executor.fail(1, "Assertion failed: no free blocks\n1  0x7f libtensorrt_llm.so(+0x1)")
+    with pytest.raises(StageFailed, match=r"^tensorrt_llm: Assertion failed: no free blocks$"):
+        tokens_of(first)
+    executor.give(1, [], final=True)  # what may still come for it is nobody's
+    executor.give(2, [model._config.llm.speech_offset], final=True)
+    assert len(tokens_of(second)) == 1
+
+
+def test_a_refused_request_harms_nobody(open_model: Open) -> None:
+    model, executor = open_model()
+    other = model.submit(request(1))
+    executor.refuses = "Prompt length exceeds maximum input length\nstack"
+    with pytest.raises(StageFailed, match=r"exceeds maximum input length$"):
+        model.submit(request(2))
+    executor.give(1, [model._config.llm.speech_offset], final=True)
+    assert len(tokens_of(other)) == 1
+
+
+def test_requests_beyond_the_limits_are_refused(open_model: Open) -> None:
+    model, _ = open_model(slots=1, max_waiting=1)
+    kept = [model.submit(request(1)) for _ in range(2)]
+    with pytest.raises(Overloaded, match=r"2 generations run or wait .*limits: 1 and 1"):
+        model.submit(request(1))
+    assert len(kept) == 2
+
+
+@pytest.mark.parametrize(
+    "ids, words",
+    [
+        (np.zeros(0, np.int32), "expected"),
+        (np.array([9999], np.int32), r"9999 is outside 0\.\.6849"),
+        (np.zeros(101, np.int32), "101 ids leave no room to speak in 101 positions"),
+    ],
+)
+def test_ids_that_cannot_be_served_are_named(open_model: Open, ids: Any, words: str) -> None:
+    model, executor = open_model()
+    with pytest.raises(InvalidRequest, match=words):
+        model.submit(GenerationRequest(ids, 1, 10))
+    assert not executor.requests
+
+
+def test_lack_of_room_is_an_error_and_not_an_end(open_model: Open) -> None:
+    model, executor = open_model()
+    prompt = len(request(1).input_ids)
+    generation = model.submit(request(1, tokens=1000, minimum=1))
+    longest = executor.requests[1].max_tokens
+    assert longest == 101 - prompt
+    executor.give(1, [model._config.llm.speech_offset] * longest, final=True)
+    with pytest.raises(StageFailed, match="no end of speech within 101 positions"):
+        tokens_of(generation)
+
+
+def test_a_broken_executor_ends_everything_and_says_why(open_model: Open) -> None:
+    model, executor = open_model()
+    generations = [model.submit(request(1)) for _ in range(2)]
+    executor.break_down(RuntimeError("CUDA error: an illegal memory access\nstack"))
+    for generation in generations:
+        with pytest.raises(StageFailed, match=r"restart the server: CUDA error: an illegal memory"):
+            tokens_of(generation)
+    with pytest.raises(StageFailed, match="closed"):
+        model.submit(request(1))
+
+
+def test_close_ends_open_generations(open_model: Open) -> None:
+    model, executor = open_model()
+    generation = model.submit(request(1))
+    model.close()
+    with pytest.raises(StageFailed, match="the engine was closed"):
+        tokens_of(generation)
+    generation.cancel()
+    assert executor.shut_down and executor.cancelled == []
+    with pytest.raises(StageFailed, match="the engine is closed"):
+        model.submit(request(1))
+
+
+class TestEngine:
+    def test_none_says_how_to_build_one(self, built: Built, tmp_path: Path) -> None:
+        with pytest.raises(ModelDirectoryError, match=r"no TensorRT-LLM engine .*build_engines"):
+            find_engine(tmp_path / "none")
+
+    def test_several_are_named(self, built: Built) -> None:
+        other = write_engine(built[0], 1, name="sm80")
+        with pytest.raises(ModelDirectoryError, match=r"several .*sm80/llm, .*sm90/llm: name one"):
+            find_engine(built[0])
+        assert find_engine(built[0], str(other)) == other
+
+    def test_a_chosen_one_must_be_there(self, built: Built) -> None:
+        with pytest.raises(ModelDirectoryError, match=r"engine_dir /nowhere has no config\.json"):
+            find_engine(built[0], "/nowhere")
+
+    def test_a_damaged_configuration_is_named(self, built: Built) -> None:
+        (find_engine(built[0]) / "config.json").write_text('{"version": "0.20.0"}')
+        with pytest.raises(ModelDirectoryError, match="KeyError: 'pretrained_config'"):
+            read_engine(find_engine(built[0]))
+
+    @pytest.mark.parametrize(
+        "changes, error, words",
+        [
+            ({"version": "0.19.0"}, EnvironmentProblem, "built by TensorRT-LLM 0.19.0 and 0.20.0"),
+            ({"vocab_size": 5}, ModelDirectoryError, "has 5 ids, the checkpoint 6912"),
+            ({"world_size": 2}, ModelDirectoryError, "built for 2 GPUs"),
+            ({"max_batch_size": 2}, EnvironmentProblem, "slots is 4, but .* max_batch_size 2"),
+        ],
+    )
+    def test_one_that_does_not_fit_is_refused_before_the_import(
+        self,
+        built: Built,
+        installed: Install,
+        monkeypatch: pytest.MonkeyPatch,
+        changes: dict[str, Any],
+        error: type[Exception],
+        words: str,
+    ) -> None:
+        installed("0.20.0")
+        monkeypatch.setenv("FAKE_TRTLLM", "fail")
+        numbers = {"vocab_size": built[1].llm.vocab_size, **changes}
+        engine = write_engine(built[0], name="other", **numbers)
+        with pytest.raises(error, match=words):
+            open_executor(*built, engine_dir=str(engine), slots=4)
+
+
+class TestImport:
+    def test_missing_names_the_profile_that_does_without(self, built: Built) -> None:
+        with pytest.raises(EnvironmentProblem, match=r"tensorrt_llm is not installed.*gpu-torch"):
+            open_executor(*built, slots=4)
+
+    def test_a_hang_is_ended_and_named(
+        self,
+        built: Built,
+        installed: Install,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+    ) -> None:
+        installed("0.20.0")
+        monkeypatch.setenv("FAKE_TRTLLM", "hang")
+        monkeypatch.setenv("FAKE_TRTLLM_PID", str(tmp_path / "pid"))
+        with pytest.raises(EnvironmentProblem, match=r"within 3 s: MPI hangs.*mpirun -n 1"):
+            open_executor(*built, slots=4, import_seconds=3.0)
+        assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
+
+    def test_a_failure_is_told_with_its_cause(
+        self, built: Built, installed: Install, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        installed("0.20.0")
+        monkeypatch.setenv("FAKE_TRTLLM", "fail")
+        with pytest.raises(EnvironmentProblem, match=r"ImportError: libmpi\.so\.40: cannot open"):
+            open_executor(*built, slots=4)
+
+    def test_variables_of_a_job_are_cleared_first(
+        self, open_model: Open, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "0")
+        monkeypatch.setenv("PMIX_RANK", "0")
+        open_model(import_seconds=30.0)  # the stand-in hangs where they are set
