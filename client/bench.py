@@ -38,6 +38,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.util import find_spec
 from pathlib import Path
@@ -47,7 +48,7 @@ from tqdm import tqdm
 
 from client.aio import AsyncSpeechClient
 from client.load import Kind, Level, Speak, closed_loop, open_loop, poisson_arrivals, speaker
-from client.manifest import ManifestError, read_manifest
+from client.manifest import Entry, ManifestError, read_manifest
 from client.request import Utterance
 from client.summary import Summary, summarize, table
 from client.sync import DEFAULT_MODEL, DEFAULT_TIMEOUT, DEFAULT_URL
@@ -110,22 +111,22 @@ def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
         parser.error(f"--requests {options.requests} cannot keep {busiest} streams going")
     if options.warmup < 0 or options.timeout <= 0:
         parser.error("--warmup must be at least 0, and --timeout above 0")
-    if options.seed is not None and options.seed < 0:
-        parser.error(f"--seed is {options.seed}; it must be at least 0")
+    if options.seed is not None and not 0 <= options.seed < 2**63:
+        parser.error(f"--seed is {options.seed}; it must be at least 0 and below 2**63")
     for target in filter(None, (options.json, options.plot)):
-        if not target.parent.is_dir():
-            parser.error(f"{target}: the folder {target.parent} does not exist")
+        if not target.parent.is_dir() or target.is_dir():
+            parser.error(f"{target}: must be a file in a folder that exists")
     if options.plot and options.plot.suffix not in (".png", ".svg", ".pdf"):
         parser.error(f"--plot {options.plot}: its suffix must be .png, .svg or .pdf")
     if options.plot and find_spec("matplotlib") is None:
         parser.error("--plot needs matplotlib: pip install 'matplotlib>=3.8'")
 
 
-def utterances(options: argparse.Namespace) -> list[Utterance]:
+def entries(options: argparse.Namespace) -> list[Entry]:
     """What is to be said. Raises ManifestError."""
     if options.text:
-        return [Utterance(text) for text in options.text]
-    return [entry.utterance for entry in read_manifest(options.manifest)]
+        return [Entry(text, Utterance(text)) for text in options.text]
+    return read_manifest(options.manifest)
 
 
 async def measure(options: argparse.Namespace, speak: Speak, levels: list[Level]) -> None:
@@ -144,26 +145,48 @@ async def measure(options: argparse.Namespace, speak: Speak, levels: list[Level]
                 await closed_loop(level, speak, options.requests, at_once)
 
 
-async def run(
-    options: argparse.Namespace, spoken: Sequence[Utterance], levels: list[Level]
-) -> None:
+async def run(options: argparse.Namespace, spoken: Sequence[Entry], levels: list[Level]) -> None:
+    """The measurement, over one connection."""
     async with AsyncSpeechClient(options.url, options.model) as client:
-        await measure(options, speaker(client, spoken, options.seed, options.timeout), levels)
+        utterances = [entry.utterance for entry in spoken]
+        await measure(options, speaker(client, utterances, options.seed, options.timeout), levels)
 
 
-def report(
-    options: argparse.Namespace, began: str, levels: Sequence[Level], summaries: Sequence[Summary]
-) -> dict[str, Any]:
-    """Everything as plain values, for JSON."""
-    arguments = {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()}
-    return {
-        "arguments": arguments,
-        "began": began,
-        "levels": [
-            {**summary.as_dict(), "samples": [sample.as_dict() for sample in level.samples]}
-            for level, summary in zip(levels, summaries, strict=True)
-        ],
-    }
+@dataclass(frozen=True)
+class Measured:
+    """A run that has ended. began: ISO 8601. Levels and summaries correspond."""
+
+    options: argparse.Namespace
+    began: str
+    spoken: Sequence[Entry]
+    levels: Sequence[Level]
+    summaries: Sequence[Summary]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as plain values, for JSON."""
+        arguments = {k: str(v) if isinstance(v, Path) else v for k, v in vars(self.options).items()}
+        ids = [entry.id for entry in self.spoken]
+        levels = [
+            {
+                **summary.as_dict(),
+                "samples": [
+                    {"id": ids[sample.number % len(ids)], **sample.as_dict()}
+                    for sample in level.samples
+                ],
+            }
+            for level, summary in zip(self.levels, self.summaries, strict=True)
+        ]
+        return {"arguments": arguments, "began": self.began, "levels": levels}
+
+    def write(self) -> None:
+        """The files that were asked for."""
+        if self.options.json:
+            text = json.dumps(self.as_dict(), indent=1, ensure_ascii=False)
+            self.options.json.write_text(text + "\n", encoding="utf-8")
+        if self.options.plot and self.levels:
+            from client.plot import plot
+
+            plot(self.levels, self.summaries, self.options.plot)
 
 
 def notes(summaries: Sequence[Summary]) -> list[str]:
@@ -181,25 +204,12 @@ def notes(summaries: Sequence[Summary]) -> list[str]:
     return lines
 
 
-def write(
-    options: argparse.Namespace, began: str, levels: Sequence[Level], summaries: Sequence[Summary]
-) -> None:
-    """The files that were asked for."""
-    if options.json:
-        text = json.dumps(report(options, began, levels, summaries), indent=1, ensure_ascii=False)
-        options.json.write_text(text + "\n", encoding="utf-8")
-    if options.plot and summaries:
-        from client.plot import plot
-
-        plot(levels, summaries, options.plot)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = build_parser()
     options = parser.parse_args(arguments)
     check(parser, options)
     try:
-        spoken = utterances(options)
+        spoken = entries(options)
     except ManifestError as error:
         parser.error(str(error))
     began = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -215,7 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(table(summaries))
     for line in notes(summaries):
         print(line, file=sys.stderr)
-    write(options, began, levels, summaries)
+    Measured(options, began, spoken, levels, summaries).write()
     if interrupted:
         return 130
     return 0 if any(summary.completed for summary in summaries) else 1

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from client.load import Level
@@ -28,12 +27,13 @@ def _first_audible(axes: Any, levels: Sequence[Level]) -> None:
     """Of each level, the share of requests that are heard within a time."""
     for level in levels:
         metrics = [sample.metrics for sample in level.samples if sample.error is None]
-        heard = sorted(m.first_audible_s for m in metrics if m.first_audible_s is not None)
-        share = np.arange(1, len(heard) + 1) / max(1, len(metrics))
-        axes.step(heard, share, where="post", label=f"{level.value:g}", marker=".")
-    axes.set(xlabel="first audible sample within, s", ylabel="share of requests", ylim=(0, 1.02))
+        heard = [m.first_audible_s for m in metrics if m.first_audible_s is not None]
+        if heard:
+            axes.ecdf(heard, label=f"{level.value:g}")
+    axes.set(xlabel="first audible sample within, s", ylabel="share of requests")
     axes.set_xlim(left=0)
-    axes.legend(title=levels[0].kind)
+    if axes.lines:
+        axes.legend(title=levels[0].kind)
 
 
 def _first_packet(axes: Any, summaries: Sequence[Summary], load: str) -> None:
@@ -41,14 +41,15 @@ def _first_packet(axes: Any, summaries: Sequence[Summary], load: str) -> None:
     for point in _POINTS:
         values = [getattr(s.first_packet_s, point) for s in with_audio]
         axes.plot([s.value for s in with_audio], values, marker="o", label=point)
-    axes.set(xlabel=load, ylabel="first packet, s", ylim=(0, None))
+    axes.set(xlabel=load, xticks=[s.value for s in summaries])
+    axes.set(ylabel="first packet, s", ylim=(0, None))
     axes.legend()
 
 
 def _throughput(axes: Any, summaries: Sequence[Summary], load: str) -> None:
     loads = [s.value for s in summaries]
     axes.plot(loads, [s.throughput for s in summaries], marker="o", label="audio s/s")
-    axes.set(xlabel=load, ylabel="seconds of audio in a second", ylim=(0, None))
+    axes.set(xlabel=load, xticks=loads, ylabel="seconds of audio in a second", ylim=(0, None))
     shares = axes.twinx()
     good = [100 * s.real_time_streams / s.completed if s.completed else 0 for s in summaries]
     shares.plot(loads, good, "s--", color="tab:gray", label="in real time")

@@ -211,7 +211,10 @@ class TestCommand:
             (["--text", "a", "--concurrency", "8", "--requests", "4"], "cannot keep 8 streams"),
             (["--text", "a", "--warmup", "-1"], "--warmup must be at least 0"),
             (["--text", "a", "--seed", "-1"], "--seed is -1"),
-            (["--text", "a", "--json", "/nowhere/x.json"], "the folder /nowhere does not exist"),
+            (
+                ["--text", "a", "--json", "/nowhere/x.json"],
+                "must be a file in a folder that exists",
+            ),
             (["--text", "a", "--plot", "x.mp3"], "suffix must be .png"),
             (["--manifest", "/nowhere/m.lst"], "/nowhere/m.lst cannot be read"),
         ],
@@ -244,7 +247,8 @@ class TestCommand:
         assert "concurrency 1: 2 UNAVAILABLE; the first: UNAVAILABLE: " in told.err
         (measured,) = json.loads(target.read_text())["levels"]
         assert measured["errors"] == {"UNAVAILABLE": 2}
-        assert [sample["number"] for sample in measured["samples"]] == [0, 1]
+        told = [(sample["number"], sample["id"]) for sample in measured["samples"]]
+        assert told == [(0, "a"), (1, "a")]
 
     def test_a_plot_is_drawn(self, tmp_path):
         pytest.importorskip("matplotlib")
