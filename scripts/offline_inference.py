@@ -24,11 +24,11 @@ from tqdm import tqdm
 from tritone.errors import TritoneError
 from tritone.limits import check
 from tritone.llm.graph import PRECISIONS
+from tritone.llm.runtimes import RUNTIMES
+from tritone.local import LocalStages
 from tritone.offline import (
     MAX_BATCH,
-    PROFILES,
     Item,
-    OfflineStages,
     RunLog,
     read_manifest,
     speak_all,
@@ -46,7 +46,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument(
-        "--profile", choices=PROFILES, default="cpu", help="where it runs, as for scripts/serve.py"
+        "--profile",
+        choices=[runtime.profile for runtime in RUNTIMES.values()],
+        default="cpu",
+        help="where it runs, as for scripts/serve.py",
     )
     parser.add_argument(
         "--batch", type=int, default=8, help=f"utterances at a time, 1 to {MAX_BATCH} (%(default)s)"
@@ -68,16 +71,13 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def load(args: argparse.Namespace, settings: Settings) -> OfflineStages:
+def load(args: argparse.Namespace, settings: Settings) -> LocalStages:
     """The models, with the cores shared out among the utterances that run at once."""
     torch.set_num_threads(args.threads or max(1, torch.get_num_threads() // args.batch))
-    return OfflineStages(
-        args.model,
-        profile=args.profile,
-        batch=args.batch,
-        precision=args.precision,
-        limits=settings.limits,
-    )
+    values = {"slots": args.batch}  # utterances that the language model advances together
+    if args.profile == "cpu":
+        values["precision"] = args.precision
+    return LocalStages(args.model, settings.limits, profile=args.profile, language_model=values)
 
 
 def speak(items: list[Item], args: argparse.Namespace, settings: Settings, log: RunLog) -> None:

@@ -165,7 +165,7 @@ def test_a_changed_input_is_converted_again(
     assert changed(before, target) == expected
 
 
-def test_a_changed_language_model_takes_what_was_built_from_it_along(copies: tuple[Path, Path]) -> None:
+def test_a_changed_language_model_takes_what_was_built_along(copies: tuple[Path, Path]) -> None:
     source, target = copies
     (target / "llm" / "trtllm" / "bfloat16").mkdir(parents=True)
     os.utime(source / "llm.pt", ns=(1, 1))

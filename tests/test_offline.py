@@ -207,7 +207,7 @@ def test_the_command_speaks_names_bad_lines_and_resumes(
         (["--threads", "0"], "--threads is 0"),
         pytest.param(
             ["--profile", "gpu-torch"],
-            "error: profile gpu-torch: device cuda was asked for",
+            "error: device cuda was asked for",
             marks=pytest.mark.skipif(torch.cuda.is_available(), reason="it could start"),
         ),
         (["--temperature", "9"], "error: temperature: is 9; it must be above 0"),

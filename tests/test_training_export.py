@@ -242,7 +242,7 @@ def test_the_model_directory_speaks(converted: Path) -> None:
     hum = 0.1 * np.sin(np.arange(24000) * 0.05).astype(np.float32)
     cloned = {"reference_wav": hum, "reference_rate": 24000, "reference_text": "the cat sat."}
     options: list[dict[str, Any]] = [{}, {"voice": "joe"}, cloned]
-    with tritone.load(converted, precision="fp32") as tts:
+    with tritone.load(converted, language_model={"precision": "fp32"}) as tts:
         for option in options:
             wave = tts.synthesize("the cat sat on the mat.", **option)
             assert len(wave) > 2400 and np.isfinite(wave).all()

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from evaluation.seams import SeamReport, measure, seams_of
-from tritone.flow_settings import FlowSettings
 from tritone.limits import Limits
 from tritone.local import LocalStages
 from tritone.types import Float32, GenerationRequest, SamplingParams, SynthesisRequest
@@ -31,7 +30,7 @@ ERROR_DB, LEVEL_DB, CLICK = -60.0, 0.05, 1.02
 
 @pytest.fixture(scope="module")
 def stages() -> Iterator[LocalStages]:
-    loaded = LocalStages(EMBEDDED, precision="int8", flow=FlowSettings(), limits=Limits())
+    loaded = LocalStages(EMBEDDED, Limits())
     yield loaded
     loaded.llm.close()
 

@@ -24,13 +24,13 @@ def _check_cuda(device: torch.device) -> None:
     if torch.version.cuda is None:
         raise EnvironmentProblem(
             f"device {device} was asked for, but torch {torch.__version__} is built for the CPU "
-            "alone: install a CUDA build, or take TRITONE_DEVICE=cpu"
+            "alone: install a CUDA build, or take the profile cpu"
         )
     count = torch.cuda.device_count()
     if (device.index or 0) >= count:
         raise EnvironmentProblem(
             f"device {device} was asked for and torch sees {count} NVIDIA GPUs: check nvidia-smi "
-            "and CUDA_VISIBLE_DEVICES, or take TRITONE_DEVICE=cpu"
+            "and CUDA_VISIBLE_DEVICES, or take the profile cpu"
         )
 
 

@@ -44,6 +44,13 @@ class FlowSettings:
     pool: PoolSettings | None = None
 
 
+def flow_of(profile: str) -> FlowSettings:
+    """The settings that a server's profile has by default."""
+    if profile == "cpu":
+        return FlowSettings()
+    return FlowSettings(device="cuda", dtype=torch.bfloat16, pool=PoolSettings())
+
+
 def place(flow: Flow, settings: FlowSettings) -> torch.device:
     """Put a flow where the settings want it; raises EnvironmentProblem when that cannot be."""
     device = torch_device(settings.device)

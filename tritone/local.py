@@ -1,17 +1,19 @@
 """All stages in this process: offline use, tests, and measurements without a server."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tritone.config import ModelConfig
+from tritone.device import torch_device
 from tritone.families import family_of
-from tritone.flow_settings import FlowSettings
+from tritone.flow_settings import FlowSettings, flow_of
 from tritone.flow_stage import FlowStage
 from tritone.frontend import Frontend
 from tritone.limits import Limits
-from tritone.llm.loading import open_onnx
+from tritone.llm.runtimes import runtime_of
 from tritone.pipeline import Settings, synthesize
 from tritone.types import (
     AudioChunk,
@@ -63,17 +65,29 @@ class LocalVocoderSession:
 
 
 class LocalStages:
-    """`pipeline.Stages` with every model of a model directory loaded here."""
+    """`pipeline.Stages` with every model of a model directory loaded here.
+
+    Parameters and errors as for `load`.
+    """
 
     def __init__(
-        self, model_dir: Path, *, precision: str, flow: FlowSettings, limits: Limits
+        self,
+        model_dir: Path,
+        limits: Limits,
+        *,
+        profile: str = "cpu",
+        language_model: Mapping[str, Any] | None = None,
+        flow: FlowSettings | None = None,
     ) -> None:
+        runtime = runtime_of(profile)
+        flow = flow or flow_of(profile)
+        device = torch_device(flow.device)  # before anything is read
         family, config = family_of(model_dir)
         self.config = config
         self.frontend = Frontend(model_dir, config, limits)
         self.flow = FlowStage(family.load_flow(model_dir, config), family.start_noise(config), flow)
-        self.vocoder = VocoderStage(family.load_vocoder(model_dir, config))
-        self.llm: LanguageModel = open_onnx(model_dir, config, precision=precision)
+        self.vocoder = VocoderStage(family.load_vocoder(model_dir, config), str(device))
+        self.llm: LanguageModel = runtime.open(model_dir, config, **(language_model or {}))
 
     def prepare(self, request: SynthesisRequest) -> Iterator[Segment]:
         return self.frontend.prepare(request)
@@ -171,20 +185,22 @@ class TTS:
 def load(
     model_dir: str | Path,
     *,
-    precision: str = "int8",
+    profile: str = "cpu",
+    language_model: Mapping[str, Any] | None = None,
     flow: FlowSettings | None = None,
     settings: Settings | None = None,
 ) -> TTS:
     """Load a model directory into this process.
 
-    precision: of the language model's weights, one of fp32, int8, int4, int4_b128.
-    Raises ModelDirectoryError when something in it is missing, damaged or of another shape.
+    profile: where it runs, as for scripts/serve.py: cpu, gpu, gpu-torch or gpu-llmapi.
+    language_model: parameters of the profile's runtime, as in tensorrt_llm's configurations, e.g.
+        {"precision": "fp32"}. flow: other than the profile's.
+
+    Raises ModelDirectoryError when something in it is missing, damaged or of another shape, and
+    EnvironmentProblem when the profile's device or packages are missing.
     """
     settings = settings or Settings()
     stages = LocalStages(
-        Path(model_dir),
-        precision=precision,
-        flow=flow or FlowSettings(),
-        limits=settings.limits,
+        Path(model_dir), settings.limits, profile=profile, language_model=language_model, flow=flow
     )
     return TTS(stages, settings)

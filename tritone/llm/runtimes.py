@@ -62,6 +62,15 @@ RUNTIMES = {
 }
 
 
+def runtime_of(profile: str) -> Runtime:
+    """The runtime that serves a profile; raises EnvironmentProblem where none of ours does."""
+    for runtime in RUNTIMES.values():
+        if runtime.profile == profile:
+            return runtime
+    known = ", ".join(runtime.profile for runtime in RUNTIMES.values())
+    raise EnvironmentProblem(f"profile is {profile!r}; take one of {known}")
+
+
 def runtime_named(name: str | None) -> Runtime:
     """Raises EnvironmentProblem for a name that is not in RUNTIMES."""
     if name not in RUNTIMES:

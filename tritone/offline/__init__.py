@@ -3,14 +3,11 @@
 from tritone.offline.log import RunLog
 from tritone.offline.manifest import Item, Manifest, Problem, read_manifest
 from tritone.offline.speak import MAX_BATCH, Outcome, speak_all, wave_path
-from tritone.offline.stages import PROFILES, OfflineStages
 
 __all__ = [
     "MAX_BATCH",
-    "PROFILES",
     "Item",
     "Manifest",
-    "OfflineStages",
     "Outcome",
     "Problem",
     "RunLog",
