@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tritone.config import ModelConfig
-from tritone.errors import InvalidRequest, Overloaded, StageFailed, TritoneError
+from tritone.errors import StageFailed, TritoneError
+from tritone.llm.admission import check_generation, check_load
 from tritone.llm.checkpoint import EmbeddingTable
 from tritone.llm.generation import SlotGeneration, Stream
 from tritone.llm.sampler import Sampler
@@ -67,8 +68,8 @@ class SlotLanguageModel:
         Raises InvalidRequest, Overloaded when max_waiting requests wait already, and StageFailed
         after `close`.
         """
-        self._check(request)
-        llm = self._config.llm
+        llm, slots = self._config.llm, self._session.slots
+        check_generation(request, llm, self._session.slot_length)
         sampler = Sampler(
             self._config.sampling,
             request.sampling,
@@ -80,12 +81,7 @@ class SlotLanguageModel:
             if self._closed:
                 raise StageFailed(STAGE, "the engine is closed")
             self._waiting = deque(s for s in self._waiting if not s.cancelled)
-            slots, running, waiting = self._session.slots, self._occupied(), len(self._waiting)
-            if running + waiting >= slots + self._max_waiting:
-                raise Overloaded(
-                    f"{running} streams run and {waiting} wait for the language model "
-                    f"(limits: {slots} and {self._max_waiting}); retry later"
-                )
+            check_load(self._occupied() + len(self._waiting), slots, self._max_waiting)
             self._waiting.append(stream)
             self._changed.notify()
         return SlotGeneration(stream)
@@ -112,24 +108,6 @@ class SlotLanguageModel:
             self._closed = True
             self._changed.notify()
         self._thread.join()
-
-    def _check(self, request: GenerationRequest) -> None:
-        ids, limit = request.input_ids, self._config.llm.task_id
-        if ids.ndim != 1 or len(ids) == 0:
-            raise InvalidRequest("input_ids", f"shape {ids.shape}, expected (n,) with n >= 1")
-        if ids.min() < 0 or ids.max() > limit:
-            wrong = int(ids[(ids < 0) | (ids > limit)][0])
-            raise InvalidRequest("input_ids", f"id {wrong} is outside 0..{limit}")
-        if len(ids) >= self._session.slot_length:
-            raise InvalidRequest(
-                "input_ids",
-                f"{len(ids)} ids leave no room to speak in {self._session.slot_length} positions; "
-                "shorten the text or the reference",
-            )
-        if request.max_tokens < 1:
-            raise InvalidRequest("max_tokens", f"{request.max_tokens} is below 1")
-        if request.min_tokens < 0:
-            raise InvalidRequest("min_tokens", f"{request.min_tokens} is below 0")
 
     def _run(self) -> None:
         problem = "the engine broke down, restart the server"
