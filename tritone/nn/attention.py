@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tritone.nn.cache import KeyValueStore, Span
+from tritone.nn.tracing import is_traced
 
 
 def attend(query: Tensor, spans: Sequence[Span], bias: Sequence[Tensor | None]) -> Tensor:
@@ -19,13 +20,13 @@ def attend(query: Tensor, spans: Sequence[Span], bias: Sequence[Tensor | None]) 
     five times slower than the plain products; an exported graph has the plain products, which
     runtimes know how to fuse.
     """
-    plain = query.requires_grad or torch.compiler.is_exporting()
+    plain = query.requires_grad or is_traced()
     if len(spans) == 1 and not plain:
         span = spans[0]
         key, value = span.key.to(query.dtype), span.value.to(query.dtype)
         return F.scaled_dot_product_attention(query, key, value, attn_mask=bias[0])
     query = query / math.sqrt(query.shape[-1])
-    scores = [query @ span.key.to(query.dtype).mT for span in spans]
+    scores = [query @ span.key.to(query.dtype).transpose(-2, -1) for span in spans]
     scores = [_biased(s, b) for s, b in zip(scores, bias, strict=True)]
     joined = torch.cat(scores, dim=-1)
     weights = torch.softmax(joined, dim=-1, dtype=torch.float32).to(joined.dtype)
@@ -122,7 +123,7 @@ class RelativeAttention(nn.Module):
             encoded = self._between(farthest, start - span.start - keys)
         else:
             encoded = self._project(positions)
-        by_distance = query @ encoded.mT / math.sqrt(query.shape[-1])
+        by_distance = query @ encoded.transpose(-2, -1) / math.sqrt(query.shape[-1])
         # Column c holds distance farthest - c, so row i wants the columns from queries - 1 - i on:
         # one column less a row, which is a view of the same memory. The last column is spare, so
         # that this holds for a single query too.
@@ -145,5 +146,6 @@ class RelativeAttention(nn.Module):
 
     def _project(self, positions: Tensor) -> Tensor:
         """(n, width) sinusoids -> p, (heads, n, d_k)."""
-        projected = self.position(positions.to(self.position.weight))
-        return projected.unflatten(1, (self.heads, -1)).transpose(0, 1).contiguous()  # type: ignore[no-any-return]
+        width = self.position.out_features
+        projected: Tensor = self.position(positions.to(self.position.weight))
+        return projected.view(-1, self.heads, width // self.heads).transpose(0, 1).contiguous()

@@ -6,8 +6,9 @@ attention, and on a CPU a matrix product over a chunk's few frames is faster tha
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from tritone.nn.tracing import is_traced
 
 
 class WindowLinear(nn.Linear):
@@ -24,7 +25,7 @@ class WindowLinear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         count = x.shape[1] - self.taps + 1
         # the gradient of overlapping memory is slow, and an exported graph has no strides
-        if x.requires_grad or torch.compiler.is_exporting():
+        if x.requires_grad or is_traced():
             windows = torch.cat([x[:, tap : tap + count] for tap in range(self.taps)], dim=2)
             return super().forward(windows)
         x = x.contiguous()
@@ -44,7 +45,9 @@ class CausalConv1d(WindowLinear):
     def step(self, x: Tensor, tail: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """x (rows, n, in) -> (rows, n, out), and the tail for the next call."""
         context = self.taps - 1
-        x = F.pad(x, (0, 0, context, 0)) if tail is None else torch.cat([tail, x], dim=1)
+        if tail is None:
+            tail = x.new_zeros(x.shape[0], context, x.shape[2])
+        x = torch.cat([tail, x], dim=1)
         return self(x), x[:, -context:].clone()
 
 

@@ -66,7 +66,9 @@ class LookaheadLayer(nn.Module):
         What the context lacks is zeros after the input layer, not embedded padding.
         """
         missing = self.lookahead - context.shape[1]
-        ahead = F.pad(torch.cat([x, context], dim=1), (0, 0, 0, missing))
+        ahead = torch.cat([x, context], dim=1)
+        if missing:
+            ahead = F.pad(ahead, (0, 0, 0, missing))
         y, tail = self.back.step(F.leaky_relu(self.ahead(ahead), 0.01), tail)
         return x + y, tail
 

@@ -109,7 +109,7 @@ class F0Predictor(nn.Module):
     def forward(self, mel: Tensor) -> Tensor:
         for conv in self.convs:
             mel = F.elu(conv(mel))
-        return self.output(mel.mT)[:, :, 0].abs()  # type: ignore[no-any-return]
+        return self.output(mel.transpose(1, 2))[:, :, 0].abs()  # type: ignore[no-any-return]
 
 
 class HiFT(nn.Module):

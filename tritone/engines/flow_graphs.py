@@ -1,0 +1,236 @@
+"""The flow's graphs: encoder, incremental estimator, whole estimator."""
+
+import torch
+from torch import Tensor
+
+from tritone.engines.graph import Graph, Profiles, Shape, Sizes
+from tritone.engines.modules import (
+    EncoderStep,
+    EstimatorPass,
+    EstimatorStep,
+    MaskedEstimatorPass,
+)
+from tritone.nn.attention import chunk_mask, sinusoid
+from tritone.nn.encoder import LOOKAHEAD_KERNEL, UPSAMPLE_KERNEL
+from tritone.nn.estimator import INPUTS, KERNEL
+from tritone.nn.flow import Flow
+from tritone.nn.solver import GUIDED_ROWS
+
+
+def flow_graphs(flow: Flow, profiles: Profiles) -> list[Graph]:
+    """All graphs of a flow, float32 on the CPU."""
+    return [
+        EncoderGraph(flow, profiles),
+        EstimatorStepGraph(flow, profiles),
+        EstimatorGraph(flow, profiles),
+        MaskedEstimatorGraph(flow, profiles),
+    ]
+
+
+class EncoderGraph(Graph):
+    """Codes of a chunk, or of everything, to mu. See `EncoderStep`."""
+
+    name = "flow_encoder"
+    outputs = ("mu", "next_lookahead_tail", "next_upsample_tail", "new_tokens", "new_frames")
+    caches = frozenset({"token_cache", "frame_cache", "new_tokens", "new_frames"})
+    examples = (
+        {"streams": 2, "tokens": 25, "past_tokens": 29},
+        {"streams": 1, "tokens": 11, "past_tokens": 51},
+    )
+
+    def __init__(self, flow: Flow, profiles: Profiles) -> None:
+        axes = {
+            "streams": profiles.streams,
+            "tokens": profiles.tokens,
+            "past_tokens": profiles.past_tokens,
+        }
+        super().__init__(EncoderStep(flow), axes)
+        self.config = flow.config
+
+    def shapes(self, sizes: Sizes) -> dict[str, Shape]:
+        rows, new, past = sizes["streams"], sizes["tokens"], sizes["past_tokens"]
+        config, part = self.config, self.config.encoder
+        ratio, ahead = config.token_mel_ratio, config.pre_lookahead_len
+        width, heads = part.output_size, part.attention_heads
+        keys, dim = past + new, part.output_size // part.attention_heads
+        return {
+            "tokens": (rows, new),
+            "context": (rows, ahead),
+            "context_given": (rows, ahead),
+            "lookahead_tail": (rows, LOOKAHEAD_KERNEL - 1, width),
+            "upsample_tail": (rows, UPSAMPLE_KERNEL - 1, width),
+            "token_cache": (part.num_blocks, 2, rows, heads, past, dim),
+            "frame_cache": (part.num_up_blocks, 2, rows, heads, ratio * past, dim),
+            "token_visible": (rows, new, keys),
+            "frame_visible": (rows, ratio * new, ratio * keys),
+            "token_positions": (keys + new, width),
+            "frame_positions": (ratio * (keys + new), width),
+        }
+
+    def empty(self, sizes: Sizes) -> dict[str, Tensor]:
+        """Inputs of the first call of a stream: nothing cached but frames that are masked."""
+        inputs = {name: torch.zeros(shape) for name, shape in self.shapes(sizes).items()}
+        past, ratio = sizes["past_tokens"], self.config.token_mel_ratio
+        for name, hidden in (("token_visible", past), ("frame_visible", ratio * past)):
+            inputs[name] = torch.ones(inputs[name].shape, dtype=torch.bool)
+            inputs[name][:, :, :hidden] = False
+        for name in ("token_positions", "frame_positions"):
+            new = inputs[name.replace("positions", "visible")].shape[1]
+            inputs[name] = sinusoid(len(inputs[name]) - new - 1, -new, inputs[name].shape[1])
+        for name in ("tokens", "context"):
+            inputs[name] = inputs[name].long()
+        return inputs
+
+    @torch.no_grad()
+    def sample(self, sizes: Sizes, seed: int) -> dict[str, Tensor]:
+        draw = torch.Generator().manual_seed(seed)
+        inputs = self.empty(sizes)
+        if sizes["past_tokens"] > 1:
+            before = {**sizes, "tokens": sizes["past_tokens"] - 1, "past_tokens": 1}
+            first = self._codes(self.empty(before), draw)
+            _, *carried = self.module(**first)
+            ratio = self.config.token_mel_ratio
+            inputs["lookahead_tail"], inputs["upsample_tail"] = carried[:2]
+            inputs["token_cache"] = torch.cat([first["token_cache"], carried[2]], dim=4)
+            inputs["frame_cache"] = torch.cat([first["frame_cache"], carried[3]], dim=4)
+            inputs["token_visible"][:, :, 1:] = True
+            inputs["frame_visible"][:, :, ratio:] = True
+        return self._codes(inputs, draw)
+
+    def _codes(self, inputs: dict[str, Tensor], draw: torch.Generator) -> dict[str, Tensor]:
+        for name in ("tokens", "context"):
+            inputs[name].random_(0, self.config.vocab_size, generator=draw)
+        inputs["context_given"].fill_(1.0)
+        return inputs
+
+
+class _EstimatorGraph(Graph):
+    """What the estimator's graphs share; their first axes are streams and new frames."""
+
+    frames: str
+
+    def __init__(self, flow: Flow, profiles: Profiles, module: torch.nn.Module) -> None:
+        axes = {name: getattr(profiles, name) for name in self.examples[0]}
+        super().__init__(module, axes)
+        self.flow, self.config = flow, flow.config
+
+    def _common(self, sizes: Sizes) -> dict[str, Shape]:
+        part = self.config.estimator
+        rows = GUIDED_ROWS * sizes["streams"]
+        return {
+            "x": (rows, sizes[self.frames], INPUTS * self.config.output_size),
+            "shifts": (part.num_mid_blocks + 2, part.channels),
+        }
+
+    def _inputs(self, streams: int, frames: int, draw: torch.Generator) -> dict[str, Tensor]:
+        """x of drawn codes and speakers, without prompt, and the shifts of a step midway."""
+        flow, config = self.flow, self.config
+        count = -(-frames // config.token_mel_ratio)
+        codes = torch.randint(config.vocab_size, (streams, count), generator=draw)
+        embedded = flow.token_embedding(codes)
+        mu = flow.mel_projection(flow.encoder(embedded, embedded[:, :0]))[:, :frames]
+        vectors = torch.randn(streams, config.spk_embed_dim, generator=draw)
+        speakers = torch.stack([flow.project_speaker(vector) for vector in vectors])
+        given = torch.cat([mu, speakers.expand(-1, frames, -1), torch.zeros_like(mu)], dim=2)
+        noise = torch.randn(mu.shape, generator=draw).repeat(GUIDED_ROWS, 1, 1)
+        x = torch.cat([noise, torch.cat([given, torch.zeros_like(given)])], dim=2)
+        midway = flow.euler.time_shifts()[len(flow.euler.times) // 2]
+        return {"x": x, "shifts": torch.cat(midway)[:, 0]}
+
+
+class EstimatorStepGraph(_EstimatorGraph):
+    """The estimator over one chunk. See `EstimatorStep`."""
+
+    name = "estimator_step"
+    outputs = ("velocity", "next_tails", "new_frames")
+    caches = frozenset({"cache", "new_frames"})
+    frames = "chunk_frames"
+    examples = (
+        {"streams": 2, "chunk_frames": 50, "past_frames": 71},
+        {"streams": 1, "chunk_frames": 23, "past_frames": 101},
+    )
+
+    def __init__(self, flow: Flow, profiles: Profiles) -> None:
+        step = EstimatorStep(flow.estimator)
+        super().__init__(flow, profiles, step)
+        self._tail_width = sum(step.widths)
+
+    def shapes(self, sizes: Sizes) -> dict[str, Shape]:
+        common, part = self._common(sizes), self.config.estimator
+        rows, past = common["x"][0], sizes["past_frames"]
+        layers = (part.num_mid_blocks + 2) * part.n_blocks
+        return {
+            **common,
+            "tails": (rows, KERNEL - 1, self._tail_width),
+            "cache": (layers, 2, rows, part.num_heads, past, part.attention_head_dim),
+            "visible": (rows, past + sizes["chunk_frames"]),
+        }
+
+    def empty(self, sizes: Sizes) -> dict[str, Tensor]:
+        """Tails, cache and mask of the first call of a stream; the cached frames are masked."""
+        shapes = self.shapes(sizes)
+        visible = torch.ones(shapes["visible"], dtype=torch.bool)
+        visible[:, : sizes["past_frames"]] = False
+        zeros = {name: torch.zeros(shapes[name]) for name in ("tails", "cache")}
+        return {**zeros, "visible": visible}
+
+    @torch.no_grad()
+    def sample(self, sizes: Sizes, seed: int) -> dict[str, Tensor]:
+        draw = torch.Generator().manual_seed(seed)
+        streams, past = sizes["streams"], sizes["past_frames"]
+        state = self.empty(sizes)
+        if past > 1:
+            before = {**sizes, "chunk_frames": past - 1, "past_frames": 1}
+            first = {**self._inputs(streams, past - 1, draw), **self.empty(before)}
+            _, state["tails"], new = self.module(**first)
+            state["cache"] = torch.cat([first["cache"], new], dim=4)
+            state["visible"][:, 1:] = True
+        return {**self._inputs(streams, sizes["chunk_frames"], draw), **state}
+
+
+class EstimatorGraph(_EstimatorGraph):
+    """The estimator over a whole utterance with full attention."""
+
+    name = "estimator"
+    outputs = ("velocity",)
+    frames = "frames"
+    examples = ({"frames": 60}, {"frames": 97})
+
+    def __init__(self, flow: Flow, profiles: Profiles) -> None:
+        super().__init__(flow, profiles, EstimatorPass(flow.estimator))
+
+    def shapes(self, sizes: Sizes) -> dict[str, Shape]:
+        return self._common({"streams": 1, **sizes})
+
+    @torch.no_grad()
+    def sample(self, sizes: Sizes, seed: int) -> dict[str, Tensor]:
+        return self._inputs(1, sizes["frames"], torch.Generator().manual_seed(seed))
+
+
+class MaskedEstimatorGraph(_EstimatorGraph):
+    """The estimator over utterances of several lengths, or with the chunk mask."""
+
+    name = "estimator_masked"
+    outputs = ("velocity",)
+    frames = "batch_frames"
+    examples = ({"streams": 2, "batch_frames": 70}, {"streams": 1, "batch_frames": 97})
+
+    def __init__(self, flow: Flow, profiles: Profiles) -> None:
+        super().__init__(flow, profiles, MaskedEstimatorPass(flow.estimator))
+
+    def shapes(self, sizes: Sizes) -> dict[str, Shape]:
+        common = self._common(sizes)
+        rows, frames = common["x"][:2]
+        return {**common, "given": (rows, frames), "visible": (rows, frames, frames)}
+
+    @torch.no_grad()
+    def sample(self, sizes: Sizes, seed: int) -> dict[str, Tensor]:
+        """The last stream is a third shorter than the others; all have the chunk mask."""
+        streams, frames = sizes["streams"], sizes["batch_frames"]
+        inputs = self._inputs(streams, frames, torch.Generator().manual_seed(seed))
+        given = torch.ones(GUIDED_ROWS, streams, frames)
+        given[:, -1, frames - frames // 3 :] = 0
+        given = given.flatten(0, 1)
+        chunk = self.config.chunk_size * self.config.token_mel_ratio
+        visible = chunk_mask(frames, chunk) & (given[:, None] > 0)
+        return {**inputs, "given": given, "visible": visible}

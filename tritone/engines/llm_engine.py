@@ -1,0 +1,148 @@
+"""The tasks that convert the language model's checkpoint and build its TensorRT-LLM engine."""
+
+import os
+import shlex
+import time
+from pathlib import Path
+
+import torch
+
+from tritone.config import CONFIG_NAME
+from tritone.engines.gate import Verdict
+from tritone.engines.llm_gate import gate_language_model
+from tritone.engines.machine import Machine
+from tritone.engines.record import EngineRecord, PartRecord, open_record, settings_digest
+from tritone.engines.sources import Sources
+from tritone.engines.tasks import Task
+from tritone.errors import ModelDirectoryError, StageFailed
+from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, Checkpoint, EmbeddingTable
+from tritone.llm.executor import open_executor
+from tritone.llm.torch_slots import TorchSlots
+from tritone.trtllm.build import build_command, run_build
+from tritone.trtllm.checkpoint import Conversion
+from tritone.trtllm.checkpoint_config import CHECKPOINTS_DIR, CheckpointOptions
+from tritone.trtllm.engine_config import check_engine_config
+from tritone.trtllm.engine_settings import EngineSettings, settings_for
+from tritone.trtllm.source import open_llm
+
+PART = "llm"
+BUILD_TIMEOUT_S = 3600.0
+BUILD_LOG = "trtllm-build.log"
+_GATE_SLOTS = 4
+_GATE_POSITIONS = 64
+_GATE_MEMORY = 0.1  # share of the free GPU memory for keys and values
+
+
+class LanguageModelBuild:
+    """Converts the checkpoint, then builds, checks and judges the engine of one machine."""
+
+    def __init__(self, sources: Sources, folder: Path, machine: Machine | None, dtype: str) -> None:
+        """machine: None where only the tasks' descriptions are wanted."""
+        self._sources, self._machine, self._dtype = sources, machine, dtype
+        self._folder, self._engine_dir = folder, folder / PART
+        llm_dir = sources.model_dir / LLM_DIR
+        self._weights = llm_dir / WEIGHTS_NAME
+        self._options = CheckpointOptions(dtype)
+        self._checkpoint = llm_dir / CHECKPOINTS_DIR / self._options.name
+
+    def tasks(self) -> list[Task]:
+        command = [
+            *("python", "scripts/convert_checkpoint.py"),
+            *("--model_dir", str(self._sources.model_dir)),
+            *("--dtype", self._dtype),
+        ]
+        build = build_command(self._settings(), self._checkpoint, self._engine_dir)
+        convert = Task(
+            name="llm checkpoint",
+            needs=(),
+            plan=(shlex.join(command),),
+            done=self._is_converted,
+            run=self._convert,
+        )
+        engine = Task(
+            name="llm engine",
+            needs=(convert.name,),
+            plan=(shlex.join(build), "gate: greedy tokens by the logits of torch in float32"),
+            done=self._is_built,
+            run=self._build,
+        )
+        return [convert, engine]
+
+    def _settings(self) -> EngineSettings:
+        """Those of the converted checkpoint; before there is one, for a model of any length."""
+        if (self._checkpoint / CONFIG_NAME).is_file():
+            return settings_for(self._checkpoint)
+        return EngineSettings(self._options)
+
+    def _is_converted(self) -> bool:
+        written = self._checkpoint / CONFIG_NAME  # the last of its files
+        try:
+            settings_for(self._checkpoint)
+        except ModelDirectoryError:
+            return False
+        return written.stat().st_mtime_ns >= self._weights.stat().st_mtime_ns
+
+    def _convert(self) -> str:
+        source = open_llm(self._sources.model_dir)
+        files = Conversion(source, self._checkpoint, self._options).run()
+        return f"{sum(path.stat().st_size for path in files) / 1e6:.1f} MB in {self._checkpoint}"
+
+    def _is_built(self) -> bool:
+        entry = self._record().parts.get(PART)
+        if entry is None or entry.gate is None or not entry.gate.passed:
+            return False
+        try:
+            check_engine_config(self._engine_dir, self._settings())
+        except ModelDirectoryError:
+            return False
+        same = entry.settings == settings_digest(engine=self._settings())
+        return same and entry.source == self._sources.digest(PART)
+
+    def _build(self) -> str:
+        begin, settings = time.monotonic(), self._settings()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        command = build_command(settings, self._checkpoint, self._engine_dir)
+        log = self._folder / BUILD_LOG
+        run_build(command, log, BUILD_TIMEOUT_S, os.environ)
+        check_engine_config(self._engine_dir, settings)
+        verdict = self._judge()
+        nbytes = sum(path.stat().st_size for path in self._engine_dir.iterdir())
+        entry = PartRecord(
+            source=self._sources.digest(PART),
+            settings=settings_digest(engine=settings),
+            nbytes=nbytes,
+            seconds=round(time.monotonic() - begin, 1),
+            gate=verdict,
+        )
+        self._record().with_part(PART, entry).write(self._folder)
+        if not verdict.passed:
+            raise StageFailed(PART, f"its engine was refused: {verdict.problem}; see {log}")
+        return f"{nbytes / 1e6:.1f} MB, {verdict.error:.2g} nats from the best token at worst"
+
+    def _judge(self) -> Verdict:
+        config, model_dir = self._sources.config, self._sources.model_dir
+        checkpoint = Checkpoint(self._weights)
+        session = TorchSlots(
+            checkpoint,
+            config.llm,
+            device=torch.device("cpu"),
+            dtype=torch.float32,
+            slots=1,
+            slot_length=_GATE_POSITIONS,
+        )
+        model = open_executor(
+            model_dir,
+            config,
+            engine_dir=str(self._engine_dir),
+            slots=_GATE_SLOTS,
+            kv_memory_fraction=_GATE_MEMORY,
+            repetition_penalty=1.0,
+        )
+        try:
+            return gate_language_model(model, session, EmbeddingTable(checkpoint), config.llm)
+        finally:
+            model.close()
+
+    def _record(self) -> EngineRecord:
+        assert self._machine is not None, "a build needs its machine"
+        return open_record(self._folder, self._machine, self._dtype)

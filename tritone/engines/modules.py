@@ -1,0 +1,166 @@
+"""The flow's and the vocoder's networks as functions of tensors, for export.
+
+What a stream carries goes in and comes out as tensors. A pass returns only what it adds to a cache:
+the caller owns the memory and writes it there. Time shifts, position encodings and Fourier
+transforms stay outside: they depend on few values, need float32 and are no work for an engine.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from tritone.nn.cache import KeyValueStore, Span
+from tritone.nn.encoder import EncoderState
+from tritone.nn.estimator import Estimator, EstimatorState
+from tritone.nn.flow import Flow
+from tritone.nn.hift import F0Predictor, HiFT
+
+
+class CacheTensor(KeyValueStore):
+    """Stands in for a store whose frames are one tensor: reads it, and collects what is new.
+
+    past: (layers, 2, rows, heads, frames, head_dim), index 0 of the second axis holding keys and 1
+    values. At least one frame; those that hold nothing are finite and masked.
+    """
+
+    def __init__(self, past: Tensor) -> None:
+        self._past = past
+        self._new: list[Tensor] = []
+
+    @property
+    def length(self) -> int:
+        return self._past.shape[4]
+
+    def write(self, layer: int, key: Tensor, value: Tensor) -> list[Span]:
+        self._new.append(torch.stack([key, value]))
+        past_key, past_value = self._past[layer].unbind()
+        return [Span(torch.cat([past_key, key], dim=2), torch.cat([past_value, value], dim=2))]
+
+    def advance(self, frames: int) -> None:
+        """Nothing to count: the caller appends the new frames to its own memory."""
+
+    def new(self) -> Tensor:
+        """The frames that this pass added, laid out as `past`."""
+        return torch.stack(self._new)
+
+
+class EncoderStep(nn.Module):
+    """Codes of one chunk to the estimator's mel condition.
+
+    With one masked frame of cache and all codes in one call it is the pass over everything, by the
+    masks with full attention or with the chunk mask.
+    """
+
+    def __init__(self, flow: Flow) -> None:
+        super().__init__()
+        self.embedding = flow.token_embedding
+        self.encoder = flow.encoder
+        self.projection = flow.mel_projection
+
+    def forward(
+        self,
+        tokens: Tensor,
+        context: Tensor,
+        context_given: Tensor,
+        lookahead_tail: Tensor,
+        upsample_tail: Tensor,
+        token_cache: Tensor,
+        frame_cache: Tensor,
+        token_visible: Tensor,
+        frame_visible: Tensor,
+        token_positions: Tensor,
+        frame_positions: Tensor,
+    ) -> tuple[Tensor, ...]:
+        """tokens (rows, n) codes; context (rows, look-ahead) the codes after them, of which
+        context_given, likewise, is 1 where there is one and 0 past the end; tails as in
+        `EncoderState`; caches as in `CacheTensor`; visible (rows, n or 2n, cached + new) boolean;
+        positions as in `RelativeAttention`.
+
+        Returns mu (rows, 2n, mel), both tails, and what is new of both caches.
+        """
+        caches = CacheTensor(token_cache), CacheTensor(frame_cache)
+        state = EncoderState(lookahead_tail, upsample_tail, *caches)
+        ahead = self.encoder.input(self.embedding(context)) * context_given[..., None]
+        x, state = self.encoder.step_embedded(
+            self.encoder.input(self.embedding(tokens)),
+            ahead,
+            state,
+            masks=(token_visible[:, None], frame_visible[:, None]),
+            positions=(token_positions, frame_positions),
+        )
+        new = [cache.new() for cache in caches]
+        return self.projection(x), state.lookahead_tail, state.upsample_tail, *new
+
+
+class EstimatorStep(nn.Module):
+    """The velocity of one chunk at one ODE time, given what the stream carries of that time."""
+
+    def __init__(self, estimator: Estimator) -> None:
+        super().__init__()
+        self.estimator = estimator
+        part = estimator.config.estimator
+        state = estimator.start(1, 1, 0, torch.float32)
+        self.widths = [tail.shape[2] for tail in state.tails]
+        self.heads = (part.num_heads, part.attention_head_dim)
+
+    def forward(
+        self, x: Tensor, shifts: Tensor, tails: Tensor, cache: Tensor, visible: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """x (rows, n, 4 * mel) as `Estimator` takes it; shifts (stages, channels) of the ODE time;
+        tails (rows, 2, sum of widths): the convolutions' tails side by side on the last axis, in
+        the order of `EstimatorState`; cache as in `CacheTensor`; visible (rows, cached + n).
+
+        Returns the velocity (rows, n, mel), the new tails, and what is new of the cache.
+        """
+        past = CacheTensor(cache)
+        state = EstimatorState(torch.split(tails, self.widths, dim=2), past)
+        velocity, state = self.estimator.step(x, _shifts_of(shifts), state, visible[:, None, None])
+        return velocity, torch.cat(state.tails, dim=2), past.new()
+
+
+class EstimatorPass(nn.Module):
+    """The velocity of a whole utterance at one ODE time, with full attention."""
+
+    def __init__(self, estimator: Estimator) -> None:
+        super().__init__()
+        self.estimator = estimator
+
+    def forward(self, x: Tensor, shifts: Tensor) -> Tensor:
+        """x (rows, n, 4 * mel), shifts (stages, channels) -> velocity (rows, n, mel)."""
+        return self.estimator(x, _shifts_of(shifts))  # type: ignore[no-any-return]
+
+
+class MaskedEstimatorPass(EstimatorPass):
+    """As `EstimatorPass` for utterances of several lengths, or with the chunk mask."""
+
+    def forward(  # type: ignore[override]
+        self, x: Tensor, shifts: Tensor, given: Tensor, visible: Tensor
+    ) -> Tensor:
+        """given (rows, n): 1 where a frame is real, 0 where it pads; visible (rows, n, n) boolean:
+        what each frame may see, at least one frame in every row."""
+        return self.estimator(x, _shifts_of(shifts), given[..., None], visible[:, None])  # type: ignore[no-any-return]
+
+
+class PitchPredictor(nn.Module):
+    """mel (rows, mel, n) -> f0 (rows, n) in Hz."""
+
+    def __init__(self, predictor: F0Predictor) -> None:
+        super().__init__()
+        self.predictor = predictor
+
+    def forward(self, mel: Tensor) -> Tensor:
+        return self.predictor(mel)  # type: ignore[no-any-return]
+
+
+class VocoderFilter(nn.Module):
+    """The vocoder between its two Fourier transforms, as `HiFT.filter`."""
+
+    def __init__(self, network: HiFT) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, mel: Tensor, spectrum: Tensor) -> Tensor:
+        return self.network.filter(mel, spectrum)
+
+
+def _shifts_of(shifts: Tensor) -> list[Tensor]:
+    return [shift[None, None] for shift in shifts.unbind()]

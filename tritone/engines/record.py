@@ -1,0 +1,170 @@
+"""engine.json: what was built in a directory, for which machine, from what, and how it was judged.
+
+MODEL_DIR/onnx/<graph>.onnx, exports.json      exports, the same for every GPU
+MODEL_DIR/engines/<machine and dtype>/         one directory for each machine and precision
+    engine.json                                this record
+    <graph>.plan, llm/, timing caches
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from tritone.config import ModelConfig, Strict
+from tritone.convert.steps import write_json
+from tritone.engines.gate import Verdict
+from tritone.engines.graph import Profile
+from tritone.engines.machine import Machine
+from tritone.errors import ModelDirectoryError
+from tritone.families.cosyvoice2 import FLOW_FILE, VOCODER_FILE
+from tritone.llm.checkpoint import WEIGHTS_NAME
+
+RECORD = "engine.json"
+ENGINES_DIR = "engines"
+BUILD = "python scripts/build_engines.py"
+_READ_BYTES = 1 << 22
+
+
+class PartRecord(Strict):
+    """One plan, or the LLM's engine.
+
+    source: digest of the weights and numbers it was made from. settings: digest of how. nbytes: of
+    its files. seconds: of the build. gate: the judgement; a part without a passed one is not used.
+    """
+
+    source: str
+    settings: str
+    nbytes: int
+    seconds: float
+    gate: Verdict | None
+
+
+class EngineRecord(Strict):
+    """The content of engine.json."""
+
+    format: Literal[1] = 1
+    machine: Machine
+    dtype: str
+    parts: Mapping[str, PartRecord] = {}
+
+    def with_part(self, name: str, part: PartRecord) -> "EngineRecord":
+        return self.model_copy(update={"parts": {**self.parts, name: part}})
+
+    def write(self, folder: Path) -> None:
+        write_json(folder / RECORD, self.model_dump(mode="json"))
+
+
+def read_record(folder: Path) -> EngineRecord:
+    """The record of a directory; raises ModelDirectoryError if it cannot be read."""
+    path = folder / RECORD
+    try:
+        return EngineRecord.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValidationError) as error:
+        raise ModelDirectoryError(
+            f"{path} cannot be read ({error}); remove {folder} and build it again: {BUILD}"
+        ) from error
+
+
+def open_record(folder: Path, machine: Machine, dtype: str) -> EngineRecord:
+    """The record of `folder` to add to; a new one where there is none, or another machine's."""
+    if (folder / RECORD).is_file():
+        record = read_record(folder)
+        if record.machine == machine and record.dtype == dtype:
+            return record
+    return EngineRecord(machine=machine, dtype=dtype)
+
+
+def engine_folder(model_dir: Path, machine: Machine, dtype: str) -> Path:
+    """Where the engines of a machine in a precision (bfloat16, float16) lie."""
+    return model_dir / ENGINES_DIR / machine.folder(dtype)
+
+
+def plan_path(folder: Path, name: str) -> Path:
+    return folder / f"{name}.plan"
+
+
+def check_part(model_dir: Path, name: str, machine: Machine, dtype: str, source: str) -> Path:
+    """The directory that holds the part `name` for this machine, or ModelDirectoryError.
+
+    The message names each value that differs, what it is here, and the command that builds anew.
+    source: digest of what the part must have been made from, as `source_digest` gives it.
+    """
+    folder = engine_folder(model_dir, machine, dtype)
+    command = f"{BUILD} {model_dir} --dtype {dtype}"
+    if not (folder / RECORD).is_file():
+        others = "; ".join(_others(model_dir, machine, dtype))
+        there = f" What is there: {others}." if others else ""
+        raise ModelDirectoryError(
+            f"{model_dir} has no engines for this machine ({folder.name}).{there} Build them: "
+            f"{command}"
+        )
+    record = read_record(folder)
+    problems = list(_differences(record, machine, dtype))
+    part = record.parts.get(name)
+    if part is None:
+        problems.append(f"it has no {name}")
+    elif part.source != source:
+        problems.append(
+            f"{name} was made from {part.source[:12]}, the weights and numbers here are "
+            f"{source[:12]}"
+        )
+    elif part.gate is None or not part.gate.passed:
+        why = "was never judged" if part.gate is None else f"was refused: {part.gate.problem}"
+        problems.append(f"{name} {why}")
+    if problems:
+        raise ModelDirectoryError(f"{folder}: {'; '.join(problems)}. Build it again: {command}")
+    return folder
+
+
+def _others(model_dir: Path, machine: Machine, dtype: str) -> Iterator[str]:
+    for path in sorted((model_dir / ENGINES_DIR).glob(f"*/{RECORD}")):
+        differences = ", ".join(_differences(read_record(path.parent), machine, dtype))
+        yield f"{path.parent.name}, of which {differences}"
+
+
+def _differences(record: EngineRecord, machine: Machine, dtype: str) -> Iterator[str]:
+    ours = {**vars(machine), "dtype": dtype}
+    theirs = {**vars(record.machine), "dtype": record.dtype}
+    for name, here in ours.items():
+        if theirs[name] != here:
+            yield f"{name} is {theirs[name]}, here it is {here}"
+
+
+def source_digest(model_dir: Path, config: ModelConfig, part: str) -> str:
+    """SHA-256 of what a part is made from: "flow", "vocoder" or "llm".
+
+    Reads the weights: half a second a gigabyte.
+    """
+    numbers, weights = {
+        "flow": (config.flow, model_dir / FLOW_FILE),
+        "vocoder": (config.vocoder, model_dir / VOCODER_FILE),
+        "llm": (config.llm, model_dir / "llm" / WEIGHTS_NAME),
+    }[part]
+    digest = hashlib.sha256(numbers.model_dump_json().encode())
+    digest.update(str(config.sample_rate).encode())
+    try:
+        with weights.open("rb") as file:
+            while block := file.read(_READ_BYTES):
+                digest.update(block)
+    except OSError as error:
+        raise ModelDirectoryError(
+            f"{weights} cannot be read ({error}); run scripts/convert.py again"
+        ) from error
+    return digest.hexdigest()
+
+
+def settings_digest(**settings: Any) -> str:
+    """A short name for the settings of a build: numbers, strings, profiles."""
+    return hashlib.sha256(repr(sorted(settings.items())).encode()).hexdigest()[:16]
+
+
+def profile_text(profile: Profile) -> list[str]:
+    """A profile as lines: input, least, usual, most."""
+    width = max(map(len, profile))
+    return [
+        f"{name:<{width}}  " + "  ".join("x".join(map(str, shape)) for shape in shapes)
+        for name, shapes in profile.items()
+    ]

@@ -1,0 +1,74 @@
+"""The vocoder's graphs: its pitch predictor, and the network between the Fourier transforms."""
+
+import torch
+from torch import Tensor
+
+from tritone.engines.graph import Graph, Profiles, Shape, Sizes
+from tritone.engines.modules import PitchPredictor, VocoderFilter
+from tritone.nn.source import frame_noise
+from tritone.nn.vocoder import Vocoder
+
+_MEL_MEAN, _MEL_DEVIATION = -5.0, 2.0  # of natural log mel, roughly, in speech
+_PITCH = (120.0, 240.0)  # Hz at the two ends of a sample
+
+
+def vocoder_graphs(vocoder: Vocoder, profiles: Profiles) -> list[Graph]:
+    """All graphs of a vocoder, float32 on the CPU."""
+    return [PitchGraph(vocoder, profiles), FilterGraph(vocoder, profiles)]
+
+
+class _VocoderGraph(Graph):
+    examples = ({"streams": 2, "window_frames": 24}, {"streams": 1, "window_frames": 33})
+
+    def __init__(self, vocoder: Vocoder, profiles: Profiles, module: torch.nn.Module) -> None:
+        axes = {"streams": profiles.streams, "window_frames": profiles.window_frames}
+        super().__init__(module, axes)
+        self.vocoder, self.config = vocoder, vocoder.config
+
+    def shapes(self, sizes: Sizes) -> dict[str, Shape]:
+        return {"mel": (sizes["streams"], self.config.in_channels, sizes["window_frames"])}
+
+    @torch.no_grad()
+    def sample(self, sizes: Sizes, seed: int) -> dict[str, Tensor]:
+        draw = torch.Generator().manual_seed(seed)
+        steps = torch.randn(self.shapes(sizes)["mel"], generator=draw)
+        smooth = (steps + steps.roll(1, 2) + steps.roll(1, 1)) / 3**0.5
+        return {"mel": _MEL_MEAN + _MEL_DEVIATION * smooth}
+
+
+class PitchGraph(_VocoderGraph):
+    """mel -> f0. In float32: the source's phase is the sum of f0 over all time."""
+
+    name = "f0_predictor"
+    outputs = ("f0",)
+    half = False
+
+    def __init__(self, vocoder: Vocoder, profiles: Profiles) -> None:
+        super().__init__(vocoder, profiles, PitchPredictor(vocoder.network.f0))
+
+
+class FilterGraph(_VocoderGraph):
+    """mel and the source's spectrum -> log magnitude and phase. See `HiFT.filter`."""
+
+    name = "vocoder"
+    outputs = ("bins",)
+
+    def __init__(self, vocoder: Vocoder, profiles: Profiles) -> None:
+        super().__init__(vocoder, profiles, VocoderFilter(vocoder.network))
+
+    def shapes(self, sizes: Sizes) -> dict[str, Shape]:
+        config = self.config
+        steps = config.samples_per_frame // config.istft_hop * sizes["window_frames"] + 1
+        spectrum = (sizes["streams"], config.istft_n_fft + 2, steps)
+        return {**super().shapes(sizes), "spectrum": spectrum}
+
+    @torch.no_grad()
+    def sample(self, sizes: Sizes, seed: int) -> dict[str, Tensor]:
+        frames = sizes["window_frames"]
+        f0 = torch.linspace(*_PITCH, frames)[None]
+        f0[:, frames // 2 : frames // 2 + 2] = 0.0  # unvoiced
+        noise = frame_noise(seed, 0, frames, self.config)
+        source, _ = self.vocoder.source(f0, noise)
+        spectrum = self.vocoder.network.analyse(source)
+        rows = sizes["streams"]
+        return {**super().sample(sizes, seed), "spectrum": spectrum.repeat(rows, 1, 1)}
