@@ -14,7 +14,7 @@ ARG GPU_BASE_DIGEST=""
 
 FROM ${CPU_BASE}${CPU_BASE_DIGEST:+@${CPU_BASE_DIGEST}} AS cpu
 
-RUN useradd --system --no-log-init --uid 10001 --create-home --home-dir /var/cache/tritone tritone
+RUN useradd --no-log-init --uid 10001 --user-group --create-home --home-dir /var/cache/tritone tritone
 WORKDIR /opt/tritone
 
 # Only the binaries of this wheel are used, so it comes without its dependencies.
@@ -41,7 +41,7 @@ RUN python3 -c "import tritone; tritone.load('checkpoints/embedded').close()"
 USER 10001:10001
 VOLUME /var/cache/tritone
 EXPOSE 8000 8001 8002
-# The launcher drains on SIGINT as on SIGTERM, and only then calls its end a success.
+# Both SIGINT and SIGTERM drain the server; after SIGINT the launcher's exit status is 0.
 STOPSIGNAL SIGINT
 HEALTHCHECK --interval=10s --timeout=5s --start-period=300s \
     CMD ["python3", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/v2/health/ready', timeout=4)"]
@@ -51,7 +51,7 @@ ENTRYPOINT ["python3", "scripts/serve.py", "--address", "0.0.0.0", \
 
 FROM ${GPU_BASE}${GPU_BASE_DIGEST:+@${GPU_BASE_DIGEST}} AS gpu
 
-RUN useradd --system --no-log-init --uid 10001 --create-home --home-dir /var/cache/tritone tritone
+RUN useradd --no-log-init --uid 10001 --user-group --create-home --home-dir /var/cache/tritone tritone
 WORKDIR /opt/tritone
 
 # The base has torch, tensorrt and tensorrt_llm built for one another. Everything it has is a
