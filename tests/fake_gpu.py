@@ -1,0 +1,62 @@
+"""A machine with a GPU and TensorRT, as far as plans can tell."""
+
+import sys
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
+
+import fake_tensorrt
+import pytest
+import torch
+
+from tritone.engines.machine import Machine
+
+H200 = Machine("NVIDIA H200", "9.0", "570.124.06", fake_tensorrt.__version__)
+
+
+class Stream:
+    cuda_stream = 7
+
+    def __init__(self, device: Any = None) -> None:
+        self.waited: list[Any] = []
+
+    def wait_event(self, event: Any) -> None:
+        self.waited.append(event)
+
+    def synchronize(self) -> None:
+        pass
+
+
+class Event:
+    def record(self, stream: Any) -> None:
+        self.recorded = stream
+
+
+def plug_in(monkeypatch: pytest.MonkeyPatch, *, free_bytes: int = 64 << 30) -> None:
+    """Let torch see one H200 whose memory is the host's, and tensorrt be importable."""
+    monkeypatch.setitem(sys.modules, "tensorrt", fake_tensorrt)
+    fake_tensorrt.built.clear()
+    fake_tensorrt.break_next.clear()
+    device = torch.device("cpu")
+    replaced = {
+        "is_available": lambda: True,
+        "get_device_name": lambda *a: H200.gpu,
+        "get_device_capability": lambda *a: (9, 0),
+        "mem_get_info": lambda *a: (free_bytes, 80 << 30),
+        "Stream": Stream,
+        "Event": Event,
+        "current_stream": lambda *a: Stream(),
+        "stream": lambda stream: nullcontext(),
+        "device": lambda d: nullcontext(),
+    }
+    for name, value in replaced.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    monkeypatch.setattr(torch.version, "cuda", "12.8")
+    monkeypatch.setattr("tritone.engines.plans.torch", _torch_with(device))
+    answer = SimpleNamespace(stdout=f"{H200.driver}\n")
+    monkeypatch.setattr("tritone.engines.machine.subprocess.run", lambda *a, **k: answer)
+
+
+def _torch_with(device: torch.device) -> Any:
+    """torch whose first CUDA device is the host."""
+    return SimpleNamespace(device=lambda *a: device, cuda=torch.cuda, Tensor=torch.Tensor)
