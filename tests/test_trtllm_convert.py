@@ -66,7 +66,7 @@ def test_large_tensors_are_converted_piece_by_piece(
 
 def test_an_earlier_checkpoint_is_replaced_whole(source: Path, tmp_path: Path) -> None:
     output = convert(source, tmp_path / "out", tp_size=4)
-    (output / "rank9.safetensors.partial").write_bytes(b"broken off")
+    (output / "rank9.partial.safetensors").write_bytes(b"broken off")
     convert(source, output, tp_size=2)
     names = {path.name for path in output.iterdir()}
     assert names == {"config.json", "rank0.safetensors", "rank1.safetensors"}

@@ -15,6 +15,7 @@ from string import ascii_uppercase
 
 from evaluation.sentences import LISTS, sentences
 from training.config import VoiceConfig
+from tritone.files import written_whole
 from tritone.text.normalize import TextNormalizer
 
 PACKAGE = "wordnet-base"
@@ -109,9 +110,8 @@ def write(work: Path, voice: VoiceConfig) -> None:
             seen.add(key)
             lines.append(sentence)
     rng.shuffle(lines)
-    partial = path.with_suffix(".partial")
-    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    partial.replace(path)
+    with written_whole(path) as partial:
+        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def comparable(sentence: str) -> str:

@@ -32,6 +32,7 @@ from tritone.config import SamplingConfig, TextConfig
 from tritone.convert import source as names
 from tritone.convert.cosyvoice2 import Extras
 from tritone.convert.steps import write_json
+from tritone.files import written_whole
 from tritone.nn.estimator import INPUTS
 from tritone.text.tokenizer import TOKENIZER_NAME
 
@@ -154,6 +155,5 @@ def _paces(track: Track, tokens: TextTokens) -> Iterator[float]:
 
 
 def _save(value: object, path: Path) -> None:
-    partial = path.with_name(path.name + ".partial")
-    torch.save(value, partial)
-    partial.replace(path)
+    with written_whole(path) as partial:
+        torch.save(value, partial)

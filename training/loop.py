@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from training.config import LoopConfig
+from tritone.files import written_whole
 
 LossFunction = Callable[[int], Mapping[str, Tensor]]  # step -> named losses, "loss" the sum
 
@@ -86,9 +87,8 @@ class Training:
             "averaged": bool(self.config.ema),
             "step": self.step,
         }
-        partial = self._state_path.with_suffix(".partial")
-        torch.save(state, partial)
-        partial.replace(self._state_path)
+        with written_whole(self._state_path) as partial:
+            torch.save(state, partial)
 
     def run(self, losses: LossFunction, validate: Callable[[], Mapping[str, float]]) -> None:
         """Train up to config.steps; the same seeds give the same batches after a resume."""

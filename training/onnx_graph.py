@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from tritone.files import written_whole
+
 OPSET = 20  # the first with Gelu
 IR_VERSION = 9
 LARGEST_CODE = 127
@@ -98,9 +100,8 @@ class Graph:
         model = helper.make_model(graph, opset_imports=opsets, producer_name="tritone")
         model.ir_version = IR_VERSION
         onnx.checker.check_model(model, full_check=True)
-        partial = path.with_name(path.name + ".partial")
-        onnx.save_model(model, partial)
-        partial.replace(path)
+        with written_whole(path) as partial:
+            onnx.save_model(model, partial)
 
 
 def array(tensor: Tensor) -> NDArray[np.float32]:

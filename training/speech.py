@@ -25,6 +25,7 @@ from training.config import SpeakerConfig, SpeechConfig, VoiceConfig
 from training.teachers import RATE, TEACHERS, Spoken, Teacher
 from tritone.audio.features import prompt_mel, whisper_log_mel
 from tritone.audio.resample import resample
+from tritone.files import written_whole
 from tritone.text.pronounce import Pronouncer
 from tritone.types import Float32
 
@@ -116,9 +117,8 @@ def write_shard(path: Path, lines: list[str], speaker: SpeakerConfig, config: Sp
         "mel": np.concatenate([prompt_mel(u.wav).astype(np.float16) for u in kept]),
         "whisper": np.concatenate([_whisper(u.wav) for u in kept]),
     }
-    partial = path.with_suffix(".partial.npz")
-    np.savez(partial, **arrays)
-    partial.replace(path)
+    with written_whole(path) as partial:
+        np.savez(partial, **arrays)
     return len(kept)
 
 

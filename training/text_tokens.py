@@ -20,6 +20,7 @@ from torch import Tensor
 
 from training.config import TextConfig
 from training.speech import symbols
+from tritone.files import written_whole
 
 PUNCTUATION = ",.?!"
 LONGEST = 8  # characters of a token that its embedding can spell
@@ -42,9 +43,8 @@ def train_tokenizer(texts: Iterable[str], config: TextConfig, path: Path) -> Non
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    partial = path.with_suffix(".partial")
-    tokenizer.save(str(partial))
-    partial.replace(path)
+    with written_whole(path) as partial:
+        tokenizer.save(str(partial))
 
 
 class TextTokens:

@@ -20,6 +20,7 @@ from training.speech import FRAMES_PER_TOKEN, SAMPLES_PER_TOKEN
 from training.teachers import RATE
 from tritone.audio.features import PROMPT_FFT, PROMPT_HOP
 from tritone.audio.mel import slaney_filters
+from tritone.files import written_whole
 from tritone.nn.vocoder import Vocoder
 
 SAMPLES_PER_FRAME = SAMPLES_PER_TOKEN // FRAMES_PER_TOKEN
@@ -45,9 +46,8 @@ def material(track: Track, work: Path, config: VocoderTrainingConfig) -> Materia
     path = work / "vocoder" / f"f0_{track.speaker}_{tokens}.npy"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial.npy")
-        np.save(partial, f0_track(wav, RATE, *config.f0_range))
-        partial.replace(path)
+        with written_whole(path) as partial:
+            np.save(partial, f0_track(wav, RATE, *config.f0_range))
     mel = track.mel[: tokens * FRAMES_PER_TOKEN].astype(np.float32)
     return Material(mel, np.load(path), wav)
 

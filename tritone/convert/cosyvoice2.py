@@ -33,6 +33,7 @@ from tritone.convert.weights import flow_weights, vocoder_weights
 from tritone.convert.yaml_values import YamlValues
 from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2 import FLOW_FILE, VOCODER_FILE
+from tritone.files import written_whole
 from tritone.llm.checkpoint import GRAPH_DIR
 from tritone.llm.graph import build_graph, graph_path
 from tritone.llm.merge import DType, copy_merged, merge_llm
@@ -181,9 +182,8 @@ class Conversion:
     def _copies(self) -> dict[str, Any]:
         for name, ours in COPIES.items():
             if self._source.has(name):
-                partial = self._target / (ours + ".partial")
-                shutil.copyfile(self._source.path(name), partial)
-                partial.replace(self._target / ours)
+                with written_whole(self._target / ours) as path:
+                    shutil.copyfile(self._source.path(name), path)
         return {}
 
     def _voices(self) -> dict[str, Any]:
@@ -219,10 +219,9 @@ class Conversion:
     def _save(self, state: dict[str, Tensor], name: str) -> None:
         wanted = DTYPES.get(self._options.dtype or "")
         stored = {k: v.to(wanted or v.dtype).contiguous() for k, v in state.items()}
-        partial = self._target / (name + ".partial")
-        save_file(stored, partial)
-        partial.chmod(0o644)  # safetensors writes for the owner alone; servers run as another user
-        partial.replace(self._target / name)
+        with written_whole(self._target / name) as path:
+            save_file(stored, path)
+            path.chmod(0o644)  # safetensors writes for the owner alone; servers run as another user
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:

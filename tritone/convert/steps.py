@@ -8,6 +8,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from tritone.files import written_whole
+
 RECORD = ".conversion.json"
 
 
@@ -61,6 +63,5 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(data)
-    partial.replace(path)
+    with written_whole(path) as partial:
+        partial.write_bytes(data)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tritone.errors import ModelDirectoryError
+from tritone.files import written_whole
 from tritone.types import Float32, Int32
 
 LLM_DIR = "llm"  # inside the model directory: the merged checkpoint
@@ -91,8 +92,7 @@ def write_tensors(path: Path, specs: list[TensorSpec], parts: Iterable[Iterable[
         end += spec.nbytes
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
+    with written_whole(path) as partial, partial.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         start = file.tell()
         for spec, tensor_parts in zip(specs, parts, strict=True):
@@ -104,7 +104,6 @@ def write_tensors(path: Path, specs: list[TensorSpec], parts: Iterable[Iterable[
                     file.write(np.ascontiguousarray(part).data)
             assert file.tell() - begin == spec.nbytes, f"{spec.name}: parts do not fill the tensor"
         file.truncate(start + end)
-    partial.replace(path)
 
 
 class Checkpoint:
