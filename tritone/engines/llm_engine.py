@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import time
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 
 from tritone.config import CONFIG_NAME
 from tritone.engines.gate import Verdict
-from tritone.engines.llm_gate import gate_language_model
+from tritone.engines.llm_gate import BOUND, PROMPTS, TOKENS, gate_language_model
 from tritone.engines.machine import Machine
 from tritone.engines.record import EngineRecord, PartRecord, open_record, settings_digest
 from tritone.engines.sources import Sources
@@ -62,15 +63,20 @@ class LanguageModelBuild:
         engine = Task(
             name="llm engine",
             needs=(convert.name,),
-            plan=(shlex.join(build), "gate: greedy tokens by the logits of torch in float32"),
+            plan=(
+                shlex.join(build),
+                "a model of fewer positions gets smaller bounds, by its checkpoint",
+                f"gate: {PROMPTS * TOKENS} greedy tokens, each at most {BOUND:g} nats below the "
+                "best one of torch in float32",
+            ),
             done=self._is_built,
             run=self._build,
         )
         return [convert, engine]
 
     def _settings(self) -> EngineSettings:
-        """Those of the converted checkpoint; before there is one, for a model of any length."""
-        if (self._checkpoint / CONFIG_NAME).is_file():
+        """Those of the converted checkpoint; before there is one, of a model of many positions."""
+        if self._is_converted():
             return settings_for(self._checkpoint)
         return EngineSettings(self._options)
 
@@ -101,6 +107,7 @@ class LanguageModelBuild:
     def _build(self) -> str:
         begin, settings = time.monotonic(), self._settings()
         self._folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self._engine_dir, ignore_errors=True)
         command = build_command(settings, self._checkpoint, self._engine_dir)
         log = self._folder / BUILD_LOG
         run_build(command, log, BUILD_TIMEOUT_S, os.environ)
