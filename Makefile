@@ -4,6 +4,7 @@ MODEL ?= checkpoints/embedded
 TEXT ?= Hello. This is Tritone, speaking from Triton on a plain processor.
 OUT ?= out
 URL ?= 127.0.0.1:8001
+MANIFEST ?= benchmarks/texts.jsonl
 RELEASE ?= CosyVoice2-0.5B
 RELEASED ?= models/cosyvoice2
 export OMP_NUM_THREADS ?= 1
@@ -13,7 +14,7 @@ RUN := $(VENV)/bin/python
 TRITON := .triton/nvidia_pytriton-0.7.0.dist-info
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup setup-tests demo serve say test check model engines bench-gpu perf bench evaluate voice clean
+.PHONY: setup setup-tests demo serve say test check model engines bench-gpu offline load perf bench evaluate voice clean
 
 setup: $(VENV)/ready $(TRITON)  ## environment and Triton's binaries
 
@@ -65,6 +66,13 @@ engines: setup  ## TensorRT-LLM and TensorRT engines of RELEASED for this machin
 
 bench-gpu: setup  ## the full-size model on this machine's GPU with torch alone
 	@$(RUN) scripts/bench_gpu.py --out $(OUT)/bench
+
+offline: setup  ## speak MANIFEST into OUT/wavs, without a server
+	@$(RUN) scripts/offline_inference.py --model $(MODEL) --manifest $(MANIFEST) --out $(OUT)/wavs
+
+load: setup  ## measure the running server at URL with MANIFEST
+	@mkdir -p $(OUT)
+	@$(RUN) -m client.bench --url $(URL) --manifest $(MANIFEST) --json $(OUT)/load.json
 
 perf: setup  ## perf_analyzer in streaming mode against a server of its own
 	@$(RUN) scripts/perf.py --model $(MODEL)
