@@ -1,6 +1,7 @@
 """Where and how the flow runs: its device, its precision, and what it keeps for streams."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -33,7 +34,8 @@ class FlowSettings:
     dtype: of the weights. cache_dtype: storage of keys and values where each stream has caches of
     its own; in a pool they have the weights' dtype. prepared_bytes: memory for prepared voices; the
     one in use is kept whatever its size. device: "cpu", "cuda" or "cuda:N". pool: None for caches
-    that grow with each stream.
+    that grow with each stream. plans: the model directory whose TensorRT plan, built in `dtype`,
+    runs the estimator in the place of torch; caches grow then too.
     """
 
     left_chunks: int = 0
@@ -42,6 +44,7 @@ class FlowSettings:
     device: str = "cpu"
     dtype: torch.dtype = torch.float32
     pool: PoolSettings | None = None
+    plans: Path | None = None
 
 
 def flow_of(profile: str) -> FlowSettings:
@@ -56,15 +59,29 @@ def place(flow: Flow, settings: FlowSettings) -> torch.device:
     device = torch_device(settings.device)
     flow.euler.left_chunks = settings.left_chunks
     flow.euler.cache_dtype = settings.dtype if settings.pool else settings.cache_dtype
-    flow.to(device, settings.dtype)
+    flow.to(device, torch.float32 if settings.plans else settings.dtype)
     if device.type == "cpu":
         lay_out_for_cpu(flow)
-    if settings.pool:
+    if settings.plans:
+        _use_plan(flow, settings.plans, settings, device)
+    elif settings.pool:
         pages = _pages(flow, device, settings.pool)
         flow.solver = PagedSolver(
             flow.euler, pages=pages, streams=settings.pool.streams, batch=settings.pool.batch
         )
     return device
+
+
+def _use_plan(flow: Flow, model_dir: Path, settings: FlowSettings, device: torch.device) -> None:
+    # only what runs on plans needs what builds and checks them
+    from tritone.engines.serving import plan_solver
+
+    if settings.left_chunks:
+        raise EnvironmentProblem(
+            f"left_context_chunks is {settings.left_chunks}: the estimator's plan sees all of the "
+            "past; set it to 0, or the engine to torch"
+        )
+    flow.solver = plan_solver(flow, model_dir, settings.dtype, device)
 
 
 def _pages(flow: Flow, device: torch.device, pool: PoolSettings) -> int:

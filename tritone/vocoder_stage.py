@@ -3,6 +3,7 @@
 import threading
 from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -71,16 +72,29 @@ class Vocoding:
 class VocoderStage:
     """Starts and steps streams of one vocoder. Safe to use from several threads.
 
-    device: "cpu", "cuda" or "cuda:N"; raises EnvironmentProblem where that cannot be used.
+    device: "cpu", "cuda" or "cuda:N"; raises EnvironmentProblem where that cannot be used. plans:
+    the model directory whose TensorRT plan, built in `dtype`, runs the network.
     """
 
-    def __init__(self, vocoder: Vocoder, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        vocoder: Vocoder,
+        device: str = "cpu",
+        *,
+        plans: Path | None = None,
+        dtype: torch.dtype = torch.bfloat16,
+    ) -> None:
         self._device = torch_device(device)
         self._vocoder = vocoder.to(self._device)
-        graphs = self._device.type == "cuda"
-        if graphs:
+        on_gpu = self._device.type == "cuda"
+        if plans:
+            # only what runs on plans needs what builds and checks them
+            from tritone.engines.serving import plan_filter
+
+            vocoder.filter = plan_filter(plans, dtype, self._device)
+        elif on_gpu:
             vocoder.filter = GraphedFilter(vocoder.network)
-        self._stepping = threading.Lock() if graphs else nullcontext()
+        self._stepping = threading.Lock() if on_gpu else nullcontext()
 
     def warm_up(self) -> None:
         """Decode a short stream: the first calls of an operator with a new length are slow."""

@@ -33,6 +33,13 @@ def torch_device_name() -> str:
     return os.environ.get(DEVICE_VARIABLE, "cpu")
 
 
+def uses_plans(values: Mapping[str, Any]) -> bool:
+    """Whether the parameter `engine` names TensorRT plans; raises ValueError for another word."""
+    if values["engine"] not in ("torch", "tensorrt"):
+        raise ValueError(f"parameter engine is {values['engine']!r}; take torch or tensorrt")
+    return bool(values["engine"] == "tensorrt")
+
+
 def given_parameters(args: Mapping[str, str]) -> dict[str, str]:
     """The model's parameters as they are written."""
     given = json.loads(args["model_config"]).get("parameters", {})

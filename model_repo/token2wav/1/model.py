@@ -9,7 +9,12 @@ from tritone.flow_settings import FlowSettings, PoolSettings
 from tritone.flow_stage import FlowStage, StageStep
 from tritone.sequences import SequenceTable
 from tritone.serving.metrics import Gauge
-from tritone.serving.parameters import model_directory, parameters, torch_device_name
+from tritone.serving.parameters import (
+    model_directory,
+    parameters,
+    torch_device_name,
+    uses_plans,
+)
 from tritone.serving.replies import answer_together
 from tritone.serving.tensors import Inputs, response, tensor
 from tritone.types import Voice
@@ -23,6 +28,7 @@ class TritonPythonModel:
         values = parameters(
             args,
             left_context_chunks=0,
+            engine="torch",
             dtype="auto",
             cache_dtype="fp32",
             cache_mb=0,
@@ -32,7 +38,7 @@ class TritonPythonModel:
         )
         model_dir = model_directory(args)
         family, config = family_of(model_dir)
-        settings = self._settings(values, torch_device_name())
+        settings = self._settings(values, torch_device_name(), model_dir)
         flow, noise = family.load_flow(model_dir, config), family.start_noise(config)
         self._stage = FlowStage(flow, noise, settings)
         self._stage.warm_up()
@@ -40,8 +46,8 @@ class TritonPythonModel:
         self._gauge = Gauge("tritone_flow_sequences", "Sequences whose caches are held")
 
     @staticmethod
-    def _settings(values, device):
-        on_gpu = device != "cpu"
+    def _settings(values, device, model_dir):
+        on_gpu, plans = device != "cpu", uses_plans(values)
         dtype = values["dtype"]
         pool = PoolSettings(
             cache_mb=values["cache_mb"], streams=2 * values["max_sequences"], batch=MOST_TOGETHER
@@ -52,7 +58,8 @@ class TritonPythonModel:
             cache_dtype=torch_dtype(values["cache_dtype"]),
             prepared_bytes=values["prepared_voices_mb"] << 20,
             device=device,
-            pool=pool if on_gpu else None,
+            pool=pool if on_gpu and not plans else None,
+            plans=model_dir if plans else None,
         )
 
     def execute(self, requests):

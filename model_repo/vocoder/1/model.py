@@ -2,8 +2,14 @@
 
 import numpy as np
 
+from tritone.device import torch_dtype
 from tritone.families import family_of
-from tritone.serving.parameters import model_directory, parameters, torch_device_name
+from tritone.serving.parameters import (
+    model_directory,
+    parameters,
+    torch_device_name,
+    uses_plans,
+)
 from tritone.serving.replies import answer
 from tritone.serving.tensors import Inputs, response, tensor
 from tritone.vocoder_stage import VocoderStage, Vocoding
@@ -13,11 +19,16 @@ STAGE = "vocoder"
 
 class TritonPythonModel:
     def initialize(self, args):
-        parameters(args)
+        values = parameters(args, engine="torch", dtype="bf16")
         model_dir = model_directory(args)
         family, config = family_of(model_dir)
         self._bins = config.flow.output_size
-        self._stage = VocoderStage(family.load_vocoder(model_dir, config), torch_device_name())
+        self._stage = VocoderStage(
+            family.load_vocoder(model_dir, config),
+            torch_device_name(),
+            plans=model_dir if uses_plans(values) else None,
+            dtype=torch_dtype(values["dtype"]),
+        )
         self._stage.warm_up()
 
     def execute(self, requests):

@@ -1,0 +1,87 @@
+"""Stages on plans of this machine, on a stand-in for TensorRT: near those on torch, or refused."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from engine_models import exported
+from fake_gpu import H200, plug_in
+
+from tritone.engines.build import build_tasks
+from tritone.engines.sources import Sources
+from tritone.engines.tasks import run_tasks
+from tritone.errors import EnvironmentProblem, ModelDirectoryError
+from tritone.families import family_of
+from tritone.flow_settings import FlowSettings
+from tritone.flow_stage import FlowStage
+from tritone.types import Float32, Voice
+from tritone.vocoder_stage import VocoderStage
+
+SERVED = ("estimator_step", "vocoder")
+
+
+@pytest.fixture(autouse=True)
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    plug_in(monkeypatch)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """The embedded voice's flow and vocoder with the plans that stages run on."""
+    folder = tmp_path / "model"
+    shutil.copytree(exported().model_dir, folder)
+    tasks = build_tasks(Sources(folder), ("flow", "vocoder"), "float16", H200, export_only=False)
+    wanted = [task for task in tasks if task.name.split()[-1] in SERVED]
+    assert [outcome.state for outcome in run_tasks(wanted, force=False)][1::2] == ["built"] * 2
+    return folder
+
+
+def flow_stage(model: Path, settings: FlowSettings) -> FlowStage:
+    family, config = family_of(model)
+    return FlowStage(family.load_flow(model, config), family.start_noise(config), settings)
+
+
+def mel_of(stage: FlowStage, voice: Voice) -> Float32:
+    tokens = np.arange(60, dtype=np.int32) * 31 % 6561
+    state, mels = stage.open(voice), []
+    for part, finalize in ((tokens[:40], False), (tokens[40:], True)):
+        mel, state = stage.step(part, state, finalize=finalize)
+        mels.append(mel)
+    return np.concatenate(mels, axis=1)
+
+
+def relative(found: Float32, exact: Float32) -> float:
+    return float(np.linalg.norm(found - exact) / np.linalg.norm(exact))
+
+
+def test_a_stage_on_plans_is_near_one_on_torch(model: Path) -> None:
+    voice = Voice(
+        np.zeros(0, np.int32), np.zeros((0, 80), np.float32), np.ones(192, dtype=np.float32)
+    )
+    exact = mel_of(flow_stage(model, FlowSettings()), voice)
+    mel = mel_of(flow_stage(model, FlowSettings(plans=model, dtype=torch.float16)), voice)
+    assert mel.shape == exact.shape == (80, 120)
+    assert 0 < relative(mel, exact) < 0.02
+
+    family, config = family_of(model)
+    waves = []
+    for plans in (None, model):
+        vocoder = family.load_vocoder(model, config)
+        stage = VocoderStage(vocoder, plans=plans, dtype=torch.float16)
+        state = stage.start(seed=0, speed=1.0)
+        waves.append(stage.step(exact, state, finalize=True)[0])
+    assert waves[0].shape == waves[1].shape == (120 * 480,)
+    assert 0 < relative(waves[1], waves[0]) < 0.1
+
+
+def test_plans_of_another_precision_are_refused(model: Path) -> None:
+    with pytest.raises(ModelDirectoryError, match="bfloat16"):
+        flow_stage(model, FlowSettings(plans=model, dtype=torch.bfloat16))
+
+
+def test_a_plan_does_not_bound_the_past(model: Path) -> None:
+    settings = FlowSettings(plans=model, dtype=torch.float16, left_chunks=4)
+    with pytest.raises(EnvironmentProblem, match="left_context_chunks is 4"):
+        flow_stage(model, settings)
