@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 from engine_models import (
@@ -58,8 +59,8 @@ def test_every_graph_is_exported_and_checked() -> None:
 @pytest.mark.parametrize(
     ("name", "sizes"),
     [
-        ("flow_encoder", {"streams": 1, "tokens": 1, "past_tokens": 1}),
-        ("flow_encoder", {"streams": 3, "tokens": 7, "past_tokens": 2}),
+        ("flow_encoder", {"tokens": 1, "past_tokens": 1}),
+        ("flow_encoder", {"tokens": 7, "past_tokens": 2}),
         ("estimator_step", {"streams": 1, "chunk_frames": 1, "past_frames": 1}),
         ("estimator_step", {"streams": 3, "chunk_frames": 50, "past_frames": 300}),
         ("estimator", {"frames": 4}),
@@ -87,6 +88,30 @@ def test_profiles_hold_the_lengths_of_the_gate() -> None:
             for key, shape in graph.shapes(sizes).items():
                 least, _, most = graph.profile()[key]
                 assert all(a <= b <= c for a, b, c in zip(least, shape, most, strict=True)), name
+
+
+def test_equal_dimensions_have_one_name() -> None:
+    """A builder may take dimensions of one name for equal."""
+    model = onnx.load(export_of("estimator_step"), load_external_data=False)
+    dims = {
+        value.name: [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in model.graph.input
+    }
+    assert dims == {
+        "x": ["x_0", "chunk_frames", 320],
+        "shifts": [5, 128],
+        "tails": ["x_0", 2, 1984],
+        "cache": [5, 2, "x_0", 4, "past_frames", 32],
+        "visible": ["x_0", "visible_1"],
+    }
+    for name, part in GRAPHS.items():
+        graph = exported().graph(part, name)
+        odd = {axis: 3 + 4 * place for place, axis in enumerate(graph.axes)}
+        lengths: dict[str, set[int]] = {}
+        for key, shape in graph.shapes(odd).items():
+            for index, axis_name in graph.dynamic_axes()[key].items():
+                lengths.setdefault(axis_name, set()).add(shape[index])
+        assert all(len(found) == 1 for found in lengths.values()), name
 
 
 class Baked(Graph):
@@ -184,7 +209,7 @@ def encoder_inputs(
     graph: EncoderGraph, codes: Tensor, context: Tensor, cached: int = 1
 ) -> dict[str, Tensor]:
     """A call of one stream; of its `cached` tokens the first is the one that is always masked."""
-    inputs = graph.empty({"streams": 1, "tokens": len(codes), "past_tokens": cached})
+    inputs = graph.empty({"tokens": len(codes), "past_tokens": cached})
     inputs["tokens"] = codes[None]
     inputs["context"][0, : len(context)] = context
     inputs["context_given"][0, : len(context)] = 1.0

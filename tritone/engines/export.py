@@ -26,8 +26,8 @@ def export(graph: Graph, path: Path) -> float:
     """
     partial = path.with_name(path.name + ".partial")
     path.parent.mkdir(parents=True, exist_ok=True)
-    _trace(graph, partial)
     try:
+        _trace(graph, partial)
         onnx.checker.check_model(str(partial))
         difference = compare(graph, partial)
         if not difference <= TOLERANCE:
@@ -50,7 +50,6 @@ def _trace(graph: Graph, path: Path) -> None:
     NVIDIA's container, 2.7, and in the newest; the graphs hold no control flow that it would miss.
     """
     inputs = graph.sample(graph.examples[0], SEED)
-    axes = graph.dynamic_axes()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter about itself, of traced lengths
         torch.onnx.export(
@@ -59,7 +58,7 @@ def _trace(graph: Graph, path: Path) -> None:
             str(path),
             input_names=list(inputs),
             output_names=list(graph.outputs),
-            dynamic_axes={name: {i: f"{name}_{i}" for i in axes[name]} for name in inputs},
+            dynamic_axes=graph.dynamic_axes(),
             opset_version=OPSET,
             dynamo=False,
         )

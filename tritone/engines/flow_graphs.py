@@ -28,27 +28,23 @@ def flow_graphs(flow: Flow, profiles: Profiles) -> list[Graph]:
 
 
 class EncoderGraph(Graph):
-    """Codes of a chunk, or of everything, to mu. See `EncoderStep`."""
+    """Codes of a chunk, or of everything, to mu, for one stream. See `EncoderStep`."""
 
     name = "flow_encoder"
     outputs = ("mu", "next_lookahead_tail", "next_upsample_tail", "new_tokens", "new_frames")
     caches = frozenset({"token_cache", "frame_cache", "new_tokens", "new_frames"})
     examples = (
-        {"streams": 2, "tokens": 25, "past_tokens": 29},
-        {"streams": 1, "tokens": 11, "past_tokens": 51},
+        {"tokens": 25, "past_tokens": 29},
+        {"tokens": 11, "past_tokens": 51},
     )
 
     def __init__(self, flow: Flow, profiles: Profiles) -> None:
-        axes = {
-            "streams": profiles.streams,
-            "tokens": profiles.tokens,
-            "past_tokens": profiles.past_tokens,
-        }
+        axes = {"tokens": profiles.tokens, "past_tokens": profiles.past_tokens}
         super().__init__(EncoderStep(flow), axes)
         self.config = flow.config
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:
-        rows, new, past = sizes["streams"], sizes["tokens"], sizes["past_tokens"]
+        rows, new, past = 1, sizes["tokens"], sizes["past_tokens"]
         config, part = self.config, self.config.encoder
         ratio, ahead = config.token_mel_ratio, config.pre_lookahead_len
         width, heads = part.output_size, part.attention_heads

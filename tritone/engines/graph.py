@@ -29,8 +29,9 @@ class Profiles:
     """Every dynamic axis of every plan.
 
     streams: computed in one call; each is two rows of the estimator, with its conditions and
-    without. tokens: codes in one call of the encoder, a chunk or a whole utterance of 30 s.
-    chunk_frames: mel frames of one chunk. past_tokens, past_frames: cached, up to a minute.
+    without. tokens: codes in one call of the encoder, a chunk or a whole utterance of 30 s; it
+    takes one stream. chunk_frames: mel frames of one chunk. past_tokens, past_frames: cached, up to
+    a minute.
     frames: of a whole utterance, a minute as upstream's plan takes; batch_frames: of one among
     several. window_frames: of the vocoder; a stream's windows have 24 to 78.
     """
@@ -50,8 +51,8 @@ class Graph(ABC):
 
     name: of its files. outputs: names in order. axes: the lengths of `shapes` by name. caches:
     inputs and outputs that a stream keeps, stored in half precision. half: whether matrix products
-    may run in half precision. examples: two choices of lengths, all different and above 1 in the
-    first, for the export, its check and the gate.
+    may run in half precision. examples: two choices of lengths for the export, its check and the
+    gate: above 1 in the first, and such that dimensions are alike in both only if they always are.
     """
 
     name: str
@@ -80,12 +81,15 @@ class Graph(ABC):
         )
         return {name: (least[name], usual[name], most[name]) for name in least}
 
-    def dynamic_axes(self) -> dict[str, list[int]]:
-        """The dimensions of every input that depend on a length."""
+    def dynamic_axes(self) -> dict[str, dict[int, str]]:
+        """A name for every dimension of an input that depends on a length; equal ones share it."""
         first, second = (self.shapes(sizes) for sizes in self.examples)
+        names = {(self.examples[0][axis], self.examples[1][axis]): axis for axis in self.axes}
         return {
-            name: [
-                i for i, (a, b) in enumerate(zip(first[name], second[name], strict=True)) if a != b
-            ]
+            name: {
+                i: names.setdefault((a, b), f"{name}_{i}")
+                for i, (a, b) in enumerate(zip(first[name], second[name], strict=True))
+                if a != b
+            }
             for name in first
         }

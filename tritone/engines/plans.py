@@ -25,7 +25,7 @@ from tritone.engines.record import (
 )
 from tritone.engines.sources import Sources
 from tritone.engines.tasks import Task
-from tritone.errors import StageFailed
+from tritone.errors import EnvironmentProblem, StageFailed
 
 TIMING_CACHE = "tensorrt.cache"
 FLOAT32 = "float32"
@@ -123,7 +123,7 @@ class PlanBuild:
 
 
 def judge_plan(graph: Graph, plan: Plan, precision: str) -> Verdict:
-    """The gate of a plan on its GPU."""
+    """The gate of a plan on its GPU; raises EnvironmentProblem if its memory is full."""
     stream = torch.cuda.Stream(plan.device)  # type: ignore[no-untyped-call]
 
     def run(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -133,4 +133,7 @@ def judge_plan(graph: Graph, plan: Plan, precision: str) -> Verdict:
         stream.synchronize()
         return outputs
 
-    return gate(graph, run, precision)
+    try:
+        return gate(graph, run, precision)
+    except torch.OutOfMemoryError as error:
+        raise EnvironmentProblem(f"{graph.name}: no GPU memory for the gate: {error}") from error
