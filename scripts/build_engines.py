@@ -18,7 +18,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from tritone.engines.build import DTYPES, build_tasks
-from tritone.engines.door import PARTS, problems
+from tritone.engines.door import LLM, PARTS, problems
 from tritone.engines.machine import this_machine
 from tritone.engines.sources import Sources
 from tritone.engines.tasks import Outcome, Task, run_tasks, table
@@ -55,6 +55,17 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def parse() -> argparse.Namespace:
+    """The arguments; of the language model there is nothing to export."""
+    parser = build_parser()
+    args = parser.parse_args()
+    if args.export_only:
+        args.parts = [part for part in args.parts if part != LLM]
+        if not args.parts:
+            parser.error("--export-only exports flow and vocoder; --parts names neither")
+    return args
+
+
 def parts_of(text: str) -> tuple[str, ...]:
     """A list of parts as the argument says it."""
     chosen = tuple(part.strip() for part in text.split(","))
@@ -84,7 +95,7 @@ def build(tasks: Sequence[Task], force: bool) -> list[Outcome]:
     with tqdm(total=len(tasks), unit="step") as bar, logging_redirect_tqdm():
         for outcome in run_tasks(tasks, force=force):
             outcomes.append(outcome)
-            bar.write(table([outcome])[0])
+            bar.write(f"{outcome.name}: {outcome.state}, {outcome.said}")
             bar.update()
     return outcomes
 
@@ -103,7 +114,7 @@ def command(model_dir: Path) -> str:
 
 
 def main() -> int:
-    args = build_parser().parse_args()
+    args = parse()
     logging.basicConfig(
         format="%(levelname)s: %(message)s", level=logging.INFO if args.verbose else logging.ERROR
     )
@@ -114,8 +125,7 @@ def main() -> int:
             for problem in found:
                 print(f"error: {problem}", file=sys.stderr)
             return 2
-        with_gpu = not (args.dry_run or args.export_only)
-        machine = this_machine() if with_gpu else None
+        machine = None if found or args.export_only else this_machine()
         tasks = build_tasks(sources, args.parts, args.dtype, machine, export_only=args.export_only)
     except TritoneError as error:
         print(f"error: {error}", file=sys.stderr)

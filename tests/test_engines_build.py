@@ -96,6 +96,9 @@ def test_parts_are_chosen(script: Script, model: Path, capsys: pytest.CaptureFix
         script(model, "--parts", "vocoder,frontend")
     assert refused.value.code == 2
     assert "unknown part 'frontend'; parts are llm, flow, vocoder" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        script(model, "--parts", "llm", "--export-only")
+    assert "--export-only exports flow and vocoder" in capsys.readouterr().err
 
 
 def test_without_a_gpu_everything_that_is_missing_is_named(script: Script, model: Path) -> None:
@@ -142,6 +145,10 @@ def test_everything_is_built_once(script: Script, model: Path, gpu: None) -> Non
 
     status, out, _ = script(model, "--dtype", "float16")
     assert status == 0 and " built " not in out
+
+    status, out, _ = script(model, "--dtype", "float16", "--dry-run")
+    assert status == 0 and "would stop" not in out
+    assert f"{engine_folder(model, H200, 'float16')}/estimator.plan" in out
 
 
 def test_a_refused_engine_is_reported_and_built_again(

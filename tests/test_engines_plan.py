@@ -125,7 +125,7 @@ def test_plans_are_built_judged_and_opened(tmp_path: Path) -> None:
     record = read_record(folder)
     assert record.machine == H200 and set(record.parts) == {"vocoder", "f0_predictor"}
     gate = record.parts["vocoder"].gate
-    assert gate is not None and gate.passed and 0 < gate.error < gate.bound == 0.02
+    assert gate is not None and gate.passed and 0 < gate.error < gate.bound == 0.01
     pitch = record.parts["f0_predictor"].gate
     assert pitch is not None and pitch.bound == 0.001  # in float32
     plan = open_plan(Sources(model), "vocoder", "vocoder", H200, "float16", CPU)

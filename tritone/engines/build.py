@@ -27,7 +27,7 @@ def build_tasks(
     """Tasks in the order in which they run. machine: None to describe them only."""
     folder = _folder(sources.model_dir, dtype, machine)
     tasks: list[Task] = []
-    if LLM in parts and not export_only:
+    if LLM in parts:
         tasks += LanguageModelBuild(sources, folder, machine, dtype).tasks()
     plans = PlanBuild(sources, folder, machine, dtype)
     for part in (FLOW, VOCODER):

@@ -37,7 +37,7 @@ def problems(
     ]
     if not export_only:
         checks += [lambda: _check_gpu(dtype), driver_version, import_tensorrt]
-    if LLM in parts and not export_only:
+    if LLM in parts:
         checks.append(lambda: _check_language_model(model_dir))
     found = []
     for check in checks:

@@ -9,9 +9,9 @@ from torch import Tensor
 from tritone.engines.export import SEED, reference
 from tritone.engines.graph import Graph
 
-# Largest RMS error of an output as a share of its RMS. One pass of the estimator under torch's
-# autocast is off by 0.015 in bfloat16, and float16 has three bits more; a wrong layer is off by 1.
-BOUNDS = {"float32": 0.001, "bfloat16": 0.05, "float16": 0.02}
+# Largest RMS error of an output as a share of its RMS. With rounded products the graphs of the
+# released sizes are off by up to 0.014 in bfloat16 and 0.002 in float16; a wrong layer, by about 1.
+BOUNDS = {"float32": 0.001, "bfloat16": 0.05, "float16": 0.01}
 SILENCE = 0.1  # of the reference's RMS
 
 Runner = Callable[[dict[str, Tensor]], Mapping[str, Tensor]]

@@ -62,9 +62,10 @@ def _run(task: Task, failed: set[str], force: bool) -> Outcome:
 
 
 def table(outcomes: Sequence[Outcome]) -> list[str]:
-    """Outcomes as lines of text."""
+    """Outcomes as lines of text, with the first line of what each said."""
     width = max((len(outcome.name) for outcome in outcomes), default=0)
     return [
-        f"{outcome.name:<{width}}  {outcome.state:<7}  {outcome.seconds:8.1f} s  {outcome.said}"
+        f"{outcome.name:<{width}}  {outcome.state:<7}  {outcome.seconds:8.1f} s  "
+        f"{outcome.said.splitlines()[0]}"
         for outcome in outcomes
     ]
