@@ -6,6 +6,7 @@ interfaces; what a cloned voice sounds like is therefore not tested.
 """
 
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,9 @@ from tritone.voices import load_voice, save_voice
 PROJECT = Path(__file__).resolve().parents[1]
 EMBEDDED = PROJECT / "checkpoints" / "embedded"
 STAND_INS = Path(__file__).parent / "golden" / "tiny_onnx"
+
+# A shell's background job ignores this signal, and so would every process that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
