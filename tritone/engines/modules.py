@@ -97,10 +97,8 @@ class EstimatorStep(nn.Module):
     def __init__(self, estimator: Estimator) -> None:
         super().__init__()
         self.estimator = estimator
-        part = estimator.config.estimator
         state = estimator.start(1, 1, 0, torch.float32)
         self.widths = [tail.shape[2] for tail in state.tails]
-        self.heads = (part.num_heads, part.attention_head_dim)
 
     def forward(
         self, x: Tensor, shifts: Tensor, tails: Tensor, cache: Tensor, visible: Tensor

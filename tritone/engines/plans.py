@@ -93,8 +93,14 @@ class PlanBuild:
         self._folder.mkdir(parents=True, exist_ok=True)
         data = build_plan(graph.name, model, graph.profile(), self._folder / TIMING_CACHE)
         path = plan_path(self._folder, graph.name)
-        path.write_bytes(data)
-        verdict = judge_plan(graph, Plan(path, torch.device("cuda", 0)), precision)
+        candidate = path.with_suffix(".candidate.plan")
+        candidate.write_bytes(data)
+        verdict = judge_plan(graph, Plan(candidate, torch.device("cuda", 0)), precision)
+        if verdict.passed:
+            candidate.replace(path)
+        else:
+            candidate.unlink()
+            path.unlink(missing_ok=True)  # of an earlier build, which this one's record replaces
         entry = PartRecord(
             source=self._sources.digest(part),
             settings=self._settings(graph),
@@ -104,7 +110,6 @@ class PlanBuild:
         )
         self._record().with_part(graph.name, entry).write(self._folder)
         if not verdict.passed:
-            path.unlink()
             raise StageFailed(graph.name, f"its plan was refused: {verdict.problem}")
         return f"{len(data) / 1e6:.1f} MB, {verdict.error:.2g} from torch in float32"
 
