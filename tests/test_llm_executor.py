@@ -225,9 +225,9 @@ def test_lack_of_room_is_an_error_and_not_an_end(open_model: Open) -> None:
     prompt = len(request(1).input_ids)
     generation = model.submit(request(1, tokens=1000, minimum=1))
     longest = executor.requests[1].max_tokens
-    assert longest == 101 - prompt
+    assert longest == 120 - prompt
     executor.give(1, [model._config.llm.speech_offset] * longest, final=True)
-    with pytest.raises(StageFailed, match="no end of speech within 101 positions"):
+    with pytest.raises(StageFailed, match="no end of speech within 120 positions"):
         tokens_of(generation)
 
 

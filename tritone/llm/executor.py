@@ -41,8 +41,8 @@ class ExecutorLanguageModel:
     """`tritone.types.LanguageModel` on an opened Executor.
 
     bindings: the module tensorrt_llm.bindings.executor. bias: (vocab_size,) float32 torch tensor
-    added to the logits. positions: of one generation, prompt included. slots: generations that
-    advance together, and max_waiting more may wait.
+    added to the logits. positions: of one generation, prompt included; longest_prompt: of them,
+    for the prompt. slots: generations that advance together, and max_waiting more may wait.
     """
 
     def __init__(
@@ -53,12 +53,13 @@ class ExecutorLanguageModel:
         bias: Tensor,
         *,
         positions: int,
+        longest_prompt: int,
         slots: int,
         max_waiting: int,
         repetition_penalty: float,
     ) -> None:
         self._bindings, self._executor, self._config = bindings, executor, config
-        self._bias, self._positions = bias, positions
+        self._bias, self._positions, self._longest_prompt = bias, positions, longest_prompt
         self._slots, self._max_waiting = slots, max_waiting
         self._penalty = repetition_penalty
         self._stop_ids = frozenset(config.llm.stop_ids)
@@ -75,7 +76,9 @@ class ExecutorLanguageModel:
         Raises InvalidRequest, Overloaded when max_waiting requests wait already, and StageFailed
         after `close` or when the Executor refuses the request.
         """
-        check_generation(request, self._config.llm, self._positions)
+        # a prompt may fill all that is allowed of it, and one position more must be there to speak
+        room = min(self._positions, self._longest_prompt + 1)
+        check_generation(request, self._config.llm, room)
         feed = RuntimeFeed(request, self._positions, self._stop_ids, self._cancel)
         call = self._call(request, feed.longest)
         with self._changed:
@@ -215,7 +218,8 @@ def open_executor(
         executor,
         config,
         torch.from_numpy(bias),
-        positions=min(engine.positions, engine.max_input_len + 1),
+        positions=engine.positions,
+        longest_prompt=engine.max_input_len,
         slots=slots,
         max_waiting=max_waiting,
         repetition_penalty=repetition_penalty,
