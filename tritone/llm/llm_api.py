@@ -184,14 +184,7 @@ def open_llm_api(
     Raises ModelDirectoryError for a damaged checkpoint and EnvironmentProblem when tensorrt_llm is
     missing, too old or cannot be imported.
     """
-    if dtype not in _DTYPES:
-        raise EnvironmentProblem(f"dtype is {dtype!r}; take one of {', '.join(_DTYPES)}")
-    version = installed_version()
-    if version.startswith("0."):
-        raise EnvironmentProblem(
-            f"TensorRT-LLM {version} is installed and the LLM API on PyTorch begins with 1.0: use "
-            "the profile gpu, which is for 0.20, or gpu-torch"
-        )
+    _check(dtype, installed_version())
     bias = logit_bias(model_dir, config.llm)
     os.environ.setdefault("TLLM_WORKER_USE_SINGLE_PROCESS", "1")  # read when an LLM is made
     package = import_tensorrt_llm(import_seconds)
@@ -216,6 +209,16 @@ def open_llm_api(
         slots=slots,
         max_waiting=max_waiting,
     )
+
+
+def _check(dtype: str, version: str) -> None:
+    if dtype not in _DTYPES:
+        raise EnvironmentProblem(f"dtype is {dtype!r}; take one of {', '.join(_DTYPES)}")
+    if version.startswith("0."):
+        raise EnvironmentProblem(
+            f"TensorRT-LLM {version} is installed and the LLM API on PyTorch begins with 1.0: use "
+            "the profile gpu, which is for 0.20, or gpu-torch"
+        )
 
 
 def _abort(feed: RuntimeFeed) -> None:
