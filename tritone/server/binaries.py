@@ -11,11 +11,11 @@ import re
 import shutil
 import sys
 import sysconfig
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from tritone.errors import EnvironmentProblem
+from tritone.server.cached import made_at_once
 
 WHEEL = "nvidia-pytriton==0.7.0"
 STUB = "triton_python_backend_stub"
@@ -100,7 +100,11 @@ def prepare_backends(binaries: Binaries, cache_dir: Path) -> Path | None:
     sources[STUB] = binaries.stubs[version]
     prepared = cache_dir / "backends" / _digest(sources)
     if not prepared.is_dir():
-        _copy_at_once(sources, prepared)
+        with made_at_once(prepared) as draft:
+            (draft / "python").mkdir()
+            for name, path in sources.items():
+                shutil.copyfile(path, draft / "python" / name)
+            (draft / "python" / STUB).chmod(0o755)
     return prepared
 
 
@@ -110,28 +114,6 @@ def _digest(sources: dict[str, Path]) -> str:
         digest.update(name.encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def _copy_at_once(sources: dict[str, Path], target: Path) -> None:
-    """Make `target`/python with copies of the sources; a rival that was faster wins."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=".draft-"))
-    except OSError as error:
-        raise EnvironmentProblem(
-            f"cannot write to {target.parent} ({error.strerror}); choose another --cache-dir"
-        ) from error
-    try:
-        (draft / "python").mkdir()
-        for name, path in sources.items():
-            shutil.copyfile(path, draft / "python" / name)
-        (draft / "python" / STUB).chmod(0o755)
-        draft.rename(target)
-    except OSError:
-        if not target.is_dir():
-            raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def stub_python_version(backends: Path | None) -> str | None:

@@ -6,13 +6,11 @@ server gets a copy of the configuration with the engine's path in it, beside lin
 
 import hashlib
 import json
-import shutil
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from tritone.errors import EnvironmentProblem
 from tritone.llm.trt_engine import find_engine
+from tritone.server.cached import made_at_once
 from tritone.server.settings import ServerSettings
 
 PLACEHOLDER = '"/engine"'
@@ -44,15 +42,7 @@ def with_engine(settings: ServerSettings) -> ServerSettings:
 
 
 def _make(repository: Path, text: str, config_name: str, target: Path) -> None:
-    """Make `target` at once; a rival that was faster wins."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=".draft-"))
-    except OSError as error:
-        raise EnvironmentProblem(
-            f"cannot write to {target.parent} ({error.strerror}); choose another --cache-dir"
-        ) from error
-    try:
+    with made_at_once(target) as draft:
         for model in repository.iterdir():
             if model.name != _LLM:
                 (draft / model.name).symlink_to(model)
@@ -60,9 +50,3 @@ def _make(repository: Path, text: str, config_name: str, target: Path) -> None:
         for version in (repository / _LLM).glob("[0-9]*"):
             (draft / _LLM / version.name).symlink_to(version)
         (draft / _LLM / "configs" / config_name).write_text(text, encoding="utf-8")
-        draft.rename(target)
-    except OSError:
-        if not target.is_dir():
-            raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
