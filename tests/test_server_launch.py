@@ -35,10 +35,8 @@ def descendants(server: TritonServer) -> list[psutil.Process]:
 
 
 def region_prefix(server: TritonServer) -> str:
-    """The name before this server's regions, as on its command line; others may run beside it."""
-    option = "--backend-config=python,shm-region-prefix-name="
-    arguments = psutil.Process(server.pid).cmdline()
-    return next(word.removeprefix(option) for word in arguments if word.startswith(option))
+    """The name before this server's regions; others may run beside it."""
+    return server._regions.prefix
 
 
 def regions(prefix: str) -> int:
