@@ -139,7 +139,9 @@ def test_a_full_pool_opens_no_stream() -> None:
 @pytest.fixture(scope="module")
 def stage() -> FlowStage:
     settings = FlowSettings(pool=PoolSettings(cache_mb=64, streams=40, batch=4))
-    return FlowStage(tiny_flow(), some_noise(), settings)
+    stage = FlowStage(tiny_flow(), some_noise(), settings)
+    stage.warm_up()  # leaves nothing behind that a stream would see
+    return stage
 
 
 def test_the_stage_answers_each_stream_of_a_step(stage: FlowStage) -> None:

@@ -14,7 +14,10 @@ from tritone.config import FlowConfig
 from tritone.errors import InvalidRequest, StageFailed, TritoneError
 from tritone.flow_settings import FlowSettings, place
 from tritone.nn.flow import Flow, FlowPrompt, FlowState, FlowStep
+from tritone.nn.paged_solver import PagedSolver
 from tritone.types import Float32, Int32, Voice
+
+RECORDED_PAGES = 16  # seconds of speech in view whose graphs are recorded before the first request
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,9 @@ class FlowStage:
         tokens = np.zeros(config.chunk_size + config.pre_lookahead_len, np.int32)
         state = self.open(Voice(np.zeros(0, np.int32), mel, speaker))
         self.step(tokens, state, finalize=False)
+        if isinstance(self._flow.solver, PagedSolver):
+            with self._stepping:
+                self._flow.solver.record(RECORDED_PAGES)
 
     @property
     def config(self) -> FlowConfig:

@@ -122,11 +122,13 @@ class PagedSolver:
             solved += self._solve_together(chunks[begin : begin + self._batch])
         return solved
 
+    @torch.inference_mode()
     def record(self, reach: int) -> None:
         """Record the graphs of every number of streams for pasts of up to `reach` pages."""
         plan = self._plan
         nothing = torch.tensor(self._plan_row(None, 0, plan.shape[1] - 3), device=plan.device)
-        for pages in {self._bucket(1, p)[1] for p in range(1, reach + 1)}:
+        longest = min(reach, plan.shape[1] - 3)
+        for pages in {self._bucket(1, p)[1] for p in range(1, longest + 1)}:
             for rows in {self._bucket(n, 1)[0] for n in range(1, self._batch + 1)}:
                 self._plan[:rows] = nothing
                 self._graphs((rows, pages), partial(self._advance, rows, pages))
