@@ -16,14 +16,13 @@ from tritone.errors import (
     Cancelled,
     EnvironmentProblem,
     InvalidRequest,
-    ModelDirectoryError,
     Overloaded,
     StageFailed,
 )
 from tritone.llm.bias import BANNED, logit_bias
 from tritone.llm.checkpoint import HEAD_BIAS, LLM_DIR, WEIGHTS_NAME, Checkpoint
 from tritone.llm.executor import ExecutorLanguageModel, open_executor
-from tritone.llm.trt_engine import find_engine, read_engine
+from tritone.llm.trt_engine import find_engine
 from tritone.types import GenerationRequest, SamplingParams
 
 SAMPLED = SamplingParams(top_k=25, top_p=0.8, temperature=0.9, seed=11)
@@ -252,52 +251,6 @@ def test_close_ends_open_generations(open_model: Open) -> None:
     assert executor.shut_down and executor.cancelled == []
     with pytest.raises(StageFailed, match="the engine is closed"):
         model.submit(request(1))
-
-
-class TestEngine:
-    def test_none_says_how_to_build_one(self, built: Built, tmp_path: Path) -> None:
-        with pytest.raises(ModelDirectoryError, match=r"no TensorRT-LLM engine .*build_engines"):
-            find_engine(tmp_path / "none")
-
-    def test_several_are_named(self, built: Built) -> None:
-        other = write_engine(built[0], 1, name="sm80")
-        with pytest.raises(ModelDirectoryError, match=r"several .*sm80/llm, .*sm90/llm: name one"):
-            find_engine(built[0])
-        assert find_engine(built[0], str(other)) == other
-
-    def test_a_chosen_one_must_be_there(self, built: Built) -> None:
-        with pytest.raises(ModelDirectoryError, match=r"engine_dir /nowhere has no config\.json"):
-            find_engine(built[0], "/nowhere")
-
-    def test_a_damaged_configuration_is_named(self, built: Built) -> None:
-        (find_engine(built[0]) / "config.json").write_text('{"version": "0.20.0"}')
-        with pytest.raises(ModelDirectoryError, match="KeyError: 'pretrained_config'"):
-            read_engine(find_engine(built[0]))
-
-    @pytest.mark.parametrize(
-        "changes, error, words",
-        [
-            ({"version": "0.19.0"}, EnvironmentProblem, "built by TensorRT-LLM 0.19.0 and 0.20.0"),
-            ({"vocab_size": 5}, ModelDirectoryError, "has 5 ids, the checkpoint 6912"),
-            ({"world_size": 2}, ModelDirectoryError, "built for 2 GPUs"),
-            ({"max_batch_size": 2}, EnvironmentProblem, "slots is 4, but .* max_batch_size 2"),
-        ],
-    )
-    def test_one_that_does_not_fit_is_refused_before_the_import(
-        self,
-        built: Built,
-        installed: Install,
-        monkeypatch: pytest.MonkeyPatch,
-        changes: dict[str, Any],
-        error: type[Exception],
-        words: str,
-    ) -> None:
-        installed("0.20.0")
-        monkeypatch.setenv("FAKE_TRTLLM", "fail")
-        numbers = {"vocab_size": built[1].llm.vocab_size, **changes}
-        engine = write_engine(built[0], name="other", **numbers)
-        with pytest.raises(error, match=words):
-            open_executor(*built, engine_dir=str(engine), slots=4)
 
 
 class TestImport:
