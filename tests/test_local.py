@@ -134,7 +134,7 @@ def test_closing_a_stream_frees_its_slot(tts: tritone.TTS) -> None:
 
 def test_the_default_voice_has_a_name(tts: tritone.TTS) -> None:
     assert np.array_equal(
-        tts.synthesize("Yes.", sampling=SEEDED, voice="default"),
+        tts.synthesize("Yes.", sampling=SEEDED, voice="heart"),
         tts.synthesize("Yes.", sampling=SEEDED),
     )
 

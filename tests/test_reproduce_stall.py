@@ -9,6 +9,7 @@ import pytest
 from scripts import reproduce_backend_stall as script
 from tritone.server import TritonServer
 
+EMBEDDED = Path(__file__).resolve().parents[1] / "checkpoints" / "embedded"
 GOOD = script.Outcome(tokens=10, first_s=0.1, total_s=0.5, problem="")
 STALLED = script.Outcome(tokens=1, first_s=0.1, total_s=15.0, problem="no end within 15 s")
 
@@ -40,10 +41,8 @@ def test_a_machine_without_a_gpu_is_told_so(monkeypatch, tmp_path: Path, capsys)
 
 
 @pytest.mark.server
-def test_the_cpu_profile_does_not_stall(
-    server: TritonServer, cloning_model: Path, monkeypatch, capsys
-) -> None:
-    chosen = ["--url", server.urls.grpc, "--model", str(cloning_model)]
+def test_the_cpu_profile_does_not_stall(server: TritonServer, monkeypatch, capsys) -> None:
+    chosen = ["--url", server.urls.grpc, "--model", str(EMBEDDED)]
     options(monkeypatch, *chosen, "--requests", "3", "--together", "2", "--tokens", "30")
     assert script.main() == 0
     lines = capsys.readouterr().out.splitlines()
@@ -53,9 +52,9 @@ def test_the_cpu_profile_does_not_stall(
 
 @pytest.mark.server
 def test_time_runs_out_for_a_request_that_does_not_end(
-    server: TritonServer, cloning_model: Path, monkeypatch, capsys
+    server: TritonServer, monkeypatch, capsys
 ) -> None:
-    chosen = ["--url", server.urls.grpc, "--model", str(cloning_model), "--limit", "0.3"]
+    chosen = ["--url", server.urls.grpc, "--model", str(EMBEDDED), "--limit", "0.3"]
     options(monkeypatch, *chosen, "--requests", "1", "--together", "1", "--tokens", "1000")
     assert script.main() == 2
     assert "no end within 0.3 s" in capsys.readouterr().out

@@ -1,6 +1,7 @@
 """What the server says is what was written, told by judges that are tested here on clean speech."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,12 +11,17 @@ from client import SAMPLE_RATE, SpeechClient, Utterance
 from evaluation import Recognizer, score, sentences
 from evaluation.dnsmos import Dnsmos
 from evaluation.speakers import VoiceEncoder, VoiceReferences
+from training.config import read_voice
+from training.speech import read_aloud
+from training.teachers import RATE, TEACHERS
 from tritone.types import Float32
 
 pytest.importorskip("faster_whisper", reason="the extra asr is not installed")
 
 SPOKEN = sentences("harvard")[10:15]  # the first half of list 2
 WORST_WER = 0.25
+SAID = "The girl at the booth sold fifty bonds."
+VOICE = Path(__file__).resolve().parents[1] / "training" / "voice.yaml"
 
 
 @pytest.mark.server
@@ -26,6 +32,32 @@ def test_streamed_sentences_are_understood(client: SpeechClient) -> None:
     ]
     found = score(spoken)
     assert found.wer <= WORST_WER, [(s.reference, s.heard) for s in found.sentences]
+
+
+@pytest.fixture(scope="module")
+def recordings() -> dict[str, tuple[Float32, int]]:
+    """A sentence by each of those whom the embedded voices learned from."""
+    voice, read = read_voice(VOICE), {}
+    for name, speaker in voice.speakers.items():
+        utterance = read_aloud(SAID, TEACHERS[speaker.teacher](), voice.speech, seed=0)
+        assert utterance is not None
+        read[name] = (utterance.wav, RATE)
+    return read
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("chosen", ["by name", "by a recording"])
+def test_each_voice_is_nearest_to_itself(
+    client: SpeechClient, recordings: dict[str, tuple[Float32, int]], chosen: str
+) -> None:
+    references = VoiceReferences(VoiceEncoder(), recordings)
+    assert list(recordings) == ["heart", "joe"]
+    for name, (wav, rate) in recordings.items():
+        voice = Utterance(SPOKEN[0].text, seed=0, voice=name)
+        if chosen == "by a recording":
+            voice = Utterance(SPOKEN[0].text, wav, rate, reference_text=SAID, seed=0)
+        near = references.similarities(client.speak(voice), SAMPLE_RATE)
+        assert max(near, key=near.__getitem__) == name, near
 
 
 @pytest.fixture(scope="module")
