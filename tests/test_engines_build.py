@@ -13,13 +13,15 @@ from engine_models import EMBEDDED, exported, model_directory
 from fake_gpu import H200, plug_in
 
 from scripts import build_engines
+from tritone.config import read_config
 from tritone.engines import llm_engine
 from tritone.engines.door import problems
 from tritone.engines.exports import ONNX_DIR
-from tritone.engines.record import engine_folder, read_record
+from tritone.engines.record import check_language_model, engine_folder, read_record
 from tritone.engines.tasks import Task, run_tasks
-from tritone.errors import StageFailed
+from tritone.errors import ModelDirectoryError, StageFailed
 from tritone.llm.loading import open_torch
+from tritone.llm.trt_engine import find_engine
 
 FAKE_BUILD = Path(__file__).with_name("fake_trtllm_build.py")
 GRAPHS = ["flow_encoder", "estimator_step", "estimator", "estimator_masked"]
@@ -167,9 +169,16 @@ def test_a_refused_engine_is_reported_and_built_again(
     assert status == 1
     assert "its engine was refused: it chose a token" in out
     assert "Not built: llm engine." in out
+    engine, config = find_engine(model), read_config(model)
+    with pytest.raises(ModelDirectoryError, match=r"llm was refused: it chose .* Build it again"):
+        check_language_model(model, config, engine)
     monkeypatch.setattr(llm_engine, "open_executor", real)
     status, out, _ = script(model, "--dtype", "float16", "--parts", "llm")
     assert status == 0 and "llm engine      built" in out
+    check_language_model(model, config, engine)
+    (model / "llm" / "model.safetensors").write_bytes(data)
+    with pytest.raises(ModelDirectoryError, match=r"llm was made from .*, the weights .* here are"):
+        check_language_model(model, config, engine)
 
 
 def found(model: Path, dtype: str = "bfloat16") -> str:

@@ -1,13 +1,18 @@
 """Which TensorRT-LLM engine is taken, and that one that does not fit is refused."""
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from engine_models import EMBEDDED
+from fake_gpu import H200, plug_in
 from llm_model import Built
 from trtllm_fixtures import Install, install, model_directory, write_engine
 
+from tritone.config import read_config
+from tritone.engines.record import EngineRecord
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
 from tritone.llm.executor import open_executor
 from tritone.llm.trt_engine import find_engine, read_engine
@@ -71,3 +76,16 @@ def test_an_engine_that_does_not_fit_is_refused_before_the_import(
     engine = write_engine(built[0], name="other", **numbers)
     with pytest.raises(error, match=words):
         open_executor(*built, engine_dir=str(engine), slots=4)
+
+
+def test_an_engine_of_another_machine_is_refused(
+    built: Built, installed: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed("0.20.0")
+    plug_in(monkeypatch)
+    other = dataclasses.replace(H200, gpu="NVIDIA A100-SXM4-80GB", compute_capability="8.0")
+    EngineRecord(machine=other, dtype="bfloat16").write(find_engine(built[0]).parent)
+    message = "no engines for this machine .*gpu is NVIDIA A100-SXM4-80GB, here it is NVIDIA H200"
+    config = read_config(EMBEDDED).model_copy(update={"llm": built[1].llm})
+    with pytest.raises(ModelDirectoryError, match=message):
+        open_executor(built[0], config, slots=4)

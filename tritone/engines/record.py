@@ -17,15 +17,16 @@ from tritone.config import ModelConfig, Strict
 from tritone.convert.steps import write_json
 from tritone.engines.gate import Verdict
 from tritone.engines.graph import Profile
-from tritone.engines.machine import Machine
+from tritone.engines.machine import Machine, this_machine
 from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2 import FLOW_FILE, VOCODER_FILE
-from tritone.llm.checkpoint import WEIGHTS_NAME
+from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME
 
 RECORD = "engine.json"
 ENGINES_DIR = "engines"
 BUILD = "python scripts/build_engines.py"
 _READ_BYTES = 1 << 22
+_WEIGHTS = {"flow": FLOW_FILE, "vocoder": VOCODER_FILE, LLM_DIR: f"{LLM_DIR}/{WEIGHTS_NAME}"}
 
 
 class PartRecord(Strict):
@@ -119,6 +120,16 @@ def check_part(model_dir: Path, name: str, machine: Machine, dtype: str, source:
     return folder
 
 
+def check_language_model(model_dir: Path, config: ModelConfig, engine: Path) -> None:
+    """`check_part` of the language model's engine, which lies in the directory `engine`.
+
+    One that was built by hand has no record and is taken as it is.
+    """
+    if (engine.parent / RECORD).is_file():
+        dtype, source = read_record(engine.parent).dtype, source_digest(model_dir, config, LLM_DIR)
+        check_part(model_dir, LLM_DIR, this_machine(), dtype, source)
+
+
 def _others(model_dir: Path, machine: Machine, dtype: str) -> Iterator[str]:
     for path in sorted((model_dir / ENGINES_DIR).glob(f"*/{RECORD}")):
         differences = ", ".join(_differences(read_record(path.parent), machine, dtype))
@@ -138,12 +149,8 @@ def source_digest(model_dir: Path, config: ModelConfig, part: str) -> str:
 
     Reads the weights: half a second a gigabyte.
     """
-    numbers, weights = {
-        "flow": (config.flow, model_dir / FLOW_FILE),
-        "vocoder": (config.vocoder, model_dir / VOCODER_FILE),
-        "llm": (config.llm, model_dir / "llm" / WEIGHTS_NAME),
-    }[part]
-    digest = hashlib.sha256(numbers.model_dump_json().encode())
+    weights = model_dir / _WEIGHTS[part]
+    digest = hashlib.sha256(getattr(config, part).model_dump_json().encode())
     digest.update(str(config.sample_rate).encode())
     try:
         with weights.open("rb") as file:

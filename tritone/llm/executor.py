@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from tritone.config import ModelConfig
+from tritone.engines.record import check_language_model
 from tritone.errors import StageFailed
 from tritone.llm.admission import check_generation, check_load
 from tritone.llm.bias import logit_bias
@@ -188,16 +189,19 @@ def open_executor(
 ) -> ExecutorLanguageModel:
     """On an engine that trtllm-build 0.20 made for this GPU.
 
-    engine_dir: of the engine; "" takes the only one under MODEL_DIR/engines. slots: generations
-    that advance together, at most the engine's max_batch_size. max_waiting: more that may wait.
-    kv_memory_fraction: of the GPU memory that is free once the weights are loaded, for the paged
-    keys and values of all generations; blocks of equal prompts are shared. The flow and the vocoder
-    need the rest. import_seconds: longest time that importing tensorrt_llm may take.
+    engine_dir: of the engine, which is taken as it is; "" takes the only one under
+    MODEL_DIR/engines, if it was built here, from these weights, and passed its gate. slots:
+    generations that advance together, at most the engine's max_batch_size. max_waiting: more that
+    may wait. kv_memory_fraction: of the GPU memory that is free once the weights are loaded, for
+    the paged keys and values of all generations; blocks of equal prompts are shared. The flow and
+    the vocoder need the rest. import_seconds: longest time that importing tensorrt_llm may take.
 
     Raises ModelDirectoryError for a missing or foreign engine and EnvironmentProblem when
     tensorrt_llm cannot be imported or is of another version than the engine.
     """
     engine = read_engine(find_engine(model_dir, engine_dir))
+    if not engine_dir:
+        check_language_model(model_dir, config, engine.path)
     check_engine(engine, config.llm, slots=slots, version=installed_version())
     bias = logit_bias(model_dir, config.llm)
     import_tensorrt_llm(import_seconds)
