@@ -29,7 +29,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 
 $(VENV)/ready-to-test: $(VENV)/ready
 	@echo "installing what tests, judges of speech and training need"
-	@$(PIP) -c constraints.txt -e '.[client,convert,download,test,check,asr,voice]'
+	@$(PIP) -c constraints.txt -e '.[client,convert,download,test,check,asr,bench,voice]'
 	@$(PIP) --no-deps resemblyzer==0.1.4  # for its weights alone; what it requires is compiled
 	@touch $@
 
@@ -77,8 +77,8 @@ load: setup  ## measure the running server at URL with MANIFEST
 perf: setup  ## perf_analyzer in streaming mode against a server of its own
 	@$(RUN) scripts/perf.py --model $(MODEL)
 
-bench: setup-tests  ## cost of each stage and of chunk k, in process
-	@$(RUN) scripts/bench.py --model $(MODEL) --out $(OUT)/bench
+bench: setup-tests  ## the full-size model against its baselines; table, JSON and plots in bench/
+	@$(RUN) scripts/bench.py
 
 evaluate: setup-tests  ## words, voice, sound and length of MODEL's speech; into OUT/evaluate
 	@$(RUN) scripts/evaluate.py --model $(MODEL) --out $(OUT)/evaluate

@@ -1,128 +1,140 @@
-"""Cost of a chunk as an utterance grows, with all of the past visible and with bounded context.
+"""How fast a model is on this CPU, part by part and end to end, against stated baselines.
 
-    python scripts/bench.py --model checkpoints/embedded --chunks 40
+    python scripts/bench.py                        # the full size, random weights, and a baseline
+    python scripts/bench.py --model checkpoints/embedded --parts served --streams 1 4 8
 
-One thread, CPU time of this process, the two kinds in turn on the same tokens; medians over the
-rounds. Writes chunks.json and, where matplotlib is installed, chunks.png to --out.
+Parts: llm (prefill and decoding steps), stages (encoder, estimator, vocoder; the same work
+recomputed as upstream does it), growth (cost of a chunk as speech grows), served (end to end in
+this process and through Triton, and several streams at once), eager (Hugging Face's decoding; needs
+transformers). Rounds are taken in turn, medians are shown. Seconds of CPU count all threads.
+Writes bench.json and plots to --out. Exit status: 0 measured, 2 something is missing.
 """
 
 import argparse
-import json
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
-from statistics import median
-from typing import Any
 
-import numpy as np
 import torch
-from tqdm import tqdm
 
+from benchmarks import chunks, end_to_end, parts
+from benchmarks.baseline import eager_decode_seconds
+from benchmarks.figures import Figure, figure, ratio, table, write
+from benchmarks.served_model import SENTENCE, write_served_model
+from benchmarks.streams import some_segment
+from tritone.config import CONFIG_NAME
+from tritone.device import torch_dtype
+from tritone.errors import TritoneError
 from tritone.families import family_of
 from tritone.flow_settings import FlowSettings
-from tritone.flow_stage import FlowStage
-from tritone.types import Int32, Voice
-from tritone.vocoder_stage import VocoderStage
+from tritone.llm.checkpoint import LLM_DIR
 
-EARLY, LATE = 3, 30  # the chunks whose costs are compared
-
-
-def chunk_costs(
-    flow: FlowStage, vocoder: VocoderStage, tokens: Int32, chunks: int
-) -> tuple[list[float], list[float], int]:
-    """Seconds of CPU for each chunk's flow and vocoder step, and the stream's cache in bytes."""
-    config = flow.config
-    empty = np.zeros((0, config.output_size), np.float32)
-    voice = Voice(np.zeros(0, np.int32), empty, np.ones(config.spk_embed_dim, np.float32))
-    state, vocoding = flow.open(voice), vocoder.start(seed=0, speed=1.0)
-    flow_costs, vocoder_costs, position = [], [], 0
-    for chunk in range(chunks):
-        until = (chunk + 1) * config.chunk_size + config.pre_lookahead_len
-        begin = time.process_time()
-        mel, state = flow.step(tokens[position:until], state, finalize=False)
-        between = time.process_time()
-        _, vocoding = vocoder.step(mel, vocoding, finalize=False)
-        flow_costs.append(between - begin)
-        vocoder_costs.append(time.process_time() - between)
-        position = until
-    return flow_costs, vocoder_costs, state.nbytes
+PROJECT = Path(__file__).resolve().parents[1]
+EMBEDDED = PROJECT / "checkpoints" / "embedded"
 
 
-def measure(model: Path, chunks: int, rounds: int, left_chunks: int) -> dict[str, Any]:
-    family, config = family_of(model)
-    vocoder = VocoderStage(family.load_vocoder(model, config))
-    stages = {
-        name: FlowStage(
-            family.load_flow(model, config), family.start_noise(config), FlowSettings(bound)
+class Bench:
+    """One model; each method measures one part."""
+
+    def __init__(self, args: argparse.Namespace, model: Path) -> None:
+        self._args, self._model = args, model
+        self._family, self._config = family_of(model)
+
+    def llm(self) -> list[Figure]:
+        return [
+            one
+            for precision in self._args.precision
+            for one in parts.language_model(
+                self._model, self._config, precision, self._args.streams, self._args.steps
+            )
+        ]
+
+    def eager(self) -> list[Figure]:
+        """Hugging Face and ours decode after the same prompt."""
+        prompt = some_segment(self._config, parts.PROMPT_TOKENS).input_ids
+        steps = self._args.steps
+        theirs = figure(
+            "LLM, Hugging Face eager float32, a step",
+            "s of CPU",
+            eager_decode_seconds(self._model / LLM_DIR, prompt, steps),
         )
-        for name, bound in (("unbounded", 0), (f"{left_chunks} chunks", left_chunks))
-    }
-    size = chunks * config.flow.chunk_size + config.flow.pre_lookahead_len
-    tokens = np.random.default_rng(0).integers(0, config.flow.vocab_size, size).astype(np.int32)
-    runs: dict[str, list[tuple[list[float], list[float], int]]] = {name: [] for name in stages}
-    for _ in tqdm(range(rounds), desc="rounds"):
-        for name, stage in stages.items():
-            runs[name].append(chunk_costs(stage, vocoder, tokens, chunks))
-    return {name: _summary(of) for name, of in runs.items()}
+        ours = parts.language_model(self._model, self._config, self._args.precision[0], [1], steps)[
+            -1
+        ]
+        return [theirs, ratio("  eager over ours", theirs, ours, "at least 5")]
+
+    def stages(self) -> list[Figure]:
+        acoustics = self._acoustics(0)
+        seconds = self._args.seconds
+        return [
+            *acoustics.steps(seconds),
+            *acoustics.against_recomputing(seconds, self._args.rounds),
+        ]
+
+    def growth(self) -> list[Figure]:
+        bounded = f"{self._args.left_chunks} chunks in view"
+        kinds = {
+            "all of the past": self._acoustics(0),
+            bounded: self._acoustics(self._args.left_chunks),
+        }
+        grown = chunks.growth(kinds, self._args.rounds)
+        chunks.plot(grown, self._args.out / "chunks.png")
+        return chunks.figures_of(grown, bounded)
+
+    def served(self) -> list[Figure]:
+        with end_to_end.in_process(self._model, SENTENCE) as here:
+            here(0)
+            with end_to_end.served(self._model, SENTENCE) as (there, server):
+                there(0)
+                figures = end_to_end.side_by_side(here, there, self._args.rounds)
+                memory = end_to_end.resident_mb(server.pid)
+                figures.append(figure("memory of the server, one stream", "MB", [memory]))
+                return figures + end_to_end.many(there, self._args.streams, self._args.rounds)
+
+    def _acoustics(self, left_chunks: int) -> parts.Acoustics:
+        settings = FlowSettings(left_chunks, dtype=torch_dtype(self._args.dtype))
+        return parts.Acoustics(self._family, self._model, self._config, settings)
 
 
-def _summary(runs: list[tuple[list[float], list[float], int]]) -> dict[str, Any]:
-    flow = [median(costs) for costs in zip(*(run[0] for run in runs), strict=True)]
-    vocoder = [median(costs) for costs in zip(*(run[1] for run in runs), strict=True)]
-    # Neighbours average out what the machine does beside.
-    around = [median(flow[n - 2 : n + 3]) for n in (EARLY, LATE)]
-    return {
-        "flow_s": flow,
-        "vocoder_s": vocoder,
-        "late_over_early": around[1] / around[0],
-        "cache_bytes": runs[0][2],
-    }
+PARTS: dict[str, Callable[[Bench], list[Figure]]] = {
+    name: getattr(Bench, name) for name in ("llm", "eager", "stages", "growth", "served")
+}
 
 
-def report(results: dict[str, Any]) -> None:
-    print(f"{'chunk':>6}" + "".join(f"{name + ' ms':>16}" for name in results))
-    count = len(next(iter(results.values()))["flow_s"])
-    for chunk in (*range(0, count, 5), count - 1):
-        row = "".join(f"{1000 * r['flow_s'][chunk]:16.1f}" for r in results.values())
-        print(f"{chunk + 1:6}{row}")
-    for name, r in results.items():
-        print(
-            f"{name}: chunk {LATE} costs {r['late_over_early']:.2f} times chunk {EARLY}; "
-            f"cache {r['cache_bytes'] / 1e6:.0f} MB; "
-            f"vocoder {1000 * median(r['vocoder_s']):.0f} ms a chunk"
-        )
-
-
-def plot(results: dict[str, Any], path: Path) -> None:
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(7, 4))
-    for name, r in results.items():
-        axes.plot(np.arange(1, len(r["flow_s"]) + 1), 1000 * np.array(r["flow_s"]), label=name)
-    axes.set(xlabel="chunk of one second", ylabel="flow, ms of CPU", ylim=(0, None))
-    axes.legend()
-    figure.savefig(path, dpi=120, bbox_inches="tight")
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--model", type=Path, help="model directory (full size, random weights)")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--precision", nargs="+", default=["int8"], help="of the language model")
+    parser.add_argument("--dtype", default="fp32", help="of the flow: fp32, bf16")
+    parser.add_argument("--streams", type=int, nargs="+", default=[1, 4, 8])
+    parser.add_argument("--steps", type=int, default=20, help="of decoding")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of speech")
+    parser.add_argument("--left-chunks", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1, help="of flow and vocoder")
+    parser.add_argument("--out", type=Path, default=Path("bench"))
+    return parser
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--model", type=Path, default=Path("checkpoints/embedded"))
-    parser.add_argument("--chunks", type=int, default=40, help=f"at least {LATE + 2}")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--left-chunks", type=int, default=4)
-    parser.add_argument("--out", type=Path, default=Path("out/bench"))
-    args = parser.parse_args()
-    if args.chunks < LATE + 2:
-        parser.error(f"--chunks is {args.chunks}; chunk {LATE} needs at least {LATE + 2}")
-    torch.set_num_threads(1)
-    results = measure(args.model, args.chunks, args.rounds, args.left_chunks)
-    report(results)
+    args = arguments().parse_args()
+    torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "chunks.json").write_text(json.dumps(results, indent=1))
+    model = args.model or args.out / f"full-size-{args.seconds:g}s"
+    figures: list[Figure] = []
     try:
-        plot(results, args.out / "chunks.png")
-    except ModuleNotFoundError:
-        print("no plot: pip install matplotlib draws one")
+        if not args.model and not (model / CONFIG_NAME).is_file():
+            write_served_model(model, EMBEDDED, args.seconds)
+        bench = Bench(args, model)
+        for name in args.parts:
+            figures += PARTS[name](bench)
+    except (TritoneError, ModuleNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(table(figures))
+    settings = {k: v for k, v in vars(args).items() if k not in ("model", "out")}
+    write(args.out / "bench.json", figures, model=model.name, settings=settings)
     return 0
 
 

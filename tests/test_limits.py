@@ -7,7 +7,7 @@ from tritone.errors import InvalidRequest
 from tritone.limits import Limits, check
 from tritone.types import SamplingParams, SynthesisRequest
 
-WAV = np.zeros(16000, dtype=np.float32)
+WAV = np.full(16000, 0.1, dtype=np.float32)
 
 
 def request(**changes: Any) -> SynthesisRequest:
@@ -23,7 +23,7 @@ def request(**changes: Any) -> SynthesisRequest:
         request(reference_wav=WAV, reference_text="hello"),
         request(reference_wav=WAV, reference_text="", voice=" "),
         request(reference_wav=WAV[:4800]),
-        request(reference_wav=np.zeros(30 * 48000, dtype=np.float32), reference_rate=48000),
+        request(reference_wav=np.tile(WAV, 90), reference_rate=48000),
         request(reference_text="  ", instruct_text=""),
         request(speed=0.5),
         request(sampling=SamplingParams(temperature=2.0, top_p=1.0, top_k=6564, seed=2**64 - 1)),
@@ -59,13 +59,14 @@ def bad_sample(value: float) -> np.ndarray:
         (request(reference_wav=WAV[:4799]), "reference_wav", "lasts 0.30 s"),
         (request(reference_wav=WAV[:0]), "reference_wav", "lasts 0.00 s"),
         (
-            request(reference_wav=np.zeros(480001, dtype=np.float32)),
+            request(reference_wav=np.resize(WAV, 480001)),
             "reference_wav",
             r"480001 samples at 16000 Hz\); the limits are 0.3 and 30 s",
         ),
         (request(reference_wav=WAV[None]), "reference_wav", r"shape \(1, 16000\)"),
         (request(reference_wav=bad_sample(np.nan)), "reference_wav", "NaN"),
         (request(reference_wav=bad_sample(np.inf)), "reference_wav", "infinite"),
+        (request(reference_wav=WAV / 1e4), "reference_wav", "is silent: its peak is 1e-05"),
         (request(reference_wav=bad_sample(-20000)), "reference_wav", "divide 16-bit PCM by 32768"),
         (request(reference_wav=WAV, reference_rate=7999), "reference_sample_rate", "is 7999 Hz"),
         (request(reference_wav=WAV, reference_rate=0), "reference_sample_rate", "is 0 Hz"),

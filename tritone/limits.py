@@ -16,7 +16,8 @@ class Limits:
     """Bounds of one request, all inclusive unless said otherwise.
 
     Lengths of text in characters, of audio in seconds, rates in Hz. peak: largest absolute sample;
-    audio above it is integer PCM that was not scaled. temperature is greater than 0.
+    audio above it is integer PCM that was not scaled, and below silence there is nothing to follow.
+    temperature is greater than 0.
     """
 
     max_text_characters: int = 2000
@@ -27,6 +28,7 @@ class Limits:
     min_reference_rate: int = 8000
     max_reference_rate: int = 192000
     peak: float = 4.0
+    silence: float = 1e-4
     min_speed: float = 0.5
     max_speed: float = 2.0
     max_temperature: float = 2.0
@@ -97,6 +99,10 @@ def _check_reference(wav: Float32, rate: int, limits: Limits) -> None:
     if not np.isfinite(wav).all():
         raise InvalidRequest("reference_wav", "has samples that are NaN or infinite")
     peak = float(np.abs(wav).max())
+    if peak < limits.silence:
+        raise InvalidRequest(
+            "reference_wav", f"is silent: its peak is {peak:.2g}; send a recording of a voice"
+        )
     if peak > limits.peak:
         raise InvalidRequest(
             "reference_wav",

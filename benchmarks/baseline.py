@@ -1,0 +1,59 @@
+"""What our figures are held against: each chunk computed from the start, and eager decoding.
+
+Both are plain float32 on the same weights. Upstream's streaming runtime computes the flow over the
+prompt and all tokens so far for every chunk, and the vocoder over the new frames and eight before
+them; its language model is decoded by Hugging Face's eager Qwen2.
+"""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tritone.flow_stage import FlowStage
+from tritone.types import Float32, Int32, Voice
+from tritone.vocoder_stage import VocoderStage
+
+VOCODER_OVERLAP = 8  # mel frames that upstream vocodes again with each chunk
+
+
+def recomputed(
+    flow: FlowStage, vocoder: VocoderStage, voice: Voice, tokens: Int32
+) -> Iterator[Float32]:
+    """The samples of each chunk of a stream whose every chunk starts from nothing.
+
+    flow: a stage of its own, in float32. tokens: (n,) speech codes; a chunk and its look-ahead are
+    as long as the flow's.
+    """
+    config, sent = flow.config, 0
+    for end in range(config.chunk_size, len(tokens) + 1, config.chunk_size):
+        mel = flow.whole(tokens[: end + config.pre_lookahead_len], voice)
+        until = config.token_mel_ratio * end
+        part = mel[:, max(0, sent - VOCODER_OVERLAP) : until]
+        state = vocoder.start(seed=0, speed=1.0)
+        yield vocoder.step(part, state, finalize=True)[0]
+        sent = until
+
+
+def eager_decode_seconds(llm_dir: Path, prompt: Int32, steps: int) -> list[float]:
+    """CPU seconds of each greedy step of Hugging Face's Qwen2 in float32 after a prompt (n,).
+
+    Needs the package transformers, and four bytes for each of the checkpoint's weights.
+    """
+    from transformers import AutoModelForCausalLM, logging
+
+    logging.set_verbosity_error()  # the merged checkpoint's head has a bias that Qwen2 has not
+    model = AutoModelForCausalLM.from_pretrained(
+        llm_dir, dtype=torch.float32, attn_implementation="eager"
+    )
+    seconds = []
+    with torch.inference_mode():
+        ids, past = torch.from_numpy(prompt.astype(np.int64))[None], None
+        for _ in range(steps + 1):
+            begin = time.process_time()
+            output = model(input_ids=ids, past_key_values=past, use_cache=True)
+            ids, past = output.logits[:, -1:].argmax(-1), output.past_key_values
+            seconds.append(time.process_time() - begin)
+    return seconds[1:]

@@ -1,0 +1,120 @@
+"""One sentence from text to samples, in this process and through Triton, in turn."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+import tritone
+from benchmarks.figures import Figure, figure
+from client import SAMPLE_RATE, SpeechClient, Utterance
+from client.metrics import StreamMeter, StreamMetrics
+from tritone.server import ServerSettings, TritonServer
+from tritone.server.ports import free_ports
+from tritone.types import SamplingParams
+
+PROJECT = Path(__file__).resolve().parents[1]
+Speak = Callable[[int], StreamMetrics]
+"""Speaks the sentence with a seed."""
+
+
+@contextmanager
+def in_process(model: Path, text: str) -> Iterator[Speak]:
+    with tritone.load(model) as tts:
+
+        def speak(seed: int) -> StreamMetrics:
+            meter = StreamMeter(tts.sample_rate)
+            for chunk in tts.stream(text, sampling=SamplingParams(seed=seed)):
+                meter.packet(chunk.samples)
+            return meter.finish()
+
+        yield speak
+
+
+@contextmanager
+def served(model: Path, text: str) -> Iterator[tuple[Speak, TritonServer]]:
+    http, grpc, metrics = free_ports()
+    settings = ServerSettings(
+        PROJECT / "model_repo",
+        PROJECT / ".triton",
+        model_dir=model.resolve(),
+        http_port=http,
+        grpc_port=grpc,
+        metrics_port=metrics,
+    )
+    with TritonServer(settings) as server:
+        server.wait_ready()
+        with SpeechClient(server.urls.grpc) as client:
+
+            def speak(seed: int) -> StreamMetrics:
+                meter = StreamMeter(SAMPLE_RATE)
+                for samples in client.stream(Utterance(text, seed=seed)):
+                    meter.packet(samples)
+                return meter.finish()
+
+            yield speak, server
+
+
+def side_by_side(here: Speak, there: Speak, rounds: int) -> list[Figure]:
+    """First packet and RTF of one stream, in this process and through Triton, in turn."""
+    runs: list[tuple[StreamMetrics, StreamMetrics]] = []
+    for seed in range(rounds):
+        pair = (here(seed), there(seed)) if seed % 2 == 0 else (there(seed), here(seed))[::-1]
+        runs.append(pair)
+    ours, theirs = zip(*runs, strict=True)
+    packets = [[first_packet(m) for m in side] for side in (ours, theirs)]
+    later = [b - a for a, b in zip(*packets, strict=True)]
+    longer = [b.total_s / a.total_s - 1 for a, b in runs]
+    return [
+        figure("first packet, in process", "s", packets[0]),
+        figure("first packet, through Triton", "s", packets[1]),
+        figure("RTF, in process", "", [rtf(m) for m in ours]),
+        figure("RTF, through Triton", "", [rtf(m) for m in theirs]),
+        figure("  Triton's share of the first packet", "s", later, "at most 0.010"),
+        figure("  Triton's share of the total", "of it", longer, "at most 0.05"),
+    ]
+
+
+def at_once(speak: Speak, streams: int, rounds: int) -> list[StreamMetrics]:
+    """`streams` sentences started at the same moment, `rounds` times."""
+    start = threading.Barrier(streams)
+
+    def one(seed: int) -> StreamMetrics:
+        start.wait()
+        return speak(seed)
+
+    with ThreadPoolExecutor(streams) as pool:
+        return [metrics for _ in range(rounds) for metrics in pool.map(one, range(streams))]
+
+
+def many(speak: Speak, counts: Sequence[int], rounds: int) -> list[Figure]:
+    """First packet and underruns of several streams at once."""
+    figures = []
+    for count in counts:
+        runs = at_once(speak, count, rounds)
+        name = f"{count} stream{'s' * (count > 1)} at once"
+        figures += [
+            figure(f"{name}, first packet", "s", [first_packet(m) for m in runs]),
+            figure(f"{name}, dry for", "s", [m.underrun_s for m in runs], "0"),
+        ]
+    return figures
+
+
+def resident_mb(pid: int) -> float:
+    """Memory of a server and all its children, pages that they share counted once."""
+    parent = psutil.Process(pid)
+    family = [parent, *parent.children(recursive=True)]
+    return float(sum(process.memory_full_info().pss for process in family) / 1e6)
+
+
+def first_packet(metrics: StreamMetrics) -> float:
+    assert metrics.first_packet_s is not None, "a sentence without a packet"
+    return metrics.first_packet_s
+
+
+def rtf(metrics: StreamMetrics) -> float:
+    assert metrics.rtf is not None, "a sentence without audio"
+    return metrics.rtf

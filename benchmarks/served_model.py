@@ -1,0 +1,45 @@
+"""The full-size model of random weights as a server can speak with it.
+
+Text and its pronunciation come from the embedded voice; a voice with a prompt of three seconds is
+registered, and SENTENCE gives speech of the wanted length whatever is drawn.
+"""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.full_size import FULL_SIZE, write_model
+from benchmarks.streams import some_segment
+from tritone.config import CONFIG_NAME, ModelConfig, read_config
+from tritone.frontend import Frontend
+from tritone.text.pronounce import PHONEMES_NAME
+from tritone.text.tokenizer import TOKENIZER_NAME
+from tritone.types import SynthesisRequest
+from tritone.voices import VOICES_FOLDER, save_voice
+
+SENTENCE = "The birch canoe slid on the smooth planks."
+VOICE = "bench"
+CODES_PER_SECOND = 25
+
+
+def write_served_model(
+    folder: Path, text_of: Path, seconds: float, size: ModelConfig = FULL_SIZE
+) -> None:
+    """Write a model directory whose SENTENCE lasts `seconds`.
+
+    text_of: the model directory that its text front end is taken from.
+    """
+    text = read_config(text_of).text
+    config = size.model_copy(update={"text": text, "default_voice": VOICE})
+    write_model(folder, config)
+    for name in (TOKENIZER_NAME, PHONEMES_NAME):
+        shutil.copy(text_of / name, folder / name)
+    spoken = some_segment(config, 3 * CODES_PER_SECOND).voice
+    prompt = replace(spoken, transcript=SENTENCE)  # the language model sees it too
+    save_voice(folder / VOICES_FOLDER / f"{VOICE}.safetensors", prompt)
+    (segment,) = Frontend(folder, config).prepare(SynthesisRequest(text=SENTENCE))
+    codes = seconds * CODES_PER_SECOND + 0.5  # limits are rounded down
+    each = codes / segment.target_tokens
+    lengths = {"min_tokens_per_text_token": each, "max_tokens_per_text_token": each}
+    config = config.model_copy(update={"sampling": config.sampling.model_copy(update=lengths)})
+    (folder / CONFIG_NAME).write_text(config.model_dump_json(indent=1), encoding="utf-8")

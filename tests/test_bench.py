@@ -1,0 +1,125 @@
+"""The benchmark on a small model: what it runs is what it says it runs."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import chunks, end_to_end, parts
+from benchmarks.baseline import VOCODER_OVERLAP, recomputed
+from benchmarks.figures import figure, ratio, table
+from benchmarks.served_model import SENTENCE, VOICE, write_served_model
+from scripts import bench
+from tritone.config import ModelConfig, read_config
+from tritone.families import family_of
+from tritone.flow_settings import FlowSettings
+
+EMBEDDED = Path(__file__).resolve().parents[1] / "checkpoints" / "embedded"
+SECONDS = 2.0
+
+
+def small() -> ModelConfig:
+    config = read_config(EMBEDDED)
+    solver = config.flow.solver.model_copy(update={"n_timesteps": 2})
+    return config.model_copy(update={"flow": config.flow.model_copy(update={"solver": solver})})
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bench") / "model"
+    write_served_model(folder, EMBEDDED, SECONDS, small())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def acoustics(model: Path) -> parts.Acoustics:
+    family, config = family_of(model)
+    return parts.Acoustics(family, model, config, FlowSettings())
+
+
+@pytest.fixture(scope="module")
+def speak(model: Path) -> Iterator[end_to_end.Speak]:
+    with end_to_end.in_process(model, SENTENCE) as here:
+        yield here
+
+
+def test_the_sentence_lasts_as_long_as_it_should(speak: end_to_end.Speak, model: Path) -> None:
+    assert read_config(model).default_voice == VOICE
+    assert [speak(seed).audio_s for seed in range(2)] == [SECONDS, SECONDS]
+
+
+def test_two_sides_are_compared_run_by_run(speak: end_to_end.Speak) -> None:
+    by_name = {f.name: f for f in end_to_end.side_by_side(speak, speak, rounds=3)}
+    here, there = by_name["first packet, in process"], by_name["first packet, through Triton"]
+    share = by_name["  Triton's share of the first packet"]
+    assert share.runs == pytest.approx([b - a for a, b in zip(here.runs, there.runs, strict=True)])
+    assert all(0 < run < SECONDS for run in here.runs)
+
+
+def test_streams_at_once_all_speak(speak: end_to_end.Speak) -> None:
+    runs = end_to_end.at_once(speak, streams=2, rounds=2)
+    assert [run.audio_s for run in runs] == [SECONDS] * 4
+
+
+def test_the_baseline_says_as_much_as_the_stream(acoustics: parts.Acoustics) -> None:
+    tokens = acoustics.tokens(SECONDS)
+    voice, flow, vocoder = acoustics.voice, acoustics.flow, acoustics.vocoder
+    chunked = list(recomputed(flow, vocoder, voice, tokens))
+    again = VOCODER_OVERLAP * acoustics.config.vocoder.samples_per_frame
+    rate = acoustics.config.sample_rate
+    assert [len(wave) for wave in chunked] == [rate, rate + again]
+    last = flow.whole(tokens, voice)[:, -50 - VOCODER_OVERLAP :]
+    wave, _ = vocoder.step(last, vocoder.start(seed=0, speed=1.0), finalize=True)
+    np.testing.assert_array_equal(chunked[-1], wave)
+
+
+def test_recomputing_costs_more(acoustics: parts.Acoustics) -> None:
+    ours, theirs, times = acoustics.against_recomputing(5.0, rounds=1)
+    assert times.value == theirs.value / ours.value > 1
+
+
+def test_stages_are_timed_call_by_call(acoustics: parts.Acoustics) -> None:
+    encoder, step, vocoder = acoustics.steps(SECONDS)
+    prompt_chunks = (parts.PROMPT_TOKENS - 3) // 25
+    assert len(encoder.runs) == len(step.runs) >= len(vocoder.runs) == SECONDS
+    assert len(step.runs) <= SECONDS + prompt_chunks
+    assert min(encoder.runs) > 0
+
+
+def test_a_bounded_past_costs_no_more_as_speech_grows(
+    acoustics: parts.Acoustics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunks, "LATE", 6)
+    grown = chunks.growth({"all": acoustics}, rounds=1)["all"]
+    assert len(grown.seconds) == 8 and grown.cache_bytes > 0
+    (early, grew, cache) = chunks.figures_of({"all": grown}, "bounded")
+    assert grew.value == grown.at(6) / early.value and cache.unit == "MB"
+
+
+def test_ratios_are_taken_round_by_round() -> None:
+    slow, fast = figure("slow", "s", [4.0, 9.0, 2.0]), figure("fast", "s", [2.0, 3.0, 2.0])
+    times = ratio("times", slow, fast, "at least 2")
+    assert times.runs == (2.0, 3.0, 1.0) and times.value == 2.0
+    assert "| times | 2 times | 1 to 3 | at least 2 |" in table([times])
+
+
+def test_the_command_writes_what_it_prints(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = "--parts llm eager stages --streams 1 2 --steps 3 --seconds 1 --rounds 1"
+    command = ["bench", "--model", str(model), "--out", str(tmp_path), *options.split()]
+    monkeypatch.setattr(sys, "argv", command)
+    assert bench.main() == 0
+    printed = capsys.readouterr().out
+    written = json.loads((tmp_path / "bench.json").read_text())
+    names = [row["name"] for row in written["figures"]]
+    assert all(f"| {name} |" in printed for name in names)
+    assert "LLM int8, step of 2 streams" in names and "  eager over ours" in names
+    assert all(row["value"] > 0 for row in written["figures"])
+    assert written["machine"]["cores"] > 0 and "flags" not in written["machine"]
+    monkeypatch.setattr(sys, "argv", [*command[:1], "--model", str(tmp_path)])
+    assert bench.main() == 2
+    assert "is not a Tritone model directory" in capsys.readouterr().err
