@@ -93,7 +93,7 @@ def test_a_residual_stream_beyond_float16_squared_does_not_overflow() -> None:
     """256 squared is infinite in float16: what the variance in a LayerNorm ran into upstream."""
     graph = exported().graph("flow", "estimator")
     inputs = inputs_of("estimator")
-    inputs["shifts"] = 3000.0 * inputs["shifts"] / inputs["shifts"].abs().max()
+    inputs["shifts"] = 2000.0 * inputs["shifts"] / inputs["shifts"].abs().max()
     expected = reference(graph, inputs)
     for dtype in HALVES:
         outputs = runner_of_half(half_of("estimator", dtype), ())(inputs)

@@ -106,7 +106,7 @@ BAD = {
         "reference_sample_rate: .*200000.*192000",
     ),
     "transcript alone": (Utterance(SHORT, reference_text="hi"), "reference_text: needs"),
-    "unknown voice": (Utterance(SHORT, voice="nobody"), "voice: 'nobody' .*default"),
+    "unknown voice": (Utterance(SHORT, voice="nobody"), "voice: 'nobody' .*heart, joe"),
     "path as voice": (Utterance(SHORT, voice="../../etc/passwd"), "voice: "),
     "slow": (Utterance(SHORT, speed=0.4), r"speed: is 0\.4.*0\.5 and 2"),
     "fast": (Utterance(SHORT, speed=2.5), r"speed: is 2\.5.*0\.5 and 2"),

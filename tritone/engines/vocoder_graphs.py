@@ -1,15 +1,18 @@
 """The vocoder's graphs: its pitch predictor, and the network between the Fourier transforms."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from tritone.audio.features import PROMPT_HOP, PROMPT_RATE, prompt_mel
 from tritone.engines.graph import Graph, Profiles, Shape, Sizes
 from tritone.engines.modules import PitchPredictor, VocoderFilter
 from tritone.nn.source import frame_noise
 from tritone.nn.vocoder import Vocoder
 
-_MEL_MEAN, _MEL_DEVIATION = -5.0, 2.0  # of natural log mel, roughly, in speech
 _PITCH = (120.0, 240.0)  # Hz at the two ends of a sample
+_HARMONICS = 30
+_LEVEL, _NOISE = 0.1, 0.01
 
 
 def vocoder_graphs(vocoder: Vocoder, profiles: Profiles) -> list[Graph]:
@@ -30,10 +33,8 @@ class _VocoderGraph(Graph):
 
     @torch.no_grad()
     def sample(self, sizes: Sizes, seed: int) -> dict[str, Tensor]:
-        draw = torch.Generator().manual_seed(seed)
-        steps = torch.randn(self.shapes(sizes)["mel"], generator=draw)
-        smooth = (steps + steps.roll(1, 2) + steps.roll(1, 1)) / 3**0.5
-        return {"mel": _MEL_MEAN + _MEL_DEVIATION * smooth}
+        rows = range(sizes["streams"])
+        return {"mel": torch.stack([_voiced_mel(sizes["window_frames"], seed + r) for r in rows])}
 
 
 class PitchGraph(_VocoderGraph):
@@ -72,3 +73,14 @@ class FilterGraph(_VocoderGraph):
         spectrum = self.vocoder.network.analyse(source)
         rows = sizes["streams"]
         return {**super().sample(sizes, seed), "spectrum": spectrum.repeat(rows, 1, 1)}
+
+
+def _voiced_mel(frames: int, seed: int) -> Tensor:
+    """(mel, frames) of a gliding tone with its harmonics in noise: a trained predictor, which says
+    nothing of a random mel, hears its pitch."""
+    random, samples = np.random.default_rng(seed), frames * PROMPT_HOP
+    turns = np.cumsum(np.linspace(*_PITCH, samples)) / PROMPT_RATE + random.random()
+    number = np.arange(1, _HARMONICS + 1)[:, None]
+    tones = (np.sin(2 * np.pi * number * turns) / number).sum(axis=0)
+    wav = _LEVEL * tones + _NOISE * random.standard_normal(samples)
+    return torch.from_numpy(prompt_mel(wav.astype(np.float32)).T.copy())

@@ -174,6 +174,6 @@ def _check(item: Item, limits: Limits) -> None:
         header = soundfile.info(item.prompt_wav)
     except soundfile.LibsndfileError as error:
         raise InvalidRequest("prompt_wav", str(error)) from error
-    # Silence of its length stands for the recording; its samples are checked when they are read.
-    silence = np.broadcast_to(np.float32(0), (header.frames,))
-    check(replace(item.request, reference_wav=silence, reference_rate=header.samplerate), limits)
+    # Any sound of its length stands for the recording; its samples are checked when they are read.
+    sound = np.broadcast_to(np.float32(0.5), (header.frames,))
+    check(replace(item.request, reference_wav=sound, reference_rate=header.samplerate), limits)
