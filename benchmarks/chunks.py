@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.figures import Figure, figure
-from benchmarks.parts import Acoustics
+from benchmarks.parts import Acoustics, Stream
 
 EARLY, LATE = 5, 60  # the chunks of one second whose costs are compared
 _AROUND = 2  # neighbours on each side, which average out what the machine does beside
@@ -33,7 +33,7 @@ def growth(kinds: Mapping[str, Acoustics], rounds: int) -> dict[str, Growth]:
     for _ in tqdm(range(rounds), desc="cost of a chunk", unit="round"):
         for name, acoustics in kinds.items():
             tokens = acoustics.tokens((LATE + _AROUND) * acoustics.seconds_per_chunk)
-            stream = acoustics.stream(tokens)
+            stream = Stream(acoustics, tokens)
             runs[name].append([flow for flow, _ in stream])
             cached[name] = stream.cache_bytes
     return {

@@ -84,15 +84,12 @@ class Acoustics:
         frames = flow.chunk_size * flow.token_mel_ratio
         return frames * rate / self.config.sample_rate
 
-    def stream(self, tokens: Int32) -> "Stream":
-        return Stream(self, tokens)
-
     def against_recomputing(self, seconds: float, rounds: int) -> list[Figure]:
         """Ours and the baseline in turn on the same tokens."""
         tokens = self.tokens(seconds)
         ours, theirs = [], []
         for _ in range(rounds):
-            ours.append(sum(map(sum, self.stream(tokens))))
+            ours.append(sum(map(sum, Stream(self, tokens))))
             run = recomputed(self.plain_flow, self.vocoder, self.voice, tokens)
             theirs.append(cpu_seconds(partial(list, run)))
         mine = figure(f"flow and vocoder, {seconds:g} s streamed", "s of CPU", ours)
@@ -102,7 +99,7 @@ class Acoustics:
     def steps(self, seconds: float) -> list[Figure]:
         """Encoder, ODE steps and vocoder of each chunk of a stream."""
         with timed(self._module, "_encode") as encoder, timed(self._module.solver, "solve") as ode:
-            chunks = list(self.stream(self.tokens(seconds)))
+            chunks = list(Stream(self, self.tokens(seconds)))
         steps = self.config.flow.solver.n_timesteps
         return [
             figure("flow encoder, a chunk", "s of CPU", encoder),
@@ -119,16 +116,12 @@ class Stream:
         self.cache_bytes = 0
 
     def __iter__(self) -> Iterator[tuple[float, float]]:
-        flow, vocoder, config = (
-            self._acoustics.flow,
-            self._acoustics.vocoder,
-            self._acoustics.config,
-        )
-        size, tokens, position = config.flow.chunk_size, self._tokens, 0
-        state = flow.open(self._acoustics.voice)
+        parts, tokens, position = self._acoustics, self._tokens, 0
+        flow, vocoder, config = parts.flow, parts.vocoder, parts.config.flow
+        size, state = config.chunk_size, flow.open(parts.voice)
         vocoding = vocoder.start(seed=0, speed=1.0)
         for end in range(size, len(tokens) + 1, size):
-            until, last = end + config.flow.pre_lookahead_len, end == len(tokens)
+            until, last = end + config.pre_lookahead_len, end == len(tokens)
             begin = time.process_time()
             mel, state = flow.step(tokens[position:until], state, finalize=last)
             between = time.process_time()
