@@ -89,7 +89,7 @@ def test_stages_are_timed_call_by_call(acoustics: parts.Acoustics) -> None:
     assert min(encoder.runs) > 0
 
 
-def test_a_bounded_past_costs_no_more_as_speech_grows(
+def test_growth_compares_the_chunks_that_it_names(
     acoustics: parts.Acoustics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chunks, "LATE", 6)

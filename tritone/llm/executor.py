@@ -206,20 +206,9 @@ def open_executor(
     bias = logit_bias(model_dir, config.llm)
     import_tensorrt_llm(import_seconds)
     bindings = importlib.import_module("tensorrt_llm.bindings.executor")
-    executor = bindings.Executor(
-        str(engine.path),
-        bindings.ModelType.DECODER_ONLY,
-        bindings.ExecutorConfig(
-            max_beam_width=1,
-            max_batch_size=slots,
-            kv_cache_config=bindings.KvCacheConfig(
-                enable_block_reuse=True, free_gpu_memory_fraction=kv_memory_fraction
-            ),
-        ),
-    )
     return ExecutorLanguageModel(
         bindings,
-        executor,
+        _executor(bindings, engine.path, slots, kv_memory_fraction),
         config,
         torch.from_numpy(bias),
         positions=engine.positions,
@@ -228,6 +217,14 @@ def open_executor(
         max_waiting=max_waiting,
         repetition_penalty=repetition_penalty,
     )
+
+
+def _executor(bindings: Any, engine: Path, slots: int, kv_memory_fraction: float) -> Any:
+    cache = bindings.KvCacheConfig(
+        enable_block_reuse=True, free_gpu_memory_fraction=kv_memory_fraction
+    )
+    config = bindings.ExecutorConfig(max_beam_width=1, max_batch_size=slots, kv_cache_config=cache)
+    return bindings.Executor(str(engine), bindings.ModelType.DECODER_ONLY, config)
 
 
 def _first_line(error: object) -> str:
