@@ -148,6 +148,11 @@ def test_operator_reads_the_quantised_weights(
     assert np.abs(session.run(None, {"x": x})[0] - expected).max() < 1e-4
 
 
+@pytest.mark.parametrize(("columns", "block"), [(896, 128), (192, 64), (4864, 128), (24, 32)])
+def test_blocks_fill_the_input_channels(columns: int, block: int) -> None:
+    assert BlockFormat(8, 128).fitting(columns) == BlockFormat(8, block)
+
+
 def test_padding_of_heads_keeps_scores() -> None:
     rng = np.random.default_rng(2)
     query, key = rng.standard_normal((2, 3 * 8, 1)).astype(np.float32)

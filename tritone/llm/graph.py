@@ -37,7 +37,7 @@ from tritone.types import Float32
 # None keeps float32
 PRECISIONS: dict[str, BlockFormat | None] = {
     "fp32": None,
-    "int8": BlockFormat(bits=8, block_size=32),
+    "int8": BlockFormat(bits=8, block_size=128),
     "int4": BlockFormat(bits=4, block_size=32),
     "int4_b128": BlockFormat(bits=4, block_size=128),
 }
@@ -235,7 +235,8 @@ class _Qwen2Graph:
             if bias is not None:
                 writer.node("Add", [product, writer.constant(f"{name}.bias", bias)], name)
             return name
-        quantized = quantize_blocks(weight, self.form)
+        form = self.form.fitting(weight.shape[1])
+        quantized = quantize_blocks(weight, form)
         inputs = [
             x,
             writer.constant(f"{name}.codes", quantized.codes),
@@ -249,8 +250,8 @@ class _Qwen2Graph:
             [name],
             N=weight.shape[0],
             K=weight.shape[1],
-            bits=self.form.bits,
-            block_size=self.form.block_size,
+            bits=form.bits,
+            block_size=form.block_size,
             accuracy_level=_INTEGER_DOT,
         )
         return name

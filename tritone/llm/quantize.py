@@ -1,11 +1,13 @@
 """Block quantisation of a weight matrix for the ONNX Runtime operator MatMulNBits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tritone.types import Float32
+
+_SHORTEST_BLOCK = 32
 
 
 @dataclass(frozen=True)
@@ -14,6 +16,16 @@ class BlockFormat:
 
     bits: int
     block_size: int
+
+    def fitting(self, columns: int) -> "BlockFormat":
+        """The same with blocks that fill `columns` input channels, none shorter than 32.
+
+        Long blocks are read faster; a block that is padded costs as much as a full one.
+        """
+        size = self.block_size
+        while columns % size and size > _SHORTEST_BLOCK:
+            size //= 2
+        return replace(self, block_size=size)
 
 
 @dataclass(frozen=True)
