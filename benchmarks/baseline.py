@@ -11,29 +11,29 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from tritone.flow_stage import FlowStage
-from tritone.types import Float32, Int32, Voice
-from tritone.vocoder_stage import VocoderStage
+from tritone.nn.vocoder import Vocoder
+from tritone.types import Int32, Voice
 
 VOCODER_OVERLAP = 8  # mel frames that upstream vocodes again with each chunk
 
 
-def recomputed(
-    flow: FlowStage, vocoder: VocoderStage, voice: Voice, tokens: Int32
-) -> Iterator[Float32]:
+def recomputed(flow: FlowStage, vocoder: Vocoder, voice: Voice, tokens: Int32) -> Iterator[Tensor]:
     """The samples of each chunk of a stream whose every chunk starts from nothing.
 
-    flow: a stage of its own, in float32. tokens: (n,) speech codes; a chunk and its look-ahead are
-    as long as the flow's.
+    flow: a stage of its own, in float32. vocoder: as it was loaded. tokens: (n,) speech codes; a
+    chunk and its look-ahead are as long as the flow's.
     """
     config, sent = flow.config, 0
     for end in range(config.chunk_size, len(tokens) + 1, config.chunk_size):
         mel = flow.whole(tokens[: end + config.pre_lookahead_len], voice)
         until = config.token_mel_ratio * end
-        part = mel[:, max(0, sent - VOCODER_OVERLAP) : until]
-        state = vocoder.start(seed=0, speed=1.0)
-        yield vocoder.step(part, state, finalize=True)[0]
+        part = torch.from_numpy(mel[:, max(0, sent - VOCODER_OVERLAP) : until])
+        with torch.inference_mode():
+            wave, _ = vocoder.step(part, vocoder.start(seed=0), finalize=True)
+        yield wave
         sent = until
 
 

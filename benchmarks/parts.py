@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from benchmarks.baseline import recomputed
 from benchmarks.figures import Figure, figure, ratio
@@ -69,8 +70,10 @@ class Acoustics:
         self.config, noise = config, family.start_noise(config)
         self._module = family.load_flow(model, config)
         self.flow = FlowStage(self._module, noise, settings)
-        self.plain_flow = FlowStage(family.load_flow(model, config), noise, FlowSettings())
-        self.vocoder = VocoderStage(family.load_vocoder(model, config))
+        self.vocoder = VocoderStage(family.load_vocoder(model, config), dtype=settings.dtype)
+        plain = FlowSettings(dtype=torch.float32)
+        self.plain_flow = FlowStage(family.load_flow(model, config), noise, plain)
+        self.plain_vocoder = family.load_vocoder(model, config)
         self.voice = some_segment(config, PROMPT_TOKENS).voice
 
     def tokens(self, seconds: float) -> Int32:
@@ -90,7 +93,7 @@ class Acoustics:
         ours, theirs = [], []
         for _ in range(rounds):
             ours.append(sum(map(sum, Stream(self, tokens))))
-            run = recomputed(self.plain_flow, self.vocoder, self.voice, tokens)
+            run = recomputed(self.plain_flow, self.plain_vocoder, self.voice, tokens)
             theirs.append(cpu_seconds(partial(list, run)))
         mine = figure(f"flow and vocoder, {seconds:g} s streamed", "s of CPU", ours)
         base = figure(f"  the same, every chunk recomputed ({seconds:g} s)", "s of CPU", theirs)

@@ -106,7 +106,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--model", type=Path, help="model directory (full size, random weights)")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--precision", nargs="+", default=["int8"], help="of the language model")
-    parser.add_argument("--dtype", default="fp32", help="of the flow: fp32, bf16")
+    parser.add_argument("--dtype", default="auto", help="of flow and vocoder: auto, fp32, bf16")
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 4, 8])
     parser.add_argument("--steps", type=int, default=20, help="of decoding")
     parser.add_argument("--seconds", type=float, default=10.0, help="of speech")

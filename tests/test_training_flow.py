@@ -111,7 +111,7 @@ def test_a_few_steps_lower_the_loss(training: FlowTraining) -> None:
         torch.autograd.backward(losses["loss"])
         optimizer.step()
     first, last = found[0], found[-1]
-    assert all(last[name] < 0.8 * first[name] for name in ("loss", "flow", "prior"))
+    assert all(last[name] < 0.9 * first[name] for name in ("loss", "flow", "prior"))
     weight = training.config.prior_weight
     assert first["loss"] == pytest.approx(first["flow"] + weight * first["prior"], rel=1e-5)
 

@@ -4,7 +4,10 @@ import torch
 
 from tritone.errors import EnvironmentProblem
 
+AUTO = "auto"
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+_WIDE = 256  # channels; narrower networks are bound by everything but their products
 
 
 def torch_device(name: str) -> torch.device:
@@ -34,8 +37,26 @@ def _check_cuda(device: torch.device) -> None:
         )
 
 
-def torch_dtype(name: str) -> torch.dtype:
-    """The precision "fp32", "bf16" or "fp16"; raises EnvironmentProblem for another name."""
+def torch_dtype(name: str) -> torch.dtype | None:
+    """The precision "fp32", "bf16" or "fp16", None for "auto".
+
+    Raises EnvironmentProblem for another name.
+    """
+    if name == AUTO:
+        return None
     if name not in DTYPES:
-        raise EnvironmentProblem(f"precision {name!r} is none of {', '.join(DTYPES)}")
+        raise EnvironmentProblem(f"precision {name!r} is none of {', '.join([AUTO, *DTYPES])}")
     return DTYPES[name]
+
+
+def best_dtype(device: torch.device, channels: int) -> torch.dtype:
+    """What a network of so many channels runs best in.
+
+    bfloat16 on a GPU, and on a CPU with units for it when the network is wide enough to gain from
+    them; float32 elsewhere.
+    """
+    if device.type != "cpu":
+        return torch.bfloat16
+    instructions = torch.cpu.get_capabilities()
+    units = instructions.get("avx512_bf16") or instructions.get("amx_bf16")
+    return torch.bfloat16 if units and channels >= _WIDE else torch.float32

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import torch
 
-from tritone.device import torch_device
+from tritone.device import best_dtype, torch_device
 from tritone.errors import EnvironmentProblem
+from tritone.heap import keep_freed_activations
 from tritone.nn.flow import Flow
-from tritone.nn.loading import lay_out_for_cpu
+from tritone.nn.linear import pack_for_cpu
 from tritone.nn.paged_solver import PagedSolver, page_bytes
+from tritone.nn.solver import GUIDED_ROWS
 
 FEWEST_PAGES = 8  # a prompt of three seconds and a few seconds of speech
 
@@ -31,18 +33,18 @@ class PoolSettings:
 class FlowSettings:
     """left_chunks: attention chunks of the past that stay visible beside the prompt, 0 for all.
 
-    dtype: of the weights. cache_dtype: storage of keys and values where each stream has caches of
-    its own; in a pool they have the weights' dtype. prepared_bytes: memory for prepared voices; the
-    one in use is kept whatever its size. device: "cpu", "cuda" or "cuda:N". pool: None for caches
+    dtype: of the weights, None for `best_dtype`. cache_dtype: storage of keys and values where each
+    stream has caches of its own, None for the weights' dtype, which they have in a pool too.
+    prepared_bytes: memory for prepared voices; the one in use is kept whatever its size. device: "cpu", "cuda" or "cuda:N". pool: None for caches
     that grow with each stream. plans: the model directory whose TensorRT plan, built in `dtype`,
     runs the estimator in the place of torch; caches grow then too.
     """
 
     left_chunks: int = 0
-    cache_dtype: torch.dtype = torch.float32
+    cache_dtype: torch.dtype | None = None
     prepared_bytes: int = 1 << 30
     device: str = "cpu"
-    dtype: torch.dtype = torch.float32
+    dtype: torch.dtype | None = None
     pool: PoolSettings | None = None
     plans: Path | None = None
 
@@ -51,19 +53,21 @@ def flow_of(profile: str) -> FlowSettings:
     """The settings that a server's profile has by default."""
     if profile == "cpu":
         return FlowSettings()
-    return FlowSettings(device="cuda", dtype=torch.bfloat16, pool=PoolSettings())
+    return FlowSettings(device="cuda", pool=PoolSettings())
 
 
 def place(flow: Flow, settings: FlowSettings) -> torch.device:
     """Put a flow where the settings want it; raises EnvironmentProblem when that cannot be."""
     device = torch_device(settings.device)
     flow.euler.left_chunks = settings.left_chunks
-    flow.euler.cache_dtype = settings.dtype if settings.pool else settings.cache_dtype
-    flow.to(device, torch.float32 if settings.plans else settings.dtype)
+    dtype = settings.dtype or best_dtype(device, flow.config.estimator.channels)
+    flow.euler.cache_dtype = (not settings.pool and settings.cache_dtype) or dtype
+    flow.to(device, torch.float32 if settings.plans else dtype)
     if device.type == "cpu":
-        lay_out_for_cpu(flow)
+        keep_freed_activations()
+        pack_for_cpu(flow, GUIDED_ROWS * flow.config.chunk_size * flow.config.token_mel_ratio)
     if settings.plans:
-        _use_plan(flow, settings.plans, settings, device)
+        _use_plan(flow, settings.plans, settings.left_chunks, dtype, device)
     elif settings.pool:
         pages = _pages(flow, device, settings.pool)
         flow.solver = PagedSolver(
@@ -72,16 +76,18 @@ def place(flow: Flow, settings: FlowSettings) -> torch.device:
     return device
 
 
-def _use_plan(flow: Flow, model_dir: Path, settings: FlowSettings, device: torch.device) -> None:
+def _use_plan(
+    flow: Flow, model_dir: Path, left_chunks: int, dtype: torch.dtype, device: torch.device
+) -> None:
     # only what runs on plans needs what builds and checks them
     from tritone.engines.serving import plan_solver
 
-    if settings.left_chunks:
+    if left_chunks:
         raise EnvironmentProblem(
-            f"left_context_chunks is {settings.left_chunks}: the estimator's plan sees all of the "
+            f"left_context_chunks is {left_chunks}: the estimator's plan sees all of the "
             "past; set it to 0, or the engine to torch"
         )
-    flow.solver = plan_solver(flow, model_dir, settings.dtype, device)
+    flow.solver = plan_solver(flow, model_dir, dtype, device)
 
 
 def _pages(flow: Flow, device: torch.device, pool: PoolSettings) -> int:

@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from safetensors.torch import load, save
 
-from tritone.device import torch_device
+from tritone.device import best_dtype, torch_device
+from tritone.heap import keep_freed_activations
+from tritone.nn.channels_last import ChannelsLastFilter
 from tritone.nn.graphed_filter import SEEN, GraphedFilter
 from tritone.nn.stretch import StretchState, stretch, stretch_step
 from tritone.nn.vocoder import Vocoder, VocoderState
@@ -73,7 +75,9 @@ class VocoderStage:
     """Starts and steps streams of one vocoder. Safe to use from several threads.
 
     device: "cpu", "cuda" or "cuda:N"; raises EnvironmentProblem where that cannot be used. plans:
-    the model directory whose TensorRT plan, built in `dtype`, runs the network.
+    the model directory whose TensorRT plan, built in `dtype`, runs the network. dtype: of the
+    network on a CPU or in a plan, None for `best_dtype`; without a plan it is float32 on a GPU.
+    Pitch and source are float32 everywhere.
     """
 
     def __init__(
@@ -82,11 +86,12 @@ class VocoderStage:
         device: str = "cpu",
         *,
         plans: Path | None = None,
-        dtype: torch.dtype = torch.bfloat16,
+        dtype: torch.dtype | None = None,
     ) -> None:
         self._device = torch_device(device)
         self._vocoder = vocoder.to(self._device)
         on_gpu = self._device.type == "cuda"
+        dtype = dtype or best_dtype(self._device, vocoder.config.base_channels)
         if plans:
             # only what runs on plans needs what builds and checks them
             from tritone.engines.serving import plan_filter
@@ -94,6 +99,9 @@ class VocoderStage:
             vocoder.filter = plan_filter(plans, dtype, self._device)
         elif on_gpu:
             vocoder.filter = GraphedFilter(vocoder.network)
+        else:
+            keep_freed_activations()
+            vocoder.filter = ChannelsLastFilter(vocoder.network, dtype)
         self._stepping = threading.Lock() if on_gpu else nullcontext()
 
     def warm_up(self) -> None:

@@ -30,7 +30,7 @@ class CacheTensor(KeyValueStore):
     def length(self) -> int:
         return self._past.shape[4]
 
-    def write(self, layer: int, key: Tensor, value: Tensor) -> list[Span]:
+    def write(self, layer: int, key: Tensor, value: Tensor, *, in_order: bool = True) -> list[Span]:
         self._new.append(torch.stack([key, value]))
         past_key, past_value = self._past[layer].unbind()
         return [Span(torch.cat([past_key, key], dim=2), torch.cat([past_value, value], dim=2))]

@@ -53,21 +53,22 @@ def open_torch(
 ) -> SlotLanguageModel:
     """With torch, on a GPU under CUDA graphs. Parameters as for `open_onnx`.
 
-    dtype: of weights, keys and values: fp32, bf16 or fp16.
+    dtype: of weights, keys and values: fp32, bf16, fp16 or auto.
 
     Raises ModelDirectoryError if the checkpoint cannot be used, EnvironmentProblem if the device
     cannot.
     """
     # a process that runs the model on ONNX Runtime should not pay for torch
-    from tritone.device import torch_device, torch_dtype
+    from tritone.device import best_dtype, torch_device, torch_dtype
     from tritone.llm.torch_slots import TorchSlots
 
+    place = torch_device(device)
     checkpoint = Checkpoint(model_dir / LLM_DIR / WEIGHTS_NAME)
     session = TorchSlots(
         checkpoint,
         config.llm,
-        device=torch_device(device),
-        dtype=torch_dtype(dtype),
+        device=place,
+        dtype=torch_dtype(dtype) or best_dtype(place, config.llm.hidden_size),
         slots=slots,
         slot_length=min(max_tokens, config.llm.max_position_embeddings),
     )

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tritone.nn.cache import KeyValueStore, Span
+from tritone.nn.linear import PackableLinear
 from tritone.nn.tracing import is_traced
 
 
@@ -16,25 +17,45 @@ def attend(query: Tensor, spans: Sequence[Span], bias: Sequence[Tensor | None]) 
 
     bias: one per span, added to the scaled scores (boolean: False forbids), or None. Spans are
     joined by their scores and not by their keys, so that a shared prefix is never copied. The fused
-    kernel serves one span; in training it is avoided, since its backward pass on a CPU in bf16 is
-    five times slower than the plain products; an exported graph has the plain products, which
-    runtimes know how to fuse.
+    kernel serves one span, and on a CPU several without bias; in training it is avoided, since its
+    backward pass on a CPU in bf16 is five times slower than the plain products; an exported graph
+    has the plain products, which runtimes know how to fuse.
     """
     plain = query.requires_grad or is_traced()
     if len(spans) == 1 and not plain:
         span = spans[0]
         key, value = span.key.to(query.dtype), span.value.to(query.dtype)
         return F.scaled_dot_product_attention(query, key, value, attn_mask=bias[0])
+    if not plain and query.device.type == "cpu" and all(b is None for b in bias):
+        return _attend_each(query, spans)
     query = query / math.sqrt(query.shape[-1])
     scores = [query @ span.key.to(query.dtype).transpose(-2, -1) for span in spans]
     scores = [_biased(s, b) for s, b in zip(scores, bias, strict=True)]
     joined = torch.cat(scores, dim=-1)
-    weights = torch.softmax(joined, dim=-1, dtype=torch.float32).to(joined.dtype)
+    weights = _softmax(joined)
     if len(spans) == 1:
         return weights @ spans[0].value.to(query.dtype)
     parts = torch.split(weights, [span.key.shape[2] for span in spans], dim=-1)
     outputs = [w @ s.value.to(query.dtype) for w, s in zip(parts, spans, strict=True)]
     return torch.stack(outputs).sum(0)
+
+
+def _attend_each(query: Tensor, spans: Sequence[Span]) -> Tensor:
+    """The fused kernel on each span; results are weighted by the spans' sums of exponentials."""
+    fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    parts = [fused(query, s.key.to(query.dtype), s.value.to(query.dtype)) for s in spans]
+    joined, total = parts[0]
+    for output, log_sum in parts[1:]:
+        share = torch.sigmoid(log_sum - total)[..., None].to(query.dtype)
+        joined, total = torch.lerp(joined, output, share), torch.logaddexp(total, log_sum)
+    return joined  # type: ignore[no-any-return]
+
+
+def _softmax(scores: Tensor) -> Tensor:
+    """In float32 inside; torch's own kernel is, an exported graph has to say so."""
+    if is_traced():
+        return torch.softmax(scores, dim=-1, dtype=torch.float32).to(scores.dtype)
+    return torch.softmax(scores, dim=-1)
 
 
 def _biased(scores: Tensor, bias: Tensor | None) -> Tensor:
@@ -78,10 +99,10 @@ class RelativeAttention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.query = nn.Linear(width, width)
-        self.key = nn.Linear(width, width)
-        self.value = nn.Linear(width, width)
-        self.output = nn.Linear(width, width)
+        self.query = PackableLinear(width, width)
+        self.key = PackableLinear(width, width)
+        self.value = PackableLinear(width, width)
+        self.output = PackableLinear(width, width)
         self.position = nn.Linear(width, width, bias=False)
         self.content_bias = nn.Parameter(torch.zeros(heads, width // heads))
         self.position_bias = nn.Parameter(torch.zeros(heads, width // heads))

@@ -91,8 +91,11 @@ class KeyValueStore:
             child._prefix = self._own[:, :, :, :, : self._written]
         return child
 
-    def write(self, layer: int, key: Tensor, value: Tensor) -> list[Span]:
-        """Write one chunk of one layer, (rows, heads, n, head_dim); return all that it may see."""
+    def write(self, layer: int, key: Tensor, value: Tensor, *, in_order: bool = True) -> list[Span]:
+        """Write one chunk of one layer, (rows, heads, n, head_dim); return all that it may see.
+
+        Without `in_order` a full ring is one span, whose `start` says nothing.
+        """
         frames = key.shape[2]
         offset = self._reserve(frames)
         self._own[layer, 0, :, :, offset : offset + frames] = key
@@ -101,6 +104,9 @@ class KeyValueStore:
         newest = self.length - offset  # position of buffer frame 0 in the newest lap of the ring
         spans.append(self._span(self._own, layer, 0, offset + frames, newest))
         next_slot = offset + self.chunk
+        full = self._written + self.chunk >= self._slots * self.chunk > 0
+        if not in_order and full and frames == self.chunk:
+            return [*spans[:-1], self._span(self._own, layer, 0, None, 0)]
         if newest > self.prefix_length and next_slot < self._own.shape[4]:
             oldest = newest - self._own.shape[4] + next_slot
             spans.append(self._span(self._own, layer, next_slot, None, oldest))

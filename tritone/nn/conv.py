@@ -6,12 +6,13 @@ attention, and on a CPU a matrix product over a chunk's few frames is faster tha
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from tritone.nn.linear import PackableLinear
 from tritone.nn.tracing import is_traced
 
 
-class WindowLinear(nn.Linear):
+class WindowLinear(PackableLinear):
     """Convolution of `taps` frames without padding: (rows, n + taps - 1, in) -> (rows, n, out).
 
     weight: (out, taps * in), the taps in order of time.

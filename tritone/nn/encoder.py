@@ -10,6 +10,7 @@ from tritone.config import FlowConfig
 from tritone.nn.attention import RelativeAttention
 from tritone.nn.cache import KeyValueStore
 from tritone.nn.conv import CausalConv1d, WindowLinear
+from tritone.nn.linear import PackableLinear
 
 UPSAMPLE_KERNEL = 5
 LOOKAHEAD_KERNEL = 3
@@ -43,7 +44,7 @@ class InputLayer(nn.Module):
 
     def __init__(self, in_width: int, width: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(in_width, width)
+        self.linear = PackableLinear(in_width, width)
         self.norm = nn.LayerNorm(width, eps=1e-5)
         self.scale = width**0.5
 
@@ -76,8 +77,8 @@ class LookaheadLayer(nn.Module):
 class FeedForward(nn.Module):
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.expand = nn.Linear(width, hidden)
-        self.contract = nn.Linear(hidden, width)
+        self.expand = PackableLinear(width, hidden)
+        self.contract = PackableLinear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.contract(F.silu(self.expand(x)))  # type: ignore[no-any-return]

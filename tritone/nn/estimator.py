@@ -15,6 +15,7 @@ from tritone.config import FlowConfig
 from tritone.nn.attention import attend
 from tritone.nn.cache import KeyValueStore, Span
 from tritone.nn.conv import CausalConv1d
+from tritone.nn.linear import PackableLinear
 
 KERNEL = 3
 INPUTS = 4  # x, mu, speaker and prompt mel, side by side on the channel axis
@@ -59,7 +60,7 @@ class Pass:
     def remember(self, key: Tensor, value: Tensor) -> list[Span]:
         if self._store is None:
             return [Span(key, value)]
-        spans = self._store.write(self._layer, key, value)
+        spans = self._store.write(self._layer, key, value, in_order=False)
         self._layer += 1
         return spans
 
@@ -84,7 +85,7 @@ class ResnetBlock(nn.Module):
         self.time = nn.Linear(time_width, channels)
         self.block1 = CausalBlock(in_channels, channels)
         self.block2 = CausalBlock(channels, channels)
-        self.residual = nn.Linear(in_channels, channels)
+        self.residual = PackableLinear(in_channels, channels)
 
     def forward(self, x: Tensor, shift: Tensor, run: Pass) -> Tensor:
         y = self.block1(x, run) + shift
@@ -99,11 +100,11 @@ class TransformerBlock(nn.Module):
         inner = heads * head_dim
         self.heads = heads
         self.attention_norm = nn.LayerNorm(channels, eps=1e-5)
-        self.query_key_value = nn.Linear(channels, 3 * inner, bias=False)
-        self.output = nn.Linear(inner, channels)
+        self.query_key_value = PackableLinear(channels, 3 * inner, bias=False)
+        self.output = PackableLinear(inner, channels)
         self.feed_forward_norm = nn.LayerNorm(channels, eps=1e-5)
-        self.expand = nn.Linear(channels, 4 * channels)
-        self.contract = nn.Linear(4 * channels, channels)
+        self.expand = PackableLinear(channels, 4 * channels)
+        self.contract = PackableLinear(4 * channels, channels)
 
     def forward(self, x: Tensor, run: Pass) -> Tensor:
         projected = self.query_key_value(self.attention_norm(x))

@@ -13,15 +13,16 @@ SNAKE_EPSILON = 1e-9
 
 
 class Snake(nn.Module):
-    """x + sin^2(a x) / a with one a per channel; (rows, channels, samples)."""
+    """x + sin^2(a x) / a with one a per channel; (rows, channels, samples) or images."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.alpha = nn.Parameter(torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        alpha = self.alpha[:, None]
-        return x + torch.sin(alpha * x).square() / (alpha + SNAKE_EPSILON)
+        alpha = self.alpha.view(-1, *(1,) * (x.dim() - 2))
+        sine = torch.sin(alpha * x)
+        return torch.addcmul(x, sine, sine * (1 / (alpha + SNAKE_EPSILON)))
 
 
 class ResidualBlock(nn.Module):
@@ -86,7 +87,7 @@ class Upsampling(nn.Module):
     def forward(self, x: Tensor, source: Tensor) -> Tensor:
         x = self.up(F.leaky_relu(x, self.slope))
         if self.extend:
-            x = torch.cat([x[:, :, 1:2], x], dim=2)  # reflection, as every runtime has it
+            x = torch.cat([x[..., 1:2], x], dim=-1)  # reflection, as every runtime has it
         x = x + self.source_block(self.source_down(source))
         total = self.blocks[0](x)
         for block in self.blocks[1:]:
@@ -149,7 +150,7 @@ class HiFT(nn.Module):
         x = self.conv_pre(mel)
         for stage in self.stages:
             x = stage(x, spectrum)
-        return self.conv_post(F.leaky_relu(x))  # type: ignore[no-any-return]
+        return self.conv_post(F.leaky_relu(x).to(self.conv_post.weight))  # type: ignore[no-any-return]
 
     def synthesise(self, x: Tensor) -> Tensor:
         """What `filter` gives -> waveform (rows, samples).

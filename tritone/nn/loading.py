@@ -7,16 +7,6 @@ from torch import Tensor, nn
 from tritone.errors import ModelDirectoryError
 
 
-def lay_out_for_cpu(module: nn.Module) -> None:
-    """Store the weights of linear layers column by column; shapes and values stay.
-
-    A chunk has few rows, and their product with a weight in this order is about a tenth faster.
-    """
-    for layer in module.modules():
-        if isinstance(layer, nn.Linear):
-            layer.weight.data = layer.weight.data.t().contiguous().t()
-
-
 def load_strictly(
     module: nn.Module, state: Mapping[str, Tensor], file: str, *, assign: bool = False
 ) -> None:

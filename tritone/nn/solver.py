@@ -115,12 +115,11 @@ class EulerSolver:
 
         visible: (n, n) boolean attention mask, None for full attention.
         """
-        given = without_too(conditions)
-        x = noise[None].to(given)
+        given, x = without_too(conditions), noise[None].float()
         for (_, dt), shifts in zip(self.times, self.time_shifts(), strict=True):
             velocity = self.estimator(_rows(x, given), shifts, None, visible)
             x = x + dt * guide(velocity, self.rate)
-        return x[0].float()
+        return x[0]
 
     def time_shifts(self) -> list[list[Tensor]]:
         """The estimator's time shifts of every ODE step; they depend on the weights alone."""
@@ -133,8 +132,7 @@ class EulerSolver:
 
     def _solve_one(self, chunk: ChunkInput) -> tuple[Tensor, SolverState]:
         assert isinstance(chunk.state, CachedSteps)
-        given = without_too(chunk.conditions)
-        x = chunk.noise[None].to(given)
+        given, x = without_too(chunk.conditions), chunk.noise[None].float()
         after = []
         for (_, dt), shifts, step in zip(
             self.times, self.time_shifts(), chunk.state.steps, strict=True
@@ -142,7 +140,7 @@ class EulerSolver:
             velocity, step = self.estimator.step(_rows(x, given), shifts, step)
             after.append(step)
             x = x + dt * guide(velocity, self.rate)
-        return x[0].float(), CachedSteps(tuple(after))
+        return x[0], CachedSteps(tuple(after))
 
 
 def without_too(conditions: Tensor) -> Tensor:
@@ -151,9 +149,11 @@ def without_too(conditions: Tensor) -> Tensor:
 
 
 def guide(velocity: Tensor, rate: float) -> Tensor:
-    """Classifier-free guidance: row 0 with the conditions, row 1 without -> one row."""
+    """Classifier-free guidance in float32: row 0 with the conditions, row 1 without -> one row."""
+    velocity = velocity.float()
     return (1.0 + rate) * velocity[:1] - rate * velocity[1:]
 
 
 def _rows(x: Tensor, conditions: Tensor) -> Tensor:
-    return torch.cat([x.expand(GUIDED_ROWS, -1, -1), conditions], dim=2)
+    """The estimator's input, in the precision of the conditions."""
+    return torch.cat([x.to(conditions).expand(GUIDED_ROWS, -1, -1), conditions], dim=2)

@@ -67,7 +67,7 @@ class Vocoder(nn.Module):
         self.sample_rate = sample_rate
         self.windowing = windowing or Windowing()
         self.network = HiFT(config)
-        # what `step` runs: a stage on a GPU puts recorded graphs here
+        # a stage may put another way to run the network here
         self.filter: Callable[[Tensor, Tensor], Tensor] = self.network.filter
 
     def source(
@@ -81,7 +81,8 @@ class Vocoder(nn.Module):
     def forward(self, mel: Tensor, noise: Tensor) -> Tensor:
         """mel (mel, T), noise (1, samples, harmonics) -> waveform (samples_per_frame * T,)."""
         source, _ = self.source(self.network.f0(mel[None]), noise)
-        return self.network.decode(mel[None], source)[0]
+        filtered = self.filter(mel[None], self.network.analyse(source))
+        return self.network.synthesise(filtered)[0]
 
     def start(self, seed: int) -> VocoderState:
         empty = self.network.window.new_zeros

@@ -30,7 +30,7 @@ class TritonPythonModel:
             left_context_chunks=0,
             engine="torch",
             dtype="auto",
-            cache_dtype="fp32",
+            cache_dtype="auto",
             cache_mb=0,
             prepared_voices_mb=1024,
             max_sequences=64,
@@ -48,13 +48,12 @@ class TritonPythonModel:
     @staticmethod
     def _settings(values, device, model_dir):
         on_gpu, plans = device != "cpu", uses_plans(values)
-        dtype = values["dtype"]
         pool = PoolSettings(
             cache_mb=values["cache_mb"], streams=2 * values["max_sequences"], batch=MOST_TOGETHER
         )
         return FlowSettings(
             left_chunks=values["left_context_chunks"],
-            dtype=torch_dtype(("bf16" if on_gpu else "fp32") if dtype == "auto" else dtype),
+            dtype=torch_dtype(values["dtype"]),
             cache_dtype=torch_dtype(values["cache_dtype"]),
             prepared_bytes=values["prepared_voices_mb"] << 20,
             device=device,

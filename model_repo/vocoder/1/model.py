@@ -19,7 +19,7 @@ STAGE = "vocoder"
 
 class TritonPythonModel:
     def initialize(self, args):
-        values = parameters(args, engine="torch", dtype="bf16")
+        values = parameters(args, engine="torch", dtype="auto")
         model_dir = model_directory(args)
         family, config = family_of(model_dir)
         self._bins = config.flow.output_size
