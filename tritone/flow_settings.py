@@ -35,9 +35,10 @@ class FlowSettings:
 
     dtype: of the weights, None for `best_dtype`. cache_dtype: storage of keys and values where each
     stream has caches of its own, None for the weights' dtype, which they have in a pool too.
-    prepared_bytes: memory for prepared voices; the one in use is kept whatever its size. device: "cpu", "cuda" or "cuda:N". pool: None for caches
-    that grow with each stream. plans: the model directory whose TensorRT plan, built in `dtype`,
-    runs the estimator in the place of torch; caches grow then too.
+    prepared_bytes: memory for prepared voices; the one in use is kept whatever its size. device:
+    "cpu", "cuda" or "cuda:N". pool: None for caches that grow with each stream. plans: the model
+    directory whose TensorRT plan, built in `dtype`, runs the estimator in the place of torch;
+    caches grow then too.
     """
 
     left_chunks: int = 0
