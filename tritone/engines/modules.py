@@ -111,7 +111,8 @@ class EstimatorStep(nn.Module):
         """
         past = CacheTensor(cache)
         state = EstimatorState(torch.split(tails, self.widths, dim=2), past)
-        velocity, state = self.estimator.step(x, _shifts_of(shifts), state, visible[:, None, None])
+        seen = visible[:, None, None]
+        velocity, (state,) = self.estimator.step(x, _shifts_of(shifts), [state], seen)
         return velocity, torch.cat(state.tails, dim=2), past.new()
 
 

@@ -4,7 +4,7 @@ Everything is time-major, (rows, frames, channels).
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,32 +37,67 @@ class EstimatorState:
 
 
 class Pass:
-    """One forward pass: hands each layer its state in order and collects the new one."""
+    """One forward pass over everything: what the layers know of the past is nothing."""
 
-    def __init__(
-        self, state: EstimatorState | None, padding: Tensor | None, visible: Tensor | None
-    ) -> None:
+    def __init__(self, padding: Tensor | None, visible: Tensor | None) -> None:
         self.padding = padding
         self.visible = visible
-        self._store = None if state is None else state.store
-        self._old: Iterator[Tensor | None] | None = None if state is None else iter(state.tails)
-        self._layer = 0
-        self.tails: list[Tensor] = []
 
     def masked(self, x: Tensor) -> Tensor:
         return x if self.padding is None else x * self.padding
 
     def convolve(self, conv: CausalConv1d, x: Tensor) -> Tensor:
-        y, tail = conv.step(self.masked(x), None if self._old is None else next(self._old))
-        self.tails.append(tail)
+        return conv.step(self.masked(x))[0]
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Attention of (rows, heads, frames, head_dim) over these frames and the past."""
+        return attend(query, [Span(key, value)], [self.visible])
+
+
+class StreamsPass(Pass):
+    """The next chunk of some streams, as long for each; rows of a stream follow one another.
+
+    Products take all streams together, attention one after the other: each has its own past.
+    """
+
+    def __init__(self, states: Sequence[EstimatorState], visible: Tensor | None) -> None:
+        super().__init__(None, visible)
+        self._states = states
+        self._conv = self._layer = 0
+        self._tails: list[list[Tensor]] = [[] for _ in states]
+
+    def convolve(self, conv: CausalConv1d, x: Tensor) -> Tensor:
+        before = _joined([state.tails[self._conv] for state in self._states])
+        self._conv += 1
+        y, after = conv.step(x, before)
+        for tails, tail in zip(self._tails, self._split(after), strict=True):
+            tails.append(tail)
         return y
 
-    def remember(self, key: Tensor, value: Tensor) -> list[Span]:
-        if self._store is None:
-            return [Span(key, value)]
-        spans = self._store.write(self._layer, key, value, in_order=False)
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        streams = zip(*(self._split(x) for x in (query, key, value)), self._states, strict=True)
+        attended = []
+        for own_query, own_key, own_value, state in streams:
+            spans = state.store.write(self._layer, own_key, own_value, in_order=False)
+            attended.append(attend(own_query, spans, [self.visible] * len(spans)))
         self._layer += 1
-        return spans
+        return _joined(attended)
+
+    def advanced(self, frames: int) -> list[EstimatorState]:
+        """The streams' next states, once the pass is over."""
+        for state in self._states:
+            state.store.advance(frames)
+        return [
+            EstimatorState(tuple(tails), state.store)
+            for tails, state in zip(self._tails, self._states, strict=True)
+        ]
+
+    def _split(self, x: Tensor) -> Sequence[Tensor]:
+        return [x] if len(self._states) == 1 else x.chunk(len(self._states))
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 class CausalBlock(nn.Module):
@@ -109,8 +144,7 @@ class TransformerBlock(nn.Module):
     def forward(self, x: Tensor, run: Pass) -> Tensor:
         projected = self.query_key_value(self.attention_norm(x))
         query, key, value = projected.view(*x.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        spans = run.remember(key, value)
-        attended = attend(query, spans, [run.visible] * len(spans))
+        attended = run.attend(query, key, value)
         x = x + self.output(attended.transpose(1, 2).flatten(2))
         return x + self.contract(F.gelu(self.expand(self.feed_forward_norm(x))))  # type: ignore[no-any-return]
 
@@ -218,20 +252,23 @@ class Estimator(nn.Module):
         padding: (rows, frames, 1), 1 where a frame is real; visible: boolean attention mask that
         broadcasts to (rows, heads, frames, frames).
         """
-        return self.run(x, shifts, Pass(None, padding, visible))
+        return self.run(x, shifts, Pass(padding, visible))
 
     def step(
         self,
         x: Tensor,
         shifts: Sequence[Tensor],
-        state: EstimatorState,
+        states: Sequence[EstimatorState],
         visible: Tensor | None = None,
-    ) -> tuple[Tensor, EstimatorState]:
-        """The next chunk given what `state` holds of the past, `visible` as in `forward`."""
-        run = Pass(state, None, visible)
+    ) -> tuple[Tensor, list[EstimatorState]]:
+        """The next chunk of some streams, given what their states hold of the past.
+
+        x (rows, frames, 4 * mel): the rows of the first stream, then those of the second.. visible
+        as in `forward`.
+        """
+        run = StreamsPass(states, visible)
         y = self.run(x, shifts, run)
-        state.store.advance(x.shape[1])
-        return y, EstimatorState(tuple(run.tails), state.store)
+        return y, run.advanced(x.shape[1])
 
     def run(self, x: Tensor, shifts: Sequence[Tensor], run: Pass) -> Tensor:
         """The network itself; `run` brings what it knows of the past and takes what is new."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from tritone.cuda_graph import GraphCache
+from tritone.nn.attention import attend
 from tritone.nn.cache import Span
 from tritone.nn.conv import CausalConv1d
 from tritone.nn.estimator import KERNEL, Estimator, Pass
@@ -213,7 +214,9 @@ class PagedPass(Pass):
         channels: list[int],
         visible: Tensor,
     ) -> None:
-        super().__init__(None, None, visible)
+        super().__init__(None, visible)
+        self._layer = 0
+        self.tails: list[Tensor] = []
         self._kv, self._table, self._newest = kv, table, newest
         self._packed = iter(torch.split(packed, channels, dim=2))
 
@@ -222,7 +225,7 @@ class PagedPass(Pass):
         self.tails.append(tail)
         return y
 
-    def remember(self, key: Tensor, value: Tensor) -> list[Span]:
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Write (GUIDED_ROWS * rows, heads, frames, head_dim), read all that may be seen."""
         pool, span = self._kv[self._layer], []
         self._layer += 1
@@ -231,7 +234,7 @@ class PagedPass(Pass):
             pages = place.index_select(1, self._table)
             pages = pages.view(len(new), -1, *pages.shape[3:])
             span.append(pages.transpose(1, 2))
-        return [Span(*span)]
+        return attend(query, [Span(*span)], [self.visible])
 
 
 def _guided(x: Tensor) -> Tensor:

@@ -88,7 +88,7 @@ class CachedSteps:
 
 
 class EulerSolver:
-    """One stream after the other, each with growing caches of its own."""
+    """Streams whose chunks are as long go together, each with growing caches of its own."""
 
     def __init__(self, estimator: Estimator, config: SolverConfig) -> None:
         self.estimator = estimator
@@ -108,7 +108,11 @@ class EulerSolver:
         return state  # its caches grow as they are written
 
     def solve(self, chunks: Sequence[ChunkInput]) -> list[tuple[Tensor, SolverState]]:
-        return [self._solve_one(chunk) for chunk in chunks]
+        solved: dict[int, tuple[Tensor, SolverState]] = {}
+        for together in _of_one_length(chunks):
+            results = self._solve_together([chunks[index] for index in together])
+            solved |= zip(together, results, strict=True)
+        return [solved[index] for index in range(len(chunks))]
 
     def solve_whole(self, noise: Tensor, conditions: Tensor, visible: Tensor | None) -> Tensor:
         """One pass over everything: noise (n, mel), conditions (n, 3 * mel) -> mel (n, mel).
@@ -130,17 +134,32 @@ class EulerSolver:
             ]
         return self._shifts
 
-    def _solve_one(self, chunk: ChunkInput) -> tuple[Tensor, SolverState]:
-        assert isinstance(chunk.state, CachedSteps)
-        given, x = without_too(chunk.conditions), chunk.noise[None].float()
+    def _solve_together(self, chunks: Sequence[ChunkInput]) -> list[tuple[Tensor, SolverState]]:
+        """Chunks of one length."""
+        given = torch.cat([without_too(chunk.conditions) for chunk in chunks])
+        x = torch.stack([chunk.noise for chunk in chunks]).float()
+        steps = zip(*(_cached(chunk.state).steps for chunk in chunks), strict=True)
         after = []
-        for (_, dt), shifts, step in zip(
-            self.times, self.time_shifts(), chunk.state.steps, strict=True
-        ):
-            velocity, step = self.estimator.step(_rows(x, given), shifts, step)
-            after.append(step)
-            x = x + dt * guide(velocity, self.rate)
-        return x[0], CachedSteps(tuple(after))
+        for (_, dt), shifts, states in zip(self.times, self.time_shifts(), steps, strict=True):
+            velocity, next_states = self.estimator.step(_rows(x, given), shifts, states)
+            after.append(next_states)
+            by_row = velocity.view(-1, GUIDED_ROWS, *velocity.shape[1:]).transpose(0, 1)
+            x = x + dt * guide(by_row, self.rate)[0]
+        carried = [CachedSteps(steps) for steps in zip(*after, strict=True)]
+        return list(zip(x, carried, strict=True))
+
+
+def _cached(state: SolverState) -> CachedSteps:
+    assert isinstance(state, CachedSteps)
+    return state
+
+
+def _of_one_length(chunks: Sequence[ChunkInput]) -> list[list[int]]:
+    """Indices of the chunks, those of one length together."""
+    lengths: dict[int, list[int]] = {}
+    for index, chunk in enumerate(chunks):
+        lengths.setdefault(len(chunk.noise), []).append(index)
+    return list(lengths.values())
 
 
 def without_too(conditions: Tensor) -> Tensor:
@@ -155,5 +174,5 @@ def guide(velocity: Tensor, rate: float) -> Tensor:
 
 
 def _rows(x: Tensor, conditions: Tensor) -> Tensor:
-    """The estimator's input, in the precision of the conditions."""
-    return torch.cat([x.to(conditions).expand(GUIDED_ROWS, -1, -1), conditions], dim=2)
+    """The estimator's input: x (streams, n, mel) with the conditions of two rows a stream."""
+    return torch.cat([x.to(conditions).repeat_interleave(GUIDED_ROWS, 0), conditions], dim=2)
