@@ -15,6 +15,7 @@ from tritone.frontend import Frontend
 from tritone.limits import Limits
 from tritone.llm.runtimes import runtime_of
 from tritone.pipeline import Settings, synthesize
+from tritone.turns import StageTurns
 from tritone.types import (
     AudioChunk,
     Float32,
@@ -109,7 +110,7 @@ class TTS:
     """
 
     def __init__(self, stages: LocalStages, settings: Settings) -> None:
-        self._stages, self._settings = stages, settings
+        self._stages, self._settings, self._turns = stages, settings, StageTurns()
 
     @property
     def config(self) -> ModelConfig:
@@ -153,7 +154,7 @@ class TTS:
             speed=speed,
             streaming=streaming,
         )
-        return synthesize(request, self._stages, self.config, self._settings)
+        return synthesize(request, self._stages, self.config, self._settings, turns=self._turns)
 
     def synthesize(self, text: str, **options: object) -> Float32:
         """The whole utterance, (n,) samples; options as for `stream`."""

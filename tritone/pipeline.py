@@ -20,6 +20,7 @@ from tritone.overlap import RunAhead
 from tritone.speech import Run, SegmentSpeech, SpeechPolicy
 from tritone.stages import Stages, VocoderSession
 from tritone.timing import Timing
+from tritone.turns import StageTurns
 from tritone.types import AudioChunk, Float32, SynthesisRequest
 
 
@@ -60,8 +61,11 @@ def synthesize(
     config: ModelConfig,
     settings: Settings,
     cancelled: Callable[[], bool] = lambda: False,
+    turns: StageTurns | None = None,
 ) -> Iterator[AudioChunk]:
     """Speak a request: chunks of audio, the last of which carries the whole timing record.
+
+    turns: of the stages, shared by all streams that run on them; None where there is one stream.
 
     Raises InvalidRequest before any work, StageFailed when a stage breaks, and Cancelled once
     `cancelled()` is true. However it ends, also by closing the iterator, all it held is freed.
@@ -74,7 +78,8 @@ def synthesize(
     def unwanted() -> bool:
         return over.is_set() or cancelled()
 
-    run = Run(request, stages, config, settings.speech_policy(config), Timing(), unwanted, seed)
+    policy, turns = settings.speech_policy(config), turns or StageTurns()
+    run = Run(request, stages, config, policy, Timing(), unwanted, seed, turns)
     with RunAhead(_mels(run)) as pieces:
         try:
             yield from _audio(_early(pieces, request, settings.first_frames), run)
@@ -135,7 +140,7 @@ def _audio(pieces: Iterator[MelPiece], run: Run) -> Iterator[AudioChunk]:
         run.check_cancelled()
         if vocoder is None:
             vocoder = run.stages.open_vocoder(seed=run.seed, speed=run.request.speed)
-        waves.append(_wave(piece, vocoder, run.timing))
+        waves.append(_wave(piece, vocoder, run))
         vocoder = None if piece.ends_segment else vocoder
         if piece.ends_speech or (run.request.streaming and len(waves[-1])):
             yield _chunk(np.concatenate(waves), run, last=piece.ends_speech)
@@ -152,10 +157,11 @@ def _chunk(wave: Float32, run: Run, *, last: bool) -> AudioChunk:
     return AudioChunk(wave, timing.record(run.config.sample_rate), last)
 
 
-def _wave(piece: MelPiece, vocoder: VocoderSession, timing: Timing) -> Float32:
-    begin = timing.elapsed()
-    wave = vocoder.step(piece.mel, finalize=piece.ends_segment)
-    timing.vocoder += timing.elapsed() - begin
+def _wave(piece: MelPiece, vocoder: VocoderSession, run: Run) -> Float32:
+    begin = run.timing.elapsed()
+    with run.turns.vocoder.turn(run.seconds_left):
+        wave = vocoder.step(piece.mel, finalize=piece.ends_segment)
+    run.timing.vocoder += run.timing.elapsed() - begin
     if not np.isfinite(wave).all():
         raise StageFailed("vocoder", "gave samples that are not finite")
     return wave

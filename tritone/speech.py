@@ -11,6 +11,7 @@ from tritone.errors import Cancelled, StageFailed
 from tritone.guard import GuardPolicy, TokenGuard
 from tritone.stages import Stages
 from tritone.timing import Timing
+from tritone.turns import StageTurns
 from tritone.types import (
     Float32,
     Generation,
@@ -48,6 +49,12 @@ class Run:
     timing: Timing
     cancelled: Callable[[], bool]
     seed: int
+    turns: StageTurns
+
+    @property
+    def seconds_left(self) -> float:
+        """Until playback runs dry."""
+        return self.timing.until_dry(self.config.sample_rate, self.turns.patience)
 
     def check_cancelled(self) -> None:
         if self.cancelled():
@@ -137,7 +144,8 @@ class SegmentSpeech:
         self._run.check_cancelled()
         self._begun = True
         begin = self._run.timing.elapsed()
-        mel = self._flow.step(tokens, finalize=finalize)
+        with self._run.turns.flow.turn(self._run.seconds_left):
+            mel = self._flow.step(tokens, finalize=finalize)
         self._run.timing.flow += self._run.timing.elapsed() - begin
         return mel
 

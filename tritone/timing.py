@@ -45,6 +45,12 @@ class Timing:
             return 0.0
         return self.samples / sample_rate - (self.elapsed() - self.first_packet)
 
+    def until_dry(self, sample_rate: int, patience: float) -> float:
+        """Seconds until playback runs dry; before the first packet, what is left of `patience`."""
+        if self.first_packet is None:
+            return patience - self.elapsed()
+        return self.ahead(sample_rate)
+
     def record(self, sample_rate: int) -> dict[str, object]:
         """The record as plain values, times rounded to 0.1 ms."""
         times = ("frontend", "first_token", "first_hop", "first_packet", "total", "flow", "vocoder")

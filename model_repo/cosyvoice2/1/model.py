@@ -10,11 +10,12 @@ from tritone.limits import Limits
 from tritone.llm.bias import logit_bias
 from tritone.pipeline import Settings, synthesize
 from tritone.serving.metrics import Gauge
-from tritone.serving.parameters import model_directory, parameters
+from tritone.serving.parameters import model_directory, parameters, torch_device_name
 from tritone.serving.replies import respond
 from tritone.serving.request import read_request
 from tritone.serving.stages import TritonStages
 from tritone.serving.tensors import response, tensor, text_tensor
+from tritone.turns import StageTurns
 
 STAGE = "cosyvoice2"
 
@@ -25,12 +26,14 @@ class TritonPythonModel:
         values = parameters(
             args,
             max_streams=16,
+            flow_together=4 if torch_device_name() == "cpu" else 16,
             first_hop=defaults.first_hop,
             max_hop=defaults.max_hop,
             max_segment_tokens=defaults.max_segment_tokens,
             max_text_characters=limits.max_text_characters,
         )
         self._max_streams = values.pop("max_streams")
+        self._turns = StageTurns(flow=values.pop("flow_together"))
         limits = Limits(max_text_characters=values.pop("max_text_characters"))
         self._settings = Settings(limits=limits, **values)
         model_dir = model_directory(args)
@@ -79,6 +82,7 @@ class TritonPythonModel:
             self._config,
             self._settings,
             cancelled=sender.is_cancelled,
+            turns=self._turns,
         )
         for chunk in chunks:
             outputs = [tensor("waveform", chunk.samples[None])]

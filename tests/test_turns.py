@@ -1,0 +1,76 @@
+"""Turns at a busy stage go by deadline."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tritone.turns import Turns
+
+
+class Stage:
+    """Callers hold their turn until they are let go."""
+
+    def __init__(self, together: int) -> None:
+        self.turns = Turns(together)
+        self.served: list[float] = []
+        self.entered = threading.Semaphore(0)
+        self.leave = threading.Semaphore(0)
+
+    def call(self, seconds_left: float) -> None:
+        with self.turns.turn(seconds_left):
+            self.served.append(seconds_left)
+            self.entered.release()
+            assert self.leave.acquire(timeout=10)
+
+    def queue(self, pool: ThreadPoolExecutor, deadlines: list[float]) -> None:
+        """Callers that come one after the other while the stage is busy."""
+        for deadline in deadlines:
+            before = len(self.turns._waiting)
+            pool.submit(self.call, deadline)
+            while len(self.turns._waiting) == before:
+                threading.Event().wait(0.001)
+
+
+@pytest.mark.parametrize("together", [1, 2])
+def test_the_nearest_deadline_goes_first(together: int) -> None:
+    stage = Stage(together)
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(together):
+            pool.submit(stage.call, 50.0)
+            assert stage.entered.acquire(timeout=10)
+        stage.queue(pool, [40.0, 10.0, 30.0, 20.0])
+        for _ in range(4):
+            stage.leave.release()
+            assert stage.entered.acquire(timeout=10)
+        for _ in range(together):
+            stage.leave.release()
+    assert stage.served[together:] == [10.0, 20.0, 30.0, 40.0]
+
+
+def test_a_caller_that_fails_gives_its_turn_back() -> None:
+    turns = Turns(1)
+    for _ in range(2):
+        with pytest.raises(KeyError), turns.turn(0.0):
+            raise KeyError
+    with turns.turn(0.0):
+        pass
+
+
+def test_no_more_than_are_let_in_together() -> None:
+    turns, inside, most = Turns(3), 0, 0
+    counting = threading.Lock()
+
+    def call(number: int) -> None:
+        nonlocal inside, most
+        with turns.turn(number % 5):
+            with counting:
+                inside += 1
+                most = max(most, inside)
+            threading.Event().wait(0.002)
+            with counting:
+                inside -= 1
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(call, range(60)))
+    assert most == 3 and inside == 0
