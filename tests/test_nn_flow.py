@@ -20,10 +20,10 @@ from token2wav_model import (
 from torch import Tensor
 
 from tritone.chunking import ChunkPolicy
-from tritone.errors import InvalidRequest, Overloaded, StageFailed
+from tritone.errors import InvalidRequest, StageFailed
 from tritone.flow_settings import FlowSettings
 from tritone.flow_stage import FlowStage
-from tritone.nn.flow import Flow, FlowPrompt, FlowStep
+from tritone.nn.flow import Flow, FlowPrompt
 from tritone.parity_golden import load_flow
 from tritone.parity_golden import prompt_of as golden_prompt
 from tritone.speech import trim_prompt
@@ -296,25 +296,3 @@ def test_a_prepared_voice_outlives_the_arrays_of_its_request(flow: Flow) -> None
     voice.prompt_mel[:] = 0.0
     mel, _ = stage.step(tokens, state, finalize=True)
     assert np.array_equal(mel, expected)
-
-
-@pytest.mark.parametrize("left_chunks", [0, 2])
-def test_streams_together_equal_each_alone(flow: Flow, left_chunks: int) -> None:
-    """Streams of other prompts, at other places, one of which ends with a short chunk."""
-    flow.euler.left_chunks = left_chunks
-    prompts = [some_prompt(0), some_prompt(30), some_prompt(47)]
-    parts = [torch.split(some_tokens(n), 28) for n in (90, 84, 61)]
-    alone = [streamed(flow, p, own) for p, own in zip(prompts, parts, strict=True)]
-    states = [flow.start(prompt).fork() for prompt in prompts]
-    nothing = some_tokens(0)
-    for turn in range(5):
-        steps = [
-            FlowStep(own[turn] if turn < len(own) else nothing, state, finalize=turn == len(own))
-            for own, state in zip(parts, states, strict=True)
-        ]
-        for stream, result in enumerate(flow.step_all(steps)):
-            assert not isinstance(result, Overloaded)
-            mel, states[stream] = result
-            expected = alone[stream][turn] if turn <= len(parts[stream]) else mel[:, :0]
-            assert mel.shape == expected.shape
-            torch.testing.assert_close(mel, expected, atol=CLOSE, rtol=0)

@@ -7,9 +7,9 @@ of a deployment (limits, ports, cache sizes) do not belong here.
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tritone.errors import ModelDirectoryError
+from tritone.errors import EnvironmentProblem, ModelDirectoryError
 
 CONFIG_NAME = "config.json"
 
@@ -82,7 +82,10 @@ class EstimatorConfig(Strict):
 
 
 class SolverConfig(Strict):
-    n_timesteps: int = 10
+    """guided_steps: how many of the first ODE steps are guided, None for all."""
+
+    n_timesteps: int = Field(default=10, ge=1)
+    guided_steps: int | None = Field(default=None, ge=0)
     inference_cfg_rate: float = 0.7
     start_noise_scale: float = 1.0
 
@@ -139,6 +142,21 @@ class ModelConfig(Strict):
     llm: LLMConfig
     flow: FlowConfig
     vocoder: VocoderConfig
+
+
+def with_cheaper_solver(config: ModelConfig, ode_steps: int, guided_steps: int) -> ModelConfig:
+    """The configuration with fewer ODE steps, or guidance in fewer of them; 0 keeps what it has.
+
+    Raises EnvironmentProblem for a count that cannot be.
+    """
+    solver = config.flow.solver
+    most = ode_steps or solver.n_timesteps
+    for name, count, limit in (("ode_steps", ode_steps, 100), ("guided_steps", guided_steps, most)):
+        if not 0 <= count <= limit:
+            raise EnvironmentProblem(f"setting {name} is {count}; it must be 0 to {limit}")
+    changed = {"n_timesteps": ode_steps, "guided_steps": guided_steps}
+    solver = solver.model_copy(update={name: count for name, count in changed.items() if count})
+    return config.model_copy(update={"flow": config.flow.model_copy(update={"solver": solver})})
 
 
 def read_config(model_dir: Path) -> ModelConfig:

@@ -7,7 +7,7 @@ from tritone.errors import EnvironmentProblem
 AUTO = "auto"
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-_WIDE = 256  # channels; narrower networks are bound by everything but their products
+_WIDE = 128  # channels; narrower networks are bound by everything but their products
 
 
 def torch_device(name: str) -> torch.device:

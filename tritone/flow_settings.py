@@ -60,6 +60,11 @@ def flow_of(profile: str) -> FlowSettings:
 def place(flow: Flow, settings: FlowSettings) -> torch.device:
     """Put a flow where the settings want it; raises EnvironmentProblem when that cannot be."""
     device = torch_device(settings.device)
+    guided = flow.config.solver.guided_steps
+    if guided is not None and (settings.plans or settings.pool):
+        raise EnvironmentProblem(
+            f"guided_steps is {guided}: plans and the GPU's pool guide every step; set it to 0"
+        )
     flow.euler.left_chunks = settings.left_chunks
     dtype = settings.dtype or best_dtype(device, flow.config.estimator.channels)
     flow.euler.cache_dtype = (not settings.pool and settings.cache_dtype) or dtype

@@ -91,7 +91,7 @@ class VocoderStage:
         self._device = torch_device(device)
         self._vocoder = vocoder.to(self._device)
         on_gpu = self._device.type == "cuda"
-        dtype = dtype or best_dtype(self._device, vocoder.config.base_channels)
+        dtype = dtype or best_dtype(self._device, vocoder.config.base_channels // 2)
         if plans:
             # only what runs on plans needs what builds and checks them
             from tritone.engines.serving import plan_filter

@@ -94,15 +94,23 @@ class EulerSolver:
         self.estimator = estimator
         self.times = ode_times(config.n_timesteps)
         self.rate = config.inference_cfg_rate
+        self.guided_steps = config.guided_steps
         self.left_chunks = 0
         self.cache_dtype = torch.float32
         self._shifts: list[list[Tensor]] = []
 
+    @property
+    def rows(self) -> list[int]:
+        """Of the estimator's input in each step: one where it is not guided."""
+        count = len(self.times)
+        guided = count if self.guided_steps is None else self.guided_steps
+        return [GUIDED_ROWS if step < guided else 1 for step in range(count)]
+
     def start(self) -> CachedSteps:
         config = self.estimator.config
         frames = config.chunk_size * config.token_mel_ratio
-        arguments = (GUIDED_ROWS, frames, self.left_chunks, self.cache_dtype)
-        return CachedSteps(tuple(self.estimator.start(*arguments) for _ in self.times))
+        arguments = (frames, self.left_chunks, self.cache_dtype)
+        return CachedSteps(tuple(self.estimator.start(rows, *arguments) for rows in self.rows))
 
     def extend(self, state: SolverState) -> SolverState:
         return state  # its caches grow as they are written
@@ -119,10 +127,10 @@ class EulerSolver:
 
         visible: (n, n) boolean attention mask, None for full attention.
         """
-        given, x = without_too(conditions), noise[None].float()
-        for (_, dt), shifts in zip(self.times, self.time_shifts(), strict=True):
-            velocity = self.estimator(_rows(x, given), shifts, None, visible)
-            x = x + dt * guide(velocity, self.rate)
+        x = noise[None].float()
+        for rows, (_, dt), shifts in zip(self.rows, self.times, self.time_shifts(), strict=True):
+            velocity = self.estimator(_inputs(x, [conditions], rows), shifts, None, visible)
+            x = x + dt * self._guided(velocity, rows)
         return x[0]
 
     def time_shifts(self) -> list[list[Tensor]]:
@@ -136,17 +144,25 @@ class EulerSolver:
 
     def _solve_together(self, chunks: Sequence[ChunkInput]) -> list[tuple[Tensor, SolverState]]:
         """Chunks of one length."""
-        given = torch.cat([without_too(chunk.conditions) for chunk in chunks])
+        conditions = [chunk.conditions for chunk in chunks]
         x = torch.stack([chunk.noise for chunk in chunks]).float()
-        steps = zip(*(_cached(chunk.state).steps for chunk in chunks), strict=True)
+        states = zip(*(_cached(chunk.state).steps for chunk in chunks), strict=True)
+        steps = zip(self.rows, self.times, self.time_shifts(), states, strict=True)
         after = []
-        for (_, dt), shifts, states in zip(self.times, self.time_shifts(), steps, strict=True):
-            velocity, next_states = self.estimator.step(_rows(x, given), shifts, states)
+        for rows, (_, dt), shifts, before in steps:
+            inputs = _inputs(x, conditions, rows)
+            velocity, next_states = self.estimator.step(inputs, shifts, before)
             after.append(next_states)
-            by_row = velocity.view(-1, GUIDED_ROWS, *velocity.shape[1:]).transpose(0, 1)
-            x = x + dt * guide(by_row, self.rate)[0]
+            x = x + dt * self._guided(velocity, rows)
         carried = [CachedSteps(steps) for steps in zip(*after, strict=True)]
         return list(zip(x, carried, strict=True))
+
+    def _guided(self, velocity: Tensor, rows: int) -> Tensor:
+        """(streams * rows, n, mel) -> (streams, n, mel) in float32."""
+        if rows == 1:
+            return velocity.float()
+        by_row = velocity.view(-1, rows, *velocity.shape[1:]).transpose(0, 1)
+        return guide(by_row, self.rate)[0]
 
 
 def _cached(state: SolverState) -> CachedSteps:
@@ -173,6 +189,10 @@ def guide(velocity: Tensor, rate: float) -> Tensor:
     return (1.0 + rate) * velocity[:1] - rate * velocity[1:]
 
 
-def _rows(x: Tensor, conditions: Tensor) -> Tensor:
-    """The estimator's input: x (streams, n, mel) with the conditions of two rows a stream."""
-    return torch.cat([x.to(conditions).repeat_interleave(GUIDED_ROWS, 0), conditions], dim=2)
+def _inputs(x: Tensor, conditions: Sequence[Tensor], rows: int) -> Tensor:
+    """The estimator's input, in the precision of the conditions.
+
+    x (streams, n, mel) beside `rows` rows of each stream's conditions (n, 3 * mel).
+    """
+    given = torch.cat([without_too(c)[:rows] for c in conditions])
+    return torch.cat([x.to(given).repeat_interleave(rows, 0), given], dim=2)

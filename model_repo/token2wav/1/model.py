@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tritone.config import with_cheaper_solver
 from tritone.device import torch_dtype
 from tritone.errors import InvalidRequest
 from tritone.families import family_of
@@ -28,6 +29,8 @@ class TritonPythonModel:
         values = parameters(
             args,
             left_context_chunks=0,
+            ode_steps=0,
+            guided_steps=0,
             engine="torch",
             dtype="auto",
             cache_dtype="auto",
@@ -39,6 +42,7 @@ class TritonPythonModel:
         model_dir = model_directory(args)
         family, config = family_of(model_dir)
         settings = self._settings(values, torch_device_name(), model_dir)
+        config = with_cheaper_solver(config, values["ode_steps"], values["guided_steps"])
         flow, noise = family.load_flow(model_dir, config), family.start_noise(config)
         self._stage = FlowStage(flow, noise, settings)
         self._stage.warm_up()
