@@ -6,8 +6,9 @@
 Parts: llm (prefill and decoding steps), stages (encoder, estimator, vocoder; the same work
 recomputed as upstream does it), growth (cost of a chunk as speech grows), served (end to end in
 this process and through Triton, and several streams at once), eager (Hugging Face's decoding; needs
-transformers). Rounds are taken in turn, medians are shown. Seconds of CPU count all threads.
-Writes bench.json and plots to --out. Exit status: 0 measured, 2 something is missing.
+transformers), fidelity (what precisions and knobs change, against float32). Rounds are taken in
+turn, medians are shown. Seconds of CPU count all threads. Writes bench.json and plots to --out.
+Exit status: 0 measured, 2 something is missing.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import chunks, end_to_end, parts
+from benchmarks import chunks, end_to_end, fidelity, parts
 from benchmarks.baseline import eager_decode_seconds
 from benchmarks.figures import Figure, figure, ratio, table, write
 from benchmarks.served_model import SENTENCE, write_served_model
@@ -91,13 +92,23 @@ class Bench:
                 figures.append(figure("memory of the server, one stream", "MB", [memory]))
                 return figures + end_to_end.many(there, self._args.streams, self._args.rounds)
 
+    def fidelity(self) -> list[Figure]:
+        speech = fidelity.spoken(self._model, self._config)
+        where = (self._model, self._config)
+        return [
+            *fidelity.of_language_model(*where, ["int8", "int4", "int4_b128"], speech),
+            *fidelity.of_flow(self._family, *where, speech),
+            *fidelity.of_vocoder(self._family, *where, speech),
+        ]
+
     def _acoustics(self, left_chunks: int) -> parts.Acoustics:
         settings = FlowSettings(left_chunks, dtype=torch_dtype(self._args.dtype))
         return parts.Acoustics(self._family, self._model, self._config, settings)
 
 
 PARTS: dict[str, Callable[[Bench], list[Figure]]] = {
-    name: getattr(Bench, name) for name in ("llm", "eager", "stages", "growth", "served")
+    name: getattr(Bench, name)
+    for name in ("llm", "eager", "stages", "growth", "served", "fidelity")
 }
 
 

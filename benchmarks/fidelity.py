@@ -1,0 +1,158 @@
+"""What cheaper ways to run a model change, against float32 and the checkpoint's own settings.
+
+The same codes and the same noise go through each way. Differences of log-mel are given in dB.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from benchmarks.figures import Figure, figure
+from tritone.config import ModelConfig, with_cheaper_solver
+from tritone.families import Family
+from tritone.flow_settings import FlowSettings
+from tritone.flow_stage import FlowStage
+from tritone.frontend import Frontend
+from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, Checkpoint, EmbeddingTable
+from tritone.llm.loading import ensure_graph, open_onnx
+from tritone.llm.onnx_slots import OnnxSlots
+from tritone.types import Float32, GenerationRequest, Int32, SamplingParams, SynthesisRequest, Voice
+from tritone.vocoder_stage import VocoderStage
+
+TEXTS = (
+    "The birch canoe slid on the smooth planks, and the quick brown fox jumped over the lazy dog.",
+    "Glue the sheet to the dark blue background.",
+    "It's easy to tell the depth of a well.",
+)
+_DB = 20 / math.log(10)  # of a natural logarithm of an amplitude
+_PLACES = 12  # of an utterance at which logits are compared
+_FULL = FlowSettings(dtype=torch.float32)
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """One segment: the prompt of the language model, the codes that it spoke, and the voice."""
+
+    input_ids: Int32
+    codes: Int32
+    voice: Voice
+
+
+def spoken(model: Path, config: ModelConfig) -> list[Spoken]:
+    """TEXTS as the language model speaks them."""
+    frontend, llm = Frontend(model, config), open_onnx(model, config)
+    try:
+        found = []
+        for text in tqdm(TEXTS, "speaking"):
+            for segment in frontend.prepare(SynthesisRequest(text=text)):
+                longest = int(config.sampling.max_tokens_per_text_token * segment.target_tokens)
+                request = GenerationRequest(segment.input_ids, 1, longest, SamplingParams(seed=1))
+                ids = np.concatenate(list(llm.submit(request)))
+                codes = (ids - config.llm.speech_offset).astype(np.int32)
+                found.append(Spoken(segment.input_ids, codes, segment.voice))
+        return found
+    finally:
+        llm.close()
+
+
+def of_flow(
+    family: Family, model: Path, config: ModelConfig, speech: Sequence[Spoken]
+) -> list[Figure]:
+    """Root mean square difference of the mel of each way."""
+
+    def stage(settings: FlowSettings, ode_steps: int = 0, guided_steps: int = 0) -> FlowStage:
+        changed = with_cheaper_solver(config, ode_steps, guided_steps)
+        return FlowStage(family.load_flow(model, changed), family.start_noise(changed), settings)
+
+    exact = [_mel(stage(_FULL), each) for each in speech]
+    figures = []
+    for name, way in tqdm(_ways(config).items(), "flow"):
+        cheaper = stage(*way)
+        pairs = zip(speech, exact, strict=True)
+        found = [_rms(_mel(cheaper, each) - mel) * _DB for each, mel in pairs]
+        figures.append(figure(f"flow, {name}: difference of the mel", "dB", found))
+    return figures
+
+
+def _ways(config: ModelConfig) -> dict[str, tuple[FlowSettings, int, int]]:
+    """Settings, ODE steps and guided steps of each way; 0 for the checkpoint's."""
+    steps = config.flow.solver.n_timesteps
+    fewer = [round(steps * share) for share in (0.8, 0.6, 0.5, 0.4)]
+    views = {f"{left} chunks in view": FlowSettings(left, dtype=torch.float32) for left in (4, 2)}
+    return {
+        "bf16": (FlowSettings(dtype=torch.bfloat16), 0, 0),
+        **{name: (settings, 0, 0) for name, settings in views.items()},
+        **{f"{count} of {steps} ODE steps": (_FULL, count, 0) for count in fewer},
+        **{f"guided in {count} of {steps} steps": (_FULL, 0, count) for count in fewer},
+    }
+
+
+def of_vocoder(
+    family: Family, model: Path, config: ModelConfig, speech: Sequence[Spoken]
+) -> list[Figure]:
+    """Signal over difference of the waveform in bf16."""
+    flow = FlowStage(family.load_flow(model, config), family.start_noise(config), _FULL)
+    exact, short = (
+        VocoderStage(family.load_vocoder(model, config), dtype=dtype)
+        for dtype in (torch.float32, torch.bfloat16)
+    )
+    ratios = []
+    for each in speech:
+        mel = _mel(flow, each)
+        waves = [
+            stage.step(mel, stage.start(seed=0, speed=1.0), finalize=True)[0]
+            for stage in (exact, short)
+        ]
+        ratios.append(20 * math.log10(_rms(waves[0]) / _rms(waves[1] - waves[0])))
+    return [figure("vocoder, bf16: signal over difference", "dB", ratios)]
+
+
+def of_language_model(
+    model: Path, config: ModelConfig, precisions: Sequence[str], speech: Sequence[Spoken]
+) -> list[Figure]:
+    """Cosine of the logits and how often the likeliest code is the same, along the utterances."""
+    exact = list(_logits(model, config, "fp32", speech))
+    figures = []
+    for precision in tqdm(precisions, "language model"):
+        rounded = list(_logits(model, config, precision, speech))
+        pairs = list(zip(exact, rounded, strict=True))
+        apart = [1 - float(a @ b / np.linalg.norm(a) / np.linalg.norm(b)) for a, b in pairs]
+        same = float(np.mean([a.argmax() == b.argmax() for a, b in pairs]))
+        name = f"LLM, {precision}"
+        figures.append(figure(f"{name}: 1 - cosine of the logits", "", apart))
+        figures.append(figure(f"{name}: likeliest code the same", "of them", [same]))
+    return figures
+
+
+def _logits(
+    model: Path, config: ModelConfig, precision: str, speech: Sequence[Spoken]
+) -> Iterator[Float32]:
+    ensure_graph(model, config, precision)
+    length = max(len(each.input_ids) + len(each.codes) for each in speech)
+    session = OnnxSlots(
+        model / LLM_DIR, config.llm, precision=precision, slots=1, slot_length=length
+    )
+    embedding = EmbeddingTable(Checkpoint(model / LLM_DIR / WEIGHTS_NAME))
+    for each in speech:
+        ids = np.concatenate([each.input_ids, each.codes + config.llm.speech_offset])
+        places = np.linspace(len(each.input_ids), len(ids), _PLACES, dtype=int)
+        begin = 0
+        for end in np.unique(places):
+            logits = session.prefill(0, embedding(ids[begin:end].astype(np.int32)), begin)
+            begin = int(end)
+            yield logits[: config.llm.speech_codes]
+
+
+def _mel(stage: FlowStage, each: Spoken) -> Float32:
+    """The mel of an utterance, streamed."""
+    mel, _ = stage.step(each.codes, stage.open(each.voice), finalize=True)
+    return mel
+
+
+def _rms(x: Float32) -> float:
+    return float(np.sqrt(np.mean(np.square(x, dtype=np.float64))))
