@@ -139,5 +139,6 @@ def test_a_device_that_cannot_be_used_is_refused(name: str, problem: str) -> Non
 
 def test_an_unknown_precision_is_refused() -> None:
     assert torch_dtype("bf16") is torch.bfloat16
-    with pytest.raises(EnvironmentProblem, match="'int8' is none of fp32, bf16, fp16"):
+    assert torch_dtype("auto") is None
+    with pytest.raises(EnvironmentProblem, match="'int8' is none of auto, fp32, bf16, fp16"):
         torch_dtype("int8")
