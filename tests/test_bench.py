@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import chunks, end_to_end, parts
+from benchmarks import chunks, end_to_end, fidelity, parts
 from benchmarks.baseline import VOCODER_OVERLAP, recomputed
 from benchmarks.figures import figure, ratio, table
-from benchmarks.served_model import SENTENCE, VOICE, write_served_model
+from benchmarks.served_model import CODES_PER_SECOND, SENTENCE, VOICE, write_served_model
 from scripts import bench
 from tritone.config import ModelConfig, read_config
 from tritone.families import family_of
@@ -125,3 +125,20 @@ def test_the_command_writes_what_it_prints(
     monkeypatch.setattr(sys, "argv", [*command[:1], "--model", str(tmp_path)])
     assert bench.main() == 2
     assert "is not a Tritone model directory" in capsys.readouterr().err
+
+
+def test_fidelity_is_measured_against_the_exact_way(model: Path) -> None:
+    family, config = family_of(model)
+    speech = fidelity.spoken(model, config)
+    assert {len(each.voice.prompt_tokens) for each in speech} == {3 * CODES_PER_SECOND}
+    flow = {f.name: f.value for f in fidelity.of_flow(family, model, config, speech)}
+    assert flow["flow, 2 of 2 ODE steps: difference of the mel"] == 0
+    assert flow["flow, 1 of 2 ODE steps: difference of the mel"] > 0.1
+    assert flow["flow, guided in 1 of 2 steps: difference of the mel"] > 0.01
+    assert 0 < flow["flow, bf16: difference of the mel"] < 1
+    (waves,) = fidelity.of_vocoder(family, model, config, speech)
+    assert 20 < waves.value < 80
+    exact, same = fidelity.of_language_model(model, config, ["fp32"], speech)
+    assert exact.value == pytest.approx(0, abs=1e-6) and same.value == 1
+    rounded, _ = fidelity.of_language_model(model, config, ["int4_b128"], speech)
+    assert 1e-4 < rounded.value < 0.5

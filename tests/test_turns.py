@@ -1,11 +1,15 @@
 """Turns at a busy stage go by deadline."""
 
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
+from fake_stages import CONFIG, codes, one, request
 
-from tritone.turns import Turns
+from tritone.pipeline import Settings, synthesize
+from tritone.turns import StageTurns, Turns
 
 
 class Stage:
@@ -74,3 +78,29 @@ def test_no_more_than_are_let_in_together() -> None:
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(call, range(60)))
     assert most == 3 and inside == 0
+
+
+class Recorded(Turns):
+    """Lets everybody in, and remembers how urgent they were."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.seconds: list[float] = []
+
+    @contextmanager
+    def turn(self, seconds_left: float) -> Iterator[None]:
+        self.seconds.append(seconds_left)
+        with super().turn(seconds_left):
+            yield
+
+
+def test_streams_say_when_their_playback_runs_dry() -> None:
+    turns = StageTurns(patience=3.0)
+    turns.flow, turns.vocoder = flow, vocoder = Recorded(), Recorded()
+    stages = one(codes(70))
+    chunks = list(synthesize(request(), stages, CONFIG, Settings(), turns=turns))
+    assert len(flow.seconds) == len(stages.flows[0].tokens) == 3
+    assert len(vocoder.seconds) == len(chunks) == 4
+    assert 2 < flow.seconds[0] <= 3 and 2 < vocoder.seconds[0] <= 3  # nothing is out yet
+    sent = sum(len(chunk.samples) for chunk in chunks[:-1]) / CONFIG.sample_rate
+    assert sent - 1 < vocoder.seconds[-1] <= sent
