@@ -14,7 +14,6 @@ from torch import Tensor
 from tritone.device import best_dtype
 from tritone.families import family_of
 from tritone.flow_settings import FlowSettings, place
-from tritone.heap import keep_freed_activations
 from tritone.nn.attention import attend
 from tritone.nn.cache import KeyValueStore, Span
 from tritone.nn.channels_last import ChannelsLastFilter
@@ -133,9 +132,3 @@ def test_a_full_ring_is_one_span_where_order_does_not_matter(last: int) -> None:
     ]
     assert torch.equal(*seen)
     assert (len(ordered), len(loose)) == (2, 1 if last == 4 else 2)
-
-
-def test_memory_of_freed_activations_is_kept_once() -> None:
-    keep_freed_activations()
-    keep_freed_activations()
-    assert keep_freed_activations.cache_info().misses == 1

@@ -7,7 +7,6 @@ import torch
 
 from tritone.device import best_dtype, torch_device
 from tritone.errors import EnvironmentProblem
-from tritone.heap import keep_freed_activations
 from tritone.nn.flow import Flow
 from tritone.nn.linear import pack_for_cpu
 from tritone.nn.paged_solver import PagedSolver, page_bytes
@@ -70,7 +69,6 @@ def place(flow: Flow, settings: FlowSettings) -> torch.device:
     flow.euler.cache_dtype = (not settings.pool and settings.cache_dtype) or dtype
     flow.to(device, torch.float32 if settings.plans else dtype)
     if device.type == "cpu":
-        keep_freed_activations()
         pack_for_cpu(flow, GUIDED_ROWS * flow.config.chunk_size * flow.config.token_mel_ratio)
     if settings.plans:
         _use_plan(flow, settings.plans, settings.left_chunks, dtype, device)

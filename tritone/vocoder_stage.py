@@ -11,7 +11,6 @@ import torch
 from safetensors.torch import load, save
 
 from tritone.device import best_dtype, torch_device
-from tritone.heap import keep_freed_activations
 from tritone.nn.channels_last import ChannelsLastFilter
 from tritone.nn.graphed_filter import SEEN, GraphedFilter
 from tritone.nn.stretch import StretchState, stretch, stretch_step
@@ -100,7 +99,6 @@ class VocoderStage:
         elif on_gpu:
             vocoder.filter = GraphedFilter(vocoder.network)
         else:
-            keep_freed_activations()
             vocoder.filter = ChannelsLastFilter(vocoder.network, dtype)
         self._stepping = threading.Lock() if on_gpu else nullcontext()
 
