@@ -1,0 +1,5 @@
+"""To be written."""
+
+from tritone.doctor.check import Check
+
+CHECKS: tuple[Check, ...] = ()
