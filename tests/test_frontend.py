@@ -163,7 +163,8 @@ def test_the_same_reference_is_read_once(frontend: Frontend) -> None:
     (first,) = prepare(frontend, **reference, reference_text="the")
     (second,) = prepare(frontend, "other.", **reference, reference_text="the")
     (third,) = prepare(frontend, **reference, reference_text="then")
-    assert first.voice is second.voice
+    assert first.voice.prompt_mel is second.voice.prompt_mel
+    assert (first.voice.cached, second.voice.cached, third.voice.cached) == (False, True, False)
     assert first.voice is not third.voice
 
 

@@ -214,10 +214,11 @@ def test_the_timing_record_adds_up() -> None:
     last = records[-1]
     assert last["packets"] == len(chunks) and last["segments"] == 2 and last["tokens"] == 100
     assert last["audio_s"] == sum(len(chunk.samples) for chunk in chunks) / 24000 == 4.0
-    times = ["frontend_s", "first_token_s", "first_hop_s", "first_packet_s", "total_s"]
-    assert [last[t] for t in times] == sorted(last[t] for t in times)
+    assert last["first_packet_s"] <= last["first_audible_s"] <= last["total_s"] + 4.0
     assert all(record["total_s"] is None for record in records[:-1])
     assert [record["packets"] for record in records] == list(range(1, len(chunks) + 1))
-    assert last["flow_s"] + last["vocoder_s"] <= 2 * last["total_s"] + 2e-4
+    assert last["flow_busy_s"] <= last["total_s"] + 2e-4
+    assert last["gap_median_s"] <= last["gap_longest_s"] < last["total_s"]
+    assert (last["underruns"], last["retries"]) == (0, 0) and last["voice_cached"] is False
     assert last["rtf"] == pytest.approx(last["total_s"] / 4.0, abs=1e-4)
     assert last["notes"] == ["note of one", "note of two"]

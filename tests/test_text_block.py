@@ -1,5 +1,7 @@
 """A block of segments through its tensors and back."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from tritone.blocks import TextBlock
@@ -19,6 +21,9 @@ def test_block_survives_the_wire() -> None:
     for block in (TextBlock(segments, ("y",), more=True), TextBlock((), (), more=False)):
         arrays = dict(text_block.block_arrays(block, voice))
         assert all(array.size for array in arrays.values())
+        assert not text_block.voice_cached(arrays.get)
+        warm = dict(text_block.block_arrays(block, replace(voice, cached=True)))
+        assert text_block.voice_cached(warm.get)
         back = text_block.read_block(arrays.get, voice)
         assert (back.notes, back.more) == (block.notes, block.more)
         assert [s.text for s in back.segments] == [s.text for s in block.segments]

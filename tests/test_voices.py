@@ -93,10 +93,12 @@ def test_the_cache_keeps_the_most_recent() -> None:
     cache = VoiceCache(2)
     first = get("a")
     get("b")
-    assert get("a") is first
+    assert get("a").prompt_mel is first.prompt_mel
     get("c")  # drops b, the least recently used
-    assert get("a") is first
-    get("b")
+    again = get("a")
+    assert again.prompt_mel is first.prompt_mel
+    assert not first.cached and again.cached
+    assert not get("b").cached
     assert made == ["a", "b", "c", "b"]
 
 
@@ -122,7 +124,8 @@ def test_requests_for_the_same_new_voice_wait_for_one_computation() -> None:
     for thread in threads:
         thread.join(10)
     assert len(made) == 1
-    assert len({id(result) for result in results}) == 1
+    assert len({id(result.prompt_mel) for result in results}) == 1
+    assert not any(result.cached for result in results)  # all of them waited
     assert len(results) == 4
 
 

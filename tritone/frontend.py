@@ -11,6 +11,7 @@ prompt speech, mel and speaker vector of the voice.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,9 @@ class Frontend:
         self._missing = missing_models(model_dir)
         self._reader = None if self._missing else load_reader(model_dir, config.llm.speech_codes)
         self._cache = VoiceCache(VOICES_CACHED)
+        self._transcript_ids = lru_cache(VOICES_CACHED)(
+            lambda text: self._tokenizer.encode(self._spoken(text).text)
+        )
         self._store = VoiceStore(model_dir)
 
     def prepare(self, request: SynthesisRequest) -> Iterator[Segment]:
@@ -108,6 +112,9 @@ class Frontend:
                 "reference_wav",
                 f"is missing, and this model has no default voice; {self._store.describe()}",
             )
+        return self._cache.get(self._store.key(name), lambda: self._registered_voice(name))
+
+    def _registered_voice(self, name: str) -> Voice:
         voice = self._store.load(name)
         codes = self._llm.speech_codes
         if voice.prompt_tokens.size and not (
@@ -139,8 +146,7 @@ class Frontend:
             return self._instruction(str(request.instruct_text)), [], used
         if not voice.transcript or not len(voice.prompt_tokens):
             return [], [], ()
-        prompt = self._spoken(voice.transcript)
-        return self._tokenizer.encode(prompt.text), voice.prompt_tokens.tolist(), ()
+        return self._transcript_ids(voice.transcript), voice.prompt_tokens.tolist(), ()
 
     def _instruction(self, text: str) -> list[int]:
         """Ids of the instruction, closed once by the checkpoint's own token."""

@@ -21,7 +21,7 @@ from tritone.speech import Run, SegmentSpeech, SpeechPolicy
 from tritone.stages import Stages, VocoderSession
 from tritone.timing import Timing
 from tritone.turns import StageTurns
-from tritone.types import AudioChunk, Float32, SynthesisRequest
+from tritone.types import AudioChunk, Float32, Segment, SynthesisRequest
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,12 @@ def synthesize(
     settings: Settings,
     cancelled: Callable[[], bool] = lambda: False,
     turns: StageTurns | None = None,
+    timing: Timing | None = None,
 ) -> Iterator[AudioChunk]:
     """Speak a request: chunks of audio, the last of which carries the whole timing record.
 
     turns: of the stages, shared by all streams that run on them; None where there is one stream.
+    timing: the record that is kept, where the caller began it or wants it after a failure too.
 
     Raises InvalidRequest before any work, StageFailed when a stage breaks, and Cancelled once
     `cancelled()` is true. However it ends, also by closing the iterator, all it held is freed.
@@ -79,7 +81,8 @@ def synthesize(
         return over.is_set() or cancelled()
 
     policy, turns = settings.speech_policy(config), turns or StageTurns()
-    run = Run(request, stages, config, policy, Timing(), unwanted, seed, turns)
+    timing = timing or Timing(config.sample_rate)
+    run = Run(request, stages, config, policy, timing, unwanted, seed, turns)
     with RunAhead(_mels(run)) as pieces:
         try:
             yield from _audio(_early(pieces, request, settings.first_frames), run)
@@ -90,17 +93,18 @@ def synthesize(
 def _mels(run: Run) -> Generator[MelPiece, None, None]:
     """Text to mel, segment after segment."""
     prepared = run.stages.prepare(run.request)
-    segments = enumerate(prepared)
+    segments: Iterator[tuple[int, Segment | None]] = enumerate(prepared)
     speaking = upcoming = None
 
     def begin_next() -> SegmentSpeech | None:
-        return next((SegmentSpeech(run, segment, index) for index, segment in segments), None)
+        index, segment = next(segments, (0, None))
+        run.timing.mark("frontend")
+        return None if segment is None else SegmentSpeech(run, segment, index)
 
     try:
         speaking = begin_next()
         if speaking is None:
             raise StageFailed("frontend", "gave no segment")
-        run.timing.mark("frontend")
         while speaking:
             for mel in speaking.hops():
                 yield MelPiece(mel, ends_segment=False, ends_speech=False)
@@ -136,32 +140,39 @@ def _audio(pieces: Iterator[MelPiece], run: Run) -> Iterator[AudioChunk]:
     """
     vocoder: VocoderSession | None = None
     waves: list[Float32] = []
-    for piece in pieces:
+    for piece in _waited_for(pieces, run.timing):
         run.check_cancelled()
         if vocoder is None:
             vocoder = run.stages.open_vocoder(seed=run.seed, speed=run.request.speed)
         waves.append(_wave(piece, vocoder, run))
         vocoder = None if piece.ends_segment else vocoder
         if piece.ends_speech or (run.request.streaming and len(waves[-1])):
-            yield _chunk(np.concatenate(waves), run, last=piece.ends_speech)
+            chunk = _chunk(np.concatenate(waves), run, last=piece.ends_speech)
+            with run.timing.spending("send"):
+                yield chunk
             waves.clear()
 
 
+def _waited_for(pieces: Iterator[MelPiece], timing: Timing) -> Iterator[MelPiece]:
+    """The pieces, with the time that was spent waiting for each."""
+    while True:
+        with timing.waiting_for_mel():
+            piece = next(pieces, None)
+        if piece is None:
+            return
+        yield piece
+
+
 def _chunk(wave: Float32, run: Run, *, last: bool) -> AudioChunk:
-    timing = run.timing
-    timing.samples += len(wave)
-    timing.packets += 1
-    timing.mark("first_packet")
+    run.timing.packet(wave)
     if last:
-        timing.mark("total")
-    return AudioChunk(wave, timing.record(run.config.sample_rate), last)
+        run.timing.end()
+    return AudioChunk(wave, run.timing.record(), last)
 
 
 def _wave(piece: MelPiece, vocoder: VocoderSession, run: Run) -> Float32:
-    begin = run.timing.elapsed()
-    with run.turns.vocoder.turn(run.seconds_left):
+    with run.timing.spending("vocoder"), run.turns.vocoder.turn(run.seconds_left):
         wave = vocoder.step(piece.mel, finalize=piece.ends_segment)
-    run.timing.vocoder += run.timing.elapsed() - begin
     if not np.isfinite(wave).all():
         raise StageFailed("vocoder", "gave samples that are not finite")
     return wave

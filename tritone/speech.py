@@ -54,7 +54,7 @@ class Run:
     @property
     def seconds_left(self) -> float:
         """Until playback runs dry."""
-        return self.timing.until_dry(self.config.sample_rate, self.turns.patience)
+        return self.timing.until_dry(self.turns.patience)
 
     def check_cancelled(self) -> None:
         if self.cancelled():
@@ -74,6 +74,7 @@ class SegmentSpeech:
         self._begun = False  # whether the flow has had tokens
         self._attempt = 0
         run.timing.segments += 1
+        run.timing.voice_cached = segment.voice.cached
         for note in segment.notes:
             run.timing.note(note)
         self._begin()
@@ -135,19 +136,14 @@ class SegmentSpeech:
 
     def _hop(self) -> Float32:
         timing = self._run.timing
-        timing.mark("first_hop")
-        ahead = timing.ahead(self._run.config.sample_rate)
-        tokens = self._planner.take(ahead, timing.elapsed() / timing.tokens)
+        tokens = self._planner.take(timing.ahead, timing.seconds_per_token)
         return self._mel(tokens, finalize=False)
 
     def _mel(self, tokens: Int32, *, finalize: bool) -> Float32:
         self._run.check_cancelled()
         self._begun = True
-        begin = self._run.timing.elapsed()
-        with self._run.turns.flow.turn(self._run.seconds_left):
-            mel = self._flow.step(tokens, finalize=finalize)
-        self._run.timing.flow += self._run.timing.elapsed() - begin
-        return mel
+        with self._run.timing.flowing(), self._run.turns.flow.turn(self._run.seconds_left):
+            return self._flow.step(tokens, finalize=finalize)
 
     def _generate(self) -> Generation:
         sampling, target = self._run.config.sampling, self._segment.target_tokens

@@ -1,71 +1,151 @@
 """Where a request's time went: one record for the log, the `timing` output and the metrics."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from statistics import median
+from typing import Any
+
+from tritone.playback import Playback
+from tritone.types import Float32
+
+PARTS = ("queue", "frontend", "prefill", "first_tokens", "tokens", "flow", "vocoder", "send")
+"""Parts of a request's time, one after the other, that add up to all of it:
+
+queue: from its arrival until a thread took it; frontend: to the first segment; prefill: to the
+first speech token; first_tokens: until the first call of the flow has its tokens. From then on what
+the thread that makes audio did: it waited for mel frames while the flow worked or waited for its
+turn (flow) or while the language model did (tokens), decoded them (vocoder), handed audio over
+(send).
+"""
+
+_MARKS = ("started", "frontend", "first_token", "first_hop")  # the ends of the first four parts
 
 
-@dataclass
 class Timing:
-    """Seconds since the request arrived, unless a name says otherwise; None is not reached yet."""
+    """One request's record; times in seconds since it arrived.
 
-    clock: Callable[[], float] = time.monotonic
-    frontend: float | None = None
-    first_token: float | None = None
-    first_hop: float | None = None  # the first call's tokens are complete
-    first_packet: float | None = None
-    total: float | None = None
-    flow: float = 0.0  # seconds spent waiting for the stage
-    vocoder: float = 0.0
-    segments: int = 0
-    tokens: int = 0
-    samples: int = 0
-    packets: int = 0
-    retries: int = 0
-    notes: list[str] = field(default_factory=list)
+    Two threads write it, each its own part: one brings text to mel frames, the other makes audio.
+    """
 
-    def __post_init__(self) -> None:
-        self._start = self.clock()
+    def __init__(self, sample_rate: int, clock: Callable[[], float] = time.monotonic) -> None:
+        """The request arrives now."""
+        self._clock, self._arrived = clock, clock()
+        self._marks: dict[str, float] = {}
+        self._later = dict.fromkeys(PARTS[len(_MARKS) :], 0.0)  # the parts after the first hop
+        self._flow_busy = 0.0
+        self._flow_since: float | None = None
+        self.playback = Playback(sample_rate)
+        self.voice_cached: bool | None = None
+        self.total: float | None = None
+        self.segments = self.tokens = self.packets = self.retries = 0
+        self.notes: list[str] = []
 
     def elapsed(self) -> float:
-        return self.clock() - self._start
+        return self._clock() - self._arrived
 
     def mark(self, event: str) -> None:
-        """Set the time of an event, the first time it happens."""
-        if getattr(self, event) is None:
-            setattr(self, event, self.elapsed())
+        """Set the time of an event, the end of one of the first four parts, if it is the first.
+
+        started, frontend, first_token, first_hop. An event not marked ends with the one before.
+        """
+        assert event in _MARKS
+        self._marks.setdefault(event, self.elapsed())
 
     def note(self, text: str) -> None:
         if text not in self.notes:
             self.notes.append(text)
 
-    def ahead(self, sample_rate: int) -> float:
-        """Audio sent and not yet played, in seconds, if playback began with the first packet."""
-        if self.first_packet is None:
-            return 0.0
-        return self.samples / sample_rate - (self.elapsed() - self.first_packet)
+    @contextmanager
+    def flowing(self) -> Iterator[None]:
+        """The flow works on this request, or it waits for its turn there."""
+        self.mark("first_hop")
+        self._flow_since = begin = self.elapsed()
+        try:
+            yield
+        finally:
+            self._flow_busy, self._flow_since = self._flow_busy + self.elapsed() - begin, None
 
-    def until_dry(self, sample_rate: int, patience: float) -> float:
-        """Seconds until playback runs dry; before the first packet, what is left of `patience`."""
-        if self.first_packet is None:
-            return patience - self.elapsed()
-        return self.ahead(sample_rate)
+    @contextmanager
+    def waiting_for_mel(self) -> Iterator[None]:
+        """The thread that makes audio has nothing to do."""
+        begin, flow_before = self.elapsed(), self._flow_clock()
+        try:
+            yield
+        finally:
+            flow = self._flow_clock() - flow_before
+            begin = max(begin, self._marks.get("first_hop", self.elapsed()))
+            self._later["flow"] += flow
+            self._later["tokens"] += max(0.0, self.elapsed() - begin - flow)
 
-    def record(self, sample_rate: int) -> dict[str, object]:
+    @contextmanager
+    def spending(self, part: str) -> Iterator[None]:
+        """The thread that makes audio is at `vocoder` or `send`."""
+        begin = self.elapsed()
+        try:
+            yield
+        finally:
+            self._later[part] += self.elapsed() - begin
+
+    def packet(self, wave: Float32) -> None:
+        """(n,) samples are ready to be sent."""
+        self.playback.packet(self.elapsed(), wave)
+        self.packets += 1
+
+    def end(self) -> None:
+        self.total = self.elapsed()
+
+    @property
+    def ahead(self) -> float:
+        """Audio sent and not yet played, if playback began with the first packet."""
+        return self.playback.ahead(self.elapsed())
+
+    def until_dry(self, patience: float) -> float:
+        """Until playback runs dry; before the first packet, what is left of `patience`."""
+        return patience - self.elapsed() if self.playback.first is None else self.ahead
+
+    @property
+    def seconds_per_token(self) -> float:
+        """Of work so far; at least one token must be there."""
+        return (self.elapsed() - self._marks.get("started", 0.0)) / self.tokens
+
+    def parts(self) -> dict[str, float]:
+        """Seconds by part, so far."""
+        parts, before = {}, 0.0
+        for part, event in zip(PARTS, _MARKS, strict=False):
+            reached = self._marks.get(event, before)
+            parts[part], before = reached - before, reached
+        return {**parts, **self._later}
+
+    def record(self) -> dict[str, Any]:
         """The record as plain values, times rounded to 0.1 ms."""
-        times = ("frontend", "first_token", "first_hop", "first_packet", "total", "flow", "vocoder")
-        record: dict[str, object] = {
-            f"{name}_s": None if value is None else round(value, 4)
-            for name, value in ((name, getattr(self, name)) for name in times)
+        played = self.playback
+        audio, gaps = played.audio, played.gaps
+        return {
+            "first_packet_s": _rounded(played.first),
+            "first_audible_s": _rounded(played.first_audible),
+            "total_s": _rounded(self.total),
+            "audio_s": _rounded(audio),
+            "rtf": _rounded(self.total / audio if self.total and audio else None),
+            "parts_s": {name: _rounded(value) for name, value in self.parts().items()},
+            "flow_busy_s": _rounded(self._flow_busy),
+            "voice_cached": self.voice_cached,
+            "segments": self.segments,
+            "tokens": self.tokens,
+            "packets": self.packets,
+            "gap_median_s": _rounded(median(gaps) if gaps else None),
+            "gap_longest_s": _rounded(max(gaps, default=None)),
+            "underruns": played.underruns,
+            "underrun_s": _rounded(played.dry),
+            "retries": self.retries,
+            "notes": list(self.notes),
         }
-        audio = self.samples / sample_rate
-        record.update(
-            segments=self.segments,
-            tokens=self.tokens,
-            packets=self.packets,
-            retries=self.retries,
-            audio_s=round(audio, 4),
-            rtf=round(self.total / audio, 4) if self.total and audio else None,
-            notes=list(self.notes),
-        )
-        return record
+
+    def _flow_clock(self) -> float:
+        """Seconds in the flow, the present ones included."""
+        since = self._flow_since
+        return self._flow_busy + (0.0 if since is None else self.elapsed() - since)
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 4)

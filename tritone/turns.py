@@ -22,6 +22,11 @@ class Turns:
         self._waiting: list[tuple[float, int]] = []
         self._arrivals = itertools.count()
 
+    @property
+    def waiting(self) -> int:
+        """Callers that wait for their turn."""
+        return len(self._waiting)
+
     @contextmanager
     def turn(self, seconds_left: float) -> Iterator[None]:
         """Wait for a turn and hold it. seconds_left: until this caller's playback runs dry."""

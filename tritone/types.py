@@ -19,12 +19,14 @@ class Voice:
     prompt_mel: (2P, 80) log-mel at 50 Hz, aligned with prompt_tokens.
     embedding: (192,) speaker vector, not normalised.
     transcript: what the prompt says; empty when unknown (cross-lingual) or when P is 0.
+    cached: whether the front end had it ready for this request.
     """
 
     prompt_tokens: Int32
     prompt_mel: Float32
     embedding: Float32
     transcript: str = ""
+    cached: bool = False
 
 
 @dataclass(frozen=True)

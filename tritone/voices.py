@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,12 @@ class VoiceStore:
             raise InvalidRequest("voice", f"{voice_id!r} is not registered; {self.describe()}")
         return load_voice(path)
 
+    def key(self, voice_id: str) -> str:
+        """Of the registered voice as its file is now, for a VoiceCache; errors as for `load`."""
+        path = self.path(voice_id)
+        changed = path.stat().st_mtime_ns if path.is_file() else None
+        return f"{voice_id} {changed}"
+
     def describe(self) -> str:
         """A short list of the registered voices, for messages."""
         names = self.names()
@@ -118,7 +125,10 @@ def reference_key(wav: Float32, rate: int, transcript: str) -> str:
 
 
 class VoiceCache:
-    """The most recently used cloned voices, by reference_key. Safe to share between threads."""
+    """The most recently used voices, by `reference_key` or `VoiceStore.key`.
+
+    Safe to share between threads.
+    """
 
     def __init__(self, capacity: int) -> None:
         assert capacity >= 1
@@ -130,11 +140,12 @@ class VoiceCache:
         """The voice of `key`, from `compute` when it is new.
 
         Requests that ask for the same new voice at once wait for a single computation. An error of
-        `compute` reaches all of them, and the next request tries again.
+        `compute` reaches all of them, and the next request tries again. `cached` of the voice says
+        whether it was there.
         """
         with self._lock:
             future = self._voices.get(key)
-            mine = future is None
+            mine, cached = future is None, future is not None and future.done()
             if future is None:
                 future = self._voices[key] = Future()
             self._voices.move_to_end(key)
@@ -142,7 +153,7 @@ class VoiceCache:
                 self._voices.popitem(last=False)
         if mine:
             self._fill(key, future, compute)
-        return future.result()
+        return replace(future.result(), cached=cached)
 
     def _fill(self, key: str, future: Future[Voice], compute: Callable[[], Voice]) -> None:
         try:

@@ -1,7 +1,7 @@
 """`pipeline.Stages` over the other models of the server (business logic scripting)."""
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from tritone.serving.generation_tensors import generation_tensors, stop_tensors
 from tritone.serving.replies import raise_error
 from tritone.serving.request import request_tensors
 from tritone.serving.tensors import tensor
-from tritone.serving.text_block import OUTPUTS, read_block
+from tritone.serving.text_block import OUTPUTS, read_block, voice_cached
 from tritone.types import (
     Float32,
     GenerationRequest,
@@ -50,12 +50,30 @@ def _row(name: str, values: Any, dtype: Any) -> Any:
     return tensor(name, np.asarray(values, dtype=dtype).reshape(1, -1))
 
 
-class TritonStages:
-    """Calls the models of this server; one object serves all streams."""
+class Caller:
+    """Calls the other models for one request of a client; all calls carry its id and its trace."""
 
-    def __init__(self, config: ModelConfig, bias: Float32) -> None:
+    def __init__(self, request_id: str, trace: Any) -> None:
+        """trace: of the client's request, as `InferenceRequest.trace()` gives it."""
+        self._id, self._trace = request_id, trace
+
+    def call(self, model: str, outputs: Sequence[str], inputs: list[Any], **more: Any) -> Any:
+        """The request, not yet sent; more: as for `InferenceRequest`."""
+        return pb_utils.InferenceRequest(
+            model_name=model,
+            requested_output_names=list(outputs),
+            inputs=inputs,
+            trace=self._trace,
+            **{"request_id": self._id, **more},
+        )
+
+
+class TritonStages:
+    """The models of this server, for one request of a client."""
+
+    def __init__(self, caller: Caller, config: ModelConfig, bias: Float32) -> None:
         """bias: (vocab_size,) of `tritone.llm.bias.logit_bias`."""
-        self._config, self._bias = config, bias
+        self._caller, self._config, self._bias = caller, config, bias
 
     def prepare(self, request: SynthesisRequest) -> Iterator[Segment]:
         voice: Voice | None = None
@@ -63,11 +81,8 @@ class TritonStages:
         def block_at(index: int) -> TextBlock:
             nonlocal voice
             tensors = [tensor(name, values) for name, values in request_tensors(request)]
-            reply = pb_utils.InferenceRequest(
-                model_name=FRONTEND,
-                requested_output_names=list(OUTPUTS),
-                inputs=[*tensors, tensor("block", np.array([index], np.int32))],
-            ).exec()
+            tensors.append(tensor("block", np.array([index], np.int32)))
+            reply = self._caller.call(FRONTEND, OUTPUTS, tensors).exec()
             raise_error(reply, FRONTEND)
             voice = voice or self._voice(reply)
             return read_block(lambda name: _array(reply, name), voice)
@@ -75,13 +90,14 @@ class TritonStages:
         return in_order(block_at)
 
     def generate(self, request: GenerationRequest) -> "TritonGeneration":
-        return TritonGeneration(request, self._config, self._bias)
+        return TritonGeneration(self._caller, request, self._config, self._bias)
 
     def open_flow(self, voice: Voice, *, streaming: bool) -> "TritonFlowSession":
-        return TritonFlowSession(voice, self._config.flow.output_size, streaming=streaming)
+        bins = self._config.flow.output_size
+        return TritonFlowSession(self._caller, voice, bins, streaming=streaming)
 
     def open_vocoder(self, *, seed: int, speed: float) -> "TritonVocoderSession":
-        return TritonVocoderSession(seed, speed)
+        return TritonVocoderSession(self._caller, seed, speed)
 
     def _voice(self, reply: Any) -> Voice:
         # The models after the front end need no transcript, and a prompt of no tokens is not sent.
@@ -91,13 +107,17 @@ class TritonStages:
             prompt_tokens=np.zeros(0, np.int32) if tokens is None else tokens,
             prompt_mel=np.zeros((0, bins), np.float32) if mel is None else mel,
             embedding=_array(reply, "prompt_spk_embedding"),
+            cached=voice_cached(lambda name: _array(reply, name)),
         )
 
 
 class TritonGeneration:
     """One generation of the model `tensorrt_llm`."""
 
-    def __init__(self, request: GenerationRequest, config: ModelConfig, bias: Float32) -> None:
+    def __init__(
+        self, caller: Caller, request: GenerationRequest, config: ModelConfig, bias: Float32
+    ) -> None:
+        self._caller = caller
         # NVIDIA's backend reads leading digits of an id as its number: "3f" and "3a" would be one
         self._id = str(secrets.randbits(63) | 1)
         self._stop_ids = config.llm.stop_ids
@@ -132,18 +152,15 @@ class TritonGeneration:
             pass
 
     def _call(self, inputs: Mapping[str, Any]) -> Any:
-        return pb_utils.InferenceRequest(
-            model_name=LLM,
-            request_id=self._id,
-            requested_output_names=list(LLM_OUTPUTS),
-            inputs=[tensor(name, values) for name, values in inputs.items()],
-        )
+        tensors = [tensor(name, values) for name, values in inputs.items()]
+        return self._caller.call(LLM, LLM_OUTPUTS, tensors, request_id=self._id)
 
 
 class TritonFlowSession:
     """One sequence of the model `token2wav`; its state lives in that model until END."""
 
-    def __init__(self, voice: Voice, mel_bins: int, *, streaming: bool) -> None:
+    def __init__(self, caller: Caller, voice: Voice, mel_bins: int, *, streaming: bool) -> None:
+        self._caller = caller
         self._sequence = secrets.randbits(63) | 1  # zero is no correlation id
         self._bins = mel_bins
         self._open = False
@@ -172,10 +189,10 @@ class TritonFlowSession:
         self._open = not (finalize or drop)
         if not self._open:
             flags |= pb_utils.TRITONSERVER_REQUEST_FLAG_SEQUENCE_END
-        reply = pb_utils.InferenceRequest(
-            model_name=FLOW,
-            requested_output_names=["mel"],
-            inputs=[*inputs, _row("finalize", [finalize], np.bool_)],
+        reply = self._caller.call(
+            FLOW,
+            ["mel"],
+            [*inputs, _row("finalize", [finalize], np.bool_)],
             correlation_id=self._sequence,
             flags=flags,
         ).exec()
@@ -186,7 +203,8 @@ class TritonFlowSession:
 class TritonVocoderSession:
     """The model `vocoder`; it is stateless, so what a stream carries is kept here."""
 
-    def __init__(self, seed: int, speed: float) -> None:
+    def __init__(self, caller: Caller, seed: int, speed: float) -> None:
+        self._caller = caller
         self._begin = [
             tensor("seed", np.array([seed], np.uint64)),
             tensor("speed", np.array([speed], np.float32)),
@@ -196,11 +214,8 @@ class TritonVocoderSession:
     def step(self, mel: Float32, *, finalize: bool) -> Float32:
         carried = self._begin if self._state is None else [tensor("state", self._state)]
         frames = [tensor("mel", mel)] if mel.shape[1] else []
-        reply = pb_utils.InferenceRequest(
-            model_name=VOCODER,
-            requested_output_names=["waveform", "next_state"],
-            inputs=[*frames, tensor("finalize", np.array([finalize])), *carried],
-        ).exec()
+        inputs = [*frames, tensor("finalize", np.array([finalize])), *carried]
+        reply = self._caller.call(VOCODER, ["waveform", "next_state"], inputs).exec()
         raise_error(reply, VOCODER)
         self._state = _array(reply, "next_state")
         wave = _array(reply, "waveform")

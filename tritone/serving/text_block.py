@@ -36,6 +36,7 @@ def block_arrays(block: TextBlock, voice: Voice) -> Iterator[tuple[str, NDArray[
         "notes": [s.notes for s in segments],
         "skipped": block.notes,
         "more": block.more,
+        "voice_cached": voice.cached,
     }
     yield "info", np.array([json.dumps(info).encode()], dtype=np.object_)
     yield "prompt_spk_embedding", voice.embedding
@@ -56,3 +57,8 @@ def read_block(array: Callable[[str], Any], voice: Voice) -> TextBlock:
         ):
             segments.append(Segment(part, int(target), text, voice, tuple(notes)))
     return TextBlock(tuple(segments), tuple(info["skipped"]), bool(info["more"]))
+
+
+def voice_cached(array: Callable[[str], Any]) -> bool:
+    """Whether the front end had the voice ready; `array` as for `read_block`."""
+    return bool(json.loads(array("info")[0])["voice_cached"])

@@ -1,0 +1,131 @@
+"""The timing record: its parts add up, and its playback is what a client would measure."""
+
+import time
+
+import numpy as np
+import pytest
+from fake_stages import FakeStages, codes, one, segment, speak
+
+from client.metrics import StreamMeter
+from tritone.playback import Playback
+from tritone.timing import PARTS, Timing
+
+RATE = 24000
+SECONDS = {"prepare": 0.05, "tokens": 0.002, "flow": 0.06, "vocoder": 0.03}
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def at_work(event: str) -> None:
+    """Every stage takes its time."""
+    time.sleep(SECONDS.get(event.split()[0], 0.0))
+
+
+def test_the_first_parts_end_with_their_events(clock: Clock) -> None:
+    timing = Timing(RATE, clock)
+    for event, seconds in (("started", 1), ("frontend", 2), ("first_token", 3), ("first_hop", 4)):
+        clock.now += seconds
+        timing.mark(event)
+    clock.now += 10
+    timing.mark("first_token")  # of a second generation: the first one counts
+    assert list(timing.parts().values())[:4] == [1, 2, 3, 4]
+    assert tuple(timing.parts()) == PARTS
+
+
+def test_a_request_that_ends_early_has_no_later_parts(clock: Clock) -> None:
+    timing = Timing(RATE, clock)
+    clock.now += 1
+    timing.mark("started")
+    clock.now += 1
+    assert timing.parts() == {**dict.fromkeys(PARTS, 0.0), "queue": 1.0}
+    assert timing.record()["total_s"] is None
+
+
+def test_waiting_for_mel_is_the_flows_or_the_language_models(clock: Clock) -> None:
+    timing = Timing(RATE, clock)
+    with timing.waiting_for_mel():
+        clock.now += 1  # no token yet: not a part of its own
+        with timing.flowing():
+            clock.now += 2
+        clock.now += 4
+    assert timing.parts()["flow"] == 2
+    assert timing.parts()["tokens"] == 4
+
+
+def test_a_flow_that_goes_on_is_counted_up_to_now(clock: Clock) -> None:
+    timing = Timing(RATE, clock)
+    with timing.flowing():
+        with timing.waiting_for_mel():
+            clock.now += 2
+        with timing.spending("vocoder"):
+            clock.now += 3
+        with timing.waiting_for_mel():
+            clock.now += 1
+    assert timing.parts()["flow"] == 3
+    assert timing.parts()["vocoder"] == 3
+    assert timing.record()["flow_busy_s"] == 6
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_parts_are_where_the_time_went_and_add_up(streaming: bool) -> None:
+    stages = one(codes(100), fail=at_work)
+    record = speak(stages, streaming=streaming)[-1].timing
+    parts = record["parts_s"]
+    assert sum(parts.values()) == pytest.approx(record["total_s"], rel=0.05)
+    assert parts["frontend"] >= SECONDS["prepare"]
+    assert parts["first_tokens"] >= 14 * SECONDS["tokens"]
+    assert parts["flow"] >= SECONDS["flow"]
+    assert parts["vocoder"] >= stages.events.count("vocoder") * SECONDS["vocoder"]
+    if not streaming:  # one call after the other
+        assert parts["first_tokens"] >= 99 * SECONDS["tokens"]
+        assert parts["tokens"] < 0.02
+
+
+def test_a_slow_language_model_shows_as_tokens() -> None:
+    late = iter([0.3])  # before the first token of the second segment
+
+    def fail(event: str) -> None:
+        time.sleep(next(late, 0.0) if event == "tokens of 1" else 0.0)
+
+    stages = FakeStages([segment("one"), segment("two")], [codes(40)] * 2, fail=fail)
+    record = speak(stages)[-1].timing
+    assert record["parts_s"]["tokens"] >= 0.25
+    assert sum(record["parts_s"].values()) == pytest.approx(record["total_s"], rel=0.05)
+
+
+def test_playback_is_what_the_client_measures(clock: Clock) -> None:
+    playback, meter = Playback(RATE), StreamMeter(RATE, clock)
+    quiet, loud = np.zeros(2400, np.float32), np.full(24000, 0.1, np.float32)
+    for wait, wave in ((0.5, quiet), (0.05, loud), (2.0, loud), (0.3, loud)):
+        clock.now += wait
+        playback.packet(clock.now - 100.0, wave)
+        meter.packet(wave)
+    heard = meter.finish()
+    assert playback.first == pytest.approx(heard.first_packet_s)
+    assert playback.first_audible == pytest.approx(heard.first_audible_s)
+    assert playback.gaps == pytest.approx(heard.gaps_s)
+    assert (playback.underruns, heard.underruns) == (1, 1)
+    assert playback.dry == pytest.approx(heard.underrun_s) == pytest.approx(0.95)
+    assert playback.audio == pytest.approx(heard.audio_s)
+
+
+def test_playback_that_ran_dry_goes_on_from_there() -> None:
+    playback, second = Playback(RATE), np.zeros(RATE, np.float32)
+    assert playback.ahead(5.0) == 0.0
+    playback.packet(1.0, second)
+    assert playback.ahead(1.25) == 0.75
+    assert playback.ahead(3.0) == -1.0
+    playback.packet(3.0, second)
+    assert playback.ahead(3.0) == 1.0
+    assert (playback.underruns, playback.dry) == (1, 1.0)
