@@ -42,7 +42,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
         device = tmp_path / "nvidiactl"
         if driver:
             device.touch()
-        monkeypatch.setattr(profiles, "_DRIVER_FILES", (device,))
+        monkeypatch.setattr(profiles, "DRIVER_FILES", (device,))
         monkeypatch.setenv("PATH", str(tmp_path))
         folder = tmp_path / "torch"
         folder.mkdir()

@@ -8,11 +8,9 @@ from types import ModuleType
 
 import torch
 
+from tritone.engines.requirement import PACKAGE, REQUIREMENT, VERSION
 from tritone.errors import EnvironmentProblem
 
-PACKAGE = "tensorrt"
-VERSION = (10, 10)  # what TensorRT-LLM 0.20 is built on
-REQUIREMENT = "tensorrt-cu12==10.10.0.31"
 _DRIVER = ("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
 _DRIVER_TIMEOUT_S = 20
 

@@ -10,9 +10,12 @@ from tritone.errors import EnvironmentProblem
 from tritone.llm.trt_engine import find_engine
 from tritone.server.settings import ServerSettings
 
-_DRIVER_FILES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))  # Linux, Windows Subsystem for Linux
-_TRTLLM_PROFILES = ("gpu", "gpu-llmapi")
-_BACKEND = Path("tensorrtllm") / "libtriton_tensorrtllm.so"
+DRIVER_FILES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))  # Linux, Windows Subsystem for Linux
+TRTLLM_PROFILES = ("gpu", "gpu-llmapi")
+"""Those whose language model's process imports tensorrt_llm."""
+
+TRTLLM_BACKEND = Path("tensorrtllm") / "libtriton_tensorrtllm.so"
+"""NVIDIA's C++ backend, below the backends directory."""
 
 
 def check_profile(settings: ServerSettings, backends: Path | None) -> None:
@@ -26,13 +29,10 @@ def check_profile(settings: ServerSettings, backends: Path | None) -> None:
         return
     _check_driver(profile)
     _check_torch(profile)
-    if profile in _TRTLLM_PROFILES:
-        _check_tensorrt_llm(profile)
-    if profile == "gpu-backend" and backends is not None and not (backends / _BACKEND).is_file():
-        raise EnvironmentProblem(
-            f"profile gpu-backend: {backends} has no {_BACKEND}: use a Triton container of NVIDIA "
-            "with TensorRT-LLM (tag ...-trtllm-python-py3), or --profile gpu"
-        )
+    if profile in TRTLLM_PROFILES:
+        check_tensorrt_llm(profile)
+    if profile == "gpu-backend" and backends is not None:
+        _check_backend(backends)
     if profile == "gpu":
         find_engine(settings.served_model, _configured_engine(settings.model_repository))
 
@@ -47,21 +47,26 @@ def _configured_engine(repository: Path) -> str:
 
 
 def _check_driver(profile: str) -> None:
-    if not any(file.exists() for file in _DRIVER_FILES) and shutil.which("nvidia-smi") is None:
+    if not any(file.exists() for file in DRIVER_FILES) and shutil.which("nvidia-smi") is None:
         raise EnvironmentProblem(
-            f"profile {profile}: no NVIDIA driver ({_DRIVER_FILES[0]} and nvidia-smi are missing). "
+            f"profile {profile}: no NVIDIA driver ({DRIVER_FILES[0]} and nvidia-smi are missing). "
             "In a container pass --gpus all; without a GPU use --profile cpu"
+        )
+
+
+def _check_backend(backends: Path) -> None:
+    if not (backends / TRTLLM_BACKEND).is_file():
+        raise EnvironmentProblem(
+            f"profile gpu-backend: {backends} has no {TRTLLM_BACKEND}: use a Triton container of "
+            "NVIDIA with TensorRT-LLM (tag ...-trtllm-python-py3), or --profile gpu"
         )
 
 
 def _check_torch(profile: str) -> None:
     """The flow and the vocoder of every GPU profile run on torch."""
-    found = importlib.util.find_spec("torch")
-    if found is None or found.origin is None:
+    if importlib.util.find_spec("torch") is None:
         raise EnvironmentProblem(f"profile {profile}: the package torch is not installed")
-    text = (Path(found.origin).parent / "version.py").read_text(encoding="utf-8")
-    cuda = re.search(r"^cuda\b.*= *(\S+)", text, re.MULTILINE)
-    if cuda is None or cuda[1] == "None":
+    if torch_cuda() is None:
         version = importlib.metadata.version("torch")
         raise EnvironmentProblem(
             f"profile {profile}: torch {version} is built for the CPU alone; install a CUDA build "
@@ -69,7 +74,21 @@ def _check_torch(profile: str) -> None:
         )
 
 
-def _check_tensorrt_llm(profile: str) -> None:
+def torch_cuda() -> str | None:
+    """The CUDA version that the installed torch is built for, such as "12.8".
+
+    None without torch, and for a torch that is built for the CPU alone. torch is not imported.
+    """
+    found = importlib.util.find_spec("torch")
+    if found is None or found.origin is None:
+        return None
+    text = (Path(found.origin).parent / "version.py").read_text(encoding="utf-8")
+    cuda = re.search(r"^cuda\b.*= *['\"]([\d.]+)", text, re.MULTILINE)
+    return cuda[1] if cuda else None
+
+
+def check_tensorrt_llm(profile: str) -> None:
+    """Raise EnvironmentProblem unless the tensorrt_llm that the profile needs is installed."""
     try:
         version = importlib.metadata.version("tensorrt_llm")
     except importlib.metadata.PackageNotFoundError as error:
