@@ -201,7 +201,7 @@ class TestChecks:
             checks.check_interpreter(found, None, {})
 
     def test_small_shared_memory_warns(self, tmp_path, monkeypatch, caplog):
-        monkeypatch.setattr(checks, "_SMALL_SHM", 2**80)
+        monkeypatch.setattr(checks, "SMALL_SHM", 2**80)
         checks.check_shared_memory(tmp_path)
         assert "--shm-size=1g" in caplog.text
 

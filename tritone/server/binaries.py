@@ -87,6 +87,20 @@ def prepare_backends(binaries: Binaries, cache_dir: Path) -> Path | None:
     """
     if not binaries.stubs or binaries.backends is None:
         return binaries.backends
+    sources = {name: binaries.backends / "python" / name for name in _BACKEND_FILES}
+    sources[STUB] = choose_stub(binaries)
+    prepared = cache_dir / "backends" / _digest(sources)
+    if not prepared.is_dir():
+        with made_at_once(prepared) as draft:
+            (draft / "python").mkdir()
+            for name, path in sources.items():
+                shutil.copyfile(path, draft / "python" / name)
+            (draft / "python" / STUB).chmod(0o755)
+    return prepared
+
+
+def choose_stub(binaries: Binaries) -> Path:
+    """Of a server with several stubs, the one for this Python; raises EnvironmentProblem."""
     version = python_version()
     if version not in binaries.stubs:
         known = ", ".join(
@@ -96,16 +110,7 @@ def prepare_backends(binaries: Binaries, cache_dir: Path) -> Path | None:
             f"this is Python {version}, but the Triton server in {binaries.executable.parent} has "
             f"its Python backend for {known} only; make the environment with one of these versions"
         )
-    sources = {name: binaries.backends / "python" / name for name in _BACKEND_FILES}
-    sources[STUB] = binaries.stubs[version]
-    prepared = cache_dir / "backends" / _digest(sources)
-    if not prepared.is_dir():
-        with made_at_once(prepared) as draft:
-            (draft / "python").mkdir()
-            for name, path in sources.items():
-                shutil.copyfile(path, draft / "python" / name)
-            (draft / "python" / STUB).chmod(0o755)
-    return prepared
+    return binaries.stubs[version]
 
 
 def _digest(sources: dict[str, Path]) -> str:

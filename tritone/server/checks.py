@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -16,7 +17,8 @@ from tritone.server.shared_memory import SHM_DIR
 
 _LOG = logging.getLogger(__name__)
 
-_SMALL_SHM = 64 * 2**20  # bytes; Docker's default, enough for a few streams only
+SMALL_SHM = 64 * 2**20  # bytes; Docker's default, enough for a few streams only
+_PROBE_LIMIT_S = 30
 _PROBE = """
 import importlib.metadata, importlib.util, json, sys
 try:
@@ -48,15 +50,14 @@ def check_shared_memory(folder: Path = SHM_DIR) -> None:
         raise EnvironmentProblem(
             f"{folder} is missing or not writable: Triton's Python models exchange tensors there"
         )
-    usage = os.statvfs(folder)
-    free = usage.f_bavail * usage.f_frsize
-    if free < _SMALL_SHM:
+    free = shutil.disk_usage(folder).free
+    if free < SMALL_SHM:
         _LOG.warning(
             "%s has %.0f MiB free; with less than %d MiB streams may fail under load. In a "
             "container use --ipc=host or --shm-size=1g.",
             folder,
             free / 2**20,
-            _SMALL_SHM // 2**20,
+            SMALL_SHM // 2**20,
         )
 
 
@@ -97,15 +98,21 @@ def check_numpy(binaries: Binaries, version: str | None) -> None:
 
 def _ask_stub_interpreter(environment: Mapping[str, str]) -> dict[str, object]:
     """What an isolated `python3` of that environment sees: prefix, numpy's version, tritone."""
-    answer = subprocess.run(
-        ["python3", "-I", "-c", _PROBE],
-        env=dict(environment),
-        cwd="/",
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    try:
+        answer = subprocess.run(
+            ["python3", "-I", "-c", _PROBE],
+            env=dict(environment),
+            cwd="/",
+            capture_output=True,
+            text=True,
+            timeout=_PROBE_LIMIT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise EnvironmentProblem(
+            f"python3, started as Triton would start it, did not end within {_PROBE_LIMIT_S} s; "
+            "find what holds it up: python3 -I -v -c 'import tritone'"
+        ) from error
     if answer.returncode != 0:
         last = answer.stderr.strip().splitlines()[-1:] or ["no message"]
         raise EnvironmentProblem(f"python3 does not start as Triton would start it: {last[0]}")

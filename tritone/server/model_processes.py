@@ -14,12 +14,26 @@ _PROC = Path("/proc")
 
 def watch(server_pid: int) -> dict[int, str]:
     """Descriptor -> model, for every model process of this server; readable once it has ended."""
-    watched = {}
+    return {os.pidfd_open(pid): model for pid, model in model_processes(server_pid).items()}
+
+
+def model_processes(server_pid: int) -> dict[int, str]:
+    """Process -> model, for every model process of this server that lives."""
+    found = {int(p.name): _model_of(p, server_pid) for p in _PROC.glob("[0-9]*")}
+    return {pid: model for pid, model in found.items() if model is not None}
+
+
+def find_server(http_port: int) -> int | None:
+    """The process of a Triton server whose command line names this port, listening or not yet."""
     for process in _PROC.glob("[0-9]*"):
-        model = _model_of(process, server_pid)
-        if model is not None:
-            watched[os.pidfd_open(int(process.name))] = model
-    return watched
+        try:
+            arguments = (process / "cmdline").read_bytes().split(b"\0")
+        except OSError:  # it has just ended
+            continue
+        is_triton = Path(os.fsdecode(arguments[0])).name == "tritonserver"
+        if is_triton and f"--http-port={http_port}".encode() in arguments:
+            return int(process.name)
+    return None
 
 
 def _model_of(process: Path, server_pid: int) -> str | None:

@@ -4,10 +4,12 @@ import errno
 import os
 import socket
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from tritone.errors import EnvironmentProblem
 
+_PROC = Path("/proc")
 _LISTEN = "0A"  # TCP_LISTEN in /proc/net/tcp (include/net/tcp_states.h)
 
 
@@ -28,28 +30,49 @@ def check_free(address: str, ports: dict[str, int]) -> None:
 
 def _refusal(address: str, service: str, port: int, error: OSError | OverflowError) -> str:
     if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        holder = holder_of(port) or UNSEEN
         return (
-            f"the {service} port {port} is taken by {holder_of(port)}; stop that process, "
+            f"the {service} port {port} is taken by {holder}; stop that process, "
             f"or choose another with --{service}-port or --port-base"
         )
     return f"cannot listen on {address}:{port} for {service}: {error}"
 
 
-def holder_of(port: int) -> str:
-    """The process that listens on `port`, in words, as far as /proc tells this user."""
+@dataclass(frozen=True)
+class Holder:
+    """A process that listens on a port; command: the first two words of its command line."""
+
+    pid: int
+    command: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} ({self.command})"
+
+
+UNSEEN = "another process"
+"""Another user's, or one outside of this container, whose sockets are not ours to see."""
+
+
+def holder_of(port: int) -> Holder | None:
+    """The process that listens on `port`; None where /proc does not tell this user."""
     inodes = {inode for table in ("tcp", "tcp6") for inode in _listeners(table, port)}
-    for process in Path("/proc").glob("[0-9]*"):
+    for process in _PROC.glob("[0-9]*"):
         if _sockets(process) & inodes:
-            words = (process / "cmdline").read_bytes().split(b"\0")
-            return (
-                f"process {process.name} ({b' '.join(words[:2]).decode(errors='replace').strip()})"
-            )
-    return "another process"
+            return Holder(int(process.name), _command(process))
+    return None
+
+
+def _command(process: Path) -> str:
+    try:
+        words = (process / "cmdline").read_bytes().split(b"\0")
+    except OSError:  # it has just ended
+        return "ended"
+    return b" ".join(words[:2]).decode(errors="replace").strip()
 
 
 def _listeners(table: str, port: int) -> list[str]:
     """Socket inodes listening on `port`, from /proc/net/{tcp,tcp6} (proc(5))."""
-    lines = Path("/proc/net", table)
+    lines = _PROC / "net" / table
     if not lines.is_file():
         return []
     rows = [line.split() for line in lines.read_text().splitlines()[1:]]

@@ -10,6 +10,7 @@ import fcntl
 import os
 import re
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 from tritone.errors import EnvironmentProblem
@@ -54,14 +55,28 @@ def acquire_regions(folder: Path = SHM_DIR) -> RegionLease:
 def sweep_regions(folder: Path = SHM_DIR) -> list[str]:
     """Remove the regions of servers of this user that no longer run; returns their prefixes."""
     removed = []
+    for prefix, descriptor in _abandoned(folder):
+        _remove(folder, prefix)
+        os.close(descriptor)
+        removed.append(prefix)
+    return removed
+
+
+def abandoned_regions(folder: Path = SHM_DIR) -> dict[str, int]:
+    """Prefix -> bytes, of what `sweep_regions` would remove."""
+    found = {}
+    for prefix, descriptor in _abandoned(folder):
+        os.close(descriptor)
+        found[prefix] = sum(region.stat().st_size for region in folder.glob(f"{prefix}*"))
+    return found
+
+
+def _abandoned(folder: Path) -> Iterator[tuple[str, int]]:
+    """Prefixes of servers of which nothing lives, each with its lock, held, for the taker."""
     for lock in folder.glob("tritone_*_lock"):
         descriptor = _lock_abandoned(lock) if _LOCK_NAME.fullmatch(lock.name) else None
         if descriptor is not None:
-            prefix = lock.name.removesuffix("lock")
-            _remove(folder, prefix)
-            os.close(descriptor)
-            removed.append(prefix)
-    return removed
+            yield lock.name.removesuffix("lock"), descriptor
 
 
 def _lock_abandoned(lock: Path) -> int | None:
