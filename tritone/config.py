@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
+from tritone.loading.steps import step
 
 CONFIG_NAME = "config.json"
 
@@ -165,11 +166,16 @@ def read_config(model_dir: Path) -> ModelConfig:
     Raises ModelDirectoryError naming the file and, for bad content, each key at fault.
     """
     path = model_dir / CONFIG_NAME
-    if not path.is_file():
-        raise ModelDirectoryError(
-            f"{path} does not exist: {model_dir} is not a Tritone model directory; "
-            "make one with scripts/convert.py UPSTREAM_DIR MODEL_DIR"
-        )
+    with step("config", path):
+        if not path.is_file():
+            raise ModelDirectoryError(
+                f"{path} does not exist: {model_dir} is not a Tritone model directory; "
+                "make one with scripts/convert.py UPSTREAM_DIR MODEL_DIR"
+            )
+        return _parse(path)
+
+
+def _parse(path: Path) -> ModelConfig:
     try:
         return ModelConfig.model_validate_json(path.read_text(encoding="utf-8"))
     except ValidationError as error:

@@ -7,6 +7,7 @@ import torch
 
 from tritone.device import best_dtype, torch_device
 from tritone.errors import EnvironmentProblem
+from tritone.loading.steps import step
 from tritone.nn.flow import Flow
 from tritone.nn.linear import pack_for_cpu
 from tritone.nn.paged_solver import PagedSolver, page_bytes
@@ -67,17 +68,21 @@ def place(flow: Flow, settings: FlowSettings) -> torch.device:
     flow.euler.left_chunks = settings.left_chunks
     dtype = settings.dtype or best_dtype(device, flow.config.estimator.channels)
     flow.euler.cache_dtype = (not settings.pool and settings.cache_dtype) or dtype
-    flow.to(device, torch.float32 if settings.plans else dtype)
-    if device.type == "cpu":
-        pack_for_cpu(flow, GUIDED_ROWS * flow.config.chunk_size * flow.config.token_mel_ratio)
-    if settings.plans:
-        _use_plan(flow, settings.plans, settings.left_chunks, dtype, device)
-    elif settings.pool:
-        pages = _pages(flow, device, settings.pool)
-        flow.solver = PagedSolver(
-            flow.euler, pages=pages, streams=settings.pool.streams, batch=settings.pool.batch
-        )
+    with step("flow packing" if device.type == "cpu" else "flow placement"):
+        flow.to(device, torch.float32 if settings.plans else dtype)
+        if device.type == "cpu":
+            pack_for_cpu(flow, GUIDED_ROWS * flow.config.chunk_size * flow.config.token_mel_ratio)
+        if settings.plans:
+            _use_plan(flow, settings.plans, settings.left_chunks, dtype, device)
+        elif settings.pool:
+            _use_pool(flow, device, settings.pool)
     return device
+
+
+def _use_pool(flow: Flow, device: torch.device, pool: PoolSettings) -> None:
+    with step("flow cache"):
+        pages = _pages(flow, device, pool)
+        flow.solver = PagedSolver(flow.euler, pages=pages, streams=pool.streams, batch=pool.batch)
 
 
 def _use_plan(
@@ -91,7 +96,8 @@ def _use_plan(
             f"left_context_chunks is {left_chunks}: the estimator's plan sees all of the "
             "past; set it to 0, or the engine to torch"
         )
-    flow.solver = plan_solver(flow, model_dir, dtype, device)
+    with step("flow plan"):
+        flow.solver = plan_solver(flow, model_dir, dtype, device)
 
 
 def _pages(flow: Flow, device: torch.device, pool: PoolSettings) -> int:

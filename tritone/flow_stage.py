@@ -13,6 +13,7 @@ import torch
 from tritone.config import FlowConfig
 from tritone.errors import InvalidRequest, StageFailed, TritoneError
 from tritone.flow_settings import FlowSettings, place
+from tritone.loading.steps import step
 from tritone.nn.flow import Flow, FlowPrompt, FlowState, FlowStep
 from tritone.nn.paged_solver import PagedSolver
 from tritone.types import Float32, Int32, Voice
@@ -46,11 +47,12 @@ class FlowStage:
         mel = np.zeros((0, config.output_size), np.float32)
         speaker = np.ones(config.spk_embed_dim, np.float32)
         tokens = np.zeros(config.chunk_size + config.pre_lookahead_len, np.int32)
-        state = self.open(Voice(np.zeros(0, np.int32), mel, speaker))
-        self.step(tokens, state, finalize=False)
-        if isinstance(self._flow.solver, PagedSolver):
-            with self._stepping:
-                self._flow.solver.record(RECORDED_PAGES)
+        with step("flow warm-up"):
+            state = self.open(Voice(np.zeros(0, np.int32), mel, speaker))
+            self.step(tokens, state, finalize=False)
+            if isinstance(self._flow.solver, PagedSolver):
+                with step("flow graphs"), self._stepping:
+                    self._flow.solver.record(RECORDED_PAGES)
 
     @property
     def config(self) -> FlowConfig:

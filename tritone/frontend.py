@@ -20,6 +20,7 @@ from tritone.blocks import TextBlock, in_order
 from tritone.config import LLMConfig, ModelConfig
 from tritone.errors import InvalidRequest, ModelDirectoryError
 from tritone.limits import DEFAULT_LIMITS, Limits, check, is_given
+from tritone.loading.steps import step
 from tritone.reference import load_reader, missing_models
 from tritone.text.normalize import TextNormalizer, blocks, clean, is_raw
 from tritone.text.pronounce import PHONEMES_NAME, Pronunciation, load_pronouncer
@@ -50,7 +51,8 @@ class Frontend:
         self._llm = config.llm
         self._limits = limits
         self._default_voice = config.default_voice
-        self._tokenizer = TextTokenizer(model_dir / TOKENIZER_NAME)
+        with step("text tokenizer", model_dir / TOKENIZER_NAME):
+            self._tokenizer = TextTokenizer(model_dir / TOKENIZER_NAME)
         if self._tokenizer.size > config.llm.speech_offset:
             raise ModelDirectoryError(
                 f"{model_dir / TOKENIZER_NAME} has {self._tokenizer.size} ids, but in config.json "
@@ -61,10 +63,12 @@ class Frontend:
         self._instruct_end_text = end
         self._pronounce = None
         if config.text.pronunciation == "hibari":
-            self._pronounce = load_pronouncer(model_dir / PHONEMES_NAME, self._tokenizer)
+            with step("pronunciation", model_dir / PHONEMES_NAME):
+                self._pronounce = load_pronouncer(model_dir / PHONEMES_NAME, self._tokenizer)
         # The tokens of a word that is spoken as phonemes are not those of its letters.
         self._length = len if self._pronounce else self._tokenizer.length
-        self._normalize = TextNormalizer()
+        with step("text normaliser"):
+            self._normalize = TextNormalizer()
         self._rule = SegmentRule()
         self._missing = missing_models(model_dir)
         self._reader = None if self._missing else load_reader(model_dir, config.llm.speech_codes)
@@ -98,9 +102,10 @@ class Frontend:
 
         One word is in no lexicon, so that what reads unknown words is loaded too.
         """
-        for text in ("Tritone is ready in 1, 2, 3.", "三二一，好。"):
-            for piece in self._pieces(text, 0)[0]:
-                self._tokenizer.encode(self._spoken(piece).text)
+        with step("text warm-up"):
+            for text in ("Tritone is ready in 1, 2, 3.", "三二一，好。"):
+                for piece in self._pieces(text, 0)[0]:
+                    self._tokenizer.encode(self._spoken(piece).text)
 
     def voice_of(self, request: SynthesisRequest) -> Voice:
         """The voice that speaks: the reference, the registered one, or the default."""

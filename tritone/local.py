@@ -1,10 +1,12 @@
 """All stages in this process: offline use, tests, and measurements without a server."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from tritone.config import ModelConfig
 from tritone.device import torch_device
@@ -13,7 +15,8 @@ from tritone.flow_settings import FlowSettings, flow_of
 from tritone.flow_stage import FlowStage
 from tritone.frontend import Frontend
 from tritone.limits import Limits
-from tritone.llm.runtimes import runtime_of
+from tritone.llm.runtimes import runtime_of, warm_up
+from tritone.loading.steps import Loader, Reporter
 from tritone.pipeline import Settings, synthesize
 from tritone.turns import StageTurns
 from tritone.types import (
@@ -68,7 +71,7 @@ class LocalVocoderSession:
 class LocalStages:
     """`pipeline.Stages` with every model of a model directory loaded here.
 
-    Parameters and errors as for `load`.
+    vocoder_dtype: as for VocoderStage. Other parameters, and errors, as for `load`.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class LocalStages:
         profile: str = "cpu",
         language_model: Mapping[str, Any] | None = None,
         flow: FlowSettings | None = None,
+        vocoder_dtype: torch.dtype | None = None,
     ) -> None:
         runtime = runtime_of(profile)
         flow = flow or flow_of(profile)
@@ -87,8 +91,17 @@ class LocalStages:
         self.config = config
         self.frontend = Frontend(model_dir, config, limits)
         self.flow = FlowStage(family.load_flow(model_dir, config), family.start_noise(config), flow)
-        self.vocoder = VocoderStage(family.load_vocoder(model_dir, config), str(device))
+        self.vocoder = VocoderStage(
+            family.load_vocoder(model_dir, config), str(device), dtype=vocoder_dtype
+        )
         self.llm: LanguageModel = runtime.open(model_dir, config, **(language_model or {}))
+
+    def warm_up(self) -> None:
+        """Run every model once, as a server does before it is ready."""
+        self.frontend.warm_up()
+        self.flow.warm_up()
+        self.vocoder.warm_up()
+        warm_up(self.llm, self.config.llm)
 
     def prepare(self, request: SynthesisRequest) -> Iterator[Segment]:
         return self.frontend.prepare(request)
@@ -190,18 +203,22 @@ def load(
     language_model: Mapping[str, Any] | None = None,
     flow: FlowSettings | None = None,
     settings: Settings | None = None,
+    report: Reporter | None = None,
 ) -> TTS:
     """Load a model directory into this process.
 
     profile: where it runs, as for scripts/serve.py: cpu, gpu, gpu-torch or gpu-llmapi.
     language_model: parameters of the profile's runtime, as in tensorrt_llm's configurations, e.g.
         {"precision": "fp32"}. flow: other than the profile's.
+    report: called for every step of loading, before and after it, and for one that takes too long;
+        `tritone.loading.lines.line` makes a line of each. None loads silently.
 
     Raises ModelDirectoryError when something in it is missing, damaged or of another shape, and
     EnvironmentProblem when the profile's device or packages are missing.
     """
-    settings = settings or Settings()
-    stages = LocalStages(
-        Path(model_dir), settings.limits, profile=profile, language_model=language_model, flow=flow
-    )
+    settings, model_dir = settings or Settings(), Path(model_dir)
+    with Loader("local", report, model_dir=model_dir) if report else nullcontext():
+        stages = LocalStages(
+            model_dir, settings.limits, profile=profile, language_model=language_model, flow=flow
+        )
     return TTS(stages, settings)

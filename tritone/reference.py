@@ -5,6 +5,7 @@ from pathlib import Path
 from tritone.audio.features import PROMPT_RATE, SPEECH_RATE, prompt_mel
 from tritone.audio.resample import resample
 from tritone.audio.speech import SpeakerEncoder, SpeechTokenizer
+from tritone.loading.steps import step
 from tritone.types import Float32, Int32, Voice
 from tritone.voices import EMBEDDING_SIZE, MEL_FRAMES_PER_TOKEN
 
@@ -26,8 +27,10 @@ class ReferenceReader:
 
     def __init__(self, speech_tokenizer: Path, speaker_encoder: Path, speech_codes: int) -> None:
         """Raises ModelDirectoryError when a model cannot be loaded."""
-        self.tokenizer = SpeechTokenizer(speech_tokenizer, speech_codes)
-        self.encoder = SpeakerEncoder(speaker_encoder, EMBEDDING_SIZE)
+        with step("speech tokenizer", speech_tokenizer):
+            self.tokenizer = SpeechTokenizer(speech_tokenizer, speech_codes)
+        with step("speaker encoder", speaker_encoder):
+            self.encoder = SpeakerEncoder(speaker_encoder, EMBEDDING_SIZE)
 
     def read(self, wav: Float32, rate: int, transcript: str = "") -> Voice:
         """The voice of (N,) mono samples at `rate` Hz.

@@ -1,6 +1,7 @@
 """The vocoder as a stage: stateless, with a stream's small state going in and out as bytes."""
 
 import threading
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from safetensors.torch import load, save
+from torch import Tensor
 
 from tritone.device import best_dtype, torch_device
+from tritone.loading.steps import step
 from tritone.nn.channels_last import ChannelsLastFilter
 from tritone.nn.graphed_filter import SEEN, GraphedFilter
 from tritone.nn.stretch import StretchState, stretch, stretch_step
@@ -88,27 +91,33 @@ class VocoderStage:
         dtype: torch.dtype | None = None,
     ) -> None:
         self._device = torch_device(device)
-        self._vocoder = vocoder.to(self._device)
-        on_gpu = self._device.type == "cuda"
         dtype = dtype or best_dtype(self._device, vocoder.config.base_channels // 2)
+        with step("vocoder placement"):
+            self._vocoder = vocoder.to(self._device)
+            vocoder.filter = self._filter(vocoder, plans, dtype)
+        self._stepping = threading.Lock() if self._device.type == "cuda" else nullcontext()
+
+    def _filter(
+        self, vocoder: Vocoder, plans: Path | None, dtype: torch.dtype
+    ) -> Callable[[Tensor, Tensor], Tensor]:
         if plans:
             # only what runs on plans needs what builds and checks them
             from tritone.engines.serving import plan_filter
 
-            vocoder.filter = plan_filter(plans, dtype, self._device)
-        elif on_gpu:
-            vocoder.filter = GraphedFilter(vocoder.network)
-        else:
-            vocoder.filter = ChannelsLastFilter(vocoder.network, dtype)
-        self._stepping = threading.Lock() if on_gpu else nullcontext()
+            with step("vocoder plan"):
+                return plan_filter(plans, dtype, self._device)
+        if self._device.type == "cuda":
+            return GraphedFilter(vocoder.network)
+        return ChannelsLastFilter(vocoder.network, dtype)
 
     def warm_up(self) -> None:
         """Decode a short stream: the first calls of an operator with a new length are slow."""
-        for _ in range(1 if self._device.type == "cpu" else SEEN):
-            state = self.start(seed=0, speed=1.0)
-            for frames in WARM_UP_FRAMES:
-                mel = np.zeros((self._vocoder.config.in_channels, frames), np.float32)
-                _, state = self.step(mel, state, finalize=False)
+        with step("vocoder warm-up"):
+            for _ in range(1 if self._device.type == "cpu" else SEEN):
+                state = self.start(seed=0, speed=1.0)
+                for frames in WARM_UP_FRAMES:
+                    mel = np.zeros((self._vocoder.config.in_channels, frames), np.float32)
+                    _, state = self.step(mel, state, finalize=False)
 
     @torch.inference_mode()
     def start(self, *, seed: int, speed: float) -> Vocoding:

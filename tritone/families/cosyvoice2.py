@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from tritone.config import ModelConfig
 from tritone.errors import ModelDirectoryError
 from tritone.families import Family
+from tritone.loading.steps import step
 from tritone.nn.flow import Flow
 from tritone.nn.loading import load_strictly
 from tritone.nn.vocoder import Vocoder
@@ -23,19 +24,24 @@ NOISE_FRAMES = 15000  # 300 s at 50 Hz; drawing another length changes all chann
 
 def start_noise(config: ModelConfig) -> Tensor:
     """The fixed start noise of the flow, (frames, mel): upstream draws it once with seed 0."""
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.randn([1, config.flow.output_size, NOISE_FRAMES], generator=generator)[0]
-    return noise.mT.contiguous() * config.flow.solver.start_noise_scale
+    with step("start noise"):
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.randn([1, config.flow.output_size, NOISE_FRAMES], generator=generator)[0]
+        return noise.mT.contiguous() * config.flow.solver.start_noise_scale
 
 
 def load_flow(model_dir: Path, config: ModelConfig) -> Flow:
-    return _load(Flow(config.flow), model_dir / FLOW_FILE)
+    path = model_dir / FLOW_FILE
+    with step("flow weights", path):
+        return _load(Flow(config.flow), path)
 
 
 def load_vocoder(model_dir: Path, config: ModelConfig) -> Vocoder:
-    vocoder = Vocoder(config.vocoder, config.sample_rate)
-    _load(vocoder.network, model_dir / VOCODER_FILE)
-    return vocoder.eval()
+    path = model_dir / VOCODER_FILE
+    with step("vocoder weights", path):
+        vocoder = Vocoder(config.vocoder, config.sample_rate)
+        _load(vocoder.network, path)
+        return vocoder.eval()
 
 
 def _load(module: ModuleT, path: Path) -> ModuleT:

@@ -11,6 +11,7 @@ import numpy as np
 from tritone.config import LLMConfig
 from tritone.errors import ModelDirectoryError
 from tritone.llm.checkpoint import HEAD_BIAS, LLM_DIR, WEIGHTS_NAME, Checkpoint
+from tritone.loading.steps import step
 from tritone.types import Float32
 
 # Far below every logit, yet finite in half precision together with one: runtimes may hold logits in
@@ -24,7 +25,8 @@ def logit_bias(model_dir: Path, llm: LLMConfig) -> Float32:
     Raises ModelDirectoryError when the checkpoint's own bias does not ban what it should.
     """
     path = model_dir / LLM_DIR / WEIGHTS_NAME
-    stored = Checkpoint(path).float32(HEAD_BIAS)
+    with step("logit bias", path):
+        stored = Checkpoint(path).float32(HEAD_BIAS)
     speech = np.s_[llm.speech_offset : llm.speech_offset + llm.speech_head_size]
     if stored.shape != (llm.vocab_size,) or not np.isfinite(stored[speech]).all():
         raise ModelDirectoryError(

@@ -33,6 +33,7 @@ from tritone.llm.generation import SlotGeneration
 from tritone.llm.sampler import Sampler
 from tritone.llm.trt_engine import check_engine, find_engine, read_engine
 from tritone.llm.trtllm_import import import_tensorrt_llm, installed_version
+from tritone.loading.steps import step
 from tritone.types import GenerationRequest
 
 _AWAIT = timedelta(milliseconds=100)  # an upper bound for `close`; responses end the wait at once
@@ -201,14 +202,17 @@ def open_executor(
     """
     engine = read_engine(find_engine(model_dir, engine_dir))
     if not engine_dir:
-        check_language_model(model_dir, config, engine.path)
+        with step("LLM engine check", engine.path):
+            check_language_model(model_dir, config, engine.path)
     check_engine(engine, config.llm, slots=slots, version=installed_version())
     bias = logit_bias(model_dir, config.llm)
     import_tensorrt_llm(import_seconds)
     bindings = importlib.import_module("tensorrt_llm.bindings.executor")
+    with step("LLM weights", engine.path):
+        executor = _executor(bindings, engine.path, slots, kv_memory_fraction)
     return ExecutorLanguageModel(
         bindings,
-        _executor(bindings, engine.path, slots, kv_memory_fraction),
+        executor,
         config,
         torch.from_numpy(bias),
         positions=engine.positions,

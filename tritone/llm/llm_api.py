@@ -28,12 +28,13 @@ from tritone.config import ModelConfig
 from tritone.errors import EnvironmentProblem, StageFailed
 from tritone.llm.admission import check_generation, check_load
 from tritone.llm.bias import logit_bias
-from tritone.llm.checkpoint import LLM_DIR
+from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME
 from tritone.llm.foreign import STAGE, RuntimeFeed, RuntimeStats
 from tritone.llm.generation import SlotGeneration
 from tritone.llm.sampler import Sampler
 from tritone.llm.speech_logits import HeadBias, SpeechLogits
 from tritone.llm.trtllm_import import import_tensorrt_llm, installed_version
+from tritone.loading.steps import step
 from tritone.types import GenerationRequest
 
 _DTYPES = {"bf16": "bfloat16", "fp16": "float16"}
@@ -159,8 +160,8 @@ class LlmApiLanguageModel:
             return
         prompt = feed.request.input_ids.tolist()
         feed.handle = self._llm.generate_async(prompt, params, streaming=True)
-        async for step in feed.handle:
-            self._tokens += feed.publish(step.outputs[0].token_ids_diff)
+        async for part in feed.handle:
+            self._tokens += feed.publish(part.outputs[0].token_ids_diff)
 
 
 def open_llm_api(
@@ -189,17 +190,18 @@ def open_llm_api(
     os.environ.setdefault("TLLM_WORKER_USE_SINGLE_PROCESS", "1")  # read when an LLM is made
     package = import_tensorrt_llm(import_seconds)
     positions = min(max_tokens, config.llm.max_position_embeddings)
-    llm = package.LLM(
-        model=str(model_dir / LLM_DIR),
-        skip_tokenizer_init=True,
-        dtype=_DTYPES[dtype],
-        max_batch_size=slots,
-        max_seq_len=positions,
-        disable_overlap_scheduler=True,
-        kv_cache_config=importlib.import_module("tensorrt_llm.llmapi").KvCacheConfig(
-            enable_block_reuse=True, free_gpu_memory_fraction=kv_memory_fraction
-        ),
-    )
+    with step("LLM weights", model_dir / LLM_DIR / WEIGHTS_NAME):
+        llm = package.LLM(
+            model=str(model_dir / LLM_DIR),
+            skip_tokenizer_init=True,
+            dtype=_DTYPES[dtype],
+            max_batch_size=slots,
+            max_seq_len=positions,
+            disable_overlap_scheduler=True,
+            kv_cache_config=importlib.import_module("tensorrt_llm.llmapi").KvCacheConfig(
+                enable_block_reuse=True, free_gpu_memory_fraction=kv_memory_fraction
+            ),
+        )
     return LlmApiLanguageModel(
         llm,
         package.SamplingParams,

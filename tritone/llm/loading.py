@@ -9,6 +9,7 @@ from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, Checkpoint, EmbeddingT
 from tritone.llm.engine import SlotLanguageModel
 from tritone.llm.graph import build_graph, graph_path
 from tritone.llm.onnx_slots import OnnxSlots
+from tritone.loading.steps import step
 
 
 def open_onnx(
@@ -30,14 +31,15 @@ def open_onnx(
     Raises ModelDirectoryError if the checkpoint or its graph cannot be used.
     """
     ensure_graph(model_dir, config, precision)
-    session = OnnxSlots(
-        model_dir / LLM_DIR,
-        config.llm,
-        precision=precision,
-        slots=slots,
-        slot_length=min(max_tokens, config.llm.max_position_embeddings),
-        threads=threads,
-    )
+    with step("LLM session", graph_path(model_dir / LLM_DIR, precision)):
+        session = OnnxSlots(
+            model_dir / LLM_DIR,
+            config.llm,
+            precision=precision,
+            slots=slots,
+            slot_length=min(max_tokens, config.llm.max_position_embeddings),
+            threads=threads,
+        )
     return SlotLanguageModel(session, _embedding(model_dir), config, max_waiting)
 
 
@@ -90,7 +92,8 @@ def ensure_graph(model_dir: Path, config: ModelConfig, precision: str) -> None:
             f"{path} does not exist and {llm_dir} cannot be written: run scripts/convert.py with "
             f"--llm-precision {precision} where it can"
         )
-    build_graph(llm_dir, config.llm, precision)
+    with step("LLM graph", llm_dir / WEIGHTS_NAME):
+        build_graph(llm_dir, config.llm, precision)
 
 
 def _embedding(model_dir: Path) -> EmbeddingTable:

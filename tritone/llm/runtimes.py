@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tritone.config import ModelConfig
+import numpy as np
+
+from tritone.config import LLMConfig, ModelConfig
 from tritone.errors import EnvironmentProblem
-from tritone.types import LanguageModel
+from tritone.loading.steps import step
+from tritone.types import GenerationRequest, LanguageModel
 
 Opener = Callable[..., LanguageModel]
 
@@ -76,3 +79,11 @@ def runtime_named(name: str | None) -> Runtime:
     if name not in RUNTIMES:
         raise EnvironmentProblem(f"runtime is {name!r}; take one of {', '.join(RUNTIMES)}")
     return RUNTIMES[name]
+
+
+def warm_up(model: LanguageModel, llm: LLMConfig) -> None:
+    """Speak a few tokens: a runtime's first calls are several times slower."""
+    prompt = np.array([llm.sos_id, llm.task_id], dtype=np.int32)
+    with step("LLM warm-up"):
+        for _ in model.submit(GenerationRequest(prompt, min_tokens=4, max_tokens=4)):
+            pass

@@ -14,6 +14,7 @@ from tritone.config import LLMConfig
 from tritone.cuda_graph import GraphCache
 from tritone.llm.checkpoint import Checkpoint
 from tritone.llm.torch_qwen2 import TorchQwen2
+from tritone.loading.steps import step
 from tritone.types import Float32, Int32
 
 SHORTEST_REACH = 256  # positions; the smallest bucket of lengths
@@ -40,7 +41,8 @@ class TorchSlots:
         slot_length: int,
     ) -> None:
         self.slots, self.slot_length = slots, slot_length
-        self._model = TorchQwen2(checkpoint, config, device, dtype)
+        with step("LLM weights", checkpoint.path):
+            self._model = TorchQwen2(checkpoint, config, device, dtype)
         heads, dim = config.num_key_value_heads, self._model.head_dim
         # one position more than a slot has, where rows that stand for no stream write
         shape = (config.num_hidden_layers, 2, slots, heads, slot_length + 1, dim)
@@ -58,7 +60,8 @@ class TorchSlots:
         self._positions = torch.arange(slot_length + 1, device=device)
         self._graphs: GraphCache[Tensor] = GraphCache(device)
         if pinned:
-            self._record_graphs()
+            with step("LLM graphs"):
+                self._record_graphs()
 
     @torch.inference_mode()
     def prefill(self, slot: int, embeds: Float32, start: int = 0) -> Float32:

@@ -16,6 +16,7 @@ import tempfile
 from types import ModuleType
 
 from tritone.errors import EnvironmentProblem
+from tritone.loading.steps import step
 from tritone.trtllm.environment import is_inherited
 
 PACKAGE = "tensorrt_llm"
@@ -43,8 +44,9 @@ def import_tensorrt_llm(seconds: float) -> ModuleType:
     """
     for name in filter(is_inherited, list(os.environ)):
         del os.environ[name]
-    _try_import(seconds)
-    return importlib.import_module(PACKAGE)
+    with step("TensorRT-LLM import"):
+        _try_import(seconds)
+        return importlib.import_module(PACKAGE)
 
 
 def _try_import(seconds: float) -> None:

@@ -23,6 +23,7 @@ from tritone.server.engine_repository import with_engine
 from tritone.server.log import ServerLog
 from tritone.server.model_processes import watch
 from tritone.server.profiles import check_profile
+from tritone.server.progress import LoadProgress
 from tritone.server.repository import ModelRepository
 from tritone.server.settings import ServerSettings
 from tritone.server.shared_memory import RegionLease, acquire_regions, sweep_regions
@@ -118,13 +119,16 @@ class TritonServer:
 
         Raises EnvironmentProblem, naming the models, when the process ends first or time is over.
         """
+        assert self._log is not None, "this server was not started"
         started = time.monotonic()
         deadline = started + self.settings.start_timeout_s
+        progress = LoadProgress(self._log, self.settings.served_model)
         while not self._is_ready():
             if self._has_ended(_PROBE_INTERVAL_S):
-                raise EnvironmentProblem(self._why_ended())
+                raise EnvironmentProblem(self._why_ended(progress))
             if time.monotonic() > deadline:
-                raise EnvironmentProblem(self._why_late())
+                raise EnvironmentProblem(self._why_late(progress))
+            progress.tell()
         self._models = watch(self.pid)
         self._ready = True
         return time.monotonic() - started
@@ -215,7 +219,7 @@ class TritonServer:
         except (urllib.error.URLError, OSError):
             return False
 
-    def _why_ended(self) -> str:
+    def _why_ended(self, progress: LoadProgress) -> str:
         assert self._log is not None
         status = self._exit_status()
         reason = f"signal {-status}" if status < 0 else f"status {status}"
@@ -223,19 +227,23 @@ class TritonServer:
         causes = [f"model {name} failed to load: {text}" for name, text in failures.items()]
         if not causes:
             causes = [self._log.fatal() or "it gave no reason"]
-        return (
-            f"the Triton server ended at start ({reason}): {'; '.join(causes)}\n"
-            f"Last lines of {self._log.path}:\n{self._log.tail()}"
+        return "\n".join(
+            [
+                f"the Triton server ended at start ({reason}): {'; '.join(causes)}",
+                *progress.unfinished(),
+                f"Last lines of {self._log.path}:\n{self._log.tail()}",
+            ]
         )
 
-    def _why_late(self) -> str:
+    def _why_late(self, progress: LoadProgress) -> str:
         assert self._log is not None
         models = ", ".join(self._log.loading()) or "none is loading"
-        return (
+        late = (
             f"the Triton server was not ready after {self.settings.start_timeout_s:g} s; "
             f"models not ready: {models}; see {self._log.path}, or give it more time with "
             "--start-timeout"
         )
+        return "\n".join([late, *progress.loading()])
 
     def _reachable_host(self) -> str:
         """The address to connect to: a server bound to every interface is on loopback too."""

@@ -6,6 +6,8 @@ import threading
 from pathlib import Path
 from typing import IO
 
+from tritone.loading.lines import StepState, states
+
 _LOADING = re.compile(r'"loading: ([^:"]+):')
 _LOADED = re.compile(r"\"successfully loaded '([^']+)'")
 _FAILED = re.compile(r"\"failed to load '([^']+)' version \d+: (.+?)(?:\\n|\"?$)")
@@ -67,6 +69,10 @@ class ServerLog:
         text = "\n".join(self._lines())
         loaded = set(_LOADED.findall(text))
         return sorted(name for name in set(_LOADING.findall(text)) if name not in loaded)
+
+    def steps(self) -> dict[str, StepState]:
+        """Model -> the step of loading that it is in, or failed in, of those that report steps."""
+        return states(self._lines())
 
     def failures(self) -> dict[str, str]:
         """Model -> the first line of its own message, of every model that could not be loaded."""

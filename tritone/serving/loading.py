@@ -27,9 +27,7 @@ def staged(model: str) -> Iterator[None]:
     named = os.environ.get(MODEL_VARIABLE)
     patience, deadline = _seconds(PATIENCE_VARIABLE), _seconds(DEADLINE_VARIABLE)
     model_dir = Path(named) if named else None
-    with Loader(
-        model, _to_log, patience=patience or 1.0, deadline_s=deadline, model_dir=model_dir
-    ):
+    with Loader(model, _to_log, patience=patience or 1.0, deadline_s=deadline, model_dir=model_dir):
         yield
 
 

@@ -11,6 +11,7 @@ from tritone.limits import Limits
 from tritone.llm.bias import logit_bias
 from tritone.pipeline import Settings, synthesize
 from tritone.serving.account import account
+from tritone.serving.loading import staged
 from tritone.serving.parameters import model_directory, parameters, torch_device_name
 from tritone.serving.replies import respond
 from tritone.serving.request import read_request
@@ -24,6 +25,7 @@ STAGE = "cosyvoice2"
 
 
 class TritonPythonModel:
+    @staged(STAGE)
     def initialize(self, args):
         defaults, limits = Settings(), Limits()
         values = parameters(

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from tritone.config import read_config
 from tritone.frontend import Frontend
 from tritone.limits import Limits
+from tritone.serving.loading import staged
 from tritone.serving.parameters import model_directory, parameters
 from tritone.serving.replies import respond_once
 from tritone.serving.request import read_request
@@ -15,6 +16,7 @@ STAGE = "frontend"
 
 
 class TritonPythonModel:
+    @staged(STAGE)
     def initialize(self, args):
         values = parameters(args, threads=4, max_text_characters=Limits().max_text_characters)
         model_dir = model_directory(args)

@@ -6,18 +6,19 @@ import numpy as np
 
 from tritone.config import read_config
 from tritone.errors import Cancelled, InvalidRequest
-from tritone.llm.runtimes import runtime_named
+from tritone.llm.runtimes import runtime_named, warm_up
 from tritone.serving.generation import read_generation
+from tritone.serving.loading import staged
 from tritone.serving.metrics import Gauge
 from tritone.serving.parameters import given_parameters, model_directory, parameters
 from tritone.serving.replies import respond
 from tritone.serving.tensors import Inputs, response, tensor
-from tritone.types import GenerationRequest
 
 STAGE = "tensorrt_llm"
 
 
 class TritonPythonModel:
+    @staged(STAGE)
     def initialize(self, args):
         runtime = runtime_named(given_parameters(args).get("runtime"))
         values = parameters(args, runtime="", **runtime.parameters())
@@ -25,16 +26,11 @@ class TritonPythonModel:
         model_dir = model_directory(args)
         config = read_config(model_dir)
         self._engine = runtime.open(model_dir, config, **values)
-        self._warm_up(config.llm)
+        warm_up(self._engine, config.llm)
         self._gauge = Gauge("tritone_llm_generations", "Generations running or waiting")
         self._running = {}  # request id -> generation: a `stop` request names it so
         most = values["slots"] + values["max_waiting"]
         self._pool = ThreadPoolExecutor(most, thread_name_prefix="generation")
-
-    def _warm_up(self, llm):
-        prompt = np.array([llm.sos_id, llm.task_id], dtype=np.int32)
-        for _ in self._engine.submit(GenerationRequest(prompt, min_tokens=4, max_tokens=4)):
-            pass
 
     def execute(self, requests):
         for request in requests:

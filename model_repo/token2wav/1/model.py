@@ -9,6 +9,7 @@ from tritone.families import family_of
 from tritone.flow_settings import FlowSettings, PoolSettings
 from tritone.flow_stage import FlowStage, StageStep
 from tritone.sequences import SequenceTable
+from tritone.serving.loading import staged
 from tritone.serving.metrics import Gauge
 from tritone.serving.parameters import (
     model_directory,
@@ -25,6 +26,7 @@ MOST_TOGETHER = 16  # max_batch_size in config.pbtxt
 
 
 class TritonPythonModel:
+    @staged(STAGE)
     def initialize(self, args):
         values = parameters(
             args,

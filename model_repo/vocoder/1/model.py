@@ -4,6 +4,7 @@ import numpy as np
 
 from tritone.device import torch_dtype
 from tritone.families import family_of
+from tritone.serving.loading import staged
 from tritone.serving.parameters import (
     model_directory,
     parameters,
@@ -18,6 +19,7 @@ STAGE = "vocoder"
 
 
 class TritonPythonModel:
+    @staged(STAGE)
     def initialize(self, args):
         values = parameters(args, engine="torch", dtype="auto")
         model_dir = model_directory(args)

@@ -1,0 +1,189 @@
+"""Steps of loading: `step` around a piece of work, reported to the loader that is entered."""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from types import TracebackType
+from typing import Literal
+
+from tritone.errors import TritoneError
+from tritone.loading.catalogue import STEPS, doctor_command
+from tritone.loading.memory import Memory, memory_now, shortage
+from tritone.loading.watchdog import STDERR, Watchdog
+
+MOST_NESTED = 2  # a step, and one inside it
+
+Kind = Literal["begins", "done", "failed", "late"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What happened to a step.
+
+    kind: it begins, is done, has failed with `error`, or is late and goes on. step: its name in the
+    catalogue. inside: the step that it is a part of, or "". path, nbytes: of what it reads, if
+    that is a file or folder. seconds: since it began. limit_s: it is late after that. memory: now.
+    cause, doctor: what may be wrong and the command that examines it, for failures and late steps.
+    """
+
+    kind: Kind
+    model: str
+    step: str
+    inside: str
+    path: Path | None
+    nbytes: int
+    seconds: float
+    limit_s: float
+    memory: Memory
+    error: str = ""
+    cause: str = ""
+    doctor: str = ""
+
+
+Reporter = Callable[[Report], object]
+"""Takes the reports, in order; those of late steps come from another thread."""
+
+
+@dataclass
+class _Running:
+    name: str
+    inside: str
+    path: Path | None
+    began: float
+    limit_s: float
+    nbytes: int = 0
+
+
+_ENTERED: ContextVar["Loader | None"] = ContextVar("loader", default=None)
+
+
+class Loader:
+    """Reports and watches the steps of what is loaded in its `with` block, by the same thread.
+
+    model: whose steps they are. patience: factor on every limit. deadline_s: a step that takes
+    longer ends the process with exit status 1; None lets it go on. model_dir: for the doctor's
+    command. stacks_to: file descriptor for the stacks when a step is late.
+
+    An exception of `report` ends the loading.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        report: Reporter,
+        *,
+        patience: float = 1.0,
+        deadline_s: float | None = None,
+        model_dir: Path | None = None,
+        stacks_to: int = STDERR,
+    ) -> None:
+        self._model, self._report, self._patience = model, report, patience
+        self._model_dir, self._deadline_s = model_dir, deadline_s or math.inf
+        self._running: list[_Running] = []
+        self._watchdog = Watchdog(self._late, deadline_s=deadline_s, stacks_to=stacks_to)
+
+    def __enter__(self) -> "Loader":
+        self._token = _ENTERED.set(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        _ENTERED.reset(self._token)
+        self._watchdog.close()
+
+    @contextmanager
+    def step(self, name: str, path: Path | None = None) -> Iterator[None]:
+        """A step of the catalogue that reads `path`; an error in it is reported and goes on."""
+        running = self._begin(name, path)
+        try:
+            yield
+        except BaseException as error:
+            self._end(running)
+            self._tell("failed", running, error)
+            raise
+        self._end(running)
+        self._tell("done", running)
+
+    def _begin(self, name: str, path: Path | None) -> _Running:
+        assert len(self._running) < MOST_NESTED, f"{name} is nested too deep"
+        kind = STEPS[name]
+        inside = self._running[-1].name if self._running else ""
+        running = _Running(name, inside, path, monotonic(), self._patience * kind.limit(0))
+        self._running.append(running)
+        self._watchdog.watch(running.limit_s)  # before its file is looked at, which may hang
+        if path is not None:
+            running.nbytes = bytes_below(path)
+            running.limit_s = self._patience * kind.limit(running.nbytes)
+            self._watchdog.watch(running.limit_s)
+        self._tell("begins", running)
+        return running
+
+    def _end(self, running: _Running) -> None:
+        """The time of a step that this one was a part of begins anew."""
+        ended = self._running.pop()
+        assert ended is running
+        if self._running:
+            self._watchdog.watch(self._running[-1].limit_s)
+        else:
+            self._watchdog.rest()
+
+    def _late(self) -> None:
+        for running in self._running[-1:]:
+            # the one that was late may be done by now, and this the next
+            if monotonic() - running.began >= min(running.limit_s, self._deadline_s):
+                self._tell("late", running)
+
+    def _tell(self, kind: Kind, running: _Running, error: BaseException | None = None) -> None:
+        known, advice = STEPS[running.name], {}
+        if kind in ("failed", "late"):
+            advice["doctor"] = doctor_command(known.check, self._model_dir)
+        if kind == "late" or (error is not None and not isinstance(error, TritoneError)):
+            advice["cause"] = shortage() or known.cause  # our own errors name theirs
+        if error is not None:
+            first = (str(error).splitlines() or [""])[0]
+            advice["error"] = f"{type(error).__name__}: {first}"
+        report = Report(
+            kind=kind,
+            model=self._model,
+            step=running.name,
+            inside=running.inside,
+            path=running.path,
+            nbytes=running.nbytes,
+            seconds=monotonic() - running.began,
+            limit_s=running.limit_s,
+            memory=memory_now(),
+            **advice,
+        )
+        self._report(report)
+
+
+@contextmanager
+def step(name: str, path: Path | None = None) -> Iterator[None]:
+    """`Loader.step` of the loader that this thread has entered; without one, nothing but the work.
+
+    name: of the catalogue. path: the file or folder that the work reads.
+    """
+    assert name in STEPS, f"{name} is not in the catalogue of steps"
+    loader = _ENTERED.get()
+    if loader is None:
+        yield
+    else:
+        with loader.step(name, path):
+            yield
+
+
+def bytes_below(path: Path) -> int:
+    """Size of a file and of the `.data` file that an ONNX graph has beside it, or of a folder; 0
+    for what is not there, which the work itself will say."""
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    files = (path, Path(f"{path}.data"))
+    return sum(file.stat().st_size for file in files if file.is_file())
