@@ -1,0 +1,82 @@
+"""What is wrong with files, found without reading them whole."""
+
+import os
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from tritone.download.disk import STAGING
+from tritone.download.verify import is_lfs_pointer
+
+# Of huggingface_hub, modelscope, aria2, curl's and wget's front ends, browsers; then our own.
+_UNFINISHED = (
+    *("*.incomplete", "._____temp", "*.aria2", "*.part", "*.crdownload", "*.download"),
+    *(STAGING, "*.partial.*"),
+)
+_ZIP = b"PK\x03\x04"  # how torch.save begins since torch 1.6
+_SHOWN = 3
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files below a folder, hidden ones too, sorted; what cannot be listed is left out."""
+    found = (Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
+    return sorted(path for path in found if path.is_file())
+
+
+def lfs_pointers(paths: Iterable[Path]) -> list[Path]:
+    """Those of the files that only name the one that Git LFS was to put in their place."""
+    return [path for path in paths if os.access(path, os.R_OK) and is_lfs_pointer(path)]
+
+
+def unfinished(folder: Path) -> list[Path]:
+    """What downloads that were broken off, or still run, left below a folder."""
+    return sorted({path for pattern in _UNFINISHED for path in folder.rglob(pattern)})
+
+
+def empty(paths: Iterable[Path]) -> list[Path]:
+    return [path for path in paths if not path.stat().st_size]
+
+
+def safetensors_fault(path: Path) -> str:
+    """Why a safetensors file is not whole, with its sizes; empty if its data ends where it should.
+
+    The data itself is not read.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    from tritone.errors import ModelDirectoryError
+    from tritone.llm.checkpoint import Checkpoint
+
+    try:
+        with safe_open(str(path), framework="numpy"):
+            return ""
+    except (OSError, SafetensorError) as error:
+        reason = f"is no whole safetensors file: {error} ({path.stat().st_size} bytes)"
+    try:
+        Checkpoint(path)  # says how many bytes are missing
+    except ModelDirectoryError as error:
+        return str(error).removeprefix(f"{path} ")
+    return reason
+
+
+def torch_fault(path: Path, released: int) -> str:
+    """Why a file of torch.save is not whole; empty if nothing shows.
+
+    It is a zip, whose directory stands at its end; one of torch before 1.6 is not, and is compared
+    with the size that was released, in bytes.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        is_zip = file.read(len(_ZIP)) == _ZIP
+    if is_zip and not zipfile.is_zipfile(path):
+        return f"is cut short: {size} bytes, and the directory at a torch file's end is missing"
+    if not is_zip and size < released:
+        return f"is cut short or no torch file: {size} bytes, {released} were released"
+    return ""
+
+
+def names(paths: Iterable[Path], folder: Path) -> str:
+    """The first of the files, relative to a folder, and how many more there are."""
+    every = [os.path.relpath(path, folder) for path in paths]
+    more = f" and {len(every) - _SHOWN} more" if len(every) > _SHOWN else ""
+    return ", ".join(every[:_SHOWN]) + more
