@@ -1,10 +1,10 @@
 """What the tests of the real server share."""
 
 import time
-from urllib.request import urlopen
 
 import numpy as np
 import tritonclient.grpc as triton
+from metrics_scrape import Scrape, text_of
 from tritonclient.utils import np_to_triton_dtype
 
 from tritone.server import TritonServer
@@ -13,7 +13,8 @@ RATE = 24000
 SHORT = "Hello there."
 SENTENCE = "The birch canoe slid on the smooth planks."
 LONG = " ".join([SENTENCE, "Glue the sheet to the dark blue background."] * 4)
-GAUGES = {"tritone_streams", "tritone_llm_generations", "tritone_flow_sequences"}
+GAUGES = ("tritone_streams", "tritone_llm_generations", "tritone_flow_sequences")
+STAGES = ("flow", "vocoder")
 
 
 def reference(seconds: float = 1.5, rate: int = 16000) -> np.ndarray:
@@ -23,10 +24,10 @@ def reference(seconds: float = 1.5, rate: int = 16000) -> np.ndarray:
 
 
 def gauges(server: TritonServer) -> dict[str, float]:
-    with urlopen(server.urls.metrics) as answer:
-        lines = answer.read().decode().splitlines()
-    values = (line.rsplit(" ", 1) for line in lines if line.startswith("tritone_"))
-    return {name: float(value) for name, value in values}
+    """What is held now; all are zero when nothing is spoken."""
+    scrape = Scrape(text_of(server.urls.metrics))
+    waiting = {stage: scrape.of("tritone_stage_waiting", stage=stage) for stage in STAGES}
+    return {**{name: scrape[name] for name in GAUGES}, **waiting}
 
 
 def tensors(arrays: dict[str, np.ndarray]) -> list[triton.InferInput]:

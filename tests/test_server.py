@@ -17,6 +17,7 @@ from serving import (
     RATE,
     SENTENCE,
     SHORT,
+    STAGES,
     gauges,
     is_speech,
     reference,
@@ -117,7 +118,7 @@ def test_cancel_in_mid_stream_frees_everything_within_a_second(
     packets.close()
     free = wait_until_free(server, within=1.0)
     assert busy["tritone_streams"] == 1 and busy["tritone_flow_sequences"] >= 1
-    assert set(free) == GAUGES and not any(free.values()), free
+    assert set(free) == {*GAUGES, *STAGES} and not any(free.values()), free
 
 
 def test_stop_request_ends_a_generation_within_a_second(server: TritonServer) -> None:

@@ -4,10 +4,15 @@ A family must outlive its metrics, and both must be let go in the model's `final
 server still listens: one that is freed later crashes the process.
 """
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
 import triton_python_backend_utils as pb_utils
+
+# In Triton 2.51 two threads that change one metric at the same time crash the server: each call
+# writes the metric anew into shared memory and frees what the other's call is being read from.
+_CHANGING = threading.Lock()
 
 
 class Family:
@@ -42,7 +47,8 @@ class Gauge(Family):
 
     def set(self, number: float, value: str = "") -> None:
         """value: of the label."""
-        self._metrics[value].set(number)
+        with _CHANGING:
+            self._metrics[value].set(number)
 
 
 class Counter(Family):
@@ -56,7 +62,8 @@ class Counter(Family):
     def add(self, number: float, value: str = "") -> None:
         """number: zero or more; value: of the label."""
         if number:
-            self._metrics[value].increment(number)
+            with _CHANGING:
+                self._metrics[value].increment(number)
 
 
 class Histogram(Family):
@@ -78,4 +85,5 @@ class Histogram(Family):
 
     def observe(self, number: float, value: str = "") -> None:
         """value: of the label."""
-        self._metrics[value].observe(number)
+        with _CHANGING:
+            self._metrics[value].observe(number)

@@ -1,0 +1,134 @@
+"""Metrics, log lines and traces of the real server."""
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pytest
+from metrics_scrape import PROMTOOL, Scrape, promtool, text_of
+from serving import SENTENCE, SHORT
+
+from client import SpeechClient, SpeechError, Utterance
+from tritone.server import TritonServer
+from tritone.timing import PARTS
+
+pytestmark = pytest.mark.server
+REQUESTS = 20
+# What promtool minds in Triton's own metrics and not in ours: counters not called _total.
+ACCEPTED = "nv_"
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """Before and after some requests: two scrapes, the records, and the log's lines."""
+
+    before: Scrape
+    after: Scrape
+    records: list[dict]
+    lines: list[dict]
+
+    def grown(self, name: str, **labels: str) -> float:
+        return self.after.of(name, **labels) - self.before.of(name, **labels)
+
+
+def log_lines(server: TritonServer) -> list[dict]:
+    lines = server.settings.log_path.read_text().splitlines()
+    return [json.loads(line) for line in lines if line.startswith('{"event": "speech"')]
+
+
+def settled(server: TritonServer, requests: float) -> Scrape:
+    """A scrape once so many requests have been counted: that is done after the last response."""
+    deadline = time.monotonic() + 10
+    while True:
+        scrape = Scrape(text_of(server.urls.metrics))
+        ended = sum(scrape.of("tritone_requests_total", outcome=o) for o in ("ok", "refused"))
+        if ended >= requests or time.monotonic() > deadline:
+            return scrape
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def spoken(server: TritonServer, client: SpeechClient) -> Spoken:
+    """20 utterances, two at a time, and one that is refused."""
+
+    def speak(number: int) -> dict:
+        utterance = Utterance(SENTENCE if number % 4 == 0 else SHORT, seed=number)
+        packets = client.packets(utterance, timing=True, request_id=f"request-{number}")
+        return list(packets)[-1].timing
+
+    before = settled(server, 0)
+    with ThreadPoolExecutor(2) as pool:
+        records = list(pool.map(speak, range(REQUESTS)))
+    with pytest.raises(SpeechError, match="nobody"):
+        client.speak(Utterance(SHORT, voice="nobody"))
+    counted = sum(before.of("tritone_requests_total", outcome=o) for o in ("ok", "refused"))
+    after = settled(server, counted + REQUESTS + 1)
+    return Spoken(before, after, records, log_lines(server))
+
+
+def test_a_scrape_shows_every_request(spoken: Spoken) -> None:
+    assert spoken.grown("tritone_requests_total", outcome="ok") == REQUESTS
+    assert spoken.grown("tritone_requests_total", outcome="refused") == 1
+    for outcome in ("cancelled", "failed", "overloaded"):
+        assert spoken.grown("tritone_requests_total", outcome=outcome) == 0
+    for name in ("first_packet_seconds", "request_seconds", "rtf"):
+        assert spoken.grown(f"tritone_{name}_count") == REQUESTS
+        assert spoken.grown(f"tritone_{name}_bucket", le="+Inf") == REQUESTS
+    for part in PARTS:
+        assert spoken.grown("tritone_part_seconds_count", part=part) == REQUESTS
+
+
+def test_sums_are_those_of_the_records(spoken: Spoken) -> None:
+    records = spoken.records
+
+    def total(name: str) -> float:
+        return sum(record[name] for record in records)
+
+    for metric, name in (
+        ("audio_seconds_total", "audio_s"),
+        ("speech_tokens_total", "tokens"),
+        ("packets_total", "packets"),
+        ("first_packet_seconds_sum", "first_packet_s"),
+        ("request_seconds_sum", "total_s"),
+    ):
+        assert spoken.grown(f"tritone_{metric}") == pytest.approx(total(name), abs=1e-2)
+    gaps = spoken.grown("tritone_packet_gap_seconds_count")
+    assert gaps == total("packets") - REQUESTS
+    below = sum(record["first_packet_s"] <= 0.5 for record in records)
+    assert spoken.grown("tritone_first_packet_seconds_bucket", le="0.5") == below
+
+
+def test_the_parts_of_each_record_add_up(spoken: Spoken) -> None:
+    for record in spoken.records:
+        assert sum(record["parts_s"].values()) == pytest.approx(record["total_s"], rel=0.05)
+    in_metrics = sum(spoken.grown("tritone_part_seconds_sum", part=part) for part in PARTS)
+    totals = sum(record["total_s"] for record in spoken.records)
+    assert in_metrics == pytest.approx(totals, rel=0.05)
+
+
+def test_one_line_of_the_log_for_each_request_under_its_id(spoken: Spoken) -> None:
+    lines = {line["id"]: line for line in spoken.lines}
+    for number, record in enumerate(spoken.records):
+        line = lines[f"request-{number}"]
+        assert record["id"] == line["id"] and line["outcome"] == "ok"
+        for name in ("tokens", "packets", "audio_s", "total_s", "first_packet_s", "voice_cached"):
+            assert line[name] == record[name]
+        assert "notes" not in line  # they may hold words of the text
+    (refused,) = [line for line in spoken.lines if "nobody" in line.get("error", "")]
+    assert refused["outcome"] == "refused" and refused["packets"] == 0
+
+
+def test_a_voice_is_a_hit_the_second_time(spoken: Spoken) -> None:
+    hits = spoken.grown("tritone_voice_cache_total", result="hit")
+    misses = spoken.grown("tritone_voice_cache_total", result="miss")
+    assert hits + misses == REQUESTS
+    assert hits == sum(record["voice_cached"] for record in spoken.records) >= REQUESTS - 2
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool (Debian's package prometheus) is missing")
+def test_promtool_takes_the_scrape(spoken: Spoken) -> None:
+    done = promtool("check", "metrics", text=spoken.after.text)
+    said = (done.stdout + done.stderr).splitlines()
+    ours = [line for line in said if line and not line.startswith(ACCEPTED)]
+    assert not ours
