@@ -1,0 +1,1 @@
+"""A running server seen from outside: its health, its metrics over time, and its last errors."""

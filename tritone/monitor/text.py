@@ -1,0 +1,66 @@
+"""Numbers, times and foreign text, as a terminal shows them."""
+
+import math
+import unicodedata
+from datetime import datetime
+
+UNKNOWN = "-"
+_WIDE = "WF"  # East Asian width (Unicode annex 11) of what takes two columns
+
+
+def number(value: float | None) -> str:
+    """Whole numbers as they are, others with three digits."""
+    if value is None:
+        return UNKNOWN
+    if value == int(value) or abs(value) >= 1000:
+        return f"{value:.0f}"
+    return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"[:6].rstrip(".")
+
+
+def percent(share: float | None) -> str:
+    """share: 0 to 1."""
+    return UNKNOWN if share is None else f"{100 * share:.0f} %"
+
+
+def gib(count: float | None) -> str:
+    """count: bytes."""
+    return UNKNOWN if count is None else f"{count / 2**30:.2f}"
+
+
+def duration(seconds: float | None) -> str:
+    """Two units at most: 45 s, 12 min, 3 h 5 min, 2 d 4 h."""
+    if seconds is None:
+        return UNKNOWN
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = int(seconds // 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"
+
+
+def clock(moment: datetime) -> str:
+    """Of this machine's time zone."""
+    return moment.astimezone().strftime("%H:%M:%S")
+
+
+def printable(text: str) -> str:
+    """Without what could move the cursor: a message may hold what a stranger has sent."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+
+
+def clipped(text: str, columns: int) -> str:
+    """As much of the text as fits."""
+    taken = 0
+    for index, character in enumerate(text):
+        taken += _columns(character)
+        if taken > columns:
+            return text[:index]
+    return text
+
+
+def _columns(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in _WIDE else 1
