@@ -1,0 +1,357 @@
+"""The doctor's checks of the machine, each against a fault planted for it."""
+
+import fcntl
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from collections import namedtuple
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tritone.doctor.check import Status
+from tritone.doctor.checks import machine, machine_limits, machine_storage
+from tritone.doctor.checks.machine_cgroup import ControlGroups
+from tritone.doctor.examine import examine
+from tritone.doctor.target import Target
+
+PROJECT = Path(__file__).resolve().parents[1]
+MIB = 2**20
+GIB = 2**30
+Usage = namedtuple("Usage", "total used free")
+
+
+def check(name: str):
+    return next(c for c in machine.CHECKS if c.name == f"machine.{name}")
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Target:
+    for name in ("model", "cache", "shm"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    return Target(
+        model_dir=tmp_path / "model",
+        cache_dir=tmp_path / "cache",
+        shm_dir=tmp_path / "shm",
+        http_port=1,
+    )
+
+
+class TestProcessor:
+    @pytest.mark.parametrize(
+        "flags, status, words",
+        [
+            ("fma avx2 amx_bf16 amx_int8", Status.PASS, "amx_bf16 (a full-size flow runs"),
+            ("fma avx2 avx512_bf16 avx512_vnni", Status.PASS, "int8 with avx512_vnni"),
+            ("fma avx2", Status.PASS, "flow in float32, int8 with avx2"),
+            ("sse4_2 avx", Status.WARN, "no AVX2"),
+        ],
+    )
+    def test_instructions(self, flags, status, words):
+        found = machine.instructions("x86_64", f"model name\t: Toy\nflags\t\t: fpu {flags}\n")
+        assert found.status is status
+        assert words in found.text
+        assert found.text.startswith("Toy")
+
+    def test_another_kind_of_processor_is_not_judged(self):
+        assert machine.instructions("aarch64", "").status is Status.PASS
+
+    @pytest.mark.parametrize(
+        "allowed, quota, threads, status, words",
+        [
+            (4, None, None, Status.PASS, "the launcher sets 1"),
+            (4, 2.5, "2", Status.PASS, "limited to 2.5"),
+            (64, 1.0, None, Status.WARN, "share one core"),
+            (8, 0.5, None, Status.WARN, "less than one core"),
+            (2, None, "16", Status.WARN, "that many threads"),
+            (2, None, "many", Status.WARN, "no number of threads"),
+        ],
+    )
+    def test_cores(self, allowed, quota, threads, status, words):
+        found = machine.processors(allowed, quota, threads)
+        assert found.status is status
+        assert words in found.text
+
+
+class TestMemory:
+    @pytest.mark.parametrize(
+        "weights, free, status",
+        [
+            (18 * MIB, 2 * GIB, Status.PASS),
+            (18 * MIB, 1 * GIB, Status.WARN),
+            (18 * MIB, GIB // 2, Status.FAIL),
+            (950 * 10**6, 4 * GIB, Status.PASS),
+            (950 * 10**6, 2 * GIB, Status.WARN),
+            (950 * 10**6, 1 * GIB, Status.FAIL),
+        ],
+    )
+    def test_measured_sizes_decide(self, weights, free, status):
+        assert machine.memory_for(weights, free, "so much free").status is status
+
+    def test_full_size_comes_out_as_measured(self):
+        text = machine.memory_for(950 * 10**6, 8 * GIB, "8 GiB free").text
+        assert "about 3.3 GiB needed" in text  # 3.4 measured
+
+    def test_only_what_a_server_reads_counts(self, target: Target):
+        files = {
+            "flow.safetensors": 3,
+            "vocoder.safetensors": 5,
+            "speech_tokenizer.onnx": 7,
+            "llm/model.safetensors": 100,
+            "llm/onnx/int8.onnx.data": 40,
+            "llm/onnx/fp32.onnx.data": 400,
+        }
+        for name, size in files.items():
+            path = target.model_dir / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(bytes(size))
+        assert machine.weight_bytes(target) == 3 + 5 + 7 + 40
+        assert machine.weight_bytes(replace(target, profile="gpu")) == 3 + 5 + 7 + 100
+
+    def test_without_a_model_the_need_is_not_known(self, target: Target):
+        found = machine.memory(replace(target, model_dir=target.model_dir / "none"))
+        assert found.status is Status.SKIP
+        assert "GiB free" in found.text
+
+
+class TestControlGroups:
+    def write(self, root: Path, files: dict[str, str]) -> ControlGroups:
+        for name, text in files.items():
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return ControlGroups(root)
+
+    def test_version_2_with_a_limit_on_a_group_around(self, tmp_path: Path):
+        groups = self.write(
+            tmp_path,
+            {
+                "proc/self/cgroup": "0::/pod/one\n",
+                "proc/self/mountinfo": "30 23 0:26 / /cg rw - cgroup2 cgroup2 rw\n",
+                "cg/pod/one/memory.max": "max\n",
+                "cg/pod/one/cpu.max": "max 100000\n",
+                "cg/pod/one/pids.max": "500\n",
+                "cg/pod/one/pids.current": "20\n",
+                "cg/pod/memory.max": f"{4 * GIB}\n",
+                "cg/pod/memory.current": f"{3 * GIB}\n",
+                "cg/pod/memory.stat": f"anon 1\ninactive_file {GIB}\n",
+                "cg/pod/cpu.max": "150000 100000\n",
+            },
+        )
+        assert groups.memory_room() == 2 * GIB  # the cache gives way
+        assert groups.processors() == 1.5
+        assert groups.task_room() == 480
+
+    def test_version_1_as_a_container_sees_it(self, tmp_path: Path):
+        groups = self.write(
+            tmp_path,
+            {
+                "proc/self/cgroup": "5:cpu,cpuacct:/docker/a\n4:memory:/docker/a\n0::/\n",
+                "proc/self/mountinfo": (
+                    "31 23 0:28 /docker/a /cg/cpu ro - cgroup cgroup rw,cpu,cpuacct\n"
+                    "32 23 0:29 /docker/a /cg/memory ro - cgroup cgroup rw,memory\n"
+                ),
+                "cg/cpu/cpu.cfs_quota_us": "200000\n",
+                "cg/cpu/cpu.cfs_period_us": "100000\n",
+                "cg/memory/memory.limit_in_bytes": f"{2 * GIB}\n",
+                "cg/memory/memory.usage_in_bytes": f"{GIB}\n",
+            },
+        )
+        assert groups.processors() == 2.0
+        assert groups.memory_room() == GIB
+        assert groups.task_room() is None
+
+    def test_no_limits(self, tmp_path: Path):
+        groups = self.write(
+            tmp_path,
+            {
+                "proc/self/cgroup": "4:memory:/\n",
+                "proc/self/mountinfo": "32 23 0:29 / /cg rw - cgroup cgroup rw,memory\n",
+                "cg/memory.limit_in_bytes": "9223372036854771712\n",
+                "cg/memory.usage_in_bytes": "1\n",
+            },
+        )
+        assert groups.memory_room() is None
+        assert groups.processors() is None
+        assert self.write(tmp_path / "none", {}).memory_room() is None
+
+    def test_those_of_this_machine_can_be_read(self):
+        room = ControlGroups().memory_room()
+        assert room is None or room > 0
+
+
+class TestDisk:
+    def test_there_is_room(self, target: Target):
+        found = machine_storage.disk(target)
+        assert found.status is not Status.FAIL
+        assert str(target.cache_dir) in found.text
+
+    def test_a_folder_that_is_not_there_yet_is_on_its_parents_disk(self, target: Target):
+        later = replace(target, cache_dir=target.cache_dir / "not" / "yet")
+        assert machine_storage.disk(later).text.startswith(f"cache {later.cache_dir}: ")
+
+    @pytest.mark.parametrize("free, status", [(10, Status.FAIL), (500, Status.WARN)])
+    def test_full(self, target: Target, monkeypatch, free, status):
+        real = os.statvfs
+
+        def statvfs(path):
+            found = real(path)
+            values = list(found)
+            values[4] = free * MIB // found.f_frsize
+            return os.statvfs_result(values) if path == target.cache_dir else found
+
+        monkeypatch.setattr(os, "statvfs", statvfs)
+        found = machine_storage.disk(target)
+        assert found.status is status
+        assert f"du -xh --max-depth=2 {target.cache_dir}" in found.fix
+
+    def test_the_first_start_writes_the_graph(self, target: Target):
+        (target.model_dir / "llm" / "onnx").mkdir(parents=True)
+        (target.model_dir / "llm" / "model.safetensors").write_bytes(bytes(1000))
+        assert machine_storage.graph_to_build(target) == 600
+        (target.model_dir / "llm" / "onnx" / "int8.onnx").touch()
+        assert machine_storage.graph_to_build(target) == 0
+
+
+class TestSharedMemory:
+    @pytest.mark.parametrize(
+        "free, status, words",
+        [
+            (1024, Status.PASS, "1024 of 2048 MiB free, writable"),
+            (64, Status.WARN, "as Docker gives"),
+            (8, Status.FAIL, "need 16 MiB to start"),
+        ],
+    )
+    def test_its_size_decides(self, target: Target, monkeypatch, free, status, words):
+        usage = Usage(2048 * MIB, 0, free * MIB)
+        monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+        found = machine_storage.shm(target)
+        assert found.status is status
+        assert words in found.text
+        assert status is Status.PASS or "--shm-size=1g" in found.fix
+        assert not list(target.shm_dir.iterdir())
+
+    def test_no_folder(self, target: Target):
+        found = machine_storage.shm(replace(target, shm_dir=target.shm_dir / "none"))
+        assert found.status is Status.FAIL
+        assert "does not exist" in found.text
+
+    def test_a_file_system_that_takes_no_files(self, target: Target):
+        found = machine_storage.shm(replace(target, shm_dir=Path("/proc")))
+        assert found.status is Status.FAIL
+        assert "no file can be made" in found.text
+
+    @pytest.mark.parametrize(
+        "options, status", [("size=8m", "fail"), ("size=64m", "warn"), ("size=96m,ro", "fail")]
+    )
+    def test_a_real_one_that_is_too_small(self, tmp_path: Path, options, status):
+        """In a mount namespace, as a container would have it."""
+        unshare = ["unshare", "--user", "--map-root-user", "--mount"]
+        if shutil.which("unshare") is None or subprocess.run([*unshare, "true"]).returncode:
+            pytest.skip("no mount namespace for this user")
+        doctor = (
+            f"{sys.executable} scripts/doctor.py --only machine.shm --json --shm-dir {tmp_path}"
+        )
+        script = f"mount -t tmpfs -o {options} tmpfs {tmp_path} && {doctor}"
+        done = subprocess.run(
+            [*unshare, "sh", "-c", script], cwd=PROJECT, capture_output=True, text=True
+        )
+        assert done.stdout, done.stderr
+        (line,) = json.loads(done.stdout)["checks"]
+        assert line["status"] == status, line
+        assert str(tmp_path) in line["text"]
+
+
+class TestRegions:
+    LOCK = "tritone_0123abcd_lock"
+
+    def test_remains_are_found_and_removed(self, target: Target):
+        (target.shm_dir / self.LOCK).touch()
+        (target.shm_dir / "tritone_0123abcd_region").write_bytes(bytes(2 * MIB))
+        (target.shm_dir / "somebody_elses").touch()
+        (before,) = examine([check("regions")], target)
+        assert before.finding.status is Status.WARN
+        assert "2.0 MiB in regions of servers that are gone: tritone_0123abcd_*" in (
+            before.finding.text
+        )
+        (after,) = examine([check("regions")], target, fix=True)
+        assert after.finding.status is Status.PASS
+        assert "repaired: removed tritone_0123abcd_*" in after.finding.text
+        assert [path.name for path in target.shm_dir.iterdir()] == ["somebody_elses"]
+
+    def test_those_of_a_server_that_lives_stay(self, target: Target):
+        with (target.shm_dir / self.LOCK).open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            assert machine_storage.regions(target).status is Status.PASS
+            assert machine_storage.remove_regions(target) == "removed nothing"
+            assert (target.shm_dir / self.LOCK).exists()
+
+
+class TestLimits:
+    @pytest.fixture
+    def limited(self, monkeypatch):
+        def limit(**changes: int):
+            real = resource.getrlimit
+            kinds = {getattr(resource, name): value for name, value in changes.items()}
+            wide = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+            monkeypatch.setattr(
+                resource,
+                "getrlimit",
+                lambda kind: (kinds[kind], real(kind)[1]) if kind in kinds else wide,
+            )
+
+        return limit
+
+    @pytest.mark.parametrize("files, status", [(100, Status.FAIL), (1000, Status.WARN)])
+    def test_few_open_files(self, target: Target, limited, files, status):
+        limited(RLIMIT_NOFILE=files)
+        found = machine_limits.limits(target)
+        assert found.status is status
+        assert f"open files {files}" in found.text
+        assert found.fix.startswith("ulimit -n")
+
+    def test_few_tasks_left_in_the_group(self, target: Target, limited, monkeypatch):
+        limited()
+        monkeypatch.setattr(ControlGroups, "task_room", lambda self: 100)
+        found = machine_limits.limits(target)
+        assert found.status is Status.WARN
+        assert "100 left in the control group" in found.text
+
+    def test_limited_address_space(self, target: Target, limited):
+        limited(RLIMIT_AS=4 * GIB)
+        assert machine_limits.limits(target).fix == "ulimit -v unlimited"
+
+    def test_no_limits(self, target: Target, limited, monkeypatch):
+        limited()
+        monkeypatch.setattr(ControlGroups, "task_room", lambda self: None)
+        assert machine_limits.limits(target).status is Status.PASS
+
+
+@pytest.mark.parametrize(
+    "locale, status, words",
+    [("C.UTF-8", "pass", "UTF-8"), ("xx_XX.nonsense", "warn", "not installed here")],
+)
+def test_text_encoding(target: Target, monkeypatch, locale, status, words):
+    monkeypatch.setenv("LC_ALL", locale)
+    (found,) = examine([check("text")], target)
+    assert found.finding.status.value == status
+    assert words in found.finding.text
+    assert f"LC_ALL={locale}" in found.finding.text
+
+
+def test_an_encoding_without_chinese(target: Target, monkeypatch):
+    monkeypatch.setattr("locale.setlocale", lambda category, name: name)
+    monkeypatch.setattr("locale.nl_langinfo", lambda item: "ISO-8859-1")
+    found = machine_limits.text(target)
+    assert found.status is Status.WARN
+    assert found.fix == "export LC_ALL=C.UTF-8"
+
+
+def test_all_of_them_run_here(target: Target):
+    found = examine(machine.CHECKS, target)
+    assert not [d for d in found if "the check itself broke" in d.finding.text]
