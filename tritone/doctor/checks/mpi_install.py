@@ -18,7 +18,7 @@ from tritone.trtllm.environment import is_inherited
 
 TRTLLM, MPI4PY = "tensorrt_llm", "mpi4py"
 CHECK_COMMAND = "python scripts/doctor.py --only mpi"
-_DEFAULT_BACKENDS = Path("/opt/tritonserver/backends")
+DEFAULT_BACKENDS = Path("/opt/tritonserver/backends")  # of an installed Triton server
 
 
 def folder_of(package: str) -> Path | None:
@@ -67,7 +67,7 @@ def problem(target: Target, text: str, fix: str) -> Finding:
 def backend_library(target: Target) -> Path | None:
     """NVIDIA's C++ backend of the server that would be started; None if it has none."""
     try:
-        backends = find(target.wheel_dir).backends or _DEFAULT_BACKENDS
+        backends = find(target.wheel_dir).backends or DEFAULT_BACKENDS
     except EnvironmentProblem:
         return None
     library = backends / TRTLLM_BACKEND

@@ -75,7 +75,10 @@ def libraries(target: Target) -> Finding:
     """One MPI library for all, and the loader finds it."""
     if reason := why_not(target):
         return skipped(reason)
-    users = find_users(target)
+    try:
+        users = find_users(target)
+    except ValueError as error:
+        return problem(target, str(error), "python -m pip install --force-reinstall its package")
     fixed, offered = users.fixed, users.offered
     if not fixed and not offered:
         return skipped(f"no library of {MPI4PY} or {TRTLLM} needs MPI")
