@@ -40,7 +40,8 @@ def open_onnx(
             slot_length=min(max_tokens, config.llm.max_position_embeddings),
             threads=threads,
         )
-    return SlotLanguageModel(session, _embedding(model_dir), config, max_waiting)
+        embedding = EmbeddingTable(Checkpoint(model_dir / LLM_DIR / WEIGHTS_NAME))
+    return SlotLanguageModel(session, embedding, config, max_waiting)
 
 
 def open_torch(
@@ -94,7 +95,3 @@ def ensure_graph(model_dir: Path, config: ModelConfig, precision: str) -> None:
         )
     with step("LLM graph", llm_dir / WEIGHTS_NAME):
         build_graph(llm_dir, config.llm, precision)
-
-
-def _embedding(model_dir: Path) -> EmbeddingTable:
-    return EmbeddingTable(Checkpoint(model_dir / LLM_DIR / WEIGHTS_NAME))

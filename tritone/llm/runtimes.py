@@ -5,9 +5,11 @@ A runtime is imported when it is opened, so that nobody needs the packages of an
 
 import importlib
 import inspect
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -35,13 +37,19 @@ class Runtime:
     def opener(self) -> Opener:
         """Raises EnvironmentProblem naming a package that is not installed."""
         try:
-            opener: Opener = getattr(importlib.import_module(self.module), self.function)
+            opener: Opener = getattr(self._imported(), self.function)
         except ModuleNotFoundError as error:
             raise EnvironmentProblem(
                 f"the profile {self.profile} needs the package {error.name}, which is not "
                 f"installed; install it, or use the profile {self.instead}"
             ) from error
         return opener
+
+    def _imported(self) -> ModuleType:
+        if self.module in sys.modules:
+            return sys.modules[self.module]
+        with step("LLM imports"):
+            return importlib.import_module(self.module)
 
     def parameters(self) -> dict[str, Any]:
         """Every parameter of the runtime and its default."""

@@ -11,6 +11,7 @@ SLOWEST_READ = 20e6  # bytes a second
 
 TORCH_PROFILES = ("gpu", "gpu-torch", "gpu-llmapi")
 
+_IMPORT = "a package blocks while it is imported"
 _DISK = "the disk or network folder with the file is slow or does not answer"
 _WEIGHTS = f"{_DISK}, or memory is short and the machine swaps"
 _TEXT = "its rules are built or read: their folder is slow, or cannot be written"
@@ -43,7 +44,7 @@ class StepKind:
 
 
 _KINDS = (
-    StepKind("imports", 60, "a package blocks while it is imported", "python"),
+    StepKind("imports", 60, _IMPORT, "python"),
     StepKind("config", 10, _DISK, "model.files"),
     StepKind("text tokenizer", 20, _DISK, "model.text"),
     StepKind("pronunciation", 60, _TEXT, "model.text", optional=True),
@@ -59,6 +60,7 @@ _KINDS = (
     StepKind("vocoder weights", 30, _WEIGHTS, "model.weights"),
     StepKind("vocoder placement", 60, f"{_PROCESSOR}; on a GPU: {_GPU}", "machine gpu"),
     StepKind("vocoder plan", 60, _GPU, "tensorrt", TORCH_PROFILES, optional=True),
+    StepKind("LLM imports", 60, _IMPORT, "python"),
     StepKind("LLM graph", 120, _PROCESSOR, "machine model.weights", ("cpu",), optional=True),
     StepKind("LLM session", 30, _WEIGHTS, "model.weights", ("cpu",)),
     StepKind("LLM engine check", 60, _WEIGHTS, "tensorrt", ("gpu",), optional=True),

@@ -81,6 +81,8 @@ class Watchdog:
             self._late()
             faulthandler.dump_traceback(file=self._stacks_to, all_threads=True)
             if self._end is not None and time.monotonic() >= self._end:
+                over = f"ended: it took longer than the deadline of {self._deadline_s:g} s\n"
+                os.write(self._stacks_to, over.encode())
                 os._exit(_FAILED)
 
     def _wait_until_due(self) -> bool:

@@ -19,16 +19,16 @@ class LoadProgress:
     """Tells of a start that lasts, at 20 s and at intervals that double, and names what was being
     loaded when it failed."""
 
-    def __init__(self, log: ServerLog, model_dir: Path, first_told_s: float = FIRST_TOLD_S) -> None:
+    def __init__(self, log: ServerLog, model_dir: Path) -> None:
         self._log, self._model_dir = log, model_dir
-        self._began, self._told_after = time.monotonic(), first_told_s
+        self._began, self._told_after = time.monotonic(), FIRST_TOLD_S
 
     def tell(self) -> None:
         """Log what is loading, if it is time to."""
         if time.monotonic() - self._began < self._told_after:
             return
         _LOG.info(
-            "still loading after %.0f s; the log is %s\n%s",
+            "still loading after %g s; the log is %s\n%s",
             self._told_after,
             self._log.path,
             "\n".join(self.loading(advise=False)) or "no model is being loaded",
