@@ -75,11 +75,11 @@ class TritonPythonModel:
 
     def _serve(self, request, sender, timing):
         timing.mark("started")
-        try:
-            with self._answering(request, sender, timing) as (send, account):
+        with self._answering(request, sender, timing) as (send, account):
+            try:
                 self._speak(request, sender, send, account)
-        finally:
-            self._leave()
+            finally:
+                self._leave()  # before the last response: who has it may ask again at once
 
     @contextmanager
     def _answering(self, request, sender, timing):
