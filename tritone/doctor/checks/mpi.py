@@ -28,6 +28,7 @@ from tritone.doctor.target import Target
 
 MPI4PY_MAJOR = 4  # imports hung with 3.x: TensorRT-LLM issues 2172 and 2286
 _REINSTALL = f"python -m pip install --force-reinstall '{MPI4PY}>={MPI4PY_MAJOR}'"
+_ABIS = ("", ".openmpi", ".mpich", ".mpiabi")  # a wheel's module for each MPI (mpi4py, _mpiabi.py)
 _DAEMONS = ("orted", "prted", "prterun")  # of Open MPI 4, of Open MPI 5
 _LAUNCHERS = ("mpirun", "mpiexec", "orterun", *_DAEMONS)
 _WITHOUT_EFFECT = ("ENABLE_MULTI_DEVICE", "TLLM_DISABLE_MPI")
@@ -59,7 +60,7 @@ def versions(target: Target) -> Finding:
 
 def _built_for_this_python(folder: Path) -> bool:
     suffixes = importlib.machinery.EXTENSION_SUFFIXES
-    return any(folder.glob(f"MPI*{suffix}") for suffix in suffixes)
+    return any((folder / f"MPI{abi}{suffix}").is_file() for abi in _ABIS for suffix in suffixes)
 
 
 def environment(target: Target) -> Finding:
