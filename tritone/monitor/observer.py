@@ -14,6 +14,7 @@ from tritone.monitor.processes import Processes
 from tritone.monitor.scrape import Scrape, parse
 from tritone.monitor.speech_log import SpeechError, SpeechLog
 from tritone.monitor.window import Window
+from tritone.server.model_processes import find_server
 
 NO_PROCESS = "NO PROCESS"
 """State of a model that Triton believes to be ready although its process has ended."""
@@ -65,41 +66,34 @@ class Observer:
         """Whether the server has ever answered."""
 
     def observe(self) -> Snapshot:
-        problems = []
         health = self._probe.probe()
-        if health.problem:
-            problems.append(f"no answer from {self._address.http}: {health.problem}")
-        scrape, problem = self._scrape()
+        scrape, no_metrics = self._scrape()
         if scrape is not None:
             self._window.add(time.monotonic(), scrape)
-        elif problem:
-            problems.append(problem)
-        pid = processes.server_pid(self._address.http_port) if self._address.is_local else None
+        pid = find_server(self._address.http_port) if self._address.is_local else None
         models = self._models(health.models, pid)
-        problems += [
-            f"{name}: its process ended, so its requests fail; restart the server, see its log"
-            for name, model in models.items()
-            if model.state == NO_PROCESS
-        ]
+        no_log = self._log.read() if self._log else None
         now = datetime.now(timezone.utc)
         away = health.live is None and scrape is None
-        log_problem = self._log.read() if self._log else None
-        if self._log and log_problem and not away:
-            problems.append(f"no log: {self._log.path}: {log_problem}; name it with --log")
         if not away:
             self._last_answer, self.answered = now, True
+        problems = [no_metrics, *_of_models(models), no_log]
+        if health.problem:
+            problems.insert(0, f"no answer from {self._address.http}: {health.problem}")
+        if away and pid:
+            problems.append(f"its process {pid} runs: it loads its models, or hangs; see its log")
         return Snapshot(
             time=now,
             server=self._address.name,
             live=health.live,
             ready=health.ready,
             away_since=self._last_answer if away else None,
-            problems=tuple(problems),
+            problems=tuple(filter(None, problems)),
             uptime_s=processes.uptime_s(pid) if pid else None,
             server_process=processes.memory(pid) if pid else None,
             models=models,
             figures=figures(self._window) if scrape is not None else None,
-            log=self._log.path if self._log and not log_problem else None,
+            log=self._log.path if self._log and not no_log else None,
             errors=self._log.errors if self._log else (),
         )
 
@@ -118,11 +112,19 @@ class Observer:
 
     def _models(self, states: dict[str, str], pid: int | None) -> dict[str, Model]:
         """Triton 2.51 calls a model ready whose process has died, so we look for ourselves."""
-        running = processes.by_model(pid) if pid else None
+        running = processes.by_model(pid) if pid else {}
         models = {}
         for name, state in states.items():
-            own = running.get(name) if running else None
-            if running is not None and own is None and state == READY:
-                state = NO_PROCESS if self._probe.backend(name) == PYTHON else state
+            own = running.get(name)
+            if pid and own is None and state == READY and self._probe.backend(name) == PYTHON:
+                state = NO_PROCESS
             models[name] = Model(state, own)
         return models
+
+
+def _of_models(models: dict[str, Model]) -> list[str]:
+    return [
+        f"{name}: its process ended, so its requests fail; restart the server, see its log"
+        for name, model in models.items()
+        if model.state == NO_PROCESS
+    ]

@@ -36,7 +36,7 @@ class SpeechLog:
         return tuple(self._errors)
 
     def read(self) -> str | None:
-        """Take in what was appended; returns why the log cannot be read, None if it can."""
+        """Take in what was appended; returns what keeps it from that, None if nothing."""
         try:
             with self.path.open("rb") as log:
                 status = os.fstat(log.fileno())
@@ -44,7 +44,7 @@ class SpeechLog:
                 log.seek(self._offset)
                 added = log.read()
         except OSError as error:
-            return error.strerror or str(error)
+            return f"no log: {self.path}: {error.strerror}; name it with --log"
         self._offset += len(added)
         *lines, self._rest = (self._rest + added).split(b"\n")
         self._errors.extend(found for line in lines if (found := _error_in(line)))

@@ -32,8 +32,10 @@ class Terminal:
         return able and sys.stdin.isatty() and sys.stdout.isatty()
 
     def draw(self, lines: list[str]) -> None:
-        """Show as much as fits, the first line as a title."""
+        """Show as much as fits, the first line as a title; empty lines only where all fit."""
         size = self.size()
+        if len(lines) > size.lines:
+            lines = [line for line in lines if line]
         shown = [
             f"{_style(row, line)}{clipped(line, size.columns)}{_USUAL}{_REST_OF_LINE}"
             for row, line in enumerate(lines[: size.lines])

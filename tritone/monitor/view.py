@@ -3,11 +3,12 @@
 import textwrap
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import zip_longest
 
 from tritone.monitor.figures import Amount, Device, Figures, Quantiles, Spread
 from tritone.monitor.observer import Model, Snapshot
 from tritone.monitor.speech_log import SpeechError
-from tritone.monitor.text import clock, duration, gib, number, percent, printable
+from tritone.monitor.text import UNKNOWN, clock, duration, gib, number, percent, printable
 
 ALERT = "! "
 """What lines begin with that tell of something wrong."""
@@ -15,15 +16,17 @@ ALERT = "! "
 _WIDTH = 80
 _HEAD = 16  # columns of a row's name
 _COLUMN = 12
+_NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def screen(snapshot: Snapshot) -> list[str]:
     """Its lines, without control characters; what is not known is "-"."""
-    return [*_head(snapshot), *_models(snapshot), *_metrics(snapshot.figures), *_errors(snapshot)]
+    parts = (_head(snapshot), _models(snapshot), _metrics(snapshot.figures), _errors(snapshot))
+    return [line.rstrip() for part in parts for line in part]
 
 
 def _head(snapshot: Snapshot) -> Iterator[str]:
-    said = {None: "-", True: "yes", False: "no"}
+    said = {None: UNKNOWN, True: "yes", False: "no"}
     yield (
         f"Tritone at {snapshot.server}   live {said[snapshot.live]}   "
         f"ready {said[snapshot.ready]}   up {duration(snapshot.uptime_s)}   {clock(snapshot.time)}"
@@ -54,22 +57,19 @@ def _models(snapshot: Snapshot) -> Iterator[str]:
     words = [_model(name, model) for name, model in snapshot.models.items()]
     if snapshot.server_process:
         words.append(f"the server itself {gib(snapshot.server_process.pss_bytes)} GiB")
-    yield from textwrap.wrap(
-        ", ".join(words) or "-",
-        _WIDTH,
-        initial_indent=f"{'models':<{_HEAD}}",
-        subsequent_indent=" " * _HEAD,
-        break_on_hyphens=False,
-    )
+    # what is said of one model stays on one line
+    unbroken = ", ".join(word.replace(" ", _NO_BREAK) for word in words) or UNKNOWN
+    lines = textwrap.wrap(unbroken, _WIDTH - _HEAD, break_on_hyphens=False)
+    for head, line in zip_longest(["models"], lines, fillvalue=""):
+        yield f"{head:<{_HEAD}}{line.replace(_NO_BREAK, ' ')}"
 
 
 def _model(name: str, model: Model) -> str:
-    # non-breaking spaces keep what is said of a model on one line
     words = [printable(name), printable(model.state)]
     if model.processes:
         several = f"{model.processes.count} processes " if model.processes.count > 1 else ""
         words.append(f"{several}{gib(model.processes.pss_bytes)} GiB")
-    return "\N{NO-BREAK SPACE}".join(words).replace(" ", "\N{NO-BREAK SPACE}")
+    return " ".join(words)
 
 
 def _metrics(figures: Figures | None) -> Iterator[str]:
@@ -107,7 +107,7 @@ def _spreads(measured: dict[str, Spread], recent: str) -> Iterator[str]:
         "rtf": "RTF",
     }
     yield ""
-    yield _row("", [recent, "", "since start", ""])
+    yield _row("", [recent, "since start"], (2 * _COLUMN,) * 2)
     yield _row("", ["p50", "p95", "p50", "p95"])
     for key, name in names.items():
         spread = measured[key]
@@ -128,10 +128,10 @@ def _playback(figures: Figures, recent: str) -> Iterator[str]:
         "dry s": counted["underrun_s"],
         "retries": counted["retries"],
         "voice hits": cache["hit"],
-        "voice misses": cache["miss"],
+        "misses": cache["miss"],
     }
     yield ""
-    yield _row("playback, voices", list(shown))
+    yield _row("playback", list(shown))
     yield _row(f"  {recent}", [number(amount.window) for amount in shown.values()])
     yield _row("  since start", [number(amount.total) for amount in shown.values()])
 
@@ -152,14 +152,15 @@ def _errors(snapshot: Snapshot) -> Iterator[str]:
     yield ""
     yield f"last errors in {snapshot.log}" if snapshot.errors else f"no errors in {snapshot.log}"
     for error in reversed(snapshot.errors):
-        yield printable(f"  {_when(error)}  {error.outcome:<10}  {error.id}  {error.error}")
+        outcome, name, text = map(printable, (error.outcome, error.id, error.error))
+        yield f"  {_when(error)}  {outcome:<10}  {name}  {text}"
 
 
 def _when(error: SpeechError) -> str:
     try:
         return clock(datetime.fromisoformat(error.time.replace("Z", "+00:00")))
     except ValueError:
-        return "-"
+        return UNKNOWN
 
 
 def _row(head: str, cells: Sequence[str], widths: Sequence[int] = (_COLUMN,) * 5) -> str:
