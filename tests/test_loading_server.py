@@ -1,0 +1,93 @@
+"""Staged loading on a real Triton server: a model that hangs or fails, and models that load."""
+
+import logging
+import re
+import time
+from pathlib import Path
+
+import pytest
+from toy_server import PROJECT, toy_settings
+
+from tritone.errors import EnvironmentProblem
+from tritone.loading.lines import states
+from tritone.server import ServerSettings, TritonServer, progress
+
+EMBEDDED = PROJECT / "checkpoints" / "embedded"
+LOADING_REPO = PROJECT / "tests" / "toy_repo_loading"
+ADVICE = (
+    r"likely cause: the disk or network folder with the file is slow .*; examine: "
+    r"python scripts/doctor\.py --only model\.weights --model "
+)
+
+pytestmark = pytest.mark.server
+
+
+def loading_settings(cache_dir: Path, loading: str, **variables: str) -> ServerSettings:
+    environment = {"TOY_LOADING": loading, "TRITONE_LOAD_PATIENCE": "0.02", **variables}
+    changes = {"start_timeout_s": 6.0, "environment": environment}
+    return toy_settings(cache_dir, LOADING_REPO, model_dir=EMBEDDED, **changes)
+
+
+def why(settings: ServerSettings) -> str:
+    """The launcher's message about a server that cannot start."""
+    with pytest.raises(EnvironmentProblem) as caught, TritonServer(settings) as server:
+        server.wait_ready()
+    return str(caught.value)
+
+
+def test_a_model_that_hangs_is_named_with_its_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(progress, "FIRST_TOLD_S", 5.0)
+    settings = loading_settings(tmp_path, "hangs")
+    with caplog.at_level(logging.INFO, "tritone"):
+        first, model = why(settings).splitlines()
+    assert "not ready after 6 s; models not ready: cosyvoice2;" in first
+    found = re.fullmatch(rf"  cosyvoice2: in the step flow weights for (\d) s; {ADVICE}.*", model)
+    assert found and int(found[1]) < 6
+    # while it started
+    assert "still loading after 5 s" in caplog.text
+    assert re.search(rf"  cosyvoice2: in the step flow weights for \d s; {ADVICE}", caplog.text)
+    # and in the log: the steps, and the watchdog's word, repeated at growing intervals
+    log = settings.log_path.read_text()
+    assert re.search(r"load cosyvoice2, text tokenizer: done in \d", log)
+    assert re.search(r"load cosyvoice2, flow weights: begins at \S+ \(\S+/model\.py, 0\.\d kB", log)
+    late = re.findall(rf"W.*load cosyvoice2, flow weights: late, \d s \(.*\); {ADVICE}", log)
+    assert 2 <= len(late) <= 4, "after 0.6 s, 1.8 s, 4.2 s"
+    assert log.count("in a_disk_that_does_not_answer") == len(late)
+
+
+def test_a_deadline_ends_the_start(tmp_path: Path) -> None:
+    settings = loading_settings(tmp_path, "hangs", TRITONE_LOAD_DEADLINE="1")
+    began = time.monotonic()
+    message = why(settings)
+    assert time.monotonic() - began < 20
+    assert "the Triton server ended at start (status 1): model cosyvoice2 failed" in message
+    assert re.search(rf"\n  cosyvoice2: in the step flow weights for \d s; {ADVICE}", message)
+    assert "it took longer than the deadline of 1 s" in settings.log_path.read_text()
+
+
+def test_a_model_that_fails_is_named_with_its_step(tmp_path: Path) -> None:
+    first, model, *_ = why(loading_settings(tmp_path, "fails")).splitlines()
+    assert "failed to load: Internal: FileNotFoundError: flow.safetensors is not there" in first
+    assert model.startswith("  cosyvoice2: failed in the step flow weights; examine: python scr")
+
+
+def test_a_patience_that_is_no_number(tmp_path: Path) -> None:
+    message = why(loading_settings(tmp_path, "fails", TRITONE_LOAD_PATIENCE="long"))
+    assert "TRITONE_LOAD_PATIENCE is 'long'; it must be a number above 0" in message
+
+
+def test_every_model_says_its_steps(server: TritonServer) -> None:
+    log = server.settings.log_path.read_text().splitlines()
+    assert not states(log), "all steps are done"
+    done = "\n".join(line for line in log if " done in " in line)
+    for model, last in {
+        "frontend": "text warm-up",
+        "tensorrt_llm": "LLM warm-up",
+        "token2wav": "flow warm-up",
+        "vocoder": "vocoder warm-up",
+        "cosyvoice2": "logit bias",
+    }.items():
+        assert f"load {model}, config: done" in done
+        assert f"load {model}, {last}: done" in done
