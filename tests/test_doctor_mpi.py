@@ -1,8 +1,5 @@
-"""The doctor finds what makes MPI hang: planted variables, libraries, launchers and imports."""
+"""The doctor finds what makes MPI hang without importing it: variables, libraries, the machine."""
 
-import os
-import struct
-import subprocess
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,90 +8,38 @@ from pathlib import Path
 
 import psutil
 import pytest
+from native_fakes import (
+    Package,
+    Program,
+    compile_library,
+    hide_variables,
+    packages,
+    programs,
+    write_library,
+)
 
-from tritone.doctor.check import Check, Finding, Status
-from tritone.doctor.checks import mpi, mpi_host, mpi_imports, mpi_install, mpi_libraries
-from tritone.doctor.checks.mpi_imports import Import, imported
+from tritone.doctor.check import Status
+from tritone.doctor.checks import mpi, mpi_host, mpi_imports, mpi_libraries
 from tritone.doctor.elf import read_library
 from tritone.doctor.examine import examine
 from tritone.doctor.target import Target
-from tritone.trtllm.environment import is_inherited
 
-QUICK = Import("tensorrt_llm", "import tensorrt_llm", first_s=1.0, again_s=10.0)
 CPU, GPU = Target(profile="cpu"), Target(profile="gpu")
-
-Package = Callable[..., Path]
 
 
 @pytest.fixture(autouse=True)
 def _no_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What this machine has of MPI is out of sight."""
-    for name in list(filter(is_inherited, os.environ)):
-        monkeypatch.delenv(name)
-    for name in ("OPAL_PREFIX", "TMPDIR", "TEMP", "TMP", *mpi._WITHOUT_EFFECT):
-        monkeypatch.delenv(name, raising=False)
+    hide_variables(monkeypatch)
 
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Package:
-    """Makes a package of some version and code that this process and its children find."""
-    site = tmp_path / "site"
-    site.mkdir()
-    tests = str(Path(__file__).parent)
-    monkeypatch.setenv("PYTHONPATH", f"{site}{os.pathsep}{tests}")
-    monkeypatch.syspath_prepend(str(site))
-
-    def make(name: str, version: str = "", code: str = "") -> Path:
-        folder = site / name
-        folder.mkdir()
-        (folder / "__init__.py").write_text(code)
-        if version:
-            info = site / f"{name}-{version}.dist-info"
-            info.mkdir()
-            (info / "METADATA").write_text(
-                f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-            )
-        return folder
-
-    return make
+    return packages(tmp_path, monkeypatch)
 
 
 @pytest.fixture
-def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Path]:
-    """Puts a shell script on PATH."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-
-    def make(name: str, body: str) -> Path:
-        path = folder / name
-        path.write_text(f"#!/bin/sh\n{body}\n")
-        path.chmod(0o755)
-        return path
-
-    return make
-
-
-def write_library(path: Path, *needed: str, runpath: str = "") -> Path:
-    """A shared library of nothing but a dynamic section."""
-    strings, places = b"\0", {}
-    for text in (*needed, runpath, path.name):
-        places[text] = len(strings)
-        strings += text.encode() + b"\0"
-    at = 64 + 2 * 56
-    entries = [(1, places[name]) for name in needed] + [(5, at), (14, places[path.name])]
-    entries += [(29, places[runpath])] if runpath else []
-    dynamic = b"".join(struct.pack("<qQ", *entry) for entry in [*entries, (0, 0)])
-    size = at + len(strings) + len(dynamic)
-    header = struct.pack(
-        "<16sHHIQQQIHHHHHH", b"\x7fELF\2\1\1", 3, 62, 1, 0, 64, 0, 0, 64, 56, 2, 0, 0, 0
-    )
-    load = struct.pack("<IIQQQQQQ", 1, 4, 0, 0, 0, size, size, 4096)
-    start = at + len(strings)
-    section = struct.pack("<IIQQQQQQ", 2, 4, start, start, start, len(dynamic), len(dynamic), 8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(header + load + section + strings + dynamic)
-    return path
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
+    return programs(tmp_path, monkeypatch)
 
 
 class TestElf:
@@ -190,8 +135,8 @@ class TestLauncher:
         assert "neither of orted, prted, prterun is in PATH" in mpi.launcher(GPU).text
         assert "no mpirun" in mpi_imports.mpirun(GPU).text
 
-    def test_it_is_below_opal_prefix(self, monkeypatch, tmp_path: Path, programs) -> None:
-        path = programs("orted", "true")
+    def test_it_is_below_opal_prefix(self, monkeypatch, tmp_path: Path, program) -> None:
+        path = program("orted", "true")
         monkeypatch.setenv("PATH", str(tmp_path))
         monkeypatch.setenv("OPAL_PREFIX", str(path.parents[1]))
         assert mpi.launcher(GPU).status is Status.PASS
@@ -201,20 +146,6 @@ class TestLauncher:
         finding = mpi.launcher(GPU)
         assert finding.status is Status.FAIL
         assert "OPAL_PREFIX is /nonexistent/ompi" in finding.text
-
-    def test_mpirun_with_a_program_that_does_nothing(self, programs) -> None:
-        path = programs("mpirun", 'shift 3; exec "$@"')
-        finding = mpi_imports.mpirun(GPU)
-        assert finding.status is Status.PASS
-        assert f"`{path} -n 1 --allow-run-as-root true` took" in finding.text
-
-    def test_mpirun_that_hangs_or_fails(self, programs) -> None:
-        hangs = [str(programs("hanging", "sleep 1000; true")), "true"]
-        late = mpi_imports.launched(hangs, GPU, 0.5)
-        assert late.status is Status.FAIL
-        assert "does not end within 0.5 s" in late.text and "with sleep below it" in late.text
-        fails = [str(programs("failing", "echo no such host >&2; exit 3"))]
-        assert "fails with status 3: no such host" in mpi_imports.launched(fails, GPU, 5).text
 
 
 class TestLibraries:
@@ -266,9 +197,9 @@ class TestLibraries:
         built("libmpi.so.40", needs)
         assert mpi_libraries.find_users(GPU).multi_device is built_with
 
-    def test_a_library_beside_is_loaded(self, package: Package, tmp_path: Path, compiler) -> None:
+    def test_a_library_beside_is_loaded(self, package: Package, tmp_path: Path) -> None:
         folder = package("mpi4py", "4.0.3")
-        compiler(tmp_path / "mpi" / "libmpi.so.40", "int MPI_Init(void) { return 0; }")
+        compile_library(tmp_path / "mpi" / "libmpi.so.40", "int MPI_Init(void) { return 0; }")
         extension = folder / f"MPI{EXTENSION_SUFFIXES[0]}"
         write_library(extension, "libmpi.so.40", runpath=str(tmp_path / "mpi"))
         finding = mpi_libraries.libraries(GPU)
@@ -278,21 +209,6 @@ class TestLibraries:
     def test_half_a_library(self, package: Package) -> None:
         (package("mpi4py") / "MPI.so").write_bytes(b"\x7fELF\2\1")
         assert "cut short" in mpi_libraries.libraries(GPU).text
-
-
-@pytest.fixture
-def compiler() -> Callable[[Path, str], None]:
-    """Compiles C into a shared library, where there is a compiler."""
-
-    def build(path: Path, code: str) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        command = ["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", str(path)]
-        try:
-            subprocess.run(command, input=code.encode(), check=True)
-        except FileNotFoundError:
-            pytest.skip("no C compiler")
-
-    return build
 
 
 class TestHost:
@@ -339,113 +255,3 @@ class TestHost:
         finding = mpi_host.loopback(GPU)
         assert finding.status is Status.FAIL
         assert f"after {seconds:.2f} s" in finding.text
-
-
-HANGS_UNLESS = "import os, time\ndef sleeps():\n    time.sleep(1000)\nif {}: sleeps()\n"
-
-
-def hanging(target: Target) -> Finding:
-    """For a process of the doctor's own."""
-    return imported(QUICK, target)
-
-
-class TestImports:
-    def test_an_import_that_works(self, package: Package) -> None:
-        package("tensorrt_llm", "0.20.0")
-        finding = imported(QUICK, GPU)
-        assert finding.status is Status.PASS
-        assert "loaded no MPI library" in finding.text
-
-    def test_one_that_fails(self, package: Package) -> None:
-        error = "libmpi.so.40: cannot open shared object file: No such file or directory"
-        package("tensorrt_llm", code=f"raise ImportError({error!r})")
-        finding = imported(QUICK, GPU)
-        assert finding.status is Status.FAIL
-        assert error in finding.text
-        assert "mpi.libraries" in finding.fix
-
-    def test_what_is_not_installed(self) -> None:
-        assert mpi_imports.import_tensorrt_llm(CPU).status is Status.SKIP
-        assert mpi_imports.import_mpi4py(CPU).status is Status.SKIP
-        finding = mpi_imports.import_tensorrt_llm(GPU)
-        assert finding.status is Status.FAIL
-        assert "No module named 'tensorrt_llm'" in finding.text
-
-    def test_a_hang_that_a_clean_environment_ends(self, package: Package, monkeypatch) -> None:
-        package("tensorrt_llm", code=HANGS_UNLESS.format("'PMIX_RANK' in os.environ"))
-        monkeypatch.setenv("PMIX_RANK", "0")
-        (diagnosis,) = examine([Check("mpi.tensorrt_llm", hanging, limit_s=20)], GPU)
-        finding = diagnosis.finding
-        assert finding.status is Status.FAIL
-        assert "`import tensorrt_llm` did not return within 1 s" in finding.text
-        assert "tensorrt_llm/__init__.py, line 3, sleeps" in finding.text
-        assert "without the launcher's variables it takes" in finding.text
-        assert finding.fix == (
-            "env -u PMIX_RANK python scripts/serve.py --profile gpu; to check: env -u PMIX_RANK "
-            "python scripts/doctor.py --only mpi"
-        )
-
-    def test_a_hang_that_ends_without_a_daemon(self, package: Package) -> None:
-        awaits = "'OMPI_MCA_ess_singleton_isolated' not in os.environ"
-        package("tensorrt_llm", code=HANGS_UNLESS.format(awaits))
-        finding = imported(QUICK, GPU)
-        assert "without a daemon it takes" in finding.text
-        start = "env OMPI_MCA_ess_singleton_isolated=1 python scripts/"
-        assert finding.fix.startswith(f"{start}serve.py --profile gpu")
-        assert f"{start}doctor.py --only mpi" in finding.fix
-
-    def test_a_hang_that_ends_under_mpirun(self, package: Package, programs) -> None:
-        path = programs("mpirun", 'shift 3; OMPI_COMM_WORLD_SIZE=1 exec "$@"')
-        awaits = "'OMPI_COMM_WORLD_SIZE' not in os.environ"
-        package("tensorrt_llm", code=HANGS_UNLESS.format(awaits))
-        finding = imported(replace(QUICK, again_s=2.0), GPU)
-        assert "without a daemon it hangs too (2 s)" in finding.text
-        assert "under mpirun it takes" in finding.text
-        assert finding.fix.startswith(f"{path} -n 1 --allow-run-as-root python scripts/serve.py")
-
-    def test_nothing_helps_and_nothing_is_left(self, package: Package, tmp_path: Path) -> None:
-        orted, pids = tmp_path / "orted", tmp_path / "pids"
-        orted.symlink_to("/bin/sleep")
-        code = (
-            "import subprocess, time\n"
-            f"daemon = subprocess.Popen([{str(orted)!r}, '1000'], start_new_session=True)\n"
-            f"open({str(pids)!r}, 'a').write(f'{{daemon.pid}}\\n')\n"
-            "time.sleep(1000)\n"
-        )
-        package("tensorrt_llm", code=code)
-        finding = imported(replace(QUICK, again_s=1.0), replace(GPU, profile="gpu-llmapi"))
-        assert ", with orted below it; without a daemon it hangs too (1 s)" in finding.text
-        assert "-D ENABLE_MULTI_DEVICE=0" in finding.fix
-        assert "--profile gpu-torch" in finding.fix
-        started = [int(line) for line in pids.read_text().split()]
-        assert len(started) == 2
-        assert not any(psutil.pid_exists(pid) for pid in started if not _ended(pid))
-
-    def test_two_libraries_in_one_process(self, package: Package, tmp_path, compiler) -> None:
-        paths = [tmp_path / name / "libmpi.so.40" for name in ("a", "b")]
-        for path in paths:
-            compiler(path, "int MPI_Init(void) { return 0; }")
-        package(
-            "tensorrt_llm", code=f"import ctypes\n[ctypes.CDLL(p) for p in {[*map(str, paths)]}]"
-        )
-        finding = imported(QUICK, GPU)
-        assert finding.status is Status.FAIL
-        assert f"loads two MPI libraries: {paths[0]}, {paths[1]}" in finding.text
-
-
-def _ended(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
-def test_every_check_has_time_for_its_parts() -> None:
-    limits = {check.name: check.limit_s for check in mpi.CHECKS}
-    for name, what in (
-        ("mpi.import", mpi_imports.MPI4PY_IMPORT),
-        ("mpi.tensorrt_llm", mpi_imports.TRTLLM_IMPORT),
-    ):
-        assert what.first_s + what.again_s < limits[name] < 60
-    assert mpi_install.needs_mpi(replace(GPU, profile="gpu-backend"))
-    assert not mpi_install.needs_mpi(replace(GPU, profile="gpu-torch"))

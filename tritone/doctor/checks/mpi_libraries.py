@@ -33,16 +33,17 @@ _INSTALL = (
 _LOAD_S = 5.0
 _LOAD = """
 import ctypes, re, sys
+errors = []
 for name in sys.argv[1:]:
     try:
         ctypes.CDLL(name)
     except OSError as error:
-        print(error, file=sys.stderr)
+        errors.append(str(error))
     else:
         print(*sorted(set(re.findall(r"/\\S*/libmpi\\S*", open("/proc/self/maps").read()))))
         break
 else:
-    sys.exit(1)
+    sys.exit("; ".join(errors))
 """
 
 
