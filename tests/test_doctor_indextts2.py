@@ -1,0 +1,416 @@
+"""The doctor's checks of an IndexTTS2 folder, each with its fault planted.
+
+The folder has every file in its released size, as holes: nothing of it takes room on the disk.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tritone.doctor.check import Finding, Status
+from tritone.doctor.checks import (
+    indextts2,
+    indextts2_build,
+    indextts2_folder,
+    indextts2_memory,
+)
+from tritone.doctor.checks.gpu_driver import Driver
+from tritone.doctor.checks.indextts2_folder import AUXILIARY, RELEASED, W2V_BERT, Part
+from tritone.doctor.examine import examine
+from tritone.doctor.target import Target
+from tritone.errors import EnvironmentProblem
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 450575567\n"
+CHECKS = {check.name: check for check in indextts2.CHECKS}
+KERNEL = "s2mel/modules/bigvgan/alias_free_activation/cuda/build"
+OLD = time.time() - 2 * indextts2_build.STALE_S
+
+
+@pytest.fixture(autouse=True)
+def _this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No GPU, caches of their own, and all of upstream's build tools."""
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path / "torch_extensions"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(indextts2_build.tempfile, "gettempdir", lambda: str(tmp_path))
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    set_gpu(monkeypatch, None)
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Target:
+    """A checkout with the package and a whole folder of its release."""
+    checkout = tmp_path / "index-tts"
+    (checkout / "indextts" / "utils").mkdir(parents=True)
+    (checkout / "indextts" / KERNEL).mkdir(parents=True)
+    folder = checkout / "checkpoints"
+    for part in (*RELEASED, *AUXILIARY):
+        put(folder, part)
+    return replace(Target(), indextts2_dir=folder)
+
+
+def put(folder: Path, part: Part) -> None:
+    path = folder / part.file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".json":
+        path.write_text("{}".ljust(part.size))
+        return
+    with path.open("wb") as file:
+        if path.suffix == ".safetensors":
+            entry = {"dtype": "U8", "shape": [part.size], "data_offsets": [0, part.size]}
+            header = json.dumps({"weight": entry}).encode()
+            header += b" " * (-len(header) % 8)
+            file.write(len(header).to_bytes(8, "little") + header)
+            file.truncate(file.tell() + part.size)
+        else:
+            file.truncate(part.size)
+
+
+def found(name: str, target: Target) -> Finding:
+    return CHECKS[f"indextts2.{name}"].run(target)
+
+
+def folder_of(target: Target) -> Path:
+    assert target.indextts2_dir
+    return target.indextts2_dir
+
+
+def set_gpu(monkeypatch: pytest.MonkeyPatch, free_mib: int | None) -> None:
+    """A GPU of 24 GiB with so much free; None for no driver."""
+    driver = Driver((12, 8), (), (free_mib << 20, 24 << 30) if free_mib is not None else None)
+    for module in (indextts2_memory, indextts2_build):
+        monkeypatch.setattr(module, "has_driver", lambda: free_mib is not None)
+    monkeypatch.setattr(indextts2_memory, "ask_driver", lambda **_: driver)
+
+
+def test_without_a_folder_all_skip() -> None:
+    assert {check.run(Target()).status for check in indextts2.CHECKS} == {Status.SKIP}
+
+
+def test_a_folder_that_is_not_there_is_one_failure(tmp_path: Path) -> None:
+    target = replace(Target(), indextts2_dir=tmp_path / "nowhere")
+    findings = [check.run(target) for check in indextts2.CHECKS]
+    assert [f.status for f in findings] == [Status.FAIL, *[Status.SKIP] * (len(findings) - 1)]
+
+
+def test_a_whole_folder_passes(target: Target) -> None:
+    findings = {name: check.run(target) for name, check in CHECKS.items()}
+    findings.pop("indextts2.host_memory")  # as much as this machine has
+    wrong = {n: f.text for n, f in findings.items() if f.status in (Status.FAIL, Status.WARN)}
+    assert wrong == {}
+    assert "Nothing here would stop it" in findings["indextts2.stops_at_5gb"].text
+
+
+def test_sizes_by_step_are_those_of_the_released_files() -> None:
+    steps = [part.step for part in RELEASED]
+    assert steps == sorted(steps)
+    assert sum(part.size for part in RELEASED) == pytest.approx(5.9e9, rel=0.01)
+    assert sum(part.size for part in AUXILIARY) == pytest.approx(2.98e9, rel=0.01)
+
+
+def test_a_missing_file_is_named_with_its_step(target: Target) -> None:
+    (folder_of(target) / "s2mel.pth").unlink()
+    finding = found("files", target)
+    assert finding.status is Status.FAIL
+    assert finding.text == "missing: step 10: s2mel.pth (1.20 GB)"
+    assert "hf download IndexTeam/IndexTTS-2" in finding.fix
+
+
+def test_a_file_of_another_order_is_named(target: Target) -> None:
+    put(folder_of(target), Part(4, "gpt.pth", 12_000_000))
+    assert "step 4: gpt.pth (3.48 GB) has 12 MB" in found("files", target).text
+    put(folder_of(target), Part(4, "gpt.pth", 1_742_000_000))  # saved again in float16
+    assert found("files", target).status is Status.PASS
+
+
+def test_what_would_be_downloaded_is_named(target: Target, monkeypatch) -> None:
+    (folder_of(target) / "hf_cache/campplus_cn_common.bin").unlink()
+    finding = found("downloads", target)
+    assert finding.status is Status.WARN
+    assert "download 28 MB: step 12: hf_cache/campplus_cn_common.bin" in finding.text
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    finding = found("downloads", target)
+    assert finding.status is Status.FAIL
+    assert "HF_HUB_OFFLINE forbids" in finding.text
+
+
+def test_an_empty_w2v_bert_is_downloaded_with_its_whole_repository(
+    target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in (folder_of(target) / W2V_BERT).iterdir():
+        path.unlink()
+    finding = found("downloads", target)
+    assert "would download 4.65 GB" in finding.text
+    assert "whole repository facebook/w2v-bert-2.0" in finding.text
+    usage = type(indextts2_folder.shutil.disk_usage(tmp_path))(10, 9, 1)
+    with monkeypatch.context() as full:
+        full.setattr(indextts2_folder.shutil, "disk_usage", lambda _: usage)
+        assert found("downloads", target).status is Status.FAIL
+    (tmp_path / "hub/models--facebook--w2v-bert-2.0/snapshots/abc/config.json").mkdir(parents=True)
+    assert "copied from a hub's cache" in found("downloads", target).text
+
+
+def test_a_half_filled_w2v_bert_counts_as_downloaded_upstream(target: Target) -> None:
+    (folder_of(target) / W2V_BERT / "preprocessor_config.json").unlink()
+    assert found("downloads", target).status is Status.PASS
+    finding = found("w2v_bert", target)
+    assert finding.status is Status.FAIL
+    assert "half filled: it lacks preprocessor_config.json" in finding.text
+    stops = found("stops_at_5gb", target)
+    assert stops.status is Status.FAIL
+    assert "step 7, w2v-bert: the folder is half filled" in stops.text
+    assert "--force-download" in stops.fix
+
+
+def test_truncated_weights_of_w2v_bert_are_named(target: Target) -> None:
+    weights = folder_of(target) / W2V_BERT / "model.safetensors"
+    with weights.open("r+b") as file:
+        file.truncate(1_000_000_000)
+    assert "model.safetensors is cut short: 1000000000 bytes" in found("w2v_bert", target).text
+    assert "model.safetensors is cut short" in found("truncated", target).text
+
+
+def test_a_cut_torch_file_is_named(target: Target) -> None:
+    path = folder_of(target) / "s2mel.pth"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", bytes(10_000))
+    assert found("truncated", target).status is Status.PASS
+    path.write_bytes(path.read_bytes()[:5000])
+    finding = found("truncated", target)
+    assert finding.status is Status.FAIL
+    assert "s2mel.pth is cut short: 5000 bytes" in finding.text
+
+
+@pytest.mark.parametrize(
+    "name, content, sign",
+    [
+        ("hf_cache/bigvgan/bigvgan_generator.pt", b"old pickle", "449228171 were released"),
+        ("feat1.pt", b"", "feat1.pt has zero bytes"),
+        ("hf_cache/bigvgan/config.json", b"<html>", "is no valid JSON"),
+    ],
+)
+def test_damaged_files_are_named(target: Target, name: str, content: bytes, sign: str) -> None:
+    (folder_of(target) / name).write_bytes(content)
+    finding = found("truncated", target)
+    assert finding.status is Status.FAIL
+    assert sign in finding.text
+
+
+def test_unfinished_downloads_are_named(target: Target) -> None:
+    (folder_of(target) / "gpt.pth.incomplete").touch()
+    finding = found("truncated", target)
+    assert finding.status is Status.WARN
+    assert "gpt.pth.incomplete" in finding.text
+
+
+def test_an_lfs_pointer_is_named(target: Target) -> None:
+    (folder_of(target) / "gpt.pth").write_bytes(POINTER)
+    assert "gpt.pth" in found("lfs", target).text
+    assert found("lfs", target).status is Status.FAIL
+    assert found("truncated", target).status is Status.PASS
+
+
+@pytest.fixture
+def lock(target: Target) -> Path:
+    path = folder_of(target).parent / "indextts" / KERNEL / "lock"
+    path.touch()
+    os.utime(path, (OLD, OLD))
+    return path
+
+
+def test_a_stale_lock_is_found_and_removed(target: Target, lock: Path) -> None:
+    """Through the doctor, which finds the package beside the folder."""
+    (before,) = examine([CHECKS["indextts2.jit_lock"]], target)
+    assert before.finding.status is Status.FAIL
+    assert str(lock) in before.finding.text
+    assert "wait" in before.finding.text
+    assert "--fix" in before.finding.fix
+    (after,) = examine([CHECKS["indextts2.jit_lock"]], target, fix=True)
+    assert after.finding.status is Status.PASS
+    assert str(lock) in after.finding.text
+    assert not lock.exists()
+
+
+def test_a_lock_names_itself_as_the_stop_at_5_gb(target: Target, lock: Path) -> None:
+    finding = found("stops_at_5gb", target)
+    assert finding.status is Status.FAIL
+    assert f"step 6, the vocoder's kernel: {lock}" in finding.text
+    assert "--fix" in finding.fix
+
+
+@pytest.fixture
+def builder(lock: Path) -> Iterator[int]:
+    """A process that holds the lock open, as torch does while it builds."""
+    code = f"import time; file = open({str(lock)!r}); print(flush=True); time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert process.stdout
+    process.stdout.readline()
+    yield process.pid
+    process.kill()
+    process.communicate()
+
+
+def test_a_lock_that_a_process_holds_stays(target: Target, lock: Path, builder: int) -> None:
+    finding = found("jit_lock", target)
+    assert finding.status is Status.WARN
+    assert f"held by process {builder}" in finding.text
+    assert not finding.repairable
+    assert indextts2_build.remove_stale_locks(target) == "nothing is stale any more"
+    assert lock.exists()
+
+
+def test_a_young_lock_stays(target: Target, lock: Path) -> None:
+    os.utime(lock)
+    finding = found("jit_lock", target)
+    assert finding.status is Status.WARN
+    assert not finding.repairable
+    indextts2_build.remove_stale_locks(target)
+    assert lock.exists()
+
+
+def test_a_lock_of_another_user_stays(target: Target, lock: Path, monkeypatch) -> None:
+    monkeypatch.setattr(indextts2_build.os, "geteuid", lambda: 12345)
+    assert found("jit_lock", target).status is Status.WARN
+    indextts2_build.remove_stale_locks(target)
+    assert lock.exists()
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["BigVGAN/cuda/build/lock", "torch_extensions/py311_cu128/transformer_inference/lock"],
+)
+def test_locks_outside_the_package_are_found(target: Target, tmp_path: Path, place: str) -> None:
+    (tmp_path / place).parent.mkdir(parents=True)
+    (tmp_path / place).touch()
+    assert str(tmp_path / place) in found("jit_lock", target).text
+
+
+def test_missing_build_tools_are_named(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_gpu(monkeypatch, 20_000)
+    monkeypatch.setattr(indextts2_build, "missing_tools", lambda: ["nvcc", "ninja"])
+    finding = found("compiler", target)
+    assert finding.status is Status.WARN
+    assert "nvcc, ninja not found" in finding.text
+    assert "use_cuda_kernel=False" in finding.fix
+    kernel = folder_of(target).parent / "indextts" / KERNEL / "anti_alias_activation_cuda.so"
+    kernel.touch()
+    assert found("compiler", target).status is Status.PASS
+
+
+def test_build_tools_are_looked_for_where_torch_does(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(indextts2_build.sys, "executable", str(tmp_path / "python"))
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "nvcc").touch()
+    assert indextts2_build.missing_tools() == ["ninja", "c++"]
+    (tmp_path / "ninja").touch()
+    (tmp_path / "c++").touch(mode=0o755)
+    assert indextts2_build.missing_tools() == []
+
+
+def test_a_read_only_text_cache_is_named(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "35 s" in found("text_cache", target).text
+    with monkeypatch.context() as read_only:
+        read_only.setattr(indextts2_build.os, "access", lambda path, mode: False)
+        finding = found("text_cache", target)
+    assert finding.status is Status.FAIL
+    assert "utils is not writable" in finding.text
+    cache = folder_of(target).parent / "indextts/utils/tagger_cache"
+    cache.mkdir()
+    for name in ("zh_tn_tagger.fst", "zh_tn_verbalizer.fst"):
+        (cache / name).write_bytes(b"rules")
+    monkeypatch.setattr(indextts2_build.os, "access", lambda path, mode: False)
+    assert found("text_cache", target).status is Status.PASS
+    (cache / "zh_tn_tagger.fst").write_bytes(b"")
+    assert "zero bytes" in found("text_cache", target).text
+
+
+def test_without_the_package_its_cache_is_not_looked_at(target: Target) -> None:
+    elsewhere = folder_of(target).rename(folder_of(target).parents[1] / "elsewhere")
+    assert found("text_cache", replace(target, indextts2_dir=elsewhere)).status is Status.SKIP
+
+
+def test_memory_by_step_adds_up_to_the_measured_sums() -> None:
+    single = {s.number: mib for s, mib in indextts2_memory.needed(half=False)}
+    half = {s.number: mib for s, mib in indextts2_memory.needed(half=True)}
+    assert single == {3: 1137, 4: 4595, 7: 6809, 9: 6978, 10: 7441, 12: 7467, 13: 7895}
+    assert half[13] == 7895 - 1652
+
+
+@pytest.mark.parametrize(
+    "free, status, sign",
+    [
+        (20_000, Status.PASS, "13: 7895 (fp16 6243)"),
+        (7_500, Status.WARN, "step 13, BigVGAN, does not fit, in half precision all do"),
+        (5_500, Status.WARN, "step 7, w2v-bert, does not fit"),
+        (2_000, Status.FAIL, "step 4, GPT, does not fit, nor does everything"),
+    ],
+)
+def test_the_first_step_that_does_not_fit_is_named(
+    target: Target, monkeypatch: pytest.MonkeyPatch, free: int, status: Status, sign: str
+) -> None:
+    set_gpu(monkeypatch, free)
+    finding = found("gpu_memory", target)
+    assert finding.status is status
+    assert sign in finding.text
+
+
+def test_a_driver_that_does_not_answer_is_left_to_its_own_check(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(**_: object) -> Driver:
+        raise EnvironmentProblem("the driver does not answer within 8 s")
+
+    set_gpu(monkeypatch, 20_000)
+    monkeypatch.setattr(indextts2_memory, "ask_driver", silent)
+    assert "see gpu.driver" in found("gpu_memory", target).text
+
+
+@pytest.mark.parametrize("free, status", [(5 << 30, Status.WARN), (20 << 30, Status.PASS)])
+def test_main_memory_is_compared_with_the_peak(
+    target: Target, monkeypatch: pytest.MonkeyPatch, free: int, status: Status
+) -> None:
+    monkeypatch.setattr(indextts2_memory, "available_memory", lambda: (free, "free"))
+    assert found("host_memory", target).status is status
+
+
+def test_too_little_gpu_memory_is_told_from_a_stop(target: Target, monkeypatch) -> None:
+    set_gpu(monkeypatch, 5_500)
+    monkeypatch.setattr(indextts2_build, "missing_tools", list)
+    finding = found("stops_at_5gb", target)
+    assert finding.status is Status.WARN
+    assert "step 7 (w2v-bert) does not fit" in finding.text
+
+
+def test_a_slow_disk_is_told_from_a_stop(target: Target, monkeypatch) -> None:
+    monkeypatch.setattr(indextts2, "read_speed", lambda _: 20e6)
+    finding = found("stops_at_5gb", target)
+    assert finding.status is Status.WARN
+    assert "2.32 GB at the 20 MB/s of this disk take 116 s" in finding.text
+
+
+def test_deepspeed_is_named_where_it_is_installed(target: Target, monkeypatch) -> None:
+    monkeypatch.setattr(indextts2, "find_spec", lambda name: object())
+    finding = found("stops_at_5gb", target)
+    assert finding.status is Status.WARN
+    assert "step 5, DeepSpeed: installed" in finding.text
+    assert "use_deepspeed=False" in finding.fix
+
+
+def test_reading_is_measured(tmp_path: Path) -> None:
+    path = tmp_path / "large"
+    with path.open("wb") as file:
+        file.truncate(64 << 20)
+    assert 1e6 < indextts2.read_speed(path) < 1e12
