@@ -21,7 +21,7 @@ _PROBE = """
 import ctypes, json, sys
 from ctypes import byref, c_char_p, c_int, c_size_t, c_void_p
 device_wanted = int(sys.argv[1])
-cuda = ctypes.CDLL("libcuda.so.1")
+cuda = ctypes.CDLL(sys.argv[2])
 def call(name, *arguments):
     status = getattr(cuda, name)(*arguments)
     if status:
@@ -91,16 +91,17 @@ def why_not(target: Target) -> str:
     return "" if has_driver() else "no NVIDIA driver: see gpu.driver"
 
 
-def ask_driver(memory_of: int | None = None, limit_s: float = _LIMIT_S) -> Driver:
+def ask_driver(memory_of: int | None = None) -> Driver:
     """Raises EnvironmentProblem with the driver's own error where it does not answer.
 
     memory_of: a device whose memory is wanted; that makes a CUDA context, for a moment.
     """
     wanted = -1 if memory_of is None else memory_of
-    outcome = run_isolated([sys.executable, "-c", STACKS_ON_SIGNAL + _PROBE, str(wanted)], limit_s)
+    command = [sys.executable, "-c", STACKS_ON_SIGNAL + _PROBE, str(wanted), LIBRARY]
+    outcome = run_isolated(command, _LIMIT_S)
     if outcome.late:
         waits = f", waiting in {outcome.waiting}" if outcome.waiting else ""
-        raise EnvironmentProblem(f"the driver does not answer within {limit_s:g} s{waits}")
+        raise EnvironmentProblem(f"the driver does not answer within {_LIMIT_S:g} s{waits}")
     if outcome.status != 0:
         raise EnvironmentProblem(outcome.last_line)
     answer = json.loads(outcome.output)
