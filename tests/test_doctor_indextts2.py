@@ -166,7 +166,7 @@ def test_a_half_filled_w2v_bert_counts_as_downloaded_upstream(target: Target) ->
     assert "half filled: it lacks preprocessor_config.json" in finding.text
     stops = found("stops_at_5gb", target)
     assert stops.status is Status.FAIL
-    assert "step 7, w2v-bert: the folder is half filled" in stops.text
+    assert "step 7, w2v-bert: hf_cache/w2v-bert-2.0 is half filled" in stops.text
     assert "--force-download" in stops.fix
 
 
