@@ -265,6 +265,13 @@ class TestMemory:
         assert memory_now().gpu == 30
         cuda.memory_reserved = lambda index: 0
         assert memory_now().gpu == 10
+        assert memory_now(ask_gpu=False).gpu is None
+
+        def broken(index: int) -> None:
+            raise RuntimeError("an illegal memory access was encountered")
+
+        cuda.mem_get_info = broken
+        assert memory_now().gpu is None
         monkeypatch.delitem(sys.modules, "torch")
         assert memory_now().gpu is None
 
@@ -295,3 +302,11 @@ def test_a_summary_has_a_row_for_each_step(tmp_path):
         "python scripts/doctor.py --only tensorrt"
     )
     assert summary.plain()["failed"] == "flow plan"
+
+
+def test_a_summary_marks_what_was_late(tmp_path, stacks):
+    summary = Summary(tmp_path)
+    with Loader("local", summary.add, patience=LATE, stacks_to=stacks.fileno()), step("config"):
+        time.sleep(0.2)
+    assert summary.table().splitlines()[1].startswith("config (late)")
+    assert summary.plain()["late"] == ["config"]

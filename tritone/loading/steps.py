@@ -26,8 +26,9 @@ class Report:
 
     kind: it begins, is done, has failed with `error`, or is late and goes on. step: its name in the
     catalogue. inside: the step that it is a part of, or "". path, nbytes: of what it reads, if
-    that is a file or folder. seconds: since it began. limit_s: it is late after that. memory: now.
-    cause, doctor: what may be wrong and the command that examines it, for failures and late steps.
+    that is a file or folder. seconds: since it began. limit_s: it is late after that. memory: now;
+    for a late step without that of the GPU. cause, doctor: what may be wrong and the command that
+    examines it, for failures and late steps.
     """
 
     kind: Kind
@@ -159,7 +160,7 @@ class Loader:
             nbytes=running.nbytes,
             seconds=monotonic() - running.began,
             limit_s=running.limit_s,
-            memory=memory_now(),
+            memory=memory_now(ask_gpu=kind != "late"),
             **advice,
         )
         self._report(report)

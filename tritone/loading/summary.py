@@ -79,9 +79,10 @@ class Summary:
 
     def _row(self, report: Report) -> tuple[str, ...]:
         memory = report.memory
-        name = f"  {report.step}" if report.inside else report.step
+        late = any(r.step == report.step for r in self.late)
+        mark = " (failed)" if report.kind == "failed" else " (late)" if late else ""
         return (
-            f"{name} (failed)" if report.kind == "failed" else name,
+            f"{'  ' if report.inside else ''}{report.step}{mark}",
             self._file(report.path),
             f"{report.nbytes / 1e6:.1f}" if report.path else "",
             f"{report.seconds:.2f}",

@@ -11,7 +11,9 @@ from tritone.server.log import ServerLog
 _LOG = logging.getLogger(__name__)
 
 FIRST_TOLD_S = 20.0
-_NO_STEP = "no step has begun: its process starts, or imports its packages"
+_NO_STEP = (
+    "no step has begun: its process starts or imports its packages (C++ models tell no steps)"
+)
 _NO_STEP_CHECK = "python"
 
 
