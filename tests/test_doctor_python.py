@@ -54,7 +54,7 @@ class TestThisOne:
     def test_versions_are_those_of_the_project(self, monkeypatch, target: Target):
         (_, oldest), (_, newest) = python.VERSIONS
         project = importlib.metadata.metadata("tritone")
-        assert project["Requires-Python"] == f"<3.{newest + 1},>=3.{oldest}"
+        assert set(project["Requires-Python"].split(",")) == {f"<3.{newest + 1}", f">=3.{oldest}"}
         monkeypatch.setattr(python, "VERSIONS", ((3, 6), (3, 7)))
         found = python.version(target)
         assert found.status is Status.FAIL

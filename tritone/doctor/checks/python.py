@@ -38,7 +38,7 @@ IMPORTS = {
 IMPORT_S = 30.0
 """Torch from a cold disk takes some 10 s, while others import."""
 
-_PIP_S = 20.0
+_PIP_S = 30.0
 _DISTRIBUTION = "tritone"
 _SETUP = "make setup"
 _CLASH = re.compile(r"^(\S+) \S+ (?:has requirement|requires) ([A-Za-z0-9._-]+)")
