@@ -33,7 +33,8 @@ class Snapshot:
     """time: UTC. live, ready: None where nothing answers. away_since: UTC, while nothing does.
 
     uptime_s, server_process: of the server's process, on this machine only. problems: what could
-    not be seen, and why. log: the file that `errors` are from; None where none can be read.
+    not be seen, and why. no_log: why `errors` cannot grow; None where they can, and for a server
+    elsewhere.
     """
 
     time: datetime
@@ -46,7 +47,7 @@ class Snapshot:
     server_process: Processes | None
     models: dict[str, Model]
     figures: Figures | None
-    log: Path | None
+    no_log: str | None
     errors: tuple[SpeechError, ...]
 
 
@@ -77,7 +78,7 @@ class Observer:
         away = health.live is None and scrape is None
         if not away:
             self._last_answer, self.answered = now, True
-        problems = [no_metrics, *_of_models(models), no_log]
+        problems = [no_metrics, *_of_models(models)]
         if health.problem:
             problems.insert(0, f"no answer from {self._address.http}: {health.problem}")
         if away and pid:
@@ -93,7 +94,7 @@ class Observer:
             server_process=processes.memory(pid) if pid else None,
             models=models,
             figures=figures(self._window) if scrape is not None else None,
-            log=self._log.path if self._log and not no_log else None,
+            no_log=no_log,
             errors=self._log.errors if self._log else (),
         )
 

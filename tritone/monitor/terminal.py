@@ -40,7 +40,7 @@ class Terminal:
             f"{_style(row, line)}{clipped(line, size.columns)}{_USUAL}{_REST_OF_LINE}"
             for row, line in enumerate(lines[: size.lines])
         ]
-        self._write(_HOME + "\r\n".join(shown) + _REST_OF_SCREEN)
+        self._write(_HOME + "\n".join(shown) + _REST_OF_SCREEN)
 
     def size(self) -> os.terminal_size:
         return os.get_terminal_size(sys.stdout.fileno())

@@ -147,10 +147,10 @@ def _parts(figures: Figures, recent: str) -> Iterator[str]:
 
 
 def _errors(snapshot: Snapshot) -> Iterator[str]:
-    if snapshot.log is None and not snapshot.errors:
-        return
     yield ""
-    yield f"last errors in {snapshot.log}" if snapshot.errors else f"no errors in {snapshot.log}"
+    yield "last errors" if snapshot.errors else "last errors     -"
+    if snapshot.no_log:
+        yield f"  {printable(snapshot.no_log)}"
     for error in reversed(snapshot.errors):
         outcome, name, text = map(printable, (error.outcome, error.id, error.error))
         yield f"  {_when(error)}  {outcome:<10}  {name}  {text}"
