@@ -9,7 +9,7 @@ from tritone.monitor.figures import Device, figures
 from tritone.monitor.histogram import Histogram
 from tritone.monitor.scrape import parse
 from tritone.monitor.speech_log import SpeechError, SpeechLog
-from tritone.monitor.text import clipped, duration, number, printable
+from tritone.monitor.text import clipped, duration, number, printable, three_digits
 from tritone.monitor.window import Window
 from tritone.timing import PARTS
 
@@ -217,6 +217,12 @@ class TestText:
         values = (None, 0.0, 12.0, 0.01234, 0.5, 1.2345, 56.78, 999.6, 12345.6)
         shown = ["-", "0", "12", "0.0123", "0.500", "1.23", "56.8", "1000", "12346"]
         assert [number(value) for value in values] == shown
+        assert [three_digits(value) for value in (None, 0.0, 2.0, 0.5)] == [
+            "-",
+            "0.00",
+            "2.00",
+            "0.500",
+        ]
 
     def test_durations(self):
         assert duration(None) == "-"

@@ -115,7 +115,7 @@ class TestScreen:
         assert "streams 3, LLM generations -, flow sequences -" in text
         requests = lines.index(next(line for line in lines if line.startswith("requests")))
         assert lines[requests + 2].split()[-5:] == ["8", "-", "-", "-", "1"]
-        assert re.search(r"^first packet s +>1 +>1 +>1 +>1$", text, re.M)
+        assert re.search(r"^first packet s +>1.00 +>1.00 +>1.00 +>1.00$", text, re.M)
         assert re.search(r"^RTF +- +- +- +-$", text, re.M)
         assert re.search(r"^  since start +- +- +- +- +- +75 % +25 % +-$", text, re.M)
         assert lines[-1].endswith("  failed      id-7  flow: ?[2J broke")
@@ -253,10 +253,7 @@ class TestTerminal:
         ("end", "status"), [("q", 0), (signal.SIGINT, 0), (signal.SIGTERM, 128 + signal.SIGTERM)]
     )
     def test_it_is_given_back_on_every_way_out(self, end, status):
-        with (
-            answering(PAGES) as server,
-            terminal(24, 80, "--url", server.url, "--metrics-url", server.url) as seen,
-        ):
+        with answering(PAGES) as server, terminal(24, 80, "--url", server.url) as seen:
             seen.wait_for(ENTER + r"[^\x00]*Tritone at")
             if isinstance(end, str):
                 os.write(seen.ours, end.encode())
@@ -266,13 +263,11 @@ class TestTerminal:
             assert seen.process.wait(timeout=10) == status
 
     def test_a_stop_gives_it_back_until_it_goes_on(self):
-        with (
-            answering(PAGES) as server,
-            terminal(24, 80, "--url", server.url, "--metrics-url", server.url) as seen,
-        ):
+        with answering(PAGES) as server, terminal(24, 80, "--url", server.url) as seen:
             seen.wait_for(ENTER + r"[^\x00]*Tritone at")
             seen.process.send_signal(signal.SIGTSTP)
             seen.wait_for(LEAVE + "$")
+            os.waitid(os.P_PID, seen.process.pid, os.WSTOPPED | os.WNOWAIT)
             seen.process.send_signal(signal.SIGCONT)
             seen.wait_for(ENTER)
             os.write(seen.ours, b"q")

@@ -10,11 +10,16 @@ _WIDE = "WF"  # East Asian width (Unicode annex 11) of what takes two columns
 
 def number(value: float | None) -> str:
     """Whole numbers as they are, others with three digits."""
+    whole = value is not None and value == int(value)
+    return f"{value:.0f}" if whole else three_digits(value)
+
+
+def three_digits(value: float | None) -> str:
+    """Of a measurement, which is no whole number but by chance."""
     if value is None:
         return UNKNOWN
-    if value == int(value) or abs(value) >= 1000:
-        return f"{value:.0f}"
-    return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"[:6].rstrip(".")
+    magnitude = math.floor(math.log10(abs(value))) if value else 0
+    return f"{value:.{max(0, 2 - magnitude)}f}"
 
 
 def percent(share: float | None) -> str:

@@ -8,7 +8,16 @@ from itertools import zip_longest
 from tritone.monitor.figures import Amount, Device, Figures, Quantiles, Spread
 from tritone.monitor.observer import Model, Snapshot
 from tritone.monitor.speech_log import SpeechError
-from tritone.monitor.text import UNKNOWN, clock, duration, gib, number, percent, printable
+from tritone.monitor.text import (
+    UNKNOWN,
+    clock,
+    duration,
+    gib,
+    number,
+    percent,
+    printable,
+    three_digits,
+)
 
 ALERT = "! "
 """What lines begin with that tell of something wrong."""
@@ -118,7 +127,7 @@ def _spreads(measured: dict[str, Spread], recent: str) -> Iterator[str]:
 def _quantiles(quantiles: Quantiles, limit: float | None) -> list[str]:
     """A quantile at the histogram's highest bound may be anything above."""
     values = (quantiles.p50, quantiles.p95)
-    return [f"{'>' if value and value == limit else ''}{number(value)}" for value in values]
+    return [f"{'>' if value and value == limit else ''}{three_digits(value)}" for value in values]
 
 
 def _playback(figures: Figures, recent: str) -> Iterator[str]:
