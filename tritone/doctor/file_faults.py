@@ -3,6 +3,8 @@
 import os
 import zipfile
 from collections.abc import Iterable
+from contextlib import suppress
+from fnmatch import fnmatch
 from pathlib import Path
 
 from tritone.download.disk import STAGING
@@ -23,18 +25,38 @@ def files_below(folder: Path) -> list[Path]:
     return sorted(path for path in found if path.is_file())
 
 
+def folders_below(folder: Path) -> list[Path]:
+    """The folder itself and all below it, sorted."""
+    return sorted(Path(parent) for parent, _, _ in os.walk(folder))
+
+
 def lfs_pointers(paths: Iterable[Path]) -> list[Path]:
     """Those of the files that only name the one that Git LFS was to put in their place."""
-    return [path for path in paths if os.access(path, os.R_OK) and is_lfs_pointer(path)]
+    found = []
+    for path in paths:
+        with suppress(OSError):  # not readable, which is another check's; or gone by now
+            if is_lfs_pointer(path):
+                found.append(path)
+    return found
 
 
 def unfinished(folder: Path) -> list[Path]:
     """What downloads that were broken off, or still run, left below a folder."""
-    return sorted({path for pattern in _UNFINISHED for path in folder.rglob(pattern)})
+    entries = (
+        Path(parent, name)
+        for parent, folders, files in os.walk(folder)
+        for name in (*folders, *files)
+    )
+    return sorted(e for e in entries if any(fnmatch(e.name, p) for p in _UNFINISHED))
 
 
 def empty(paths: Iterable[Path]) -> list[Path]:
-    return [path for path in paths if not path.stat().st_size]
+    found = []
+    for path in paths:
+        with suppress(FileNotFoundError):  # a download has just renamed it
+            if not path.stat().st_size:
+                found.append(path)
+    return found
 
 
 def safetensors_fault(path: Path) -> str:

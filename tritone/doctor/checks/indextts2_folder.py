@@ -44,7 +44,8 @@ class Part:
     repository: str = "IndexTeam/IndexTTS-2"
 
     def __str__(self) -> str:
-        return f"step {self.step}: {self.file} ({megabytes(self.size)})"
+        size = f" ({megabytes(self.size)})" if self.size >= _SMALL else ""
+        return f"step {self.step}: {self.file}{size}"
 
 
 # Sizes at the revisions 740dcaff (IndexTTS-2), da985ba0 (w2v-bert-2.0), 265c6cef (MaskGCT),
@@ -128,7 +129,7 @@ def downloads(target: Target) -> Finding:
     facts = f"step 1 would download {megabytes(size)}: {listed(wanted)}"
     if whole:
         facts += f"; upstream takes the whole repository {W2V_BERT_REPOSITORY}"
-    advice = fetch(folder, wanted)
+    advice = f"{fetch(folder, wanted)}; then the doctor again"
     offline = [name for name in _OFFLINE if os.environ.get(name, "0") not in ("", "0")]
     if offline:
         return failure(f"{facts}; but {offline[0]} forbids downloads", advice)
@@ -212,7 +213,7 @@ def lfs(target: Target) -> Finding:
 
 
 def megabytes(size: int) -> str:
-    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.3g} MB"
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 
 def listed(parts: Iterable[Part]) -> str:
@@ -230,8 +231,8 @@ def fetch(folder: Path, parts: list[Part]) -> str:
         )
     if first.repository == RELEASED[0].repository:
         return (
-            f"hf download {first.repository} --local-dir {folder}  (or: modelscope download "
-            f"--model {first.repository} --local_dir {folder})"
+            f"hf download {first.repository} --local-dir {folder}; or: modelscope download "
+            f"--model {first.repository} --local_dir {folder}"
         )
     return f"delete {folder / first.file} if it is there, and let step 1 fetch it again"
 

@@ -10,7 +10,14 @@ from tritone.convert.source import DOWNLOAD_AGAIN
 from tritone.doctor.check import Check, Finding, failure, passed, skipped, warning
 from tritone.doctor.checks.model_content import CHECKS as CONTENT_CHECKS
 from tritone.doctor.checks.model_folder import CLONING, WEIGHTS, convert, is_release, no_model
-from tritone.doctor.file_faults import empty, files_below, lfs_pointers, names, unfinished
+from tritone.doctor.file_faults import (
+    empty,
+    files_below,
+    folders_below,
+    lfs_pointers,
+    names,
+    unfinished,
+)
 from tritone.doctor.target import Target
 from tritone.errors import ModelDirectoryError
 
@@ -113,9 +120,8 @@ def permissions(target: Target) -> Finding:
     if reason := no_model(folder):
         return skipped(reason)
     every = files_below(folder)
-    folders = [folder, *(path for path in folder.rglob("*") if path.is_dir())]
     closed = [path for path in every if not os.access(path, os.R_OK)]
-    closed += [path for path in folders if not os.access(path, os.R_OK | os.X_OK)]
+    closed += [path for path in folders_below(folder) if not os.access(path, os.R_OK | os.X_OK)]
     if closed:
         return failure(f"not readable for this user: {names(closed, folder)}", _open_up(folder))
     if target.profile == "cpu" and not any((folder / _GRAPHS).glob("*.onnx")):
