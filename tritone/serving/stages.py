@@ -51,11 +51,14 @@ def _row(name: str, values: Any, dtype: Any) -> Any:
 
 
 class Caller:
-    """Calls the other models for one request of a client; all calls carry its id and its trace."""
+    """Calls the other models for one request of a client, under its id.
 
-    def __init__(self, request_id: str, trace: Any) -> None:
-        """trace: of the client's request, as `InferenceRequest.trace()` gives it."""
-        self._id, self._trace = request_id, trace
+    Not under its trace: Triton 2.51 frees that when `execute` returns, before a decoupled model is
+    done with the request, and crashes at the calls that come later.
+    """
+
+    def __init__(self, request_id: str) -> None:
+        self._id = request_id
 
     def call(self, model: str, outputs: Sequence[str], inputs: list[Any], **more: Any) -> Any:
         """The request, not yet sent; more: as for `InferenceRequest`."""
@@ -63,7 +66,6 @@ class Caller:
             model_name=model,
             requested_output_names=list(outputs),
             inputs=inputs,
-            trace=self._trace,
             **{"request_id": self._id, **more},
         )
 

@@ -94,10 +94,9 @@ class TritonPythonModel:
 
     def _speak(self, request, sender, send, account):
         with_timing = "timing" in request.requested_output_names()
-        caller = Caller(account.id, request.trace())
         chunks = synthesize(
             read_request(request),
-            TritonStages(caller, self._config, self._bias),
+            TritonStages(Caller(account.id), self._config, self._bias),
             self._config,
             self._settings,
             cancelled=sender.is_cancelled,
