@@ -3,6 +3,7 @@
 import logging
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,13 +25,12 @@ pytestmark = pytest.mark.server
 
 def loading_settings(cache_dir: Path, loading: str, **variables: str) -> ServerSettings:
     environment = {"TOY_LOADING": loading, "TRITONE_LOAD_PATIENCE": "0.02", **variables}
-    changes = {"start_timeout_s": 6.0, "environment": environment}
-    return toy_settings(cache_dir, LOADING_REPO, model_dir=EMBEDDED, **changes)
+    return toy_settings(cache_dir, LOADING_REPO, model_dir=EMBEDDED, environment=environment)
 
 
-def why(settings: ServerSettings) -> str:
-    """The launcher's message about a server that cannot start."""
-    with pytest.raises(EnvironmentProblem) as caught, TritonServer(settings) as server:
+def why(server: TritonServer) -> str:
+    """The launcher's message about a server that does not become ready."""
+    with pytest.raises(EnvironmentProblem) as caught:
         server.wait_ready()
     return str(caught.value)
 
@@ -38,44 +38,47 @@ def why(settings: ServerSettings) -> str:
 def test_a_model_that_hangs_is_named_with_its_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(progress, "FIRST_TOLD_S", 5.0)
-    settings = loading_settings(tmp_path, "hangs")
-    with caplog.at_level(logging.INFO, "tritone"):
-        first, model = why(settings).splitlines()
-    assert "not ready after 6 s; models not ready: cosyvoice2;" in first
-    found = re.fullmatch(rf"  cosyvoice2: in the step flow weights for (\d) s; {ADVICE}.*", model)
-    assert found and int(found[1]) < 6
+    monkeypatch.setattr(progress, "FIRST_TOLD_S", 0.5)
+    settings = replace(loading_settings(tmp_path, "hangs"), start_timeout_s=1.0)
+    late = re.compile(rf"W.*load cosyvoice2, flow weights: late, \d+ s \(.*\); {ADVICE}")
+    with caplog.at_level(logging.INFO, "tritone"), TritonServer(settings) as server:
+        deadline = time.monotonic() + 60
+        while len(late.findall(settings.log_path.read_text())) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        first, model = why(server).splitlines()
+    assert "not ready after 1 s; models not ready: cosyvoice2;" in first
+    in_step = rf"  cosyvoice2: in the step flow weights for \d+ s; {ADVICE}"
+    assert re.match(in_step, model)
     # while it started
-    assert "still loading after 5 s" in caplog.text
-    assert re.search(rf"  cosyvoice2: in the step flow weights for \d s; {ADVICE}", caplog.text)
-    # and in the log: the steps, and the watchdog's word, repeated at growing intervals
+    assert "still loading after 0.5 s" in caplog.text and re.search(in_step, caplog.text)
+    # and in the log: the steps, and the stacks with each word of the watchdog
     log = settings.log_path.read_text()
     assert re.search(r"load cosyvoice2, text tokenizer: done in \d", log)
     assert re.search(r"load cosyvoice2, flow weights: begins at \S+ \(\S+/model\.py, 0\.\d kB", log)
-    late = re.findall(rf"W.*load cosyvoice2, flow weights: late, \d s \(.*\); {ADVICE}", log)
-    assert 2 <= len(late) <= 4, "after 0.6 s, 1.8 s, 4.2 s"
-    assert log.count("in a_disk_that_does_not_answer") == len(late)
+    assert log.count("in a_disk_that_does_not_answer") >= len(late.findall(log)) - 1 >= 1
 
 
 def test_a_deadline_ends_the_start(tmp_path: Path) -> None:
     settings = loading_settings(tmp_path, "hangs", TRITONE_LOAD_DEADLINE="1")
-    began = time.monotonic()
-    message = why(settings)
-    assert time.monotonic() - began < 20
+    with TritonServer(settings) as server:
+        message = why(server)
     assert "the Triton server ended at start (status 1): model cosyvoice2 failed" in message
-    assert re.search(rf"\n  cosyvoice2: in the step flow weights for \d s; {ADVICE}", message)
+    assert re.search(rf"\n  cosyvoice2: in the step flow weights for \d+ s; {ADVICE}", message)
     assert "it took longer than the deadline of 1 s" in settings.log_path.read_text()
 
 
 def test_a_model_that_fails_is_named_with_its_step(tmp_path: Path) -> None:
-    first, model, *_ = why(loading_settings(tmp_path, "fails")).splitlines()
+    with TritonServer(loading_settings(tmp_path, "fails")) as server:
+        first, model, *_ = why(server).splitlines()
     assert "failed to load: Internal: FileNotFoundError: flow.safetensors is not there" in first
     assert model.startswith("  cosyvoice2: failed in the step flow weights; examine: python scr")
 
 
 def test_a_patience_that_is_no_number(tmp_path: Path) -> None:
-    message = why(loading_settings(tmp_path, "fails", TRITONE_LOAD_PATIENCE="long"))
-    assert "TRITONE_LOAD_PATIENCE is 'long'; it must be a number above 0" in message
+    settings = loading_settings(tmp_path, "fails", TRITONE_LOAD_PATIENCE="long")
+    with TritonServer(settings) as server:
+        assert "TRITONE_LOAD_PATIENCE is 'long'; it must be a number above 0" in why(server)
 
 
 def test_every_model_says_its_steps(server: TritonServer) -> None:
