@@ -14,11 +14,11 @@ RUN := $(VENV)/bin/python
 TRITON := .triton/nvidia_pytriton-0.7.0.dist-info
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup setup-tests demo serve say test check model engines bench-gpu offline load perf bench evaluate voice clean
+.PHONY: setup setup-tests demo serve say doctor top test check model engines bench-gpu offline load perf bench evaluate voice clean
 
 setup: $(VENV)/ready $(TRITON)  ## environment and Triton's binaries
 
-setup-tests: setup $(VENV)/ready-to-test  ## and what only tests, judges and training need
+setup-tests: setup $(VENV)/ready-to-test $(VENV)/bin/promtool  ## and what only tests, judges and training need
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v < (3, 13) else f"Python {v[0]}.{v[1]} will not do: 3.10 to 3.12 is needed; set PYTHON=...")'
@@ -32,6 +32,14 @@ $(VENV)/ready-to-test: $(VENV)/ready
 	@$(PIP) -c constraints.txt -e '.[client,convert,download,test,check,asr,bench,voice]'
 	@$(PIP) --no-deps resemblyzer==0.1.4  # for its weights alone; what it requires is compiled
 	@touch $@
+
+# Prometheus' own checker of rules and metrics. Only Debian has it, and it needs no root.
+$(VENV)/bin/promtool: | $(VENV)/ready-to-test
+	@echo "fetching promtool, with which the monitoring files are tested"
+	@rm -rf $(OUT)/promtool && mkdir -p $(OUT)/promtool
+	@(cd $(OUT)/promtool && { apt-get download prometheus || { apt-get update && apt-get download prometheus; }; } && dpkg-deb -x prometheus_*.deb .) >/dev/null 2>&1 \
+	  && cp $(OUT)/promtool/usr/bin/promtool $@ || echo "it cannot be had here: the tests that need promtool are skipped"
+	@rm -rf $(OUT)/promtool
 
 # Only the binaries of this wheel are used, so it comes without its dependencies.
 $(TRITON): | $(VENV)/ready
@@ -47,6 +55,12 @@ serve: setup  ## serve MODEL on 127.0.0.1:8000 (HTTP), 8001 (gRPC), 8002 (metric
 say: setup  ## speak TEXT through the running server at URL
 	@mkdir -p $(OUT)
 	@$(RUN) -m client.say --url $(URL) "$(TEXT)" -o $(OUT)/say.wav
+
+doctor: setup  ## examine this machine, the environment, MODEL and a running server, and say how to fix them
+	@$(RUN) scripts/doctor.py --model $(MODEL)
+
+top: setup  ## watch the server on ports 8000 to 8002: streams, first packets, what takes the time, errors
+	@$(RUN) scripts/monitor.py
 
 test: setup-tests  ## all tests; the real server is started once
 	@$(RUN) -m pytest
