@@ -92,6 +92,17 @@ def test_the_table_has_a_line_a_check_and_the_fix_below(target: Target) -> None:
     assert "\033[31mfail" in table(diagnoses, colour=True)
 
 
+def test_checks_left_out_for_one_reason_share_a_line(target: Target) -> None:
+    twins = [replace(ABSENT, name=f"toy.{name}") for name in ("one", "two")]
+    diagnoses = examine([GOOD, *twins], target)
+    assert [line.split()[:3] for line in table(diagnoses).splitlines()[:2]] == [
+        ["pass", "toy.good", "voice"],
+        ["skip", "toy", "(2"],
+    ]
+    assert table(diagnoses).endswith("1 pass, 2 skip")
+    assert len(table(diagnoses, verbose=True).splitlines()) == 5
+
+
 def test_json_has_what_the_table_has(target: Target) -> None:
     report = json.loads(as_json(examine([GOOD, LACKS], target)))
     assert report["exit_status"] == 2

@@ -5,6 +5,7 @@ import shutil
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 from tritone.doctor.check import Status
 from tritone.doctor.examine import Diagnosis
@@ -19,8 +20,16 @@ def exit_status(diagnoses: Sequence[Diagnosis]) -> int:
 
 
 def table(diagnoses: Sequence[Diagnosis], *, colour: bool = False, verbose: bool = False) -> str:
-    """A line a check, its fix below it, and the counts; verbose: with stacks and seconds."""
-    lines = [line for diagnosis in diagnoses for line in _lines(diagnosis, colour, verbose)]
+    """A line a check, its fix below it, and the counts.
+
+    Neighbours of one group that are left out for one reason share a line. verbose: every check has
+    its own, with its seconds, and with stacks where it hung.
+    """
+    lines = []
+    for _, alike in groupby(diagnoses, lambda d: d if verbose else _line_of(d)):
+        first, *others = alike
+        name = f"{first.check.group} ({1 + len(others)} checks)" if others else first.check.name
+        lines += _lines(first, name, colour, verbose)
     counts = Counter(diagnosis.finding.status for diagnosis in diagnoses)
     summary = ", ".join(f"{counts[status]} {status.value}" for status in Status if counts[status])
     return "\n".join([*lines, "", summary or "no checks"])
@@ -42,8 +51,15 @@ def as_json(diagnoses: Sequence[Diagnosis]) -> str:
     return json.dumps({"exit_status": exit_status(diagnoses), "checks": entries}, indent=2)
 
 
-def _lines(diagnosis: Diagnosis, colour: bool, verbose: bool) -> Iterator[str]:
-    finding, name = diagnosis.finding, diagnosis.check.name
+def _line_of(diagnosis: Diagnosis) -> tuple[str, ...]:
+    """What checks that share a line have in common."""
+    if diagnosis.finding.status is Status.SKIP:
+        return diagnosis.check.group, diagnosis.finding.text
+    return (diagnosis.check.name,)
+
+
+def _lines(diagnosis: Diagnosis, name: str, colour: bool, verbose: bool) -> Iterator[str]:
+    finding = diagnosis.finding
     word = finding.status.value
     if colour:
         word = f"\033[{_COLOURS[finding.status]}m{word}\033[0m"
