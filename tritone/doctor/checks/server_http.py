@@ -1,20 +1,18 @@
 """Questions to a server over HTTP, to the target's own address and through no proxy."""
 
-import http.client
 import json
 import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from tritone.doctor.target import Target
+from tritone.monitor.fetch import fetch
 
 PUBLIC_MODEL = "cosyvoice2"
+READY = "READY"
 ANSWER_S = 3.0
 """A Triton server answers these questions within milliseconds, a busy one too."""
-
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class Reach(Enum):
@@ -55,22 +53,20 @@ def url_of(target: Target) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{target.http_port}"
 
 
-def ask(target: Target, path: str, data: bytes | None = None, limit_s: float = ANSWER_S) -> Answer:
+def ask(target: Target, path: str, data: bytes | None = None) -> Answer:
     """GET, or POST with data; never raises."""
-    request = urllib.request.Request(f"{url_of(target)}{path}", data=data)
     try:
-        with _DIRECT.open(request, timeout=limit_s) as answer:
-            return Answer(Reach.ANSWERED, answer.status, answer.read())
-    except urllib.error.HTTPError as error:
-        with error:
-            return Answer(Reach.ANSWERED, error.code, error.read())
-    except urllib.error.URLError as error:  # before the question was sent
-        refused = isinstance(error.reason, ConnectionRefusedError)
-        return Answer(Reach.REFUSED if refused else Reach.UNREACHED, detail=str(error.reason))
-    except TimeoutError:
-        return Answer(Reach.SILENT)
-    except (http.client.HTTPException, OSError) as error:
-        return Answer(Reach.FOREIGN, detail=f"{type(error).__name__}: {error}")
+        answer = fetch(f"{url_of(target)}{path}", data, ANSWER_S)
+    except ConnectionError as error:
+        return Answer(_reach(error.__cause__), detail=str(error))
+    return Answer(Reach.ANSWERED, answer.status, answer.body)
+
+
+def _reach(cause: BaseException | None) -> Reach:
+    if isinstance(cause, urllib.error.URLError):  # before the question was sent
+        refused = isinstance(cause.reason, ConnectionRefusedError)
+        return Reach.REFUSED if refused else Reach.UNREACHED
+    return Reach.SILENT if isinstance(cause, TimeoutError) else Reach.FOREIGN
 
 
 def is_live(target: Target) -> bool:
@@ -91,15 +87,17 @@ def model_states(target: Target) -> list[ModelState]:
     target's repository are asked for one by one, and have no reasons.
     """
     index = ask(target, "/v2/repository/index", data=b"{}")
-    if index.good:
-        entries: list[dict[str, Any]] = json.loads(index.body)
-        return [
-            ModelState(entry["name"], entry.get("state", "not loaded"), entry.get("reason", ""))
-            for entry in entries
-        ]
-    names = sorted(path.parent.name for path in target.model_repository.glob("*/config.pbtxt"))
-    return [ModelState(name, _asked_state(target, name)) for name in names]
+    if not index.good:
+        names = sorted(path.parent.name for path in target.model_repository.glob("*/config.pbtxt"))
+        return [ModelState(name, _asked_state(target, name)) for name in names]
+    found: dict[str, ModelState] = {}
+    entries: list[dict[str, Any]] = json.loads(index.body)
+    for entry in entries:
+        name, state = entry["name"], entry.get("state") or "not loaded"
+        if name not in found or state == READY:  # of several versions one is enough
+            found[name] = ModelState(name, state, entry.get("reason", ""))
+    return list(found.values())
 
 
 def _asked_state(target: Target, model: str) -> str:
-    return "READY" if ask(target, f"/v2/models/{model}/ready").good else "not ready"
+    return READY if ask(target, f"/v2/models/{model}/ready").good else "not ready"
