@@ -10,7 +10,7 @@ from tritone.doctor.target import Target
 
 LEAST_FILES = 256
 FEW_FILES = 1024
-"""A server of five models holds some 300 descriptors, a stream a few more."""
+"""The process of a server holds some 70, and more for each connection; a limit is a process's."""
 
 LEAST_TASKS = 512
 """A server of five models runs some 250 threads with one thread a library, and clients come on
