@@ -191,7 +191,8 @@ class TestImports:
         found = python.imports(target)
         assert found.status is Status.FAIL
         assert re.search(r"soundfile did not import within \d s; it was in File ", found.text)
-        assert f'"{planted}/soundfile.py", line 4 in wait_for_the_sound_card' in found.text
+        assert f'"{planted}/soundfile.py", line 4 in wait_for_the_sound_card < File ' in found.text
+        assert f'"{planted}/soundfile.py", line 6 in <module>' in found.text
         assert "safetensors" not in found.text
         assert "-X importtime -c 'import soundfile'" in found.fix
 

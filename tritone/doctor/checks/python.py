@@ -11,7 +11,6 @@ from pathlib import Path
 
 from tritone.doctor.check import Check, Finding, failure, passed, skipped, warning
 from tritone.doctor.checks.launcher import refused, settings_of
-from tritone.doctor.examine import innermost
 from tritone.doctor.isolated import STACKS_ON_SIGNAL, Outcome, run_isolated
 from tritone.doctor.target import PROJECT, Target
 from tritone.errors import EnvironmentProblem
@@ -38,6 +37,7 @@ IMPORTS = {
 IMPORT_S = 30.0
 """Torch from a cold disk takes some 10 s, while others import."""
 
+_FRAMES = 4
 _PIP_S = 30.0
 _DISTRIBUTION = "tritone"
 _SETUP = "make setup"
@@ -215,12 +215,19 @@ def import_alone(module: str, limit_s: float = IMPORT_S) -> Outcome:
 def how_it_failed(outcome: Outcome) -> str:
     """Of an import: where it hung, how it crashed, or what it said."""
     if outcome.late:
-        place = innermost(outcome.error) or outcome.waiting or "native code"
+        place = " < ".join(_stack(outcome.error)) or outcome.waiting or "native code"
         return f"did not import within {outcome.seconds:.0f} s; it was in {place}"
     if outcome.status is not None and outcome.status < 0:
         what = "an instruction that this processor lacks" if outcome.status == -4 else "a crash"
         return f"ended with signal {-outcome.status} on import, {what}"
     return f"does not import: {outcome.last_line}"
+
+
+def _stack(error: str) -> list[str]:
+    """The innermost frames of the main thread, as faulthandler writes them, without importlib's."""
+    _, _, main = error.rpartition("Current thread ")
+    frames = [line.strip() for line in main.splitlines() if line.strip().startswith("File ")]
+    return [frame for frame in frames if "<frozen " not in frame][:_FRAMES]
 
 
 def _import_fix(module: str, outcome: Outcome) -> str:
