@@ -9,6 +9,7 @@
 Samples are float32 in [-1, 1] at `tts.sample_rate`.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from tritone.errors import (
@@ -20,10 +21,10 @@ from tritone.errors import (
     StageFailed,
     TritoneError,
 )
-from tritone.types import AudioChunk, SamplingParams, Voice
 
 if TYPE_CHECKING:
     from tritone.local import TTS, load
+    from tritone.types import AudioChunk, SamplingParams, Voice
 
 __all__ = [
     "TTS",
@@ -40,11 +41,18 @@ __all__ = [
     "load",
 ]
 
+# Imported when they are asked for: most processes of the server need no torch, and the doctor must
+# run where numpy cannot be imported.
+_MODULES = {
+    "TTS": "tritone.local",
+    "load": "tritone.local",
+    "AudioChunk": "tritone.types",
+    "SamplingParams": "tritone.types",
+    "Voice": "tritone.types",
+}
+
 
 def __getattr__(name: str) -> Any:
-    # The server's processes import parts of this package and most of them need no torch.
-    if name in ("TTS", "load"):
-        from tritone import local
-
-        return getattr(local, name)
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

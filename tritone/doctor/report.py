@@ -25,7 +25,7 @@ def table(diagnoses: Sequence[Diagnosis], *, colour: bool = False, verbose: bool
     Neighbours of one group that are left out for one reason share a line. verbose: every check has
     its own, with its seconds, and with stacks where it hung.
     """
-    lines = []
+    lines: list[str] = []
     for _, alike in groupby(diagnoses, lambda d: d if verbose else _line_of(d)):
         first, *others = alike
         name = f"{first.check.group} ({1 + len(others)} checks)" if others else first.check.name

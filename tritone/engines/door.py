@@ -13,7 +13,7 @@ from tritone.families.cosyvoice2 import FLOW_FILE, VOCODER_FILE
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME
 from tritone.llm.trtllm_import import installed_version
 from tritone.trtllm.build import PROGRAM
-from tritone.trtllm.engine_config import WHY_THIS_VERSION, is_supported
+from tritone.trtllm.requirement import WHY_THIS_VERSION, is_supported
 from tritone.trtllm.source import open_llm
 
 LLM, FLOW, VOCODER = "llm", "flow", "vocoder"

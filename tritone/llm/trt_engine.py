@@ -6,9 +6,12 @@ MODEL_DIR/engines/<fingerprint>/llm holds rank0.engine and the config.json of tr
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tritone.config import LLMConfig
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
+
+if TYPE_CHECKING:
+    from tritone.config import LLMConfig
 
 _BUILD = "build one with scripts/build_engines.py"
 
@@ -71,7 +74,7 @@ def read_engine(path: Path) -> TrtEngine:
         ) from error
 
 
-def check_engine(engine: TrtEngine, llm: LLMConfig, *, slots: int, version: str) -> None:
+def check_engine(engine: TrtEngine, llm: "LLMConfig", *, slots: int, version: str) -> None:
     """Refuse an engine of another model or version, or one too small for `slots`.
 
     version: of the installed TensorRT-LLM. Raises ModelDirectoryError or EnvironmentProblem.

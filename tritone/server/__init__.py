@@ -1,6 +1,18 @@
 """Starting and stopping Triton Inference Server for Tritone's model repository."""
 
-from tritone.server.launch import TritonServer
+from typing import TYPE_CHECKING, Any
+
 from tritone.server.settings import ServerSettings
 
+if TYPE_CHECKING:
+    from tritone.server.launch import TritonServer
+
 __all__ = ["ServerSettings", "TritonServer"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "TritonServer":  # the doctor reads settings where what it imports may be broken
+        from tritone.server.launch import TritonServer
+
+        return TritonServer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

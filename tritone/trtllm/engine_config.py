@@ -13,12 +13,8 @@ from tritone.config import CONFIG_NAME
 from tritone.errors import ModelDirectoryError
 from tritone.trtllm.checkpoint_config import WEIGHT_ONLY_INT8
 from tritone.trtllm.engine_settings import EngineSettings, read_json
+from tritone.trtllm.requirement import WHY_THIS_VERSION, is_supported
 
-VERSION = "0.20"
-WHY_THIS_VERSION = (
-    f"engines are built and run with TensorRT-LLM {VERSION} alone: other versions have other "
-    "defaults and names, and the latest have no engines"
-)
 BUILD_AGAIN = "build the engines again: python scripts/build_engines.py"
 _ABSENT = "absent"
 
@@ -112,11 +108,6 @@ def check_engine_config(engine_dir: Path, settings: EngineSettings) -> None:
         engine = engine_dir / f"rank{rank}.engine"
         if not engine.is_file() or not engine.stat().st_size:
             raise ModelDirectoryError(f"{engine} is missing or empty; {BUILD_AGAIN}")
-
-
-def is_supported(version: str) -> bool:
-    """Whether engines of this TensorRT-LLM version can be built and served."""
-    return version.split(".")[:2] == VERSION.split(".")
 
 
 def _recorded(settings: EngineSettings) -> dict[str, Any]:

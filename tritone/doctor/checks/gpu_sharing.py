@@ -9,7 +9,6 @@ from tritone.doctor.checks.gpu_driver import ask_driver, device_index, why_not
 from tritone.doctor.isolated import run_isolated
 from tritone.doctor.target import Target
 from tritone.errors import EnvironmentProblem
-from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME
 
 PROCESSES = 3  # tensorrt_llm, token2wav, vocoder
 CONTEXT_BYTES = 512 << 20  # of one process, for CUDA and its libraries; an estimate
@@ -48,6 +47,8 @@ def memory(target: Target) -> Finding:
 
 def weight_bytes(model_dir: Path) -> int:
     """Of the files that go to the GPU: flow, vocoder and language model, as far as they exist."""
+    from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME
+
     files = [*model_dir.glob("*.safetensors"), *model_dir.glob(f"{LLM_DIR}/{WEIGHTS_NAME}")]
     return sum(file.stat().st_size for file in files)
 

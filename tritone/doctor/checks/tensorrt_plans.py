@@ -12,7 +12,6 @@ from tritone.doctor.check import Check, Finding, failure, passed, skipped, warni
 from tritone.doctor.isolated import STACKS_ON_SIGNAL, run_isolated
 from tritone.doctor.target import Target
 from tritone.errors import ModelDirectoryError
-from tritone.llm.checkpoint import LLM_DIR
 from tritone.llm.trt_engine import find_engine
 
 if TYPE_CHECKING:
@@ -78,6 +77,7 @@ def verdicts_of(model_dir: Path, machine: "Machine") -> dict[str, str]:
     """
     from tritone.engines.record import check_part, read_record
     from tritone.engines.sources import Sources
+    from tritone.llm.checkpoint import LLM_DIR
 
     sources = Sources(model_dir)
     made_from = {graph.name: part for part in PLANS for graph in sources.outlines(part)}
