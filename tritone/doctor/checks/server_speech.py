@@ -31,7 +31,6 @@ SILENCE_DBFS, LOUDEST_DBFS = -50.0, -3.0  # root mean square; a full-scale sine 
 REAL_TIME_FIRST_S = 1.0
 """The first packet of a conversation may take so long."""
 
-LIMIT_S = 45.0
 _UTTERANCE_S = 20.0
 _ONCE_S = 5.0  # a sentence that took so long is not spoken again
 
