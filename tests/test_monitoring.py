@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from metrics_scrape import MONITORING, PROMTOOL, Scrape, promtool, text_of
+from metrics_scrape import MONITORING, PROJECT, PROMTOOL, Scrape, promtool, text_of
 
 from tritone.server import TritonServer
+from tritone.timing import PARTS, Timing
 
 needs_promtool = pytest.mark.skipif(
     PROMTOOL is None, reason="promtool (Debian's package prometheus) is missing"
@@ -73,6 +74,26 @@ def test_panels_have_numbers_of_their_own_and_do_not_overlap() -> None:
     ]
     assert len(set(cells)) == len(cells)
     assert max(x for x, _ in cells) < 24  # the width of Grafana's grid
+
+
+def tritone_metrics(names: set[str]) -> set[str]:
+    """Ours, histograms by the name of their family."""
+    ends = re.compile(r"_(bucket|sum|count)$")
+    return {ends.sub("", name) for name in names if name.startswith("tritone_")}
+
+
+@pytest.mark.server
+def test_the_document_names_every_metric_and_no_other(server: TritonServer) -> None:
+    text = (PROJECT / "docs" / "monitoring.md").read_text()
+    documented = set(re.findall(r"`(tritone_[a-z_]+)`", text))
+    assert documented == tritone_metrics(Scrape(text_of(server.urls.metrics)).names)
+
+
+def test_the_document_names_every_part_and_field() -> None:
+    text = (PROJECT / "docs" / "monitoring.md").read_text()
+    record = Timing(24000).record()
+    for name in (*PARTS, *record):
+        assert f"`{name}`" in text, name
 
 
 @pytest.mark.server
