@@ -111,11 +111,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def show_steps(profile: str) -> None:
     rows = [
-        (kind.name, f"{kind.seconds:g} s", kind.check, "if it is needed" if kind.optional else "")
+        (kind.name, kind.seconds, doctor_command(kind.check, profile=profile), kind.optional)
         for kind in steps_of(profile)
     ]
-    for name, seconds, check, note in rows:
-        print(f"{name:<20} {seconds:>6}  {doctor_command(check):<58} {note}".rstrip())
+    for name, seconds, doctor, optional in rows:
+        note = "if it is needed" if optional else ""
+        print(f"{name:<20} {seconds:>4g} s  {doctor:<74} {note}".rstrip())
     print(f"limits are for no file; a file adds the time to read it at {SLOWEST_READ / 1e6:g} MB/s")
 
 
@@ -179,6 +180,7 @@ def run(options: argparse.Namespace) -> int:
         patience=options.patience,
         deadline_s=options.deadline,
         model_dir=options.model,
+        profile=options.profile,
     )
     try:
         with loader:

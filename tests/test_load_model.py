@@ -86,7 +86,7 @@ def test_a_damaged_file_is_named_with_its_step(
     assert problem == (
         "the step vocoder weights failed: ModelDirectoryError: "
         f"{voice}/vocoder.safetensors does not exist; run scripts/convert.py again; "
-        f"examine: python scripts/doctor.py --only model.weights --model {voice}"
+        f"examine: python scripts/doctor.py --only model.weights --model {voice} --profile cpu"
     )
     summary = json.loads(out)
     assert summary["failed"] == "vocoder weights" and summary["problem"] == problem
@@ -137,9 +137,8 @@ def test_an_interrupted_step_is_named(
 def test_the_list_is_of_the_profile(capsys: pytest.CaptureFixture[str]) -> None:
     assert load_model.main(["--profile", "gpu", "--list"]) == 0
     listed = capsys.readouterr().out
-    assert re.search(
-        r"^TensorRT-LLM import +\d+ s +python scripts/doctor\.py --only mpi$", listed, re.M
-    )
+    doctor = r"python scripts/doctor\.py --only mpi --profile gpu"
+    assert re.search(rf"^TensorRT-LLM import +\d+ s +{doctor}$", listed, re.MULTILINE)
     assert "LLM session" not in listed and "20 MB/s" in listed
 
 

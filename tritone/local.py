@@ -217,7 +217,7 @@ def load(
     EnvironmentProblem when the profile's device or packages are missing.
     """
     settings, model_dir = settings or Settings(), Path(model_dir)
-    with Loader("local", report, model_dir=model_dir) if report else nullcontext():
+    with Loader("local", report, model_dir=model_dir, profile=profile) if report else nullcontext():
         stages = LocalStages(
             model_dir, settings.limits, profile=profile, language_model=language_model, flow=flow
         )

@@ -44,7 +44,7 @@ class StepKind:
 
 
 _KINDS = (
-    StepKind("imports", 60, _IMPORT, "python"),
+    StepKind("imports", 60, _IMPORT, "python.imports"),
     StepKind("config", 10, _DISK, "model.files"),
     StepKind("text tokenizer", 20, _DISK, "model.text"),
     StepKind("pronunciation", 60, _TEXT, "model.text", optional=True),
@@ -60,7 +60,7 @@ _KINDS = (
     StepKind("vocoder weights", 30, _WEIGHTS, "model.weights"),
     StepKind("vocoder placement", 60, f"{_PROCESSOR}; on a GPU: {_GPU}", "machine gpu"),
     StepKind("vocoder plan", 60, _GPU, "tensorrt", TORCH_PROFILES, optional=True),
-    StepKind("LLM imports", 60, _IMPORT, "python"),
+    StepKind("LLM imports", 60, _IMPORT, "python.imports"),
     StepKind("LLM graph", 120, _PROCESSOR, "machine model.weights", ("cpu",), optional=True),
     StepKind("LLM session", 30, _WEIGHTS, "model.weights", ("cpu",)),
     StepKind("LLM engine check", 60, _WEIGHTS, "tensorrt", ("gpu",), optional=True),
@@ -83,7 +83,8 @@ def steps_of(profile: str) -> list[StepKind]:
     return [kind for kind in _KINDS if not kind.profiles or profile in kind.profiles]
 
 
-def doctor_command(check: str, model_dir: Path | None = None) -> str:
-    """How to examine what a step depends on; model_dir: None for the doctor's own choice."""
+def doctor_command(check: str, model_dir: Path | None = None, profile: str | None = None) -> str:
+    """How to examine what a step depends on; None leaves a choice to the doctor."""
     model = f" --model {model_dir}" if model_dir else ""
-    return f"python scripts/doctor.py --only {check}{model}"
+    served = f" --profile {profile}" if profile else ""
+    return f"python scripts/doctor.py --only {check}{model}{served}"

@@ -66,8 +66,8 @@ class Loader:
     """Reports and watches the steps of what is loaded in its `with` block, by the same thread.
 
     model: whose steps they are. patience: factor on every limit. deadline_s: a step that takes
-    longer ends the process with exit status 1; None lets it go on. model_dir: for the doctor's
-    command. stacks_to: file descriptor for the stacks when a step is late.
+    longer ends the process with exit status 1; None lets it go on. model_dir, profile: for the
+    doctor's command. stacks_to: file descriptor for the stacks when a step is late.
 
     An exception of `report` ends the loading.
     """
@@ -80,10 +80,12 @@ class Loader:
         patience: float = 1.0,
         deadline_s: float | None = None,
         model_dir: Path | None = None,
+        profile: str | None = None,
         stacks_to: int = STDERR,
     ) -> None:
         self._model, self._report, self._patience = model, report, patience
-        self._model_dir, self._deadline_s = model_dir, deadline_s or math.inf
+        self._model_dir, self._profile = model_dir, profile
+        self._deadline_s = deadline_s or math.inf
         self._running: list[_Running] = []
         self._watchdog = Watchdog(self._late, deadline_s=deadline_s, stacks_to=stacks_to)
 
@@ -145,7 +147,7 @@ class Loader:
     def _tell(self, kind: Kind, running: _Running, error: BaseException | None = None) -> None:
         known, advice = STEPS[running.name], {}
         if kind in ("failed", "late"):
-            advice["doctor"] = doctor_command(known.check, self._model_dir)
+            advice["doctor"] = doctor_command(known.check, self._model_dir, self._profile)
         if kind == "late" or (error is not None and not isinstance(error, TritoneError)):
             advice["cause"] = shortage() or known.cause  # our own errors name theirs
         if error is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tritone.server.binaries import Binaries, find_libpython
 from tritone.server.settings import ServerSettings
-from tritone.serving.parameters import MODEL_VARIABLE
+from tritone.serving.parameters import MODEL_VARIABLE, PROFILE_VARIABLE
 
 DEFAULT_PROFILE = "gpu"
 """Its configurations are the models' config.pbtxt; another's are configs/<profile>.pbtxt."""
@@ -77,6 +77,7 @@ def server_environment(settings: ServerSettings, binaries: Binaries) -> dict[str
         else:
             environment.setdefault(variable, "1")
     environment.setdefault(DEVICE_VARIABLE, "cpu" if settings.profile == "cpu" else "cuda")
+    environment[PROFILE_VARIABLE] = settings.profile
     if settings.model_dir is not None:
         environment[MODEL_VARIABLE] = str(settings.model_dir.resolve())
     return {**environment, **settings.environment}

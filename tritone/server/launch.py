@@ -122,7 +122,7 @@ class TritonServer:
         assert self._log is not None, "this server was not started"
         started = time.monotonic()
         deadline = started + self.settings.start_timeout_s
-        progress = LoadProgress(self._log, self.settings.served_model)
+        progress = LoadProgress(self._log, self.settings.served_model, self.settings.profile)
         while not self._is_ready():
             if self._has_ended(_PROBE_INTERVAL_S):
                 raise EnvironmentProblem(self._why_ended(progress))

@@ -21,8 +21,8 @@ class LoadProgress:
     """Tells of a start that lasts, at 20 s and at intervals that double, and names what was being
     loaded when it failed."""
 
-    def __init__(self, log: ServerLog, model_dir: Path) -> None:
-        self._log, self._model_dir = log, model_dir
+    def __init__(self, log: ServerLog, model_dir: Path, profile: str) -> None:
+        self._log, self._model_dir, self._profile = log, model_dir, profile
         self._began, self._told_after = time.monotonic(), FIRST_TOLD_S
 
     def tell(self) -> None:
@@ -54,10 +54,10 @@ class LoadProgress:
     def _line(self, model: str, state: StepState | None, advise: bool) -> str:
         if state is None:
             seconds = time.monotonic() - self._began
-            advice = f"; examine: {doctor_command(_NO_STEP_CHECK)}" if advise else ""
+            advice = f"; {self._doctor(_NO_STEP_CHECK)}" if advise else ""
             return f"  {model}: {_NO_STEP}, {seconds:.0f} s{advice}"
         kind = STEPS[state.step]
-        doctor = f"examine: {doctor_command(kind.check, self._model_dir)}"
+        doctor = self._doctor(kind.check)
         if state.failed:
             return f"  {model}: failed in the step {state.step}; {doctor}"
         seconds = time.time() - state.since
@@ -65,3 +65,6 @@ class LoadProgress:
         if not advise and seconds <= state.limit_s:
             return where
         return f"{where}; likely cause: {kind.cause}; {doctor}"
+
+    def _doctor(self, check: str) -> str:
+        return f"examine: {doctor_command(check, self._model_dir, self._profile)}"

@@ -9,7 +9,7 @@ import triton_python_backend_utils as pb_utils
 
 from tritone.loading.lines import line
 from tritone.loading.steps import Loader, Report
-from tritone.serving.parameters import MODEL_VARIABLE
+from tritone.serving.parameters import MODEL_VARIABLE, PROFILE_VARIABLE
 
 PATIENCE_VARIABLE = "TRITONE_LOAD_PATIENCE"
 """Factor on the time limits of all steps; raise it where disks are slow."""
@@ -26,8 +26,15 @@ def staged(model: str) -> Iterator[None]:
     """
     named = os.environ.get(MODEL_VARIABLE)
     patience, deadline = _seconds(PATIENCE_VARIABLE), _seconds(DEADLINE_VARIABLE)
-    model_dir = Path(named) if named else None
-    with Loader(model, _to_log, patience=patience or 1.0, deadline_s=deadline, model_dir=model_dir):
+    loader = Loader(
+        model,
+        _to_log,
+        patience=patience or 1.0,
+        deadline_s=deadline,
+        model_dir=Path(named) if named else None,
+        profile=os.environ.get(PROFILE_VARIABLE),
+    )
+    with loader:
         yield
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from tritone.errors import ModelDirectoryError
 
 MODEL_VARIABLE = "TRITONE_MODEL"
+PROFILE_VARIABLE = "TRITONE_PROFILE"  # set by the launcher, for messages
 DEVICE_VARIABLE = "TRITONE_DEVICE"
 EMBEDDED = Path("checkpoints") / "embedded"  # beside model_repo/
 
