@@ -33,7 +33,7 @@ def options(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
 
 
 def test_a_machine_without_a_gpu_is_told_so(monkeypatch, tmp_path: Path, capsys) -> None:
-    monkeypatch.setattr("tritone.server.profiles._DRIVER_FILES", (tmp_path / "none",))
+    monkeypatch.setattr("tritone.server.profiles.DRIVER_FILES", (tmp_path / "none",))
     monkeypatch.setattr("tritone.server.profiles.shutil.which", lambda name: None)
     options(monkeypatch, "--cache-dir", str(tmp_path))
     assert script.main() == 2
