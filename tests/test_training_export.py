@@ -23,6 +23,7 @@ from training.train_lm import Example, collate, plain
 from training.train_speaker_encoder import fbank_of, load_speaker_encoder
 from training.train_vocoder import load_vocoder
 from training.upstream_weights import flow_state, vocoder_state
+from training.voices import LONGEST_SECONDS, SHORTEST_SECONDS
 from tritone.audio.speech import SpeechTokenizer
 from tritone.config import ModelConfig, read_config
 from tritone.convert.cosyvoice2 import Conversion, Options
@@ -232,7 +233,7 @@ def test_voices(voice: VoiceConfig, work: Path, converted: Path) -> None:
     track = Track(work, "joe")
     index = track.texts.index(pronouncer()(joe.transcript).text)
     begin, end = track.starts[index], track.starts[index + 1]
-    assert 2.5 * 25 <= end - begin <= 4 * 25
+    assert SHORTEST_SECONDS * 25 <= end - begin <= LONGEST_SECONDS * 25
     assert np.array_equal(joe.prompt_tokens, track.codes[begin:end])
     assert np.array_equal(joe.prompt_mel, track.mel[2 * begin : 2 * end].astype(np.float32))
     assert np.abs(heart.embedding - joe.embedding).max() > 1e-3

@@ -19,8 +19,8 @@ from training.text_tokens import PUNCTUATION, TextTokens
 from training.train_speaker_encoder import embeddings, fbank_of, load_speaker_encoder
 
 UTTERANCES = 50  # that the mean vector of a speaker is taken over, and candidates for the prompt
-SHORTEST_SECONDS, LONGEST_SECONDS = 2.5, 4.0  # of a prompt
-FEWEST_WORDS = 5
+SHORTEST_SECONDS, LONGEST_SECONDS = 1.5, 2.1  # of a prompt, every second of which delays speech
+FEWEST_WORDS = 4
 # Half of the corpus is definitions, which are no sentences; what begins so nearly always is one.
 SUBJECTS = ("I", "he", "she", "we", "they", "you")
 
@@ -42,7 +42,7 @@ def speaker_vector(track: Track, encoder: SpeakerEncoder) -> Tensor:
 
 @torch.inference_mode()
 def reference_utterance(track: Track, encoder: SpeakerEncoder, sentences: list[str]) -> Reference:
-    """The whole sentence of 2.5 to 4 s whose speaker vector lies nearest to the speaker's mean.
+    """The whole sentence of 1.5 to 2.1 s whose speaker vector lies nearest to the speaker's mean.
 
     sentences: what the speaker was given to read, in order. Raises SystemExit when no utterance of
     the track will do.
