@@ -31,7 +31,7 @@ SENTENCES = (
     "the train to the north leaves at nine.",
     "he read the letter to his mother.",
     "we had a warm supper and went to bed.",
-    "they went home.",
+    "they went home late.",
 )
 TINY: dict[str, dict[str, Any]] = {
     "speech": {"shard": 5},
