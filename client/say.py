@@ -60,6 +60,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--timeout", type=float, default=DEFAULT_TIMEOUT, help="seconds (%(default)s)"
     )
+    parser.add_argument("--request-id", default="", help="under which the server logs the request")
+    parser.add_argument(
+        "--timing", action="store_true", help="ask a server of Tritone where its time went"
+    )
     parser.add_argument("--json", action="store_true", help="metrics as JSON on stdout")
     voice = parser.add_argument_group("voice")
     voice.add_argument("--voice", help="a voice registered with the server")
@@ -121,15 +125,24 @@ def summary(metrics: StreamMetrics) -> str:
     )
 
 
+def parts(record: dict[str, Any]) -> str:
+    """Where the server's time went, in one line for a person."""
+    parts = (f"{name} {1000 * seconds:.0f}" for name, seconds in record["parts_s"].items())
+    return f"request {record['id']}, ms: {', '.join(parts)}"
+
+
 def speak(
-    client: SpeechClient, utterance: Utterance, timeout: float, sinks: _Sinks
-) -> StreamMetrics:
-    """Stream the utterance into the sinks."""
-    meter = StreamMeter(SAMPLE_RATE)
-    for samples in client.stream(utterance, timeout=timeout):
-        meter.packet(samples)
-        sinks.write(samples)
-    return meter.finish()
+    client: SpeechClient, utterance: Utterance, options: argparse.Namespace, sinks: _Sinks
+) -> tuple[StreamMetrics, dict[str, Any] | None]:
+    """Stream the utterance into the sinks; also the server's last record, if asked for."""
+    meter, record = StreamMeter(SAMPLE_RATE), None
+    for packet in client.packets(
+        utterance, timeout=options.timeout, timing=options.timing, request_id=options.request_id
+    ):
+        meter.packet(packet.samples)
+        sinks.write(packet.samples)
+        record = packet.timing or record
+    return meter.finish(), record
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -147,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sinks = _Sinks(list(dict.fromkeys(targets)))
     try:
         with SpeechClient(options.url, options.model) as client:
-            metrics = speak(client, utterance, options.timeout, sinks)
+            metrics, record = speak(client, utterance, options, sinks)
     except SpeechError as error:
         kept = (
             f" (what had arrived is in {options.output})"
@@ -165,8 +178,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         sinks.close()
     print(summary(metrics), file=sys.stderr)
+    if record is not None:
+        print(parts(record), file=sys.stderr)
     if options.json:
-        print(json.dumps(metrics.as_dict()))
+        server = {} if record is None else {"server": record}
+        print(json.dumps({**metrics.as_dict(), **server}))
     return 0
 
 

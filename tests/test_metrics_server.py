@@ -1,9 +1,12 @@
 """Metrics, log lines and traces of the real server."""
 
 import json
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from metrics_scrape import PROMTOOL, Scrape, promtool, text_of
@@ -132,3 +135,14 @@ def test_promtool_takes_the_scrape(spoken: Spoken) -> None:
     said = (done.stdout + done.stderr).splitlines()
     ours = [line for line in said if line and not line.startswith(ACCEPTED)]
     assert not ours
+
+
+def test_the_command_shows_where_the_time_went(server: TritonServer, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "client.say", SHORT, "--url", server.urls.grpc]
+    command += ["-o", str(tmp_path / "a.wav"), "--request-id", "mine", "--timing", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    record = json.loads(done.stdout)["server"]
+    assert record["id"] == "mine" and record["outcome"] == "ok"
+    assert "request mine, ms: queue " in done.stderr
+    for part in PARTS:
+        assert f"{part} " in done.stderr
