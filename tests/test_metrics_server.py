@@ -103,8 +103,9 @@ def test_sums_are_those_of_the_records(spoken: Spoken) -> None:
 
 
 def test_the_parts_of_each_record_add_up(spoken: Spoken) -> None:
-    for record in spoken.records:
-        assert sum(record["parts_s"].values()) == pytest.approx(record["total_s"], rel=0.05)
+    for record in spoken.records:  # or but for one turn of another process on a busy machine
+        parts = sum(record["parts_s"].values())
+        assert parts == pytest.approx(record["total_s"], rel=0.05, abs=0.02)
     in_metrics = sum(spoken.grown("tritone_part_seconds_sum", part=part) for part in PARTS)
     totals = sum(record["total_s"] for record in spoken.records)
     assert in_metrics == pytest.approx(totals, rel=0.05)

@@ -141,16 +141,16 @@ def _audio(pieces: Iterator[MelPiece], run: Run) -> Iterator[AudioChunk]:
     vocoder: VocoderSession | None = None
     waves: list[Float32] = []
     for piece in _waited_for(pieces, run.timing):
-        run.check_cancelled()
-        if vocoder is None:
-            vocoder = run.stages.open_vocoder(seed=run.seed, speed=run.request.speed)
-        waves.append(_wave(piece, vocoder, run))
-        vocoder = None if piece.ends_segment else vocoder
+        with run.timing.spending("vocoder"):
+            run.check_cancelled()
+            if vocoder is None:
+                vocoder = run.stages.open_vocoder(seed=run.seed, speed=run.request.speed)
+            waves.append(_wave(piece, vocoder, run))
+            vocoder = None if piece.ends_segment else vocoder
         if piece.ends_speech or (run.request.streaming and len(waves[-1])):
-            chunk = _chunk(np.concatenate(waves), run, last=piece.ends_speech)
             with run.timing.spending("send"):
-                yield chunk
-            waves.clear()
+                yield _chunk(np.concatenate(waves), run, last=piece.ends_speech)
+                waves.clear()
 
 
 def _waited_for(pieces: Iterator[MelPiece], timing: Timing) -> Iterator[MelPiece]:
@@ -171,7 +171,7 @@ def _chunk(wave: Float32, run: Run, *, last: bool) -> AudioChunk:
 
 
 def _wave(piece: MelPiece, vocoder: VocoderSession, run: Run) -> Float32:
-    with run.timing.spending("vocoder"), run.turns.vocoder.turn(run.seconds_left):
+    with run.turns.vocoder.turn(run.seconds_left):
         wave = vocoder.step(piece.mel, finalize=piece.ends_segment)
     if not np.isfinite(wave).all():
         raise StageFailed("vocoder", "gave samples that are not finite")
