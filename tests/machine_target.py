@@ -1,0 +1,27 @@
+"""What the tests of the doctor's machine group share."""
+
+from pathlib import Path
+
+from tritone.doctor.check import Check
+from tritone.doctor.checks import machine
+from tritone.doctor.target import Target
+
+MIB = 2**20
+GIB = 2**30
+
+
+def check(name: str) -> Check:
+    return next(c for c in machine.CHECKS if c.name == f"machine.{name}")
+
+
+def target_in(folder: Path) -> Target:
+    """A target whose model directory, cache and shared memory are empty folders."""
+    for name in ("model", "cache", "shm"):
+        (folder / name).mkdir()
+    (folder / "model" / "config.json").write_text("{}")
+    return Target(
+        model_dir=folder / "model",
+        cache_dir=folder / "cache",
+        shm_dir=folder / "shm",
+        http_port=1,
+    )
