@@ -13,8 +13,6 @@ from tritone.doctor.checks.machine_cgroup import ControlGroups
 from tritone.doctor.examine import examine
 from tritone.doctor.target import Target
 
-PROJECT = Path(__file__).resolve().parents[1]
-
 
 @pytest.fixture
 def target(tmp_path: Path) -> Target:
