@@ -14,8 +14,8 @@ from tritone.doctor.file_faults import safetensors_fault
 from tritone.doctor.target import Target
 from tritone.errors import ModelDirectoryError
 
-_IMPORT_S = 25.0  # torch from a cold disk, on a busy machine
-_TEXT_S = 25.0
+_IMPORT_S = 35.0  # torch from a cold disk, on a busy machine: 25 were once too few
+_TEXT_S = 35.0
 _CHECKSUM_S = 20.0
 _LOAD = "python scripts/load_model.py"
 
