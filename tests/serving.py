@@ -8,13 +8,13 @@ from metrics_scrape import Scrape, text_of
 from tritonclient.utils import np_to_triton_dtype
 
 from tritone.server import TritonServer
+from tritone.turns import STAGES
 
 RATE = 24000
 SHORT = "Hello there."
 SENTENCE = "The birch canoe slid on the smooth planks."
 LONG = " ".join([SENTENCE, "Glue the sheet to the dark blue background."] * 4)
 GAUGES = ("tritone_streams", "tritone_llm_generations", "tritone_flow_sequences")
-STAGES = ("flow", "vocoder")
 
 
 def reference(seconds: float = 1.5, rate: int = 16000) -> np.ndarray:

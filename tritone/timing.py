@@ -19,6 +19,9 @@ turn (flow) or while the language model did (tokens), decoded them (vocoder), ha
 (send).
 """
 
+OUTCOMES = ("ok", "cancelled", "refused", "overloaded", "failed")
+"""How a request ends: refused is for bad input, overloaded for too many streams."""
+
 _MARKS = ("started", "frontend", "first_token", "first_hop")  # the ends of the first four parts
 
 

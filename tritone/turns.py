@@ -45,6 +45,9 @@ class Turns:
                 self._changed.notify_all()
 
 
+STAGES = ("flow", "vocoder")
+
+
 class StageTurns:
     """The turns of the stages that all streams of a process share.
 

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from tritone.monitor.histogram import Histogram
 from tritone.monitor.scrape import Scrape
 from tritone.monitor.window import Window
-from tritone.timing import PARTS
+from tritone.timing import OUTCOMES, PARTS
+from tritone.turns import STAGES
 
-OUTCOMES = ("ok", "cancelled", "refused", "overloaded", "failed")
-STAGES = ("flow", "vocoder")
 CACHE_RESULTS = ("hit", "miss")
 
 _NOW = {

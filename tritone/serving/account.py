@@ -56,9 +56,10 @@ class Account:
 
 
 def write_line(record: dict[str, Any]) -> None:
-    """One line of JSON on the server's standard output, without the words of the text.
+    """One line of JSON on the server's standard output, without the notes, which quote the text.
 
-    In one system call, so that lines of other processes do not get in between.
+    Of a text that cannot be spoken at all the error may still quote words. In one system call, so
+    that lines of other processes do not get in between.
     """
     stamp = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     line = {"event": "speech", "time": stamp, **record}
