@@ -115,7 +115,7 @@ def refused(snapshot: Snapshot) -> float:
     return snapshot.figures.requests["refused"].total
 
 
-def when(watching: Observer, seen, within_s: float = 5) -> Snapshot:
+def when(watching: Observer, seen, within_s: float = 20) -> Snapshot:
     """The first snapshot of which `seen` is true."""
     deadline = time.monotonic() + within_s
     while not seen(snapshot := watching.observe()):
