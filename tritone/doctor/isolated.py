@@ -18,6 +18,7 @@ from uuid import uuid4
 _PROC = Path("/proc")
 _MARK = "TRITONE_ISOLATED"  # in the environment of the process and of all that it starts
 _INTERRUPT_S = 0.5  # time for a late process to write its stacks
+_KILL_S, _KILL_POLL_S = 5.0, 0.01  # killed processes have so long to die, looked at so often
 _KEPT = 20_000  # characters of each output
 
 STACKS_ON_SIGNAL = (
@@ -97,14 +98,36 @@ def _ask_for_stacks(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _kill_all(process: "subprocess.Popen[bytes]", mark: str) -> None:
-    """The whole session, and what left it but carries the mark in its environment."""
+    """The whole session, and what left it but carries the mark in its environment.
+
+    A kill takes effect a little later, and what has not felt it may still start another process.
+    """
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    killed, until = set[int](), time.monotonic() + _KILL_S
+    while time.monotonic() < until:
+        killed |= _kill_marked(mark)
+        if not any(_lives(pid) for pid in killed):
+            return
+        time.sleep(_KILL_POLL_S)
+
+
+def _kill_marked(mark: str) -> set[int]:
+    killed = set()
     for folder in _PROC.glob("[0-9]*"):
         with suppress(OSError):
             if f"{mark}=1".encode() in (folder / "environ").read_bytes():
                 os.kill(int(folder.name), signal.SIGKILL)
+                killed.add(int(folder.name))
+    return killed
+
+
+def _lives(pid: int) -> bool:
+    """Neither gone nor a dead process that its parent has not waited for."""
+    with suppress(OSError):
+        return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    return False
 
 
 def _waits_in(pid: int) -> str:
