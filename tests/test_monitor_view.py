@@ -232,6 +232,12 @@ class Screen:
         self.text += seen
         return found
 
+    def wait_until_stopped(self) -> None:
+        try:
+            os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)
+        except ChildProcessError:  # it ended instead; what it wrote then says why
+            self.wait_for("(?!)", within_s=0.5)
+
 
 ENTER, LEAVE = r"\x1b\[\?1049h\x1b\[\?25l", r"\x1b\[\?25h\x1b\[\?1049l"
 
@@ -267,7 +273,7 @@ class TestTerminal:
             seen.wait_for(ENTER + r"[^\x00]*Tritone at")
             seen.process.send_signal(signal.SIGTSTP)
             seen.wait_for(LEAVE + "$")
-            os.waitid(os.P_PID, seen.process.pid, os.WSTOPPED | os.WNOWAIT)
+            seen.wait_until_stopped()
             seen.process.send_signal(signal.SIGCONT)
             seen.wait_for(ENTER)
             os.write(seen.ours, b"q")

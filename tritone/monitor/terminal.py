@@ -22,7 +22,7 @@ class Terminal:
     """Use it as a context manager around `draw` and `key`; a stop by Ctrl-Z gives it back too."""
 
     def __init__(self) -> None:
-        self._input = sys.stdin.fileno()
+        self._input, self._output = sys.stdin.fileno(), sys.stdout.fileno()
         self._modes = termios.tcgetattr(self._input)
 
     @staticmethod
@@ -43,7 +43,7 @@ class Terminal:
         self._write(_HOME + "\n".join(shown) + _REST_OF_SCREEN)
 
     def size(self) -> os.terminal_size:
-        return os.get_terminal_size(sys.stdout.fileno())
+        return os.get_terminal_size(self._output)
 
     def key(self, timeout_s: float) -> str:
         """The key that was pressed; "" if none was within that time."""
@@ -65,8 +65,10 @@ class Terminal:
         self._enter()
 
     def _write(self, text: str) -> None:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        """Past sys.stdout, whose buffer cannot be written while a signal interrupts a write."""
+        rest = text.encode(errors="replace")
+        while rest:
+            rest = rest[os.write(self._output, rest) :]
 
     def __enter__(self) -> "Terminal":
         self._enter()
