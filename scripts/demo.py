@@ -12,6 +12,7 @@ from client.output import open_writer
 from tritone.errors import TritoneError
 from tritone.server import ServerSettings, TritonServer
 from tritone.server.ports import free_ports
+from tritone.server.warm_up import voices_to_warm, warm_up
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -53,7 +54,9 @@ def main() -> int:
     try:
         with TritonServer(settings) as server:
             print("starting Triton with the five models", flush=True)
-            print(f"ready after {server.wait_ready():.1f} s, gRPC on {server.urls.grpc}")
+            seconds = server.wait_ready()
+            seconds += warm_up(server.urls.grpc, voices_to_warm(settings.served_model))[1]
+            print(f"ready after {seconds:.1f} s, gRPC on {server.urls.grpc}")
             speak(server.urls.grpc, args.text, args.out)
     except (TritoneError, SpeechError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -17,6 +17,7 @@ from tritone.errors import TritoneError
 from tritone.server import ServerSettings, TritonServer
 from tritone.server.launch import termination_as_exit
 from tritone.server.settings import Profile, default_cache_dir
+from tritone.server.warm_up import voices_to_warm, warm_up
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -39,6 +40,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--model-repository", type=Path, default=PROJECT / "model_repo")
     parser.add_argument("--threads", type=int, help="threads of each model process (1)")
+    parser.add_argument(
+        "--warm-up",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="speak a word in registered voices before saying ready",
+    )
     parser.add_argument("--start-timeout", type=float, default=300.0, metavar="SECONDS")
     parser.add_argument("--exit-timeout-secs", type=int, default=30, metavar="SECONDS")
     network = parser.add_argument_group("network")
@@ -78,12 +85,17 @@ def settings_from(options: argparse.Namespace) -> ServerSettings:
     )
 
 
-def serve(settings: ServerSettings) -> int:
-    """Run the server until it ends or a signal unwinds this function."""
+def serve(settings: ServerSettings, *, warm: bool) -> int:
+    """Run the server until it ends or a signal unwinds this function; `warm`: warmed up first."""
     with TritonServer(settings) as server:
         print(f"starting; the log is {settings.log_path}", flush=True)
         seconds = server.wait_ready()
         urls = server.urls
+        if warm:
+            voices, took = warm_up(urls.grpc, voices_to_warm(settings.served_model))
+            seconds += took
+            if voices:
+                print(f"warmed up in {took:.1f} s: {', '.join(voices)}", flush=True)
         print(
             f"ready after {seconds:.1f} s\n"
             f"gRPC {urls.grpc}, HTTP {urls.http}, metrics {urls.metrics}\n"
@@ -102,10 +114,10 @@ def serve(settings: ServerSettings) -> int:
 
 def main() -> int:
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO)
-    settings = settings_from(build_parser().parse_args())
+    options = build_parser().parse_args()
     try:
         with termination_as_exit():
-            return serve(settings)
+            return serve(settings_from(options), warm=options.warm_up)
     except TritoneError as error:
         print(error, file=sys.stderr)
         return 2
