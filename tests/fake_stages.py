@@ -1,6 +1,7 @@
 """`pipeline.Stages` without models: what it was asked is written down, what it gives is set."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,14 +40,15 @@ def codes(count: int, first: int = 0) -> list[int]:
 class FakeStages:
     """speeches: for each generation in turn its codes, given `increment` at a time.
 
-    fail: called with the name of each thing done, to raise in its place. The sound of a token is
-    SAMPLES samples of its code / 6561.
+    fail: called with the name of each thing done, to raise in its place. pace: seconds that an
+    increment takes. The sound of a token is SAMPLES samples of its code / 6561.
     """
 
     segments: Sequence[Segment]
     speeches: Sequence[Sequence[int]]
     increment: int = 1
     fail: Callable[[str], None] = lambda _: None
+    pace: float = 0.0
     events: list[str] = field(default_factory=list)
     asked: list[GenerationRequest] = field(default_factory=list)
     voices: list[Voice] = field(default_factory=list)
@@ -102,6 +104,7 @@ class FakeGeneration:
         for begin in range(0, len(speech), self.stages.increment):
             if self.cancelled:
                 return
+            time.sleep(self.stages.pace)
             self.stages.note(f"tokens of {self.index}")
             given = speech[begin : begin + self.stages.increment]
             self.given += len(given)
@@ -118,6 +121,10 @@ class FakeFlow:
         self.closed = False
         self.tokens: list[list[int]] = []
         self.thread = ""
+
+    @property
+    def taken(self) -> int:
+        return sum(map(len, self.tokens))
 
     def step(self, tokens: Int32, *, finalize: bool) -> Float32:
         assert not self.closed

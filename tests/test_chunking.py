@@ -94,3 +94,28 @@ def test_a_late_stream_shrinks_again() -> None:
     planner.push(tokens(400))
     sizes = [len(planner.take(ahead, 0.02)) for ahead in (9.0, 9.0, -0.5, 0.0)]
     assert sizes == [28, 100, 100, 25]  # each call plans the one after it
+
+
+@pytest.mark.parametrize(
+    ("received", "max_hop", "expected"),
+    [(400, 100, 100), (400, 60, 50), (400, 25, 25), (28 + 25, 100, 25), (28 + 99, 100, 75)],
+)
+def test_what_has_come_is_taken_at_once_when_it_is_late(
+    received: int, max_hop: int, expected: int
+) -> None:
+    planner = ChunkPlanner(ChunkPolicy(chunk=25, lookahead=3, max_hop=max_hop), 0)
+    planner.push(tokens(received))
+    assert len(planner.take(-1.0, SLOW, alone=True)) == 28, "the first audio waits for one chunk"
+    assert len(planner.take(-1.0, SLOW, alone=True)) == expected
+    while planner.ready:
+        planner.take(-1.0, SLOW, alone=True)
+    assert len(planner.rest()) == (received - 28) % 25
+
+
+@pytest.mark.parametrize(("ahead", "alone"), [(0.5, True), (0.0, True), (-1.0, False)])
+def test_chunks_that_have_come_wait_for_who_is_in_time_or_not_alone(
+    ahead: float, alone: bool
+) -> None:
+    planner = ChunkPlanner(POLICY, 0)
+    planner.push(tokens(400))
+    assert [len(planner.take(ahead, SLOW, alone=alone)) for _ in range(3)] == [28, 25, 25]

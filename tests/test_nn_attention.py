@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from token2wav_model import draw
 from torch import Tensor
 
-from tritone.nn.attention import RelativeAttention, attend, chunk_mask
+from tritone.nn import attention
+from tritone.nn.attention import RelativeAttention, attend, attend_chunks, chunk_mask
 from tritone.nn.cache import KeyValueStore, Span
 
 
@@ -117,6 +118,29 @@ def test_spans_are_one_span(kind: str) -> None:
     joined = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
     assert (attend(query, [Span(key, value)], [bias]) - joined).abs().max() < 1e-6
     assert (attend(query, spans, biases) - joined).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("left_chunks", [0, 2])
+@pytest.mark.parametrize("fused", [True, False])
+def test_chunks_together_are_each_alone(
+    left_chunks: int, fused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a prompt, and after chunks of their own; where there is no fused kernel too."""
+    if not fused:
+        monkeypatch.setattr(attention, "_is_fused_by_span", lambda query: False)
+    voice = store(left_chunks=left_chunks)
+    fill(voice, [4, 4])
+    together, alone = voice.fork(), voice.fork()
+    for begin, frames in ((0, 12), (12, 4), (16, 11)):
+        query, key, value = (random(1, 2, frames, 8, seed=begin + part) for part in range(3))
+        expected = []
+        for piece in zip(*(x.split(4, dim=2) for x in (query, key, value)), strict=True):
+            spans = alone.write(0, *piece[1:])
+            expected.append(attend(piece[0], spans, [None] * len(spans)))
+            alone.advance(piece[0].shape[2])
+        found = attend_chunks(query, key, value, together, 0)
+        together.advance(frames)
+        assert (found - torch.cat(expected, dim=2)).abs().max() < 1e-5
 
 
 def test_chunk_mask_by_hand() -> None:

@@ -48,6 +48,15 @@ def test_it_keeps_a_bounded_number_ahead(depth: int) -> None:
     assert source.made == depth + 2 and source.closed.is_set()
 
 
+def test_without_a_bound_it_takes_all_and_says_how_many_wait() -> None:
+    source = Source(100)
+    with RunAhead(source.items, None) as ahead:
+        assert source.closed.wait(timeout=10)
+        assert ahead.waiting == 100
+        assert next(iter(ahead)) == 0
+        assert ahead.waiting == 99
+
+
 def test_errors_come_after_the_items_before_them() -> None:
     error = ValueError("broken")
     source, seen = Source(3, error), []

@@ -1,6 +1,7 @@
 """The pipeline over fakes: order, overlap, clean-up, seeds, timing."""
 
 import threading
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -9,6 +10,7 @@ from fake_stages import CONFIG, SAMPLES, FakeStages, codes, one, request, segmen
 
 from tritone.errors import Cancelled, InvalidRequest, StageFailed
 from tritone.pipeline import Settings, synthesize
+from tritone.timing import Timing
 from tritone.types import SamplingParams
 
 
@@ -140,13 +142,15 @@ def _pipeline_threads() -> list[str]:
 
 @pytest.mark.parametrize("after", [1, 2])
 def test_closing_the_iterator_stops_everything(after: int) -> None:
-    stages = FakeStages([segment("one"), segment("two")], [codes(400), codes(400)])
+    segments, speeches = [segment("one"), segment("two")], [codes(400), codes(400)]
+    stages = FakeStages(segments, speeches, pace=0.002)
     chunks = synthesize(request(), stages, CONFIG, Settings(max_hop=25))
     for _ in range(after):
         next(chunks)
     chunks.close()
     assert stages.all_freed and not _pipeline_threads()
-    assert len(stages.generations) == 1 and stages.generations[0].given < 28 + 25 * (after + 3)
+    assert len(stages.generations) == 1 and stages.generations[0].given < 400
+    assert stages.flows[0].taken < 28 + 25 * (after + 3)
 
 
 def test_closing_does_not_wait_for_the_next_hop() -> None:
@@ -157,23 +161,32 @@ def test_closing_does_not_wait_for_the_next_hop() -> None:
         if event == "tokens of 0" and stages.events.count(event) == 30:
             assert closing.wait(timeout=10)
 
-    stages = one(codes(400), fail=hold)
+    stages = one(codes(400), fail=hold, pace=0.002)
     chunks = synthesize(request(), stages, CONFIG, Settings())
     next(chunks)
     threading.Timer(0.05, closing.set).start()
     chunks.close()
-    assert stages.all_freed and stages.generations[0].given <= 31
+    assert stages.all_freed and 29 <= stages.generations[0].given < 400
     assert stages.events.count("flow 0") == 1
+
+
+def test_a_late_stream_has_its_tokens_taken_together() -> None:
+    """A clock so fast that playback is always dry, and tokens that are all there at once."""
+    stages = one(codes(400), increment=400)
+    timing = Timing(CONFIG.sample_rate, lambda: 1e6 * time.monotonic())
+    list(synthesize(request(), stages, CONFIG, Settings(), timing=timing))
+    sizes = [len(call) for call in stages.flows[0].tokens]
+    assert sizes[0] == 28 and max(sizes) == 100 and sum(sizes) == 400
 
 
 @pytest.mark.parametrize("calls", [0, 1, 30, 45])
 def test_a_cancelled_request_ends(calls: int) -> None:
     asked = iter(range(10_000))
-    stages = one(codes(400))
+    stages = one(codes(400), pace=0.002)
     with pytest.raises(Cancelled):
         list(synthesize(request(), stages, CONFIG, Settings(), lambda: next(asked) >= calls))
-    assert stages.all_freed
-    assert stages.generations[0].given <= calls + 1
+    assert stages.all_freed and stages.generations[0].given < 400
+    assert stages.flows[0].taken <= calls
 
 
 def test_a_bad_request_reaches_no_stage() -> None:

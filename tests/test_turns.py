@@ -57,8 +57,9 @@ def test_a_caller_that_fails_gives_its_turn_back() -> None:
     for _ in range(2):
         with pytest.raises(KeyError), turns.turn(0.0):
             raise KeyError
+    assert turns.idle
     with turns.turn(0.0):
-        pass
+        assert not turns.idle
 
 
 def test_no_more_than_are_let_in_together() -> None:

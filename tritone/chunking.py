@@ -22,7 +22,8 @@ class ChunkPolicy:
     first_hop: tokens that the first audio should wait for, 1..chunk; reached by trimming the flow's
         prompt, so without a prompt the first hop is a whole chunk.
     max_hop: largest hop, in tokens, at least a chunk. Larger costs less and is computed later.
-    reserve: a hop grows only while the audio already sent covers this many times its cost.
+    reserve: a hop grows only while the audio already sent covers this many times its cost, or
+        where nothing is left of it and the tokens have come already.
     """
 
     chunk: int
@@ -68,13 +69,16 @@ class ChunkPlanner:
         """Whether the next hop and its look-ahead are complete."""
         return self.received >= self._boundary + self._policy.lookahead
 
-    def take(self, seconds_ahead: float, seconds_per_token: float) -> Int32:
+    def take(self, seconds_ahead: float, seconds_per_token: float, *, alone: bool = False) -> Int32:
         """The tokens of the next call, once `ready`; plans the hop after it.
 
         seconds_ahead: audio sent and not yet played; seconds_per_token: what a token has cost from
-        text to audio so far. Both only choose the size of the hop after this one.
+        text to audio so far. Both choose the size of the hop after this one. alone: no other stream
+        wants the flow; then one that is late already has all whole chunks at once.
         """
         assert self.ready
+        if alone and self._sent and seconds_ahead < 0:
+            self._boundary += self._backlog()
         until = self._boundary + self._policy.lookahead
         tokens = self._tokens[self._sent : until]
         self._sent = until
@@ -86,6 +90,13 @@ class ChunkPlanner:
         tokens = self._tokens[self._sent :]
         self._sent = self.received
         return tokens
+
+    def _backlog(self) -> int:
+        """Tokens of the whole chunks that have come beyond the next hop, as far as a hop may go."""
+        chunk = self._policy.chunk
+        beyond = self.received - self._policy.lookahead - self._boundary
+        room = self._policy.max_hop - (self._boundary + self._policy.lookahead - self._sent)
+        return max(0, min(beyond, room) // chunk * chunk)
 
     def _next_hop(self, seconds_ahead: float, seconds_per_token: float) -> int:
         hop = self._policy.chunk

@@ -9,13 +9,13 @@ ItemT = TypeVar("ItemT")
 
 
 class RunAhead(Generic[ItemT]):
-    """Iterate a generator that keeps `depth` items ahead.
+    """Iterate a generator that keeps `depth` items ahead, None for any number.
 
     What the generator raises is raised here, after the items before it. `close` stops it at its
     next item, waits for its clean-up, and is safe at any time; a `with` block closes.
     """
 
-    def __init__(self, source: Generator[ItemT, None, None], depth: int = 1) -> None:
+    def __init__(self, source: Generator[ItemT, None, None], depth: int | None = 1) -> None:
         self._source, self._depth = source, depth
         self._items: deque[ItemT] = deque()
         self._error: BaseException | None = None
@@ -23,6 +23,11 @@ class RunAhead(Generic[ItemT]):
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._produce, name="run-ahead", daemon=True)
         self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Items that have come and were not taken."""
+        return len(self._items)
 
     def __iter__(self) -> Iterator[ItemT]:
         while True:
@@ -64,8 +69,11 @@ class RunAhead(Generic[ItemT]):
     def _offer(self, item: ItemT) -> bool:
         """Hand over one item when there is room; False once the consumer has gone."""
         with self._changed:
-            self._changed.wait_for(lambda: self._stopped or len(self._items) < self._depth)
+            self._changed.wait_for(lambda: self._stopped or self._has_room())
             if not self._stopped:
                 self._items.append(item)
                 self._changed.notify()
             return not self._stopped
+
+    def _has_room(self) -> bool:
+        return self._depth is None or len(self._items) < self._depth

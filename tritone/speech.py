@@ -9,6 +9,7 @@ from tritone.chunking import ChunkPlanner, ChunkPolicy
 from tritone.config import ModelConfig
 from tritone.errors import Cancelled, StageFailed
 from tritone.guard import GuardPolicy, TokenGuard
+from tritone.overlap import RunAhead
 from tritone.stages import Stages
 from tritone.timing import Timing
 from tritone.turns import StageTurns
@@ -92,25 +93,35 @@ class SegmentSpeech:
         return self._mel(self._planner.rest(), finalize=True)
 
     def close(self) -> None:
-        self._generation.cancel()
-        self._flow.close()
+        try:
+            self._end_generation()
+        finally:
+            self._flow.close()
 
     def _begin(self) -> None:
         """Start a generation, and open the flow, which prepares the voice meanwhile."""
         run = self._run
         self._planner = ChunkPlanner(run.policy.chunks, len(self._voice.prompt_tokens))
         self._generation = self._generate()
+        # the flow may be slower: then tokens gather here
+        self._ids = RunAhead(_increments(self._generation), depth=None)
         try:
             self._flow = run.stages.open_flow(self._voice, streaming=run.request.streaming)
         except BaseException:
-            self._generation.cancel()
+            self._end_generation()
             raise
+
+    def _end_generation(self) -> None:
+        try:
+            self._generation.cancel()
+        finally:
+            self._ids.close()
 
     def _attempted(self) -> Generator[Float32, None, bool]:
         """One generation; returns whether its tokens are to be spoken to the end."""
         guard = TokenGuard(self._run.policy.guard, self._run.config.llm.speech_codes)
         problem, timing = "", self._run.timing
-        for ids in self._generation:
+        for ids in self._ids:
             self._run.check_cancelled()
             timing.mark("first_token")
             codes = ids - np.int32(self._run.config.llm.speech_offset)
@@ -120,8 +131,9 @@ class SegmentSpeech:
                 break
             timing.tokens += len(codes)
             self._planner.push(codes)
-            while self._run.request.streaming and self._planner.ready:
-                yield self._hop()
+            if not (self._begun and self._ids.waiting):
+                yield from self._ready_hops()
+        yield from self._ready_hops()
         problem = problem or guard.ended(self._segment.target_tokens)
         if problem:
             timing.note(f"generation {self._attempt + 1} of {self._segment.text!r}: {problem}")
@@ -134,10 +146,12 @@ class SegmentSpeech:
             raise StageFailed("tensorrt_llm", f"{problem}, {self._attempt + 1} times")
         return not problem or self._begun or last
 
-    def _hop(self) -> Float32:
+    def _ready_hops(self) -> Iterator[Float32]:
         timing = self._run.timing
-        tokens = self._planner.take(timing.ahead, timing.seconds_per_token)
-        return self._mel(tokens, finalize=False)
+        while self._run.request.streaming and self._planner.ready:
+            alone = self._run.turns.flow.idle
+            tokens = self._planner.take(timing.ahead, timing.seconds_per_token, alone=alone)
+            yield self._mel(tokens, finalize=False)
 
     def _mel(self, tokens: Int32, *, finalize: bool) -> Float32:
         self._run.check_cancelled()
@@ -157,6 +171,10 @@ class SegmentSpeech:
                 sampling=replace(self._run.request.sampling, seed=seed),
             )
         )
+
+
+def _increments(generation: Generation) -> Generator[Int32, None, None]:
+    yield from generation
 
 
 def trim_prompt(voice: Voice, tokens: int, ratio: int) -> Voice:

@@ -17,7 +17,7 @@ class Turns:
 
     def __init__(self, together: int) -> None:
         assert together > 0
-        self._free = together
+        self._together = self._free = together
         self._changed = threading.Condition()
         self._waiting: list[tuple[float, int]] = []
         self._arrivals = itertools.count()
@@ -26,6 +26,12 @@ class Turns:
     def waiting(self) -> int:
         """Callers that wait for their turn."""
         return len(self._waiting)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody has a turn or waits for one."""
+        with self._changed:
+            return self._free == self._together and not self._waiting
 
     @contextmanager
     def turn(self, seconds_left: float) -> Iterator[None]:

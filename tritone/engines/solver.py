@@ -53,6 +53,8 @@ class PlanSolver:
     for its times and time shifts in float32. most_frames: that the plan takes as its cache.
     """
 
+    most_chunks = 1
+
     def __init__(
         self,
         run: Run,

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Sequence
+from functools import reduce
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -21,13 +23,12 @@ def attend(query: Tensor, spans: Sequence[Span], bias: Sequence[Tensor | None]) 
     backward pass on a CPU in bf16 is five times slower than the plain products; an exported graph
     has the plain products, which runtimes know how to fuse.
     """
-    plain = query.requires_grad or is_traced()
-    if len(spans) == 1 and not plain:
+    if len(spans) == 1 and not _is_plain(query):
         span = spans[0]
         key, value = span.key.to(query.dtype), span.value.to(query.dtype)
         return F.scaled_dot_product_attention(query, key, value, attn_mask=bias[0])
-    if not plain and query.device.type == "cpu" and all(b is None for b in bias):
-        return _attend_each(query, spans)
+    if _is_fused_by_span(query) and all(b is None for b in bias):
+        return _attend_each(query, spans).output
     query = query / math.sqrt(query.shape[-1])
     scores = [query @ span.key.to(query.dtype).transpose(-2, -1) for span in spans]
     scores = [_biased(s, b) for s, b in zip(scores, bias, strict=True)]
@@ -40,15 +41,53 @@ def attend(query: Tensor, spans: Sequence[Span], bias: Sequence[Tensor | None]) 
     return torch.stack(outputs).sum(0)
 
 
-def _attend_each(query: Tensor, spans: Sequence[Span]) -> Tensor:
-    """The fused kernel on each span; results are weighted by the spans' sums of exponentials."""
+def attend_chunks(
+    query: Tensor, key: Tensor, value: Tensor, store: KeyValueStore, layer: int
+) -> Tensor:
+    """Attention of neighbouring chunks, which are written to a store meanwhile.
+
+    query, key, value (rows, heads, n, head_dim). Equal to `attend` of one chunk after the other;
+    what all of them see is read once for all, which keeps the matrix units busier.
+    """
+    common, each = store.write_chunks(layer, key, value)
+    queries = torch.split(query, store.chunk, dim=2)
+    if not _is_fused_by_span(query):
+        spans = ([*common, *own] for own in each)
+        outputs = [attend(q, s, [None] * len(s)) for q, s in zip(queries, spans, strict=True)]
+        return torch.cat(outputs, dim=2)
+    parts = [_attend_each(q, own) for q, own in zip(queries, each, strict=True)]
+    own = Attended(*(torch.cat(part, dim=2) for part in zip(*parts, strict=True)))
+    return _merged(_attend_each(query, common), own).output if common else own.output
+
+
+class Attended(NamedTuple):
+    """Attention over some of the keys: (rows, heads, n, head_dim), and for each query the logarithm
+    of the sum of its exponentials (rows, heads, n)."""
+
+    output: Tensor
+    log_sum: Tensor
+
+
+def _is_plain(query: Tensor) -> bool:
+    return query.requires_grad or is_traced()
+
+
+def _is_fused_by_span(query: Tensor) -> bool:
+    return query.device.type == "cpu" and not _is_plain(query)
+
+
+def _attend_each(query: Tensor, spans: Sequence[Span]) -> Attended:
+    """The fused kernel on each span."""
     fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    parts = [fused(query, s.key.to(query.dtype), s.value.to(query.dtype)) for s in spans]
-    joined, total = parts[0]
-    for output, log_sum in parts[1:]:
-        share = torch.sigmoid(log_sum - total)[..., None].to(query.dtype)
-        joined, total = torch.lerp(joined, output, share), torch.logaddexp(total, log_sum)
-    return joined  # type: ignore[no-any-return]
+    parts = [Attended(*fused(query, s.key.to(query.dtype), s.value.to(query.dtype))) for s in spans]
+    return reduce(_merged, parts)
+
+
+def _merged(one: Attended, other: Attended) -> Attended:
+    """Weighted by their sums of exponentials."""
+    share = torch.sigmoid(other.log_sum - one.log_sum)[..., None].to(one.output.dtype)
+    output = torch.lerp(one.output, other.output, share)
+    return Attended(output, torch.logaddexp(one.log_sum, other.log_sum))
 
 
 def _softmax(scores: Tensor) -> Tensor:

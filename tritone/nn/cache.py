@@ -1,5 +1,6 @@
 """Keys and values of past frames, kept in preallocated buffers and written in place."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -96,17 +97,46 @@ class KeyValueStore:
 
         Without `in_order` a full ring is one span, whose `start` says nothing.
         """
+        own = self._write(layer, key, value, self._written, in_order)
+        return [*self._prefix_span(layer), *own]
+
+    def write_chunks(
+        self, layer: int, key: Tensor, value: Tensor
+    ) -> tuple[list[Span], Iterator[list[Span]]]:
+        """Write neighbouring chunks of one layer, each when it is its turn.
+
+        Returns what all of them may see, and for one after the other what else it may. Those spans
+        hold until the next are asked for; their `start` says nothing.
+        """
+        self._reserve(self._written, key.shape[2])
+        common, past = self._prefix_span(layer), 0 if self._slots else self._written
+        if past:
+            common.append(self._span(self._own, layer, 0, past, 0))
+
+        def each() -> Iterator[list[Span]]:
+            for after in range(0, key.shape[2], self.chunk):
+                piece = slice(after, after + self.chunk)
+                new, written = (key[:, :, piece], value[:, :, piece]), self._written + after
+                own = self._write(layer, *new, written, in_order=False)
+                yield [Span(span.key[:, :, past:], span.value[:, :, past:]) for span in own]
+
+        return common, each()
+
+    def _write(
+        self, layer: int, key: Tensor, value: Tensor, written: int, in_order: bool
+    ) -> list[Span]:
+        """Write one chunk after `written` own frames; return the own frames that it may see."""
         frames = key.shape[2]
-        offset = self._reserve(frames)
+        assert not self._slots or frames <= self.chunk, f"{frames} frames in a slot of {self.chunk}"
+        offset = self._reserve(written, frames)
         self._own[layer, 0, :, :, offset : offset + frames] = key
         self._own[layer, 1, :, :, offset : offset + frames] = value
-        spans = [] if self._prefix is None else [self._span(self._prefix, layer, 0, None, 0)]
-        newest = self.length - offset  # position of buffer frame 0 in the newest lap of the ring
-        spans.append(self._span(self._own, layer, 0, offset + frames, newest))
         next_slot = offset + self.chunk
-        full = self._written + self.chunk >= self._slots * self.chunk > 0
+        full = written + self.chunk >= self._slots * self.chunk > 0
         if not in_order and full and frames == self.chunk:
-            return [*spans[:-1], self._span(self._own, layer, 0, None, 0)]
+            return [self._span(self._own, layer, 0, None, 0)]
+        newest = self.prefix_length + written - offset  # of buffer frame 0 in the ring's last lap
+        spans = [self._span(self._own, layer, 0, offset + frames, newest)]
         if newest > self.prefix_length and next_slot < self._own.shape[4]:
             oldest = newest - self._own.shape[4] + next_slot
             spans.append(self._span(self._own, layer, next_slot, None, oldest))
@@ -119,16 +149,18 @@ class KeyValueStore:
     def _span(self, buffer: Tensor, layer: int, begin: int, end: int | None, start: int) -> Span:
         return Span(buffer[layer, 0, :, :, begin:end], buffer[layer, 1, :, :, begin:end], start)
 
-    def _reserve(self, frames: int) -> int:
-        """Make room for one chunk; return where in the own buffer it goes."""
+    def _prefix_span(self, layer: int) -> list[Span]:
+        return [] if self._prefix is None else [self._span(self._prefix, layer, 0, None, 0)]
+
+    def _reserve(self, written: int, frames: int) -> int:
+        """Make room for `frames` after `written` ones; return where in the own buffer they go."""
         if self._slots:
-            assert frames <= self.chunk, f"{frames} frames in a chunk of {self.chunk}"
             if not self._own.shape[4]:
                 self._own = self._allocate(self._slots * self.chunk)
-            return (self._written // self.chunk) % self._slots * self.chunk
+            return (written // self.chunk) % self._slots * self.chunk
         capacity = self._own.shape[4]
-        if self._written + frames > capacity:
-            grown = self._allocate(max(2 * capacity, self._written + frames, 2 * self.chunk))
-            grown[:, :, :, :, : self._written] = self._own[:, :, :, :, : self._written]
+        if written + frames > capacity:
+            grown = self._allocate(max(2 * capacity, written + frames, 2 * self.chunk))
+            grown[:, :, :, :, :written] = self._own[:, :, :, :, :written]
             self._own = grown
-        return self._written
+        return written

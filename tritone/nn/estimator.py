@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tritone.config import FlowConfig
-from tritone.nn.attention import attend
+from tritone.nn.attention import attend, attend_chunks
 from tritone.nn.cache import KeyValueStore, Span
 from tritone.nn.conv import CausalConv1d
 from tritone.nn.linear import PackableLinear
@@ -55,9 +55,10 @@ class Pass:
 
 
 class StreamsPass(Pass):
-    """The next chunk of some streams, as long for each; rows of a stream follow one another.
+    """The next frames of some streams, as many for each; rows of a stream follow one another.
 
-    Products take all streams together, attention one after the other: each has its own past.
+    They are one chunk or several whole ones, of which the last may be shorter. Products take all
+    together, attention one stream after the other: each has its own past.
     """
 
     def __init__(self, states: Sequence[EstimatorState], visible: Tensor | None) -> None:
@@ -78,10 +79,17 @@ class StreamsPass(Pass):
         streams = zip(*(self._split(x) for x in (query, key, value)), self._states, strict=True)
         attended = []
         for own_query, own_key, own_value, state in streams:
-            spans = state.store.write(self._layer, own_key, own_value, in_order=False)
-            attended.append(attend(own_query, spans, [self.visible] * len(spans)))
+            attended.append(self._attend_own(own_query, own_key, own_value, state.store))
         self._layer += 1
         return _joined(attended)
+
+    def _attend_own(
+        self, query: Tensor, key: Tensor, value: Tensor, store: KeyValueStore
+    ) -> Tensor:
+        if self.visible is None and query.shape[2] > store.chunk:
+            return attend_chunks(query, key, value, store, self._layer)
+        spans = store.write(self._layer, key, value, in_order=False)
+        return attend(query, spans, [self.visible] * len(spans))
 
     def advanced(self, frames: int) -> list[EstimatorState]:
         """The streams' next states, once the pass is over."""
@@ -261,7 +269,7 @@ class Estimator(nn.Module):
         states: Sequence[EstimatorState],
         visible: Tensor | None = None,
     ) -> tuple[Tensor, list[EstimatorState]]:
-        """The next chunk of some streams, given what their states hold of the past.
+        """The next chunk of some streams, or several, given what their states hold of the past.
 
         x (rows, frames, 4 * mel): the rows of the first stream, then those of the second.. visible
         as in `forward`.

@@ -163,15 +163,17 @@ class Flow(nn.Module):
     def step_all(self, steps: Sequence[FlowStep]) -> list[tuple[Tensor, FlowState] | Overloaded]:
         """`step` for several streams, chunk by chunk together.
 
-        A stream for whose chunk there is no room has Overloaded in its place.
+        A stream that is alone has several chunks at once where the solver takes them. One for whose
+        chunk there is no room has Overloaded in its place.
         """
         streams = [_Stream(step) for step in steps]
-        while ready := [stream for stream in streams if self._has_chunk(stream)]:
+        while ready := [stream for stream in streams if self._chunks_known(stream)]:
             admitted = [stream for stream in ready if stream.admit(self.solver)]
-            chunks = self._chunks([stream.state for stream in admitted])
-            for stream, (mel, state) in zip(admitted, chunks, strict=True):
+            most = self.solver.most_chunks if len(admitted) == 1 else 1
+            inputs = [self._input(s, min(most, self._chunks_known(s))) for s in admitted]
+            for stream, (mel, solution) in zip(admitted, self.solver.solve(inputs), strict=True):
                 stream.mels.append(mel)
-                stream.state = state
+                stream.state = replace(stream.state, solution=solution)
         return [stream.refused or (stream.spoken(), stream.state) for stream in streams]
 
     def project_speaker(self, embedding: Tensor) -> Tensor:
@@ -195,35 +197,38 @@ class Flow(nn.Module):
         )
         return at_tokens, at_frames
 
-    def _has_chunk(self, stream: "_Stream") -> bool:
-        known = 0 if stream.refused else len(stream.state.pending)
-        complete = self.config.chunk_size + self.config.pre_lookahead_len
-        return known >= complete or (stream.finalize and known > 0)
+    def _chunks_known(self, stream: "_Stream") -> int:
+        """Chunks of a stream that can be computed now."""
+        chunk, known = self.config.chunk_size, len(stream.state.pending)
+        if stream.refused:
+            return 0
+        if stream.finalize:
+            return -(-known // chunk)
+        return max(0, known - self.config.pre_lookahead_len) // chunk
 
-    def _chunks(self, states: Sequence[FlowState]) -> list[tuple[Tensor, FlowState]]:
-        """The next chunk of each stream, (n, mel), and the state after it."""
-        inputs, after = [], []
-        for state in states:
-            mu, encoder = self._encode(state)
-            end = state.frame + len(mu)
-            given = self._conditions(mu, state.frame, state.prompt, state.speaker)
-            inputs.append(ChunkInput(state.prompt.noise[state.frame : end], given, state.solution))
-            pending = state.pending[self.config.chunk_size :]
-            after.append(replace(state, pending=pending, frame=end, encoder=encoder))
-        solved = self.solver.solve(inputs)
-        return [
-            (mel, replace(state, solution=solution))
-            for (mel, solution), state in zip(solved, after, strict=True)
+    def _input(self, stream: "_Stream", chunks: int) -> ChunkInput:
+        """What the solver gets for a stream's next chunks; the stream's state is then after them,
+        but for the solver's own part."""
+        before = stream.state
+        mu = torch.cat([self._encode(stream) for _ in range(chunks)])
+        given = self._conditions(mu, before.frame, before.prompt, before.speaker)
+        noise = before.prompt.noise[before.frame : before.frame + len(mu)]
+        return ChunkInput(noise, given, before.solution)
+
+    def _encode(self, stream: "_Stream") -> Tensor:
+        """mu (frames, mel) of a stream's next chunk of tokens."""
+        state, chunk = stream.state, self.config.chunk_size
+        embedded = self.token_embedding(state.pending[: chunk + self.config.pre_lookahead_len])[
+            None
         ]
-
-    def _encode(self, state: FlowState) -> tuple[Tensor, EncoderState]:
-        """mu (frames, mel) of the next chunk of tokens."""
-        chunk, lookahead = self.config.chunk_size, self.config.pre_lookahead_len
-        embedded = self.token_embedding(state.pending[: chunk + lookahead])[None]
         features, encoder = self.encoder.step(
             embedded[:, :chunk], embedded[:, chunk:], state.encoder
         )
-        return self.mel_projection(features)[0], encoder
+        mu: Tensor = self.mel_projection(features)[0]
+        stream.state = replace(
+            state, pending=state.pending[chunk:], frame=state.frame + len(mu), encoder=encoder
+        )
+        return mu
 
     def _conditions(self, mu: Tensor, start: int, prompt: FlowPrompt, speaker: Tensor) -> Tensor:
         """mu (n, mel), speaker and prompt mel of frames start.. side by side, (n, 3 * mel)."""

@@ -61,6 +61,8 @@ class PagedSolver:
     have the estimator's dtype; mel is kept in float32.
     """
 
+    most_chunks = 1
+
     @torch.inference_mode()
     def __init__(self, euler: EulerSolver, *, pages: int, streams: int, batch: int) -> None:
         estimator, self._rate = euler.estimator, euler.rate

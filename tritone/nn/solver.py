@@ -33,7 +33,8 @@ class SolverState(Protocol):
 
 @dataclass(frozen=True)
 class ChunkInput:
-    """One chunk of one stream: start noise (n, mel), conditions (n, 3 * mel), state before it."""
+    """The next chunk of one stream, or several: start noise (n, mel), conditions (n, 3 * mel), and
+    the state before them."""
 
     noise: Tensor
     conditions: Tensor
@@ -41,7 +42,12 @@ class ChunkInput:
 
 
 class Solver(Protocol):
-    """Solves chunks of streams; `start` gives the state of a new one."""
+    """Solves chunks of streams; `start` gives the state of a new one.
+
+    most_chunks: that it takes of one stream at once.
+    """
+
+    most_chunks: int
 
     def start(self) -> SolverState:
         """The state of a new stream; raises Overloaded when there is no room."""
@@ -96,6 +102,7 @@ class EulerSolver:
         self.rate = config.inference_cfg_rate
         self.guided_steps = config.guided_steps
         self.left_chunks = 0
+        self.most_chunks = 1
         self.cache_dtype = torch.float32
         self._shifts: list[list[Tensor]] = []
 
