@@ -58,7 +58,8 @@ def test_a_voice_that_fails_is_named_and_the_others_are_warm(
     assert "'nobody' is not registered" in record.message
 
 
-def test_a_server_that_has_gone_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_server_that_has_gone_is_one_warning(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        assert warm_up("127.0.0.1:1", ["joe"])[0] == []
-    assert "a word in the voice joe failed: UNAVAILABLE" in caplog.text
+        assert warm_up("127.0.0.1:1", ["joe", "heart"])[0] == []
+    (record,) = caplog.records
+    assert "a word in the voice joe failed: UNAVAILABLE" in record.message

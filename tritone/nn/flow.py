@@ -218,9 +218,8 @@ class Flow(nn.Module):
     def _encode(self, stream: "_Stream") -> Tensor:
         """mu (frames, mel) of a stream's next chunk of tokens."""
         state, chunk = stream.state, self.config.chunk_size
-        embedded = self.token_embedding(state.pending[: chunk + self.config.pre_lookahead_len])[
-            None
-        ]
+        known = state.pending[: chunk + self.config.pre_lookahead_len]
+        embedded = self.token_embedding(known)[None]
         features, encoder = self.encoder.step(
             embedded[:, :chunk], embedded[:, chunk:], state.encoder
         )

@@ -20,6 +20,7 @@ MOST_VOICES = 4
 
 _TEXT = "Hello."
 _TIMEOUT_S = 60.0
+_SILENT = ("UNAVAILABLE", "DEADLINE_EXCEEDED")
 
 
 def voices_to_warm(model_dir: Path) -> list[str]:
@@ -36,7 +37,8 @@ def voices_to_warm(model_dir: Path) -> list[str]:
 def warm_up(grpc_url: str, voices: Sequence[str]) -> tuple[list[str], float]:
     """Speak a word in each voice through a ready server; the voices that could, and the seconds.
 
-    What fails is logged as a warning: a server without one voice is of use still.
+    What fails is logged as a warning: a server without one voice is of use still. One that does not
+    answer is asked no more.
     """
     try:
         from client import SpeechClient, SpeechError, Utterance
@@ -50,6 +52,8 @@ def warm_up(grpc_url: str, voices: Sequence[str]) -> tuple[list[str], float]:
                 client.speak(Utterance(_TEXT, voice=voice, seed=1), timeout=_TIMEOUT_S)
             except SpeechError as error:
                 _LOG.warning("a word in the voice %s failed: %s", voice, error)
+                if error.status in _SILENT:
+                    break
             else:
                 warm.append(voice)
     return warm, time.monotonic() - began
