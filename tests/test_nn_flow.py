@@ -133,20 +133,6 @@ def test_bounded_context_equals_its_mask(left_chunks: int, prompt_tokens: int) -
     assert_equal(flow, some_prompt(prompt_tokens), torch.split(some_tokens(215), 41))
 
 
-@pytest.mark.parametrize("left_chunks", [0, 1, 3])
-@pytest.mark.parametrize("prompt_tokens", [0, 53])
-def test_chunks_at_once_equal_one_pass(left_chunks: int, prompt_tokens: int) -> None:
-    """Up to three at once, the last one short, past the end of the longest ring."""
-    flow = tiny_flow(left_chunks=left_chunks)
-    flow.euler.most_chunks = 3
-    lengths = []
-    solve = flow.euler.solve
-    flow.euler.solve = lambda chunks: lengths.append(len(chunks[0].noise)) or solve(chunks)
-    parts = torch.split(some_tokens(240), [28, 60, 30, 100, 22])
-    assert_equal(flow, some_prompt(prompt_tokens), parts)
-    assert max(lengths) == 150 and min(lengths) < 50
-
-
 def test_the_bound_matters() -> None:
     tokens, prompt = some_tokens(80), some_prompt(28)
     unbounded = one_pass(tiny_flow(), tokens, prompt)

@@ -53,6 +53,21 @@ def test_streams_together_equal_each_alone(left_chunks: int) -> None:
             torch.testing.assert_close(mel, expected, atol=CLOSE, rtol=0)
 
 
+@pytest.mark.parametrize("left_chunks", [0, 1, 3])
+@pytest.mark.parametrize("prompt_tokens", [0, 53])
+def test_chunks_at_once_equal_one_pass(left_chunks: int, prompt_tokens: int) -> None:
+    """Up to three at once, the last one short, past the end of the longest ring."""
+    flow = tiny_flow(left_chunks=left_chunks)
+    flow.euler.most_chunks = 3
+    lengths, solve = [], flow.euler.solve
+    flow.euler.solve = lambda chunks: lengths.append(len(chunks[0].noise)) or solve(chunks)
+    prompt, tokens = some_prompt(prompt_tokens), some_tokens(240)
+    mel = torch.cat(streamed(flow, prompt, torch.split(tokens, [28, 60, 30, 100, 22])), dim=1)
+    whole = flow(tokens, prompt, chunked=True, finalize=True)
+    torch.testing.assert_close(mel, whole, atol=CLOSE, rtol=0)
+    assert max(lengths) == 150 and min(lengths) < 50
+
+
 def test_fewer_guided_steps_leave_the_others_unguided() -> None:
     """Without guidance the rows without conditions are not computed, and chunks stay exact."""
     guided = tiny_flow()
