@@ -30,8 +30,8 @@ def voices_to_warm(model_dir: Path) -> list[str]:
     except TritoneError:
         return []  # the models said what is wrong with it, or need none
     others = [name for name in names if name != default]
-    known = [default] if default in names else []
-    return [*others[: MOST_VOICES - len(known)], *(name for name in known if name)]
+    kept = [name for name in names if name == default]
+    return [*others[: MOST_VOICES - len(kept)], *kept]
 
 
 def warm_up(grpc_url: str, voices: Sequence[str]) -> tuple[list[str], float]:
