@@ -15,9 +15,9 @@ from tqdm import tqdm
 from benchmarks.figures import Figure, figure
 from tritone.config import ModelConfig, with_cheaper_solver
 from tritone.families import Family
+from tritone.families.cosyvoice2.frontend import Frontend
 from tritone.flow_settings import FlowSettings
 from tritone.flow_stage import FlowStage
-from tritone.frontend import Frontend
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, Checkpoint, EmbeddingTable
 from tritone.llm.loading import ensure_graph, open_onnx
 from tritone.llm.onnx_slots import OnnxSlots

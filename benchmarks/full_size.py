@@ -25,6 +25,8 @@ from tritone.config import (
     VocoderConfig,
 )
 from tritone.families.cosyvoice2 import FLOW_FILE, VOCODER_FILE
+from tritone.families.cosyvoice2.flow import Flow
+from tritone.families.cosyvoice2.hift import HiFT
 from tritone.llm.checkpoint import (
     EMBEDDING,
     FINAL_NORM,
@@ -39,8 +41,6 @@ from tritone.llm.checkpoint import (
     write_tensors,
 )
 from tritone.llm.qwen2 import write_qwen2
-from tritone.nn.flow import Flow
-from tritone.nn.hift import HiFT
 
 FLOW = FlowConfig(
     vocab_size=6561,

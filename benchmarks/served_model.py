@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.full_size import FULL_SIZE, write_model
 from benchmarks.streams import some_segment
 from tritone.config import CONFIG_NAME, ModelConfig, read_config
-from tritone.frontend import Frontend
+from tritone.families.cosyvoice2.frontend import Frontend
 from tritone.text.pronounce import PHONEMES_NAME
 from tritone.text.tokenizer import TOKENIZER_NAME
 from tritone.types import SynthesisRequest

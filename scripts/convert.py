@@ -9,10 +9,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from tritone.convert.cosyvoice2 import Conversion, Options
-from tritone.convert.selfcheck import self_check
-from tritone.convert.source import open_source
 from tritone.errors import TritoneError
+from tritone.families.cosyvoice2.convert import Conversion, Options
+from tritone.families.cosyvoice2.released_files import open_source
+from tritone.families.cosyvoice2.self_check import self_check
 from tritone.llm.graph import PRECISIONS
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from tritone.config import LLMConfig, ModelConfig, SamplingConfig
+from tritone.families.cosyvoice2.merge_llm import merge_llm
 from tritone.llm.engine import SlotLanguageModel
 from tritone.llm.generation import SlotGeneration
 from tritone.llm.graph import build_graph
 from tritone.llm.loading import open_onnx
-from tritone.llm.merge import merge_llm
 from tritone.llm.onnx_slots import OnnxSlots
 from tritone.types import GenerationRequest, SamplingParams
 

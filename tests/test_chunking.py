@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tritone.chunking import ChunkPlanner, ChunkPolicy
 from tritone.errors import EnvironmentProblem
+from tritone.families.cosyvoice2.chunk_planner import ChunkPlanner, ChunkPolicy
 from tritone.types import Int32
 
 POLICY = ChunkPolicy(chunk=25, lookahead=3)

@@ -13,11 +13,11 @@ from released_checkpoint import GOLDEN, change_state, released_checkpoint
 from safetensors.torch import load_file
 
 from tritone.config import read_config
-from tritone.convert.cosyvoice2 import Conversion, Options
-from tritone.convert.selfcheck import self_check
-from tritone.convert.source import open_source
 from tritone.errors import ModelDirectoryError
 from tritone.families import family_of
+from tritone.families.cosyvoice2.convert import Conversion, Options
+from tritone.families.cosyvoice2.released_files import open_source
+from tritone.families.cosyvoice2.self_check import self_check
 from tritone.parity_golden import Golden, prompt_of
 from tritone.voices import VoiceStore
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from released_checkpoint import change_state, released_checkpoint
 
-from tritone.convert.cosyvoice2 import Conversion, Options
-from tritone.convert.numbers import flow_config, vocoder_config
-from tritone.convert.source import open_source
 from tritone.convert.yaml_values import YamlValues
 from tritone.errors import ModelDirectoryError
+from tritone.families.cosyvoice2.convert import Conversion, Options
+from tritone.families.cosyvoice2.released_files import open_source
+from tritone.families.cosyvoice2.released_numbers import flow_config, vocoder_config
 
 ADVICE = "download the checkpoint again"
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 450575567\n"

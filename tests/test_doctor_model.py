@@ -14,8 +14,8 @@ from tritone.doctor.checks import model_dir, model_folder
 from tritone.doctor.examine import examine
 from tritone.doctor.target import Target
 from tritone.families import cosyvoice2
+from tritone.families.cosyvoice2.reference import SPEAKER_ENCODER_NAME, SPEECH_TOKENIZER_NAME
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME
-from tritone.reference import SPEAKER_ENCODER_NAME, SPEECH_TOKENIZER_NAME
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 450575567\n"
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from released_checkpoint import released_checkpoint
 
-from tritone.convert.cosyvoice2 import COPIES
-from tritone.convert.source import PHONEMES, open_source
 from tritone.download.release import COSYVOICE2, RELEASES, ReleaseFile
 from tritone.download.verify import Finding, file_problem, sha256_of, verify
 from tritone.errors import ModelDirectoryError
+from tritone.families.cosyvoice2.convert import COPIES
+from tritone.families.cosyvoice2.released_files import PHONEMES, open_source
 
 DATA = bytes(range(256)) * 9000  # more than one block
 FILE = ReleaseFile("part/flow.pt", len(DATA), hashlib.sha256(DATA).hexdigest())

@@ -14,10 +14,10 @@ from token2wav_model import some_prompt, some_tokens, tiny_flow
 from torch import Tensor
 
 from tritone.engines.export import export
-from tritone.engines.flow_graphs import EstimatorStepGraph
 from tritone.engines.graph import Profiles
 from tritone.engines.solver import PlanSolver
 from tritone.errors import Overloaded
+from tritone.families.cosyvoice2.flow_graphs import EstimatorStepGraph
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ from safetensors.numpy import load_file
 
 from tritone.config import TextConfig
 from tritone.errors import InvalidRequest, ModelDirectoryError
-from tritone.frontend import Frontend
+from tritone.families.cosyvoice2.frontend import Frontend
 from tritone.parity_frontend import GROUPS, cases
 from tritone.text.tokenizer import TextTokenizer
 from tritone.types import Segment, SynthesisRequest

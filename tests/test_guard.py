@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tritone.errors import StageFailed
-from tritone.guard import GuardPolicy, TokenGuard
+from tritone.families.cosyvoice2.guard import GuardPolicy, TokenGuard
 from tritone.types import Int32
 
 

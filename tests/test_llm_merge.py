@@ -9,8 +9,8 @@ from llm_model import GOLDEN, TEXT_IDS, TINY, merge_tiny
 from safetensors.torch import load_file, save_file
 
 from tritone.errors import ModelDirectoryError
+from tritone.families.cosyvoice2.merge_llm import copy_merged, merge_llm, read_merged
 from tritone.llm.checkpoint import Checkpoint, EmbeddingTable, TensorSpec, write_tensors
-from tritone.llm.merge import copy_merged, merge_llm, read_merged
 
 BASE = TINY / "CosyVoice-BlankEN"
 

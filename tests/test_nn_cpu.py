@@ -13,12 +13,12 @@ from torch import Tensor
 
 from tritone.device import best_dtype
 from tritone.families import family_of
+from tritone.families.cosyvoice2.vocoder import Vocoder
 from tritone.flow_settings import FlowSettings, place
 from tritone.nn.attention import attend
 from tritone.nn.cache import KeyValueStore, Span
 from tritone.nn.channels_last import ChannelsLastFilter
 from tritone.nn.linear import PackableLinear, pack_for_cpu
-from tritone.nn.vocoder import Vocoder
 
 CPU = torch.device("cpu")
 EMBEDDED = Path(__file__).resolve().parents[1] / "checkpoints" / "embedded"

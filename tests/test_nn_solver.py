@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tritone.config import read_config, with_cheaper_solver
 from tritone.errors import EnvironmentProblem, Overloaded
-from tritone.nn.flow import Flow, FlowPrompt, FlowStep
+from tritone.families.cosyvoice2.flow import Flow, FlowPrompt, FlowStep
 
 CLOSE = 1e-4
 

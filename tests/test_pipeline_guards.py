@@ -6,7 +6,7 @@ from fake_stages import FakeStages, codes, one, segment, speak, spoken
 from frontend_fixtures import OFFSET
 
 from tritone.errors import StageFailed
-from tritone.guard import GuardPolicy
+from tritone.families.cosyvoice2.guard import GuardPolicy
 from tritone.pipeline import Settings
 
 

@@ -18,7 +18,7 @@ from tritone.engines.exports import onnx_path
 from tritone.engines.graph import Profiles
 from tritone.engines.solver import PlanSolver
 from tritone.families import family_of
-from tritone.llm.merge import read_merged
+from tritone.families.cosyvoice2.merge_llm import read_merged
 from tritone.parity_golden import Golden, prompt_of
 
 PROJECT = Path(__file__).parent.parent

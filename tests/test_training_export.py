@@ -26,13 +26,13 @@ from training.upstream_weights import flow_state, vocoder_state
 from training.voices import LONGEST_SECONDS, SHORTEST_SECONDS
 from tritone.audio.speech import SpeechTokenizer
 from tritone.config import ModelConfig, read_config
-from tritone.convert.cosyvoice2 import Conversion, Options
-from tritone.convert.source import open_source
 from tritone.families import family_of
+from tritone.families.cosyvoice2.convert import Conversion, Options
+from tritone.families.cosyvoice2.flow import Flow, FlowPrompt
+from tritone.families.cosyvoice2.hift import HiFT
+from tritone.families.cosyvoice2.released_files import open_source
 from tritone.llm.checkpoint import Checkpoint, EmbeddingTable
 from tritone.llm.onnx_slots import OnnxSlots
-from tritone.nn.flow import Flow, FlowPrompt
-from tritone.nn.hift import HiFT
 from tritone.voices import VoiceStore
 
 HALF = 2**-10  # what storing weights in float16 may change, relative

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from trtllm_reader import CONFIG, convert, logits, read_checkpoint, write_source
 
 from tritone.errors import InvalidRequest, ModelDirectoryError
-from tritone.llm.merge import read_merged
+from tritone.families.cosyvoice2.merge_llm import read_merged
 from tritone.llm.qwen2 import Qwen2Config
 from tritone.trtllm.checkpoint_config import CheckpointOptions
 from tritone.trtllm.precision import to_dtype

@@ -8,10 +8,10 @@ import torch
 from token2wav_model import case, draw, tiny_vocoder
 from torch import Tensor
 
+from tritone.families.cosyvoice2.harmonic_source import accumulate_turns, excite, frame_noise
+from tritone.families.cosyvoice2.vocoder import Vocoder, Windowing
 from tritone.nn.graphed_filter import SEEN, GraphedFilter
-from tritone.nn.source import accumulate_turns, excite, frame_noise
 from tritone.nn.stretch import StretchState, stretch, stretch_step
-from tritone.nn.vocoder import Vocoder, Windowing
 from tritone.types import Float32
 from tritone.vocoder_stage import VocoderStage, Vocoding
 
@@ -98,7 +98,7 @@ def test_wide_windows_are_exact(
     vocoder: Vocoder, mel: Tensor, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A source without phase, whose rounding adds up: what is left is the windows' own error.
-    monkeypatch.setattr("tritone.nn.vocoder.excite", lambda *given: given[3] * 0.1)
+    monkeypatch.setattr("tritone.families.cosyvoice2.vocoder.excite", lambda *given: given[3] * 0.1)
     whole = one_shot(vocoder, mel)
     wave = torch.cat(streamed(vocoder, mel, size, Windowing(context=16, lookahead=16, fade=1)))
     assert (wave - whole).abs().max() < 1e-4

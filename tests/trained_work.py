@@ -20,7 +20,7 @@ from training.text_tokens import TextTokens, train_tokenizer
 from training.train_flow import TrainedFlow
 from training.train_speaker_encoder import Classifier
 from training.train_tokenizer import Autoencoder, write_codes
-from tritone.nn.vocoder import Vocoder
+from tritone.families.cosyvoice2.vocoder import Vocoder
 
 CONFIG = Path(speech.__file__).with_name("voice.yaml")
 SENTENCES = (

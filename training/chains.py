@@ -29,7 +29,7 @@ from training.train_vocoder import load_vocoder
 from training.voices import speaker_vector
 from tritone.audio.features import prompt_mel, whisper_log_mel
 from tritone.audio.resample import resample
-from tritone.nn.flow import FlowPrompt
+from tritone.families.cosyvoice2.flow import FlowPrompt
 from tritone.text.normalize import TextNormalizer
 from tritone.types import Float32
 

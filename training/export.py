@@ -29,11 +29,11 @@ from training.train_vocoder import load_vocoder
 from training.upstream_weights import flow_state, stored_half, vocoder_state
 from training.voices import voices
 from tritone.config import SamplingConfig, TextConfig
-from tritone.convert import source as names
-from tritone.convert.cosyvoice2 import Extras
 from tritone.convert.steps import write_json
+from tritone.families.cosyvoice2 import released_files as names
+from tritone.families.cosyvoice2.convert import Extras
+from tritone.families.cosyvoice2.estimator import INPUTS
 from tritone.files import written_whole
-from tritone.nn.estimator import INPUTS
 from tritone.text.tokenizer import TOKENIZER_NAME
 
 YAML_TEMPLATE = Path(__file__).with_name("cosyvoice2.yaml.template")

@@ -1,6 +1,6 @@
 """Our trained modules under the names and in the layouts of upstream's flow.pt and hift.pt.
 
-The way back is `tritone.convert.weights`; both directions together change nothing.
+The way back is `tritone.families.cosyvoice2.released_weights`; both directions together change nothing.
 """
 
 import re
@@ -9,9 +9,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from tritone.families.cosyvoice2.flow import Flow
+from tritone.families.cosyvoice2.hift import HiFT
 from tritone.nn.conv import WindowLinear
-from tritone.nn.flow import Flow
-from tritone.nn.hift import HiFT
 
 Rules = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
 

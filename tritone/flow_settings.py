@@ -7,8 +7,8 @@ import torch
 
 from tritone.device import best_dtype, torch_device
 from tritone.errors import EnvironmentProblem
+from tritone.families.cosyvoice2.flow import Flow
 from tritone.loading.steps import step
-from tritone.nn.flow import Flow
 from tritone.nn.linear import pack_for_cpu
 from tritone.nn.paged_solver import PagedSolver, page_bytes
 from tritone.nn.solver import GUIDED_ROWS

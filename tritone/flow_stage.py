@@ -12,9 +12,9 @@ import torch
 
 from tritone.config import FlowConfig
 from tritone.errors import InvalidRequest, StageFailed, TritoneError
+from tritone.families.cosyvoice2.flow import Flow, FlowPrompt, FlowState, FlowStep
 from tritone.flow_settings import FlowSettings, place
 from tritone.loading.steps import step
-from tritone.nn.flow import Flow, FlowPrompt, FlowState, FlowStep
 from tritone.nn.paged_solver import PagedSolver
 from tritone.types import Float32, Int32, Voice
 

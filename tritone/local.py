@@ -11,9 +11,9 @@ import torch
 from tritone.config import ModelConfig
 from tritone.device import torch_device
 from tritone.families import family_of
+from tritone.families.cosyvoice2.frontend import Frontend
 from tritone.flow_settings import FlowSettings, flow_of
 from tritone.flow_stage import FlowStage
-from tritone.frontend import Frontend
 from tritone.limits import Limits
 from tritone.llm.runtimes import runtime_of, warm_up
 from tritone.loading.steps import Loader, Reporter

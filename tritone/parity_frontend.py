@@ -27,13 +27,13 @@ from tritone.audio.features import (
 )
 from tritone.audio.resample import resample
 from tritone.config import LLMConfig
-from tritone.frontend import llm_prompt
+from tritone.families.cosyvoice2.frontend import llm_prompt
+from tritone.families.cosyvoice2.reference import ReferenceReader
+from tritone.families.cosyvoice2.voice_import import import_spk2info
 from tritone.parity import ParityResult
-from tritone.reference import ReferenceReader
 from tritone.text.normalize import TextNormalizer, is_raw
 from tritone.text.segment import SegmentRule, language_of, segment, split_paragraph
 from tritone.text.tokenizer import WORD_PATTERN, build_base_tokenizer
-from tritone.voice_import import import_spk2info
 
 RESAMPLE_LIMIT = 2e-6
 LOG_MEL_LIMIT = 1e-4

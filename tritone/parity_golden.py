@@ -17,11 +17,11 @@ from tritone.config import (
     SolverConfig,
     VocoderConfig,
 )
-from tritone.convert.weights import flow_weights, vocoder_weights
 from tritone.families.cosyvoice2 import NOISE_FRAMES
-from tritone.nn.flow import Flow, FlowPrompt
+from tritone.families.cosyvoice2.flow import Flow, FlowPrompt
+from tritone.families.cosyvoice2.released_weights import flow_weights, vocoder_weights
+from tritone.families.cosyvoice2.vocoder import Vocoder
 from tritone.nn.loading import load_strictly
-from tritone.nn.vocoder import Vocoder
 
 SAMPLE_RATE = 24000
 

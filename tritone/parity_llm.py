@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from tritone.config import LLMConfig, SamplingConfig
+from tritone.families.cosyvoice2.merge_llm import merge_llm, read_merged
 from tritone.llm.checkpoint import EMBEDDING, WEIGHTS_NAME, Checkpoint, EmbeddingTable
 from tritone.llm.graph import build_graph
-from tritone.llm.merge import merge_llm, read_merged
 from tritone.llm.onnx_slots import OnnxSlots
 from tritone.llm.sampler import Sampler
 from tritone.parity import ParityResult

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from tritone.audio.features import prompt_mel
-from tritone.convert.weights import vocoder_weights
+from tritone.families.cosyvoice2.released_weights import vocoder_weights
+from tritone.families.cosyvoice2.vocoder import Vocoder
 from tritone.nn.attention import chunk_mask
 from tritone.nn.loading import load_strictly
 from tritone.nn.stretch import stretch
-from tritone.nn.vocoder import Vocoder
 from tritone.parity import ParityResult
 from tritone.parity_golden import Golden, load_flow, load_vocoder, prompt_of
 

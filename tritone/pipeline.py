@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from tritone.chunking import ChunkPolicy
 from tritone.config import ModelConfig
 from tritone.errors import StageFailed
-from tritone.guard import GuardPolicy
+from tritone.families.cosyvoice2.chunk_planner import ChunkPolicy
+from tritone.families.cosyvoice2.guard import GuardPolicy
 from tritone.limits import Limits, check
 from tritone.overlap import RunAhead
 from tritone.speech import Run, SegmentSpeech, SpeechPolicy

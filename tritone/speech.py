@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tritone.chunking import ChunkPlanner, ChunkPolicy
 from tritone.config import ModelConfig
 from tritone.errors import Cancelled, StageFailed
-from tritone.guard import GuardPolicy, TokenGuard
+from tritone.families.cosyvoice2.chunk_planner import ChunkPlanner, ChunkPolicy
+from tritone.families.cosyvoice2.guard import GuardPolicy, TokenGuard
 from tritone.overlap import RunAhead
 from tritone.stages import Stages
 from tritone.timing import Timing

@@ -13,11 +13,11 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from tritone.device import best_dtype, torch_device
+from tritone.families.cosyvoice2.vocoder import Vocoder, VocoderState
 from tritone.loading.steps import step
 from tritone.nn.channels_last import ChannelsLastFilter
 from tritone.nn.graphed_filter import SEEN, GraphedFilter
 from tritone.nn.stretch import StretchState, stretch, stretch_step
-from tritone.nn.vocoder import Vocoder, VocoderState
 from tritone.types import Float32
 
 StateT = TypeVar("StateT", StretchState, VocoderState)

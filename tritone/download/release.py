@@ -11,7 +11,7 @@ as it got them from ModelScope.
 from dataclasses import dataclass
 from typing import Literal
 
-from tritone.convert import source as names
+from tritone.families.cosyvoice2 import released_files as names
 
 HubName = Literal["modelscope", "huggingface"]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from tritone.convert.source import LFS_MARK
 from tritone.download.release import ReleaseFile
+from tritone.families.cosyvoice2.released_files import LFS_MARK
 
 _BLOCK = 1 << 20
 

@@ -13,7 +13,7 @@ from tritone.engines.plan import Plan
 from tritone.engines.plans import open_plan
 from tritone.engines.solver import PlanSolver
 from tritone.engines.sources import Sources
-from tritone.nn.flow import Flow
+from tritone.families.cosyvoice2.flow import Flow
 
 _NAMES = {torch.bfloat16: "bfloat16", torch.float16: "float16"}
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import torch
 
-from tritone.engines.flow_graphs import flow_graphs
 from tritone.engines.graph import Graph, Profiles
 from tritone.engines.record import source_digest
-from tritone.engines.vocoder_graphs import vocoder_graphs
 from tritone.families import family_of
-from tritone.nn.flow import Flow
-from tritone.nn.vocoder import Vocoder
+from tritone.families.cosyvoice2.flow import Flow
+from tritone.families.cosyvoice2.flow_graphs import flow_graphs
+from tritone.families.cosyvoice2.vocoder import Vocoder
+from tritone.families.cosyvoice2.vocoder_graphs import vocoder_graphs
 
 
 class Sources:

@@ -13,8 +13,8 @@ from tritone.errors import ModelDirectoryError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tritone.nn.flow import Flow
-    from tritone.nn.vocoder import Vocoder
+    from tritone.families.cosyvoice2.flow import Flow
+    from tritone.families.cosyvoice2.vocoder import Vocoder
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ dimensions only, so the network runs on images of one row.
 import torch
 from torch import Tensor, nn
 
-from tritone.nn.hift import HiFT
+from tritone.families.cosyvoice2.hift import HiFT
 
 
 class ChannelsLastFilter:

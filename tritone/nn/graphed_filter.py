@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tritone.cuda_graph import GraphCache
-from tritone.nn.hift import HiFT
+from tritone.families.cosyvoice2.hift import HiFT
 
 SEEN = 3  # calls of a shape before it is worth a graph, which costs as much as several
 MOST = 24  # graphs; the windows of a stream's hops are a handful

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from tritone.cuda_graph import GraphCache
+from tritone.families.cosyvoice2.estimator import KERNEL, Estimator, Pass
 from tritone.nn.attention import attend
 from tritone.nn.cache import Span
 from tritone.nn.conv import CausalConv1d
-from tritone.nn.estimator import KERNEL, Estimator, Pass
 from tritone.nn.pages import EMPTY, SCRATCH, Page, PagePool
 from tritone.nn.solver import (
     GUIDED_ROWS,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tritone.config import SolverConfig
-from tritone.nn.estimator import Estimator, EstimatorState
+from tritone.families.cosyvoice2.estimator import Estimator, EstimatorState
 
 GUIDED_ROWS = 2  # row 0 with the conditions, row 1 without
 

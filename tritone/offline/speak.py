@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 
 from tritone.errors import StageFailed, TritoneError
-from tritone.frontend import VOICES_CACHED
+from tritone.families.cosyvoice2.frontend import VOICES_CACHED
 from tritone.local import LocalStages
 from tritone.offline.manifest import Item
 from tritone.offline.measure import MeasuredStages, StageSeconds

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from tritone.config import CONFIG_NAME
-from tritone.convert.source import LFS_MARK, YAML
 from tritone.errors import ModelDirectoryError
+from tritone.families.cosyvoice2.released_files import LFS_MARK, YAML
 from tritone.llm.checkpoint import (
     EMBEDDING,
     FINAL_NORM,

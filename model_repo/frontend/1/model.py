@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 from tritone.config import read_config
-from tritone.frontend import Frontend
+from tritone.families.cosyvoice2.frontend import Frontend
 from tritone.limits import Limits
 from tritone.serving.loading import staged
 from tritone.serving.parameters import model_directory, parameters

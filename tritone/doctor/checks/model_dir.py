@@ -6,7 +6,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tritone.convert.source import DOWNLOAD_AGAIN
 from tritone.doctor.check import Check, Finding, failure, passed, skipped, warning
 from tritone.doctor.checks.model_content import CHECKS as CONTENT_CHECKS
 from tritone.doctor.checks.model_folder import CLONING, WEIGHTS, convert, is_release, no_model
@@ -20,6 +19,7 @@ from tritone.doctor.file_faults import (
 )
 from tritone.doctor.target import Target
 from tritone.errors import ModelDirectoryError
+from tritone.families.cosyvoice2.released_files import DOWNLOAD_AGAIN
 
 if TYPE_CHECKING:
     from tritone.config import LLMConfig

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tritone.convert.source import FLOW, HIFT, LLM, YAML
+from tritone.families.cosyvoice2.released_files import FLOW, HIFT, LLM, YAML
 
 # As the modules name them that read them, which import torch and ONNX Runtime.
 WEIGHTS = ("flow.safetensors", "vocoder.safetensors", "llm/model.safetensors")

@@ -78,7 +78,7 @@ def _llm_parameters(folder: Path, llm: Any) -> int:
 def cloning(folder: Path) -> dict[str, Any]:
     """The two models that read a reference recording, opened."""
     from tritone.config import read_config
-    from tritone.reference import load_reader
+    from tritone.families.cosyvoice2.reference import load_reader
 
     began = time.monotonic()
     load_reader(folder, read_config(folder).llm.speech_codes)

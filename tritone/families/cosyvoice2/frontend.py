@@ -19,9 +19,9 @@ import numpy as np
 from tritone.blocks import TextBlock, in_order
 from tritone.config import LLMConfig, ModelConfig
 from tritone.errors import InvalidRequest, ModelDirectoryError
+from tritone.families.cosyvoice2.reference import load_reader, missing_models
 from tritone.limits import DEFAULT_LIMITS, Limits, check, is_given
 from tritone.loading.steps import step
-from tritone.reference import load_reader, missing_models
 from tritone.text.normalize import TextNormalizer, blocks, clean, is_raw
 from tritone.text.pronounce import PHONEMES_NAME, Pronunciation, load_pronouncer
 from tritone.text.segment import SegmentRule, is_speakable, language_of, limit_piece, segment

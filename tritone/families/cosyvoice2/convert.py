@@ -25,22 +25,27 @@ from tritone.config import (
     TextConfig,
     VocoderConfig,
 )
-from tritone.convert import source as names
-from tritone.convert.numbers import flow_config, sampling_config, vocoder_config
-from tritone.convert.source import DOWNLOAD_AGAIN, Source
 from tritone.convert.steps import Step, run_steps, write_bytes, write_json
-from tritone.convert.weights import flow_weights, vocoder_weights
 from tritone.convert.yaml_values import YamlValues
 from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2 import FLOW_FILE, VOCODER_FILE
+from tritone.families.cosyvoice2 import released_files as names
+from tritone.families.cosyvoice2.flow import Flow
+from tritone.families.cosyvoice2.hift import HiFT
+from tritone.families.cosyvoice2.merge_llm import DType, copy_merged, merge_llm
+from tritone.families.cosyvoice2.reference import SPEAKER_ENCODER_NAME, SPEECH_TOKENIZER_NAME
+from tritone.families.cosyvoice2.released_files import DOWNLOAD_AGAIN, Source
+from tritone.families.cosyvoice2.released_numbers import (
+    flow_config,
+    sampling_config,
+    vocoder_config,
+)
+from tritone.families.cosyvoice2.released_weights import flow_weights, vocoder_weights
+from tritone.families.cosyvoice2.voice_import import import_spk2info
 from tritone.files import written_whole
 from tritone.llm.checkpoint import GRAPH_DIR
 from tritone.llm.graph import build_graph, graph_path
-from tritone.llm.merge import DType, copy_merged, merge_llm
-from tritone.nn.flow import Flow
-from tritone.nn.hift import HiFT
 from tritone.nn.loading import load_strictly
-from tritone.reference import SPEAKER_ENCODER_NAME, SPEECH_TOKENIZER_NAME
 from tritone.text.pronounce import PHONEMES_NAME
 from tritone.text.tokenizer import (
     END_OF_PROMPT,
@@ -49,7 +54,6 @@ from tritone.text.tokenizer import (
     build_base_tokenizer,
 )
 from tritone.trtllm.checkpoint_config import CHECKPOINTS_DIR
-from tritone.voice_import import import_spk2info
 from tritone.voices import save_voice
 
 SAMPLE_RATE = 24000

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from tritone.config import VocoderConfig
-from tritone.nn.hift import F0Predictor, HiFT
-from tritone.nn.source import accumulate_turns, excite, frame_noise
+from tritone.families.cosyvoice2.harmonic_source import accumulate_turns, excite, frame_noise
+from tritone.families.cosyvoice2.hift import F0Predictor, HiFT
 
 
 @dataclass(frozen=True)

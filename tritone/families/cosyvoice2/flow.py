@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from tritone.config import FlowConfig
 from tritone.errors import Overloaded
+from tritone.families.cosyvoice2.encoder import EncoderState, UpsampleEncoder
+from tritone.families.cosyvoice2.estimator import Estimator
 from tritone.nn.attention import chunk_mask
-from tritone.nn.encoder import EncoderState, UpsampleEncoder
-from tritone.nn.estimator import Estimator
 from tritone.nn.solver import ChunkInput, EulerSolver, Solver, SolverState
 
 

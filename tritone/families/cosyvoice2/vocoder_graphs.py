@@ -6,9 +6,9 @@ from torch import Tensor
 
 from tritone.audio.features import PROMPT_HOP, PROMPT_RATE, prompt_mel
 from tritone.engines.graph import Graph, Profiles, Shape, Sizes
-from tritone.engines.modules import PitchPredictor, VocoderFilter
-from tritone.nn.source import frame_noise
-from tritone.nn.vocoder import Vocoder
+from tritone.families.cosyvoice2.graph_modules import PitchPredictor, VocoderFilter
+from tritone.families.cosyvoice2.harmonic_source import frame_noise
+from tritone.families.cosyvoice2.vocoder import Vocoder
 
 _PITCH = (120.0, 240.0)  # Hz at the two ends of a sample
 _HARMONICS = 30

@@ -10,11 +10,11 @@ from tritone.audio.features import SPEECH_RATE
 from tritone.config import ModelConfig, read_config
 from tritone.errors import ModelDirectoryError
 from tritone.families import family_of
+from tritone.families.cosyvoice2.reference import load_reader, missing_models
 from tritone.flow_settings import FlowSettings
 from tritone.flow_stage import FlowStage
 from tritone.llm.checkpoint import HEAD_BIAS, WEIGHTS_NAME, Checkpoint
 from tritone.llm.loading import open_onnx
-from tritone.reference import load_reader, missing_models
 from tritone.text.tokenizer import TOKENIZER_NAME, TextTokenizer
 from tritone.types import GenerationRequest, SamplingParams, Voice
 from tritone.vocoder_stage import VocoderStage

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from tritone.config import ModelConfig
 from tritone.errors import ModelDirectoryError
 from tritone.families import Family
+from tritone.families.cosyvoice2.flow import Flow
+from tritone.families.cosyvoice2.vocoder import Vocoder
 from tritone.loading.steps import step
-from tritone.nn.flow import Flow
 from tritone.nn.loading import load_strictly
-from tritone.nn.vocoder import Vocoder
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 

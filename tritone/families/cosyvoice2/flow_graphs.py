@@ -4,16 +4,16 @@ import torch
 from torch import Tensor
 
 from tritone.engines.graph import Graph, Profiles, Shape, Sizes
-from tritone.engines.modules import (
+from tritone.families.cosyvoice2.encoder import LOOKAHEAD_KERNEL, UPSAMPLE_KERNEL
+from tritone.families.cosyvoice2.estimator import INPUTS, KERNEL
+from tritone.families.cosyvoice2.flow import Flow
+from tritone.families.cosyvoice2.graph_modules import (
     EncoderStep,
     EstimatorPass,
     EstimatorStep,
     MaskedEstimatorPass,
 )
 from tritone.nn.attention import chunk_mask, sinusoid
-from tritone.nn.encoder import LOOKAHEAD_KERNEL, UPSAMPLE_KERNEL
-from tritone.nn.estimator import INPUTS, KERNEL
-from tritone.nn.flow import Flow
 from tritone.nn.solver import GUIDED_ROWS
 
 
