@@ -13,9 +13,9 @@ import logging
 import sys
 from pathlib import Path
 
-from tritone.download.fetch import Download
-from tritone.download.places import offline_variable
-from tritone.download.release import COSYVOICE2, RELEASES
+from tritone.checkpoints.fetch import Download
+from tritone.checkpoints.places import offline_variable
+from tritone.checkpoints.release import COSYVOICE2, RELEASES
 from tritone.errors import TritoneError
 
 

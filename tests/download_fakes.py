@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tritone.download.fetch import Download
-from tritone.download.hub import Hub, Listing
-from tritone.download.release import HubName, Release, ReleaseFile, Repository
+from tritone.checkpoints.fetch import Download
+from tritone.checkpoints.hub import Hub, Listing
+from tritone.checkpoints.release import HubName, Release, ReleaseFile, Repository
 
 DATA = {"tiny.yaml": b"yaml", "base/config.json": b"{}", "llm.pt": b"speech" * 1000}
 COMMIT = "eec1ae6c79877dbd9379285cf8789c9e0879293d"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from released_checkpoint import change_state, released_checkpoint
 
-from tritone.convert.yaml_values import YamlValues
+from tritone.checkpoints.plain_yaml import YamlValues
 from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2.convert import Conversion, Options
 from tritone.families.cosyvoice2.released_files import open_source

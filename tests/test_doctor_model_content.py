@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from voice_copy import change_config, found, voice_copy
 
+from tritone.checkpoints.download_record import Record, RecordedFile, write_record
+from tritone.checkpoints.verify import sha256_of
 from tritone.doctor.check import Status
 from tritone.doctor.checks import model_content, model_folder, model_probe
 from tritone.doctor.isolated import Outcome
 from tritone.doctor.target import Target
-from tritone.download.record import Record, RecordedFile, write_record
-from tritone.download.verify import sha256_of
 from tritone.errors import ModelDirectoryError
 
 

@@ -20,12 +20,12 @@ from download_fakes import (
     two_hubs,
 )
 
-from tritone.download.disk import STAGING, writing
-from tritone.download.fetch import Download
-from tritone.download.hub import HubFailed
-from tritone.download.record import RECORD_NAME, read_record, recorded_files
-from tritone.download.release import HubName, ReleaseFile
-from tritone.download.verify import verify
+from tritone.checkpoints.disk import STAGING, writing
+from tritone.checkpoints.download_record import RECORD_NAME, read_record, recorded_files
+from tritone.checkpoints.fetch import Download
+from tritone.checkpoints.hub import HubFailed
+from tritone.checkpoints.release import HubName, ReleaseFile
+from tritone.checkpoints.verify import verify
 from tritone.errors import EnvironmentProblem
 
 

@@ -16,10 +16,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tritone.download.hub import Hub, HubFailed, failure, optional_library
-from tritone.download.huggingface import HuggingFace
-from tritone.download.modelscope import ModelScope
-from tritone.download.release import ReleaseFile
+from tritone.checkpoints.hub import Hub, HubFailed, failure, optional_library
+from tritone.checkpoints.huggingface import HuggingFace
+from tritone.checkpoints.modelscope import ModelScope
+from tritone.checkpoints.release import ReleaseFile
 
 DATA = random.Random(1).randbytes(24 << 20)  # more than the libraries' blocks of 10 MB
 SHA256 = hashlib.sha256(DATA).hexdigest()

@@ -24,12 +24,12 @@ from download_fakes import (
     two_hubs,
 )
 
-from tritone.download import release as releases
-from tritone.download.fetch import Download
-from tritone.download.hub import HubFailed
-from tritone.download.record import RECORD_NAME, read_record, recorded_files
-from tritone.download.release import HubName, ReleaseFile
-from tritone.download.verify import verify
+from tritone.checkpoints import release as releases
+from tritone.checkpoints.download_record import RECORD_NAME, read_record, recorded_files
+from tritone.checkpoints.fetch import Download
+from tritone.checkpoints.hub import HubFailed
+from tritone.checkpoints.release import HubName, ReleaseFile
+from tritone.checkpoints.verify import verify
 from tritone.errors import EnvironmentProblem, InvalidRequest, ModelDirectoryError
 
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "download.py"

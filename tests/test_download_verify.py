@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from released_checkpoint import released_checkpoint
 
-from tritone.download.release import COSYVOICE2, RELEASES, ReleaseFile
-from tritone.download.verify import Finding, file_problem, sha256_of, verify
+from tritone.checkpoints.release import COSYVOICE2, RELEASES, ReleaseFile
+from tritone.checkpoints.verify import Finding, file_problem, sha256_of, verify
 from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2.convert import COPIES
 from tritone.families.cosyvoice2.released_files import PHONEMES, open_source

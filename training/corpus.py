@@ -15,7 +15,7 @@ from string import ascii_uppercase
 
 from evaluation.sentences import LISTS, sentences
 from training.config import VoiceConfig
-from tritone.files import written_whole
+from tritone.checkpoints.atomic_write import written_whole
 from tritone.text.normalize import TextNormalizer
 
 PACKAGE = "wordnet-base"

@@ -28,12 +28,12 @@ from training.train_tokenizer import load_encoder
 from training.train_vocoder import load_vocoder
 from training.upstream_weights import flow_state, stored_half, vocoder_state
 from training.voices import voices
+from tritone.checkpoints.atomic_write import written_whole
+from tritone.checkpoints.steps import write_json
 from tritone.config import SamplingConfig, TextConfig
-from tritone.convert.steps import write_json
 from tritone.families.cosyvoice2 import released_files as names
 from tritone.families.cosyvoice2.convert import Extras
 from tritone.families.cosyvoice2.estimator import INPUTS
-from tritone.files import written_whole
 from tritone.text.tokenizer import TOKENIZER_NAME
 
 YAML_TEMPLATE = Path(__file__).with_name("cosyvoice2.yaml.template")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from training.config import LoopConfig
-from tritone.files import written_whole
+from tritone.checkpoints.atomic_write import written_whole
 
 LossFunction = Callable[[int], Mapping[str, Tensor]]  # step -> named losses, "loss" the sum
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from tritone.files import written_whole
+from tritone.checkpoints.atomic_write import written_whole
 
 OPSET = 20  # the first with Gelu
 IR_VERSION = 9

@@ -25,7 +25,7 @@ from training.config import SpeakerConfig, SpeechConfig, VoiceConfig
 from training.teachers import RATE, TEACHERS, Spoken, Teacher
 from tritone.audio.features import prompt_mel, whisper_log_mel
 from tritone.audio.resample import resample
-from tritone.files import written_whole
+from tritone.checkpoints.atomic_write import written_whole
 from tritone.text.pronounce import Pronouncer
 from tritone.types import Float32
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from training.config import TextConfig
 from training.speech import symbols
-from tritone.files import written_whole
+from tritone.checkpoints.atomic_write import written_whole
 
 PUNCTUATION = ",.?!"
 LONGEST = 8  # characters of a token that its embedding can spell

@@ -20,8 +20,8 @@ from training.speech import FRAMES_PER_TOKEN, SAMPLES_PER_TOKEN
 from training.teachers import RATE
 from tritone.audio.features import PROMPT_FFT, PROMPT_HOP
 from tritone.audio.mel import slaney_filters
+from tritone.checkpoints.atomic_write import written_whole
 from tritone.families.cosyvoice2.vocoder import Vocoder
-from tritone.files import written_whole
 
 SAMPLES_PER_FRAME = SAMPLES_PER_TOKEN // FRAMES_PER_TOKEN
 RESOLUTIONS = ((2048, 480), (1024, 240), (512, 120), (256, 60))  # window and hop

@@ -7,8 +7,8 @@ from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
 
-from tritone.download.disk import STAGING
-from tritone.download.verify import is_lfs_pointer
+from tritone.checkpoints.disk import STAGING
+from tritone.checkpoints.verify import is_lfs_pointer
 
 # Of huggingface_hub, modelscope, aria2, curl's and wget's front ends, browsers; then our own.
 _UNFINISHED = (

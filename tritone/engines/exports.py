@@ -9,8 +9,8 @@ from typing import Literal
 import torch
 from pydantic import ValidationError
 
+from tritone.checkpoints.steps import write_json
 from tritone.config import Strict
-from tritone.convert.steps import write_json
 from tritone.engines.export import OPSET, TOLERANCE, export
 from tritone.engines.graph import VERSION, Graph
 from tritone.engines.record import settings_digest

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from tritone.checkpoints.steps import write_json
 from tritone.config import ModelConfig, Strict
-from tritone.convert.steps import write_json
 from tritone.engines.gate import Verdict
 from tritone.engines.graph import Profile
 from tritone.engines.machine import Machine, this_machine

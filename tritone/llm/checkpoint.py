@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tritone.checkpoints.atomic_write import written_whole
 from tritone.errors import ModelDirectoryError
-from tritone.files import written_whole
 from tritone.types import Float32, Int32
 
 LLM_DIR = "llm"  # inside the model directory: the merged checkpoint

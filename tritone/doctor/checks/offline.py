@@ -8,9 +8,9 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
+from tritone.checkpoints.places import OFFLINE_VARIABLES
 from tritone.doctor.check import Check, Finding, failure, passed, warning
 from tritone.doctor.target import Target
-from tritone.download.places import OFFLINE_VARIABLES
 
 SWITCHES = (*OFFLINE_VARIABLES, "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
 ENDPOINTS = ("HF_ENDPOINT", "MODELSCOPE_ENDPOINT")

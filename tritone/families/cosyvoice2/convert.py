@@ -14,6 +14,9 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from tritone.checkpoints.atomic_write import written_whole
+from tritone.checkpoints.plain_yaml import YamlValues
+from tritone.checkpoints.steps import Step, run_steps, write_bytes, write_json
 from tritone.config import (
     CONFIG_NAME,
     FlowConfig,
@@ -25,8 +28,6 @@ from tritone.config import (
     TextConfig,
     VocoderConfig,
 )
-from tritone.convert.steps import Step, run_steps, write_bytes, write_json
-from tritone.convert.yaml_values import YamlValues
 from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2 import FLOW_FILE, VOCODER_FILE
 from tritone.families.cosyvoice2 import released_files as names
@@ -42,7 +43,6 @@ from tritone.families.cosyvoice2.released_numbers import (
 )
 from tritone.families.cosyvoice2.released_weights import flow_weights, vocoder_weights
 from tritone.families.cosyvoice2.voice_import import import_spk2info
-from tritone.files import written_whole
 from tritone.llm.checkpoint import GRAPH_DIR
 from tritone.llm.graph import build_graph, graph_path
 from tritone.nn.loading import load_strictly

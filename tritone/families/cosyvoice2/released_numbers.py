@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 
+from tritone.checkpoints.plain_yaml import YamlValues
 from tritone.config import (
     EstimatorConfig,
     FlowConfig,
@@ -11,7 +12,6 @@ from tritone.config import (
     SolverConfig,
     VocoderConfig,
 )
-from tritone.convert.yaml_values import YamlValues
 from tritone.errors import ModelDirectoryError
 
 

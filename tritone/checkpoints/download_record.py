@@ -4,9 +4,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from tritone.checkpoints.release import Release, ReleaseFile
+from tritone.checkpoints.steps import write_bytes
 from tritone.config import Strict
-from tritone.convert.steps import write_bytes
-from tritone.download.release import Release, ReleaseFile
 from tritone.errors import ModelDirectoryError
 
 RECORD_NAME = "download.json"

@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from tritone.download.disk import bytes_below, link_or_copy, require_space, writing
-from tritone.download.hub import Hub, HubFailed
-from tritone.download.huggingface import HuggingFace
-from tritone.download.modelscope import ModelScope
-from tritone.download.places import Place, offline_report, places, usable_copy
-from tritone.download.record import Record, RecordedFile, read_record, write_record
-from tritone.download.release import HubName, Release, ReleaseFile, Repository
-from tritone.download.transfer import compare_listing, transfer_file
-from tritone.download.verify import sha256_of, verify
+from tritone.checkpoints.disk import bytes_below, link_or_copy, require_space, writing
+from tritone.checkpoints.download_record import Record, RecordedFile, read_record, write_record
+from tritone.checkpoints.hub import Hub, HubFailed
+from tritone.checkpoints.huggingface import HuggingFace
+from tritone.checkpoints.modelscope import ModelScope
+from tritone.checkpoints.places import Place, offline_report, places, usable_copy
+from tritone.checkpoints.release import HubName, Release, ReleaseFile, Repository
+from tritone.checkpoints.transfer import compare_listing, transfer_file
+from tritone.checkpoints.verify import sha256_of, verify
 from tritone.errors import InvalidRequest, ModelDirectoryError
 
 SourceName = Literal["auto", "modelscope", "huggingface"]

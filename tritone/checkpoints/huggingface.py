@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from tritone.download.hub import NO_ANSWER, HubFailed, Listing, failure, optional_library
-from tritone.download.release import ReleaseFile
+from tritone.checkpoints.hub import NO_ANSWER, HubFailed, Listing, failure, optional_library
+from tritone.checkpoints.release import ReleaseFile
 
 _LISTING_TIMEOUT = 30.0  # seconds
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from tritone.files import written_whole
+from tritone.checkpoints.atomic_write import written_whole
 
 RECORD = ".conversion.json"
 

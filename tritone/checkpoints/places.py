@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tritone.download.release import Release, ReleaseFile, Repository
-from tritone.download.verify import file_problem
+from tritone.checkpoints.release import Release, ReleaseFile, Repository
+from tritone.checkpoints.verify import file_problem
 
 OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "MODELSCOPE_OFFLINE")
 

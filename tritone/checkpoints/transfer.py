@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from tritone.download.hub import Hub, HubFailed, Listing
-from tritone.download.release import ReleaseFile, Repository
-from tritone.download.verify import file_problem
+from tritone.checkpoints.hub import Hub, HubFailed, Listing
+from tritone.checkpoints.release import ReleaseFile, Repository
+from tritone.checkpoints.verify import file_problem
 
 
 def compare_listing(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from tritone.download.release import ReleaseFile
+from tritone.checkpoints.release import ReleaseFile
 from tritone.families.cosyvoice2.released_files import LFS_MARK
 
 _BLOCK = 1 << 20
@@ -29,7 +29,7 @@ def verify(folder: Path, files: Sequence[ReleaseFile]) -> list[Finding]:
     """Read every file of a release in `folder` and say which cannot be used; none: all are right.
 
     A progress bar counts the bytes. Which files are expected: `release.files`, or, for a folder
-    that was fetched at another revision, `tritone.download.record.recorded_files`.
+    that was fetched at another revision, `tritone.checkpoints.download_record.recorded_files`.
     """
     findings = []
     total = sum(file.size for file in files)

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Protocol
 
-from tritone.download.release import ReleaseFile
+from tritone.checkpoints.release import ReleaseFile
 from tritone.errors import EnvironmentProblem
 
 # What a library makes of an answer that is no hub's, such as the page of a captive portal.

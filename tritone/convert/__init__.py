@@ -1,1 +1,0 @@
-"""Released checkpoints to model directories. Upstream's file and key names are known here alone."""
