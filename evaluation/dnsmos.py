@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 
 from evaluation.packages import folder
-from tritone.audio.resample import resample
+from tritone.frontend.audio.resample import resample
 from tritone.types import Float32
 
 RATE = 16000

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-from tritone.text.normalize import TextNormalizer
+from tritone.frontend.text.normalize import TextNormalizer
 
 _APOSTROPHES = str.maketrans("’‘ʼ`", "''''")
 _DOTTED = re.compile(r"\b(?:[a-z]\.){2,}")  # a.m., u.s.

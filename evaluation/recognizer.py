@@ -13,7 +13,7 @@ import numpy as np
 from evaluation.normalizer import WordNormalizer
 from evaluation.packages import folder, module
 from evaluation.words import Score, SentenceErrors, compare, pool
-from tritone.audio.resample import resample
+from tritone.frontend.audio.resample import resample
 from tritone.types import Float32
 
 NAME = "Whisper tiny.en, int8"

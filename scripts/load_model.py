@@ -152,10 +152,10 @@ def speak(stages: "LocalStages", options: argparse.Namespace) -> None:
     import numpy as np
 
     from tritone.errors import StageFailed
+    from tritone.frontend.voices import VoiceStore
     from tritone.local import TTS
     from tritone.pipeline import Settings
     from tritone.types import SamplingParams
-    from tritone.voices import VoiceStore
 
     names = VoiceStore(options.model).names()
     voice = options.voice or stages.config.default_voice or next(iter(names), None)

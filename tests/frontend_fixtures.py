@@ -17,9 +17,9 @@ from tritone.config import (
     TextConfig,
     VocoderConfig,
 )
-from tritone.text.tokenizer import END_OF_PROMPT, build_base_tokenizer
+from tritone.frontend.text.tokenizer import END_OF_PROMPT, build_base_tokenizer
+from tritone.frontend.voices import VoiceStore, save_voice
 from tritone.types import Voice
-from tritone.voices import VoiceStore, save_voice
 
 GOLDEN = Path(__file__).parent / "golden"
 FRONTEND_GOLDEN = GOLDEN / "llm_frontend"

@@ -3,8 +3,8 @@ import pytest
 from frontend_fixtures import FRONTEND_GOLDEN, GOLDEN
 from safetensors.numpy import load_file
 
-from tritone.audio.features import kaldi_fbank, prompt_mel, whisper_log_mel
-from tritone.audio.resample import resample
+from tritone.frontend.audio.features import kaldi_fbank, prompt_mel, whisper_log_mel
+from tritone.frontend.audio.resample import resample
 
 FEATURES = load_file(FRONTEND_GOLDEN / "audio_features.safetensors")
 CASES = sorted(key.removesuffix(".wav") for key in FEATURES if key.endswith(".wav"))

@@ -3,7 +3,7 @@ import pytest
 from frontend_fixtures import FRONTEND_GOLDEN
 from safetensors.numpy import load_file
 
-from tritone.audio.resample import resample
+from tritone.frontend.audio.resample import resample
 
 GOLDEN = load_file(FRONTEND_GOLDEN / "resample.safetensors")
 PAIRS = sorted(key.removesuffix(".in") for key in GOLDEN if key.endswith(".in"))

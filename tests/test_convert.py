@@ -18,8 +18,8 @@ from tritone.families import family_of
 from tritone.families.cosyvoice2.convert import Conversion, Options
 from tritone.families.cosyvoice2.released_files import open_source
 from tritone.families.cosyvoice2.self_check import self_check
+from tritone.frontend.voices import VoiceStore
 from tritone.parity_golden import Golden, prompt_of
-from tritone.voices import VoiceStore
 
 PROJECT = Path(__file__).parent.parent
 QUICK = Options(graphs=())  # what is not about the language model's graph

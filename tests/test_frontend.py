@@ -21,10 +21,10 @@ from safetensors.numpy import load_file
 from tritone.config import TextConfig
 from tritone.errors import InvalidRequest, ModelDirectoryError
 from tritone.families.cosyvoice2.frontend import Frontend
+from tritone.frontend.text.tokenizer import TextTokenizer
+from tritone.frontend.voices import VoiceStore, save_voice
 from tritone.parity_frontend import GROUPS, cases
-from tritone.text.tokenizer import TextTokenizer
 from tritone.types import Segment, SynthesisRequest
-from tritone.voices import VoiceStore, save_voice
 
 PROMPTS = load_file(FRONTEND_GOLDEN / "prompt_frontend.safetensors")
 WAV = PROMPTS["p1.wav_TxCh"][:, 0]

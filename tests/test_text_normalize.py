@@ -5,8 +5,8 @@ import re
 import pytest
 from frontend_fixtures import FRONTEND_GOLDEN
 
-from tritone.text.normalize import TextNormalizer, blocks, clean, is_raw
-from tritone.text.segment import is_speakable
+from tritone.frontend.text.normalize import TextNormalizer, blocks, clean, is_raw
+from tritone.frontend.text.segment import is_speakable
 
 CASES = json.loads((FRONTEND_GOLDEN / "text_normalize.json").read_text(encoding="utf-8"))["cases"]
 normalize = TextNormalizer()

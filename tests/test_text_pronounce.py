@@ -5,8 +5,8 @@ import pytest
 from frontend_fixtures import GOLDEN
 
 from tritone.errors import ModelDirectoryError
-from tritone.text.pronounce import Pronouncer, load_pronouncer
-from tritone.text.tokenizer import TextTokenizer
+from tritone.frontend.text.pronounce import Pronouncer, load_pronouncer
+from tritone.frontend.text.tokenizer import TextTokenizer
 
 FOLDER = GOLDEN / "phoneme_voice"
 SYMBOLS = json.loads((FOLDER / "phonemes.json").read_text(encoding="utf-8"))

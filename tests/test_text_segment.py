@@ -5,7 +5,7 @@ from frontend_fixtures import FRONTEND_GOLDEN
 from tokenizers import Regex
 from tokenizers.pre_tokenizers import Split
 
-from tritone.text.segment import (
+from tritone.frontend.text.segment import (
     SegmentRule,
     is_speakable,
     language_of,
@@ -13,7 +13,7 @@ from tritone.text.segment import (
     segment,
     split_paragraph,
 )
-from tritone.text.tokenizer import WORD_PATTERN
+from tritone.frontend.text.tokenizer import WORD_PATTERN
 
 WORDS = Split(Regex(WORD_PATTERN), behavior="isolated")
 

@@ -9,7 +9,7 @@ from trained_work import tiny_voice
 from evaluation.sentences import Sentence
 from training import corpus
 from training.corpus import READABLE, comparable, template_sentences, wordnet_sentences
-from tritone.text.normalize import TextNormalizer
+from tritone.frontend.text.normalize import TextNormalizer
 
 LICENCE = "  1 This software and database is being provided to you\n"
 NOUNS = (

@@ -16,7 +16,7 @@ from string import ascii_uppercase
 from evaluation.sentences import LISTS, sentences
 from training.config import VoiceConfig
 from tritone.checkpoints.atomic_write import written_whole
-from tritone.text.normalize import TextNormalizer
+from tritone.frontend.text.normalize import TextNormalizer
 
 PACKAGE = "wordnet-base"
 PARTS = ("noun", "verb", "adj", "adv")

@@ -34,7 +34,7 @@ from tritone.config import SamplingConfig, TextConfig
 from tritone.families.cosyvoice2 import released_files as names
 from tritone.families.cosyvoice2.convert import Extras
 from tritone.families.cosyvoice2.estimator import INPUTS
-from tritone.text.tokenizer import TOKENIZER_NAME
+from tritone.frontend.text.tokenizer import TOKENIZER_NAME
 
 YAML_TEMPLATE = Path(__file__).with_name("cosyvoice2.yaml.template")
 POSITIONS = 2048  # of the language model: 80 s of speech

@@ -17,7 +17,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from tritone.audio.resample import resample
+from tritone.frontend.audio.resample import resample
 from tritone.types import Float32
 
 RATE = 24000

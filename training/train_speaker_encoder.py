@@ -18,8 +18,8 @@ from training.dataset import Track
 from training.loop import Training, autocast, device, trained_state
 from training.speaker_encoder import SpeakerEncoder
 from training.teachers import RATE
-from tritone.audio.features import FBANK_HOP, SPEECH_RATE, kaldi_fbank
-from tritone.audio.resample import resample
+from tritone.frontend.audio.features import FBANK_HOP, SPEECH_RATE, kaldi_fbank
+from tritone.frontend.audio.resample import resample
 
 SCALE, MARGIN = 16.0, 0.1  # of the cosine classifier (additive margin softmax)
 HELD_OUT = 100  # utterances a class

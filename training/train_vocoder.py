@@ -18,10 +18,10 @@ from training.f0 import f0_track
 from training.loop import Training, autocast, device, in_float32, trained_state
 from training.speech import FRAMES_PER_TOKEN, SAMPLES_PER_TOKEN
 from training.teachers import RATE
-from tritone.audio.features import PROMPT_FFT, PROMPT_HOP
-from tritone.audio.mel import slaney_filters
 from tritone.checkpoints.atomic_write import written_whole
 from tritone.families.cosyvoice2.vocoder import Vocoder
+from tritone.frontend.audio.features import PROMPT_FFT, PROMPT_HOP
+from tritone.frontend.audio.mel import slaney_filters
 
 SAMPLES_PER_FRAME = SAMPLES_PER_TOKEN // FRAMES_PER_TOKEN
 RESOLUTIONS = ((2048, 480), (1024, 240), (512, 120), (256, 60))  # window and hop

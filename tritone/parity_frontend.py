@@ -18,22 +18,22 @@ from safetensors.numpy import load_file
 from tokenizers import Regex, Tokenizer
 from tokenizers.pre_tokenizers import Split
 
-from tritone.audio.features import (
+from tritone.config import LLMConfig
+from tritone.families.cosyvoice2.frontend import llm_prompt
+from tritone.families.cosyvoice2.reference import ReferenceReader
+from tritone.families.cosyvoice2.voice_import import import_spk2info
+from tritone.frontend.audio.features import (
     PROMPT_RATE,
     SPEECH_RATE,
     kaldi_fbank,
     prompt_mel,
     whisper_log_mel,
 )
-from tritone.audio.resample import resample
-from tritone.config import LLMConfig
-from tritone.families.cosyvoice2.frontend import llm_prompt
-from tritone.families.cosyvoice2.reference import ReferenceReader
-from tritone.families.cosyvoice2.voice_import import import_spk2info
+from tritone.frontend.audio.resample import resample
+from tritone.frontend.text.normalize import TextNormalizer, is_raw
+from tritone.frontend.text.segment import SegmentRule, language_of, segment, split_paragraph
+from tritone.frontend.text.tokenizer import WORD_PATTERN, build_base_tokenizer
 from tritone.parity import ParityResult
-from tritone.text.normalize import TextNormalizer, is_raw
-from tritone.text.segment import SegmentRule, language_of, segment, split_paragraph
-from tritone.text.tokenizer import WORD_PATTERN, build_base_tokenizer
 
 RESAMPLE_LIMIT = 2e-6
 LOG_MEL_LIMIT = 1e-4

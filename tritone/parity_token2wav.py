@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from tritone.audio.features import prompt_mel
 from tritone.families.cosyvoice2.released_weights import vocoder_weights
 from tritone.families.cosyvoice2.vocoder import Vocoder
+from tritone.frontend.audio.features import prompt_mel
 from tritone.nn.attention import chunk_mask
 from tritone.nn.loading import load_strictly
 from tritone.nn.stretch import stretch

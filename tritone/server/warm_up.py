@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tritone.config import read_config
 from tritone.errors import TritoneError
-from tritone.voices import VoiceStore
+from tritone.frontend.voices import VoiceStore
 
 _LOG = logging.getLogger(__name__)
 

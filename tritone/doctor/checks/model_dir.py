@@ -23,7 +23,7 @@ from tritone.families.cosyvoice2.released_files import DOWNLOAD_AGAIN
 
 if TYPE_CHECKING:
     from tritone.config import LLMConfig
-    from tritone.voices import VoiceStore
+    from tritone.frontend.voices import VoiceStore
 
 _GRAPHS = "llm/onnx"
 
@@ -58,7 +58,7 @@ def config(target: Target) -> Finding:
 def files(target: Target) -> Finding:
     """Every file that loading needs, and the two without which no voice can be cloned."""
     from tritone.config import read_config
-    from tritone.text.tokenizer import TOKENIZER_NAME
+    from tritone.frontend.text.tokenizer import TOKENIZER_NAME
 
     folder = target.model_dir
     if reason := no_model(folder):
@@ -145,7 +145,7 @@ def permissions(target: Target) -> Finding:
 def voices(target: Target) -> Finding:
     """Every registered voice, and the default one."""
     from tritone.config import read_config
-    from tritone.voices import VOICE_ID, VOICES_FOLDER, VoiceStore
+    from tritone.frontend.voices import VOICE_ID, VOICES_FOLDER, VoiceStore
 
     folder = target.model_dir
     if reason := no_model(folder):

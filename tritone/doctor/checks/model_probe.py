@@ -88,9 +88,9 @@ def cloning(folder: Path) -> dict[str, Any]:
 def text(folder: Path) -> dict[str, Any]:
     """Tokenizer, phonemes and the normaliser's rules, tried on a date in both languages."""
     from tritone.config import read_config
-    from tritone.text.normalize import TextNormalizer
-    from tritone.text.pronounce import PHONEMES_NAME, load_pronouncer
-    from tritone.text.tokenizer import TOKENIZER_NAME, TextTokenizer
+    from tritone.frontend.text.normalize import TextNormalizer
+    from tritone.frontend.text.pronounce import PHONEMES_NAME, load_pronouncer
+    from tritone.frontend.text.tokenizer import TOKENIZER_NAME, TextTokenizer
 
     began = time.monotonic()
     config = read_config(folder)

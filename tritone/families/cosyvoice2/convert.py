@@ -43,18 +43,18 @@ from tritone.families.cosyvoice2.released_numbers import (
 )
 from tritone.families.cosyvoice2.released_weights import flow_weights, vocoder_weights
 from tritone.families.cosyvoice2.voice_import import import_spk2info
-from tritone.llm.checkpoint import GRAPH_DIR
-from tritone.llm.graph import build_graph, graph_path
-from tritone.nn.loading import load_strictly
-from tritone.text.pronounce import PHONEMES_NAME
-from tritone.text.tokenizer import (
+from tritone.frontend.text.pronounce import PHONEMES_NAME
+from tritone.frontend.text.tokenizer import (
     END_OF_PROMPT,
     TOKENIZER_NAME,
     TextTokenizer,
     build_base_tokenizer,
 )
+from tritone.frontend.voices import save_voice
+from tritone.llm.checkpoint import GRAPH_DIR
+from tritone.llm.graph import build_graph, graph_path
+from tritone.nn.loading import load_strictly
 from tritone.trtllm.checkpoint_config import CHECKPOINTS_DIR
-from tritone.voices import save_voice
 
 SAMPLE_RATE = 24000
 COPIES = {

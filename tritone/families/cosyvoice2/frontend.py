@@ -20,14 +20,20 @@ from tritone.blocks import TextBlock, in_order
 from tritone.config import LLMConfig, ModelConfig
 from tritone.errors import InvalidRequest, ModelDirectoryError
 from tritone.families.cosyvoice2.reference import load_reader, missing_models
+from tritone.frontend.text.normalize import TextNormalizer, blocks, clean, is_raw
+from tritone.frontend.text.pronounce import PHONEMES_NAME, Pronunciation, load_pronouncer
+from tritone.frontend.text.segment import (
+    SegmentRule,
+    is_speakable,
+    language_of,
+    limit_piece,
+    segment,
+)
+from tritone.frontend.text.tokenizer import TOKENIZER_NAME, TextTokenizer
+from tritone.frontend.voices import VoiceCache, VoiceStore, reference_key
 from tritone.limits import DEFAULT_LIMITS, Limits, check, is_given
 from tritone.loading.steps import step
-from tritone.text.normalize import TextNormalizer, blocks, clean, is_raw
-from tritone.text.pronounce import PHONEMES_NAME, Pronunciation, load_pronouncer
-from tritone.text.segment import SegmentRule, is_speakable, language_of, limit_piece, segment
-from tritone.text.tokenizer import TOKENIZER_NAME, TextTokenizer
 from tritone.types import Int32, Segment, SynthesisRequest, Voice
-from tritone.voices import VoiceCache, VoiceStore, reference_key
 
 VOICES_CACHED = 64  # a 30 s voice takes half a megabyte
 

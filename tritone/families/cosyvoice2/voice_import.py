@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from tritone.errors import ModelDirectoryError
+from tritone.frontend.voices import MEL_BINS, check_shapes
 from tritone.types import Float32, Voice
-from tritone.voices import MEL_BINS, check_shapes
 
 Decode = Callable[[Sequence[int]], str]
 

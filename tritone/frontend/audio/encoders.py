@@ -10,8 +10,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from tritone.audio.features import kaldi_fbank, whisper_log_mel
 from tritone.errors import ModelDirectoryError, StageFailed
+from tritone.frontend.audio.features import kaldi_fbank, whisper_log_mel
 from tritone.types import Float32, Int32
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from hibari.g2p import G2P
 
 from tritone.errors import ModelDirectoryError
-from tritone.text.normalize import TAG
-from tritone.text.tokenizer import TextTokenizer
+from tritone.frontend.text.normalize import TAG
+from tritone.frontend.text.tokenizer import TextTokenizer
 
 PHONEMES_NAME = "phonemes.json"
 

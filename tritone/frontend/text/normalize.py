@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 from wetext import Normalizer
 
-from tritone.text.segment import Language, language_of
-from tritone.text.tokenizer import TAGS
+from tritone.frontend.text.segment import Language, language_of
+from tritone.frontend.text.tokenizer import TAGS
 
 BLOCK_CHARACTERS = 400  # about one longest segment of English; wetext takes some 20 ms for it
 
