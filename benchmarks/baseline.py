@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tritone.acoustic.flow_stage import FlowStage
 from tritone.families.cosyvoice2.vocoder import Vocoder
-from tritone.flow_stage import FlowStage
 from tritone.types import Int32, Voice
 
 VOCODER_OVERLAP = 8  # mel frames that upstream vocodes again with each chunk

@@ -13,16 +13,16 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.figures import Figure, figure
+from tritone.acoustic.flow_placement import FlowSettings
+from tritone.acoustic.flow_stage import FlowStage
+from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.config import ModelConfig, with_cheaper_solver
 from tritone.families import Family
 from tritone.families.cosyvoice2.frontend import Frontend
-from tritone.flow_settings import FlowSettings
-from tritone.flow_stage import FlowStage
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, Checkpoint, EmbeddingTable
 from tritone.llm.loading import ensure_graph, open_onnx
 from tritone.llm.onnx_slots import OnnxSlots
 from tritone.types import Float32, GenerationRequest, Int32, SamplingParams, SynthesisRequest, Voice
-from tritone.vocoder_stage import VocoderStage
 
 TEXTS = (
     "The birch canoe slid on the smooth planks, and the quick brown fox jumped over the lazy dog.",

@@ -13,15 +13,15 @@ import torch
 from benchmarks.baseline import recomputed
 from benchmarks.figures import Figure, figure, ratio
 from benchmarks.streams import some_segment
+from tritone.acoustic.flow_placement import FlowSettings
+from tritone.acoustic.flow_stage import FlowStage
+from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.config import ModelConfig
 from tritone.families import Family
-from tritone.flow_settings import FlowSettings
-from tritone.flow_stage import FlowStage
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, Checkpoint, EmbeddingTable
 from tritone.llm.loading import ensure_graph
 from tritone.llm.onnx_slots import OnnxSlots
 from tritone.types import Int32
-from tritone.vocoder_stage import VocoderStage
 
 PROMPT_TOKENS = 75  # three seconds
 

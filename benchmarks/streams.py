@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from client.metrics import StreamMeter, StreamMetrics
+from tritone.acoustic.flow_stage import FlowStage
+from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.config import ModelConfig
-from tritone.flow_stage import FlowStage
 from tritone.local import LocalFlowSession, LocalVocoderSession
 from tritone.pipeline import Settings, synthesize
 from tritone.types import (
@@ -21,7 +22,6 @@ from tritone.types import (
     SynthesisRequest,
     Voice,
 )
-from tritone.vocoder_stage import VocoderStage
 
 TEXT_TOKENS = 25
 CODES_PER_SECOND = 25

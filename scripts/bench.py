@@ -23,11 +23,11 @@ from benchmarks.baseline import eager_decode_seconds
 from benchmarks.figures import Figure, figure, ratio, table, write
 from benchmarks.served_model import SENTENCE, write_served_model
 from benchmarks.streams import some_segment
+from tritone.acoustic.device import torch_dtype
+from tritone.acoustic.flow_placement import FlowSettings
 from tritone.config import CONFIG_NAME
-from tritone.device import torch_dtype
 from tritone.errors import TritoneError
 from tritone.families import family_of
-from tritone.flow_settings import FlowSettings
 from tritone.llm.checkpoint import LLM_DIR
 
 PROJECT = Path(__file__).resolve().parents[1]

@@ -20,17 +20,17 @@ import torch
 from benchmarks.full_size import write_model
 from benchmarks.streams import BenchStages, decode_rate, run_streams, some_segment
 from client.metrics import StreamMetrics
+from tritone.acoustic.device import torch_device
+from tritone.acoustic.flow_placement import FlowSettings, PoolSettings
+from tritone.acoustic.flow_stage import FlowStage
+from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.config import CONFIG_NAME, ModelConfig
-from tritone.device import torch_device
 from tritone.errors import TritoneError
 from tritone.families import Family, family_of
-from tritone.flow_settings import FlowSettings, PoolSettings
-from tritone.flow_stage import FlowStage
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, Checkpoint, EmbeddingTable
 from tritone.llm.loading import open_torch
 from tritone.llm.torch_slots import TorchSlots
 from tritone.pipeline import Settings
-from tritone.vocoder_stage import VocoderStage
 
 # what a data-centre GPU should reach
 WANTED = {

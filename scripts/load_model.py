@@ -123,8 +123,8 @@ def show_steps(profile: str) -> None:
 def load_and_speak(options: argparse.Namespace) -> None:
     """Everything, within the loader that is entered; raises what the steps raise."""
     with step("imports"):
-        from tritone.device import torch_dtype
-        from tritone.flow_settings import flow_of
+        from tritone.acoustic.device import torch_dtype
+        from tritone.acoustic.flow_placement import flow_of
         from tritone.limits import DEFAULT_LIMITS
         from tritone.local import LocalStages
 

@@ -14,9 +14,9 @@ from benchmarks.baseline import VOCODER_OVERLAP, recomputed
 from benchmarks.figures import figure, ratio, table
 from benchmarks.served_model import CODES_PER_SECOND, SENTENCE, VOICE, write_served_model
 from scripts import bench
+from tritone.acoustic.flow_placement import FlowSettings
 from tritone.config import ModelConfig, read_config
 from tritone.families import family_of
-from tritone.flow_settings import FlowSettings
 
 EMBEDDED = Path(__file__).resolve().parents[1] / "checkpoints" / "embedded"
 SECONDS = 2.0

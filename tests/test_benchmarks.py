@@ -10,13 +10,13 @@ import pytest
 
 from benchmarks.full_size import FULL_SIZE, llm_shapes, write_model
 from benchmarks.streams import BenchStages, decode_rate, run_streams
+from tritone.acoustic.flow_placement import FlowSettings
+from tritone.acoustic.flow_stage import FlowStage
+from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.config import ModelConfig, read_config
 from tritone.families import family_of
-from tritone.flow_settings import FlowSettings
-from tritone.flow_stage import FlowStage
 from tritone.llm.loading import open_torch
 from tritone.pipeline import Settings
-from tritone.vocoder_stage import VocoderStage
 
 PROJECT = Path(__file__).resolve().parents[1]
 

@@ -16,6 +16,7 @@ from engine_models import (
 )
 from torch import Tensor, nn
 
+from tritone.acoustic.attention import chunk_mask
 from tritone.engines.build import build_tasks
 from tritone.engines.export import TOLERANCE, export, reference
 from tritone.engines.exports import onnx_path, read_exports
@@ -24,7 +25,6 @@ from tritone.engines.sources import Sources
 from tritone.engines.tasks import run_tasks
 from tritone.errors import ModelDirectoryError, StageFailed
 from tritone.families.cosyvoice2.flow_graphs import EncoderGraph
-from tritone.nn.attention import chunk_mask
 
 GRAPHS = {
     "flow_encoder": "flow",

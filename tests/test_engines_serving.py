@@ -9,15 +9,15 @@ import torch
 from engine_models import exported
 from fake_gpu import H200, plug_in
 
+from tritone.acoustic.flow_placement import FlowSettings
+from tritone.acoustic.flow_stage import FlowStage
+from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.engines.build import build_tasks
 from tritone.engines.sources import Sources
 from tritone.engines.tasks import run_tasks
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
 from tritone.families import family_of
-from tritone.flow_settings import FlowSettings
-from tritone.flow_stage import FlowStage
 from tritone.types import Float32, Voice
-from tritone.vocoder_stage import VocoderStage
 
 SERVED = ("estimator_step", "vocoder")
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from llm_model import Built, build_tiny, request, tokens_of
 
-from tritone.cuda_graph import GraphCache
-from tritone.device import torch_device, torch_dtype
+from tritone.acoustic.cuda_graph import GraphCache
+from tritone.acoustic.device import torch_device, torch_dtype
 from tritone.errors import EnvironmentProblem
 from tritone.llm.checkpoint import WEIGHTS_NAME, Checkpoint, EmbeddingTable
 from tritone.llm.engine import SlotLanguageModel

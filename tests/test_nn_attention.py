@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from token2wav_model import draw
 from torch import Tensor
 
-from tritone.nn import attention
-from tritone.nn.attention import RelativeAttention, attend, attend_chunks, chunk_mask
-from tritone.nn.cache import KeyValueStore, Span
+from tritone.acoustic import attention
+from tritone.acoustic.attention import RelativeAttention, attend, attend_chunks, chunk_mask
+from tritone.acoustic.cache import KeyValueStore, Span
 
 
 @pytest.fixture(autouse=True)

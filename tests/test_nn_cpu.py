@@ -11,14 +11,14 @@ import torch
 from token2wav_model import some_prompt, some_tokens, tiny_flow
 from torch import Tensor
 
-from tritone.device import best_dtype
+from tritone.acoustic.attention import attend
+from tritone.acoustic.cache import KeyValueStore, Span
+from tritone.acoustic.channels_last import ChannelsLastFilter
+from tritone.acoustic.device import best_dtype
+from tritone.acoustic.flow_placement import FlowSettings, place
+from tritone.acoustic.linear import PackableLinear, pack_for_cpu
 from tritone.families import family_of
 from tritone.families.cosyvoice2.vocoder import Vocoder
-from tritone.flow_settings import FlowSettings, place
-from tritone.nn.attention import attend
-from tritone.nn.cache import KeyValueStore, Span
-from tritone.nn.channels_last import ChannelsLastFilter
-from tritone.nn.linear import PackableLinear, pack_for_cpu
 
 CPU = torch.device("cpu")
 EMBEDDED = Path(__file__).resolve().parents[1] / "checkpoints" / "embedded"

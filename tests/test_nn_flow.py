@@ -19,11 +19,11 @@ from token2wav_model import (
 )
 from torch import Tensor
 
+from tritone.acoustic.flow_placement import FlowSettings
+from tritone.acoustic.flow_stage import FlowStage
 from tritone.errors import InvalidRequest, StageFailed
 from tritone.families.cosyvoice2.chunk_planner import ChunkPolicy
 from tritone.families.cosyvoice2.flow import Flow, FlowPrompt
-from tritone.flow_settings import FlowSettings
-from tritone.flow_stage import FlowStage
 from tritone.parity_golden import load_flow
 from tritone.parity_golden import prompt_of as golden_prompt
 from tritone.speech import trim_prompt

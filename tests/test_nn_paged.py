@@ -10,11 +10,11 @@ import torch
 from token2wav_model import some_noise, some_prompt, some_tokens, some_voice, tiny_flow
 from torch import Tensor
 
+from tritone.acoustic.flow_placement import FlowSettings, PoolSettings, place
+from tritone.acoustic.flow_stage import FlowStage, StageStep
+from tritone.acoustic.paged_solver import PagedSolver
 from tritone.errors import EnvironmentProblem, InvalidRequest, Overloaded
 from tritone.families.cosyvoice2.flow import Flow, FlowPrompt, FlowState, FlowStep
-from tritone.flow_settings import FlowSettings, PoolSettings, place
-from tritone.flow_stage import FlowStage, StageStep
-from tritone.nn.paged_solver import PagedSolver
 
 CLOSE = 1e-4
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.full_size import FLOW, VOCODER
+from tritone.acoustic.weights import load_strictly
 from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2.flow import Flow
 from tritone.families.cosyvoice2.hift import HiFT
 from tritone.families.cosyvoice2.released_weights import flow_weights, vocoder_weights
-from tritone.nn.loading import load_strictly
 
 RELEASE = Path(__file__).parent / "golden" / "release"
 

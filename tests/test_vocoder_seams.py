@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from evaluation.seams import SeamReport, measure, seams_of
+from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.limits import Limits
 from tritone.local import LocalStages
 from tritone.types import Float32, GenerationRequest, SamplingParams, SynthesisRequest
-from tritone.vocoder_stage import VocoderStage
 
 EMBEDDED = Path(__file__).parent.parent / "checkpoints" / "embedded"
 TEXTS = (

@@ -8,12 +8,12 @@ import torch
 from token2wav_model import case, draw, tiny_vocoder
 from torch import Tensor
 
+from tritone.acoustic.graphed_filter import SEEN, GraphedFilter
+from tritone.acoustic.stretch import StretchState, stretch, stretch_step
+from tritone.acoustic.vocoder_stage import VocoderStage, Vocoding
 from tritone.families.cosyvoice2.harmonic_source import accumulate_turns, excite, frame_noise
 from tritone.families.cosyvoice2.vocoder import Vocoder, Windowing
-from tritone.nn.graphed_filter import SEEN, GraphedFilter
-from tritone.nn.stretch import StretchState, stretch, stretch_step
 from tritone.types import Float32
-from tritone.vocoder_stage import VocoderStage, Vocoding
 
 FRAMES = 60
 SCALE = 480

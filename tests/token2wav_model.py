@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tritone.acoustic.solver import ode_times
 from tritone.families.cosyvoice2.flow import Flow, FlowPrompt
 from tritone.families.cosyvoice2.vocoder import Vocoder
-from tritone.nn.solver import ode_times
 from tritone.parity_golden import Golden, load_flow, load_vocoder
 from tritone.types import Voice
 

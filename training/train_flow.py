@@ -18,9 +18,9 @@ from training.factored import FactoredTable, code_features
 from training.loop import Training, autocast, device, trained_state
 from training.speech import FRAMES_PER_TOKEN
 from training.train_speaker_encoder import embeddings, load_speaker_encoder
+from tritone.acoustic.attention import chunk_mask
 from tritone.config import FlowConfig
 from tritone.families.cosyvoice2.flow import Flow
-from tritone.nn.attention import chunk_mask
 
 HELD_OUT = 3000  # tokens of each speaker
 SIGMA_MIN = 1e-6

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from tritone.acoustic.conv import WindowLinear
 from tritone.families.cosyvoice2.flow import Flow
 from tritone.families.cosyvoice2.hift import HiFT
-from tritone.nn.conv import WindowLinear
 
 Rules = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
 

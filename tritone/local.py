@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from tritone.acoustic.device import torch_device
+from tritone.acoustic.flow_placement import FlowSettings, flow_of
+from tritone.acoustic.flow_stage import FlowStage
+from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.config import ModelConfig
-from tritone.device import torch_device
 from tritone.families import family_of
 from tritone.families.cosyvoice2.frontend import Frontend
-from tritone.flow_settings import FlowSettings, flow_of
-from tritone.flow_stage import FlowStage
 from tritone.limits import Limits
 from tritone.llm.runtimes import runtime_of, warm_up
 from tritone.loading.steps import Loader, Reporter
@@ -31,7 +32,6 @@ from tritone.types import (
     SynthesisRequest,
     Voice,
 )
-from tritone.vocoder_stage import VocoderStage
 
 
 class LocalFlowSession:

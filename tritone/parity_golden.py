@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from tritone.acoustic.weights import load_strictly
 from tritone.config import (
     EstimatorConfig,
     FlowConfig,
@@ -21,7 +22,6 @@ from tritone.families.cosyvoice2 import NOISE_FRAMES
 from tritone.families.cosyvoice2.flow import Flow, FlowPrompt
 from tritone.families.cosyvoice2.released_weights import flow_weights, vocoder_weights
 from tritone.families.cosyvoice2.vocoder import Vocoder
-from tritone.nn.loading import load_strictly
 
 SAMPLE_RATE = 24000
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from tritone.errors import Overloaded
-from tritone.nn.solver import (
+from tritone.acoustic.solver import (
     GUIDED_ROWS,
     ChunkInput,
     EulerSolver,
@@ -15,6 +14,7 @@ from tritone.nn.solver import (
     guide,
     without_too,
 )
+from tritone.errors import Overloaded
 
 Run = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 

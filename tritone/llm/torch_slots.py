@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tritone.acoustic.cuda_graph import GraphCache
 from tritone.config import LLMConfig
-from tritone.cuda_graph import GraphCache
 from tritone.llm.checkpoint import Checkpoint
 from tritone.llm.torch_qwen2 import TorchQwen2
 from tritone.loading.steps import step

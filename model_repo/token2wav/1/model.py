@@ -2,12 +2,12 @@
 
 import numpy as np
 
+from tritone.acoustic.device import torch_dtype
+from tritone.acoustic.flow_placement import FlowSettings, PoolSettings
+from tritone.acoustic.flow_stage import FlowStage, StageStep
 from tritone.config import with_cheaper_solver
-from tritone.device import torch_dtype
 from tritone.errors import InvalidRequest
 from tritone.families import family_of
-from tritone.flow_settings import FlowSettings, PoolSettings
-from tritone.flow_stage import FlowStage, StageStep
 from tritone.sequences import SequenceTable
 from tritone.serving.loading import staged
 from tritone.serving.metrics import Gauge

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from tritone.device import torch_dtype
+from tritone.acoustic.device import torch_dtype
+from tritone.acoustic.vocoder_stage import VocoderStage, Vocoding
 from tritone.families import family_of
 from tritone.serving.loading import staged
 from tritone.serving.parameters import (
@@ -13,7 +14,6 @@ from tritone.serving.parameters import (
 )
 from tritone.serving.replies import answer
 from tritone.serving.tensors import Inputs, response, tensor
-from tritone.vocoder_stage import VocoderStage, Vocoding
 
 STAGE = "vocoder"
 

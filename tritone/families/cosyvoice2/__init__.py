@@ -7,13 +7,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from tritone.acoustic.weights import load_strictly
 from tritone.config import ModelConfig
 from tritone.errors import ModelDirectoryError
 from tritone.families import Family
 from tritone.families.cosyvoice2.flow import Flow
 from tritone.families.cosyvoice2.vocoder import Vocoder
 from tritone.loading.steps import step
-from tritone.nn.loading import load_strictly
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from tritone.acoustic.weights import load_strictly
 from tritone.checkpoints.atomic_write import written_whole
 from tritone.checkpoints.plain_yaml import YamlValues
 from tritone.checkpoints.steps import Step, run_steps, write_bytes, write_json
@@ -53,7 +54,6 @@ from tritone.frontend.text.tokenizer import (
 from tritone.frontend.voices import save_voice
 from tritone.llm.checkpoint import GRAPH_DIR
 from tritone.llm.graph import build_graph, graph_path
-from tritone.nn.loading import load_strictly
 from tritone.trtllm.checkpoint_config import CHECKPOINTS_DIR
 
 SAMPLE_RATE = 24000

@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tritone.acoustic.attention import RelativeAttention
+from tritone.acoustic.cache import KeyValueStore
+from tritone.acoustic.conv import CausalConv1d, WindowLinear
+from tritone.acoustic.linear import PackableLinear
 from tritone.config import FlowConfig
-from tritone.nn.attention import RelativeAttention
-from tritone.nn.cache import KeyValueStore
-from tritone.nn.conv import CausalConv1d, WindowLinear
-from tritone.nn.linear import PackableLinear
 
 UPSAMPLE_KERNEL = 5
 LOOKAHEAD_KERNEL = 3

@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tritone.acoustic.attention import attend, attend_chunks
+from tritone.acoustic.cache import KeyValueStore, Span
+from tritone.acoustic.conv import CausalConv1d
+from tritone.acoustic.linear import PackableLinear
 from tritone.config import FlowConfig
-from tritone.nn.attention import attend, attend_chunks
-from tritone.nn.cache import KeyValueStore, Span
-from tritone.nn.conv import CausalConv1d
-from tritone.nn.linear import PackableLinear
 
 KERNEL = 3
 INPUTS = 4  # x, mu, speaker and prompt mel, side by side on the channel axis

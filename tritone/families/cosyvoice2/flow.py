@@ -15,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tritone.acoustic.attention import chunk_mask
+from tritone.acoustic.solver import ChunkInput, EulerSolver, Solver, SolverState
 from tritone.config import FlowConfig
 from tritone.errors import Overloaded
 from tritone.families.cosyvoice2.encoder import EncoderState, UpsampleEncoder
 from tritone.families.cosyvoice2.estimator import Estimator
-from tritone.nn.attention import chunk_mask
-from tritone.nn.solver import ChunkInput, EulerSolver, Solver, SolverState
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from tritone.acoustic.attention import chunk_mask, sinusoid
+from tritone.acoustic.solver import GUIDED_ROWS
 from tritone.engines.graph import Graph, Profiles, Shape, Sizes
 from tritone.families.cosyvoice2.encoder import LOOKAHEAD_KERNEL, UPSAMPLE_KERNEL
 from tritone.families.cosyvoice2.estimator import INPUTS, KERNEL
@@ -13,8 +15,6 @@ from tritone.families.cosyvoice2.graph_modules import (
     EstimatorStep,
     MaskedEstimatorPass,
 )
-from tritone.nn.attention import chunk_mask, sinusoid
-from tritone.nn.solver import GUIDED_ROWS
 
 
 def flow_graphs(flow: Flow, profiles: Profiles) -> list[Graph]:

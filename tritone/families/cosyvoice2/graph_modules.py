@@ -8,11 +8,11 @@ transforms stay outside: they depend on few values, need float32 and are no work
 import torch
 from torch import Tensor, nn
 
+from tritone.acoustic.cache import KeyValueStore, Span
 from tritone.families.cosyvoice2.encoder import EncoderState
 from tritone.families.cosyvoice2.estimator import Estimator, EstimatorState
 from tritone.families.cosyvoice2.flow import Flow
 from tritone.families.cosyvoice2.hift import F0Predictor, HiFT
-from tritone.nn.cache import KeyValueStore, Span
 
 
 class CacheTensor(KeyValueStore):

@@ -1,4 +1,4 @@
-"""Names and shapes of CosyVoice2's released weights, mapped to those of `tritone.nn`.
+"""Names and shapes of CosyVoice2's released weights, mapped to those of `tritone.acoustic`.
 
 The only place that knows upstream's state-dict keys (`flow.pt`, `hift.pt`).
 """
@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from tritone.acoustic.conv import window_weight
 from tritone.errors import ModelDirectoryError
-from tritone.nn.conv import window_weight
 
 # Pattern and replacement, as `re.sub` takes them.
 Rules = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]

@@ -8,8 +8,8 @@ attention, and on a CPU a matrix product over a chunk's few frames is faster tha
 import torch
 from torch import Tensor
 
-from tritone.nn.linear import PackableLinear
-from tritone.nn.tracing import is_traced
+from tritone.acoustic.linear import PackableLinear
+from tritone.acoustic.tracing import is_traced
 
 
 class WindowLinear(PackableLinear):

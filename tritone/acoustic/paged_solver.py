@@ -12,19 +12,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from tritone.cuda_graph import GraphCache
+from tritone.acoustic.attention import attend
+from tritone.acoustic.cache import Span
+from tritone.acoustic.conv import CausalConv1d
+from tritone.acoustic.cuda_graph import GraphCache
+from tritone.acoustic.pages import EMPTY, SCRATCH, Page, PagePool
+from tritone.acoustic.solver import GUIDED_ROWS, ChunkInput, EulerSolver, SolverState, guide
 from tritone.families.cosyvoice2.estimator import KERNEL, Estimator, Pass
-from tritone.nn.attention import attend
-from tritone.nn.cache import Span
-from tritone.nn.conv import CausalConv1d
-from tritone.nn.pages import EMPTY, SCRATCH, Page, PagePool
-from tritone.nn.solver import (
-    GUIDED_ROWS,
-    ChunkInput,
-    EulerSolver,
-    SolverState,
-    guide,
-)
 
 SHORTEST_REACH = 4  # pages; the smallest bucket of a stream's past
 
@@ -54,7 +48,7 @@ class PagedState:
 
 
 class PagedSolver:
-    """`tritone.nn.solver.Solver` on pools of the estimator's device.
+    """`tritone.acoustic.solver.Solver` on pools of the estimator's device.
 
     pages: seconds of speech, prompts included, whose keys and values fit. streams: that may be
     open, prepared voices included. batch: streams that are solved together. The keys and values

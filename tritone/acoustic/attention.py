@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tritone.nn.cache import KeyValueStore, Span
-from tritone.nn.linear import PackableLinear
-from tritone.nn.tracing import is_traced
+from tritone.acoustic.cache import KeyValueStore, Span
+from tritone.acoustic.linear import PackableLinear
+from tritone.acoustic.tracing import is_traced
 
 
 def attend(query: Tensor, spans: Sequence[Span], bias: Sequence[Tensor | None]) -> Tensor:

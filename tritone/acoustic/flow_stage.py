@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from tritone.acoustic.flow_placement import FlowSettings, place
+from tritone.acoustic.paged_solver import PagedSolver
 from tritone.config import FlowConfig
 from tritone.errors import InvalidRequest, StageFailed, TritoneError
 from tritone.families.cosyvoice2.flow import Flow, FlowPrompt, FlowState, FlowStep
-from tritone.flow_settings import FlowSettings, place
 from tritone.loading.steps import step
-from tritone.nn.paged_solver import PagedSolver
 from tritone.types import Float32, Int32, Voice
 
 RECORDED_PAGES = 16  # seconds of speech in view whose graphs are recorded before the first request

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import torch
 
-from tritone.device import best_dtype, torch_device
+from tritone.acoustic.device import best_dtype, torch_device
+from tritone.acoustic.linear import pack_for_cpu
+from tritone.acoustic.paged_solver import PagedSolver, page_bytes
+from tritone.acoustic.solver import GUIDED_ROWS
 from tritone.errors import EnvironmentProblem
 from tritone.families.cosyvoice2.flow import Flow
 from tritone.loading.steps import step
-from tritone.nn.linear import pack_for_cpu
-from tritone.nn.paged_solver import PagedSolver, page_bytes
-from tritone.nn.solver import GUIDED_ROWS
 
 FEWEST_PAGES = 8  # a prompt of three seconds and a few seconds of speech
 
