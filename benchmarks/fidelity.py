@@ -20,8 +20,8 @@ from tritone.config import ModelConfig, with_cheaper_solver
 from tritone.families import Family
 from tritone.families.cosyvoice2.frontend import Frontend
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, Checkpoint, EmbeddingTable
-from tritone.llm.loading import ensure_graph, open_onnx
-from tritone.llm.onnx_slots import OnnxSlots
+from tritone.llm.onnx.slots import OnnxSlots
+from tritone.llm.slots.opening import ensure_graph, open_onnx
 from tritone.types import Float32, GenerationRequest, Int32, SamplingParams, SynthesisRequest, Voice
 
 TEXTS = (

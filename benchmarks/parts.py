@@ -19,8 +19,8 @@ from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.config import ModelConfig
 from tritone.families import Family
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, Checkpoint, EmbeddingTable
-from tritone.llm.loading import ensure_graph
-from tritone.llm.onnx_slots import OnnxSlots
+from tritone.llm.onnx.slots import OnnxSlots
+from tritone.llm.slots.opening import ensure_graph
 from tritone.types import Int32
 
 PROMPT_TOKENS = 75  # three seconds

@@ -28,8 +28,8 @@ from tritone.config import CONFIG_NAME, ModelConfig
 from tritone.errors import TritoneError
 from tritone.families import Family, family_of
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, Checkpoint, EmbeddingTable
-from tritone.llm.loading import open_torch
-from tritone.llm.torch_slots import TorchSlots
+from tritone.llm.slots.opening import open_torch
+from tritone.llm.torch.slots import TorchSlots
 from tritone.pipeline import Settings
 
 # what a data-centre GPU should reach

@@ -13,7 +13,7 @@ from tritone.errors import TritoneError
 from tritone.families.cosyvoice2.convert import Conversion, Options
 from tritone.families.cosyvoice2.released_files import open_source
 from tritone.families.cosyvoice2.self_check import self_check
-from tritone.llm.graph import PRECISIONS
+from tritone.llm.onnx.graph import PRECISIONS
 
 
 def main() -> int:

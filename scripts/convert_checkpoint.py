@@ -13,12 +13,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 from tritone.errors import TritoneError
-from tritone.trtllm.build import build_command
-from tritone.trtllm.checkpoint import Conversion
-from tritone.trtllm.checkpoint_config import CHECKPOINTS_DIR, CheckpointOptions
-from tritone.trtllm.engine_settings import ENGINE_DTYPES, settings_for
-from tritone.trtllm.precision import STORAGE
-from tritone.trtllm.source import SourceLLM, open_llm
+from tritone.llm.trtllm.build import build_command
+from tritone.llm.trtllm.checkpoint import Conversion
+from tritone.llm.trtllm.checkpoint_config import CHECKPOINTS_DIR, CheckpointOptions
+from tritone.llm.trtllm.engine_settings import ENGINE_DTYPES, settings_for
+from tritone.llm.trtllm.precision import STORAGE
+from tritone.llm.trtllm.source_checkpoint import SourceLLM, open_llm
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from tritone.errors import TritoneError
 from tritone.limits import check
-from tritone.llm.graph import PRECISIONS
+from tritone.llm.onnx.graph import PRECISIONS
 from tritone.llm.runtimes import RUNTIMES
 from tritone.local import LocalStages
 from tritone.offline import (

@@ -10,11 +10,11 @@ import pytest
 
 from tritone.config import LLMConfig, ModelConfig, SamplingConfig
 from tritone.families.cosyvoice2.merge_llm import merge_llm
-from tritone.llm.engine import SlotLanguageModel
 from tritone.llm.generation import SlotGeneration
-from tritone.llm.graph import build_graph
-from tritone.llm.loading import open_onnx
-from tritone.llm.onnx_slots import OnnxSlots
+from tritone.llm.onnx.graph import build_graph
+from tritone.llm.onnx.slots import OnnxSlots
+from tritone.llm.slots.opening import open_onnx
+from tritone.llm.slots.scheduler import SlotLanguageModel
 from tritone.types import GenerationRequest, SamplingParams
 
 GOLDEN = Path(__file__).parent / "golden" / "llm_frontend"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tritone.trtllm.environment import is_inherited
+from tritone.llm.trtllm.environment import is_inherited
 
 _OTHERS = ("OPAL_PREFIX", "TMPDIR", "TEMP", "TMP", "ENABLE_MULTI_DEVICE", "TLLM_DISABLE_MPI")
 

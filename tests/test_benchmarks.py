@@ -15,7 +15,7 @@ from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.config import ModelConfig, read_config
 from tritone.families import family_of
-from tritone.llm.loading import open_torch
+from tritone.llm.slots.opening import open_torch
 from tritone.pipeline import Settings
 
 PROJECT = Path(__file__).resolve().parents[1]

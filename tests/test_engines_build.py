@@ -20,8 +20,8 @@ from tritone.engines.exports import ONNX_DIR
 from tritone.engines.record import check_language_model, engine_folder, read_record
 from tritone.engines.tasks import Task, run_tasks
 from tritone.errors import ModelDirectoryError, StageFailed
-from tritone.llm.loading import open_torch
-from tritone.llm.trt_engine import find_engine
+from tritone.llm.slots.opening import open_torch
+from tritone.llm.trtllm.engine_folder import find_engine
 
 FAKE_BUILD = Path(__file__).with_name("fake_trtllm_build.py")
 GRAPHS = ["flow_encoder", "estimator_step", "estimator", "estimator_masked"]

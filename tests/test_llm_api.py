@@ -14,9 +14,9 @@ from trtllm_fixtures import Install, install, model_directory
 from tritone.config import SamplingConfig
 from tritone.errors import Cancelled, EnvironmentProblem, Overloaded, StageFailed
 from tritone.llm.bias import BANNED, logit_bias
-from tritone.llm.llm_api import LlmApiLanguageModel, open_llm_api
 from tritone.llm.sampler import Sampler
-from tritone.llm.speech_logits import HeadBias, SpeechLogits, repetition_aware_law
+from tritone.llm.trtllm.llm_api import LlmApiLanguageModel, open_llm_api
+from tritone.llm.trtllm.speech_logits import HeadBias, SpeechLogits, repetition_aware_law
 from tritone.types import SamplingParams
 
 SAMPLED = SamplingParams(top_k=25, top_p=0.8, temperature=0.9, seed=11)

@@ -12,10 +12,10 @@ from safetensors.numpy import load_file
 from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2.merge_llm import read_merged
 from tritone.llm.checkpoint import Checkpoint, EmbeddingTable
-from tritone.llm.graph import PRECISIONS, build_graph, graph_path, pad_heads
-from tritone.llm.graph_writer import GraphWriter
-from tritone.llm.onnx_slots import OnnxSlots
-from tritone.llm.quantize import BlockFormat, BlockQuantized, quantize_blocks
+from tritone.llm.onnx.graph import PRECISIONS, build_graph, graph_path, pad_heads
+from tritone.llm.onnx.graph_writer import GraphWriter
+from tritone.llm.onnx.quantize import BlockFormat, BlockQuantized, quantize_blocks
+from tritone.llm.onnx.slots import OnnxSlots
 from tritone.parity_llm import cases
 
 LOGITS = load_file(GOLDEN / "llm_logits.safetensors")

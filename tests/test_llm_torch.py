@@ -10,11 +10,11 @@ from tritone.acoustic.cuda_graph import GraphCache
 from tritone.acoustic.device import torch_device, torch_dtype
 from tritone.errors import EnvironmentProblem
 from tritone.llm.checkpoint import WEIGHTS_NAME, Checkpoint, EmbeddingTable
-from tritone.llm.engine import SlotLanguageModel
-from tritone.llm.loading import open_onnx, open_torch
-from tritone.llm.onnx_slots import OnnxSlots
-from tritone.llm.session import SlotSession
-from tritone.llm.torch_slots import TorchSlots
+from tritone.llm.onnx.slots import OnnxSlots
+from tritone.llm.slots.opening import open_onnx, open_torch
+from tritone.llm.slots.scheduler import SlotLanguageModel
+from tritone.llm.slots.session import SlotSession
+from tritone.llm.torch.slots import TorchSlots
 from tritone.types import Float32
 
 LENGTH = 300  # more than the smallest bucket of positions

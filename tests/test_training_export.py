@@ -33,7 +33,7 @@ from tritone.families.cosyvoice2.released_files import open_source
 from tritone.frontend.audio.encoders import SpeechTokenizer
 from tritone.frontend.voices import VoiceStore
 from tritone.llm.checkpoint import Checkpoint, EmbeddingTable
-from tritone.llm.onnx_slots import OnnxSlots
+from tritone.llm.onnx.slots import OnnxSlots
 
 HALF = 2**-10  # what storing weights in float16 may change, relative
 

@@ -14,8 +14,8 @@ from trtllm_fixtures import Install, install, model_directory, write_engine
 from tritone.config import read_config
 from tritone.engines.record import EngineRecord
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
-from tritone.llm.executor import open_executor
-from tritone.llm.trt_engine import find_engine, read_engine
+from tritone.llm.trtllm.engine_folder import find_engine, read_engine
+from tritone.llm.trtllm.executor import open_executor
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ import pytest
 from trtllm_reader import convert, write_source
 
 from tritone.errors import EnvironmentProblem, InvalidRequest, ModelDirectoryError
-from tritone.trtllm.build import build_command, run_build
-from tritone.trtllm.checkpoint_config import CheckpointOptions
-from tritone.trtllm.engine_config import check_engine_config
-from tritone.trtllm.engine_settings import EngineSettings, settings_for
-from tritone.trtllm.environment import clean_environment
+from tritone.llm.trtllm.build import build_command, run_build
+from tritone.llm.trtllm.checkpoint_config import CheckpointOptions
+from tritone.llm.trtllm.engine_config import check_engine_config
+from tritone.llm.trtllm.engine_settings import EngineSettings, settings_for
+from tritone.llm.trtllm.environment import clean_environment
 
 FAKE = Path(__file__).with_name("fake_trtllm_build.py")
 

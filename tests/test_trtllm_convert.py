@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 from trtllm_reader import convert, read_checkpoint, write_source
 
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
-from tritone.trtllm.checkpoint import Conversion
-from tritone.trtllm.checkpoint_config import CheckpointOptions
-from tritone.trtllm.source import open_llm
+from tritone.llm.trtllm.checkpoint import Conversion
+from tritone.llm.trtllm.checkpoint_config import CheckpointOptions
+from tritone.llm.trtllm.source_checkpoint import open_llm
 
 PROJECT = Path(__file__).resolve().parents[1]
 SCRIPT = "scripts/convert_checkpoint.py"
@@ -58,7 +58,7 @@ def test_large_tensors_are_converted_piece_by_piece(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = convert(source, tmp_path / "whole", tp_size=2)
-    monkeypatch.setattr("tritone.trtllm.checkpoint._BLOCK_VALUES", 20)
+    monkeypatch.setattr("tritone.llm.trtllm.checkpoint._BLOCK_VALUES", 20)
     pieces = convert(source, tmp_path / "pieces", tp_size=2)
     name = "rank1.safetensors"
     assert (whole / name).read_bytes() == (pieces / name).read_bytes()

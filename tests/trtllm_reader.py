@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn.functional import rms_norm, scaled_dot_product_attention, silu
 
 from tritone.llm.checkpoint import layer_shapes
-from tritone.trtllm.checkpoint import Conversion
-from tritone.trtllm.checkpoint_config import CheckpointOptions
-from tritone.trtllm.source import open_llm
+from tritone.llm.trtllm.checkpoint import Conversion
+from tritone.llm.trtllm.checkpoint_config import CheckpointOptions
+from tritone.llm.trtllm.source_checkpoint import open_llm
 
 Ranks = list[dict[str, Tensor]]
 

@@ -20,8 +20,8 @@ from safetensors.numpy import load_file
 from tritone.config import LLMConfig, SamplingConfig
 from tritone.families.cosyvoice2.merge_llm import merge_llm, read_merged
 from tritone.llm.checkpoint import EMBEDDING, WEIGHTS_NAME, Checkpoint, EmbeddingTable
-from tritone.llm.graph import build_graph
-from tritone.llm.onnx_slots import OnnxSlots
+from tritone.llm.onnx.graph import build_graph
+from tritone.llm.onnx.slots import OnnxSlots
 from tritone.llm.sampler import Sampler
 from tritone.parity import ParityResult
 from tritone.types import Float32, Int32, SamplingParams

@@ -11,10 +11,10 @@ from tritone.engines.machine import check_gpu, driver_version, import_tensorrt
 from tritone.errors import EnvironmentProblem, ModelDirectoryError, TritoneError
 from tritone.families.cosyvoice2 import FLOW_FILE, VOCODER_FILE
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME
-from tritone.llm.trtllm_import import installed_version
-from tritone.trtllm.build import PROGRAM
-from tritone.trtllm.requirement import WHY_THIS_VERSION, is_supported
-from tritone.trtllm.source import open_llm
+from tritone.llm.trtllm.build import PROGRAM
+from tritone.llm.trtllm.importing import installed_version
+from tritone.llm.trtllm.requirement import WHY_THIS_VERSION, is_supported
+from tritone.llm.trtllm.source_checkpoint import open_llm
 
 LLM, FLOW, VOCODER = "llm", "flow", "vocoder"
 PARTS = (LLM, FLOW, VOCODER)

@@ -17,14 +17,14 @@ from tritone.engines.sources import Sources
 from tritone.engines.tasks import Task
 from tritone.errors import ModelDirectoryError, StageFailed
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, Checkpoint, EmbeddingTable
-from tritone.llm.executor import open_executor
-from tritone.llm.torch_slots import TorchSlots
-from tritone.trtllm.build import build_command, run_build
-from tritone.trtllm.checkpoint import Conversion
-from tritone.trtllm.checkpoint_config import CHECKPOINTS_DIR, CheckpointOptions
-from tritone.trtllm.engine_config import check_engine_config
-from tritone.trtllm.engine_settings import EngineSettings, settings_for
-from tritone.trtllm.source import open_llm
+from tritone.llm.torch.slots import TorchSlots
+from tritone.llm.trtllm.build import build_command, run_build
+from tritone.llm.trtllm.checkpoint import Conversion
+from tritone.llm.trtllm.checkpoint_config import CHECKPOINTS_DIR, CheckpointOptions
+from tritone.llm.trtllm.engine_config import check_engine_config
+from tritone.llm.trtllm.engine_settings import EngineSettings, settings_for
+from tritone.llm.trtllm.executor import open_executor
+from tritone.llm.trtllm.source_checkpoint import open_llm
 
 PART = "llm"
 BUILD_TIMEOUT_S = 3600.0

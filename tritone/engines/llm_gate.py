@@ -6,7 +6,7 @@ import numpy as np
 
 from tritone.config import LLMConfig
 from tritone.engines.gate import Verdict
-from tritone.llm.session import SlotSession
+from tritone.llm.slots.session import SlotSession
 from tritone.types import Float32, GenerationRequest, Int32, LanguageModel, SamplingParams
 
 PROMPTS, PROMPT_IDS, TOKENS = 4, 24, 16

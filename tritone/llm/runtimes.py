@@ -62,13 +62,13 @@ class Runtime:
 
 
 RUNTIMES = {
-    "onnx": Runtime("tritone.llm.loading", "open_onnx", profile="cpu", instead="gpu-torch"),
-    "torch": Runtime("tritone.llm.loading", "open_torch", profile="gpu-torch", instead="cpu"),
+    "onnx": Runtime("tritone.llm.slots.opening", "open_onnx", profile="cpu", instead="gpu-torch"),
+    "torch": Runtime("tritone.llm.slots.opening", "open_torch", profile="gpu-torch", instead="cpu"),
     "executor": Runtime(
-        "tritone.llm.executor", "open_executor", profile="gpu", instead="gpu-torch"
+        "tritone.llm.trtllm.executor", "open_executor", profile="gpu", instead="gpu-torch"
     ),
     "llm_api": Runtime(
-        "tritone.llm.llm_api", "open_llm_api", profile="gpu-llmapi", instead="gpu-torch"
+        "tritone.llm.trtllm.llm_api", "open_llm_api", profile="gpu-llmapi", instead="gpu-torch"
     ),
 }
 

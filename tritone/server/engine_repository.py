@@ -9,7 +9,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from tritone.llm.trt_engine import find_engine
+from tritone.llm.trtllm.engine_folder import find_engine
 from tritone.server.cached import made_at_once
 from tritone.server.settings import ServerSettings
 

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from tritone.errors import EnvironmentProblem
-from tritone.llm.trt_engine import find_engine
+from tritone.llm.trtllm.engine_folder import find_engine
 from tritone.server.settings import ServerSettings
 
 DRIVER_FILES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))  # Linux, Windows Subsystem for Linux

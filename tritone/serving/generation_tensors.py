@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tritone.config import ModelConfig
-from tritone.llm.foreign import REPETITION_PENALTY
+from tritone.llm.external import REPETITION_PENALTY
 from tritone.types import Float32, GenerationRequest, SamplingParams
 
 OUTPUTS = ("output_ids", "sequence_length")

@@ -27,7 +27,7 @@ from tritone.doctor.checks.mpi_install import (
 )
 from tritone.doctor.isolated import STACKS_ON_SIGNAL, Outcome, run_isolated
 from tritone.doctor.target import Target
-from tritone.trtllm.requirement import VERSION
+from tritone.llm.trtllm.requirement import VERSION
 
 ALONE = "OMPI_MCA_ess_singleton_isolated=1"
 """Open MPI 4: a process without mpirun starts no daemon (orte, ess_singleton)."""

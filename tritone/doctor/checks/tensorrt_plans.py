@@ -12,7 +12,7 @@ from tritone.doctor.check import Check, Finding, failure, passed, skipped, warni
 from tritone.doctor.isolated import STACKS_ON_SIGNAL, run_isolated
 from tritone.doctor.target import Target
 from tritone.errors import ModelDirectoryError
-from tritone.llm.trt_engine import find_engine
+from tritone.llm.trtllm.engine_folder import find_engine
 
 if TYPE_CHECKING:
     from tritone.engines.machine import Machine

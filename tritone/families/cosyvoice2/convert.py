@@ -53,8 +53,8 @@ from tritone.frontend.text.tokenizer import (
 )
 from tritone.frontend.voices import save_voice
 from tritone.llm.checkpoint import GRAPH_DIR
-from tritone.llm.graph import build_graph, graph_path
-from tritone.trtllm.checkpoint_config import CHECKPOINTS_DIR
+from tritone.llm.onnx.graph import build_graph, graph_path
+from tritone.llm.trtllm.checkpoint_config import CHECKPOINTS_DIR
 
 SAMPLE_RATE = 24000
 COPIES = {

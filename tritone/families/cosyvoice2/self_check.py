@@ -17,7 +17,7 @@ from tritone.frontend.audio.features import SPEECH_RATE
 from tritone.frontend.text.tokenizer import TOKENIZER_NAME, TextTokenizer
 from tritone.frontend.voices import VoiceStore
 from tritone.llm.checkpoint import HEAD_BIAS, WEIGHTS_NAME, Checkpoint
-from tritone.llm.loading import open_onnx
+from tritone.llm.slots.opening import open_onnx
 from tritone.types import GenerationRequest, SamplingParams, Voice
 
 TOKENS = 40  # enough for one whole attention chunk and a part of the next

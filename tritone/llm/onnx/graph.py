@@ -30,8 +30,8 @@ from tritone.llm.checkpoint import (
     layer_name,
     to_float32,
 )
-from tritone.llm.graph_writer import GraphWriter
-from tritone.llm.quantize import BlockFormat, quantize_blocks
+from tritone.llm.onnx.graph_writer import GraphWriter
+from tritone.llm.onnx.quantize import BlockFormat, quantize_blocks
 from tritone.types import Float32
 
 # None keeps float32

@@ -26,14 +26,14 @@ import torch
 
 from tritone.config import ModelConfig
 from tritone.errors import EnvironmentProblem, StageFailed
-from tritone.llm.admission import check_generation, check_load
 from tritone.llm.bias import logit_bias
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME
-from tritone.llm.foreign import STAGE, RuntimeFeed, RuntimeStats
+from tritone.llm.external import STAGE, RuntimeFeed, RuntimeStats
 from tritone.llm.generation import SlotGeneration
 from tritone.llm.sampler import Sampler
-from tritone.llm.speech_logits import HeadBias, SpeechLogits
-from tritone.llm.trtllm_import import import_tensorrt_llm, installed_version
+from tritone.llm.trtllm.importing import import_tensorrt_llm, installed_version
+from tritone.llm.trtllm.speech_logits import HeadBias, SpeechLogits
+from tritone.llm.validation import check_generation, check_load
 from tritone.loading.steps import step
 from tritone.types import GenerationRequest
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from tritone.config import ModelConfig
 from tritone.errors import ModelDirectoryError
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, Checkpoint, EmbeddingTable
-from tritone.llm.engine import SlotLanguageModel
-from tritone.llm.graph import build_graph, graph_path
-from tritone.llm.onnx_slots import OnnxSlots
+from tritone.llm.onnx.graph import build_graph, graph_path
+from tritone.llm.onnx.slots import OnnxSlots
+from tritone.llm.slots.scheduler import SlotLanguageModel
 from tritone.loading.steps import step
 
 
@@ -63,7 +63,7 @@ def open_torch(
     """
     # a process that runs the model on ONNX Runtime should not pay for torch
     from tritone.acoustic.device import best_dtype, torch_device, torch_dtype
-    from tritone.llm.torch_slots import TorchSlots
+    from tritone.llm.torch.slots import TorchSlots
 
     place = torch_device(device)
     checkpoint = Checkpoint(model_dir / LLM_DIR / WEIGHTS_NAME)

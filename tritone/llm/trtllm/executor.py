@@ -26,13 +26,13 @@ from torch import Tensor
 from tritone.config import ModelConfig
 from tritone.engines.record import check_language_model
 from tritone.errors import StageFailed
-from tritone.llm.admission import check_generation, check_load
 from tritone.llm.bias import logit_bias
-from tritone.llm.foreign import REPETITION_PENALTY, STAGE, RuntimeFeed, RuntimeStats
+from tritone.llm.external import REPETITION_PENALTY, STAGE, RuntimeFeed, RuntimeStats
 from tritone.llm.generation import SlotGeneration
 from tritone.llm.sampler import Sampler
-from tritone.llm.trt_engine import check_engine, find_engine, read_engine
-from tritone.llm.trtllm_import import import_tensorrt_llm, installed_version
+from tritone.llm.trtllm.engine_folder import check_engine, find_engine, read_engine
+from tritone.llm.trtllm.importing import import_tensorrt_llm, installed_version
+from tritone.llm.validation import check_generation, check_load
 from tritone.loading.steps import step
 from tritone.types import GenerationRequest
 

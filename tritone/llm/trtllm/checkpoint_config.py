@@ -5,7 +5,7 @@ from typing import Any
 
 from tritone.errors import InvalidRequest
 from tritone.llm.qwen2 import Qwen2Config
-from tritone.trtllm.precision import check_dtype
+from tritone.llm.trtllm.precision import check_dtype
 
 CHECKPOINTS_DIR = "trtllm"  # inside the LLM's directory, one checkpoint a subdirectory
 WEIGHT_ONLY_INT8 = "W8A16"  # their name of the algorithm

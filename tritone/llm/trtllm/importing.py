@@ -16,8 +16,8 @@ import tempfile
 from types import ModuleType
 
 from tritone.errors import EnvironmentProblem
+from tritone.llm.trtllm.environment import is_inherited
 from tritone.loading.steps import step
-from tritone.trtllm.environment import is_inherited
 
 PACKAGE = "tensorrt_llm"
 

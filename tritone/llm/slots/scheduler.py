@@ -14,11 +14,11 @@ import numpy as np
 
 from tritone.config import ModelConfig
 from tritone.errors import StageFailed, TritoneError
-from tritone.llm.admission import check_generation, check_load
 from tritone.llm.checkpoint import EmbeddingTable
 from tritone.llm.generation import SlotGeneration, Stream
 from tritone.llm.sampler import Sampler
-from tritone.llm.session import SlotSession
+from tritone.llm.slots.session import SlotSession
+from tritone.llm.validation import check_generation, check_load
 from tritone.types import Float32, GenerationRequest
 
 STAGE = "tensorrt_llm"

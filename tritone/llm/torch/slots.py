@@ -13,7 +13,7 @@ from torch import Tensor
 from tritone.acoustic.cuda_graph import GraphCache
 from tritone.config import LLMConfig
 from tritone.llm.checkpoint import Checkpoint
-from tritone.llm.torch_qwen2 import TorchQwen2
+from tritone.llm.torch.qwen2 import TorchQwen2
 from tritone.loading.steps import step
 from tritone.types import Float32, Int32
 
@@ -21,7 +21,7 @@ SHORTEST_REACH = 256  # positions; the smallest bucket of lengths
 
 
 class TorchSlots:
-    """`tritone.llm.session.SlotSession` in torch; parameters as there.
+    """`tritone.llm.slots.session.SlotSession` in torch; parameters as there.
 
     dtype: of weights, keys and values. On a GPU all graphs are recorded here, before the first
     request: some seconds.

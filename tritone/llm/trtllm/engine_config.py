@@ -11,9 +11,9 @@ from typing import Any
 
 from tritone.config import CONFIG_NAME
 from tritone.errors import ModelDirectoryError
-from tritone.trtllm.checkpoint_config import WEIGHT_ONLY_INT8
-from tritone.trtllm.engine_settings import EngineSettings, read_json
-from tritone.trtllm.requirement import WHY_THIS_VERSION, is_supported
+from tritone.llm.trtllm.checkpoint_config import WEIGHT_ONLY_INT8
+from tritone.llm.trtllm.engine_settings import EngineSettings, read_json
+from tritone.llm.trtllm.requirement import WHY_THIS_VERSION, is_supported
 
 BUILD_AGAIN = "build the engines again: python scripts/build_engines.py"
 _ABSENT = "absent"

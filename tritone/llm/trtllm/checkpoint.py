@@ -11,10 +11,10 @@ from typing import Any
 from tritone.config import CONFIG_NAME
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
 from tritone.llm.checkpoint import Checkpoint, Part, TensorSpec, to_float32, write_tensors
-from tritone.trtllm.checkpoint_config import CheckpointOptions, checkpoint_config
-from tritone.trtllm.precision import STORAGE, to_dtype
-from tritone.trtllm.sharding import Block, RankTensor, check_tp_size, rank_tensors
-from tritone.trtllm.source import SourceLLM
+from tritone.llm.trtllm.checkpoint_config import CheckpointOptions, checkpoint_config
+from tritone.llm.trtllm.precision import STORAGE, to_dtype
+from tritone.llm.trtllm.sharding import Block, RankTensor, check_tp_size, rank_tensors
+from tritone.llm.trtllm.source_checkpoint import SourceLLM
 
 _BLOCK_VALUES = 4 << 20  # converted at a time: 16 MiB in float32
 _HEADER_BYTES = 1 << 20  # more than the header of any rank file

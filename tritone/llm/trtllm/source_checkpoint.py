@@ -20,7 +20,7 @@ from tritone.llm.checkpoint import (
     layer_shapes,
 )
 from tritone.llm.qwen2 import Qwen2Config, read_qwen2
-from tritone.trtllm.precision import STORAGE
+from tritone.llm.trtllm.precision import STORAGE
 
 WHAT_TO_GIVE = (
     "give a model directory (python scripts/convert.py writes it) or a Qwen2 in Hugging Face form "

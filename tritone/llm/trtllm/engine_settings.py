@@ -7,7 +7,7 @@ from typing import Any
 
 from tritone.config import CONFIG_NAME
 from tritone.errors import InvalidRequest, ModelDirectoryError
-from tritone.trtllm.checkpoint_config import WEIGHT_ONLY_INT8, CheckpointOptions
+from tritone.llm.trtllm.checkpoint_config import WEIGHT_ONLY_INT8, CheckpointOptions
 
 ENGINE_DTYPES = ("bfloat16", "float16")
 

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from tritone.config import LLMConfig
 from tritone.errors import ModelDirectoryError
-from tritone.llm.graph import CONFIG_KEY, PRECISIONS, graph_path
+from tritone.llm.onnx.graph import CONFIG_KEY, PRECISIONS, graph_path
 from tritone.types import Float32, Int32
 
 
 class OnnxSlots:
-    """`tritone.llm.session.SlotSession` on ONNX Runtime.
+    """`tritone.llm.slots.session.SlotSession` on ONNX Runtime.
 
     threads: of one operator; they do not spin while they wait. Memory of a position is taken when
     it is first written, and kept.
@@ -102,7 +102,7 @@ def _open(
     if precision not in PRECISIONS or not path.is_file():
         built = ", ".join(sorted(p.stem for p in path.parent.glob("*.onnx"))) or "nothing"
         raise ModelDirectoryError(
-            f"{path} does not exist (built: {built}); build it with tritone.llm.graph.build_graph, "
+            f"{path} does not exist (built: {built}); build it with tritone.llm.onnx.graph.build_graph, "
             f"precision one of {', '.join(PRECISIONS)}"
         )
     options = onnxruntime.SessionOptions()

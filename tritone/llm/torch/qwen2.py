@@ -20,7 +20,7 @@ from tritone.llm.checkpoint import (
     layer_name,
     to_float32,
 )
-from tritone.llm.graph import rotary_tables
+from tritone.llm.onnx.graph import rotary_tables
 
 # (layer, query, key, value) -> attended. query (rows, kv_heads, group * n, head_dim), key and value
 # (rows, kv_heads, n, head_dim); the result is like query.

@@ -1,0 +1,1 @@
+"""The slot session on ONNX Runtime, and the graph that it runs."""

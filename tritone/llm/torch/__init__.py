@@ -1,0 +1,1 @@
+"""The slot session in torch, on a GPU under CUDA graphs."""
