@@ -12,7 +12,7 @@ from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.config import ModelConfig
 from tritone.local import LocalFlowSession, LocalVocoderSession
-from tritone.pipeline import Settings, synthesize
+from tritone.synthesis.pipeline import Settings, synthesize
 from tritone.types import (
     Generation,
     GenerationRequest,
@@ -28,7 +28,7 @@ CODES_PER_SECOND = 25
 
 
 class BenchStages:
-    """`tritone.stages.Stages` without a frontend: every request is the same prompt and length.
+    """`tritone.synthesis.stages.Stages` without a frontend: every request is the same prompt and length.
 
     seconds: of speech, whatever the text. prompt_seconds: of the voice's reference.
     """

@@ -30,7 +30,7 @@ from tritone.families import Family, family_of
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, Checkpoint, EmbeddingTable
 from tritone.llm.slots.opening import open_torch
 from tritone.llm.torch.slots import TorchSlots
-from tritone.pipeline import Settings
+from tritone.synthesis.pipeline import Settings
 
 # what a data-centre GPU should reach
 WANTED = {

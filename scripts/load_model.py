@@ -125,8 +125,8 @@ def load_and_speak(options: argparse.Namespace) -> None:
     with step("imports"):
         from tritone.acoustic.device import torch_dtype
         from tritone.acoustic.flow_placement import flow_of
-        from tritone.limits import DEFAULT_LIMITS
         from tritone.local import LocalStages
+        from tritone.synthesis.limits import DEFAULT_LIMITS
 
     half = torch_dtype(options.half) if options.half else None
     stages = LocalStages(
@@ -154,7 +154,7 @@ def speak(stages: "LocalStages", options: argparse.Namespace) -> None:
     from tritone.errors import StageFailed
     from tritone.frontend.voices import VoiceStore
     from tritone.local import TTS
-    from tritone.pipeline import Settings
+    from tritone.synthesis.pipeline import Settings
     from tritone.types import SamplingParams
 
     names = VoiceStore(options.model).names()

@@ -22,7 +22,6 @@ import torch
 from tqdm import tqdm
 
 from tritone.errors import TritoneError
-from tritone.limits import check
 from tritone.llm.onnx.graph import PRECISIONS
 from tritone.llm.runtimes import RUNTIMES
 from tritone.local import LocalStages
@@ -34,7 +33,8 @@ from tritone.offline import (
     speak_all,
     wave_path,
 )
-from tritone.pipeline import Settings
+from tritone.synthesis.limits import check
+from tritone.synthesis.pipeline import Settings
 from tritone.types import SamplingParams, SynthesisRequest
 
 

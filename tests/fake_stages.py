@@ -10,7 +10,7 @@ import numpy as np
 from frontend_fixtures import OFFSET, model_config, voice
 
 from tritone.config import TextConfig
-from tritone.pipeline import Settings, synthesize
+from tritone.synthesis.pipeline import Settings, synthesize
 from tritone.types import (
     AudioChunk,
     Float32,

@@ -8,7 +8,7 @@ from metrics_scrape import Scrape, text_of
 from tritonclient.utils import np_to_triton_dtype
 
 from tritone.server import TritonServer
-from tritone.turns import STAGES
+from tritone.synthesis.deadlines import STAGES
 
 RATE = 24000
 SHORT = "Hello there."

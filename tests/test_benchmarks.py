@@ -16,7 +16,7 @@ from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.config import ModelConfig, read_config
 from tritone.families import family_of
 from tritone.llm.slots.opening import open_torch
-from tritone.pipeline import Settings
+from tritone.synthesis.pipeline import Settings
 
 PROJECT = Path(__file__).resolve().parents[1]
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tritone.blocks import TextBlock, in_order
 from tritone.errors import InvalidRequest
+from tritone.synthesis.text_blocks import TextBlock, in_order
 from tritone.types import Segment, Voice
 
 VOICE = Voice(np.zeros(0, np.int32), np.zeros((0, 80), np.float32), np.ones(192, np.float32))

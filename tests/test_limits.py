@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tritone.errors import InvalidRequest
-from tritone.limits import Limits, check
+from tritone.synthesis.limits import Limits, check
 from tritone.types import SamplingParams, SynthesisRequest
 
 WAV = np.full(16000, 0.1, dtype=np.float32)

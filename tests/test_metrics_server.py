@@ -14,7 +14,7 @@ from serving import SENTENCE, SHORT
 
 from client import SpeechClient, SpeechError, Utterance
 from tritone.server import TritonServer
-from tritone.timing import PARTS
+from tritone.synthesis.timing import PARTS
 
 pytestmark = pytest.mark.server
 REQUESTS = 20

@@ -11,7 +11,7 @@ from tritone.monitor.scrape import parse
 from tritone.monitor.speech_log import SpeechError, SpeechLog
 from tritone.monitor.text import clipped, duration, number, printable, three_digits
 from tritone.monitor.window import Window
-from tritone.timing import PARTS
+from tritone.synthesis.timing import PARTS
 
 
 class TestHistogram:

@@ -9,7 +9,7 @@ import yaml
 from metrics_scrape import MONITORING, PROJECT, PROMTOOL, Scrape, promtool, text_of
 
 from tritone.server import TritonServer
-from tritone.timing import PARTS, Timing
+from tritone.synthesis.timing import PARTS, Timing
 
 needs_promtool = pytest.mark.skipif(
     PROMTOOL is None, reason="promtool (Debian's package prometheus) is missing"

@@ -26,7 +26,7 @@ from tritone.families.cosyvoice2.chunk_planner import ChunkPolicy
 from tritone.families.cosyvoice2.flow import Flow, FlowPrompt
 from tritone.parity_golden import load_flow
 from tritone.parity_golden import prompt_of as golden_prompt
-from tritone.speech import trim_prompt
+from tritone.synthesis.segment_speech import trim_prompt
 
 CLOSE = 1e-4
 PROMPTS = (0, 1, 2, 24, 25, 26, 27, 28, 53, 75)

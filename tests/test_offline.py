@@ -17,7 +17,7 @@ from fake_stages import CONFIG, SAMPLES, FakeStages, segment
 from tritone.errors import InvalidRequest
 from tritone.offline import Item, Outcome, RunLog, speak_all, wave_path
 from tritone.offline.measure import StageSeconds
-from tritone.pipeline import Settings
+from tritone.synthesis.pipeline import Settings
 from tritone.types import SynthesisRequest
 
 PROJECT = Path(__file__).resolve().parents[1]

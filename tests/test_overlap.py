@@ -5,7 +5,7 @@ from collections.abc import Generator
 
 import pytest
 
-from tritone.overlap import RunAhead
+from tritone.synthesis.run_ahead import RunAhead
 
 
 class Source:

@@ -9,8 +9,8 @@ import pytest
 from fake_stages import CONFIG, SAMPLES, FakeStages, codes, one, request, segment, speak, spoken
 
 from tritone.errors import Cancelled, InvalidRequest, StageFailed
-from tritone.pipeline import Settings, synthesize
-from tritone.timing import Timing
+from tritone.synthesis.pipeline import Settings, synthesize
+from tritone.synthesis.timing import Timing
 from tritone.types import SamplingParams
 
 

@@ -7,7 +7,7 @@ from frontend_fixtures import OFFSET
 
 from tritone.errors import StageFailed
 from tritone.families.cosyvoice2.guard import GuardPolicy
-from tritone.pipeline import Settings
+from tritone.synthesis.pipeline import Settings
 
 
 def test_endless_repeats_are_drawn_again() -> None:

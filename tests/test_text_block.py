@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tritone.blocks import TextBlock
+from tritone.synthesis.text_blocks import TextBlock
 from tritone.types import Segment, Voice
 
 

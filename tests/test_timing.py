@@ -7,8 +7,8 @@ import pytest
 from fake_stages import FakeStages, codes, one, segment, speak
 
 from client.metrics import StreamMeter
-from tritone.playback import Playback
-from tritone.timing import PARTS, Timing
+from tritone.synthesis.playback import Playback
+from tritone.synthesis.timing import PARTS, Timing
 
 RATE = 24000
 SECONDS = {"prepare": 0.05, "tokens": 0.002, "flow": 0.06, "vocoder": 0.03}

@@ -107,7 +107,7 @@ def test_every_make_target_that_is_named_exists() -> None:
 
 
 def test_the_parts_of_a_requests_time_are_those_of_the_record() -> None:
-    from tritone.timing import PARTS as parts
+    from tritone.synthesis.timing import PARTS as parts
 
     entry = next(text for heading, text in ENTRIES.items() if "first packet" in heading)
     assert [part for part in parts if f"`{part}`" not in entry] == []

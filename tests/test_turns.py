@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import pytest
 from fake_stages import CONFIG, codes, one, request
 
-from tritone.pipeline import Settings, synthesize
-from tritone.turns import StageTurns, Turns
+from tritone.synthesis.deadlines import StageTurns, Turns
+from tritone.synthesis.pipeline import Settings, synthesize
 
 
 class Stage:

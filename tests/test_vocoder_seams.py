@@ -8,8 +8,8 @@ import pytest
 
 from evaluation.seams import SeamReport, measure, seams_of
 from tritone.acoustic.vocoder_stage import VocoderStage
-from tritone.limits import Limits
 from tritone.local import LocalStages
+from tritone.synthesis.limits import Limits
 from tritone.types import Float32, GenerationRequest, SamplingParams, SynthesisRequest
 
 EMBEDDED = Path(__file__).parent.parent / "checkpoints" / "embedded"

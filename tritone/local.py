@@ -15,11 +15,11 @@ from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.config import ModelConfig
 from tritone.families import family_of
 from tritone.families.cosyvoice2.frontend import Frontend
-from tritone.limits import Limits
 from tritone.llm.runtimes import runtime_of, warm_up
 from tritone.loading.steps import Loader, Reporter
-from tritone.pipeline import Settings, synthesize
-from tritone.turns import StageTurns
+from tritone.synthesis.deadlines import StageTurns
+from tritone.synthesis.limits import Limits
+from tritone.synthesis.pipeline import Settings, synthesize
 from tritone.types import (
     AudioChunk,
     Float32,

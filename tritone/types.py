@@ -44,7 +44,7 @@ class SamplingParams:
 
 @dataclass(frozen=True)
 class SynthesisRequest:
-    """One utterance as the caller asked for it; `tritone.limits.check` says whether it is served.
+    """One utterance as the caller asked for it; `tritone.synthesis.limits.check` says whether it is served.
 
     reference_wav: (N,) mono samples in [-1, 1] at reference_rate Hz, cut to its true length.
     """
@@ -82,7 +82,7 @@ class Segment:
 class AudioChunk:
     """A piece of the answer.
 
-    samples: (n,) at the model's sample rate. timing: the record so far, see `tritone.timing`.
+    samples: (n,) at the model's sample rate. timing: the record so far, see `tritone.synthesis.timing`.
     """
 
     samples: Float32

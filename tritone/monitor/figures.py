@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from tritone.monitor.histogram import Histogram
 from tritone.monitor.scrape import Scrape
 from tritone.monitor.window import Window
-from tritone.timing import OUTCOMES, PARTS
-from tritone.turns import STAGES
+from tritone.synthesis.deadlines import STAGES
+from tritone.synthesis.timing import OUTCOMES, PARTS
 
 CACHE_RESULTS = ("hit", "miss")
 

@@ -17,7 +17,7 @@ import soundfile
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tritone.errors import InvalidRequest
-from tritone.limits import DEFAULT_LIMITS, Limits, check
+from tritone.synthesis.limits import DEFAULT_LIMITS, Limits, check
 from tritone.types import Float32, SamplingParams, SynthesisRequest
 
 PIPED = ("id", "prompt_text", "prompt_wav", "text")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from tritone.local import LocalStages
-from tritone.stages import FlowSession, VocoderSession
+from tritone.synthesis.stages import FlowSession, VocoderSession
 from tritone.types import (
     Float32,
     Generation,

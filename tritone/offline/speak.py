@@ -14,7 +14,7 @@ from tritone.families.cosyvoice2.frontend import VOICES_CACHED
 from tritone.local import LocalStages
 from tritone.offline.manifest import Item
 from tritone.offline.measure import MeasuredStages, StageSeconds
-from tritone.pipeline import Settings, synthesize
+from tritone.synthesis.pipeline import Settings, synthesize
 from tritone.types import Float32
 
 MAX_BATCH = VOICES_CACHED  # with more at once, a voice could be made twice
@@ -24,7 +24,7 @@ MAX_BATCH = VOICES_CACHED  # with more at once, a voice could be made twice
 class Outcome:
     """What became of one item.
 
-    timing: the pipeline's own record (`tritone.timing`), empty after a failure.
+    timing: the pipeline's own record (`tritone.synthesis.timing`), empty after a failure.
     problem: why there is no wave file; empty when there is one.
     """
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from tritone.errors import Cancelled, InvalidRequest, Overloaded
 from tritone.serving.speech_metrics import SpeechMetrics
-from tritone.timing import Timing
+from tritone.synthesis.timing import Timing
 
 _OUTCOMES: dict[type[Exception], str] = {
     Cancelled: "cancelled",

@@ -12,7 +12,7 @@ DEFAULT_REFERENCE_RATE = 16000
 
 
 def read_request(request: Any) -> SynthesisRequest:
-    """Raises InvalidRequest for what cannot be read; `tritone.limits` judges the rest."""
+    """Raises InvalidRequest for what cannot be read; `tritone.synthesis.limits` judges the rest."""
     inputs = Inputs(request)
     rate = inputs.scalar("reference_sample_rate")
     speed = inputs.scalar("speed")

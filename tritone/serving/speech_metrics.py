@@ -4,8 +4,8 @@ import threading
 from typing import Any
 
 from tritone.serving.metrics import Counter, Gauge, Histogram
-from tritone.timing import OUTCOMES, PARTS, Timing
-from tritone.turns import STAGES, StageTurns
+from tritone.synthesis.deadlines import STAGES, StageTurns
+from tritone.synthesis.timing import OUTCOMES, PARTS, Timing
 
 _SECONDS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 60)
 _PART_SECONDS = (0.001, 0.002, 0.005, 0.01, *_SECONDS)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from tritone.blocks import TextBlock, in_order
 from tritone.config import ModelConfig
 from tritone.serving.gate import CallGate
 from tritone.serving.generation_tensors import OUTPUTS as LLM_OUTPUTS
@@ -16,6 +15,7 @@ from tritone.serving.replies import raise_error
 from tritone.serving.request import request_tensors
 from tritone.serving.tensors import tensor
 from tritone.serving.text_block import OUTPUTS, read_block, voice_cached
+from tritone.synthesis.text_blocks import TextBlock, in_order
 from tritone.types import (
     Float32,
     GenerationRequest,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tritone.blocks import TextBlock
+from tritone.synthesis.text_blocks import TextBlock
 from tritone.types import Segment, Voice
 
 OUTPUTS = (

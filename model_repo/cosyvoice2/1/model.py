@@ -7,9 +7,7 @@ from contextlib import contextmanager
 
 from tritone.config import read_config
 from tritone.errors import Overloaded
-from tritone.limits import Limits
 from tritone.llm.bias import logit_bias
-from tritone.pipeline import Settings, synthesize
 from tritone.serving.account import account
 from tritone.serving.loading import staged
 from tritone.serving.parameters import model_directory, parameters, torch_device_name
@@ -18,8 +16,10 @@ from tritone.serving.request import read_request
 from tritone.serving.speech_metrics import SpeechMetrics
 from tritone.serving.stages import Caller, TritonStages
 from tritone.serving.tensors import response, tensor, text_tensor
-from tritone.timing import Timing
-from tritone.turns import StageTurns
+from tritone.synthesis.deadlines import StageTurns
+from tritone.synthesis.limits import Limits
+from tritone.synthesis.pipeline import Settings, synthesize
+from tritone.synthesis.timing import Timing
 
 STAGE = "cosyvoice2"
 

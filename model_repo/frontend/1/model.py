@@ -4,13 +4,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tritone.config import read_config
 from tritone.families.cosyvoice2.frontend import Frontend
-from tritone.limits import Limits
 from tritone.serving.loading import staged
 from tritone.serving.parameters import model_directory, parameters
 from tritone.serving.replies import respond_once
 from tritone.serving.request import read_request
 from tritone.serving.tensors import Inputs, response, tensor
 from tritone.serving.text_block import block_arrays
+from tritone.synthesis.limits import Limits
 
 STAGE = "frontend"
 

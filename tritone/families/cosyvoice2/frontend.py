@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 
-from tritone.blocks import TextBlock, in_order
 from tritone.config import LLMConfig, ModelConfig
 from tritone.errors import InvalidRequest, ModelDirectoryError
 from tritone.families.cosyvoice2.reference import load_reader, missing_models
@@ -31,8 +30,9 @@ from tritone.frontend.text.segment import (
 )
 from tritone.frontend.text.tokenizer import TOKENIZER_NAME, TextTokenizer
 from tritone.frontend.voices import VoiceCache, VoiceStore, reference_key
-from tritone.limits import DEFAULT_LIMITS, Limits, check, is_given
 from tritone.loading.steps import step
+from tritone.synthesis.limits import DEFAULT_LIMITS, Limits, check, is_given
+from tritone.synthesis.text_blocks import TextBlock, in_order
 from tritone.types import Int32, Segment, SynthesisRequest, Voice
 
 VOICES_CACHED = 64  # a 30 s voice takes half a megabyte

@@ -15,12 +15,12 @@ from tritone.config import ModelConfig
 from tritone.errors import StageFailed
 from tritone.families.cosyvoice2.chunk_planner import ChunkPolicy
 from tritone.families.cosyvoice2.guard import GuardPolicy
-from tritone.limits import Limits, check
-from tritone.overlap import RunAhead
-from tritone.speech import Run, SegmentSpeech, SpeechPolicy
-from tritone.stages import Stages, VocoderSession
-from tritone.timing import Timing
-from tritone.turns import StageTurns
+from tritone.synthesis.deadlines import StageTurns
+from tritone.synthesis.limits import Limits, check
+from tritone.synthesis.run_ahead import RunAhead
+from tritone.synthesis.segment_speech import Run, SegmentSpeech, SpeechPolicy
+from tritone.synthesis.stages import Stages, VocoderSession
+from tritone.synthesis.timing import Timing
 from tritone.types import AudioChunk, Float32, Segment, SynthesisRequest
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from statistics import median
 from typing import Any
 
-from tritone.playback import Playback
+from tritone.synthesis.playback import Playback
 from tritone.types import Float32
 
 PARTS = ("queue", "frontend", "prefill", "first_tokens", "tokens", "flow", "vocoder", "send")

@@ -9,10 +9,10 @@ from tritone.config import ModelConfig
 from tritone.errors import Cancelled, StageFailed
 from tritone.families.cosyvoice2.chunk_planner import ChunkPlanner, ChunkPolicy
 from tritone.families.cosyvoice2.guard import GuardPolicy, TokenGuard
-from tritone.overlap import RunAhead
-from tritone.stages import Stages
-from tritone.timing import Timing
-from tritone.turns import StageTurns
+from tritone.synthesis.deadlines import StageTurns
+from tritone.synthesis.run_ahead import RunAhead
+from tritone.synthesis.stages import Stages
+from tritone.synthesis.timing import Timing
 from tritone.types import (
     Float32,
     Generation,
