@@ -18,9 +18,9 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from tritone.engines.build import DTYPES, build_tasks
-from tritone.engines.door import LLM, PARTS, problems
 from tritone.engines.machine import this_machine
-from tritone.engines.sources import Sources
+from tritone.engines.model_graphs import Sources
+from tritone.engines.preflight import LLM, PARTS, problems
 from tritone.engines.tasks import Outcome, Task, run_tasks, table
 from tritone.errors import TritoneError
 

@@ -16,8 +16,8 @@ from torch import Tensor
 from tritone.engines.build import build_tasks
 from tritone.engines.export import run, session_of
 from tritone.engines.exports import onnx_path
+from tritone.engines.model_graphs import Sources
 from tritone.engines.precision import PRODUCTS
-from tritone.engines.sources import Sources
 from tritone.engines.tasks import run_tasks
 
 EMBEDDED = Path(__file__).parent.parent / "checkpoints" / "embedded"

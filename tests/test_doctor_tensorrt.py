@@ -13,7 +13,7 @@ from tritone.config import read_config
 from tritone.doctor.check import Status
 from tritone.doctor.checks import tensorrt, tensorrt_plans
 from tritone.doctor.target import Target
-from tritone.engines.gate import Verdict
+from tritone.engines.acceptance import Verdict
 from tritone.engines.machine import Machine
 from tritone.engines.record import EngineRecord, PartRecord, engine_folder, source_digest
 

@@ -14,9 +14,9 @@ from fake_gpu import H200, plug_in
 
 from scripts import build_engines
 from tritone.config import read_config
-from tritone.engines import llm_engine
-from tritone.engines.door import problems
+from tritone.engines import llm_build as llm_engine
 from tritone.engines.exports import ONNX_DIR
+from tritone.engines.preflight import problems
 from tritone.engines.record import check_language_model, engine_folder, read_record
 from tritone.engines.tasks import Task, run_tasks
 from tritone.errors import ModelDirectoryError, StageFailed
@@ -61,14 +61,14 @@ def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program.write_text(f"#!{sys.executable}\n{FAKE_BUILD.read_text()}")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
-    monkeypatch.setattr("tritone.engines.door.installed_version", lambda: "0.20.0")
+    monkeypatch.setattr("tritone.engines.preflight.installed_version", lambda: "0.20.0")
 
     def executor(model_dir: Path, config: Any, *, engine_dir: str, **settings: Any) -> Any:
         assert (Path(engine_dir) / "rank0.engine").is_file()
         assert settings["repetition_penalty"] == 1.0  # it would choose other tokens
         return open_torch(model_dir, config, device="cpu", dtype="fp32", slots=2, max_tokens=64)
 
-    monkeypatch.setattr("tritone.engines.llm_engine.open_executor", executor)
+    monkeypatch.setattr("tritone.engines.llm_build.open_executor", executor)
 
 
 def listing(folder: Path) -> list[str]:
@@ -209,7 +209,7 @@ def test_a_missing_file_and_another_tensorrt_llm(
     model: Path, gpu: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (model / "flow.safetensors").unlink()
-    monkeypatch.setattr("tritone.engines.door.installed_version", lambda: "1.0.0")
+    monkeypatch.setattr("tritone.engines.preflight.installed_version", lambda: "1.0.0")
     said = found(model)
     assert "flow.safetensors: missing; run scripts/convert.py again" in said
     assert "TensorRT-LLM 1.0.0 is installed; engines are built and run with" in said

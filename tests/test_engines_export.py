@@ -21,7 +21,7 @@ from tritone.engines.build import build_tasks
 from tritone.engines.export import TOLERANCE, export, reference
 from tritone.engines.exports import onnx_path, read_exports
 from tritone.engines.graph import Axis, Graph, Shape, Sizes
-from tritone.engines.sources import Sources
+from tritone.engines.model_graphs import Sources
 from tritone.engines.tasks import run_tasks
 from tritone.errors import ModelDirectoryError, StageFailed
 from tritone.families.cosyvoice2.flow_graphs import EncoderGraph

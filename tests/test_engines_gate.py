@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from tritone.config import LLMConfig
-from tritone.engines.gate import BOUNDS, gate, judge
+from tritone.engines.acceptance import BOUNDS, gate, judge
 from tritone.engines.graph import Axis, Graph, Shape, Sizes
-from tritone.engines.llm_gate import BOUND, TOKENS, gate_language_model
+from tritone.engines.llm_acceptance import BOUND, TOKENS, gate_language_model
 from tritone.types import Float32, GenerationRequest, Int32
 
 

@@ -10,16 +10,16 @@ import torch
 from engine_models import export_of, exported, inputs_of, model_directory
 from fake_gpu import H200, plug_in
 
+from tritone.engines.acceptance import Verdict
 from tritone.engines.build import build_tasks
 from tritone.engines.builder import WORKSPACE_BYTES, build_plan
 from tritone.engines.export import reference
 from tritone.engines.exports import ONNX_DIR
-from tritone.engines.gate import Verdict
+from tritone.engines.model_graphs import Sources
 from tritone.engines.plan import Plan
 from tritone.engines.plans import open_plan
 from tritone.engines.precision import to_half
 from tritone.engines.record import RECORD, engine_folder, plan_path, read_record
-from tritone.engines.sources import Sources
 from tritone.engines.tasks import Outcome, run_tasks
 from tritone.errors import EnvironmentProblem, ModelDirectoryError, StageFailed
 

@@ -7,8 +7,8 @@ import torch
 from engine_models import export_of, exported, inputs_of, rms, runner, runner_of_half
 from onnx import TensorProto, helper, numpy_helper
 
+from tritone.engines.acceptance import BOUNDS, gate, judge
 from tritone.engines.export import reference
-from tritone.engines.gate import BOUNDS, gate, judge
 from tritone.engines.precision import MOVES, PRODUCTS, TYPES, to_half
 from tritone.errors import ModelDirectoryError
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from fake_gpu import H200
 
-from tritone.engines.gate import Verdict
+from tritone.engines.acceptance import Verdict
 from tritone.engines.machine import Machine, driver_version, import_tensorrt
 from tritone.engines.record import (
     EngineRecord,

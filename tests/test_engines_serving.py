@@ -13,7 +13,7 @@ from tritone.acoustic.flow_placement import FlowSettings
 from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.engines.build import build_tasks
-from tritone.engines.sources import Sources
+from tritone.engines.model_graphs import Sources
 from tritone.engines.tasks import run_tasks
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
 from tritone.families import family_of

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tritone.engines.export import export
 from tritone.engines.graph import Profiles
-from tritone.engines.solver import PlanSolver
+from tritone.engines.plan_solver import PlanSolver
 from tritone.errors import Overloaded
 from tritone.families.cosyvoice2.flow_graphs import EstimatorStepGraph
 

@@ -16,7 +16,7 @@ from trtllm_reader import logits
 from tritone.engines.export import run, session_of
 from tritone.engines.exports import onnx_path
 from tritone.engines.graph import Profiles
-from tritone.engines.solver import PlanSolver
+from tritone.engines.plan_solver import PlanSolver
 from tritone.families import family_of
 from tritone.families.cosyvoice2.merge_llm import read_merged
 from tritone.parity_golden import Golden, prompt_of

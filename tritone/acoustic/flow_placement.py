@@ -94,7 +94,7 @@ def _use_plan(
     flow: Flow, model_dir: Path, left_chunks: int, dtype: torch.dtype, device: torch.device
 ) -> None:
     # only what runs on plans needs what builds and checks them
-    from tritone.engines.serving import plan_solver
+    from tritone.engines.served_plans import plan_solver
 
     if left_chunks:
         raise EnvironmentProblem(

@@ -102,7 +102,7 @@ class VocoderStage:
     ) -> Callable[[Tensor, Tensor], Tensor]:
         if plans:
             # only what runs on plans needs what builds and checks them
-            from tritone.engines.serving import plan_filter
+            from tritone.engines.served_plans import plan_filter
 
             with step("vocoder plan"):
                 return plan_filter(plans, dtype, self._device)

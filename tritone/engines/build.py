@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from tritone.engines.door import FLOW, LLM, VOCODER
 from tritone.engines.exports import export_task
-from tritone.engines.llm_engine import LanguageModelBuild
+from tritone.engines.llm_build import LanguageModelBuild
 from tritone.engines.machine import Machine
+from tritone.engines.model_graphs import Sources
 from tritone.engines.plans import PlanBuild
+from tritone.engines.preflight import FLOW, LLM, VOCODER
 from tritone.engines.record import ENGINES_DIR, engine_folder
-from tritone.engines.sources import Sources
 from tritone.engines.tasks import Task
 
 DTYPES = ("bfloat16", "float16")

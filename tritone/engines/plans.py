@@ -7,11 +7,12 @@ import onnx
 import torch
 from torch import Tensor
 
+from tritone.engines.acceptance import BOUNDS, Verdict, gate
 from tritone.engines.builder import build_plan
 from tritone.engines.exports import ONNX_DIR, onnx_path, read_exports
-from tritone.engines.gate import BOUNDS, Verdict, gate
 from tritone.engines.graph import Graph
 from tritone.engines.machine import Machine
+from tritone.engines.model_graphs import Sources
 from tritone.engines.plan import Plan
 from tritone.engines.precision import to_half
 from tritone.engines.record import (
@@ -23,7 +24,6 @@ from tritone.engines.record import (
     profile_text,
     settings_digest,
 )
-from tritone.engines.sources import Sources
 from tritone.engines.tasks import Task
 from tritone.errors import EnvironmentProblem, StageFailed
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from tritone.checkpoints.steps import write_json
 from tritone.config import ModelConfig, Strict
-from tritone.engines.gate import Verdict
+from tritone.engines.acceptance import Verdict
 from tritone.engines.graph import Profile
 from tritone.engines.machine import Machine, this_machine
 from tritone.errors import ModelDirectoryError

@@ -75,8 +75,8 @@ def verdicts_of(model_dir: Path, machine: "Machine") -> dict[str, str]:
 
     Engines of other machines count only where there are none of this one.
     """
+    from tritone.engines.model_graphs import Sources
     from tritone.engines.record import check_part, read_record
-    from tritone.engines.sources import Sources
     from tritone.llm.checkpoint import LLM_DIR
 
     sources = Sources(model_dir)

@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 
 from tritone.config import CONFIG_NAME
-from tritone.engines.gate import Verdict
-from tritone.engines.llm_gate import BOUND, PROMPTS, TOKENS, gate_language_model
+from tritone.engines.acceptance import Verdict
+from tritone.engines.llm_acceptance import BOUND, PROMPTS, TOKENS, gate_language_model
 from tritone.engines.machine import Machine
+from tritone.engines.model_graphs import Sources
 from tritone.engines.record import EngineRecord, PartRecord, open_record, settings_digest
-from tritone.engines.sources import Sources
 from tritone.engines.tasks import Task
 from tritone.errors import ModelDirectoryError, StageFailed
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, Checkpoint, EmbeddingTable

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tritone.config import LLMConfig
-from tritone.engines.gate import Verdict
+from tritone.engines.acceptance import Verdict
 from tritone.llm.slots.session import SlotSession
 from tritone.types import Float32, GenerationRequest, Int32, LanguageModel, SamplingParams
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from tritone.engines.door import FLOW, VOCODER
 from tritone.engines.graph import Profiles
 from tritone.engines.machine import this_machine
+from tritone.engines.model_graphs import Sources
 from tritone.engines.plan import Plan
+from tritone.engines.plan_solver import PlanSolver
 from tritone.engines.plans import open_plan
-from tritone.engines.solver import PlanSolver
-from tritone.engines.sources import Sources
+from tritone.engines.preflight import FLOW, VOCODER
 from tritone.families.cosyvoice2.flow import Flow
 
 _NAMES = {torch.bfloat16: "bfloat16", torch.float16: "float16"}
