@@ -10,7 +10,7 @@ import pytest
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", ModuleType("pb_utils"))
-    from tritone.serving.gate import CallGate
+    from tritone.serving.call_gate import CallGate
 
     return CallGate()
 

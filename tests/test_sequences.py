@@ -3,7 +3,7 @@
 import pytest
 
 from tritone.errors import Overloaded
-from tritone.sequences import SequenceTable
+from tritone.serving.sequence_states import SequenceTable
 
 
 class Clock:

@@ -8,7 +8,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from tritone.config import ModelConfig
-from tritone.serving.gate import CallGate
+from tritone.serving.call_gate import CallGate
 from tritone.serving.generation_tensors import OUTPUTS as LLM_OUTPUTS
 from tritone.serving.generation_tensors import generation_tensors, stop_tensors
 from tritone.serving.replies import raise_error

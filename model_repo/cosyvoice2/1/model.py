@@ -9,7 +9,7 @@ from tritone.config import read_config
 from tritone.errors import Overloaded
 from tritone.llm.bias import logit_bias
 from tritone.serving.account import account
-from tritone.serving.loading import staged
+from tritone.serving.load_log import staged
 from tritone.serving.parameters import model_directory, parameters, torch_device_name
 from tritone.serving.replies import respond
 from tritone.serving.request import read_request

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tritone.config import read_config
 from tritone.families.cosyvoice2.frontend import Frontend
-from tritone.serving.loading import staged
+from tritone.serving.load_log import staged
 from tritone.serving.parameters import model_directory, parameters
 from tritone.serving.replies import respond_once
 from tritone.serving.request import read_request

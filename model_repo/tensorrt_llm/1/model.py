@@ -9,7 +9,7 @@ from tritone.config import read_config
 from tritone.errors import Cancelled, InvalidRequest
 from tritone.llm.runtimes import runtime_named, warm_up
 from tritone.serving.generation import read_generation
-from tritone.serving.loading import staged
+from tritone.serving.load_log import staged
 from tritone.serving.metrics import Gauge
 from tritone.serving.parameters import given_parameters, model_directory, parameters
 from tritone.serving.replies import respond

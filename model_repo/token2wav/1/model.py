@@ -8,8 +8,7 @@ from tritone.acoustic.flow_stage import FlowStage, StageStep
 from tritone.config import with_cheaper_solver
 from tritone.errors import InvalidRequest
 from tritone.families import family_of
-from tritone.sequences import SequenceTable
-from tritone.serving.loading import staged
+from tritone.serving.load_log import staged
 from tritone.serving.metrics import Gauge
 from tritone.serving.parameters import (
     model_directory,
@@ -18,6 +17,7 @@ from tritone.serving.parameters import (
     uses_plans,
 )
 from tritone.serving.replies import answer_together
+from tritone.serving.sequence_states import SequenceTable
 from tritone.serving.tensors import Inputs, response, tensor
 from tritone.types import Voice
 

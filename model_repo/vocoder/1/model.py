@@ -5,7 +5,7 @@ import numpy as np
 from tritone.acoustic.device import torch_dtype
 from tritone.acoustic.vocoder_stage import VocoderStage, Vocoding
 from tritone.families import family_of
-from tritone.serving.loading import staged
+from tritone.serving.load_log import staged
 from tritone.serving.parameters import (
     model_directory,
     parameters,
