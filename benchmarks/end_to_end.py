@@ -12,8 +12,8 @@ import tritone
 from benchmarks.figures import Figure, figure
 from client import SAMPLE_RATE, SpeechClient, Utterance
 from client.metrics import StreamMeter, StreamMetrics
-from tritone.server import ServerSettings, TritonServer
-from tritone.server.ports import free_ports
+from tritone.launcher import ServerSettings, TritonServer
+from tritone.launcher.ports import free_ports
 from tritone.types import SamplingParams
 
 PROJECT = Path(__file__).resolve().parents[1]

@@ -10,9 +10,9 @@ from pathlib import Path
 from client import SAMPLE_RATE, SpeechClient, SpeechError, StreamMeter, Utterance
 from client.output import open_writer
 from tritone.errors import TritoneError
-from tritone.server import ServerSettings, TritonServer
-from tritone.server.ports import free_ports
-from tritone.server.warm_up import voices_to_warm, warm_up
+from tritone.launcher import ServerSettings, TritonServer
+from tritone.launcher.ports import free_ports
+from tritone.launcher.warm_up import voices_to_warm, warm_up
 
 PROJECT = Path(__file__).resolve().parents[1]
 

@@ -21,7 +21,7 @@ from tritone.doctor.check import Check
 from tritone.doctor.examine import Diagnosis, examine
 from tritone.doctor.report import as_json, exit_status, table
 from tritone.doctor.target import Target
-from tritone.server.settings import Profile
+from tritone.launcher.settings import Profile
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 
 from tritone.errors import EnvironmentProblem, TritoneError
-from tritone.server import ServerSettings, TritonServer
-from tritone.server.launch import termination_as_exit
+from tritone.launcher import ServerSettings, TritonServer
+from tritone.launcher.launch import termination_as_exit
 
 PROJECT = Path(__file__).resolve().parents[1]
 ANALYZER_WHEEL = "tritonclient==2.51.0"

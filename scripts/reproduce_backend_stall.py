@@ -29,11 +29,11 @@ from tritonclient.utils import np_to_triton_dtype
 
 from tritone.config import ModelConfig, read_config
 from tritone.errors import TritoneError
+from tritone.launcher import ServerSettings, TritonServer
+from tritone.launcher.launch import termination_as_exit
+from tritone.launcher.ports import free_ports
+from tritone.launcher.settings import Profile, default_cache_dir
 from tritone.llm.bias import logit_bias
-from tritone.server import ServerSettings, TritonServer
-from tritone.server.launch import termination_as_exit
-from tritone.server.ports import free_ports
-from tritone.server.settings import Profile, default_cache_dir
 from tritone.serving.generation_tensors import OUTPUTS, generation_tensors
 from tritone.types import Float32, GenerationRequest, SamplingParams
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import get_args
 
 from tritone.errors import TritoneError
-from tritone.server import ServerSettings, TritonServer
-from tritone.server.launch import termination_as_exit
-from tritone.server.settings import Profile, default_cache_dir
-from tritone.server.warm_up import voices_to_warm, warm_up
+from tritone.launcher import ServerSettings, TritonServer
+from tritone.launcher.launch import termination_as_exit
+from tritone.launcher.settings import Profile, default_cache_dir
+from tritone.launcher.warm_up import voices_to_warm, warm_up
 
 PROJECT = Path(__file__).resolve().parents[1]
 

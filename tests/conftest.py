@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from client import SpeechClient
-from tritone.server import ServerSettings, TritonServer
-from tritone.server.ports import free_ports
+from tritone.launcher import ServerSettings, TritonServer
+from tritone.launcher.ports import free_ports
 
 PROJECT = Path(__file__).resolve().parents[1]
 EMBEDDED = PROJECT / "checkpoints" / "embedded"

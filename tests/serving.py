@@ -7,7 +7,7 @@ import tritonclient.grpc as triton
 from metrics_scrape import Scrape, text_of
 from tritonclient.utils import np_to_triton_dtype
 
-from tritone.server import TritonServer
+from tritone.launcher import TritonServer
 from tritone.synthesis.deadlines import STAGES
 
 RATE = 24000

@@ -13,7 +13,7 @@ from toy_server import LONG, PACKET, PROJECT, Toy, toy_settings
 
 from client import SAMPLE_RATE
 from client.bench import main
-from tritone.server import TritonServer
+from tritone.launcher import TritonServer
 
 pytestmark = pytest.mark.server
 

@@ -27,7 +27,7 @@ from client import (
     StreamMeter,
     Utterance,
 )
-from tritone.server import TritonServer
+from tritone.launcher import TritonServer
 
 pytestmark = pytest.mark.server
 

@@ -21,10 +21,10 @@ from serving import SHORT, is_speech
 
 from client import SpeechClient, Utterance
 from scripts.serve import build_parser
-from tritone.server.binaries import WHEEL
-from tritone.server.command import UNLOAD_TIMEOUT_S
-from tritone.server.launch import _KILL_MARGIN_S
-from tritone.server.ports import free_ports
+from tritone.launcher.binaries import WHEEL
+from tritone.launcher.command import UNLOAD_TIMEOUT_S
+from tritone.launcher.launch import _KILL_MARGIN_S
+from tritone.launcher.ports import free_ports
 
 PROJECT = Path(__file__).resolve().parents[1]
 TEXT = (PROJECT / "docker-compose.yml").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ from tritone.doctor.check import Status
 from tritone.doctor.checks import ports
 from tritone.doctor.examine import examine
 from tritone.doctor.target import Target
-from tritone.server.ports import check_free, holder_of
+from tritone.launcher.ports import check_free, holder_of
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_the_ports_that_are_offered_are_free(target: Target):
 
 
 def test_a_holder_that_cannot_be_seen(target: Target, taken: int, monkeypatch):
-    monkeypatch.setattr("tritone.server.ports.holder_of", lambda port: None)
+    monkeypatch.setattr("tritone.launcher.ports.holder_of", lambda port: None)
     monkeypatch.setattr(ports, "holder_of", lambda port: None)
     found = ports.metrics(target)
     assert found.status is Status.FAIL

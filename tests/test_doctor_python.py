@@ -13,8 +13,8 @@ from tritone.doctor.checks import python
 from tritone.doctor.examine import examine
 from tritone.doctor.isolated import Outcome
 from tritone.doctor.target import PROJECT, Target
-from tritone.server import checks
-from tritone.server.binaries import STUB, python_version
+from tritone.launcher import checks
+from tritone.launcher.binaries import STUB, python_version
 
 
 def check(name: str):

@@ -23,8 +23,8 @@ from tritone.doctor.checks.server_http import Reach, ask
 from tritone.doctor.checks.server_speech import Spoken, bad_sound, judge_pace
 from tritone.doctor.examine import examine
 from tritone.doctor.target import PROJECT, Target
+from tritone.launcher import TritonServer
 from tritone.monitor.processes import by_model
-from tritone.server import TritonServer
 
 GOOD = dict.fromkeys(
     ["cosyvoice2", "frontend", "tensorrt_llm", "token2wav", "vocoder"], ("READY", "")

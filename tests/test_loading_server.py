@@ -10,8 +10,8 @@ import pytest
 from toy_server import PROJECT, toy_settings
 
 from tritone.errors import EnvironmentProblem
+from tritone.launcher import ServerSettings, TritonServer, progress
 from tritone.loading.lines import states
-from tritone.server import ServerSettings, TritonServer, progress
 
 EMBEDDED = PROJECT / "checkpoints" / "embedded"
 LOADING_REPO = PROJECT / "tests" / "toy_repo_loading"

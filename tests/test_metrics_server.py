@@ -13,7 +13,7 @@ from metrics_scrape import PROMTOOL, Scrape, promtool, text_of
 from serving import SENTENCE, SHORT
 
 from client import SpeechClient, SpeechError, Utterance
-from tritone.server import TritonServer
+from tritone.launcher import TritonServer
 from tritone.synthesis.timing import PARTS
 
 pytestmark = pytest.mark.server

@@ -10,9 +10,9 @@ from google.protobuf.json_format import MessageToJson
 from llm_model import build_tiny, request
 from tritonclient.grpc import model_config_pb2
 
+from tritone.launcher.command import DEFAULT_PROFILE
+from tritone.launcher.settings import Profile
 from tritone.llm.runtimes import RUNTIMES
-from tritone.server.command import DEFAULT_PROFILE
-from tritone.server.settings import Profile
 from tritone.serving.generation_tensors import OUTPUTS, generation_tensors, stop_tensors
 from tritone.serving.parameters import parameters
 

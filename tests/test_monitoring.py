@@ -8,7 +8,7 @@ import pytest
 import yaml
 from metrics_scrape import MONITORING, PROJECT, PROMTOOL, Scrape, promtool, text_of
 
-from tritone.server import TritonServer
+from tritone.launcher import TritonServer
 from tritone.synthesis.timing import PARTS, Timing
 
 needs_promtool = pytest.mark.skipif(

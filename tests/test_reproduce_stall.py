@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scripts import reproduce_backend_stall as script
-from tritone.server import TritonServer
+from tritone.launcher import TritonServer
 
 EMBEDDED = Path(__file__).resolve().parents[1] / "checkpoints" / "embedded"
 GOOD = script.Outcome(tokens=10, first_s=0.1, total_s=0.5, problem="")
@@ -33,8 +33,8 @@ def options(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
 
 
 def test_a_machine_without_a_gpu_is_told_so(monkeypatch, tmp_path: Path, capsys) -> None:
-    monkeypatch.setattr("tritone.server.profiles.DRIVER_FILES", (tmp_path / "none",))
-    monkeypatch.setattr("tritone.server.profiles.shutil.which", lambda name: None)
+    monkeypatch.setattr("tritone.launcher.profiles.DRIVER_FILES", (tmp_path / "none",))
+    monkeypatch.setattr("tritone.launcher.profiles.shutil.which", lambda name: None)
     options(monkeypatch, "--cache-dir", str(tmp_path))
     assert script.main() == 2
     assert "profile gpu-backend: no NVIDIA driver" in capsys.readouterr().err

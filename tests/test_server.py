@@ -26,7 +26,7 @@ from serving import (
 )
 
 from client import AsyncSpeechClient, SpeechClient, Utterance
-from tritone.server import TritonServer
+from tritone.launcher import TritonServer
 
 pytestmark = pytest.mark.server
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
-from tritone.server import ServerSettings, binaries, checks, command
-from tritone.server.binaries import STUB, Binaries
+from tritone.launcher import ServerSettings, binaries, checks, command
+from tritone.launcher.binaries import STUB, Binaries
 
 HERE = binaries.python_version()
 

@@ -12,7 +12,7 @@ from serving import LONG, SHORT, gauges, is_speech, reference, tensors, wait_unt
 from tritonclient.utils import InferenceServerException
 
 from client import SpeechClient, SpeechError, Utterance
-from tritone.server import TritonServer
+from tritone.launcher import TritonServer
 
 pytestmark = pytest.mark.server
 

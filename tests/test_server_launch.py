@@ -16,7 +16,7 @@ from toy_server import LONG, PACKET, PROJECT, TOY_REPO, free_ports, toy_settings
 
 from client import SpeechClient, SpeechError, Utterance
 from tritone.errors import EnvironmentProblem, StageFailed
-from tritone.server import TritonServer
+from tritone.launcher import TritonServer
 
 BROKEN_REPO = PROJECT / "tests" / "toy_repo_broken"
 SHM = Path("/dev/shm")

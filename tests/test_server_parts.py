@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tritone.errors import EnvironmentProblem
-from tritone.server.log import ServerLog
-from tritone.server.ports import check_free
-from tritone.server.shared_memory import acquire_regions, sweep_regions
+from tritone.launcher.ports import check_free
+from tritone.launcher.server_log import ServerLog
+from tritone.launcher.shared_memory import acquire_regions, sweep_regions
 
 
 class TestPorts:

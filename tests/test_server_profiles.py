@@ -12,10 +12,10 @@ from tritonclient.grpc import model_config_pb2
 from trtllm_fixtures import write_engine
 
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
-from tritone.server import ServerSettings, command, profiles
-from tritone.server.binaries import Binaries
-from tritone.server.engine_repository import with_engine
-from tritone.server.profiles import check_profile
+from tritone.launcher import ServerSettings, command, profiles
+from tritone.launcher.binaries import Binaries
+from tritone.launcher.engine_repository import with_engine
+from tritone.launcher.profiles import check_profile
 
 PROJECT = Path(__file__).resolve().parents[1]
 BINARIES = Binaries(Path("/opt/tritonserver/bin/tritonserver"), None, {}, None)

@@ -8,8 +8,8 @@ from toy_server import PROJECT
 
 from tritone.config import CONFIG_NAME, read_config
 from tritone.frontend.voices import VOICES_FOLDER
-from tritone.server import TritonServer
-from tritone.server.warm_up import MOST_VOICES, voices_to_warm, warm_up
+from tritone.launcher import TritonServer
+from tritone.launcher.warm_up import MOST_VOICES, voices_to_warm, warm_up
 
 EMBEDDED = PROJECT / "checkpoints" / "embedded"
 

@@ -13,7 +13,7 @@ from serving import SHORT, is_speech
 from toy_server import free_ports
 
 from client import SpeechClient, Utterance
-from tritone.server import ServerSettings, TritonServer
+from tritone.launcher import ServerSettings, TritonServer
 
 pytestmark = pytest.mark.server
 

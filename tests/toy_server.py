@@ -6,7 +6,7 @@ import socket
 import time
 from pathlib import Path
 
-from tritone.server import ServerSettings, TritonServer
+from tritone.launcher import ServerSettings, TritonServer
 
 PROJECT = Path(__file__).resolve().parents[1]
 TOY_REPO = PROJECT / "tests" / "toy_repo"

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from tritone.server.settings import default_cache_dir
+from tritone.launcher.settings import default_cache_dir
 
 PROJECT = Path(__file__).resolve().parents[2]
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+from tritone.launcher.model_processes import find_server
 from tritone.monitor import processes
 from tritone.monitor.address import Address
 from tritone.monitor.fetch import fetch
@@ -14,7 +15,6 @@ from tritone.monitor.processes import Processes
 from tritone.monitor.scrape import Scrape, parse
 from tritone.monitor.speech_log import SpeechError, SpeechLog
 from tritone.monitor.window import Window
-from tritone.server.model_processes import find_server
 
 NO_PROCESS = "NO PROCESS"
 """State of a model that Triton believes to be ready although its process has ended."""

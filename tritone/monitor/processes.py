@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tritone.server.model_processes import model_processes
+from tritone.launcher.model_processes import model_processes
 
 _PROC = Path("/proc")
 _PSS = re.compile(r"^Pss: +(\d+) kB$", re.MULTILINE)

@@ -17,7 +17,7 @@ from tritone.doctor.checks.gpu_driver import (
 from tritone.doctor.isolated import STACKS_ON_SIGNAL, run_isolated
 from tritone.doctor.target import Target
 from tritone.errors import EnvironmentProblem
-from tritone.server.profiles import DRIVER_FILES, torch_cuda
+from tritone.launcher.profiles import DRIVER_FILES, torch_cuda
 
 BFLOAT16_CAPABILITY = (8, 0)  # Ampere
 _SMI = ("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")

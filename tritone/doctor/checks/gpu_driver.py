@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from tritone.doctor.isolated import STACKS_ON_SIGNAL, run_isolated
 from tritone.doctor.target import Target
 from tritone.errors import EnvironmentProblem
-from tritone.server.profiles import DRIVER_FILES
+from tritone.launcher.profiles import DRIVER_FILES
 from tritone.serving.parameters import DEVICE_VARIABLE
 
 LIBRARY = "libcuda.so.1"

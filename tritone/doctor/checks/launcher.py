@@ -5,7 +5,7 @@ from typing import get_args
 from tritone.doctor.check import Finding, failure
 from tritone.doctor.target import Target
 from tritone.errors import TritoneError
-from tritone.server.settings import Profile, ServerSettings
+from tritone.launcher.settings import Profile, ServerSettings
 
 
 def settings_of(target: Target) -> ServerSettings:

@@ -10,7 +10,7 @@ from tritone.doctor.checks import machine_limits, machine_storage
 from tritone.doctor.checks.machine_cgroup import ControlGroups
 from tritone.doctor.checks.model_folder import CLONING, WEIGHTS, no_model
 from tritone.doctor.target import Target
-from tritone.server.model_processes import find_server
+from tritone.launcher.model_processes import find_server
 
 _CPUINFO = Path("/proc/cpuinfo")
 _MEMINFO = Path("/proc/meminfo")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tritone.doctor.check import Check, Finding, failure, passed, skipped, warning
 from tritone.doctor.target import Target
-from tritone.server.checks import SMALL_SHM
-from tritone.server.shared_memory import abandoned_regions, sweep_regions
+from tritone.launcher.checks import SMALL_SHM
+from tritone.launcher.shared_memory import abandoned_regions, sweep_regions
 
 _MIB = 2**20
 

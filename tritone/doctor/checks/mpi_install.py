@@ -12,9 +12,9 @@ from pathlib import Path
 from tritone.doctor.check import Finding, failure, warning
 from tritone.doctor.target import Target
 from tritone.errors import EnvironmentProblem
+from tritone.launcher.binaries import find
+from tritone.launcher.profiles import TRTLLM_BACKEND, TRTLLM_PROFILES
 from tritone.llm.trtllm.environment import is_inherited
-from tritone.server.binaries import find
-from tritone.server.profiles import TRTLLM_BACKEND, TRTLLM_PROFILES
 
 TRTLLM, MPI4PY = "tensorrt_llm", "mpi4py"
 CHECK_COMMAND = "python scripts/doctor.py --only mpi"

@@ -7,7 +7,7 @@ from tritone.doctor.checks.launcher import refused, serve_command
 from tritone.doctor.checks.server_http import PUBLIC_MODEL, is_ready
 from tritone.doctor.target import Target
 from tritone.errors import EnvironmentProblem
-from tritone.server.ports import UNSEEN, check_free, holder_of
+from tritone.launcher.ports import UNSEEN, check_free, holder_of
 
 _BASES = range(8010, 9000, 10)
 

@@ -14,9 +14,9 @@ from tritone.doctor.checks.launcher import refused, settings_of
 from tritone.doctor.isolated import STACKS_ON_SIGNAL, Outcome, run_isolated
 from tritone.doctor.target import PROJECT, Target
 from tritone.errors import EnvironmentProblem
-from tritone.server.binaries import Binaries, choose_stub, find, find_libpython
-from tritone.server.checks import check_interpreter
-from tritone.server.command import server_environment
+from tritone.launcher.binaries import Binaries, choose_stub, find, find_libpython
+from tritone.launcher.checks import check_interpreter
+from tritone.launcher.command import server_environment
 
 VERSIONS = ((3, 10), (3, 12))
 """Oldest and newest; requires-python of pyproject.toml."""

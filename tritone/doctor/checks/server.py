@@ -18,13 +18,13 @@ from tritone.doctor.checks.server_http import (
     url_of,
 )
 from tritone.doctor.target import Target
+from tritone.launcher.model_processes import find_server
+from tritone.launcher.ports import Holder, holder_of
 from tritone.loading.catalogue import STEPS, doctor_command
 from tritone.loading.lines import StepState, states
 from tritone.monitor.address import address
 from tritone.monitor.health import PYTHON, HealthProbe
 from tritone.monitor.processes import by_model, uptime_s
-from tritone.server.model_processes import find_server
-from tritone.server.ports import Holder, holder_of
 
 LOADING_S = 300.0
 """As long as scripts/serve.py gives a server to load its models."""

@@ -14,8 +14,8 @@ from tritone.doctor.checks.offline import GRPC_PROXIES
 from tritone.doctor.checks.server_http import url_of
 from tritone.doctor.isolated import run_isolated
 from tritone.doctor.target import PROJECT, Target
-from tritone.server.drain import running_streams
-from tritone.server.model_processes import find_server
+from tritone.launcher.drain import running_streams
+from tritone.launcher.model_processes import find_server
 from tritone.serving.parameters import EMBEDDED, MODEL_VARIABLE
 from tritone.types import Float32
 

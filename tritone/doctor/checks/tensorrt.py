@@ -8,9 +8,9 @@ from tritone.doctor.checks.mpi_install import DEFAULT_BACKENDS, TRTLLM, needs_pa
 from tritone.doctor.target import Target
 from tritone.engines import requirement
 from tritone.errors import EnvironmentProblem
+from tritone.launcher.binaries import find
+from tritone.launcher.profiles import TRTLLM_BACKEND, check_tensorrt_llm
 from tritone.llm.trtllm.requirement import VERSION, is_supported
-from tritone.server.binaries import find
-from tritone.server.profiles import TRTLLM_BACKEND, check_tensorrt_llm
 
 _TENSORRT = (requirement.PACKAGE, "tensorrt-cu12", "tensorrt-cu13")  # one import name
 _TENSORRT_VERSION = ".".join(map(str, requirement.VERSION))

@@ -7,7 +7,7 @@ from then on answers every request of that model with an error.
 import os
 from pathlib import Path
 
-from tritone.server.binaries import STUB
+from tritone.launcher.binaries import STUB
 
 _PROC = Path("/proc")
 

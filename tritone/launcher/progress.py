@@ -4,9 +4,9 @@ import logging
 import time
 from pathlib import Path
 
+from tritone.launcher.server_log import ServerLog
 from tritone.loading.catalogue import STEPS, doctor_command
 from tritone.loading.lines import StepState
-from tritone.server.log import ServerLog
 
 _LOG = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tritone.server.binaries import Binaries, find_libpython
-from tritone.server.settings import ServerSettings
+from tritone.launcher.binaries import Binaries, find_libpython
+from tritone.launcher.settings import ServerSettings
 from tritone.serving.parameters import MODEL_VARIABLE, PROFILE_VARIABLE
 
 DEFAULT_PROFILE = "gpu"

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
-from tritone.server.binaries import Binaries, python_version, stub_python_version
-from tritone.server.ports import check_free
-from tritone.server.settings import ServerSettings
-from tritone.server.shared_memory import SHM_DIR
+from tritone.launcher.binaries import Binaries, python_version, stub_python_version
+from tritone.launcher.ports import check_free
+from tritone.launcher.settings import ServerSettings
+from tritone.launcher.shared_memory import SHM_DIR
 
 _LOG = logging.getLogger(__name__)
 

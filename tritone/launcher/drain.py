@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 
-from tritone.server.repository import ModelRepository
+from tritone.launcher.repository import ModelRepository
 
 _STREAMS = re.compile(r"^tritone_streams(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
 """The gauge that the public model keeps, as Prometheus text."""

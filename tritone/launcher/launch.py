@@ -15,18 +15,18 @@ from dataclasses import dataclass
 from types import FrameType, TracebackType
 
 from tritone.errors import EnvironmentProblem, StageFailed
-from tritone.server import checks
-from tritone.server.binaries import find, prepare_backends
-from tritone.server.command import UNLOAD_TIMEOUT_S, server_command, server_environment
-from tritone.server.drain import drain
-from tritone.server.engine_repository import with_engine
-from tritone.server.log import ServerLog
-from tritone.server.model_processes import watch
-from tritone.server.profiles import check_profile
-from tritone.server.progress import LoadProgress
-from tritone.server.repository import ModelRepository
-from tritone.server.settings import ServerSettings
-from tritone.server.shared_memory import RegionLease, acquire_regions, sweep_regions
+from tritone.launcher import checks
+from tritone.launcher.binaries import find, prepare_backends
+from tritone.launcher.command import UNLOAD_TIMEOUT_S, server_command, server_environment
+from tritone.launcher.drain import drain
+from tritone.launcher.engine_repository import with_engine
+from tritone.launcher.model_processes import watch
+from tritone.launcher.profiles import check_profile
+from tritone.launcher.progress import LoadProgress
+from tritone.launcher.repository import ModelRepository
+from tritone.launcher.server_log import ServerLog
+from tritone.launcher.settings import ServerSettings
+from tritone.launcher.shared_memory import RegionLease, acquire_regions, sweep_regions
 
 _LOG = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from tritone.launcher.cached import made_at_once
+from tritone.launcher.settings import ServerSettings
 from tritone.llm.trtllm.engine_folder import find_engine
-from tritone.server.cached import made_at_once
-from tritone.server.settings import ServerSettings
 
 PLACEHOLDER = '"/engine"'
 """Value of gpt_model_path in the repository: where a container may mount the engine."""

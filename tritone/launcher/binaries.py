@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tritone.errors import EnvironmentProblem
-from tritone.server.cached import made_at_once
+from tritone.launcher.cached import made_at_once
 
 WHEEL = "nvidia-pytriton==0.7.0"
 STUB = "triton_python_backend_stub"

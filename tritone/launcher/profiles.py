@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 
 from tritone.errors import EnvironmentProblem
+from tritone.launcher.settings import ServerSettings
 from tritone.llm.trtllm.engine_folder import find_engine
-from tritone.server.settings import ServerSettings
 
 DRIVER_FILES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))  # Linux, Windows Subsystem for Linux
 TRTLLM_PROFILES = ("gpu", "gpu-llmapi")
