@@ -16,11 +16,11 @@ from typing import get_args
 
 from tqdm import tqdm
 
-from tritone.doctor.catalogue import CHECKS, chosen
-from tritone.doctor.check import Check
-from tritone.doctor.examine import Diagnosis, examine
-from tritone.doctor.report import as_json, exit_status, table
-from tritone.doctor.target import Target
+from tritone.diagnostics.doctor.catalogue import CHECKS, chosen
+from tritone.diagnostics.doctor.check import Check
+from tritone.diagnostics.doctor.examine import Diagnosis, examine
+from tritone.diagnostics.doctor.report import as_json, exit_status, table
+from tritone.diagnostics.doctor.target import Target
 from tritone.launcher.settings import Profile
 
 

@@ -18,14 +18,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tritone.diagnostics.monitor.address import Address, address
+from tritone.diagnostics.monitor.background import Background
+from tritone.diagnostics.monitor.observer import Observer, Snapshot
+from tritone.diagnostics.monitor.report import as_json, as_line
+from tritone.diagnostics.monitor.terminal import Terminal
+from tritone.diagnostics.monitor.view import screen
 from tritone.launcher import ServerSettings
 from tritone.launcher.launch import termination_as_exit
-from tritone.monitor.address import Address, address
-from tritone.monitor.background import Background
-from tritone.monitor.observer import Observer, Snapshot
-from tritone.monitor.report import as_json, as_line
-from tritone.monitor.terminal import Terminal
-from tritone.monitor.view import screen
 
 PROJECT = Path(__file__).resolve().parents[1]
 KEY_TIMEOUT_S = 0.1

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tritone.doctor.check import Finding
-from tritone.doctor.checks import indextts2, indextts2_build, indextts2_memory
-from tritone.doctor.checks.gpu_driver import Driver
-from tritone.doctor.checks.indextts2_folder import AUXILIARY, RELEASED, Part
-from tritone.doctor.target import Target
+from tritone.diagnostics.doctor.check import Finding
+from tritone.diagnostics.doctor.checks import indextts2, indextts2_build, indextts2_memory
+from tritone.diagnostics.doctor.checks.gpu_driver import Driver
+from tritone.diagnostics.doctor.checks.indextts2_folder import AUXILIARY, RELEASED, Part
+from tritone.diagnostics.doctor.target import Target
 
 CHECKS = {check.name: check for check in indextts2.CHECKS}
 KERNEL = "s2mel/modules/bigvgan/alias_free_activation/cuda/build"

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from tritone.doctor.check import Check
-from tritone.doctor.checks import machine
-from tritone.doctor.target import Target
+from tritone.diagnostics.doctor.check import Check
+from tritone.diagnostics.doctor.checks import machine
+from tritone.diagnostics.doctor.target import Target
 
 MIB = 2**20
 GIB = 2**30

@@ -10,12 +10,12 @@ import psutil
 import pytest
 from doctor_checks import ABSENT, BROKEN, COMPANY, CRASHES, GOOD, HANGS, LACKS
 
-from tritone.doctor import examine as examining
-from tritone.doctor.catalogue import CHECKS, chosen
-from tritone.doctor.check import Finding, Status
-from tritone.doctor.examine import examine
-from tritone.doctor.report import as_json, exit_status, table
-from tritone.doctor.target import Target
+from tritone.diagnostics.doctor import examine as examining
+from tritone.diagnostics.doctor.catalogue import CHECKS, chosen
+from tritone.diagnostics.doctor.check import Finding, Status
+from tritone.diagnostics.doctor.examine import examine
+from tritone.diagnostics.doctor.report import as_json, exit_status, table
+from tritone.diagnostics.doctor.target import Target
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -125,12 +125,12 @@ def test_checks_have_names_of_their_own_and_are_chosen_by_group() -> None:
 
 def test_the_checks_need_nothing_that_may_be_broken() -> None:
     """Each process imports its check, and must be able to say what is wrong with the rest."""
-    code = "import sys, tritone.doctor.catalogue; print(*sys.modules)"
+    code = "import sys, tritone.diagnostics.doctor.catalogue; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PROJECT
     )
     others = {"numpy", "pydantic", "torch", "onnxruntime", "grpc", "safetensors", "tritonclient"}
-    assert "tritone.doctor.checks.mpi" in done.stdout.split()
+    assert "tritone.diagnostics.doctor.checks.mpi" in done.stdout.split()
     assert not others & set(done.stdout.split())
 
 

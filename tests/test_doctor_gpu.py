@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from native_fakes import Package, Program, compile_library, packages, programs
 
-from tritone.doctor.check import Status
-from tritone.doctor.checks import gpu, gpu_driver, gpu_sharing
-from tritone.doctor.examine import examine
-from tritone.doctor.target import Target
+from tritone.diagnostics.doctor.check import Status
+from tritone.diagnostics.doctor.checks import gpu, gpu_driver, gpu_sharing
+from tritone.diagnostics.doctor.examine import examine
+from tritone.diagnostics.doctor.target import Target
 
 CPU, GPU, TORCH = (Target(profile=profile) for profile in ("cpu", "gpu", "gpu-torch"))
 GIB = 2**30

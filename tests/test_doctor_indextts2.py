@@ -14,11 +14,16 @@ from indextts2_release import (
     whole_release,
 )
 
-from tritone.doctor.check import Status
-from tritone.doctor.checks import indextts2, indextts2_build, indextts2_folder, indextts2_memory
-from tritone.doctor.checks.gpu_driver import Driver
-from tritone.doctor.checks.indextts2_folder import AUXILIARY, RELEASED, W2V_BERT, Part
-from tritone.doctor.target import Target
+from tritone.diagnostics.doctor.check import Status
+from tritone.diagnostics.doctor.checks import (
+    indextts2,
+    indextts2_build,
+    indextts2_folder,
+    indextts2_memory,
+)
+from tritone.diagnostics.doctor.checks.gpu_driver import Driver
+from tritone.diagnostics.doctor.checks.indextts2_folder import AUXILIARY, RELEASED, W2V_BERT, Part
+from tritone.diagnostics.doctor.target import Target
 from tritone.errors import EnvironmentProblem
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 450575567\n"

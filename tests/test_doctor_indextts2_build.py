@@ -18,10 +18,10 @@ from indextts2_release import (
     whole_release,
 )
 
-from tritone.doctor.check import Status
-from tritone.doctor.checks import indextts2_build
-from tritone.doctor.examine import examine
-from tritone.doctor.target import Target
+from tritone.diagnostics.doctor.check import Status
+from tritone.diagnostics.doctor.checks import indextts2_build
+from tritone.diagnostics.doctor.examine import examine
+from tritone.diagnostics.doctor.target import Target
 
 OLD = time.time() - 2 * indextts2_build.STALE_S
 

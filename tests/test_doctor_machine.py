@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from machine_target import GIB, MIB, check, target_in
 
-from tritone.doctor.check import Status
-from tritone.doctor.checks import machine, machine_limits
-from tritone.doctor.checks.machine_cgroup import ControlGroups
-from tritone.doctor.examine import examine
-from tritone.doctor.target import Target
+from tritone.diagnostics.doctor.check import Status
+from tritone.diagnostics.doctor.checks import machine, machine_limits
+from tritone.diagnostics.doctor.checks.machine_cgroup import ControlGroups
+from tritone.diagnostics.doctor.examine import examine
+from tritone.diagnostics.doctor.target import Target
 
 
 @pytest.fixture

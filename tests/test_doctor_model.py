@@ -9,10 +9,10 @@ import pytest
 from released_checkpoint import released_checkpoint
 from voice_copy import change_config, found, voice_copy
 
-from tritone.doctor.check import Status
-from tritone.doctor.checks import model_dir, model_folder
-from tritone.doctor.examine import examine
-from tritone.doctor.target import Target
+from tritone.diagnostics.doctor.check import Status
+from tritone.diagnostics.doctor.checks import model_dir, model_folder
+from tritone.diagnostics.doctor.examine import examine
+from tritone.diagnostics.doctor.target import Target
 from tritone.families import cosyvoice2
 from tritone.families.cosyvoice2.reference import SPEAKER_ENCODER_NAME, SPEECH_TOKENIZER_NAME
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME

@@ -8,10 +8,10 @@ from voice_copy import change_config, found, voice_copy
 
 from tritone.checkpoints.download_record import Record, RecordedFile, write_record
 from tritone.checkpoints.verify import sha256_of
-from tritone.doctor.check import Status
-from tritone.doctor.checks import model_content, model_folder, model_probe
-from tritone.doctor.isolated import Outcome
-from tritone.doctor.target import Target
+from tritone.diagnostics.doctor.check import Status
+from tritone.diagnostics.doctor.checks import model_content, model_folder, model_probe
+from tritone.diagnostics.doctor.isolated import Outcome
+from tritone.diagnostics.doctor.target import Target
 from tritone.errors import ModelDirectoryError
 
 

@@ -18,11 +18,11 @@ from native_fakes import (
     write_library,
 )
 
-from tritone.doctor.check import Status
-from tritone.doctor.checks import mpi, mpi_host, mpi_imports, mpi_libraries
-from tritone.doctor.elf import read_library
-from tritone.doctor.examine import examine
-from tritone.doctor.target import Target
+from tritone.diagnostics.doctor.check import Status
+from tritone.diagnostics.doctor.checks import mpi, mpi_host, mpi_imports, mpi_libraries
+from tritone.diagnostics.doctor.elf import read_library
+from tritone.diagnostics.doctor.examine import examine
+from tritone.diagnostics.doctor.target import Target
 
 CPU, GPU = Target(profile="cpu"), Target(profile="gpu")
 

@@ -14,11 +14,11 @@ from native_fakes import (
     programs,
 )
 
-from tritone.doctor.check import Check, Finding, Status
-from tritone.doctor.checks import mpi, mpi_imports, mpi_install
-from tritone.doctor.checks.mpi_imports import Import, imported
-from tritone.doctor.examine import examine
-from tritone.doctor.target import Target
+from tritone.diagnostics.doctor.check import Check, Finding, Status
+from tritone.diagnostics.doctor.checks import mpi, mpi_imports, mpi_install
+from tritone.diagnostics.doctor.checks.mpi_imports import Import, imported
+from tritone.diagnostics.doctor.examine import examine
+from tritone.diagnostics.doctor.target import Target
 
 QUICK = Import("tensorrt_llm", "import tensorrt_llm", first_s=1.0, again_s=10.0)
 CPU, GPU = Target(profile="cpu"), Target(profile="gpu")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tritone.doctor.check import Status
-from tritone.doctor.checks import offline
-from tritone.doctor.examine import examine
-from tritone.doctor.target import PROJECT, Target
+from tritone.diagnostics.doctor.check import Status
+from tritone.diagnostics.doctor.checks import offline
+from tritone.diagnostics.doctor.examine import examine
+from tritone.diagnostics.doctor.target import PROJECT, Target
 
 PROXY = "http://user:secret@proxy.example:3128"
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tritone.doctor.check import Status
-from tritone.doctor.checks import python
-from tritone.doctor.examine import examine
-from tritone.doctor.isolated import Outcome
-from tritone.doctor.target import PROJECT, Target
+from tritone.diagnostics.doctor.check import Status
+from tritone.diagnostics.doctor.checks import python
+from tritone.diagnostics.doctor.examine import examine
+from tritone.diagnostics.doctor.isolated import Outcome
+from tritone.diagnostics.doctor.target import PROJECT, Target
 from tritone.launcher import checks
 from tritone.launcher.binaries import STUB, python_version
 

@@ -16,15 +16,15 @@ from toy_server import free_ports
 from triton_http import FakeTriton
 
 from client import StreamMetrics
-from tritone.doctor.check import Finding, Status
-from tritone.doctor.checks import server as checks
-from tritone.doctor.checks import server_speech
-from tritone.doctor.checks.server_http import Reach, ask
-from tritone.doctor.checks.server_speech import Spoken, bad_sound, judge_pace
-from tritone.doctor.examine import examine
-from tritone.doctor.target import PROJECT, Target
+from tritone.diagnostics.doctor.check import Finding, Status
+from tritone.diagnostics.doctor.checks import server as checks
+from tritone.diagnostics.doctor.checks import server_speech
+from tritone.diagnostics.doctor.checks.server_http import Reach, ask
+from tritone.diagnostics.doctor.checks.server_speech import Spoken, bad_sound, judge_pace
+from tritone.diagnostics.doctor.examine import examine
+from tritone.diagnostics.doctor.target import PROJECT, Target
+from tritone.diagnostics.monitor.processes import by_model
 from tritone.launcher import TritonServer
-from tritone.monitor.processes import by_model
 
 GOOD = dict.fromkeys(
     ["cosyvoice2", "frontend", "tensorrt_llm", "token2wav", "vocoder"], ("READY", "")

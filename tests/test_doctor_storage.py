@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from machine_target import MIB, check, target_in
 
-from tritone.doctor.check import Status
-from tritone.doctor.checks import machine_storage
-from tritone.doctor.examine import examine
-from tritone.doctor.target import Target
+from tritone.diagnostics.doctor.check import Status
+from tritone.diagnostics.doctor.checks import machine_storage
+from tritone.diagnostics.doctor.examine import examine
+from tritone.diagnostics.doctor.target import Target
 
 PROJECT = Path(__file__).resolve().parents[1]
 Usage = namedtuple("Usage", "total used free")

@@ -10,9 +10,9 @@ from fake_gpu import H200
 from trtllm_fixtures import write_engine
 
 from tritone.config import read_config
-from tritone.doctor.check import Status
-from tritone.doctor.checks import tensorrt, tensorrt_plans
-from tritone.doctor.target import Target
+from tritone.diagnostics.doctor.check import Status
+from tritone.diagnostics.doctor.checks import tensorrt, tensorrt_plans
+from tritone.diagnostics.doctor.target import Target
 from tritone.engines.acceptance import Verdict
 from tritone.engines.machine import Machine
 from tritone.engines.record import EngineRecord, PartRecord, engine_folder, source_digest

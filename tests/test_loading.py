@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 import tritone
-from tritone.doctor.catalogue import chosen
+from tritone.diagnostics.doctor.catalogue import chosen
 from tritone.errors import ModelDirectoryError
 from tritone.loading import memory as memory_module
 from tritone.loading.catalogue import STEPS, doctor_command, steps_of

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from monitor_pages import BOUNDS, GIB, metrics
 
-from tritone.monitor.address import Address, address
-from tritone.monitor.figures import Device, figures
-from tritone.monitor.histogram import Histogram
-from tritone.monitor.scrape import parse
-from tritone.monitor.speech_log import SpeechError, SpeechLog
-from tritone.monitor.text import clipped, duration, number, printable, three_digits
-from tritone.monitor.window import Window
+from tritone.diagnostics.monitor.address import Address, address
+from tritone.diagnostics.monitor.figures import Device, figures
+from tritone.diagnostics.monitor.histogram import Histogram
+from tritone.diagnostics.monitor.scrape import parse
+from tritone.diagnostics.monitor.speech_log import SpeechError, SpeechLog
+from tritone.diagnostics.monitor.text import clipped, duration, number, printable, three_digits
+from tritone.diagnostics.monitor.window import Window
 from tritone.synthesis.timing import PARTS
 
 

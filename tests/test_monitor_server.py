@@ -15,10 +15,10 @@ from serving import SHORT
 from toy_server import PROJECT, toy_settings
 
 from client import SpeechClient, SpeechError, Utterance
+from tritone.diagnostics.monitor.address import address
+from tritone.diagnostics.monitor.observer import NO_PROCESS, Observer, Snapshot
+from tritone.diagnostics.monitor.view import screen
 from tritone.launcher import TritonServer
-from tritone.monitor.address import address
-from tritone.monitor.observer import NO_PROCESS, Observer, Snapshot
-from tritone.monitor.view import screen
 
 pytestmark = pytest.mark.server
 

@@ -21,12 +21,12 @@ import pytest
 from monitor_pages import HEALTHY, Routes, answering, babbling, metrics
 
 from scripts import monitor
+from tritone.diagnostics.monitor.address import address
+from tritone.diagnostics.monitor.observer import Observer
+from tritone.diagnostics.monitor.report import as_json, as_line
+from tritone.diagnostics.monitor.speech_log import SpeechError
+from tritone.diagnostics.monitor.view import ALERT, screen
 from tritone.launcher.ports import free_ports
-from tritone.monitor.address import address
-from tritone.monitor.observer import Observer
-from tritone.monitor.report import as_json, as_line
-from tritone.monitor.speech_log import SpeechError
-from tritone.monitor.view import ALERT, screen
 
 PROJECT = Path(__file__).resolve().parents[1]
 ERROR = SpeechError("2026-01-02T03:04:05.678+00:00", "id-7", "failed", "flow: \x1b[2J broke")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tritone.doctor.catalogue import CHECKS
+from tritone.diagnostics.doctor.catalogue import CHECKS
 
 PROJECT = Path(__file__).resolve().parents[1]
 PAGE = PROJECT / "docs" / "troubleshooting.md"

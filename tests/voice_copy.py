@@ -4,9 +4,9 @@ import json
 import shutil
 from pathlib import Path
 
-from tritone.doctor.check import Finding
-from tritone.doctor.checks import model_dir
-from tritone.doctor.target import Target
+from tritone.diagnostics.doctor.check import Finding
+from tritone.diagnostics.doctor.checks import model_dir
+from tritone.diagnostics.doctor.target import Target
 
 EMBEDDED = Path(__file__).resolve().parents[1] / "checkpoints" / "embedded"
 CHECKS = {check.name: check for check in model_dir.CHECKS}

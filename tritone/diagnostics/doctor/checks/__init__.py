@@ -1,0 +1,1 @@
+"""The checks. Each module has CHECKS, a tuple of `tritone.diagnostics.doctor.check.Check`."""

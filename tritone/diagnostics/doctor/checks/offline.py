@@ -1,0 +1,171 @@
+"""Downloads, caches and proxies, as the environment sets them. Nothing here uses the network."""
+
+import ipaddress
+import os
+import re
+import tempfile
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+from tritone.checkpoints.places import OFFLINE_VARIABLES
+from tritone.diagnostics.doctor.check import Check, Finding, failure, passed, warning
+from tritone.diagnostics.doctor.target import Target
+
+SWITCHES = (*OFFLINE_VARIABLES, "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
+ENDPOINTS = ("HF_ENDPOINT", "MODELSCOPE_ENDPOINT")
+HUB_CACHES = {
+    "HF_HOME": "HF_HUB_OFFLINE",
+    "HF_HUB_CACHE": "HF_HUB_OFFLINE",
+    "HUGGINGFACE_HUB_CACHE": "HF_HUB_OFFLINE",
+    "TRANSFORMERS_CACHE": "HF_HUB_OFFLINE",
+    "HF_DATASETS_CACHE": "HF_DATASETS_OFFLINE",
+    "MODELSCOPE_CACHE": "MODELSCOPE_OFFLINE",
+}
+"""Variable of a folder that a hub's library fills -> the switch that leaves it to reading."""
+
+CACHES = ("XDG_CACHE_HOME", "TORCH_HOME", "TRITON_CACHE_DIR", "TMPDIR")
+GRPC_PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
+"""In this order, and in small letters alone (gRPC Core, Default HTTP Proxy Mapper)."""
+
+_YES = ("1", "ON", "YES", "TRUE")  # as huggingface_hub reads its variables
+_NO = ("", "0", "OFF", "NO", "FALSE")
+_LOCAL = "127.0.0.1,localhost"
+
+
+def variables(target: Target) -> Finding:
+    """Whether the switches and endpoints mean what they seem to."""
+    chosen = {name: os.environ[name] for name in (*SWITCHES, *ENDPOINTS) if name in os.environ}
+    facts = ", ".join(f"{name}={_without_password(value)}" for name, value in chosen.items())
+    for name in SWITCHES:
+        if chosen.get(name, "").upper() not in (*_YES, *_NO):
+            return warning(
+                f"{facts}: {name} is neither yes nor no, and is taken for no", f"export {name}=1"
+            )
+    hub = chosen.get("HF_HUB_OFFLINE", "")  # where it says anything, the other is not read
+    if hub and hub.upper() in _NO and is_offline("TRANSFORMERS_OFFLINE"):
+        return warning(
+            f"{facts}: HF_HUB_OFFLINE goes first, so downloads are tried", "export HF_HUB_OFFLINE=1"
+        )
+    for name in ENDPOINTS:
+        if name in chosen and not _is_url(chosen[name]):
+            return warning(
+                f"{facts}: {name} is no URL", f"export {name}=https://HOST  # or: unset {name}"
+            )
+    return passed(f"{facts or 'no switch, no mirror set'}; a server downloads nothing")
+
+
+def is_offline(switch: str) -> bool:
+    """Whether this variable forbids downloads."""
+    return os.environ.get(switch, "").upper() in _YES
+
+
+def _is_url(text: str) -> bool:
+    parts = urllib.parse.urlsplit(text)
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
+def caches(target: Target) -> Finding:
+    """Whether what must be written can be, by writing there."""
+    problem = unwritable(target.cache_dir)
+    if problem:
+        return failure(
+            f"{target.cache_dir}: {problem}; the server's backend and log go there",
+            "python scripts/serve.py --cache-dir /tmp/tritone  # or: export XDG_CACHE_HOME=FOLDER; "
+            "in a container: docker run --tmpfs /root/.cache",
+        )
+    folders = {name: _folder(os.environ[name]) for name in (*CACHES, *HUB_CACHES) if _is_set(name)}
+    for name, folder in folders.items():
+        switch = HUB_CACHES.get(name, "")
+        if is_offline(switch):  # then it is read alone
+            if not folder.is_dir():
+                return warning(
+                    f"{name}={folder} does not exist, and {switch} forbids to fill it",
+                    f"copy the cache there, or: unset {switch}",
+                )
+            continue
+        problem = unwritable(folder)
+        if problem:
+            return warning(
+                f"{name}={folder}: {problem}", f"export {name}=FOLDER  # one to write to"
+            )
+    others = ", ".join(f"{name}={folder}" for name, folder in folders.items())
+    return passed(f"{target.cache_dir} can be written{f'; {others} too' if others else ''}")
+
+
+def unwritable(folder: Path) -> str:
+    """Why no folder can be made in a folder, which need not exist yet; empty if one can."""
+    nearest = next(place for place in (folder, *folder.parents) if place.exists())
+    if not nearest.is_dir():
+        return f"{nearest} is no folder"
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=".tritone-doctor-", dir=nearest))
+    except OSError as error:
+        where = "" if nearest == folder else f" in {nearest}"
+        return f"cannot be written{where} ({error.strerror})"
+    return ""
+
+
+def _is_set(name: str) -> bool:
+    return bool(os.environ.get(name))
+
+
+def _folder(text: str) -> Path:
+    return Path(os.path.expandvars(text)).expanduser().absolute()
+
+
+def proxies(target: Target) -> Finding:
+    """Whether a proxy catches what goes to the server itself."""
+    host = target.reachable_host
+    grpc = next((name for name in GRPC_PROXIES if _is_set(name)), "")
+    http = urllib.request.getproxies_environment().get("http", "")
+    exempt = "no_grpc_proxy" if _is_set("no_grpc_proxy") else "no_proxy"
+    listed = os.environ.get(exempt, "")
+    shown = {grpc: os.environ[grpc]} if grpc else {"http_proxy": http} if http else {}
+    facts = ", ".join(f"{name}={_without_password(value)}" for name, value in shown.items())
+    facts += f", except for {listed}" if listed and facts else ""
+    if grpc and not leaves_out(listed, host):
+        star = " (gRPC does not know *)" if "*" in listed.split(",") else ""
+        return warning(
+            f"{facts}: gRPC clients on this machine reach {host} through the proxy, which does "
+            f"not have it{star}",
+            f"export {exempt}={_with(listed, host)}",
+        )
+    if http and not urllib.request.proxy_bypass(host):
+        return warning(
+            f"{facts}: HTTP clients, such as curl, reach {host} through the proxy",
+            f"export no_proxy={_with(listed, host)}",
+        )
+    return passed(f"{facts}; {host} is left out" if facts else "no proxy set")
+
+
+def leaves_out(listed: str, host: str) -> bool:
+    """Whether gRPC takes the direct way: by the end of the name, or by address and network."""
+    return any(_covers(entry.strip(), host) for entry in listed.split(",") if entry.strip())
+
+
+def _covers(entry: str, host: str) -> bool:
+    if host.lower().endswith(entry.lower()):
+        return True
+    try:
+        return ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False)
+    except ValueError:
+        return False
+
+
+def _with(listed: str, host: str) -> str:
+    added = _LOCAL if host in _LOCAL.split(",") else host
+    return f"{listed.rstrip(',')},{added}" if listed and "*" not in listed else added
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"//[^/@]*@", "//***@", url)
+
+
+CHECKS: tuple[Check, ...] = (
+    Check("offline.variables", variables),
+    Check(
+        "offline.caches", caches, when_late="a cache's disk does not answer: df -h, mount, dmesg"
+    ),
+    Check("offline.proxies", proxies),
+)

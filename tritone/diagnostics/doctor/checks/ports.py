@@ -1,0 +1,60 @@
+"""The server's three ports: free, taken by a server of ours that is ready, or in the way."""
+
+from contextlib import suppress
+
+from tritone.diagnostics.doctor.check import Check, Finding, failure, passed
+from tritone.diagnostics.doctor.checks.launcher import refused, serve_command
+from tritone.diagnostics.doctor.checks.server_http import PUBLIC_MODEL, is_ready
+from tritone.diagnostics.doctor.target import Target
+from tritone.errors import EnvironmentProblem
+from tritone.launcher.ports import UNSEEN, check_free, holder_of
+
+_BASES = range(8010, 9000, 10)
+
+
+def http(target: Target) -> Finding:
+    return port(target, "http")
+
+
+def grpc(target: Target) -> Finding:
+    return port(target, "grpc")
+
+
+def metrics(target: Target) -> Finding:
+    return port(target, "metrics")
+
+
+def port(target: Target, service: str) -> Finding:
+    """service: http, grpc or metrics."""
+    number = target.ports[service]
+    try:
+        check_free(target.address, {service: number})
+    except EnvironmentProblem as error:
+        problem = refused(error).text
+    else:
+        return passed(f"{target.address}:{number} is free")
+    holder = holder_of(number)
+    if is_ready(target) and holder == holder_of(target.http_port):
+        server = f"a Triton server that is ready and has {PUBLIC_MODEL}"
+        return passed(f"{target.address}:{number} is held by {server}: {holder or UNSEEN}")
+    elsewhere = serve_command(target, free_base(target.address))
+    fix = (
+        f"kill {holder.pid}  # or: {elsewhere}" if holder else f"{elsewhere}, or another --address"
+    )
+    return failure(problem, fix)
+
+
+def free_base(address: str) -> int | None:
+    """The first of three neighbouring ports that are free; None if none was found."""
+    for base in _BASES:
+        with suppress(EnvironmentProblem):
+            check_free(address, {"http": base, "grpc": base + 1, "metrics": base + 2})
+            return base
+    return None
+
+
+CHECKS: tuple[Check, ...] = (
+    Check("ports.http", http),
+    Check("ports.grpc", grpc),
+    Check("ports.metrics", metrics),
+)

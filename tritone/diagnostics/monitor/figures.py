@@ -1,0 +1,171 @@
+"""What the metrics say: now, within the window, and since the server started."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tritone.diagnostics.monitor.histogram import Histogram
+from tritone.diagnostics.monitor.scrape import Scrape
+from tritone.diagnostics.monitor.window import Window
+from tritone.synthesis.deadlines import STAGES
+from tritone.synthesis.timing import OUTCOMES, PARTS
+
+CACHE_RESULTS = ("hit", "miss")
+
+_NOW = {
+    "streams": "tritone_streams",
+    "llm_generations": "tritone_llm_generations",
+    "flow_sequences": "tritone_flow_sequences",
+}
+_COUNTED = {
+    "audio_s": "tritone_audio_seconds_total",
+    "tokens": "tritone_speech_tokens_total",
+    "packets": "tritone_packets_total",
+    "underruns": "tritone_underruns_total",
+    "underrun_s": "tritone_underrun_seconds_total",
+    "retries": "tritone_retries_total",
+}
+_MEASURED = {
+    "first_packet_s": "tritone_first_packet_seconds",
+    "packet_gap_s": "tritone_packet_gap_seconds",
+    "total_s": "tritone_request_seconds",
+    "rtf": "tritone_rtf",
+}
+
+
+@dataclass(frozen=True)
+class Device:
+    """A processor. utilization: 0 to 1. None: the server does not say."""
+
+    utilization: float | None
+    memory_used_bytes: float | None
+    memory_total_bytes: float | None
+
+
+@dataclass(frozen=True)
+class Amount:
+    """Something counted: since the server started, within the window, and per second of that."""
+
+    total: float | None
+    window: float | None
+    per_s: float | None
+
+
+@dataclass(frozen=True)
+class Quantiles:
+    """Estimated from a histogram."""
+
+    p50: float | None = None
+    p95: float | None = None
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Quantiles of a measurement within the window and since the server started.
+
+    limit: the histogram's highest bound; a quantile that equals it may be anything above.
+    """
+
+    window: Quantiles
+    start: Quantiles
+    limit: float | None
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a part takes of all parts' time, 0 to 1, within the window and since the start."""
+
+    window: float | None
+    start: float | None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One view of the metrics; None wherever the server does not say, or not yet.
+
+    window_s: how long the window is by now. gpus: by their UUID. waiting: streams by the stage
+    whose turn they wait for. requests: by outcome. counted, measured: by name, with the unit.
+    """
+
+    window_s: float | None
+    cpu: Device
+    gpus: dict[str, Device]
+    now: dict[str, float | None]
+    waiting: dict[str, float | None]
+    requests: dict[str, Amount]
+    counted: dict[str, Amount]
+    voice_cache: dict[str, Amount]
+    measured: dict[str, Spread]
+    parts: dict[str, Share]
+
+
+def figures(window: Window) -> Figures:
+    """All of them, from a window that has at least one scrape."""
+    scrape = window.newest
+    return Figures(
+        window_s=window.span_s,
+        cpu=Device(
+            scrape.value("nv_cpu_utilization"),
+            scrape.value("nv_cpu_memory_used_bytes"),
+            scrape.value("nv_cpu_memory_total_bytes"),
+        ),
+        gpus=_gpus(scrape),
+        now={name: scrape.value(metric) for name, metric in _NOW.items()},
+        waiting={stage: scrape.value("tritone_stage_waiting", stage=stage) for stage in STAGES},
+        requests={o: _amount(window, "tritone_requests_total", outcome=o) for o in OUTCOMES},
+        counted={name: _amount(window, metric) for name, metric in _COUNTED.items()},
+        voice_cache={
+            result: _amount(window, "tritone_voice_cache_total", result=result)
+            for result in CACHE_RESULTS
+        },
+        measured={name: _spread(window, metric) for name, metric in _MEASURED.items()},
+        parts=_parts(window),
+    )
+
+
+def _gpus(scrape: Scrape) -> dict[str, Device]:
+    """Triton labels each GPU with gpu_uuid."""
+    return {
+        uuid: Device(
+            scrape.value("nv_gpu_utilization", gpu_uuid=uuid),
+            scrape.value("nv_gpu_memory_used_bytes", gpu_uuid=uuid),
+            scrape.value("nv_gpu_memory_total_bytes", gpu_uuid=uuid),
+        )
+        for uuid in scrape.label_values("nv_gpu_memory_total_bytes", "gpu_uuid")
+    }
+
+
+def _amount(window: Window, counter: str, **labels: str) -> Amount:
+    return Amount(
+        window.newest.value(counter, **labels),
+        window.increase(counter, **labels),
+        window.rate(counter, **labels),
+    )
+
+
+def _spread(window: Window, name: str) -> Spread:
+    start = window.newest.histogram(name)
+    limit = start.bounds[-1] if start and start.bounds else None
+    return Spread(_quantiles(window.histogram(name)), _quantiles(start), limit)
+
+
+def _quantiles(histogram: Histogram | None) -> Quantiles:
+    if histogram is None:
+        return Quantiles()
+    return Quantiles(histogram.quantile(0.5), histogram.quantile(0.95))
+
+
+def _parts(window: Window) -> dict[str, Share]:
+    name = "tritone_part_seconds"
+    recent = _shares({part: window.histogram(name, part=part) for part in PARTS})
+    start = _shares({part: window.newest.histogram(name, part=part) for part in PARTS})
+    return {part: Share(recent[part], start[part]) for part in PARTS}
+
+
+def _shares(parts: Mapping[str, Histogram | None]) -> dict[str, float | None]:
+    """Part -> its share of the sum, None where no time was measured at all."""
+    seconds = {part: histogram.total for part, histogram in parts.items() if histogram}
+    everything = sum(seconds.values())
+    return {
+        part: seconds[part] / everything if part in seconds and everything > 0 else None
+        for part in parts
+    }

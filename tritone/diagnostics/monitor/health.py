@@ -1,0 +1,70 @@
+"""Whether a server is live and ready, and its models' states, over Triton's HTTP service."""
+
+import json
+from dataclasses import dataclass, field
+
+from tritone.diagnostics.monitor.fetch import fetch
+
+READY = "READY"
+NOT_READY = "NOT READY"
+PYTHON = "python"
+"""Triton's backend whose models are processes of their own."""
+
+
+@dataclass(frozen=True)
+class Health:
+    """live, ready: None where nothing answers; `problem` says why. models: name -> state."""
+
+    live: bool | None = None
+    ready: bool | None = None
+    models: dict[str, str] = field(default_factory=dict)
+    problem: str | None = None
+
+
+class HealthProbe:
+    """Asks the server at `url`, a base URL, again and again, and remembers its models' names."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._names: set[str] = set()
+        self._backends: dict[str, str] = {}
+
+    def probe(self) -> Health:
+        try:
+            live = fetch(f"{self._url}/v2/health/live").ok
+            ready = fetch(f"{self._url}/v2/health/ready").ok
+            return Health(live, ready, self._states())
+        except ConnectionError as error:
+            return Health(problem=str(error))
+        except (ValueError, LookupError, TypeError) as error:
+            return Health(problem=f"this is no Triton server: {error!r}")
+
+    def backend(self, model: str) -> str | None:
+        """The backend of a model that is loaded; None where the server does not say."""
+        if model not in self._backends:
+            try:
+                answer = fetch(f"{self._url}/v2/models/{model}/config")
+                self._backends[model] = json.loads(answer.body)["backend"]
+            except (ConnectionError, ValueError, LookupError, TypeError):
+                return None
+        return self._backends[model]
+
+    def _states(self) -> dict[str, str]:
+        """By the repository's index, or where that is restricted by the models with statistics.
+
+        scripts/serve.py has the index open to itself alone; Triton has statistics of the models
+        that are ready, and of no others.
+        """
+        index = fetch(f"{self._url}/v2/repository/index", b"{}")
+        if index.ok:
+            states: dict[str, str] = {}
+            for entry in json.loads(index.body):
+                if states.get(entry["name"]) != READY:  # of several versions one is enough
+                    states[entry["name"]] = entry.get("state") or NOT_READY
+            return dict(sorted(states.items()))
+        statistics = fetch(f"{self._url}/v2/models/stats")
+        ready = set()
+        if statistics.ok:
+            ready = {entry["name"] for entry in json.loads(statistics.body)["model_stats"]}
+        self._names |= ready
+        return {name: READY if name in ready else NOT_READY for name in sorted(self._names)}

@@ -1,1 +1,0 @@
-"""The checks. Each module has CHECKS, a tuple of `tritone.doctor.check.Check`."""
