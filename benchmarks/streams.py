@@ -11,7 +11,7 @@ from client.metrics import StreamMeter, StreamMetrics
 from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.config import ModelConfig
-from tritone.local import LocalFlowSession, LocalVocoderSession
+from tritone.local.tts import LocalFlowSession, LocalVocoderSession
 from tritone.synthesis.pipeline import Settings, synthesize
 from tritone.types import (
     Generation,

@@ -7,7 +7,7 @@ prompt_text, prompt_wav, voice, instruct_text, seed, temperature, top_p, top_k, 
 counts from the manifest's folder. All lines are checked before the first is spoken; bad ones are
 named and left out. What is finished is skipped, so a run that was broken off goes on when it is
 started again. DIR/log.json has seconds by stage and the real-time factor, DIR/utterances.jsonl one
-line an utterance; `tritone/offline/log.py` says what each figure is.
+line an utterance; `tritone/local/offline/log.py` says what each figure is.
 
 Exit status: 0 all is spoken, 1 some lines are not, 2 it could not start or go on, 130 interrupted.
 """
@@ -24,15 +24,8 @@ from tqdm import tqdm
 from tritone.errors import TritoneError
 from tritone.llm.onnx.graph import PRECISIONS
 from tritone.llm.runtimes import RUNTIMES
-from tritone.local import LocalStages
-from tritone.offline import (
-    MAX_BATCH,
-    Item,
-    RunLog,
-    read_manifest,
-    speak_all,
-    wave_path,
-)
+from tritone.local.offline import MAX_BATCH, Item, RunLog, read_manifest, speak_all, wave_path
+from tritone.local.tts import LocalStages
 from tritone.synthesis.limits import check
 from tritone.synthesis.pipeline import Settings
 from tritone.types import SamplingParams, SynthesisRequest

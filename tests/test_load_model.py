@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from scripts import load_model
-from tritone import local
 from tritone.loading.steps import step
+from tritone.local import tts as local
 
 EMBEDDED = Path(__file__).resolve().parents[1] / "checkpoints" / "embedded"
 

@@ -15,8 +15,8 @@ import torch
 from fake_stages import CONFIG, SAMPLES, FakeStages, segment
 
 from tritone.errors import InvalidRequest
-from tritone.offline import Item, Outcome, RunLog, speak_all, wave_path
-from tritone.offline.measure import StageSeconds
+from tritone.local.offline import Item, Outcome, RunLog, speak_all, wave_path
+from tritone.local.offline.measure import StageSeconds
 from tritone.synthesis.pipeline import Settings
 from tritone.types import SynthesisRequest
 
@@ -93,7 +93,7 @@ def test_a_full_disk_ends_the_run_and_leaves_no_wave(
         Path(file).write_bytes(b"RIFF")
         raise soundfile.LibsndfileError(2)
 
-    monkeypatch.setattr("tritone.offline.speak.soundfile.write", full)
+    monkeypatch.setattr("tritone.local.offline.speak.soundfile.write", full)
     with pytest.raises(OSError, match=r"\.good\.wav\.part cannot be written"):
         spoken(Stages(good=fake("good")), "good", out=tmp_path)
     assert not wave_path(tmp_path, items("good")[0]).exists()

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from tritone.errors import InvalidRequest
-from tritone.offline import read_manifest
+from tritone.local.offline import read_manifest
 from tritone.types import SamplingParams
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from evaluation.seams import SeamReport, measure, seams_of
 from tritone.acoustic.vocoder_stage import VocoderStage
-from tritone.local import LocalStages
+from tritone.local.tts import LocalStages
 from tritone.synthesis.limits import Limits
 from tritone.types import Float32, GenerationRequest, SamplingParams, SynthesisRequest
 

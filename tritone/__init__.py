@@ -23,7 +23,7 @@ from tritone.errors import (
 )
 
 if TYPE_CHECKING:
-    from tritone.local import TTS, load
+    from tritone.local.tts import TTS, load
     from tritone.types import AudioChunk, SamplingParams, Voice
 
 __all__ = [

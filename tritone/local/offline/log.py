@@ -27,8 +27,8 @@ from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from tritone.offline.measure import StageSeconds
-from tritone.offline.speak import Outcome
+from tritone.local.offline.measure import StageSeconds
+from tritone.local.offline.speak import Outcome
 
 TOTALS_NAME = "log.json"
 UTTERANCES_NAME = "utterances.jsonl"

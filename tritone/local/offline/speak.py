@@ -11,9 +11,9 @@ import soundfile
 
 from tritone.errors import StageFailed, TritoneError
 from tritone.families.cosyvoice2.frontend import VOICES_CACHED
-from tritone.local import LocalStages
-from tritone.offline.manifest import Item
-from tritone.offline.measure import MeasuredStages, StageSeconds
+from tritone.local.offline.manifest import Item
+from tritone.local.offline.measure import MeasuredStages, StageSeconds
+from tritone.local.tts import LocalStages
 from tritone.synthesis.pipeline import Settings, synthesize
 from tritone.types import Float32
 

@@ -1,8 +1,8 @@
 """Speaking a whole manifest in this process, without a server: see scripts/offline_inference.py."""
 
-from tritone.offline.log import RunLog
-from tritone.offline.manifest import Item, Manifest, Problem, read_manifest
-from tritone.offline.speak import MAX_BATCH, Outcome, speak_all, wave_path
+from tritone.local.offline.log import RunLog
+from tritone.local.offline.manifest import Item, Manifest, Problem, read_manifest
+from tritone.local.offline.speak import MAX_BATCH, Outcome, speak_all, wave_path
 
 __all__ = [
     "MAX_BATCH",

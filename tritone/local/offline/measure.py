@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tritone.local import LocalStages
+from tritone.local.tts import LocalStages
 from tritone.synthesis.stages import FlowSession, VocoderSession
 from tritone.types import (
     Float32,

@@ -1,0 +1,1 @@
+"""Everything in one process: a model directory as an object, and whole manifests."""
