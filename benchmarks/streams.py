@@ -28,7 +28,7 @@ CODES_PER_SECOND = 25
 
 
 class BenchStages:
-    """`tritone.synthesis.stages.Stages` without a frontend: every request is the same prompt and length.
+    """`synthesis.stages.Stages` without a frontend: every request is the same prompt and length.
 
     seconds: of speech, whatever the text. prompt_seconds: of the voice's reference.
     """

@@ -2,16 +2,13 @@
 
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from paths import EMBEDDED, PROJECT
 
 from client import SpeechClient
 from tritone.launcher import ServerSettings, TritonServer
 from tritone.launcher.ports import free_ports
-
-PROJECT = Path(__file__).resolve().parents[1]
-EMBEDDED = PROJECT / "checkpoints" / "embedded"
 
 # A shell's background job ignores this signal, and so would every process that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,6 +1,6 @@
 """Our trained modules under the names and in the layouts of upstream's flow.pt and hift.pt.
 
-The way back is `tritone.families.cosyvoice2.released_weights`; both directions together change nothing.
+The way back is `tritone.families.cosyvoice2.released_weights`; both together change nothing.
 """
 
 import re

@@ -6,7 +6,7 @@ from typing import Any, get_type_hints
 
 from tritone.launcher.settings import default_cache_dir
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[3]
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ _FLOW: Rules = (
 
 
 def flow_weights(released: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of `flow.pt` under the names and in the layouts of `tritone.families.cosyvoice2.flow.Flow`.
+    """The tensors of `flow.pt` under the names and in the layouts of `.flow.Flow`.
 
     Convolutions become matrices of their taps (1x1 ones plain matrices); the three projections of
     each estimator attention become one.
@@ -85,7 +85,7 @@ def flow_weights(released: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def vocoder_weights(released: Mapping[str, Tensor], residual_blocks: int) -> dict[str, Tensor]:
-    """The tensors of `hift.pt`, weight norm folded, under the names of `tritone.families.cosyvoice2.hift.HiFT`.
+    """The tensors of `hift.pt`, weight norm folded, under the names of `.hift.HiFT`.
 
     residual_blocks: how many follow each upsampling stage.
     """

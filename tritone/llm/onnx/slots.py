@@ -102,7 +102,7 @@ def _open(
     if precision not in PRECISIONS or not path.is_file():
         built = ", ".join(sorted(p.stem for p in path.parent.glob("*.onnx"))) or "nothing"
         raise ModelDirectoryError(
-            f"{path} does not exist (built: {built}); build it with tritone.llm.onnx.graph.build_graph, "
+            f"{path} does not exist (built: {built}); build it with llm.onnx.graph.build_graph, "
             f"precision one of {', '.join(PRECISIONS)}"
         )
     options = onnxruntime.SessionOptions()

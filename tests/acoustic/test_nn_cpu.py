@@ -1,0 +1,134 @@
+"""Layouts and precisions that a CPU is fast in: the same numbers as the plain modules."""
+
+import copy
+import math
+from collections.abc import Iterator
+from itertools import pairwise
+
+import pytest
+import torch
+from paths import EMBEDDED
+from token2wav_model import some_prompt, some_tokens, tiny_flow
+from torch import Tensor
+
+from tritone.acoustic.attention import attend
+from tritone.acoustic.cache import KeyValueStore, Span
+from tritone.acoustic.channels_last import ChannelsLastFilter
+from tritone.acoustic.device import best_dtype
+from tritone.acoustic.flow_placement import FlowSettings, place
+from tritone.acoustic.linear import PackableLinear, pack_for_cpu
+from tritone.families import family_of
+from tritone.families.cosyvoice2.vocoder import Vocoder
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def inference() -> Iterator[None]:
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        yield
+
+
+@pytest.mark.parametrize("rows", [1, 7, 100, 333])
+def test_a_packed_layer_multiplies_any_number_of_rows(rows: int) -> None:
+    layer = PackableLinear(96, 160).bfloat16()
+    x = torch.randn(2, rows, 96).bfloat16()
+    expected = layer(x)
+    pack_for_cpu(layer, 100)
+    assert layer.packed is not None and not layer.weight.numel()
+    torch.testing.assert_close(layer(x), expected, atol=0.02, rtol=0.02)
+
+
+def test_float32_layers_keep_weights_and_values() -> None:
+    layer = PackableLinear(96, 160)
+    weight, x = layer.weight.clone(), torch.randn(3, 96)
+    expected = layer(x)
+    pack_for_cpu(layer, 100)
+    assert layer.packed is None and torch.equal(layer.weight, weight)
+    torch.testing.assert_close(layer(x), expected, atol=1e-5, rtol=0)
+
+
+def test_bfloat16_is_chosen_for_wide_networks_where_the_cpu_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def cpu_with(**units: bool) -> None:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: units)
+
+    cpu_with(avx512_bf16=True, amx_bf16=False)
+    assert best_dtype(CPU, 256) is torch.bfloat16
+    assert best_dtype(CPU, 64) is torch.float32
+    cpu_with(avx2=True)
+    assert best_dtype(CPU, 256) is torch.float32
+    assert best_dtype(torch.device("cuda"), 64) is torch.bfloat16
+
+
+def test_a_flow_in_bfloat16_is_near_the_one_in_float32() -> None:
+    prompt, tokens = some_prompt(30), some_tokens(60)
+    mels = []
+    for dtype in (torch.float32, torch.bfloat16):
+        flow = tiny_flow()
+        place(flow, FlowSettings(dtype=dtype))
+        assert flow.euler.cache_dtype is dtype
+        assert flow.euler.most_chunks == (1 if dtype is torch.float32 else 4)
+        mel, _ = flow.step(tokens, flow.start(prompt).fork(), finalize=True)
+        assert mel.dtype is torch.float32
+        mels.append(mel)
+    apart = (mels[1] - mels[0]).square().mean().sqrt() / mels[0].std()
+    assert 0 < apart < 0.03
+
+
+@pytest.fixture(scope="module")
+def vocoder() -> Vocoder:
+    family, config = family_of(EMBEDDED)
+    return family.load_vocoder(EMBEDDED, config)
+
+
+def spectrum_of(vocoder: Vocoder, frames: int) -> tuple[Tensor, Tensor]:
+    mel = torch.randn(1, vocoder.config.in_channels, frames) - 4
+    noise = torch.randn(1, frames * vocoder.config.samples_per_frame) * 0.1
+    return mel, vocoder.network.analyse(noise)
+
+
+@pytest.mark.parametrize(("dtype", "least_db"), [(torch.float32, 90), (torch.bfloat16, 30)])
+@pytest.mark.parametrize("frames", [2, 33])
+def test_channels_last_filter_gives_the_same_wave(
+    vocoder: Vocoder, dtype: torch.dtype, least_db: float, frames: int
+) -> None:
+    mel, spectrum = spectrum_of(vocoder, frames)
+    network = copy.deepcopy(vocoder.network)
+    expected = network.synthesise(network.filter(mel, spectrum))
+    found = network.synthesise(ChannelsLastFilter(network, dtype)(mel, spectrum))
+    assert 20 * math.log10(expected.norm() / (found - expected).norm()) > least_db
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_attention_over_spans_is_attention_over_all_their_keys(dtype: torch.dtype) -> None:
+    query = torch.randn(2, 4, 10, 16).to(dtype)
+    key, value = torch.randn(2, 2, 4, 61, 16).to(dtype)
+    bounds = [0, 20, 21, 61]
+    spans = [Span(key[:, :, a:b], value[:, :, a:b]) for a, b in pairwise(bounds)]
+    expected = attend(query.float(), [Span(key.float(), value.float())], [None])
+    found = attend(query, spans, [None] * 3).float()
+    close = 1e-5 if dtype is torch.float32 else 0.02
+    torch.testing.assert_close(found, expected, atol=close, rtol=0)
+
+
+@pytest.mark.parametrize("last", [4, 3])
+def test_a_full_ring_is_one_span_where_order_does_not_matter(last: int) -> None:
+    def spans_of(*, in_order: bool) -> list[Span]:
+        voice = KeyValueStore(1, 1, 1, 2, chunk=4, left_chunks=2)
+        store = voice.fork()
+        for chunk in range(5):
+            frames = 4 if chunk < 4 else last
+            new = torch.full((1, 1, frames, 2), float(chunk))
+            spans = store.write(0, new, new, in_order=in_order)
+            store.advance(frames)
+        return spans
+
+    ordered, loose = spans_of(in_order=True), spans_of(in_order=False)
+    seen = [
+        torch.cat([s.key for s in spans], dim=2).flatten().sort()[0] for spans in (ordered, loose)
+    ]
+    assert torch.equal(*seen)
+    assert (len(ordered), len(loose)) == (2, 1 if last == 4 else 2)

@@ -1,0 +1,96 @@
+"""The solver: several streams in one step, and cheaper ways through the ODE."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from paths import EMBEDDED
+from token2wav_model import some_prompt, some_tokens, tiny_flow
+from torch import Tensor
+
+from tritone.config import read_config, with_cheaper_solver
+from tritone.errors import EnvironmentProblem, Overloaded
+from tritone.families.cosyvoice2.flow import Flow, FlowPrompt, FlowStep
+
+CLOSE = 1e-4
+
+
+@pytest.fixture(autouse=True)
+def inference() -> Iterator[None]:
+    with torch.inference_mode():
+        yield
+
+
+def streamed(flow: Flow, prompt: FlowPrompt, parts: tuple[Tensor, ...]) -> list[Tensor]:
+    """What each call gave; the last call brings no tokens, only the end."""
+    state, mels = flow.start(prompt).fork(), []
+    for part in parts:
+        mel, state = flow.step(part, state, finalize=False)
+        mels.append(mel)
+    return [*mels, flow.step(some_tokens(0), state, finalize=True)[0]]
+
+
+@pytest.mark.parametrize("left_chunks", [0, 2])
+def test_streams_together_equal_each_alone(left_chunks: int) -> None:
+    """Streams of other prompts, at other places, one of which ends with a short chunk."""
+    flow = tiny_flow()
+    flow.euler.left_chunks = left_chunks
+    prompts = [some_prompt(0), some_prompt(30), some_prompt(47)]
+    parts = [torch.split(some_tokens(n), 28) for n in (90, 84, 61)]
+    alone = [streamed(flow, p, own) for p, own in zip(prompts, parts, strict=True)]
+    states = [flow.start(prompt).fork() for prompt in prompts]
+    nothing = some_tokens(0)
+    for turn in range(5):
+        steps = [
+            FlowStep(own[turn] if turn < len(own) else nothing, state, finalize=turn == len(own))
+            for own, state in zip(parts, states, strict=True)
+        ]
+        for stream, result in enumerate(flow.step_all(steps)):
+            assert not isinstance(result, Overloaded)
+            mel, states[stream] = result
+            expected = alone[stream][turn] if turn <= len(parts[stream]) else mel[:, :0]
+            assert mel.shape == expected.shape
+            torch.testing.assert_close(mel, expected, atol=CLOSE, rtol=0)
+
+
+@pytest.mark.parametrize("left_chunks", [0, 1, 3])
+@pytest.mark.parametrize("prompt_tokens", [0, 53])
+def test_chunks_at_once_equal_one_pass(left_chunks: int, prompt_tokens: int) -> None:
+    """Up to three at once, the last one short, past the end of the longest ring."""
+    flow = tiny_flow(left_chunks=left_chunks)
+    flow.euler.most_chunks = 3
+    lengths, solve = [], flow.euler.solve
+    flow.euler.solve = lambda chunks: lengths.append(len(chunks[0].noise)) or solve(chunks)
+    prompt, tokens = some_prompt(prompt_tokens), some_tokens(240)
+    mel = torch.cat(streamed(flow, prompt, torch.split(tokens, [28, 60, 30, 100, 22])), dim=1)
+    whole = flow(tokens, prompt, chunked=True, finalize=True)
+    torch.testing.assert_close(mel, whole, atol=CLOSE, rtol=0)
+    assert max(lengths) == 150 and min(lengths) < 50
+
+
+def test_fewer_guided_steps_leave_the_others_unguided() -> None:
+    """Without guidance the rows without conditions are not computed, and chunks stay exact."""
+    guided = tiny_flow()
+    solver = guided.config.solver.model_copy(update={"guided_steps": 1})
+    partly = Flow(guided.config.model_copy(update={"solver": solver})).eval()
+    partly.load_state_dict(guided.state_dict())
+    partly.euler.times = guided.euler.times
+    prompt, parts = some_prompt(30), torch.split(some_tokens(60), 28)
+    tokens = torch.cat(parts)
+    whole = [flow(tokens, prompt, chunked=True, finalize=True) for flow in (partly, guided)]
+    assert (whole[0] - whole[1]).abs().max() > CLOSE
+    mel = torch.cat(streamed(partly, prompt, parts), dim=1)
+    torch.testing.assert_close(mel, whole[0], atol=CLOSE, rtol=0)
+    assert partly.start(prompt).nbytes < 0.8 * guided.start(prompt).nbytes
+
+
+@pytest.mark.parametrize(
+    ("ode_steps", "guided_steps", "name"), [(-1, 0, "ode_steps"), (4, 5, "guided_steps")]
+)
+def test_a_solver_that_cannot_be_is_refused(ode_steps: int, guided_steps: int, name: str) -> None:
+    config = read_config(EMBEDDED)
+    with pytest.raises(EnvironmentProblem, match=f"{name} is"):
+        with_cheaper_solver(config, ode_steps, guided_steps)
+    kept = with_cheaper_solver(config, 0, 0)
+    assert kept == config
+    assert with_cheaper_solver(config, 6, 3).flow.solver.guided_steps == 3

@@ -1,0 +1,140 @@
+"""The doctor itself: isolation, time limits, repair, report. Its checks have tests of their own."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+from doctor_checks import ABSENT, BROKEN, COMPANY, CRASHES, GOOD, HANGS, LACKS
+from paths import PROJECT
+
+from tritone.diagnostics.doctor import examine as examining
+from tritone.diagnostics.doctor.catalogue import CHECKS, chosen
+from tritone.diagnostics.doctor.check import Finding, Status
+from tritone.diagnostics.doctor.examine import examine
+from tritone.diagnostics.doctor.report import as_json, exit_status, table
+from tritone.diagnostics.doctor.target import Target
+
+
+@pytest.fixture(autouse=True)
+def _found_by_their_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(PROJECT / "tests"))
+    monkeypatch.setattr(examining, "_START_S", 4.0)
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Target:
+    return Target(model_dir=Path("/voice"), cache_dir=tmp_path, http_port=1234)
+
+
+def test_a_target_survives_the_way_to_another_process(tmp_path: Path) -> None:
+    for target in (
+        Target(),
+        replace(Target(), indextts2_dir=tmp_path, server=False, profile="gpu"),
+    ):
+        assert Target.from_plain(json.loads(json.dumps(target.plain()))) == target
+
+
+def test_findings_come_in_the_order_of_the_checks(target: Target) -> None:
+    good, absent = examine([GOOD, ABSENT], target)
+    assert good.finding == Finding(Status.PASS, "voice and 1234")
+    assert absent.finding.status is Status.SKIP
+    assert exit_status([good, absent]) == 0
+
+
+def test_a_check_that_hangs_is_named_with_where_it_was(target: Target) -> None:
+    (diagnosis,) = examine([HANGS], target)
+    assert diagnosis.finding.status is Status.FAIL
+    assert "did not end within 0.5 s" in diagnosis.finding.text
+    assert "doctor_checks.py" in diagnosis.finding.text
+    assert "sleep_for_ever" in diagnosis.finding.text
+    assert diagnosis.finding.fix == "look at toy.hangs again"
+    assert "in hangs" in diagnosis.stacks
+
+
+def test_nothing_of_a_check_that_hangs_is_left(target: Target) -> None:
+    (diagnosis,) = examine([COMPANY], target)
+    assert "sleep_for_ever" in diagnosis.finding.text  # not the other thread's place
+    daemon = int((target.cache_dir / "daemon").read_text())
+    assert not psutil.pid_exists(daemon) or psutil.Process(daemon).status() == "zombie"
+
+
+@pytest.mark.parametrize("check, sign", [(BROKEN, "not what was meant"), (CRASHES, "status -6")])
+def test_a_check_that_breaks_is_a_failure_of_its_own(check, sign, target: Target) -> None:
+    broken, good = examine([check, GOOD], target)
+    assert broken.finding.status is Status.FAIL
+    assert sign in broken.finding.text
+    assert check.name in broken.finding.fix
+    assert good.finding.status is Status.PASS
+
+
+def test_only_fix_repairs_and_the_check_looks_again(target: Target) -> None:
+    (before,) = examine([LACKS], target)
+    assert before.finding.status is Status.FAIL
+    (after,) = examine([LACKS], target, fix=True)
+    assert after.finding == Finding(Status.PASS, "it is there (repaired: made it)")
+
+
+def test_the_table_has_a_line_a_check_and_the_fix_below(target: Target) -> None:
+    diagnoses = examine([GOOD, ABSENT, LACKS], target)
+    lines = table(diagnoses).splitlines()
+    assert [line.split()[:2] for line in lines[:3]] == [
+        ["pass", "toy.good"],
+        ["skip", "toy.absent"],
+        ["fail", "toy.lacks"],
+    ]
+    assert lines[3].strip() == "-> touch mended"
+    assert lines[-1] == "1 pass, 1 fail, 1 skip"
+    assert "\033[31mfail" in table(diagnoses, colour=True)
+
+
+def test_checks_left_out_for_one_reason_share_a_line(target: Target) -> None:
+    twins = [replace(ABSENT, name=f"toy.{name}") for name in ("one", "two")]
+    diagnoses = examine([GOOD, *twins], target)
+    assert [line.split()[:3] for line in table(diagnoses).splitlines()[:2]] == [
+        ["pass", "toy.good", "voice"],
+        ["skip", "toy", "(2"],
+    ]
+    assert table(diagnoses).endswith("1 pass, 2 skip")
+    assert len(table(diagnoses, verbose=True).splitlines()) == 5
+
+
+def test_json_has_what_the_table_has(target: Target) -> None:
+    report = json.loads(as_json(examine([GOOD, LACKS], target)))
+    assert report["exit_status"] == 2
+    assert [(c["check"], c["status"]) for c in report["checks"]] == [
+        ("toy.good", "pass"),
+        ("toy.lacks", "fail"),
+    ]
+    assert report["checks"][1]["fix"] == "touch mended"
+
+
+def test_checks_have_names_of_their_own_and_are_chosen_by_group() -> None:
+    names = [check.name for check in CHECKS]
+    assert len(set(names)) == len(names)
+    assert all(name.count(".") == 1 for name in names)
+    group = CHECKS[0].group
+    assert {check.group for check in chosen([group])} == {group}
+    with pytest.raises(ValueError, match="'nonsense' is no check"):
+        chosen(["nonsense"])
+
+
+def test_the_checks_need_nothing_that_may_be_broken() -> None:
+    """Each process imports its check, and must be able to say what is wrong with the rest."""
+    code = "import sys, tritone.diagnostics.doctor.catalogue; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PROJECT
+    )
+    others = {"numpy", "pydantic", "torch", "onnxruntime", "grpc", "safetensors", "tritonclient"}
+    assert "tritone.diagnostics.doctor.checks.mpi" in done.stdout.split()
+    assert not others & set(done.stdout.split())
+
+
+def test_the_command_says_what_is_wrong_with_it() -> None:
+    command = [sys.executable, "scripts/doctor.py", "--only", "nonsense"]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "'nonsense' is no check" in done.stderr

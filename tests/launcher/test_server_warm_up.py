@@ -1,0 +1,63 @@
+"""The word that a server says in registered voices before it is called ready."""
+
+import logging
+from pathlib import Path
+
+import pytest
+from paths import EMBEDDED
+
+from tritone.config import CONFIG_NAME, read_config
+from tritone.frontend.voices import VOICES_FOLDER
+from tritone.launcher import TritonServer
+from tritone.launcher.warm_up import MOST_VOICES, voices_to_warm, warm_up
+
+
+def model_with(folder: Path, voices: list[str], default: str | None) -> Path:
+    config = read_config(EMBEDDED).model_copy(update={"default_voice": default})
+    (folder / CONFIG_NAME).write_text(config.model_dump_json(), encoding="utf-8")
+    (folder / VOICES_FOLDER).mkdir()
+    for name in voices:
+        (folder / VOICES_FOLDER / f"{name}.safetensors").touch()
+    return folder
+
+
+@pytest.mark.parametrize(
+    "voices, default, chosen",
+    [
+        (["ann", "bob"], "ann", ["bob", "ann"]),
+        (["ann", "bob"], None, ["ann", "bob"]),
+        (["a", "b", "c", "d", "e", "f"], "f", ["a", "b", "c", "f"]),
+        (["a", "b", "c", "d", "e", "f"], None, ["a", "b", "c", "d"]),
+        (["ann"], "gone", ["ann"]),
+        ([], None, []),
+    ],
+)
+def test_the_default_voice_is_the_last_of_some(
+    tmp_path: Path, voices: list[str], default: str | None, chosen: list[str]
+) -> None:
+    assert voices_to_warm(model_with(tmp_path, voices, default)) == chosen
+    assert len(chosen) <= MOST_VOICES
+
+
+def test_a_folder_without_a_model_has_no_voices(tmp_path: Path) -> None:
+    assert voices_to_warm(tmp_path) == []
+
+
+@pytest.mark.server
+def test_a_voice_that_fails_is_named_and_the_others_are_warm(
+    server: TritonServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        warm, seconds = warm_up(server.urls.grpc, ["nobody", "joe"])
+    assert warm == ["joe"]
+    assert seconds > 0
+    (record,) = caplog.records
+    assert "a word in the voice nobody failed" in record.message
+    assert "'nobody' is not registered" in record.message
+
+
+def test_a_server_that_has_gone_is_one_warning(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert warm_up("127.0.0.1:1", ["joe", "heart"])[0] == []
+    (record,) = caplog.records
+    assert "a word in the voice joe failed: UNAVAILABLE" in record.message

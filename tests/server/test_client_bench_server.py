@@ -1,0 +1,88 @@
+"""The benchmark against a real Triton server, with a model that needs no checkpoint."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from paths import PROJECT
+from toy_server import LONG, PACKET, Toy, toy_settings
+
+from client import SAMPLE_RATE
+from client.bench import main
+from tritone.launcher import TritonServer
+
+pytestmark = pytest.mark.server
+
+FAST = ["--requests", "4", "--warmup", "0"]
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Toy]:
+    cache = tmp_path_factory.mktemp("cache")
+    notes = cache / "events.jsonl"
+    settings = toy_settings(cache, environment={"TOY_EVENTS": str(notes)})
+    with TritonServer(settings) as server:
+        server.wait_ready()
+        yield Toy(server, notes)
+
+
+def test_a_closed_loop(toy: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "bench.json"
+    command = ["--url", toy.url, "--text", "one two", "three", "--concurrency", "1,2"]
+    assert main([*command, *FAST, "--json", str(target), "--seed", "5"]) == 0
+    assert "| 2 at once | 4/4 " in capsys.readouterr().out
+    one, two = json.loads(target.read_text())["levels"]
+    assert (one["most_in_flight"], two["most_in_flight"]) == (1, 2)
+    audio = 6 * PACKET / SAMPLE_RATE
+    for measured in (one, two):
+        assert measured["completed"] == 4
+        assert measured["audio_s"] == pytest.approx(audio)
+        assert measured["rtf"] == pytest.approx(measured["wall_s"] / audio, rel=1e-3)
+        assert 0 < measured["first_packet_s"]["p50"] <= measured["first_audible_s"]["p50"]
+        assert measured["total_s"]["max"] >= 0.05
+    sent = [event["inputs"]["seed"][2][0] for event in toy.events() if event["event"] == "request"]
+    assert sorted(sent[:4]) == [5, 6, 7, 8] and sorted(sent[4:]) == [5, 6, 7, 8]
+
+
+def test_an_open_loop_goes_on_after_errors(
+    toy: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest, target = tmp_path / "m.lst", tmp_path / "bench.json"
+    manifest.write_text("good|||one two\nbad|||fail\n")
+    command = ["--url", toy.url, "--manifest", str(manifest), "--rate", "20"]
+    assert main([*command, *FAST, "--json", str(target)]) == 0
+    told = capsys.readouterr()
+    assert "| 20 a second | 2/4 " in told.out
+    assert "2 UNKNOWN; the first: UNKNOWN: target_text: it says fail" in told.err
+    (measured,) = json.loads(target.read_text())["levels"]
+    due = [sample["due_s"] for sample in sorted(measured["samples"], key=lambda s: s["number"])]
+    assert due == sorted(due) and due[0] > 0
+
+
+def test_an_interrupt_leaves_what_was_measured(toy: Toy, tmp_path: Path) -> None:
+    target = tmp_path / "bench.json"
+    command = [sys.executable, "-m", "client.bench", "--url", toy.url, "--text", "one", LONG]
+    running = subprocess.Popen(
+        [*command, *FAST, "--json", str(target)],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    seen = len(toy.events())
+    # The long text of five seconds is the second request: by then the first has been measured.
+    while sum(event["event"] == "request" for event in toy.events()[seen:]) < 2:
+        assert running.poll() is None, running.communicate()
+        time.sleep(0.02)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=20)
+    assert running.returncode == 130, err
+    assert "| 1 at once | 1/1 " in out
+    assert "interrupted; this is what was measured" in err and "Traceback" not in err
+    (measured,) = json.loads(target.read_text())["levels"]
+    assert [sample["number"] for sample in measured["samples"]] == [0]

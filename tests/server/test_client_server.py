@@ -1,0 +1,214 @@
+"""The clients on a real Triton server, with a model that needs no checkpoint."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import aclosing
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import numpy as np
+import pytest
+import tritonclient.grpc as grpcclient
+import upstream_client
+from paths import PROJECT
+from toy_server import LONG, PACKET, Toy, toy_settings
+from tritonclient.utils import InferenceServerException
+
+from client import (
+    SAMPLE_RATE,
+    AsyncSpeechClient,
+    SpeechClient,
+    SpeechError,
+    StreamMeter,
+    Utterance,
+)
+from tritone.launcher import TritonServer
+
+pytestmark = pytest.mark.server
+
+
+@pytest.fixture(scope="module")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def toy(cache_dir: Path) -> Iterator[Toy]:
+    notes = cache_dir / "events.jsonl"
+    model = cache_dir / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    settings = toy_settings(
+        cache_dir, model_dir=model, environment={"TOY_EVENTS": str(notes), "OMP_NUM_THREADS": "3"}
+    )
+    with TritonServer(settings) as server:
+        server.wait_ready()
+        yield Toy(server, notes)
+
+
+def test_the_model_runs_in_this_environment(toy: Toy) -> None:
+    event = toy.events()[0]
+    assert event["event"] == "up"
+    assert event["prefix"] == sys.prefix
+    assert event["environment"] == {
+        "TRITONE_MODEL": str(toy.server.settings.model_dir),
+        "OMP_NUM_THREADS": "3",
+        "MKL_NUM_THREADS": os.environ.get("MKL_NUM_THREADS", "1"),
+    }
+
+
+def test_stream_arrives_packet_by_packet(toy: Toy) -> None:
+    with SpeechClient(toy.url) as client:
+        meter = StreamMeter(SAMPLE_RATE)
+        parts = []
+        for samples in client.stream(Utterance("one two three four")):
+            meter.packet(samples)
+            parts.append(samples)
+    metrics = meter.finish()
+    assert [part.shape for part in parts] == [(PACKET,)] * 4
+    assert min(metrics.gaps_s) > 0.02
+    assert metrics.audio_s == pytest.approx(0.4)
+    tone = 0.25 * np.sin(2 * np.pi * 440 * np.arange(PACKET) / SAMPLE_RATE)
+    np.testing.assert_allclose(parts[3], tone, atol=1e-5)
+
+
+def test_the_model_sees_what_the_client_sent(toy: Toy) -> None:
+    wav = np.array([0.5, -0.5, 0.25, 0.0], np.float32)
+    utterance = Utterance(
+        "hello", wav, 24000, 3, "said", "slowly", "anna", 7, 0.5, 0.75, 25, 1.5, streaming=False
+    )
+    since = time.monotonic()
+    with SpeechClient(toy.url) as client:
+        packets = list(client.packets(utterance, timing=True, request_id="r1"))
+    assert [packet.samples.size for packet in packets] == [PACKET]
+    assert packets[0].timing == {"packets": 1}
+    event = toy.wait_for("request", since)
+    assert sorted(event["asked"]) == ["timing", "waveform"]
+    assert event["inputs"] == {
+        "target_text": ["object", [1, 1], ["hello"]],
+        "reference_wav": ["float32", [1, 4], [0.5, -0.5, 0.25, 0.0]],
+        "reference_wav_len": ["int32", [1, 1], [3]],
+        "reference_sample_rate": ["int32", [1, 1], [24000]],
+        "reference_text": ["object", [1, 1], ["said"]],
+        "instruct_text": ["object", [1, 1], ["slowly"]],
+        "voice": ["object", [1, 1], ["anna"]],
+        "seed": ["uint64", [1, 1], [7]],
+        "temperature": ["float32", [1, 1], [0.5]],
+        "top_p": ["float32", [1, 1], [0.75]],
+        "top_k": ["int32", [1, 1], [25]],
+        "speed": ["float32", [1, 1], [1.5]],
+        "streaming": ["bool", [1, 1], [False]],
+    }
+
+
+def test_async_streams_run_side_by_side(toy: Toy) -> None:
+    async def speak_all() -> tuple[list[np.ndarray], float]:
+        started = time.monotonic()
+        async with AsyncSpeechClient(toy.url) as client:
+            waves = await asyncio.gather(*(client.speak(Utterance("a b c d")) for _ in range(4)))
+        return waves, time.monotonic() - started
+
+    waves, seconds = asyncio.run(speak_all())
+    assert [wave.size for wave in waves] == [4 * PACKET] * 4
+    assert seconds < 0.6, "four streams of 0.2 s did not overlap"
+
+
+def test_a_client_of_the_upstream_runtime_is_served(toy: Toy) -> None:
+    since = time.monotonic()
+    wav = np.full(20000, 0.5, np.float32)
+    chunks = upstream_client.speak(toy.url, wav, "what was said", "one two three", timeout=10)
+    assert [chunk.size for chunk in chunks] == [PACKET] * 3
+    event = toy.wait_for("request", since)
+    assert event["asked"] == ["waveform"]
+    assert event["inputs"] == {
+        "reference_wav": ["float32", [1, 160000], [0.5] * 4],
+        "reference_wav_len": ["int32", [1, 1], [20000]],
+        "reference_text": ["object", [1, 1], ["what was said"]],
+        "target_text": ["object", [1, 1], ["one two three"]],
+    }
+
+
+def test_leaving_the_loop_cancels_on_the_server(toy: Toy) -> None:
+    with SpeechClient(toy.url) as client:
+        for _ in client.stream(Utterance(LONG)):
+            break
+        event = toy.wait_for("cancelled", time.monotonic() - 0.05)
+    assert event["after"] < 20
+
+
+def test_leaving_the_async_loop_cancels_on_the_server(toy: Toy) -> None:
+    async def leave_early() -> float:
+        async with AsyncSpeechClient(toy.url) as client:
+            async with aclosing(client.stream(Utterance(LONG))) as stream:
+                async for _ in stream:
+                    break
+            return time.monotonic()
+
+    event = toy.wait_for("cancelled", asyncio.run(leave_early()) - 0.05)
+    assert event["after"] < 20
+
+
+def test_cancelling_the_task_cancels_on_the_server(toy: Toy) -> None:
+    async def cancel_task() -> float:
+        async with AsyncSpeechClient(toy.url) as client:
+            task = asyncio.create_task(client.speak(Utterance(LONG)))
+            await asyncio.sleep(0.2)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            return time.monotonic()
+
+    event = toy.wait_for("cancelled", asyncio.run(cancel_task()) - 0.05)
+    assert event["after"] < 20
+
+
+def test_a_deadline_ends_both_sides(toy: Toy) -> None:
+    started = time.monotonic()
+    with SpeechClient(toy.url) as client, pytest.raises(SpeechError) as caught:
+        client.speak(Utterance(LONG), timeout=0.3)
+    assert caught.value.status == "DEADLINE_EXCEEDED"
+    assert time.monotonic() - started < 0.8
+    toy.wait_for("cancelled", started, within_s=1.5)
+
+
+def test_an_error_surfaces_in_both_clients_and_harms_nobody(toy: Toy) -> None:
+    async def speak() -> None:
+        async with AsyncSpeechClient(toy.url) as client:
+            await client.speak(Utterance("one fail"))
+
+    with SpeechClient(toy.url) as client:
+        for _ in range(20):
+            with pytest.raises(SpeechError, match="target_text: it says fail"):
+                client.speak(Utterance("fail"))
+        with pytest.raises(SpeechError, match="target_text: it says fail"):
+            asyncio.run(speak())
+        assert client.speak(Utterance("fine")).size == PACKET
+
+
+def test_say_command(toy: Toy, tmp_path: Path) -> None:
+    target = tmp_path / "said.wav"
+    command = [sys.executable, "-m", "client.say", "one two", "--url", toy.url, "-o", str(target)]
+    done = subprocess.run(
+        [*command, "--json"], cwd=PROJECT, capture_output=True, text=True, timeout=30, check=True
+    )
+    assert json.loads(done.stdout)["packets"] == 2
+    assert "0.20 s of audio" in done.stderr
+    assert target.stat().st_size == 44 + 2 * 2 * PACKET
+
+
+def test_only_the_launcher_may_unload(toy: Toy) -> None:
+    url = f"{toy.server.urls.http}/v2/repository/models/cosyvoice2/unload"
+    with pytest.raises(HTTPError) as caught:
+        urlopen(Request(url, data=b"{}"), timeout=5)
+    with caught.value as refusal:
+        assert refusal.code == 403
+    with grpcclient.InferenceServerClient(toy.url) as client:
+        with pytest.raises(InferenceServerException, match="restricted"):
+            client.unload_model("cosyvoice2")
+        assert client.is_model_ready("cosyvoice2")

@@ -1,0 +1,291 @@
+"""The doctor's checks of a running server: fakes with faults, and the real one."""
+
+import math
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+import pytest
+from paths import PROJECT
+from toy_server import free_ports
+from triton_http import FakeTriton
+
+from client import StreamMetrics
+from tritone.diagnostics.doctor.check import Finding, Status
+from tritone.diagnostics.doctor.checks import server as checks
+from tritone.diagnostics.doctor.checks import server_speech
+from tritone.diagnostics.doctor.checks.server_http import Reach, ask
+from tritone.diagnostics.doctor.checks.server_speech import Spoken, bad_sound, judge_pace
+from tritone.diagnostics.doctor.examine import examine
+from tritone.diagnostics.doctor.target import Target
+from tritone.diagnostics.monitor.processes import by_model
+from tritone.launcher import TritonServer
+
+GOOD = dict.fromkeys(
+    ["cosyvoice2", "frontend", "tensorrt_llm", "token2wav", "vocoder"], ("READY", "")
+)
+
+
+def check(name: str):
+    return next(c for c in checks.CHECKS if c.name == f"server.{name}")
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Target:
+    return Target(cache_dir=tmp_path, **free_ports())
+
+
+@pytest.fixture
+def silent(target: Target) -> Iterator[int]:
+    """A listener that accepts and never answers."""
+    with socket.create_server(("127.0.0.1", target.http_port)) as listener:
+        yield listener.getsockname()[1]
+
+
+@pytest.fixture
+def loading(target: Target) -> Iterator[int]:
+    """A process that looks like a Triton server, before it listens."""
+    code = "import time; time.sleep(100)"
+    command = ["tritonserver", "-c", code, f"--http-port={target.http_port}"]
+    process = subprocess.Popen(command, executable=sys.executable)
+    yield process.pid
+    process.kill()
+    process.wait()
+
+
+def write_log(target: Target, *lines: str) -> Path:
+    path = checks.log_path(target)
+    path.parent.mkdir()
+    path.write_text("\n".join(lines))
+    return path
+
+
+class TestNoServer:
+    def test_nothing_answers(self, target: Target):
+        found = checks.live(target)
+        assert found.status is Status.SKIP
+        assert found.text.startswith(f"no server answers on http://127.0.0.1:{target.http_port}")
+        assert found.text.endswith("start one: make serve")
+
+    def test_one_that_is_demanded_is_dead(self, target: Target):
+        found = examine(checks.CHECKS, replace(target, server=True))
+        assert found[0].finding.status is Status.FAIL
+        assert "nothing listens" in found[0].finding.text
+        assert f"--port-base {target.http_port}" in found[0].finding.fix
+        assert {d.finding.text for d in found[1:]} == {"no live server; see server.live"}
+
+    def test_one_that_is_to_be_left_alone(self, target: Target):
+        with FakeTriton(GOOD, target.http_port):
+            for one in checks.CHECKS:
+                assert one.run(replace(target, server=False)).status is Status.SKIP
+
+    def test_one_that_hangs_is_named(self, target: Target, silent: int):
+        (diagnosis,) = examine([check("live")], target)
+        found = diagnosis.finding
+        assert found.status is Status.FAIL
+        assert "accepts connections and does not answer within 3 s: process" in found.text
+        assert found.text.endswith("hangs")
+        assert found.fix.startswith("kill -9 ")
+        assert diagnosis.seconds < check("live").limit_s
+
+    def test_something_else_listens(self, target: Target, monkeypatch):
+        with FakeTriton(GOOD, target.http_port) as other:
+            monkeypatch.setattr(other, "get", lambda path: (404, b""))
+            assert checks.live(target).status is Status.SKIP
+            found = checks.live(replace(target, server=True))
+        assert found.status is Status.FAIL
+        assert "HTTP 404, no Triton server" in found.text
+
+    def test_what_speaks_no_http(self, target: Target):
+        greeter = (
+            "import socket, sys\n"
+            "with socket.create_server(('127.0.0.1', int(sys.argv[1]))) as s:\n"
+            "    print('listening', flush=True)\n"
+            "    s.accept()[0].sendall(b'220 mail')\n"
+        )
+        command = [sys.executable, "-c", greeter, str(target.http_port)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            assert ask(target, "/").reach is Reach.FOREIGN
+
+
+class TestLoading:
+    STEP = (
+        "load token2wav, flow weights: begins at {} (/m/flow.safetensors, 449.6 MB, "
+        "resident 180 MiB, late after 52 s)"
+    )
+
+    def test_a_server_that_does_not_listen_yet(self, target: Target, loading: int):
+        began = datetime.fromtimestamp(time.time() - 70, timezone.utc).isoformat()
+        log = write_log(target, self.STEP.format(began))
+        found = checks.live(target)
+        assert found.status is Status.WARN
+        assert f"process {loading} has run for " in found.text
+        assert "token2wav has been for 70 s in the step flow weights (late after 52 s; likely" in (
+            found.text
+        )
+        assert found.fix == (
+            f"python scripts/load_model.py {target.model_dir}; python scripts/doctor.py --only "
+            f"model.weights --model {target.model_dir}; tail {log}"
+        )
+
+    def test_for_too_long(self, target: Target, loading: int, monkeypatch):
+        monkeypatch.setattr(checks, "uptime_s", lambda pid: 1000.0)
+        found = checks.live(target)
+        assert found.status is Status.FAIL
+        assert "1000 s" in found.text
+        assert "its log names no step" in found.text
+
+    def test_live_but_not_ready(self, target: Target):
+        write_log(target, self.STEP.format(datetime.now(timezone.utc).isoformat()))
+        states = {**GOOD, "token2wav": ("LOADING", ""), "vocoder": ("UNAVAILABLE", "no file")}
+        with FakeTriton(states, target.http_port):
+            found = checks.ready(target)
+        assert found.status is Status.FAIL
+        assert "models not ready: token2wav, vocoder; token2wav has been for 0 s" in found.text
+        assert "scripts/load_model.py" in found.fix
+
+
+class TestModels:
+    def test_one_is_unavailable_for_a_reason(self, target: Target):
+        reason = "Internal: ModelDirectoryError: flow.safetensors is cut off"
+        with FakeTriton({**GOOD, "token2wav": ("UNAVAILABLE", reason)}, target.http_port):
+            (diagnosis,) = examine([check("models")], target)
+        found = diagnosis.finding
+        assert found.status is Status.FAIL
+        assert found.text == f"token2wav is UNAVAILABLE: {reason}"
+        assert found.fix.startswith(f"python scripts/load_model.py {target.model_dir}")
+
+    def test_a_server_that_keeps_its_index_to_itself(self, target: Target):
+        with FakeTriton({**GOOD, "vocoder": ("LOADING", "")}, target.http_port, has_index=False):
+            assert checks.models(target).text == "vocoder is not ready"
+        with FakeTriton(GOOD, target.http_port, has_index=False):
+            assert checks.models(target).status is Status.PASS
+
+    def test_another_repository(self, target: Target):
+        with FakeTriton({"resnet": ("READY", "")}, target.http_port):
+            found = checks.models(target)
+        assert found.status is Status.FAIL
+        assert "the server has resnet, and no cosyvoice2" in found.text
+
+    def test_processes_that_cannot_be_seen(self, target: Target):
+        with FakeTriton(GOOD, target.http_port):
+            assert checks.processes(target).status is Status.SKIP
+
+
+def spoken(samples: np.ndarray, first_s: float = 0.2, rtf: float = 0.2) -> Spoken:
+    seconds = samples.size / 24000
+    metrics = StreamMetrics(first_s, first_s, rtf * seconds, seconds, rtf, 3, (), 0, 0.0)
+    return Spoken(samples.astype(np.float32), metrics)
+
+
+def tone(seconds: float, amplitude: float = 0.1) -> np.ndarray:
+    return amplitude * np.sin(np.arange(round(24000 * seconds)) * 2 * math.pi * 200 / 24000)
+
+
+class TestSound:
+    @pytest.mark.parametrize(
+        "samples, words",
+        [
+            (np.zeros(0), "no audio arrived"),
+            (np.zeros(48000), "silence"),
+            (np.random.default_rng(0).choice([-1.0, 1.0], 48000), "noise at full scale"),
+            (np.where(np.arange(48000) < 3, np.nan, 0.1), "3 of 48000 samples are not finite"),
+            (tone(0.3), "0.3 s of audio for a sentence"),
+            (tone(12.0), "12.0 s of audio for a sentence"),
+        ],
+    )
+    def test_what_is_no_speech(self, samples, words):
+        found = bad_sound(spoken(samples))
+        assert found is not None
+        assert words in found.text
+        assert "--only model" in found.fix
+
+    def test_what_may_be_speech(self):
+        assert bad_sound(spoken(tone(2.0))) is None
+
+    @pytest.mark.parametrize(
+        "first_s, rtf, others, expected_s, status, words",
+        [
+            (0.2, 0.2, 0, 0.2, Status.PASS, "should give 0.20 s just now"),
+            (0.2, 0.2, 0, None, Status.PASS, "real time"),
+            (0.9, 0.5, 0, 0.2, Status.WARN, "4.5 times as long"),
+            (0.9, 0.5, 0, 0.4, Status.PASS, "should give 0.40 s"),
+            (1.5, 0.5, 0, None, Status.WARN, "not real time"),
+            (0.3, 1.2, 0, 0.2, Status.WARN, "not real time"),
+            (3.0, 1.2, 4, 0.2, Status.PASS, "not judged: 4 other streams"),
+        ],
+    )
+    def test_pace(self, first_s, rtf, others, expected_s, status, words):
+        found = judge_pace(spoken(tone(2.0), first_s, rtf), others, expected_s)
+        assert found.status is status
+        assert words in found.text
+
+
+def test_no_client(target: Target, monkeypatch):
+    monkeypatch.setitem(sys.modules, "client", None)
+    found = server_speech.examine(target)
+    assert found.status is Status.SKIP
+    assert "pip install -e '.[client]'" in found.text
+
+
+@pytest.mark.parametrize("proxy, where", [("", "ports.grpc"), ("http://p:1", "offline.proxies")])
+def test_no_grpc_service(target: Target, monkeypatch, proxy, where):
+    for name in ("http_proxy", "https_proxy", "grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    if proxy:
+        monkeypatch.setenv("http_proxy", proxy)
+    found = server_speech.examine(target)
+    assert found.status is Status.FAIL
+    assert "UNAVAILABLE" in found.text
+    assert where in found.fix
+
+
+@pytest.mark.server
+class TestRealServer:
+    @pytest.fixture
+    def target(self, server: TritonServer) -> Target:
+        settings = server.settings
+        return Target(
+            cache_dir=settings.cache_dir,
+            http_port=settings.http_port,
+            grpc_port=settings.grpc_port,
+            metrics_port=settings.metrics_port,
+            server=True,
+        )
+
+    def test_all_is_well(self, target: Target):
+        found = {d.check.name: d.finding for d in examine(checks.CHECKS, target)}
+        pace = found.pop("server.speech")
+        assert {f.status for f in found.values()} == {Status.PASS}, found
+        assert "cosyvoice2, frontend, tensorrt_llm, token2wav, vocoder" in (
+            found["server.processes"].text
+        )
+        assert "GiB of memory" in found["server.processes"].text
+        assert pace.status in (Status.PASS, Status.WARN), pace  # others may use the machine
+        assert "dBFS; first packet " in pace.text
+
+    def test_what_it_says_is_compared_with_this_machine(self, target: Target):
+        expected = server_speech.expected_first_s(target)
+        assert expected is not None
+        assert 0.02 < expected < 20
+        elsewhere = replace(target, http_port=1, model_dir=PROJECT)
+        assert server_speech.expected_first_s(elsewhere) is None
+
+    def test_a_model_whose_process_has_ended(self, target: Target, monkeypatch):
+        def without_vocoder(pid: int):
+            return {model: used for model, used in by_model(pid).items() if model != "vocoder"}
+
+        monkeypatch.setattr(checks, "by_model", without_vocoder)
+        found: Finding = checks.processes(target)
+        assert found.status is Status.FAIL
+        assert found.text.startswith("vocoder: the process has ended while the server calls")
+        assert "restart the server" in found.fix

@@ -1,0 +1,129 @@
+"""Exports of the embedded voice, made once a test run, and ONNX Runtime in a plan's place."""
+
+import atexit
+import shutil
+import tempfile
+from collections.abc import Callable, Collection
+from functools import cache
+from pathlib import Path
+
+import onnx
+import onnxruntime
+import torch
+from onnx import TensorProto, helper
+from paths import EMBEDDED
+from torch import Tensor
+
+from tritone.engines.build import build_tasks
+from tritone.engines.export import run, session_of
+from tritone.engines.exports import onnx_path
+from tritone.engines.model_graphs import Sources
+from tritone.engines.precision import PRODUCTS
+from tritone.engines.tasks import run_tasks
+
+Run = Callable[[dict[str, Tensor]], dict[str, Tensor]]
+
+
+def model_directory(folder: Path) -> Path:
+    """A model directory with the embedded voice's flow and vocoder and nothing built."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("config.json", "flow.safetensors", "vocoder.safetensors"):
+        shutil.copy(EMBEDDED / name, folder / name)
+    return folder
+
+
+@cache
+def exported() -> Sources:
+    """The embedded voice with all its exports; not to be changed."""
+    folder = Path(tempfile.mkdtemp(prefix="exports"))
+    atexit.register(shutil.rmtree, folder)
+    sources = Sources(model_directory(folder / "model"))
+    tasks = build_tasks(sources, ("flow", "vocoder"), "bfloat16", None, export_only=True)
+    for outcome in run_tasks(tasks, force=False):
+        assert outcome.state == "built", outcome
+    return sources
+
+
+def export_of(name: str) -> Path:
+    return onnx_path(exported().model_dir, name)
+
+
+def runner(path: Path) -> Run:
+    """An exported file as a function of named tensors."""
+    session = session_of(path)
+    return lambda inputs: run(session, inputs)
+
+
+def runner_of_half(model: onnx.ModelProto, caches: Collection[str]) -> Run:
+    """A half-precision graph as a function of float32 tensors.
+
+    Products multiply rounded values in float32, as tensor cores do, since ONNX Runtime has no
+    bfloat16 products on a CPU; casts are not optimised away.
+    """
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        _widened(model, caches).SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return lambda inputs: run(session, inputs)
+
+
+def _widened(model: onnx.ModelProto, caches: Collection[str]) -> onnx.ModelProto:
+    """The graph with its half values kept in float32, rounded wherever they were half."""
+    wide = onnx.ModelProto()
+    wide.CopyFrom(model)
+    graph = wide.graph
+    half = next(t.data_type for t in graph.initializer if t.data_type not in (1, 6, 7, 9))
+    nodes: list[onnx.NodeProto] = []
+
+    def rounded(source: str, target: str) -> None:
+        nodes.append(helper.make_node("Cast", [source], [f"{target}_narrow"], to=half))
+        wide_again = helper.make_node("Cast", [f"{target}_narrow"], [target], to=TensorProto.FLOAT)
+        nodes.append(wide_again)
+
+    for value in [*graph.input, *graph.output]:
+        if value.name in caches:
+            value.type.tensor_type.elem_type = TensorProto.FLOAT
+    for tensor in [t for t in graph.initializer if t.data_type == half]:
+        nodes.append(
+            helper.make_node("Cast", [f"{tensor.name}_half"], [tensor.name], to=TensorProto.FLOAT)
+        )
+        tensor.name += "_half"
+    inputs = {value.name for value in graph.input} & set(caches)
+    for name in inputs:
+        rounded(name, f"{name}_rounded")
+    for node in graph.node:
+        for index, name in enumerate(node.input):
+            if name in inputs:
+                node.input[index] = f"{name}_rounded"
+        if node.op_type == "Cast" and node.attribute[0].i == half:
+            rounded(node.input[0], node.output[0])
+        elif node.op_type in PRODUCTS:
+            target = node.output[0]
+            node.output[0] = f"{target}_wide"
+            nodes.append(node)
+            rounded(f"{target}_wide", target)
+        else:
+            nodes.append(node)
+    widened = helper.make_graph(nodes, "widened", graph.input, graph.output, graph.initializer)
+    result = helper.make_model(widened, opset_imports=wide.opset_import)
+    result.ir_version = wide.ir_version
+    return result
+
+
+def inputs_of(name: str, part: str = "flow", example: int = 0) -> dict[str, Tensor]:
+    graph = exported().graph(part, name)
+    return graph.sample(graph.examples[example], seed=1)
+
+
+def rms(x: Tensor) -> float:
+    return float(x.double().square().mean().sqrt())
+
+
+def largest_difference(a: Tensor, b: Tensor) -> float:
+    return float((a - b).abs().max()) / rms(b)
+
+
+torch.set_num_threads(1)

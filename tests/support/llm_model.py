@@ -1,0 +1,101 @@
+"""The tiny golden language model for the tests of the llm package, and a hand on its engine."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paths
+import pytest
+
+from tritone.config import LLMConfig, ModelConfig, SamplingConfig
+from tritone.families.cosyvoice2.merge_llm import merge_llm
+from tritone.llm.generation import SlotGeneration
+from tritone.llm.onnx.graph import build_graph
+from tritone.llm.onnx.slots import OnnxSlots
+from tritone.llm.slots.opening import open_onnx
+from tritone.llm.slots.scheduler import SlotLanguageModel
+from tritone.types import GenerationRequest, SamplingParams
+
+GOLDEN = paths.GOLDEN / "llm_frontend"
+TINY = GOLDEN / "llm_tiny"
+TEXT_IDS = 284
+GREEDY = SamplingParams(top_k=1)
+
+Built = tuple[Path, ModelConfig]
+Open = Callable[..., SlotLanguageModel]
+
+
+def merge_tiny(llm_dir: Path) -> LLMConfig:
+    base = TINY / "CosyVoice-BlankEN"
+    return merge_llm(TINY / "llm.pt", base, llm_dir, text_ids=TEXT_IDS)
+
+
+def build_tiny(model_dir: Path, *precisions: str) -> ModelConfig:
+    """A model directory that holds the language model alone, with a config to match."""
+    llm = merge_tiny(model_dir / "llm")
+    for precision in precisions:
+        build_graph(model_dir / "llm", llm, precision)
+    return ModelConfig.model_construct(llm=llm, sampling=SamplingConfig())
+
+
+def engines(built: Built) -> Iterator[Open]:
+    """Yield a function that opens engines, and close them afterwards."""
+    opened: list[SlotLanguageModel] = []
+
+    def open_one(**options: Any) -> SlotLanguageModel:
+        model = open_onnx(*built, **{"max_tokens": 256, **options})
+        opened.append(model)
+        return model
+
+    yield open_one
+    for model in opened:
+        model.close()
+
+
+def request(
+    seed: int = 0,
+    *,
+    tokens: int = 20,
+    sampling: SamplingParams = GREEDY,
+    minimum: int | None = None,
+) -> GenerationRequest:
+    rng = np.random.default_rng(seed)
+    text = rng.integers(0, 264, 5 + 3 * seed)
+    ids = np.concatenate([[6848], text, [6849]]).astype(np.int32)
+    return GenerationRequest(ids, tokens if minimum is None else minimum, tokens, sampling)
+
+
+def tokens_of(generation: SlotGeneration) -> list[int]:
+    return [int(token) for ids in generation for token in ids]
+
+
+class Gate:
+    """Lets the engine take one step at a time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._permits = threading.Semaphore(0)
+        self._reached = threading.Semaphore(0)
+        self.batches: list[int] = []
+        decode = OnnxSlots.decode
+
+        def gated(session, embeds, lengths):
+            self._reached.release()
+            assert self._permits.acquire(timeout=20)
+            self.batches.append(len(embeds))
+            return decode(session, embeds, lengths)
+
+        monkeypatch.setattr(OnnxSlots, "decode", gated)
+
+    def wait(self) -> None:
+        """Until the engine stands before its next step."""
+        assert self._reached.acquire(timeout=20)
+
+    def step(self) -> None:
+        """Let the step go that `wait` saw, and wait for the next."""
+        self._permits.release()
+        self.wait()
+
+    def open(self) -> None:
+        self._permits.release(10_000)

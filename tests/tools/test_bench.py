@@ -1,0 +1,144 @@
+"""The benchmark on a small model: what it runs is what it says it runs."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from paths import EMBEDDED
+
+from benchmarks import chunks, end_to_end, fidelity, parts
+from benchmarks.baseline import VOCODER_OVERLAP, recomputed
+from benchmarks.figures import figure, ratio, table
+from benchmarks.served_model import CODES_PER_SECOND, SENTENCE, VOICE, write_served_model
+from scripts import bench
+from tritone.acoustic.flow_placement import FlowSettings
+from tritone.config import ModelConfig, read_config
+from tritone.families import family_of
+
+SECONDS = 2.0
+
+
+def small() -> ModelConfig:
+    config = read_config(EMBEDDED)
+    solver = config.flow.solver.model_copy(update={"n_timesteps": 2})
+    return config.model_copy(update={"flow": config.flow.model_copy(update={"solver": solver})})
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bench") / "model"
+    write_served_model(folder, EMBEDDED, SECONDS, small())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def acoustics(model: Path) -> parts.Acoustics:
+    family, config = family_of(model)
+    return parts.Acoustics(family, model, config, FlowSettings())
+
+
+@pytest.fixture(scope="module")
+def speak(model: Path) -> Iterator[end_to_end.Speak]:
+    with end_to_end.in_process(model, SENTENCE) as here:
+        yield here
+
+
+def test_the_sentence_lasts_as_long_as_it_should(speak: end_to_end.Speak, model: Path) -> None:
+    assert read_config(model).default_voice == VOICE
+    assert [speak(seed).audio_s for seed in range(2)] == [SECONDS, SECONDS]
+
+
+def test_two_sides_are_compared_run_by_run(speak: end_to_end.Speak) -> None:
+    by_name = {f.name: f for f in end_to_end.side_by_side(speak, speak, rounds=3)}
+    here, there = by_name["first packet, in process"], by_name["first packet, through Triton"]
+    share = by_name["  Triton's share of the first packet"]
+    assert share.runs == pytest.approx([b - a for a, b in zip(here.runs, there.runs, strict=True)])
+    assert all(0 < run < SECONDS for run in here.runs)
+
+
+def test_streams_at_once_all_speak(speak: end_to_end.Speak) -> None:
+    runs = end_to_end.at_once(speak, streams=2, rounds=2)
+    assert [run.audio_s for run in runs] == [SECONDS] * 4
+
+
+def test_the_baseline_says_as_much_as_the_stream(acoustics: parts.Acoustics) -> None:
+    tokens = acoustics.tokens(SECONDS)
+    voice, flow, vocoder = acoustics.voice, acoustics.plain_flow, acoustics.plain_vocoder
+    chunked = list(recomputed(flow, vocoder, voice, tokens))
+    again = VOCODER_OVERLAP * acoustics.config.vocoder.samples_per_frame
+    rate = acoustics.config.sample_rate
+    assert [len(wave) for wave in chunked] == [rate, rate + again]
+    last = torch.from_numpy(flow.whole(tokens, voice)[:, -50 - VOCODER_OVERLAP :])
+    with torch.inference_mode():
+        wave, _ = vocoder.step(last, vocoder.start(seed=0), finalize=True)
+    np.testing.assert_array_equal(chunked[-1], wave)
+
+
+def test_recomputing_costs_more(acoustics: parts.Acoustics) -> None:
+    ours, theirs, times = acoustics.against_recomputing(5.0, rounds=1)
+    assert times.value == theirs.value / ours.value > 1
+
+
+def test_stages_are_timed_call_by_call(acoustics: parts.Acoustics) -> None:
+    encoder, step, vocoder = acoustics.steps(SECONDS)
+    prompt_chunks = (parts.PROMPT_TOKENS - 3) // 25
+    assert len(encoder.runs) == len(step.runs) >= len(vocoder.runs) == SECONDS
+    assert len(step.runs) <= SECONDS + prompt_chunks
+    assert min(encoder.runs) > 0
+
+
+def test_growth_compares_the_chunks_that_it_names(
+    acoustics: parts.Acoustics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunks, "LATE", 6)
+    grown = chunks.growth({"all": acoustics}, rounds=1)["all"]
+    assert len(grown.seconds) == 8 and grown.cache_bytes > 0
+    (early, grew, cache) = chunks.figures_of({"all": grown}, "bounded")
+    assert grew.value == grown.at(6) / early.value and cache.unit == "MB"
+
+
+def test_ratios_are_taken_round_by_round() -> None:
+    slow, fast = figure("slow", "s", [4.0, 9.0, 2.0]), figure("fast", "s", [2.0, 3.0, 2.0])
+    times = ratio("times", slow, fast, "at least 2")
+    assert times.runs == (2.0, 3.0, 1.0) and times.value == 2.0
+    assert "| times | 2 times | 1 to 3 | at least 2 |" in table([times])
+
+
+def test_the_command_writes_what_it_prints(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = "--parts llm eager stages --streams 1 2 --steps 3 --seconds 1 --rounds 1"
+    command = ["bench", "--model", str(model), "--out", str(tmp_path), *options.split()]
+    monkeypatch.setattr(sys, "argv", command)
+    assert bench.main() == 0
+    printed = capsys.readouterr().out
+    written = json.loads((tmp_path / "bench.json").read_text())
+    names = [row["name"] for row in written["figures"]]
+    assert all(f"| {name} |" in printed for name in names)
+    assert "LLM int8, step of 2 streams" in names and "  eager over ours" in names
+    assert all(row["value"] > 0 for row in written["figures"])
+    assert written["machine"]["cores"] > 0 and "flags" not in written["machine"]
+    monkeypatch.setattr(sys, "argv", [*command[:1], "--model", str(tmp_path)])
+    assert bench.main() == 2
+    assert "is not a Tritone model directory" in capsys.readouterr().err
+
+
+def test_fidelity_is_measured_against_the_exact_way(model: Path) -> None:
+    family, config = family_of(model)
+    speech = fidelity.spoken(model, config)
+    assert {len(each.voice.prompt_tokens) for each in speech} == {3 * CODES_PER_SECOND}
+    flow = {f.name: f.value for f in fidelity.of_flow(family, model, config, speech)}
+    assert flow["flow, 2 of 2 ODE steps: difference of the mel"] == 0
+    assert flow["flow, 1 of 2 ODE steps: difference of the mel"] > 0.1
+    assert flow["flow, guided in 1 of 2 steps: difference of the mel"] > 0.01
+    assert 0 < flow["flow, bf16: difference of the mel"] < 1
+    (waves,) = fidelity.of_vocoder(family, model, config, speech)
+    assert 20 < waves.value < 80
+    exact, same = fidelity.of_language_model(model, config, ["fp32"], speech)
+    assert exact.value == pytest.approx(0, abs=1e-6) and same.value == 1
+    rounded, _ = fidelity.of_language_model(model, config, ["int4_b128"], speech)
+    assert 1e-4 < rounded.value < 0.5

@@ -1,0 +1,79 @@
+"""The models and streams that the benchmarks run, on a small model."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from paths import EMBEDDED, PROJECT
+
+from benchmarks.full_size import FULL_SIZE, llm_shapes, write_model
+from benchmarks.streams import BenchStages, decode_rate, run_streams
+from tritone.acoustic.flow_placement import FlowSettings
+from tritone.acoustic.flow_stage import FlowStage
+from tritone.acoustic.vocoder_stage import VocoderStage
+from tritone.config import ModelConfig, read_config
+from tritone.families import family_of
+from tritone.llm.slots.opening import open_torch
+from tritone.synthesis.pipeline import Settings
+
+
+def test_the_full_size_is_that_of_the_release() -> None:
+    sizes = [int(np.prod(shape)) for _, shape in llm_shapes(FULL_SIZE.llm)]
+    # the table, 24 layers of 14,912,384, the last norm, the untied head and its bias
+    table = 158_336 * 896
+    assert sum(sizes) == 2 * table + 24 * 14_912_384 + 896 + 158_336
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model directory of random weights in the sizes of the embedded voice, two ODE steps."""
+    config = read_config(EMBEDDED)
+    solver = config.flow.solver.model_copy(update={"n_timesteps": 2})
+    flow = config.flow.model_copy(update={"solver": solver})
+    folder = tmp_path_factory.mktemp("random")
+    write_model(folder, config.model_copy(update={"flow": flow}))
+    return folder
+
+
+def test_every_stream_speaks_its_length(model: Path) -> None:
+    family, config = family_of(model)
+    llm = open_torch(model, config, device="cpu", dtype="fp32", slots=2)
+    flow = FlowStage(family.load_flow(model, config), family.start_noise(config), FlowSettings())
+    vocoder = VocoderStage(family.load_vocoder(model, config))
+    stages = BenchStages(config, llm, flow, vocoder, seconds=2.0)
+    try:
+        runs = run_streams(stages, 2, Settings())
+        assert decode_rate(llm, config, 2, 10) > 0
+    finally:
+        llm.close()
+    assert [run.audio_s for run in runs] == [2.0, 2.0]
+    assert all(run.first_packet_s and run.packets > 1 for run in runs)
+
+
+def test_the_gpu_benchmark_runs_on_a_cpu(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = importlib.util.spec_from_file_location("bench_gpu", PROJECT / "scripts" / "bench_gpu.py")
+    assert spec and spec.loader
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    arguments = "--device cpu --streams 1 --llm-streams 1 2 --rounds 1 --seconds 1 --cache-mb 200"
+    command = ["bench_gpu", "--model", str(model), "--out", str(tmp_path), *arguments.split()]
+    monkeypatch.setattr(sys, "argv", command)
+    assert script.main() == 0
+    figures = json.loads((tmp_path / "gpu.json").read_text())["figures"]
+    assert 0 < figures["bf16 logits, error"] < 0.1
+    assert 0 < figures["bf16 mel, error"] < 0.1
+    assert figures["LLM tokens/s, 2 streams"] > 0 < figures["first packet, 1 stream, p50, ms"]
+    assert "at most 90" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", [*command, "--device", "cuda:9"])
+    assert script.main() == 2
+
+
+def test_a_model_of_random_weights_has_the_given_configuration(model: Path) -> None:
+    config: ModelConfig = read_config(model)
+    assert config.flow.solver.n_timesteps == 2
+    assert config.llm == read_config(EMBEDDED).llm
