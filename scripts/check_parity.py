@@ -10,17 +10,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tritone import parity_frontend, parity_llm, parity_token2wav
-from tritone.parity import ParityResult
+from parity import ParityResult, frontend, llm, token2wav
 
 
 def results(folder: Path) -> Iterator[ParityResult]:
     """Every comparison that the files of the folder allow."""
     if (folder / "llm_meta.json").is_file() or (folder / "audio_meta.json").is_file():
-        yield from parity_frontend.cases(folder)
-        yield from parity_llm.cases(folder)
+        yield from frontend.cases(folder)
+        yield from llm.cases(folder)
     else:
-        yield from parity_token2wav.cases(folder)
+        yield from token2wav.cases(folder)
 
 
 def main() -> int:

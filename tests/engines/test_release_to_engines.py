@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from parity.golden import Golden, prompt_of
 from paths import PROJECT
 from released_checkpoint import GOLDEN, released_checkpoint
 from safetensors.torch import load_file
@@ -20,7 +21,6 @@ from tritone.engines.graph import Profiles
 from tritone.engines.plan_solver import PlanSolver
 from tritone.families import family_of
 from tritone.families.cosyvoice2.merge_llm import read_merged
-from tritone.parity_golden import Golden, prompt_of
 
 
 def command(script: str, *arguments: object) -> None:

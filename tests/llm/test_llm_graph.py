@@ -7,6 +7,7 @@ import onnxruntime
 import pytest
 from llm_model import GOLDEN, build_tiny, merge_tiny
 from onnx import TensorProto, helper
+from parity.llm import cases
 from safetensors.numpy import load_file
 
 from tritone.errors import ModelDirectoryError
@@ -16,7 +17,6 @@ from tritone.llm.onnx.graph import PRECISIONS, build_graph, graph_path, pad_head
 from tritone.llm.onnx.graph_writer import GraphWriter
 from tritone.llm.onnx.quantize import BlockFormat, BlockQuantized, quantize_blocks
 from tritone.llm.onnx.slots import OnnxSlots
-from tritone.parity_llm import cases
 
 LOGITS = load_file(GOLDEN / "llm_logits.safetensors")
 FORMATS = [form for form in PRECISIONS.values() if form is not None]

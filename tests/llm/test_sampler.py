@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import torch
 from llm_model import GOLDEN
+from parity.llm import chi_squared_p_value
 from safetensors.numpy import load_file
 
 from tritone.config import SamplingConfig
 from tritone.errors import InvalidRequest, StageFailed
 from tritone.llm.sampler import Sampler, seeded_multinomial
-from tritone.parity_llm import chi_squared_p_value
 from tritone.types import SamplingParams
 
 RAS = json.loads((GOLDEN / "ras.json").read_text())

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import paths
 import torch
+from parity.golden import Golden, load_flow, load_vocoder
 from torch import Tensor
 
 from tritone.acoustic.solver import ode_times
 from tritone.families.cosyvoice2.flow import Flow, FlowPrompt
 from tritone.families.cosyvoice2.vocoder import Vocoder
-from tritone.parity_golden import Golden, load_flow, load_vocoder
 from tritone.types import Voice
 
 GOLDEN = paths.GOLDEN / "token2wav"

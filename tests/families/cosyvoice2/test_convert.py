@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from parity.golden import Golden, prompt_of
 from paths import PROJECT
 from released_checkpoint import GOLDEN, change_state, released_checkpoint
 from safetensors.torch import load_file
@@ -20,7 +21,6 @@ from tritone.families.cosyvoice2.convert import Conversion, Options
 from tritone.families.cosyvoice2.released_files import open_source
 from tritone.families.cosyvoice2.self_check import self_check
 from tritone.frontend.voices import VoiceStore
-from tritone.parity_golden import Golden, prompt_of
 
 QUICK = Options(graphs=())  # what is not about the language model's graph
 

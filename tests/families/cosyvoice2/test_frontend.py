@@ -16,6 +16,7 @@ from frontend_fixtures import (
     phoneme_model,
     voice,
 )
+from parity.frontend import GROUPS, cases
 from safetensors.numpy import load_file
 
 from tritone.config import TextConfig
@@ -23,7 +24,6 @@ from tritone.errors import InvalidRequest, ModelDirectoryError
 from tritone.families.cosyvoice2.frontend import Frontend
 from tritone.frontend.text.tokenizer import TextTokenizer
 from tritone.frontend.voices import VoiceStore, save_voice
-from tritone.parity_frontend import GROUPS, cases
 from tritone.types import Segment, SynthesisRequest
 
 PROMPTS = load_file(FRONTEND_GOLDEN / "prompt_frontend.safetensors")

@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from parity.golden import load_flow
+from parity.golden import prompt_of as golden_prompt
 from token2wav_model import (
     CODES,
     case,
@@ -24,8 +26,6 @@ from tritone.acoustic.flow_stage import FlowStage
 from tritone.errors import InvalidRequest, StageFailed
 from tritone.families.cosyvoice2.chunk_planner import ChunkPolicy
 from tritone.families.cosyvoice2.flow import Flow, FlowPrompt
-from tritone.parity_golden import load_flow
-from tritone.parity_golden import prompt_of as golden_prompt
 from tritone.synthesis.segment_speech import trim_prompt
 
 CLOSE = 1e-4

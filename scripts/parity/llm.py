@@ -17,13 +17,13 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
+from parity import ParityResult
 from tritone.config import LLMConfig, SamplingConfig
 from tritone.families.cosyvoice2.merge_llm import merge_llm, read_merged
 from tritone.llm.checkpoint import EMBEDDING, WEIGHTS_NAME, Checkpoint, EmbeddingTable
 from tritone.llm.onnx.graph import build_graph
 from tritone.llm.onnx.slots import OnnxSlots
 from tritone.llm.sampler import Sampler
-from tritone.parity import ParityResult
 from tritone.types import Float32, Int32, SamplingParams
 
 LOGIT_THRESHOLD = 1e-4
