@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from tritone.acoustic.flow_stage import FlowStage
+from tritone.arrays import Int32
 from tritone.families.cosyvoice2.vocoder import Vocoder
-from tritone.types import Int32, Voice
+from tritone.families.cosyvoice2.voice import Voice
 
 VOCODER_OVERLAP = 8  # mel frames that upstream vocodes again with each chunk
 

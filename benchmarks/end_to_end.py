@@ -14,7 +14,7 @@ from client import SAMPLE_RATE, SpeechClient, Utterance
 from client.metrics import StreamMeter, StreamMetrics
 from tritone.launcher import ServerSettings, TritonServer
 from tritone.launcher.ports import free_ports
-from tritone.types import SamplingParams
+from tritone.llm.contract import SamplingParams
 
 PROJECT = Path(__file__).resolve().parents[1]
 Speak = Callable[[int], StreamMetrics]

@@ -16,13 +16,17 @@ from benchmarks.figures import Figure, figure
 from tritone.acoustic.flow_placement import FlowSettings
 from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.vocoder_stage import VocoderStage
-from tritone.config import ModelConfig, with_cheaper_solver
+from tritone.arrays import Float32, Int32
+from tritone.config import ModelConfig
 from tritone.families import Family
+from tritone.families.cosyvoice2.config import with_cheaper_solver
 from tritone.families.cosyvoice2.frontend import Frontend
+from tritone.families.cosyvoice2.voice import Voice
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, Checkpoint, EmbeddingTable
+from tritone.llm.contract import GenerationRequest, SamplingParams
 from tritone.llm.onnx.slots import OnnxSlots
 from tritone.llm.slots.opening import ensure_graph, open_onnx
-from tritone.types import Float32, GenerationRequest, Int32, SamplingParams, SynthesisRequest, Voice
+from tritone.synthesis.values import SynthesisRequest
 
 TEXTS = (
     "The birch canoe slid on the smooth planks, and the quick brown fox jumped over the lazy dog.",

@@ -12,19 +12,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from tritone.config import (
-    CONFIG_NAME,
+from tritone.acoustic.solver_config import SolverConfig
+from tritone.config import CONFIG_NAME, ModelConfig
+from tritone.families.cosyvoice2 import FLOW_FILE, VOCODER_FILE
+from tritone.families.cosyvoice2.config import (
     EstimatorConfig,
     FlowConfig,
     FlowEncoderConfig,
-    LLMConfig,
-    ModelConfig,
-    SamplingConfig,
-    SolverConfig,
     TextConfig,
     VocoderConfig,
 )
-from tritone.families.cosyvoice2 import FLOW_FILE, VOCODER_FILE
 from tritone.families.cosyvoice2.flow import Flow
 from tritone.families.cosyvoice2.hift import HiFT
 from tritone.llm.checkpoint import (
@@ -40,6 +37,7 @@ from tritone.llm.checkpoint import (
     layer_shapes,
     write_tensors,
 )
+from tritone.llm.config import LLMConfig, SamplingConfig
 from tritone.llm.qwen2 import write_qwen2
 
 FLOW = FlowConfig(

@@ -16,12 +16,12 @@ from benchmarks.streams import some_segment
 from tritone.acoustic.flow_placement import FlowSettings
 from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.vocoder_stage import VocoderStage
+from tritone.arrays import Int32
 from tritone.config import ModelConfig
 from tritone.families import Family
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, Checkpoint, EmbeddingTable
 from tritone.llm.onnx.slots import OnnxSlots
 from tritone.llm.slots.opening import ensure_graph
-from tritone.types import Int32
 
 PROMPT_TOKENS = 75  # three seconds
 

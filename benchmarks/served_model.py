@@ -10,12 +10,13 @@ from pathlib import Path
 
 from benchmarks.full_size import FULL_SIZE, write_model
 from benchmarks.streams import some_segment
-from tritone.config import CONFIG_NAME, ModelConfig, read_config
+from tritone.config import CONFIG_NAME, ModelConfig
+from tritone.families import read_config
 from tritone.families.cosyvoice2.frontend import Frontend
 from tritone.frontend.text.pronounce import PHONEMES_NAME
 from tritone.frontend.text.tokenizer import TOKENIZER_NAME
 from tritone.frontend.voices import VOICES_FOLDER, save_voice
-from tritone.types import SynthesisRequest
+from tritone.synthesis.values import SynthesisRequest
 
 SENTENCE = "The birch canoe slid on the smooth planks."
 VOICE = "bench"

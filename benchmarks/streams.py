@@ -11,17 +11,11 @@ from client.metrics import StreamMeter, StreamMetrics
 from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.config import ModelConfig
+from tritone.families.cosyvoice2.voice import Voice
+from tritone.llm.contract import Generation, GenerationRequest, LanguageModel, SamplingParams
 from tritone.local.tts import LocalFlowSession, LocalVocoderSession
 from tritone.synthesis.pipeline import Settings, synthesize
-from tritone.types import (
-    Generation,
-    GenerationRequest,
-    LanguageModel,
-    SamplingParams,
-    Segment,
-    SynthesisRequest,
-    Voice,
-)
+from tritone.synthesis.values import Segment, SynthesisRequest
 
 TEXT_TOKENS = 25
 CODES_PER_SECOND = 25

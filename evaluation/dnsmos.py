@@ -10,8 +10,8 @@ import numpy as np
 import onnxruntime
 
 from evaluation.packages import folder
+from tritone.arrays import Float32
 from tritone.frontend.audio.resample import resample
-from tritone.types import Float32
 
 RATE = 16000
 WINDOW_S = 9.01

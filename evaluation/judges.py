@@ -11,7 +11,7 @@ from evaluation.sentences import Sentence
 from evaluation.speakers import VoiceEncoder, VoiceReferences
 from evaluation.subjects import Speech
 from evaluation.words import SentenceErrors
-from tritone.types import Float32
+from tritone.arrays import Float32
 
 
 @dataclass(frozen=True)

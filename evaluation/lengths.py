@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tritone.types import Float32
+from tritone.arrays import Float32
 
 WINDOW_S = 0.02
 AUDIBLE_DB = -50.0  # dBFS; quieter is silence

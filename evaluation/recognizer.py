@@ -13,8 +13,8 @@ import numpy as np
 from evaluation.normalizer import WordNormalizer
 from evaluation.packages import folder, module
 from evaluation.words import Score, SentenceErrors, compare, pool
+from tritone.arrays import Float32
 from tritone.frontend.audio.resample import resample
-from tritone.types import Float32
 
 NAME = "Whisper tiny.en, int8"
 RATE = 16000

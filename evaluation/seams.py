@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tritone.types import Float32
+from tritone.arrays import Float32
 
 SILENCE = 1e-4  # RMS below which a level says nothing: -80 dBFS
 DIFFERENCE_FLOOR = 1e-4  # of second differences, for seams in silence

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from evaluation.packages import folder
+from tritone.arrays import Float32
 from tritone.frontend.audio.mel import slaney_filters
 from tritone.frontend.audio.resample import resample
-from tritone.types import Float32
 
 INSTALL = "pip install --no-deps resemblyzer==0.1.4"
 RATE = 16000

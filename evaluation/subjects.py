@@ -13,7 +13,7 @@ import tritone
 from client import SAMPLE_RATE, SpeechClient, SpeechError, StreamMeter, Utterance
 from evaluation.seams import seams_of
 from evaluation.sentences import Sentence
-from tritone.types import Float32
+from tritone.arrays import Float32
 
 NO_SERVER = {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
 

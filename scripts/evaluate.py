@@ -23,8 +23,8 @@ from evaluation.judges import Judges, Row
 from evaluation.report import markdown, report, summarize
 from evaluation.sentences import LISTS, Sentence, sentences
 from evaluation.subjects import LocalSubject, ServedSubject, Subject, WaveSubject, save
+from tritone.arrays import Float32
 from tritone.errors import TritoneError
-from tritone.types import Float32
 
 
 def arguments() -> argparse.ArgumentParser:

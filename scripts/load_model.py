@@ -153,9 +153,9 @@ def speak(stages: "LocalStages", options: argparse.Namespace) -> None:
 
     from tritone.errors import StageFailed
     from tritone.frontend.voices import VoiceStore
+    from tritone.llm.contract import SamplingParams
     from tritone.local.tts import TTS
     from tritone.synthesis.pipeline import Settings
-    from tritone.types import SamplingParams
 
     names = VoiceStore(options.model).names()
     voice = options.voice or stages.config.default_voice or next(iter(names), None)

@@ -22,13 +22,14 @@ import torch
 from tqdm import tqdm
 
 from tritone.errors import TritoneError
+from tritone.llm.contract import SamplingParams
 from tritone.llm.onnx.graph import PRECISIONS
 from tritone.llm.runtimes import RUNTIMES
 from tritone.local.offline import MAX_BATCH, Item, RunLog, read_manifest, speak_all, wave_path
 from tritone.local.tts import LocalStages
 from tritone.synthesis.limits import check
 from tritone.synthesis.pipeline import Settings
-from tritone.types import SamplingParams, SynthesisRequest
+from tritone.synthesis.values import SynthesisRequest
 
 
 def build_parser() -> argparse.ArgumentParser:

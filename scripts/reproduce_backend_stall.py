@@ -27,15 +27,17 @@ import numpy as np
 import tritonclient.grpc as triton
 from tritonclient.utils import np_to_triton_dtype
 
-from tritone.config import ModelConfig, read_config
+from tritone.arrays import Float32
+from tritone.config import ModelConfig
 from tritone.errors import TritoneError
+from tritone.families import read_config
 from tritone.launcher import ServerSettings, TritonServer
 from tritone.launcher.launch import termination_as_exit
 from tritone.launcher.ports import free_ports
 from tritone.launcher.settings import Profile, default_cache_dir
 from tritone.llm.bias import logit_bias
+from tritone.llm.contract import GenerationRequest, SamplingParams
 from tritone.serving.generation_tensors import OUTPUTS, generation_tensors
-from tritone.types import Float32, GenerationRequest, SamplingParams
 
 PROJECT = Path(__file__).resolve().parents[1]
 MODEL = "tensorrt_llm"

@@ -27,11 +27,11 @@ from training.train_speaker_encoder import load_speaker_encoder
 from training.train_tokenizer import load_encoder
 from training.train_vocoder import load_vocoder
 from training.voices import speaker_vector
+from tritone.arrays import Float32
 from tritone.families.cosyvoice2.flow import FlowPrompt
 from tritone.frontend.audio.features import prompt_mel, whisper_log_mel
 from tritone.frontend.audio.resample import resample
 from tritone.frontend.text.normalize import TextNormalizer
-from tritone.types import Float32
 
 LISTS = ("harvard", "own")
 NOISE_SECONDS = 30

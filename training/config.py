@@ -5,7 +5,8 @@ from typing import Any
 
 import yaml
 
-from tritone.config import FlowConfig, Strict, VocoderConfig
+from tritone.config import Strict
+from tritone.families.cosyvoice2.config import FlowConfig, VocoderConfig
 
 
 class CorpusConfig(Strict):

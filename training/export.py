@@ -30,11 +30,12 @@ from training.upstream_weights import flow_state, stored_half, vocoder_state
 from training.voices import voices
 from tritone.checkpoints.atomic_write import written_whole
 from tritone.checkpoints.steps import write_json
-from tritone.config import SamplingConfig, TextConfig
 from tritone.families.cosyvoice2 import released_files as names
+from tritone.families.cosyvoice2.config import TextConfig
 from tritone.families.cosyvoice2.convert import Extras
 from tritone.families.cosyvoice2.estimator import INPUTS
 from tritone.frontend.text.tokenizer import TOKENIZER_NAME
+from tritone.llm.config import SamplingConfig
 
 YAML_TEMPLATE = Path(__file__).with_name("cosyvoice2.yaml.template")
 POSITIONS = 2048  # of the language model: 80 s of speech

@@ -23,11 +23,11 @@ from tqdm import tqdm
 
 from training.config import SpeakerConfig, SpeechConfig, VoiceConfig
 from training.teachers import RATE, TEACHERS, Spoken, Teacher
+from tritone.arrays import Float32
 from tritone.checkpoints.atomic_write import written_whole
 from tritone.frontend.audio.features import prompt_mel, whisper_log_mel
 from tritone.frontend.audio.resample import resample
 from tritone.frontend.text.pronounce import Pronouncer
-from tritone.types import Float32
 
 SAMPLES_PER_TOKEN = 960
 FRAMES_PER_TOKEN = 2

@@ -17,8 +17,8 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from tritone.arrays import Float32
 from tritone.frontend.audio.resample import resample
-from tritone.types import Float32
 
 RATE = 24000
 

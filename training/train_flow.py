@@ -19,7 +19,7 @@ from training.loop import Training, autocast, device, trained_state
 from training.speech import FRAMES_PER_TOKEN
 from training.train_speaker_encoder import embeddings, load_speaker_encoder
 from tritone.acoustic.attention import chunk_mask
-from tritone.config import FlowConfig
+from tritone.families.cosyvoice2.config import FlowConfig
 from tritone.families.cosyvoice2.flow import Flow
 
 HELD_OUT = 3000  # tokens of each speaker

@@ -23,8 +23,10 @@ from tritone.errors import (
 )
 
 if TYPE_CHECKING:
+    from tritone.families.cosyvoice2.voice import Voice
+    from tritone.llm.contract import SamplingParams
     from tritone.local.tts import TTS, load
-    from tritone.types import AudioChunk, SamplingParams, Voice
+    from tritone.synthesis.values import AudioChunk
 
 __all__ = [
     "TTS",

@@ -1,186 +1,116 @@
-"""`config.json` of a model directory: the family and every number of the checkpoint.
+"""`config.json` of a model directory: the envelope that every family shares.
 
-An unknown key, a missing key or a value of the wrong type is an error that names the key. Numbers
-of a deployment (limits, ports, cache sizes) do not belong here.
+    {"format": 2, "family": NAME, "sample_rate": HZ, "default_voice": ID or null, NAME: {...}}
+
+The section under the family's name has every number of the checkpoint; the family's own class, a
+subclass of `ModelConfig`, reads it. An unknown key, a missing key or a value of the wrong type is an
+error that names the key. Numbers of a deployment (limits, ports, cache sizes) do not belong here.
 """
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
+from typing_extensions import Self
 
-from tritone.errors import EnvironmentProblem, ModelDirectoryError
+from tritone.errors import ModelDirectoryError
 from tritone.loading.steps import step
 
 CONFIG_NAME = "config.json"
+FORMAT = 2
 
 
 class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
-class SamplingConfig(Strict):
-    """Defaults of the repetition-aware sampling (CosyVoice2, `ras_sampling`)."""
+class ModelConfig(Strict):
+    """What every family's configuration has; sample_rate in Hz.
 
-    top_k: int = 25
-    top_p: float = 0.8
-    temperature: float = 1.0
-    repetition_window: int = 10
-    repetition_threshold: float = 0.1  # tau_r: a draw seen window * tau_r times is drawn again
-    min_tokens_per_text_token: float = 2.0
-    max_tokens_per_text_token: float = 20.0
-
-
-class LLMConfig(Strict):
-    """Merged Qwen2 with speech ids appended to the text vocabulary.
-
-    Ids: text 0..speech_offset-1, speech code k at speech_offset + k (k < speech_codes), then the
-    stop ids, then sos and task_id; rows up to vocab_size are padding.
+    A family adds the fields of its section in a subclass.
     """
 
-    vocab_size: int
-    speech_offset: int
-    speech_codes: int
-    stop_ids: tuple[int, ...]  # the first one is the regular end of speech
-    sos_id: int
-    task_id: int
-    hidden_size: int
-    intermediate_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    num_key_value_heads: int
-    rope_theta: float
-    rms_norm_eps: float
-    max_position_embeddings: int
-
-    @property
-    def speech_head_size(self) -> int:
-        """Rows of the speech head: codes and stop ids (6564 for the released checkpoint)."""
-        return self.speech_codes + len(self.stop_ids)
-
-
-class TextConfig(Strict):
-    """How text becomes token ids. pronunciation "hibari" maps English words to phoneme tokens."""
-
-    pronunciation: Literal["none", "hibari"] = "none"
-    instruct_end: str = ""  # token that closes an instruction, e.g. <|endofprompt|>
-
-
-class FlowEncoderConfig(Strict):
-    output_size: int
-    attention_heads: int
-    linear_units: int
-    num_blocks: int
-    num_up_blocks: int
-
-
-class EstimatorConfig(Strict):
-    channels: int
-    attention_head_dim: int
-    num_heads: int
-    n_blocks: int
-    num_mid_blocks: int
-
-
-class SolverConfig(Strict):
-    """guided_steps: how many of the first ODE steps are guided, None for all."""
-
-    n_timesteps: int = Field(default=10, ge=1)
-    guided_steps: int | None = Field(default=None, ge=0)
-    inference_cfg_rate: float = 0.7
-    start_noise_scale: float = 1.0
-
-
-class FlowConfig(Strict):
-    vocab_size: int
-    input_size: int
-    spk_embed_dim: int
-    output_size: int
-    token_mel_ratio: int
-    pre_lookahead_len: int
-    chunk_size: int  # tokens in one attention chunk
-    encoder: FlowEncoderConfig
-    estimator: EstimatorConfig
-    solver: SolverConfig
-
-
-class VocoderConfig(Strict):
-    in_channels: int
-    base_channels: int
-    nb_harmonics: int
-    nsf_alpha: float
-    nsf_sigma: float
-    nsf_voiced_threshold: float
-    upsample_rates: tuple[int, ...]
-    upsample_kernel_sizes: tuple[int, ...]
-    istft_n_fft: int
-    istft_hop: int
-    resblock_kernel_sizes: tuple[int, ...]
-    resblock_dilation_sizes: tuple[tuple[int, ...], ...]
-    source_resblock_kernel_sizes: tuple[int, ...]
-    source_resblock_dilation_sizes: tuple[tuple[int, ...], ...]
-    lrelu_slope: float
-    audio_limit: float
-    f0_channels: int
-
-    @property
-    def samples_per_frame(self) -> int:
-        product = self.istft_hop
-        for rate in self.upsample_rates:
-            product *= rate
-        return product
-
-
-class ModelConfig(Strict):
-    """The whole of `config.json`. A part that the checkpoint lacks is None."""
-
-    format: Literal[1] = 1
+    format: Literal[2] = FORMAT
     family: str
     sample_rate: int
     default_voice: str | None = None
-    text: TextConfig
-    sampling: SamplingConfig
-    llm: LLMConfig
-    flow: FlowConfig
-    vocoder: VocoderConfig
+
+    @classmethod
+    def read(cls, model_dir: Path) -> Self:
+        """Read MODEL_DIR/config.json as a configuration of this class.
+
+        Raises ModelDirectoryError naming the file and, for bad content, each key at fault.
+        """
+        path, content = model_dir / CONFIG_NAME, read_content(model_dir)
+        section = content.pop(content["family"], {})
+        try:
+            return cls.model_validate({**content, **section})
+        except ValidationError as error:
+            raise ModelDirectoryError(f"{path}: {_problems(error)}") from error
+
+    def to_content(self) -> dict[str, Any]:
+        """The content of config.json."""
+        values = self.model_dump(mode="json")
+        envelope = {name: values.pop(name) for name in ModelConfig.model_fields}
+        return {**envelope, self.family: values}
 
 
-def with_cheaper_solver(config: ModelConfig, ode_steps: int, guided_steps: int) -> ModelConfig:
-    """The configuration with fewer ODE steps, or guidance in fewer of them; 0 keeps what it has.
+class Envelope(ModelConfig):
+    """The envelope alone, for readers that need no family; the section is not looked at."""
 
-    Raises EnvironmentProblem for a count that cannot be.
-    """
-    solver = config.flow.solver
-    most = ode_steps or solver.n_timesteps
-    for name, count, limit in (("ode_steps", ode_steps, 100), ("guided_steps", guided_steps, most)):
-        if not 0 <= count <= limit:
-            raise EnvironmentProblem(f"setting {name} is {count}; it must be 0 to {limit}")
-    changed = {"n_timesteps": ode_steps, "guided_steps": guided_steps}
-    solver = solver.model_copy(update={name: count for name, count in changed.items() if count})
-    return config.model_copy(update={"flow": config.flow.model_copy(update={"solver": solver})})
+    model_config = ConfigDict(extra="ignore")
 
 
-def read_config(model_dir: Path) -> ModelConfig:
-    """Read MODEL_DIR/config.json.
+def read_content(model_dir: Path) -> dict[str, Any]:
+    """The JSON of MODEL_DIR/config.json, of this format and with a family's name.
 
-    Raises ModelDirectoryError naming the file and, for bad content, each key at fault.
+    Raises ModelDirectoryError, with the next step, for a missing file, a damaged one, and one of an
+    older format.
     """
     path = model_dir / CONFIG_NAME
     with step("config", path):
         if not path.is_file():
             raise ModelDirectoryError(
                 f"{path} does not exist: {model_dir} is not a Tritone model directory; "
-                "make one with scripts/convert.py UPSTREAM_DIR MODEL_DIR"
+                "make one with `tritone convert RELEASED_DIR MODEL_DIR`"
             )
-        return _parse(path)
+        content = _parsed(path)
+        if content.get("format") == 1:
+            raise ModelDirectoryError(
+                f"{path} is of format 1, this version reads format {FORMAT}: run "
+                f"`tritone convert --upgrade {model_dir}`"
+            )
+        _check_family(path, content)
+        return content
 
 
-def _parse(path: Path) -> ModelConfig:
+def _parsed(path: Path) -> dict[str, Any]:
     try:
-        return ModelConfig.model_validate_json(path.read_text(encoding="utf-8"))
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in e['loc']) or 'file'}: {e['msg']}"
-            for e in error.errors()
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelDirectoryError(f"{path}: is not valid JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise ModelDirectoryError(f"{path}: holds {type(content).__name__}, expected an object")
+    return content
+
+
+def _check_family(path: Path, content: Mapping[str, Any]) -> None:
+    family = content.get("family")
+    if not isinstance(family, str):
+        raise ModelDirectoryError(f"{path}: family is {family!r}; it must name a model family")
+    section = content.get(family, {})
+    if not isinstance(section, dict):
+        raise ModelDirectoryError(
+            f"{path}: {family} holds {type(section).__name__}, expected the section of the family"
         )
-        raise ModelDirectoryError(f"{path}: {problems}") from error
+    clash = sorted(set(section) & set(ModelConfig.model_fields))
+    if clash:
+        raise ModelDirectoryError(f"{path}: {family} has {', '.join(clash)}, which stand outside")
+
+
+def _problems(error: ValidationError) -> str:
+    return "; ".join(
+        f"{'.'.join(str(part) for part in e['loc']) or 'file'}: {e['msg']}" for e in error.errors()
+    )

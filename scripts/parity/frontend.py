@@ -19,7 +19,6 @@ from tokenizers import Regex, Tokenizer
 from tokenizers.pre_tokenizers import Split
 
 from parity import ParityResult
-from tritone.config import LLMConfig
 from tritone.families.cosyvoice2.frontend import llm_prompt
 from tritone.families.cosyvoice2.reference import ReferenceReader
 from tritone.families.cosyvoice2.voice_import import import_spk2info
@@ -34,6 +33,7 @@ from tritone.frontend.audio.resample import resample
 from tritone.frontend.text.normalize import TextNormalizer, is_raw
 from tritone.frontend.text.segment import SegmentRule, language_of, segment, split_paragraph
 from tritone.frontend.text.tokenizer import WORD_PATTERN, build_base_tokenizer
+from tritone.llm.config import LLMConfig
 
 RESAMPLE_LIMIT = 2e-6
 LOG_MEL_LIMIT = 1e-4

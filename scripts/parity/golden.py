@@ -10,15 +10,15 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from tritone.acoustic.solver_config import SolverConfig
 from tritone.acoustic.weights import load_strictly
-from tritone.config import (
+from tritone.families.cosyvoice2 import NOISE_FRAMES
+from tritone.families.cosyvoice2.config import (
     EstimatorConfig,
     FlowConfig,
     FlowEncoderConfig,
-    SolverConfig,
     VocoderConfig,
 )
-from tritone.families.cosyvoice2 import NOISE_FRAMES
 from tritone.families.cosyvoice2.flow import Flow, FlowPrompt
 from tritone.families.cosyvoice2.released_weights import flow_weights, vocoder_weights
 from tritone.families.cosyvoice2.vocoder import Vocoder

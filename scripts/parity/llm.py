@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from parity import ParityResult
-from tritone.config import LLMConfig, SamplingConfig
+from tritone.arrays import Float32, Int32
 from tritone.families.cosyvoice2.merge_llm import merge_llm, read_merged
 from tritone.llm.checkpoint import EMBEDDING, WEIGHTS_NAME, Checkpoint, EmbeddingTable
+from tritone.llm.config import LLMConfig, SamplingConfig
+from tritone.llm.contract import SamplingParams
 from tritone.llm.onnx.graph import build_graph
 from tritone.llm.onnx.slots import OnnxSlots
 from tritone.llm.sampler import Sampler
-from tritone.types import Float32, Int32, SamplingParams
 
 LOGIT_THRESHOLD = 1e-4
 LAW_THRESHOLD = 1e-6

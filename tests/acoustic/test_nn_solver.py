@@ -8,8 +8,9 @@ from paths import EMBEDDED
 from token2wav_model import some_prompt, some_tokens, tiny_flow
 from torch import Tensor
 
-from tritone.config import read_config, with_cheaper_solver
 from tritone.errors import EnvironmentProblem, Overloaded
+from tritone.families import read_config
+from tritone.families.cosyvoice2.config import with_cheaper_solver
 from tritone.families.cosyvoice2.flow import Flow, FlowPrompt, FlowStep
 
 CLOSE = 1e-4

@@ -10,13 +10,13 @@ from fake_gpu import H200
 from paths import EMBEDDED
 from trtllm_fixtures import write_engine
 
-from tritone.config import read_config
 from tritone.diagnostics.doctor.check import Status
 from tritone.diagnostics.doctor.checks import tensorrt, tensorrt_plans
 from tritone.diagnostics.doctor.target import Target
 from tritone.engines.acceptance import Verdict
 from tritone.engines.machine import Machine
 from tritone.engines.record import EngineRecord, PartRecord, engine_folder, source_digest
+from tritone.families import read_config
 
 PASSED = Verdict(0.01, 0.05, 1.0, None)
 CPU, GPU, TORCH, BACKEND = (

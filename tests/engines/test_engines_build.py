@@ -14,13 +14,13 @@ from fake_gpu import H200, plug_in
 from paths import EMBEDDED, SUPPORT
 
 from scripts import build_engines
-from tritone.config import read_config
 from tritone.engines import llm_build as llm_engine
 from tritone.engines.exports import ONNX_DIR
 from tritone.engines.preflight import problems
 from tritone.engines.record import check_language_model, engine_folder, read_record
 from tritone.engines.tasks import Task, run_tasks
 from tritone.errors import ModelDirectoryError, StageFailed
+from tritone.families import read_config
 from tritone.llm.slots.opening import open_torch
 from tritone.llm.trtllm.engine_folder import find_engine
 

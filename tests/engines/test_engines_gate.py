@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tritone.config import LLMConfig
+from tritone.arrays import Float32, Int32
 from tritone.engines.acceptance import BOUNDS, gate, judge
 from tritone.engines.graph import Axis, Graph, Shape, Sizes
 from tritone.engines.llm_acceptance import BOUND, TOKENS, gate_language_model
-from tritone.types import Float32, GenerationRequest, Int32
+from tritone.llm.config import LLMConfig
+from tritone.llm.contract import GenerationRequest
 
 
 class Doubling(Graph):

@@ -12,12 +12,13 @@ from fake_gpu import H200, plug_in
 from tritone.acoustic.flow_placement import FlowSettings
 from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.vocoder_stage import VocoderStage
+from tritone.arrays import Float32
 from tritone.engines.build import build_tasks
 from tritone.engines.model_graphs import Sources
 from tritone.engines.tasks import run_tasks
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
 from tritone.families import family_of
-from tritone.types import Float32, Voice
+from tritone.families.cosyvoice2.voice import Voice
 
 SERVED = ("estimator_step", "vocoder")
 

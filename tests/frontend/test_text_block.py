@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from tritone.families.cosyvoice2.voice import Voice
 from tritone.synthesis.text_blocks import TextBlock
-from tritone.types import Segment, Voice
+from tritone.synthesis.values import Segment
 
 
 def test_block_survives_the_wire() -> None:

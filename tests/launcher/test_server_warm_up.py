@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from paths import EMBEDDED
 
-from tritone.config import CONFIG_NAME, read_config
+from tritone.config import CONFIG_NAME
+from tritone.families import read_config
 from tritone.frontend.voices import VOICES_FOLDER
 from tritone.launcher import TritonServer
 from tritone.launcher.warm_up import MOST_VOICES, voices_to_warm, warm_up

@@ -11,13 +11,13 @@ import torch
 from llm_model import Built, request, tokens_of
 from trtllm_fixtures import Install, install, model_directory
 
-from tritone.config import SamplingConfig
 from tritone.errors import Cancelled, EnvironmentProblem, Overloaded, StageFailed
 from tritone.llm.bias import BANNED, logit_bias
+from tritone.llm.config import SamplingConfig
+from tritone.llm.contract import SamplingParams
 from tritone.llm.sampler import Sampler
 from tritone.llm.trtllm.llm_api import LlmApiLanguageModel, open_llm_api
 from tritone.llm.trtllm.speech_logits import HeadBias, SpeechLogits, repetition_aware_law
-from tritone.types import SamplingParams
 
 SAMPLED = SamplingParams(top_k=25, top_p=0.8, temperature=0.9, seed=11)
 

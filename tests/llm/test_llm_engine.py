@@ -6,7 +6,7 @@ import pytest
 from llm_model import GREEDY, Built, Gate, Open, build_tiny, engines, request, tokens_of
 
 from tritone.errors import Cancelled, Overloaded
-from tritone.types import SamplingParams
+from tritone.llm.contract import SamplingParams
 
 
 @pytest.fixture(scope="module")

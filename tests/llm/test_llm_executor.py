@@ -21,9 +21,9 @@ from tritone.errors import (
 )
 from tritone.llm.bias import BANNED, logit_bias
 from tritone.llm.checkpoint import HEAD_BIAS, LLM_DIR, WEIGHTS_NAME, Checkpoint
+from tritone.llm.contract import GenerationRequest, SamplingParams
 from tritone.llm.trtllm.engine_folder import find_engine
 from tritone.llm.trtllm.executor import ExecutorLanguageModel, open_executor
-from tritone.types import GenerationRequest, SamplingParams
 
 SAMPLED = SamplingParams(top_k=25, top_p=0.8, temperature=0.9, seed=11)
 

@@ -7,8 +7,8 @@ import pytest
 from llm_model import Built, Gate, Open, build_tiny, engines, request, tokens_of
 
 from tritone.errors import InvalidRequest, StageFailed
+from tritone.llm.contract import GenerationRequest, SamplingParams
 from tritone.llm.onnx.slots import OnnxSlots
-from tritone.types import GenerationRequest, SamplingParams
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from llm_model import Built, build_tiny, request, tokens_of
 
 from tritone.acoustic.cuda_graph import GraphCache
 from tritone.acoustic.device import torch_device, torch_dtype
+from tritone.arrays import Float32
 from tritone.errors import EnvironmentProblem
 from tritone.llm.checkpoint import WEIGHTS_NAME, Checkpoint, EmbeddingTable
 from tritone.llm.onnx.slots import OnnxSlots
@@ -15,7 +16,6 @@ from tritone.llm.slots.opening import open_onnx, open_torch
 from tritone.llm.slots.scheduler import SlotLanguageModel
 from tritone.llm.slots.session import SlotSession
 from tritone.llm.torch.slots import TorchSlots
-from tritone.types import Float32
 
 LENGTH = 300  # more than the smallest bucket of positions
 

@@ -8,10 +8,10 @@ from llm_model import GOLDEN
 from parity.llm import chi_squared_p_value
 from safetensors.numpy import load_file
 
-from tritone.config import SamplingConfig
 from tritone.errors import InvalidRequest, StageFailed
+from tritone.llm.config import SamplingConfig
+from tritone.llm.contract import SamplingParams
 from tritone.llm.sampler import Sampler, seeded_multinomial
-from tritone.types import SamplingParams
 
 RAS = json.loads((GOLDEN / "ras.json").read_text())
 LOGITS = load_file(GOLDEN / "ras_logits.safetensors")

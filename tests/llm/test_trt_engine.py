@@ -11,9 +11,9 @@ from fake_gpu import H200, plug_in
 from llm_model import Built
 from trtllm_fixtures import Install, install, model_directory, write_engine
 
-from tritone.config import read_config
 from tritone.engines.record import EngineRecord
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
+from tritone.families import read_config
 from tritone.llm.trtllm.engine_folder import find_engine, read_engine
 from tritone.llm.trtllm.executor import open_executor
 

@@ -10,7 +10,7 @@ from paths import EMBEDDED
 
 import tritone
 from tritone import InvalidRequest, ModelDirectoryError, SamplingParams, StageFailed, Voice
-from tritone.types import Float32
+from tritone.arrays import Float32
 
 TEXT = "Good morning, how are you?"
 SEEDED = SamplingParams(seed=3)

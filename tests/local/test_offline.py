@@ -19,7 +19,7 @@ from tritone.errors import InvalidRequest
 from tritone.local.offline import Item, Outcome, RunLog, speak_all, wave_path
 from tritone.local.offline.measure import StageSeconds
 from tritone.synthesis.pipeline import Settings
-from tritone.types import SynthesisRequest
+from tritone.synthesis.values import SynthesisRequest
 
 SPEECH = list(range(40))
 

@@ -8,8 +8,8 @@ import pytest
 import soundfile
 
 from tritone.errors import InvalidRequest
+from tritone.llm.contract import SamplingParams
 from tritone.local.offline import read_manifest
-from tritone.types import SamplingParams
 
 
 def manifest(folder: Path, *lines: str) -> Path:

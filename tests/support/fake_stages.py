@@ -9,18 +9,12 @@ from typing import Any
 import numpy as np
 from frontend_fixtures import OFFSET, model_config, voice
 
-from tritone.config import TextConfig
+from tritone.arrays import Float32, Int32
+from tritone.families.cosyvoice2.config import TextConfig
+from tritone.families.cosyvoice2.voice import Voice
+from tritone.llm.contract import GenerationRequest, SamplingParams
 from tritone.synthesis.pipeline import Settings, synthesize
-from tritone.types import (
-    AudioChunk,
-    Float32,
-    GenerationRequest,
-    Int32,
-    SamplingParams,
-    Segment,
-    SynthesisRequest,
-    Voice,
-)
+from tritone.synthesis.values import AudioChunk, Segment, SynthesisRequest
 
 SAMPLES = 960  # for each token
 CONFIG = model_config(TextConfig())

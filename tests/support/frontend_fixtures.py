@@ -7,20 +7,19 @@ from typing import Any
 import numpy as np
 from paths import GOLDEN
 
-from tritone.config import (
+from tritone.acoustic.solver_config import SolverConfig
+from tritone.config import ModelConfig
+from tritone.families.cosyvoice2.config import (
     EstimatorConfig,
     FlowConfig,
     FlowEncoderConfig,
-    LLMConfig,
-    ModelConfig,
-    SamplingConfig,
-    SolverConfig,
     TextConfig,
     VocoderConfig,
 )
+from tritone.families.cosyvoice2.voice import Voice
 from tritone.frontend.text.tokenizer import END_OF_PROMPT, build_base_tokenizer
 from tritone.frontend.voices import VoiceStore, save_voice
-from tritone.types import Voice
+from tritone.llm.config import LLMConfig, SamplingConfig
 
 FRONTEND_GOLDEN = GOLDEN / "llm_frontend"
 

@@ -9,14 +9,15 @@ import numpy as np
 import paths
 import pytest
 
-from tritone.config import LLMConfig, ModelConfig, SamplingConfig
+from tritone.config import ModelConfig
 from tritone.families.cosyvoice2.merge_llm import merge_llm
+from tritone.llm.config import LLMConfig, SamplingConfig
+from tritone.llm.contract import GenerationRequest, SamplingParams
 from tritone.llm.generation import SlotGeneration
 from tritone.llm.onnx.graph import build_graph
 from tritone.llm.onnx.slots import OnnxSlots
 from tritone.llm.slots.opening import open_onnx
 from tritone.llm.slots.scheduler import SlotLanguageModel
-from tritone.types import GenerationRequest, SamplingParams
 
 GOLDEN = paths.GOLDEN / "llm_frontend"
 TINY = GOLDEN / "llm_tiny"

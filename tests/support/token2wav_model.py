@@ -11,7 +11,7 @@ from torch import Tensor
 from tritone.acoustic.solver import ode_times
 from tritone.families.cosyvoice2.flow import Flow, FlowPrompt
 from tritone.families.cosyvoice2.vocoder import Vocoder
-from tritone.types import Voice
+from tritone.families.cosyvoice2.voice import Voice
 
 GOLDEN = paths.GOLDEN / "token2wav"
 CODES = 97

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from tritone.errors import InvalidRequest
+from tritone.families.cosyvoice2.voice import Voice
 from tritone.synthesis.text_blocks import TextBlock, in_order
-from tritone.types import Segment, Voice
+from tritone.synthesis.values import Segment
 
 VOICE = Voice(np.zeros(0, np.int32), np.zeros((0, 80), np.float32), np.ones(192, np.float32))
 

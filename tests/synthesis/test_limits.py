@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from tritone.errors import InvalidRequest
+from tritone.llm.contract import SamplingParams
 from tritone.synthesis.limits import Limits, check
-from tritone.types import SamplingParams, SynthesisRequest
+from tritone.synthesis.values import SynthesisRequest
 
 WAV = np.full(16000, 0.1, dtype=np.float32)
 

@@ -9,9 +9,9 @@ import pytest
 from fake_stages import CONFIG, SAMPLES, FakeStages, codes, one, request, segment, speak, spoken
 
 from tritone.errors import Cancelled, InvalidRequest, StageFailed
+from tritone.llm.contract import SamplingParams
 from tritone.synthesis.pipeline import Settings, synthesize
 from tritone.synthesis.timing import Timing
-from tritone.types import SamplingParams
 
 
 def failing(at: str, error: Exception) -> Callable[[str], None]:

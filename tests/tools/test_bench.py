@@ -16,8 +16,8 @@ from benchmarks.figures import figure, ratio, table
 from benchmarks.served_model import CODES_PER_SECOND, SENTENCE, VOICE, write_served_model
 from scripts import bench
 from tritone.acoustic.flow_placement import FlowSettings
-from tritone.config import ModelConfig, read_config
-from tritone.families import family_of
+from tritone.config import ModelConfig
+from tritone.families import family_of, read_config
 
 SECONDS = 2.0
 

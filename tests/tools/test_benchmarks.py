@@ -14,8 +14,8 @@ from benchmarks.streams import BenchStages, decode_rate, run_streams
 from tritone.acoustic.flow_placement import FlowSettings
 from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.vocoder_stage import VocoderStage
-from tritone.config import ModelConfig, read_config
-from tritone.families import family_of
+from tritone.config import ModelConfig
+from tritone.families import family_of, read_config
 from tritone.llm.slots.opening import open_torch
 from tritone.synthesis.pipeline import Settings
 

@@ -19,8 +19,8 @@ from evaluation.sentences import Sentence
 from evaluation.speakers import without_pauses
 from evaluation.subjects import Speech, WaveSubject, save
 from evaluation.words import SentenceErrors, compare, pool
+from tritone.arrays import Float32
 from tritone.errors import EnvironmentProblem
-from tritone.types import Float32
 
 RATE = 24000
 

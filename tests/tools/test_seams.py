@@ -3,7 +3,7 @@
 import numpy as np
 
 from evaluation.seams import compare_with_elsewhere, measure, seams_of
-from tritone.types import Float32
+from tritone.arrays import Float32
 
 RATE = 24000
 

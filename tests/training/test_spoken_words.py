@@ -14,7 +14,7 @@ from evaluation.speakers import VoiceEncoder, VoiceReferences
 from training.config import read_voice
 from training.speech import read_aloud
 from training.teachers import RATE, TEACHERS
-from tritone.types import Float32
+from tritone.arrays import Float32
 
 pytest.importorskip("faster_whisper", reason="the extra asr is not installed")
 

@@ -24,8 +24,8 @@ from training.train_speaker_encoder import fbank_of, load_speaker_encoder
 from training.train_vocoder import load_vocoder
 from training.upstream_weights import flow_state, vocoder_state
 from training.voices import LONGEST_SECONDS, SHORTEST_SECONDS
-from tritone.config import ModelConfig, read_config
-from tritone.families import family_of
+from tritone.config import ModelConfig
+from tritone.families import family_of, read_config
 from tritone.families.cosyvoice2.convert import Conversion, Options
 from tritone.families.cosyvoice2.flow import Flow, FlowPrompt
 from tritone.families.cosyvoice2.hift import HiFT

@@ -12,11 +12,12 @@ import torch
 
 from tritone.acoustic.flow_placement import FlowSettings, place
 from tritone.acoustic.paged_solver import PagedSolver
-from tritone.config import FlowConfig
+from tritone.arrays import Float32, Int32
 from tritone.errors import InvalidRequest, StageFailed, TritoneError
+from tritone.families.cosyvoice2.config import FlowConfig
 from tritone.families.cosyvoice2.flow import Flow, FlowPrompt, FlowState, FlowStep
+from tritone.families.cosyvoice2.voice import Voice
 from tritone.loading.steps import step
-from tritone.types import Float32, Int32, Voice
 
 RECORDED_PAGES = 16  # seconds of speech in view whose graphs are recorded before the first request
 

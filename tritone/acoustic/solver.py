@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from tritone.config import SolverConfig
+from tritone.acoustic.solver_config import SolverConfig
 from tritone.families.cosyvoice2.estimator import Estimator, EstimatorState
 
 GUIDED_ROWS = 2  # row 0 with the conditions, row 1 without

@@ -16,9 +16,9 @@ from tritone.acoustic.channels_last import ChannelsLastFilter
 from tritone.acoustic.device import best_dtype, torch_device
 from tritone.acoustic.graphed_filter import SEEN, GraphedFilter
 from tritone.acoustic.stretch import StretchState, stretch, stretch_step
+from tritone.arrays import Float32
 from tritone.families.cosyvoice2.vocoder import Vocoder, VocoderState
 from tritone.loading.steps import step
-from tritone.types import Float32
 
 StateT = TypeVar("StateT", StretchState, VocoderState)
 

@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tritone.config import LLMConfig
+from tritone.arrays import Float32, Int32
 from tritone.engines.acceptance import Verdict
+from tritone.llm.config import LLMConfig
+from tritone.llm.contract import GenerationRequest, LanguageModel, SamplingParams
 from tritone.llm.slots.session import SlotSession
-from tritone.types import Float32, GenerationRequest, Int32, LanguageModel, SamplingParams
 
 PROMPTS, PROMPT_IDS, TOKENS = 4, 24, 16
 # Largest shortfall of a chosen token's logit against the best one, in nats. Half precision moves a

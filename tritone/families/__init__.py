@@ -7,8 +7,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tritone.config import ModelConfig, read_config
+from tritone.config import ModelConfig
 from tritone.errors import ModelDirectoryError
+from tritone.families import read_config
 
 if TYPE_CHECKING:
     from torch import Tensor

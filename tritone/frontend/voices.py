@@ -6,71 +6,47 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import replace
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from tritone.arrays import Float32
 from tritone.errors import InvalidRequest, ModelDirectoryError
-from tritone.types import Float32, Voice
+from tritone.voice import Voice
 
 VOICES_FOLDER = "voices"
 SUFFIX = ".safetensors"
 VOICE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 NAMES_SHOWN = 10
 
-MEL_BINS = 80
-EMBEDDING_SIZE = 192
-MEL_FRAMES_PER_TOKEN = 2
-
-
-def check_shapes(voice: Voice) -> str | None:
-    """What is wrong with the arrays of a voice, or None."""
-    tokens = voice.prompt_tokens.shape
-    if len(tokens) != 1:
-        return f"prompt_tokens has shape {tokens}, expected (P,)"
-    expected = (MEL_FRAMES_PER_TOKEN * tokens[0], MEL_BINS)
-    if voice.prompt_mel.shape != expected:
-        return f"prompt_mel has shape {voice.prompt_mel.shape}, expected {expected}"
-    if voice.embedding.shape != (EMBEDDING_SIZE,):
-        return f"embedding has shape {voice.embedding.shape}, expected ({EMBEDDING_SIZE},)"
-    if not (np.isfinite(voice.prompt_mel).all() and np.isfinite(voice.embedding).all()):
-        return "prompt_mel or embedding has NaN or infinite values"
-    return None
+VoiceT = TypeVar("VoiceT", bound=Voice)
 
 
 def save_voice(path: Path, voice: Voice) -> None:
     """Write a voice as safetensors, its transcript in the metadata."""
-    problem = check_shapes(voice)
-    assert problem is None, problem
+    arrays = voice.to_arrays()
+    type(voice).from_arrays(arrays)  # what could not be read again is not written
     path.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        "prompt_tokens": np.ascontiguousarray(voice.prompt_tokens, dtype=np.int32),
-        "prompt_mel": np.ascontiguousarray(voice.prompt_mel, dtype=np.float32),
-        "embedding": np.ascontiguousarray(voice.embedding, dtype=np.float32),
-    }
+    tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     save_file(tensors, str(path), metadata={"transcript": voice.transcript})
     path.chmod(0o644)  # safetensors writes for the owner alone; servers run as another user
 
 
-def load_voice(path: Path) -> Voice:
+def load_voice(path: Path, kind: type[VoiceT]) -> VoiceT:
     """Read a voice file; ModelDirectoryError says what is wrong with it."""
     try:
         with safe_open(str(path), framework="numpy") as file:
-            voice = Voice(
-                prompt_tokens=file.get_tensor("prompt_tokens").astype(np.int32),
-                prompt_mel=file.get_tensor("prompt_mel").astype(np.float32),
-                embedding=file.get_tensor("embedding").astype(np.float32),
-                transcript=(file.metadata() or {}).get("transcript", ""),
-            )
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            transcript = (file.metadata() or {}).get("transcript", "")
     except (OSError, SafetensorError) as error:
         raise ModelDirectoryError(f"{path}: not a voice file: {error}") from error
-    problem = check_shapes(voice)
-    if problem:
-        raise ModelDirectoryError(f"{path}: {problem}")
-    return voice
+    try:
+        return kind.from_arrays(arrays, transcript)
+    except ValueError as error:
+        raise ModelDirectoryError(f"{path}: {error}") from error
 
 
 class VoiceStore:
@@ -94,12 +70,13 @@ class VoiceStore:
             )
         return self._folder / f"{voice_id}{SUFFIX}"
 
-    def load(self, voice_id: str) -> Voice:
-        """The registered voice; InvalidRequest naming some of those there are if it is unknown."""
+    def load(self, voice_id: str, kind: type[VoiceT]) -> VoiceT:
+        """The registered voice of that family; InvalidRequest naming some of those there are if it
+        is unknown."""
         path = self.path(voice_id)
         if not path.is_file():
             raise InvalidRequest("voice", f"{voice_id!r} is not registered; {self.describe()}")
-        return load_voice(path)
+        return load_voice(path, kind)
 
     def key(self, voice_id: str) -> str:
         """Of the registered voice as its file is now, for a VoiceCache; errors as for `load`."""
@@ -124,7 +101,7 @@ def reference_key(wav: Float32, rate: int, transcript: str) -> str:
     return digest.hexdigest()
 
 
-class VoiceCache:
+class VoiceCache(Generic[VoiceT]):
     """The most recently used voices, by `reference_key` or `VoiceStore.key`.
 
     Safe to share between threads.
@@ -134,14 +111,13 @@ class VoiceCache:
         assert capacity >= 1
         self._capacity = capacity
         self._lock = threading.Lock()
-        self._voices: OrderedDict[str, Future[Voice]] = OrderedDict()
+        self._voices: OrderedDict[str, Future[VoiceT]] = OrderedDict()
 
-    def get(self, key: str, compute: Callable[[], Voice]) -> Voice:
-        """The voice of `key`, from `compute` when it is new.
+    def get(self, key: str, compute: Callable[[], VoiceT]) -> tuple[VoiceT, bool]:
+        """The voice of `key`, from `compute` when it is new, and whether it was there.
 
         Requests that ask for the same new voice at once wait for a single computation. An error of
-        `compute` reaches all of them, and the next request tries again. `cached` of the voice says
-        whether it was there.
+        `compute` reaches all of them, and the next request tries again.
         """
         with self._lock:
             future = self._voices.get(key)
@@ -153,9 +129,9 @@ class VoiceCache:
                 self._voices.popitem(last=False)
         if mine:
             self._fill(key, future, compute)
-        return replace(future.result(), cached=cached)
+        return future.result(), cached
 
-    def _fill(self, key: str, future: Future[Voice], compute: Callable[[], Voice]) -> None:
+    def _fill(self, key: str, future: Future[VoiceT], compute: Callable[[], VoiceT]) -> None:
         try:
             future.set_result(compute())
         except BaseException as error:  # waiting requests must wake up whatever happened

@@ -9,8 +9,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tritone.config import read_config
 from tritone.errors import TritoneError
+from tritone.families import read_config
 from tritone.frontend.voices import VoiceStore
 
 _LOG = logging.getLogger(__name__)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tritone.config import LLMConfig
+from tritone.arrays import Float32
 from tritone.errors import ModelDirectoryError
 from tritone.llm.checkpoint import HEAD_BIAS, LLM_DIR, WEIGHTS_NAME, Checkpoint
+from tritone.llm.config import LLMConfig
 from tritone.loading.steps import step
-from tritone.types import Float32
 
 # Far below every logit, yet finite in half precision together with one: runtimes may hold logits in
 # half, and two infinities of a softmax make NaN.

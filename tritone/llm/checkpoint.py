@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tritone.arrays import Float32, Int32
 from tritone.checkpoints.atomic_write import written_whole
 from tritone.errors import ModelDirectoryError
-from tritone.types import Float32, Int32
 
 LLM_DIR = "llm"  # inside the model directory: the merged checkpoint
 WEIGHTS_NAME = "model.safetensors"

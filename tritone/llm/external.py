@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tritone.errors import StageFailed, TritoneError
+from tritone.llm.contract import GenerationRequest
 from tritone.llm.generation import Feed
-from tritone.types import GenerationRequest
 
 STAGE = "tensorrt_llm"
 REPETITION_PENALTY = 1.1  # where there is no repetition-aware sampling; upstream's Triton runtime's

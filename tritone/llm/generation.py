@@ -6,9 +6,10 @@ from queue import Empty, SimpleQueue
 
 import numpy as np
 
+from tritone.arrays import Int32
 from tritone.errors import Cancelled, TritoneError
+from tritone.llm.contract import GenerationRequest
 from tritone.llm.sampler import Sampler
-from tritone.types import GenerationRequest, Int32
 
 
 @dataclass(eq=False, kw_only=True)
@@ -54,7 +55,7 @@ class Stream(Feed):
 
 
 class SlotGeneration:
-    """The caller's end (`tritone.types.Generation`).
+    """The caller's end (`tritone.llm.contract.Generation`).
 
     Leaving the iteration early, or dropping the object, cancels like `cancel` does. `cancel` takes
     no lock and may be called from any thread at any time.

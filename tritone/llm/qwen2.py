@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tritone.config import LLMConfig, SamplingConfig
 from tritone.errors import ModelDirectoryError
+from tritone.llm.config import LLMConfig, SamplingConfig
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from tritone.config import LLMConfig, ModelConfig
+from tritone.config import ModelConfig
 from tritone.errors import EnvironmentProblem
+from tritone.llm.config import LLMConfig
+from tritone.llm.contract import GenerationRequest, LanguageModel
 from tritone.loading.steps import step
-from tritone.types import GenerationRequest, LanguageModel
 
 Opener = Callable[..., LanguageModel]
 

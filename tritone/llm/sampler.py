@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from tritone.config import SamplingConfig
+from tritone.arrays import Float32
 from tritone.errors import InvalidRequest, StageFailed
-from tritone.types import Float32, SamplingParams
+from tritone.llm.config import SamplingConfig
+from tritone.llm.contract import SamplingParams
 
 # draws an index in proportion to (n,) weights that need not sum to one
 Multinomial = Callable[[Float32], int]

@@ -1,8 +1,8 @@
 """Which generations a runtime takes."""
 
-from tritone.config import LLMConfig
 from tritone.errors import InvalidRequest, Overloaded
-from tritone.types import GenerationRequest
+from tritone.llm.config import LLMConfig
+from tritone.llm.contract import GenerationRequest
 
 
 def check_generation(request: GenerationRequest, llm: LLMConfig, positions: int) -> None:

@@ -12,26 +12,18 @@ from tritone.acoustic.device import torch_device
 from tritone.acoustic.flow_placement import FlowSettings, flow_of
 from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.vocoder_stage import VocoderStage
+from tritone.arrays import Float32, Int32
 from tritone.config import ModelConfig
 from tritone.families import family_of
 from tritone.families.cosyvoice2.frontend import Frontend
+from tritone.families.cosyvoice2.voice import Voice
+from tritone.llm.contract import Generation, GenerationRequest, LanguageModel, SamplingParams
 from tritone.llm.runtimes import runtime_of, warm_up
 from tritone.loading.steps import Loader, Reporter
 from tritone.synthesis.deadlines import StageTurns
 from tritone.synthesis.limits import Limits
 from tritone.synthesis.pipeline import Settings, synthesize
-from tritone.types import (
-    AudioChunk,
-    Float32,
-    Generation,
-    GenerationRequest,
-    Int32,
-    LanguageModel,
-    SamplingParams,
-    Segment,
-    SynthesisRequest,
-    Voice,
-)
+from tritone.synthesis.values import AudioChunk, Segment, SynthesisRequest
 
 
 class LocalFlowSession:

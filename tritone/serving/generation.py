@@ -7,8 +7,8 @@ from the model directory that they read. Two have another name in some versions 
 from typing import Any
 
 from tritone.errors import InvalidRequest
+from tritone.llm.contract import GenerationRequest, SamplingParams
 from tritone.serving.tensors import Inputs
-from tritone.types import GenerationRequest, SamplingParams
 
 
 def read_generation(inputs: Inputs) -> GenerationRequest:

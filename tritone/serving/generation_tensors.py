@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tritone.arrays import Float32
 from tritone.config import ModelConfig
+from tritone.llm.contract import GenerationRequest, SamplingParams
 from tritone.llm.external import REPETITION_PENALTY
-from tritone.types import Float32, GenerationRequest, SamplingParams
 
 OUTPUTS = ("output_ids", "sequence_length")
 

@@ -4,9 +4,11 @@ from typing import Any
 
 import numpy as np
 
+from tritone.arrays import Float32
 from tritone.errors import InvalidRequest
+from tritone.llm.contract import SamplingParams
 from tritone.serving.tensors import Inputs
-from tritone.types import Float32, SamplingParams, SynthesisRequest
+from tritone.synthesis.values import SynthesisRequest
 
 DEFAULT_REFERENCE_RATE = 16000
 

@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
+from tritone.arrays import Float32, Int32
 from tritone.config import ModelConfig
+from tritone.families.cosyvoice2.voice import Voice
+from tritone.llm.contract import GenerationRequest
 from tritone.serving.call_gate import CallGate
 from tritone.serving.generation_tensors import OUTPUTS as LLM_OUTPUTS
 from tritone.serving.generation_tensors import generation_tensors, stop_tensors
@@ -16,14 +19,7 @@ from tritone.serving.request import request_tensors
 from tritone.serving.tensors import tensor
 from tritone.serving.text_block import OUTPUTS, read_block, voice_cached
 from tritone.synthesis.text_blocks import TextBlock, in_order
-from tritone.types import (
-    Float32,
-    GenerationRequest,
-    Int32,
-    Segment,
-    SynthesisRequest,
-    Voice,
-)
+from tritone.synthesis.values import Segment, SynthesisRequest
 
 FRONTEND, LLM, FLOW, VOCODER = "frontend", "tensorrt_llm", "token2wav", "vocoder"
 

@@ -6,8 +6,8 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 
+from tritone.arrays import Float32, Int32
 from tritone.errors import InvalidRequest
-from tritone.types import Float32, Int32
 
 
 class Inputs:

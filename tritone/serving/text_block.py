@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tritone.families.cosyvoice2.voice import Voice
 from tritone.synthesis.text_blocks import TextBlock
-from tritone.types import Segment, Voice
+from tritone.synthesis.values import Segment
 
 OUTPUTS = (
     "input_ids",

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tritone.arrays import Float32
 from tritone.errors import InvalidRequest
-from tritone.types import Float32, SamplingParams, SynthesisRequest
+from tritone.llm.contract import SamplingParams
+from tritone.synthesis.values import SynthesisRequest
 
 MAX_SEED = 2**64 - 1
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from tritone.arrays import Float32
 from tritone.config import ModelConfig
 from tritone.errors import StageFailed
 from tritone.families.cosyvoice2.chunk_planner import ChunkPolicy
@@ -21,7 +22,7 @@ from tritone.synthesis.run_ahead import RunAhead
 from tritone.synthesis.segment_speech import Run, SegmentSpeech, SpeechPolicy
 from tritone.synthesis.stages import Stages, VocoderSession
 from tritone.synthesis.timing import Timing
-from tritone.types import AudioChunk, Float32, Segment, SynthesisRequest
+from tritone.synthesis.values import AudioChunk, Segment, SynthesisRequest
 
 
 @dataclass(frozen=True)

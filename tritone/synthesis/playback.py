@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tritone.types import Float32
+from tritone.arrays import Float32
 
 AUDIBLE_DBFS = -50.0
 """A sample above this level counts as heard."""

@@ -5,23 +5,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tritone.arrays import Float32, Int32
 from tritone.config import ModelConfig
 from tritone.errors import Cancelled, StageFailed
 from tritone.families.cosyvoice2.chunk_planner import ChunkPlanner, ChunkPolicy
 from tritone.families.cosyvoice2.guard import GuardPolicy, TokenGuard
+from tritone.families.cosyvoice2.voice import Voice
+from tritone.llm.contract import Generation, GenerationRequest
 from tritone.synthesis.deadlines import StageTurns
 from tritone.synthesis.run_ahead import RunAhead
 from tritone.synthesis.stages import Stages
 from tritone.synthesis.timing import Timing
-from tritone.types import (
-    Float32,
-    Generation,
-    GenerationRequest,
-    Int32,
-    Segment,
-    SynthesisRequest,
-    Voice,
-)
+from tritone.synthesis.values import Segment, SynthesisRequest
 
 SEED_RANGE = 1 << 64
 

@@ -3,15 +3,10 @@
 from collections.abc import Iterator
 from typing import Protocol
 
-from tritone.types import (
-    Float32,
-    Generation,
-    GenerationRequest,
-    Int32,
-    Segment,
-    SynthesisRequest,
-    Voice,
-)
+from tritone.arrays import Float32, Int32
+from tritone.families.cosyvoice2.voice import Voice
+from tritone.llm.contract import Generation, GenerationRequest
+from tritone.synthesis.values import Segment, SynthesisRequest
 
 
 class FlowSession(Protocol):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from tritone.errors import InvalidRequest
-from tritone.types import Segment
+from tritone.synthesis.values import Segment
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from statistics import median
 from typing import Any
 
+from tritone.arrays import Float32
 from tritone.synthesis.playback import Playback
-from tritone.types import Float32
 
 PARTS = ("queue", "frontend", "prefill", "first_tokens", "tokens", "flow", "vocoder", "send")
 """Parts of a request's time, one after the other, that add up to all of it:

@@ -5,8 +5,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from tritone.config import read_config
 from tritone.errors import Overloaded
+from tritone.families import read_config
 from tritone.llm.bias import logit_bias
 from tritone.serving.account import account
 from tritone.serving.load_log import staged

@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from tritone.config import read_config
+from tritone.families import read_config
 from tritone.families.cosyvoice2.frontend import Frontend
 from tritone.serving.load_log import staged
 from tritone.serving.parameters import model_directory, parameters

@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from tritone.config import read_config
 from tritone.errors import Cancelled, InvalidRequest
+from tritone.families import read_config
 from tritone.llm.runtimes import runtime_named, warm_up
 from tritone.serving.generation import read_generation
 from tritone.serving.load_log import staged

@@ -5,9 +5,10 @@ import numpy as np
 from tritone.acoustic.device import torch_dtype
 from tritone.acoustic.flow_placement import FlowSettings, PoolSettings
 from tritone.acoustic.flow_stage import FlowStage, StageStep
-from tritone.config import with_cheaper_solver
 from tritone.errors import InvalidRequest
 from tritone.families import family_of
+from tritone.families.cosyvoice2.config import with_cheaper_solver
+from tritone.families.cosyvoice2.voice import Voice
 from tritone.serving.load_log import staged
 from tritone.serving.metrics import Gauge
 from tritone.serving.parameters import (
@@ -19,7 +20,6 @@ from tritone.serving.parameters import (
 from tritone.serving.replies import answer_together
 from tritone.serving.sequence_states import SequenceTable
 from tritone.serving.tensors import Inputs, response, tensor
-from tritone.types import Voice
 
 STAGE = "token2wav"
 MOST_TOGETHER = 16  # max_batch_size in config.pbtxt

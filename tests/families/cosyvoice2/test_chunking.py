@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from tritone.arrays import Int32
 from tritone.errors import EnvironmentProblem
 from tritone.families.cosyvoice2.chunk_planner import ChunkPlanner, ChunkPolicy
-from tritone.types import Int32
 
 POLICY = ChunkPolicy(chunk=25, lookahead=3)
 FAST, SLOW = 0.0, 1.0  # seconds a token has cost

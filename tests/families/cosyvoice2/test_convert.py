@@ -14,9 +14,8 @@ from paths import PROJECT
 from released_checkpoint import GOLDEN, change_state, released_checkpoint
 from safetensors.torch import load_file
 
-from tritone.config import read_config
 from tritone.errors import ModelDirectoryError
-from tritone.families import family_of
+from tritone.families import family_of, read_config
 from tritone.families.cosyvoice2.convert import Conversion, Options
 from tritone.families.cosyvoice2.released_files import open_source
 from tritone.families.cosyvoice2.self_check import self_check

@@ -19,12 +19,12 @@ from frontend_fixtures import (
 from parity.frontend import GROUPS, cases
 from safetensors.numpy import load_file
 
-from tritone.config import TextConfig
 from tritone.errors import InvalidRequest, ModelDirectoryError
+from tritone.families.cosyvoice2.config import TextConfig
 from tritone.families.cosyvoice2.frontend import Frontend
 from tritone.frontend.text.tokenizer import TextTokenizer
 from tritone.frontend.voices import VoiceStore, save_voice
-from tritone.types import Segment, SynthesisRequest
+from tritone.synthesis.values import Segment, SynthesisRequest
 
 PROMPTS = load_file(FRONTEND_GOLDEN / "prompt_frontend.safetensors")
 WAV = PROMPTS["p1.wav_TxCh"][:, 0]

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from tritone.arrays import Int32
 from tritone.errors import StageFailed
 from tritone.families.cosyvoice2.guard import GuardPolicy, TokenGuard
-from tritone.types import Int32
 
 
 def codes(*values: int) -> Int32:

@@ -8,9 +8,11 @@ from paths import EMBEDDED
 
 from evaluation.seams import SeamReport, measure, seams_of
 from tritone.acoustic.vocoder_stage import VocoderStage
+from tritone.arrays import Float32
+from tritone.llm.contract import GenerationRequest, SamplingParams
 from tritone.local.tts import LocalStages
 from tritone.synthesis.limits import Limits
-from tritone.types import Float32, GenerationRequest, SamplingParams, SynthesisRequest
+from tritone.synthesis.values import SynthesisRequest
 
 TEXTS = (
     "Hello there, how are you?",

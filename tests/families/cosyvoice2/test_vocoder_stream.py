@@ -11,9 +11,9 @@ from torch import Tensor
 from tritone.acoustic.graphed_filter import SEEN, GraphedFilter
 from tritone.acoustic.stretch import StretchState, stretch, stretch_step
 from tritone.acoustic.vocoder_stage import VocoderStage, Vocoding
+from tritone.arrays import Float32
 from tritone.families.cosyvoice2.harmonic_source import accumulate_turns, excite, frame_noise
 from tritone.families.cosyvoice2.vocoder import Vocoder, Windowing
-from tritone.types import Float32
 
 FRAMES = 60
 SCALE = 480

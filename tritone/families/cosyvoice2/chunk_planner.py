@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tritone.arrays import Int32
 from tritone.errors import EnvironmentProblem
-from tritone.types import Int32
 
 
 @dataclass(frozen=True)

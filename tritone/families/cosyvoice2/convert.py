@@ -14,24 +14,16 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from tritone.acoustic.solver_config import SolverConfig
 from tritone.acoustic.weights import load_strictly
 from tritone.checkpoints.atomic_write import written_whole
 from tritone.checkpoints.plain_yaml import YamlValues
 from tritone.checkpoints.steps import Step, run_steps, write_bytes, write_json
-from tritone.config import (
-    CONFIG_NAME,
-    FlowConfig,
-    LLMConfig,
-    ModelConfig,
-    SamplingConfig,
-    SolverConfig,
-    Strict,
-    TextConfig,
-    VocoderConfig,
-)
+from tritone.config import CONFIG_NAME, ModelConfig, Strict
 from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2 import FLOW_FILE, VOCODER_FILE
 from tritone.families.cosyvoice2 import released_files as names
+from tritone.families.cosyvoice2.config import FlowConfig, TextConfig, VocoderConfig
 from tritone.families.cosyvoice2.flow import Flow
 from tritone.families.cosyvoice2.hift import HiFT
 from tritone.families.cosyvoice2.merge_llm import DType, copy_merged, merge_llm
@@ -53,6 +45,7 @@ from tritone.frontend.text.tokenizer import (
 )
 from tritone.frontend.voices import save_voice
 from tritone.llm.checkpoint import GRAPH_DIR
+from tritone.llm.config import LLMConfig, SamplingConfig
 from tritone.llm.onnx.graph import build_graph, graph_path
 from tritone.llm.trtllm.checkpoint_config import CHECKPOINTS_DIR
 

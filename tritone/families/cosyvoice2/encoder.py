@@ -10,7 +10,7 @@ from tritone.acoustic.attention import RelativeAttention
 from tritone.acoustic.cache import KeyValueStore
 from tritone.acoustic.conv import CausalConv1d, WindowLinear
 from tritone.acoustic.linear import PackableLinear
-from tritone.config import FlowConfig
+from tritone.families.cosyvoice2.config import FlowConfig
 
 UPSAMPLE_KERNEL = 5
 LOOKAHEAD_KERNEL = 3

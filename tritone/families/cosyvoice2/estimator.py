@@ -15,7 +15,7 @@ from tritone.acoustic.attention import attend, attend_chunks
 from tritone.acoustic.cache import KeyValueStore, Span
 from tritone.acoustic.conv import CausalConv1d
 from tritone.acoustic.linear import PackableLinear
-from tritone.config import FlowConfig
+from tritone.families.cosyvoice2.config import FlowConfig
 
 KERNEL = 3
 INPUTS = 4  # x, mu, speaker and prompt mel, side by side on the channel axis

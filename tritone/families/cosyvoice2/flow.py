@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from tritone.acoustic.attention import chunk_mask
 from tritone.acoustic.solver import ChunkInput, EulerSolver, Solver, SolverState
-from tritone.config import FlowConfig
 from tritone.errors import Overloaded
+from tritone.families.cosyvoice2.config import FlowConfig
 from tritone.families.cosyvoice2.encoder import EncoderState, UpsampleEncoder
 from tritone.families.cosyvoice2.estimator import Estimator
 

@@ -16,9 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tritone.config import LLMConfig, ModelConfig
+from tritone.arrays import Int32
+from tritone.config import ModelConfig
 from tritone.errors import InvalidRequest, ModelDirectoryError
 from tritone.families.cosyvoice2.reference import load_reader, missing_models
+from tritone.families.cosyvoice2.voice import Voice
 from tritone.frontend.text.normalize import TextNormalizer, blocks, clean, is_raw
 from tritone.frontend.text.pronounce import PHONEMES_NAME, Pronunciation, load_pronouncer
 from tritone.frontend.text.segment import (
@@ -30,10 +32,11 @@ from tritone.frontend.text.segment import (
 )
 from tritone.frontend.text.tokenizer import TOKENIZER_NAME, TextTokenizer
 from tritone.frontend.voices import VoiceCache, VoiceStore, reference_key
+from tritone.llm.config import LLMConfig
 from tritone.loading.steps import step
 from tritone.synthesis.limits import DEFAULT_LIMITS, Limits, check, is_given
 from tritone.synthesis.text_blocks import TextBlock, in_order
-from tritone.types import Int32, Segment, SynthesisRequest, Voice
+from tritone.synthesis.values import Segment, SynthesisRequest
 
 VOICES_CACHED = 64  # a 30 s voice takes half a megabyte
 

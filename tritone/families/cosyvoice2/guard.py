@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tritone.arrays import Int32
 from tritone.errors import StageFailed
-from tritone.types import Int32
 
 
 @dataclass(frozen=True)

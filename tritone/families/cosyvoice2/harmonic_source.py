@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tritone.config import VocoderConfig
+from tritone.families.cosyvoice2.config import VocoderConfig
 
 
 def accumulate_turns(

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tritone.config import VocoderConfig
+from tritone.families.cosyvoice2.config import VocoderConfig
 
 MAGNITUDE_LIMIT = 100.0
 SNAKE_EPSILON = 1e-9

@@ -19,7 +19,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tritone.config import LLMConfig
 from tritone.errors import ModelDirectoryError
 from tritone.llm.checkpoint import (
     EMBEDDING,
@@ -36,6 +35,7 @@ from tritone.llm.checkpoint import (
     to_float32,
     write_tensors,
 )
+from tritone.llm.config import LLMConfig
 from tritone.llm.qwen2 import Qwen2Config, read_qwen2, write_qwen2
 
 DType = Literal["fp32", "fp16", "bf16"]

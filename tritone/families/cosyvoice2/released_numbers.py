@@ -3,16 +3,16 @@
 import re
 from collections.abc import Iterable
 
+from tritone.acoustic.solver_config import SolverConfig
 from tritone.checkpoints.plain_yaml import YamlValues
-from tritone.config import (
+from tritone.errors import ModelDirectoryError
+from tritone.families.cosyvoice2.config import (
     EstimatorConfig,
     FlowConfig,
     FlowEncoderConfig,
-    SamplingConfig,
-    SolverConfig,
     VocoderConfig,
 )
-from tritone.errors import ModelDirectoryError
+from tritone.llm.config import SamplingConfig
 
 
 def flow_config(values: YamlValues, keys: Iterable[str]) -> FlowConfig:

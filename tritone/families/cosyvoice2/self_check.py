@@ -9,16 +9,17 @@ import torch
 from tritone.acoustic.flow_placement import FlowSettings
 from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.vocoder_stage import VocoderStage
-from tritone.config import ModelConfig, read_config
+from tritone.config import ModelConfig
 from tritone.errors import ModelDirectoryError
-from tritone.families import family_of
+from tritone.families import family_of, read_config
 from tritone.families.cosyvoice2.reference import load_reader, missing_models
+from tritone.families.cosyvoice2.voice import Voice
 from tritone.frontend.audio.features import SPEECH_RATE
 from tritone.frontend.text.tokenizer import TOKENIZER_NAME, TextTokenizer
 from tritone.frontend.voices import VoiceStore
 from tritone.llm.checkpoint import HEAD_BIAS, WEIGHTS_NAME, Checkpoint
+from tritone.llm.contract import GenerationRequest, SamplingParams
 from tritone.llm.slots.opening import open_onnx
-from tritone.types import GenerationRequest, SamplingParams, Voice
 
 TOKENS = 40  # enough for one whole attention chunk and a part of the next
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from tritone.config import VocoderConfig
+from tritone.families.cosyvoice2.config import VocoderConfig
 from tritone.families.cosyvoice2.harmonic_source import accumulate_turns, excite, frame_noise
 from tritone.families.cosyvoice2.hift import F0Predictor, HiFT
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from tritone.arrays import Float32
 from tritone.errors import ModelDirectoryError
+from tritone.families.cosyvoice2.voice import Voice
 from tritone.frontend.voices import MEL_BINS, check_shapes
-from tritone.types import Float32, Voice
 
 Decode = Callable[[Sequence[int]], str]
 

@@ -10,9 +10,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from tritone.arrays import Float32, Int32
 from tritone.errors import ModelDirectoryError, StageFailed
 from tritone.frontend.audio.features import kaldi_fbank, whisper_log_mel
-from tritone.types import Float32, Int32
 
 
 def _session(path: Path, inputs: int) -> onnxruntime.InferenceSession:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from tritone.arrays import Float32
 from tritone.frontend.audio.mel import kaldi_filters, slaney_filters
-from tritone.types import Float32
 
 SPEECH_RATE = 16000  # rate of the speech tokenizer and the speaker encoder
 PROMPT_RATE = 24000  # rate of the flow's mel

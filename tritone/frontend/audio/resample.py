@@ -10,7 +10,7 @@ from math import ceil, gcd
 import numpy as np
 from numpy.typing import NDArray
 
-from tritone.types import Float32
+from tritone.arrays import Float32
 
 ZERO_CROSSINGS = 6
 ROLL_OFF = 0.99

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper
 
-from tritone.config import LLMConfig
+from tritone.arrays import Float32
 from tritone.errors import ModelDirectoryError
 from tritone.llm.checkpoint import (
     FINAL_NORM,
@@ -30,9 +30,9 @@ from tritone.llm.checkpoint import (
     layer_name,
     to_float32,
 )
+from tritone.llm.config import LLMConfig
 from tritone.llm.onnx.graph_writer import GraphWriter
 from tritone.llm.onnx.quantize import BlockFormat, quantize_blocks
-from tritone.types import Float32
 
 # None keeps float32
 PRECISIONS: dict[str, BlockFormat | None] = {

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tritone.types import Float32
+from tritone.arrays import Float32
 
 _SHORTEST_BLOCK = 32
 

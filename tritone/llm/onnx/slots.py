@@ -10,10 +10,10 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from tritone.config import LLMConfig
+from tritone.arrays import Float32, Int32
 from tritone.errors import ModelDirectoryError
+from tritone.llm.config import LLMConfig
 from tritone.llm.onnx.graph import CONFIG_KEY, PRECISIONS, graph_path
-from tritone.types import Float32, Int32
 
 
 class OnnxSlots:

@@ -12,14 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tritone.arrays import Float32
 from tritone.config import ModelConfig
 from tritone.errors import StageFailed, TritoneError
 from tritone.llm.checkpoint import EmbeddingTable
+from tritone.llm.contract import GenerationRequest
 from tritone.llm.generation import SlotGeneration, Stream
 from tritone.llm.sampler import Sampler
 from tritone.llm.slots.session import SlotSession
 from tritone.llm.validation import check_generation, check_load
-from tritone.types import Float32, GenerationRequest
 
 STAGE = "tensorrt_llm"
 
@@ -38,7 +39,7 @@ class EngineStats:
 
 
 class SlotLanguageModel:
-    """`tritone.types.LanguageModel` over a slot session.
+    """`tritone.llm.contract.LanguageModel` over a slot session.
 
     embedding: input rows of the model. max_waiting: requests that may wait for a slot.
     """

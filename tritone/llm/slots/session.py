@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from tritone.types import Float32, Int32
+from tritone.arrays import Float32, Int32
 
 
 class SlotSession(Protocol):

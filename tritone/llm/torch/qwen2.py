@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tritone.config import LLMConfig
 from tritone.llm.checkpoint import (
     FINAL_NORM,
     HEAD,
@@ -20,6 +19,7 @@ from tritone.llm.checkpoint import (
     layer_name,
     to_float32,
 )
+from tritone.llm.config import LLMConfig
 from tritone.llm.onnx.graph import rotary_tables
 
 # (layer, query, key, value) -> attended. query (rows, kv_heads, group * n, head_dim), key and value

@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tritone.acoustic.cuda_graph import GraphCache
-from tritone.config import LLMConfig
+from tritone.arrays import Float32, Int32
 from tritone.llm.checkpoint import Checkpoint
+from tritone.llm.config import LLMConfig
 from tritone.llm.torch.qwen2 import TorchQwen2
 from tritone.loading.steps import step
-from tritone.types import Float32, Int32
 
 SHORTEST_REACH = 256  # positions; the smallest bucket of lengths
 

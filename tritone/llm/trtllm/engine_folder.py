@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
 
 if TYPE_CHECKING:
-    from tritone.config import LLMConfig
+    from tritone.llm.config import LLMConfig
 
 _BUILD = "build one with scripts/build_engines.py"
 

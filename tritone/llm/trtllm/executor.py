@@ -27,6 +27,7 @@ from tritone.config import ModelConfig
 from tritone.engines.record import check_language_model
 from tritone.errors import StageFailed
 from tritone.llm.bias import logit_bias
+from tritone.llm.contract import GenerationRequest
 from tritone.llm.external import REPETITION_PENALTY, STAGE, RuntimeFeed, RuntimeStats
 from tritone.llm.generation import SlotGeneration
 from tritone.llm.sampler import Sampler
@@ -34,13 +35,12 @@ from tritone.llm.trtllm.engine_folder import check_engine, find_engine, read_eng
 from tritone.llm.trtllm.importing import import_tensorrt_llm, installed_version
 from tritone.llm.validation import check_generation, check_load
 from tritone.loading.steps import step
-from tritone.types import GenerationRequest
 
 _AWAIT = timedelta(milliseconds=100)  # an upper bound for `close`; responses end the wait at once
 
 
 class ExecutorLanguageModel:
-    """`tritone.types.LanguageModel` on an opened Executor.
+    """`tritone.llm.contract.LanguageModel` on an opened Executor.
 
     bindings: the module tensorrt_llm.bindings.executor. bias: (vocab_size,) float32 torch tensor
     added to the logits. positions: of one generation, prompt included; longest_prompt: of them,

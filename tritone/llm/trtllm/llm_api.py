@@ -28,6 +28,7 @@ from tritone.config import ModelConfig
 from tritone.errors import EnvironmentProblem, StageFailed
 from tritone.llm.bias import logit_bias
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME
+from tritone.llm.contract import GenerationRequest
 from tritone.llm.external import STAGE, RuntimeFeed, RuntimeStats
 from tritone.llm.generation import SlotGeneration
 from tritone.llm.sampler import Sampler
@@ -35,13 +36,12 @@ from tritone.llm.trtllm.importing import import_tensorrt_llm, installed_version
 from tritone.llm.trtllm.speech_logits import HeadBias, SpeechLogits
 from tritone.llm.validation import check_generation, check_load
 from tritone.loading.steps import step
-from tritone.types import GenerationRequest
 
 _DTYPES = {"bf16": "bfloat16", "fp16": "float16"}
 
 
 class LlmApiLanguageModel:
-    """`tritone.types.LanguageModel` on an opened `tensorrt_llm.LLM`.
+    """`tritone.llm.contract.LanguageModel` on an opened `tensorrt_llm.LLM`.
 
     sampling_params: the class tensorrt_llm.SamplingParams. bias: of the checkpoint.
     positions: of one generation, prompt included. slots: generations that advance together, and

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tritone.arrays import Float32
 from tritone.errors import InvalidRequest, ModelDirectoryError
 from tritone.llm.checkpoint import to_float32
-from tritone.types import Float32
 
 STORAGE = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}  # name there: in safetensors
 

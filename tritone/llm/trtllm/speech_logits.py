@@ -13,8 +13,8 @@ from collections import Counter
 import torch
 from torch import Tensor
 
-from tritone.config import LLMConfig, SamplingConfig
 from tritone.llm.bias import BANNED
+from tritone.llm.config import LLMConfig, SamplingConfig
 from tritone.llm.sampler import Sampler
 
 

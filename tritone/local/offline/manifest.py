@@ -16,9 +16,11 @@ import numpy as np
 import soundfile
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from tritone.arrays import Float32
 from tritone.errors import InvalidRequest
+from tritone.llm.contract import SamplingParams
 from tritone.synthesis.limits import DEFAULT_LIMITS, Limits, check
-from tritone.types import Float32, SamplingParams, SynthesisRequest
+from tritone.synthesis.values import SynthesisRequest
 
 PIPED = ("id", "prompt_text", "prompt_wav", "text")
 MAX_ID_BYTES = 200  # file systems take names of 255, and suffixes are added

@@ -6,17 +6,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+from tritone.arrays import Float32, Int32
+from tritone.families.cosyvoice2.voice import Voice
+from tritone.llm.contract import Generation, GenerationRequest
 from tritone.local.tts import LocalStages
 from tritone.synthesis.stages import FlowSession, VocoderSession
-from tritone.types import (
-    Float32,
-    Generation,
-    GenerationRequest,
-    Int32,
-    Segment,
-    SynthesisRequest,
-    Voice,
-)
+from tritone.synthesis.values import Segment, SynthesisRequest
 
 ItemT = TypeVar("ItemT")
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from tritone.arrays import Float32
 from tritone.errors import StageFailed, TritoneError
 from tritone.families.cosyvoice2.frontend import VOICES_CACHED
 from tritone.local.offline.manifest import Item
 from tritone.local.offline.measure import MeasuredStages, StageSeconds
 from tritone.local.tts import LocalStages
 from tritone.synthesis.pipeline import Settings, synthesize
-from tritone.types import Float32
 
 MAX_BATCH = VOICES_CACHED  # with more at once, a voice could be made twice
 

@@ -28,15 +28,15 @@ from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2.released_files import DOWNLOAD_AGAIN
 
 if TYPE_CHECKING:
-    from tritone.config import LLMConfig
     from tritone.frontend.voices import VoiceStore
+    from tritone.llm.config import LLMConfig
 
 _GRAPHS = "llm/onnx"
 
 
 def config(target: Target) -> Finding:
     """config.json: every key known, of the right type, and a family that there is code for."""
-    from tritone.config import read_config
+    from tritone.families import read_config
 
     folder = target.model_dir
     if not folder.is_dir():
@@ -63,7 +63,7 @@ def config(target: Target) -> Finding:
 
 def files(target: Target) -> Finding:
     """Every file that loading needs, and the two without which no voice can be cloned."""
-    from tritone.config import read_config
+    from tritone.families import read_config
     from tritone.frontend.text.tokenizer import TOKENIZER_NAME
 
     folder = target.model_dir
@@ -150,7 +150,7 @@ def permissions(target: Target) -> Finding:
 
 def voices(target: Target) -> Finding:
     """Every registered voice, and the default one."""
-    from tritone.config import read_config
+    from tritone.families import read_config
     from tritone.frontend.voices import VOICE_ID, VOICES_FOLDER, VoiceStore
 
     folder = target.model_dir

@@ -80,7 +80,7 @@ def _llm_parameters(folder: Path, llm: Any) -> int:
 
 def cloning(folder: Path) -> dict[str, Any]:
     """The two models that read a reference recording, opened."""
-    from tritone.config import read_config
+    from tritone.families import read_config
     from tritone.families.cosyvoice2.reference import load_reader
 
     began = time.monotonic()
@@ -90,7 +90,7 @@ def cloning(folder: Path) -> dict[str, Any]:
 
 def text(folder: Path) -> dict[str, Any]:
     """Tokenizer, phonemes and the normaliser's rules, tried on a date in both languages."""
-    from tritone.config import read_config
+    from tritone.families import read_config
     from tritone.frontend.text.normalize import TextNormalizer
     from tritone.frontend.text.pronounce import PHONEMES_NAME, load_pronouncer
     from tritone.frontend.text.tokenizer import TOKENIZER_NAME, TextTokenizer

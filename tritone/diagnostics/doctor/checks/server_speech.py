@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tritone.arrays import Float32
 from tritone.diagnostics.doctor.check import Finding, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.checks.offline import GRPC_PROXIES
 from tritone.diagnostics.doctor.checks.server_http import url_of
@@ -17,7 +18,6 @@ from tritone.diagnostics.doctor.target import PROJECT, Target
 from tritone.launcher.drain import running_streams
 from tritone.launcher.model_processes import find_server
 from tritone.serving.parameters import EMBEDDED, MODEL_VARIABLE
-from tritone.types import Float32
 
 if TYPE_CHECKING:
     from client import SpeechClient, SpeechError, StreamMetrics, Utterance

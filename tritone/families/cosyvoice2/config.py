@@ -1,0 +1,113 @@
+"""CosyVoice2's section of config.json: every number of a checkpoint. Importing this imports no torch."""
+
+from typing import Literal
+
+from tritone.acoustic.solver_config import SolverConfig
+from tritone.config import ModelConfig, Strict
+from tritone.errors import EnvironmentProblem
+from tritone.llm.config import LLMConfig, SamplingConfig
+
+
+class SpeechIds(LLMConfig):
+    """The language model's ids: sos opens a prompt, task_id stands between its text and its speech.
+
+    Both follow the stop ids; task_id is the last id that means something.
+    """
+
+    sos_id: int
+    task_id: int
+
+    @property
+    def prompt_ids(self) -> int:
+        return self.task_id + 1
+
+
+class TextConfig(Strict):
+    """How text becomes token ids. pronunciation "hibari" maps English words to phoneme tokens."""
+
+    pronunciation: Literal["none", "hibari"] = "none"
+    instruct_end: str = ""  # token that closes an instruction, e.g. <|endofprompt|>
+
+
+class FlowEncoderConfig(Strict):
+    output_size: int
+    attention_heads: int
+    linear_units: int
+    num_blocks: int
+    num_up_blocks: int
+
+
+class EstimatorConfig(Strict):
+    channels: int
+    attention_head_dim: int
+    num_heads: int
+    n_blocks: int
+    num_mid_blocks: int
+
+
+class FlowConfig(Strict):
+    vocab_size: int
+    input_size: int
+    spk_embed_dim: int
+    output_size: int
+    token_mel_ratio: int
+    pre_lookahead_len: int
+    chunk_size: int  # tokens in one attention chunk
+    encoder: FlowEncoderConfig
+    estimator: EstimatorConfig
+    solver: SolverConfig
+
+
+class VocoderConfig(Strict):
+    in_channels: int
+    base_channels: int
+    nb_harmonics: int
+    nsf_alpha: float
+    nsf_sigma: float
+    nsf_voiced_threshold: float
+    upsample_rates: tuple[int, ...]
+    upsample_kernel_sizes: tuple[int, ...]
+    istft_n_fft: int
+    istft_hop: int
+    resblock_kernel_sizes: tuple[int, ...]
+    resblock_dilation_sizes: tuple[tuple[int, ...], ...]
+    source_resblock_kernel_sizes: tuple[int, ...]
+    source_resblock_dilation_sizes: tuple[tuple[int, ...], ...]
+    lrelu_slope: float
+    audio_limit: float
+    f0_channels: int
+
+    @property
+    def samples_per_frame(self) -> int:
+        product = self.istft_hop
+        for rate in self.upsample_rates:
+            product *= rate
+        return product
+
+
+class CosyVoice2Config(ModelConfig):
+    """The whole configuration."""
+
+    family: Literal["cosyvoice2"] = "cosyvoice2"
+    text: TextConfig
+    sampling: SamplingConfig
+    llm: SpeechIds
+    flow: FlowConfig
+    vocoder: VocoderConfig
+
+
+def with_cheaper_solver(
+    config: CosyVoice2Config, ode_steps: int, guided_steps: int
+) -> CosyVoice2Config:
+    """The configuration with fewer ODE steps, or guidance in fewer of them; 0 keeps what it has.
+
+    Raises EnvironmentProblem for a count that cannot be.
+    """
+    solver = config.flow.solver
+    most = ode_steps or solver.n_timesteps
+    for name, count, limit in (("ode_steps", ode_steps, 100), ("guided_steps", guided_steps, most)):
+        if not 0 <= count <= limit:
+            raise EnvironmentProblem(f"setting {name} is {count}; it must be 0 to {limit}")
+    changed = {"n_timesteps": ode_steps, "guided_steps": guided_steps}
+    solver = solver.model_copy(update={name: count for name, count in changed.items() if count})
+    return config.model_copy(update={"flow": config.flow.model_copy(update={"solver": solver})})

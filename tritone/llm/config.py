@@ -1,0 +1,59 @@
+"""Numbers of a language model that speaks: its vocabulary, its decoder, how it is sampled."""
+
+from typing import Protocol
+
+from tritone.config import Strict
+
+
+class SamplingConfig(Strict):
+    """Defaults of the repetition-aware sampling (Chen et al., VALL-E 2)."""
+
+    top_k: int = 25
+    top_p: float = 0.8
+    temperature: float = 1.0
+    repetition_window: int = 10
+    repetition_threshold: float = 0.1  # tau_r: a draw seen window * tau_r times is drawn again
+    min_tokens_per_text_token: float = 2.0
+    max_tokens_per_text_token: float = 20.0
+
+
+class LLMConfig(Strict):
+    """Merged Qwen2 with speech ids appended to the text vocabulary.
+
+    Ids: text 0..speech_offset-1, speech code k at speech_offset + k (k < speech_codes), then the
+    stop ids, then what a family's prompts have beside text and speech; rows up to vocab_size are
+    padding.
+    """
+
+    vocab_size: int
+    speech_offset: int
+    speech_codes: int
+    stop_ids: tuple[int, ...]  # the first one is the regular end of speech
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    rope_theta: float
+    rms_norm_eps: float
+    max_position_embeddings: int
+
+    @property
+    def speech_head_size(self) -> int:
+        """Rows of the speech head: codes and stop ids."""
+        return self.speech_codes + len(self.stop_ids)
+
+    @property
+    def prompt_ids(self) -> int:
+        """A prompt may have the ids below this one."""
+        return self.vocab_size
+
+
+class SpokenConfig(Protocol):
+    """The part of a family's configuration that a runtime of its language model reads."""
+
+    @property
+    def llm(self) -> LLMConfig: ...
+
+    @property
+    def sampling(self) -> SamplingConfig: ...

@@ -1,0 +1,91 @@
+"""What a runtime of the language model takes and gives: the one seam to the pipeline."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tritone.arrays import Float32, Int32
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a generation continues from: either ids or embeddings, the other is None.
+
+    ids: (n,) LLM ids. embeddings: (n, hidden) rows as the model's own table would give them, for
+    families that mix text with vectors that have no id.
+    """
+
+    ids: Int32 | None = None
+    embeddings: Float32 | None = None
+
+    def __post_init__(self) -> None:
+        assert (self.ids is None) != (self.embeddings is None), "either ids or embeddings"
+
+    def __len__(self) -> int:
+        given = self.embeddings if self.ids is None else self.ids
+        assert given is not None
+        return len(given)
+
+
+@dataclass(frozen=True)
+class SamplingParams:
+    """How the next speech token is drawn. None means the checkpoint's own default.
+
+    top_k 1 is greedy decoding.
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """One LLM generation. Ids are LLM ids, as on the wire of `tensorrt_llm`.
+
+    min_tokens: the stop id that ends speech normally is banned before this many tokens.
+    max_tokens: generation ends after this many tokens.
+    """
+
+    prompt: Prompt
+    min_tokens: int
+    max_tokens: int
+    sampling: SamplingParams = field(default_factory=SamplingParams)
+
+
+@dataclass(frozen=True)
+class Increment:
+    """New tokens of a generation.
+
+    ids: (n,) int32. latents: (n, width) of the same positions, from models whose flow wants the
+    language model's own states beside the ids.
+    """
+
+    ids: Int32
+    latents: Float32 | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class Generation(Protocol):
+    """A running LLM generation: iterate increments, cancel at any time.
+
+    Iteration yields increments of one or more LLM ids as they come (stop ids are not yielded), ends
+    when the generation ends, and raises StageFailed if it broke or Cancelled after `cancel`.
+    """
+
+    def __iter__(self) -> Iterator[Increment]: ...
+
+    def cancel(self) -> None: ...
+
+
+class LanguageModel(Protocol):
+    """A language model on some runtime."""
+
+    def submit(self, request: GenerationRequest) -> Generation:
+        """Queue a generation and return at once."""
+        ...
+
+    def close(self) -> None: ...
