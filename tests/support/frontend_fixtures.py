@@ -16,8 +16,8 @@ from tritone.families.cosyvoice2.config import (
     TextConfig,
     VocoderConfig,
 )
+from tritone.families.cosyvoice2.released_tokenizer import END_OF_PROMPT, build_base_tokenizer
 from tritone.families.cosyvoice2.voice import Voice
-from tritone.frontend.text.tokenizer import END_OF_PROMPT, build_base_tokenizer
 from tritone.frontend.voices import VoiceStore, save_voice
 from tritone.llm.config import LLMConfig, SamplingConfig
 

@@ -52,9 +52,9 @@ def test_a_request_that_ends_early_has_no_later_parts(clock: Clock) -> None:
     assert timing.record()["total_s"] is None
 
 
-def test_waiting_for_mel_is_the_flows_or_the_language_models(clock: Clock) -> None:
+def test_waiting_for_frames_is_the_flows_or_the_language_models(clock: Clock) -> None:
     timing = Timing(RATE, clock)
-    with timing.waiting_for_mel():
+    with timing.waiting_for_frames():
         clock.now += 1  # no token yet: not a part of its own
         with timing.flowing():
             clock.now += 2
@@ -66,11 +66,11 @@ def test_waiting_for_mel_is_the_flows_or_the_language_models(clock: Clock) -> No
 def test_a_flow_that_goes_on_is_counted_up_to_now(clock: Clock) -> None:
     timing = Timing(RATE, clock)
     with timing.flowing():
-        with timing.waiting_for_mel():
+        with timing.waiting_for_frames():
             clock.now += 2
         with timing.spending("vocoder"):
             clock.now += 3
-        with timing.waiting_for_mel():
+        with timing.waiting_for_frames():
             clock.now += 1
     assert timing.parts()["flow"] == 3
     assert timing.parts()["vocoder"] == 3

@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tritone import variables
 from tritone.errors import ModelDirectoryError
 
-MODEL_VARIABLE = "TRITONE_MODEL"
-PROFILE_VARIABLE = "TRITONE_PROFILE"  # set by the launcher, for messages
-DEVICE_VARIABLE = "TRITONE_DEVICE"
 EMBEDDED = Path("checkpoints") / "embedded"  # beside model_repo/
 
 
@@ -19,19 +17,19 @@ def model_directory(args: Mapping[str, str]) -> Path:
 
     args: as `initialize` gets them. Raises ModelDirectoryError when it does not exist.
     """
-    named = os.environ.get(MODEL_VARIABLE)
+    named = os.environ.get(variables.MODEL)
     repository = Path(args["model_repository"]).resolve().parent
     path = Path(named) if named else repository.parent / EMBEDDED
     if not path.is_dir():
         raise ModelDirectoryError(
-            f"{path} is no directory; set {MODEL_VARIABLE} to what scripts/convert.py wrote"
+            f"{path} is no directory; set {variables.MODEL} to what `tritone convert` wrote"
         )
     return path
 
 
 def torch_device_name() -> str:
     """Where flow and vocoder run: $TRITONE_DEVICE, which the launcher sets, or the CPU."""
-    return os.environ.get(DEVICE_VARIABLE, "cpu")
+    return os.environ.get(variables.DEVICE, "cpu")
 
 
 def uses_plans(values: Mapping[str, Any]) -> bool:

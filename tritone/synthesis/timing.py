@@ -14,8 +14,8 @@ PARTS = ("queue", "frontend", "prefill", "first_tokens", "tokens", "flow", "voco
 
 queue: from its arrival until a thread took it; frontend: to the first segment; prefill: to the
 first speech token; first_tokens: until the first call of the flow has its tokens. From then on what
-the thread that makes audio did: it waited for mel frames while the flow worked or waited for its
-turn (flow) or while the language model did (tokens), decoded them (vocoder), handed audio over
+the thread that makes audio did: it waited for acoustic frames while the flow worked or waited for
+its turn (flow) or while the language model did (tokens), decoded them (vocoder), handed audio over
 (send).
 """
 
@@ -28,7 +28,8 @@ _MARKS = ("started", "frontend", "first_token", "first_hop")  # the ends of the 
 class Timing:
     """One request's record; times in seconds since it arrived.
 
-    Two threads write it, each its own part: one brings text to mel frames, the other makes audio.
+    Two threads write it, each its own part: one brings text to acoustic frames, the other makes
+    audio.
     """
 
     def __init__(self, sample_rate: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -70,7 +71,7 @@ class Timing:
             self._flow_busy, self._flow_since = self._flow_busy + self.elapsed() - begin, None
 
     @contextmanager
-    def waiting_for_mel(self) -> Iterator[None]:
+    def waiting_for_frames(self) -> Iterator[None]:
         """The thread that makes audio has nothing to do."""
         begin, flow_before = self.elapsed(), self._flow_clock()
         try:

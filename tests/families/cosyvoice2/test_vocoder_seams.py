@@ -10,7 +10,7 @@ from evaluation.seams import SeamReport, measure, seams_of
 from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.arrays import Float32
 from tritone.llm.contract import GenerationRequest, SamplingParams
-from tritone.local.tts import LocalStages
+from tritone.local.stages import LocalStages
 from tritone.synthesis.limits import Limits
 from tritone.synthesis.values import SynthesisRequest
 
