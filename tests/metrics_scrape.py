@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from prometheus_client.parser import text_string_to_metric_families
+from waiting import HANG_S
 
 PROJECT = Path(__file__).resolve().parents[1]
 MONITORING = PROJECT / "monitoring"
@@ -16,7 +17,7 @@ Labels = frozenset[tuple[str, str]]
 
 
 def text_of(url: str) -> str:
-    with urlopen(url, timeout=10) as answer:
+    with urlopen(url, timeout=HANG_S) as answer:
         return answer.read().decode()
 
 
@@ -50,5 +51,10 @@ class Scrape:
 def promtool(*arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
     assert PROMTOOL is not None
     return subprocess.run(
-        [PROMTOOL, *arguments], input=text, capture_output=True, text=True, check=False, timeout=60
+        [PROMTOOL, *arguments],
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=HANG_S,
     )
