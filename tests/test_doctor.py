@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 from doctor_checks import ABSENT, BROKEN, COMPANY, CRASHES, GOOD, HANGS, LACKS
+from out_of_time import by_marks
 
-from tritone.doctor import examine as examining
 from tritone.doctor.catalogue import CHECKS, chosen
 from tritone.doctor.check import Finding, Status
 from tritone.doctor.examine import examine
@@ -21,9 +21,9 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(autouse=True)
-def _found_by_their_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+def _found_by_their_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(PROJECT / "tests"))
-    monkeypatch.setattr(examining, "_START_S", 4.0)
+    by_marks(monkeypatch, tmp_path / "marks")
 
 
 @pytest.fixture
