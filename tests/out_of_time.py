@@ -1,4 +1,4 @@
-"""For what the doctor runs in a process of its own: time is over when it hangs, not by the clock.
+"""For what runs in a process of its own: its time is over when it hangs, and not by the clock.
 
 How long a process needs until it hangs depends on the machine. So it leaves a mark when it gets
 there, with HANG in Python or HANG_SH in a shell.
@@ -7,7 +7,7 @@ there, with HANG in Python or HANG_SH in a shell.
 import os
 import subprocess
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import psutil
 import pytest
@@ -49,11 +49,11 @@ class Process(subprocess.Popen):
 _SUBPROCESS = SimpleNamespace(**{**vars(subprocess), "Popen": Process})
 
 
-def by_marks(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """In this process; the marks go to `folder`, which is made."""
+def by_marks(monkeypatch: pytest.MonkeyPatch, folder: Path, module: ModuleType = isolated) -> None:
+    """For what `module` starts; the marks go to `folder`, which is made."""
     folder.mkdir()
     monkeypatch.setenv(_MARKS, str(folder))
-    monkeypatch.setattr(isolated, "subprocess", _SUBPROCESS)
+    monkeypatch.setattr(module, "subprocess", _SUBPROCESS)
 
 
 def by_marks_too() -> None:

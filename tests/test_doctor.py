@@ -6,10 +6,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 from doctor_checks import ABSENT, BROKEN, COMPANY, CRASHES, GOOD, HANGS, LACKS
 from out_of_time import by_marks
+from waiting import is_running
 
 from tritone.doctor.catalogue import CHECKS, chosen
 from tritone.doctor.check import Finding, Status
@@ -60,7 +60,7 @@ def test_nothing_of_a_check_that_hangs_is_left(target: Target) -> None:
     (diagnosis,) = examine([COMPANY], target)
     assert "sleep_for_ever" in diagnosis.finding.text  # not the other thread's place
     daemon = int((target.cache_dir / "daemon").read_text())
-    assert not psutil.pid_exists(daemon) or psutil.Process(daemon).status() == "zombie"
+    assert not is_running(daemon)
 
 
 @pytest.mark.parametrize("check, sign", [(BROKEN, "not what was meant"), (CRASHES, "status -6")])

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 from native_fakes import (
     Package,
@@ -14,6 +13,7 @@ from native_fakes import (
     programs,
 )
 from out_of_time import HANG, HANG_SH, by_marks, by_marks_too
+from waiting import is_running
 
 from tritone.doctor.check import Check, Finding, Status
 from tritone.doctor.checks import mpi, mpi_imports, mpi_install
@@ -137,7 +137,7 @@ class TestImports:
         assert "--profile gpu-torch" in finding.fix
         started = [int(line) for line in pids.read_text().split()]
         assert len(started) == 2
-        assert not any(psutil.pid_exists(pid) for pid in started if not _ended(pid))
+        assert not any(map(is_running, started))
 
     def test_two_libraries_in_one_process(self, package: Package, tmp_path) -> None:
         paths = [tmp_path / name / "libmpi.so.40" for name in ("a", "b")]
@@ -149,13 +149,6 @@ class TestImports:
         finding = imported(IMPORT, GPU)
         assert finding.status is Status.FAIL
         assert f"loads two MPI libraries: {paths[0]}, {paths[1]}" in finding.text
-
-
-def _ended(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 def test_every_check_has_time_for_its_parts() -> None:

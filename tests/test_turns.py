@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 from fake_stages import CONFIG, codes, one, request
+from waiting import HANG_S
 
 from tritone.pipeline import Settings, synthesize
 from tritone.turns import StageTurns, Turns
@@ -25,7 +26,7 @@ class Stage:
         with self.turns.turn(seconds_left):
             self.served.append(seconds_left)
             self.entered.release()
-            assert self.leave.acquire(timeout=10)
+            assert self.leave.acquire(timeout=HANG_S)
 
     def queue(self, pool: ThreadPoolExecutor, deadlines: list[float]) -> None:
         """Callers that come one after the other while the stage is busy."""
@@ -42,11 +43,11 @@ def test_the_nearest_deadline_goes_first(together: int) -> None:
     with ThreadPoolExecutor(8) as pool:
         for _ in range(together):
             pool.submit(stage.call, 50.0)
-            assert stage.entered.acquire(timeout=10)
+            assert stage.entered.acquire(timeout=HANG_S)
         stage.queue(pool, [40.0, 10.0, 30.0, 20.0])
         for _ in range(4):
             stage.leave.release()
-            assert stage.entered.acquire(timeout=10)
+            assert stage.entered.acquire(timeout=HANG_S)
         for _ in range(together):
             stage.leave.release()
     assert stage.served[together:] == [10.0, 20.0, 30.0, 40.0]

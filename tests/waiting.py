@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+import psutil
+
 Found = TypeVar("Found")
 
 HANG_S = 60.0
@@ -17,6 +19,14 @@ def wait_until(condition: Callable[[], Found], told: Callable[[], object] = str)
         assert time.monotonic() < deadline, told()
         time.sleep(0.005)
     return found
+
+
+def is_running(pid: int) -> bool:
+    """Neither gone nor dead and not waited for."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 class Clock:
