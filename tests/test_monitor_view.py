@@ -10,6 +10,7 @@ import subprocess
 import sys
 import termios
 import time
+from codecs import getincrementaldecoder
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -214,7 +215,7 @@ class Screen:
         self.ours, theirs = pty.openpty()
         self.resize(lines, columns)
         self.modes = termios.tcgetattr(self.ours)
-        self.text = ""
+        self.text, self.decode = "", getincrementaldecoder("utf-8")().decode
         self.process = subprocess.Popen(
             command(*options),
             cwd=PROJECT,
@@ -234,7 +235,7 @@ class Screen:
         while not (found := re.search(pattern, seen)):
             assert time.monotonic() < deadline, (pattern, self.text)
             if select.select([self.ours], [], [], 0.1)[0]:
-                seen += os.read(self.ours, 1 << 16).decode()
+                seen += self.decode(os.read(self.ours, 1 << 16))
         self.text += seen
         return found
 

@@ -231,7 +231,9 @@ def test_seeds_are_reproducible_and_segments_have_their_own() -> None:
 
 def test_the_timing_record_adds_up() -> None:
     stages = FakeStages([segment("one"), segment("two")], [codes(60), codes(40)])
-    chunks = speak(stages)
+    moments = itertools.count(step=1e-4)
+    timing = Timing(CONFIG.sample_rate, lambda: next(moments))
+    chunks = list(synthesize(request(), stages, CONFIG, Settings(), timing=timing))
     records = [chunk.timing for chunk in chunks]
     last = records[-1]
     assert last["packets"] == len(chunks) and last["segments"] == 2 and last["tokens"] == 100
