@@ -1,16 +1,18 @@
 """The language model on TensorRT-LLM's Executor, with a stand-in for TensorRT-LLM."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 from llm_model import Built, request, tokens_of
+from out_of_time import by_marks
 from trtllm_fixtures import Install, install, model_directory, write_engine
+from waiting import HANG_S, wait_until
 
 from tritone.errors import (
     Cancelled,
@@ -19,6 +21,7 @@ from tritone.errors import (
     Overloaded,
     StageFailed,
 )
+from tritone.llm import trtllm_import
 from tritone.llm.bias import BANNED, logit_bias
 from tritone.llm.checkpoint import HEAD_BIAS, LLM_DIR, WEIGHTS_NAME, Checkpoint
 from tritone.llm.contract import GenerationRequest, SamplingParams
@@ -64,13 +67,6 @@ def open_model(built: Built, installed: Install) -> Iterator[Open]:
     yield open_one
     for model in models:
         model.close()
-
-
-def within(seconds: float, condition: Callable[[], Any]) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.005)
-    return bool(condition())
 
 
 def test_increments_come_as_they_are_given_and_stop_ids_do_not(open_model: Open) -> None:
@@ -154,7 +150,7 @@ def test_cancel_stops_one_generation_in_the_executor(open_model: Open) -> None:
     executor.give(1, [], final=True)  # the Executor's answer to the cancel
     executor.give(2, [offset + 2], final=True)
     assert tokens_of(second) == [offset + 2]
-    assert within(2, lambda: model.stats().generations == 0)
+    wait_until(lambda: model.stats().generations == 0)
     second.cancel()
     assert executor.cancelled == [1], "a generation that ended is not cancelled"
 
@@ -170,7 +166,19 @@ def test_dropping_a_generation_cancels_it_once(open_model: Open) -> None:
 def test_cancel_wakes_a_reader_that_waits(open_model: Open) -> None:
     model, _ = open_model()
     generation = model.submit(request(1))
-    threading.Timer(0.05, generation.cancel).start()
+    waits = threading.Event()
+
+    class Outbox(SimpleQueue):
+        def get(self) -> Any:
+            waits.set()
+            return super().get()
+
+    def cancel() -> None:
+        assert waits.wait(HANG_S)
+        generation.cancel()
+
+    generation._feed.outbox = Outbox()
+    threading.Thread(target=cancel).start()
     with pytest.raises(Cancelled):
         tokens_of(generation)
 
@@ -267,10 +275,11 @@ class TestImport:
     ) -> None:
         installed("0.20.0")
         monkeypatch.setenv("FAKE_TRTLLM", "hang")
-        monkeypatch.setenv("FAKE_TRTLLM_PID", str(tmp_path / "pid"))
+        by_marks(monkeypatch, tmp_path / "marks", trtllm_import)
         with pytest.raises(EnvironmentProblem, match=r"within 3 s: MPI hangs.*mpirun -n 1"):
             open_executor(*built, slots=4, import_seconds=3.0)
-        assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
+        (mark,) = (tmp_path / "marks").iterdir()
+        assert not psutil.pid_exists(int(mark.name))
 
     def test_a_failure_is_told_with_its_cause(
         self, built: Built, installed: Install, monkeypatch: pytest.MonkeyPatch
@@ -285,4 +294,4 @@ class TestImport:
     ) -> None:
         monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "0")
         monkeypatch.setenv("PMIX_RANK", "0")
-        open_model(import_seconds=30.0)  # the stand-in hangs where they are set
+        open_model(import_seconds=HANG_S)  # the stand-in hangs where they are set

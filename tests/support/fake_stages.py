@@ -1,13 +1,13 @@
 """`pipeline.Stages` without models: what it was asked is written down, what it gives is set."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from frontend_fixtures import OFFSET, model_config, voice
+from waiting import HANG_S
 
 from tritone.arrays import Float32, Int32
 from tritone.families.cosyvoice2.config import TextConfig
@@ -34,15 +34,16 @@ def codes(count: int, first: int = 0) -> list[int]:
 class FakeStages:
     """speeches: for each generation in turn its codes, given `increment` at a time.
 
-    fail: called with the name of each thing done, to raise in its place. pace: seconds that an
-    increment takes. The sound of a token is SAMPLES samples of its code / 6561.
+    fail: called with the name of each thing done, to raise in its place. hold: a generation gives
+    so many codes and then waits until it is cancelled. The sound of a token is SAMPLES samples of
+    its code / 6561.
     """
 
     segments: Sequence[Segment]
     speeches: Sequence[Sequence[int]]
     increment: int = 1
     fail: Callable[[str], None] = lambda _: None
-    pace: float = 0.0
+    hold: int | None = None
     events: list[str] = field(default_factory=list)
     asked: list[GenerationRequest] = field(default_factory=list)
     voices: list[Voice] = field(default_factory=list)
@@ -90,15 +91,21 @@ class FakeStages:
 class FakeGeneration:
     def __init__(self, stages: FakeStages, index: int) -> None:
         self.stages, self.index = stages, index
-        self.cancelled = self.ended = False
+        self.stopped = threading.Event()
+        self.ended = False
         self.given = 0
+
+    @property
+    def cancelled(self) -> bool:
+        return self.stopped.is_set()
 
     def __iter__(self) -> Iterator[Int32]:
         speech = self.stages.speeches[self.index]
         for begin in range(0, len(speech), self.stages.increment):
+            if begin == self.stages.hold:
+                assert self.stopped.wait(HANG_S), "nobody cancelled it"
             if self.cancelled:
                 return
-            time.sleep(self.stages.pace)
             self.stages.note(f"tokens of {self.index}")
             given = speech[begin : begin + self.stages.increment]
             self.given += len(given)
@@ -106,7 +113,7 @@ class FakeGeneration:
         self.ended = True
 
     def cancel(self) -> None:
-        self.cancelled = True
+        self.stopped.set()
 
 
 class FakeFlow:

@@ -1,16 +1,19 @@
 """The pipeline over fakes: order, overlap, clean-up, seeds, timing."""
 
+import itertools
 import threading
-import time
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 from fake_stages import CONFIG, SAMPLES, FakeStages, codes, one, request, segment, speak, spoken
+from waiting import HANG_S
 
 from tritone.errors import Cancelled, InvalidRequest, StageFailed
 from tritone.llm.contract import SamplingParams
+from tritone.synthesis import pipeline
 from tritone.synthesis.pipeline import Settings, synthesize
+from tritone.synthesis.run_ahead import RunAhead
 from tritone.synthesis.timing import Timing
 
 
@@ -81,7 +84,7 @@ def test_flow_runs_beside_the_vocoder() -> None:
         if event == "flow 0" and stages.events.count("flow 0") == 2:
             again.set()
         if event == "vocoder":
-            assert again.wait(timeout=10)
+            assert again.wait(HANG_S)
 
     stages = one(codes(90), fail=meet)
     assert spoken(speak(stages)) == codes(90)
@@ -143,37 +146,43 @@ def _pipeline_threads() -> list[str]:
 @pytest.mark.parametrize("after", [1, 2])
 def test_closing_the_iterator_stops_everything(after: int) -> None:
     segments, speeches = [segment("one"), segment("two")], [codes(400), codes(400)]
-    stages = FakeStages(segments, speeches, pace=0.002)
+    stages = FakeStages(segments, speeches, hold=300)
     chunks = synthesize(request(), stages, CONFIG, Settings(max_hop=25))
     for _ in range(after):
         next(chunks)
     chunks.close()
     assert stages.all_freed and not _pipeline_threads()
-    assert len(stages.generations) == 1 and stages.generations[0].given < 400
+    assert len(stages.generations) == 1 and not stages.generations[0].ended
     assert stages.flows[0].taken < 28 + 25 * (after + 3)
 
 
-def test_closing_does_not_wait_for_the_next_hop() -> None:
+def test_closing_does_not_wait_for_the_next_hop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One token after the caller has gone, and not those of a hop, lets the stages be freed."""
     closing = threading.Event()
 
-    def hold(event: str) -> None:
-        # The second hop's tokens come only once the caller is gone.
-        if event == "tokens of 0" and stages.events.count(event) == 30:
-            assert closing.wait(timeout=10)
+    class Closing(RunAhead):
+        def close(self) -> None:
+            closing.set()
+            super().close()
 
-    stages = one(codes(400), fail=hold, pace=0.002)
+    def hold(event: str) -> None:
+        if event == "tokens of 0" and stages.events.count(event) == 30:
+            assert closing.wait(HANG_S)
+
+    monkeypatch.setattr(pipeline, "RunAhead", Closing)
+    stages = one(codes(400), fail=hold, hold=30)
     chunks = synthesize(request(), stages, CONFIG, Settings())
     next(chunks)
-    threading.Timer(0.05, closing.set).start()
     chunks.close()
-    assert stages.all_freed and 29 <= stages.generations[0].given < 400
+    assert stages.all_freed and stages.generations[0].given == 30
     assert stages.events.count("flow 0") == 1
 
 
 def test_a_late_stream_has_its_tokens_taken_together() -> None:
     """A clock so fast that playback is always dry, and tokens that are all there at once."""
     stages = one(codes(400), increment=400)
-    timing = Timing(CONFIG.sample_rate, lambda: 1e6 * time.monotonic())
+    seconds = itertools.count(step=1000.0)
+    timing = Timing(CONFIG.sample_rate, lambda: next(seconds))
     list(synthesize(request(), stages, CONFIG, Settings(), timing=timing))
     sizes = [len(call) for call in stages.flows[0].tokens]
     assert sizes[0] == 28 and max(sizes) == 100 and sum(sizes) == 400
@@ -182,10 +191,10 @@ def test_a_late_stream_has_its_tokens_taken_together() -> None:
 @pytest.mark.parametrize("calls", [0, 1, 30, 45])
 def test_a_cancelled_request_ends(calls: int) -> None:
     asked = iter(range(10_000))
-    stages = one(codes(400), pace=0.002)
+    stages = one(codes(400), hold=100)
     with pytest.raises(Cancelled):
         list(synthesize(request(), stages, CONFIG, Settings(), lambda: next(asked) >= calls))
-    assert stages.all_freed and stages.generations[0].given < 400
+    assert stages.all_freed and not stages.generations[0].ended
     assert stages.flows[0].taken <= calls
 
 
@@ -222,7 +231,9 @@ def test_seeds_are_reproducible_and_segments_have_their_own() -> None:
 
 def test_the_timing_record_adds_up() -> None:
     stages = FakeStages([segment("one"), segment("two")], [codes(60), codes(40)])
-    chunks = speak(stages)
+    moments = itertools.count(step=1e-4)
+    timing = Timing(CONFIG.sample_rate, lambda: next(moments))
+    chunks = list(synthesize(request(), stages, CONFIG, Settings(), timing=timing))
     records = [chunk.timing for chunk in chunks]
     last = records[-1]
     assert last["packets"] == len(chunks) and last["segments"] == 2 and last["tokens"] == 100

@@ -37,8 +37,7 @@ class Timing:
         self._clock, self._arrived = clock, clock()
         self._marks: dict[str, float] = {}
         self._later = dict.fromkeys(PARTS[len(_MARKS) :], 0.0)  # the parts after the first hop
-        self._flow_busy = 0.0
-        self._flow_since: float | None = None
+        self._flow: tuple[float, float | None] = 0.0, None  # its seconds, and since when it works
         self.playback = Playback(sample_rate)
         self.voice_cached: bool | None = None
         self.total: float | None = None
@@ -64,11 +63,12 @@ class Timing:
     def flowing(self) -> Iterator[None]:
         """The flow works on this request, or it waits for its turn there."""
         self.mark("first_hop")
-        self._flow_since = begin = self.elapsed()
+        busy, begin = self._flow[0], self.elapsed()
+        self._flow = busy, begin
         try:
             yield
         finally:
-            self._flow_busy, self._flow_since = self._flow_busy + self.elapsed() - begin, None
+            self._flow = busy + self.elapsed() - begin, None
 
     @contextmanager
     def waiting_for_frames(self) -> Iterator[None]:
@@ -132,7 +132,7 @@ class Timing:
             "audio_s": _rounded(audio),
             "rtf": _rounded(self.total / audio if self.total and audio else None),
             "parts_s": {name: _rounded(value) for name, value in self.parts().items()},
-            "flow_busy_s": _rounded(self._flow_busy),
+            "flow_busy_s": _rounded(self._flow[0]),
             "voice_cached": self.voice_cached,
             "segments": self.segments,
             "tokens": self.tokens,
@@ -147,8 +147,8 @@ class Timing:
 
     def _flow_clock(self) -> float:
         """Seconds in the flow, the present ones included."""
-        since = self._flow_since
-        return self._flow_busy + (0.0 if since is None else self.elapsed() - since)
+        busy, since = self._flow  # read at once: the other thread may end the call meanwhile
+        return busy + (0.0 if since is None else self.elapsed() - since)
 
 
 def _rounded(seconds: float | None) -> float | None:
