@@ -1,19 +1,19 @@
-"""Every environment variable of Tritone, by name."""
+"""The environment variables of a deployment, by what they set."""
 
-MODEL = "TRITONE_MODEL"
-"""The model directory that the server's models read; default: the embedded voice."""
+MODEL_VARIABLE = "TRITONE_MODEL"
+"""The model directory."""
 
-PROFILE = "TRITONE_PROFILE"
-"""The launcher's profile, for messages and for what only one profile needs."""
+PROFILE_VARIABLE = "TRITONE_PROFILE"
+"""What serves, for messages; set by the launcher."""
 
-DEVICE = "TRITONE_DEVICE"
-"""Where flow and vocoder run: cpu, cuda or cuda:N."""
+DEVICE_VARIABLE = "TRITONE_DEVICE"
+"""Where the flow and the vocoder run: cpu, cuda or cuda:N."""
 
-FAMILIES = "TRITONE_FAMILIES"
+PATIENCE_VARIABLE = "TRITONE_LOAD_PATIENCE"
+"""Factor on the time limits of all steps of loading; raise it where disks are slow."""
+
+DEADLINE_VARIABLE = "TRITONE_LOAD_DEADLINE"
+"""Seconds after which a step ends the model's process, so that the server gives up; else never."""
+
+FAMILIES_VARIABLE = "TRITONE_FAMILIES"
 """Folders with further model families, separated as in PATH."""
-
-LOAD_PATIENCE = "TRITONE_LOAD_PATIENCE"
-"""Factor on the time limits of all loading steps; raise it where disks are slow."""
-
-LOAD_DEADLINE = "TRITONE_LOAD_DEADLINE"
-"""Seconds after which a loading step ends the model's process, so that the server gives up."""

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from fake_stages import CONFIG, SAMPLES, FakeStages, segment
+from fake_stages import CONFIG, RULES, SAMPLES, FakeStages, segment
 from paths import EMBEDDED, PROJECT
 from waiting import HANG_S
 
@@ -29,14 +29,14 @@ class Stages:
     """Stages shared by all utterances: a fake one for each, found by its text."""
 
     def __init__(self, **fakes: FakeStages) -> None:
-        self.config, self.fakes = CONFIG, fakes
+        self.rules, self.fakes = RULES, fakes
         self.frontend = SimpleNamespace(voice_of=lambda request: None)
 
     def prepare(self, request):
         return self.fakes[request.text].prepare(request)
 
     def generate(self, request):
-        return self.fakes[bytes(request.input_ids.astype(np.uint8)).decode()].generate(request)
+        return self.fakes[bytes(request.prompt.ids.astype(np.uint8)).decode()].generate(request)
 
     def open_flow(self, voice, *, streaming):
         return next(iter(self.fakes.values())).open_flow(voice, streaming=streaming)

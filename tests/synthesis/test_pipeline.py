@@ -3,16 +3,30 @@
 import itertools
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from fake_stages import CONFIG, SAMPLES, FakeStages, codes, one, request, segment, speak, spoken
+from fake_stages import (
+    CONFIG,
+    RULES,
+    SAMPLES,
+    FakeStages,
+    codes,
+    one,
+    request,
+    segment,
+    speak,
+    spoken,
+)
 from waiting import HANG_S
 
 from tritone.errors import Cancelled, InvalidRequest, StageFailed
+from tritone.families.cosyvoice2.rules import CosyVoice2Rules
 from tritone.llm.contract import SamplingParams
 from tritone.synthesis import pipeline
 from tritone.synthesis.pipeline import Settings, synthesize
+from tritone.synthesis.rules import Hops
 from tritone.synthesis.run_ahead import RunAhead
 from tritone.synthesis.timing import Timing
 
@@ -59,7 +73,7 @@ def test_the_next_segment_starts_before_the_last_chunk_of_this_one() -> None:
     stages = FakeStages(pieces, speeches)
     seen_at_chunk = []
     heard = []
-    for chunk in synthesize(request(), stages, CONFIG, Settings()):
+    for chunk in synthesize(request(), stages, RULES, Settings()):
         heard.append(chunk)
         seen_at_chunk.append(len(stages.asked))
     assert spoken(heard) == codes(60) + codes(40, 100) + codes(30, 200)
@@ -69,7 +83,7 @@ def test_the_next_segment_starts_before_the_last_chunk_of_this_one() -> None:
         assert events.index(f"open flow {number + 1}") < events.index(f"flow {number} ends")
     assert [chunk.last for chunk in heard].count(True) == 1 and heard[-1].last
     assert stages.all_freed and len(stages.vocoders) == 3
-    assert [bytes(ask.input_ids.astype(np.uint8)) for ask in stages.asked] == [
+    assert [bytes(ask.prompt.ids.astype(np.uint8)) for ask in stages.asked] == [
         b"one",
         b"two",
         b"six",
@@ -102,7 +116,7 @@ def test_without_streaming_the_whole_speech_is_one_chunk() -> None:
 def test_the_prompt_is_trimmed_for_the_first_hop() -> None:
     stages = FakeStages([segment("one", prompt=37)], [codes(60)])
     voice = stages.segments[0].voice
-    speak(stages, Settings(first_hop=5, max_hop=25))
+    speak(stages, rules=CosyVoice2Rules(CONFIG, Hops(first_hop=5, max_hop=25)))
     # 37 tokens would leave 13 of a chunk open; without 17 of them 5 are left.
     assert np.array_equal(stages.voices[0].prompt_tokens, voice.prompt_tokens[17:])
     assert np.array_equal(stages.voices[0].prompt_mel, voice.prompt_mel[34:])
@@ -133,7 +147,7 @@ def test_a_failing_stage_frees_the_others(at: str) -> None:
     error = StageFailed("any", at)
     stages = FakeStages([segment("one"), segment("two")], [codes(60)] * 2, fail=failing(at, error))
     with pytest.raises(StageFailed) as raised:
-        list(synthesize(request(), stages, CONFIG, Settings()))
+        list(synthesize(request(), stages, RULES, Settings()))
     assert raised.value is error
     assert stages.all_freed
     assert not _pipeline_threads()
@@ -147,7 +161,8 @@ def _pipeline_threads() -> list[str]:
 def test_closing_the_iterator_stops_everything(after: int) -> None:
     segments, speeches = [segment("one"), segment("two")], [codes(400), codes(400)]
     stages = FakeStages(segments, speeches, hold=300)
-    chunks = synthesize(request(), stages, CONFIG, Settings(max_hop=25))
+    rules = CosyVoice2Rules(CONFIG, Hops(max_hop=25))
+    chunks = synthesize(request(), stages, rules, Settings())
     for _ in range(after):
         next(chunks)
     chunks.close()
@@ -171,7 +186,7 @@ def test_closing_does_not_wait_for_the_next_hop(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(pipeline, "RunAhead", Closing)
     stages = one(codes(400), fail=hold, hold=30)
-    chunks = synthesize(request(), stages, CONFIG, Settings())
+    chunks = synthesize(request(), stages, RULES, Settings())
     next(chunks)
     chunks.close()
     assert stages.all_freed and stages.generations[0].given == 30
@@ -183,7 +198,7 @@ def test_a_late_stream_has_its_tokens_taken_together() -> None:
     stages = one(codes(400), increment=400)
     seconds = itertools.count(step=1000.0)
     timing = Timing(CONFIG.sample_rate, lambda: next(seconds))
-    list(synthesize(request(), stages, CONFIG, Settings(), timing=timing))
+    list(synthesize(request(), stages, RULES, Settings(), timing=timing))
     sizes = [len(call) for call in stages.flows[0].tokens]
     assert sizes[0] == 28 and max(sizes) == 100 and sum(sizes) == 400
 
@@ -193,7 +208,7 @@ def test_a_cancelled_request_ends(calls: int) -> None:
     asked = iter(range(10_000))
     stages = one(codes(400), hold=100)
     with pytest.raises(Cancelled):
-        list(synthesize(request(), stages, CONFIG, Settings(), lambda: next(asked) >= calls))
+        list(synthesize(request(), stages, RULES, Settings(), lambda: next(asked) >= calls))
     assert stages.all_freed and not stages.generations[0].ended
     assert stages.flows[0].taken <= calls
 
@@ -201,7 +216,7 @@ def test_a_cancelled_request_ends(calls: int) -> None:
 def test_a_bad_request_reaches_no_stage() -> None:
     stages = one(codes(40))
     with pytest.raises(InvalidRequest, match="speed"):
-        next(synthesize(request(speed=3.0), stages, CONFIG, Settings()))
+        next(synthesize(request(speed=3.0), stages, RULES, Settings()))
     assert stages.events == []
 
 
@@ -212,7 +227,7 @@ def test_no_segment_is_the_front_end_s_fault() -> None:
 
 def test_lengths_follow_the_text() -> None:
     stages = FakeStages([segment("one", tokens=7), segment("two", tokens=100)], [codes(60)] * 2)
-    speak(stages, Settings(max_segment_tokens=900))
+    speak(stages, Settings(max_segment_seconds=36))
     assert [(ask.min_tokens, ask.max_tokens) for ask in stages.asked] == [(14, 140), (200, 900)]
 
 
@@ -233,7 +248,7 @@ def test_the_timing_record_adds_up() -> None:
     stages = FakeStages([segment("one"), segment("two")], [codes(60), codes(40)])
     moments = itertools.count(step=1e-4)
     timing = Timing(CONFIG.sample_rate, lambda: next(moments))
-    chunks = list(synthesize(request(), stages, CONFIG, Settings(), timing=timing))
+    chunks = list(synthesize(request(), stages, RULES, Settings(), timing=timing))
     records = [chunk.timing for chunk in chunks]
     last = records[-1]
     assert last["packets"] == len(chunks) and last["segments"] == 2 and last["tokens"] == 100
@@ -246,3 +261,14 @@ def test_the_timing_record_adds_up() -> None:
     assert (last["underruns"], last["retries"]) == (0, 0) and last["voice_cached"] is False
     assert last["rtf"] == pytest.approx(last["total_s"] / 4.0, abs=1e-4)
     assert last["notes"] == ["note of one", "note of two"]
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_a_pause_is_silence_before_its_segment(streaming: bool) -> None:
+    segments = [segment("one"), replace(segment("two"), pause=0.5)]
+    stages = FakeStages(segments, [codes(30, 1), codes(20, 100)])
+    wave = np.concatenate([chunk.samples for chunk in speak(stages, streaming=streaming)])
+    before, silence = 30 * SAMPLES, CONFIG.sample_rate // 2
+    assert len(wave) == 50 * SAMPLES + silence
+    assert not wave[before : before + silence].any()
+    assert wave[:before].all() and wave[before + silence :].all()

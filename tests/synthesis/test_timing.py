@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from fake_stages import CONFIG, FakeStages, codes, one, request, segment
+from fake_stages import RULES, FakeStages, codes, one, request, segment
 from waiting import HANG_S, Clock
 
 from client.metrics import StreamMeter
@@ -54,7 +54,7 @@ class Staged(Timing):
     def of(self, stages: FakeStages, *, streaming: bool = True) -> dict:
         """Speak, and return the last chunk's record."""
         asked = request(streaming=streaming)
-        chunks = list(synthesize(asked, stages, CONFIG, Settings(), timing=self))
+        chunks = list(synthesize(asked, stages, RULES, Settings(), timing=self))
         return chunks[-1].timing
 
 

@@ -12,9 +12,9 @@ from typing import Any
 from tritone.config import ModelConfig, read_content
 from tritone.errors import ModelDirectoryError
 from tritone.families.contract import Family, Model
-from tritone.variables import FAMILIES
+from tritone.variables import FAMILIES_VARIABLE
 
-__path__ += [folder for folder in os.environ.get(FAMILIES, "").split(os.pathsep) if folder]
+__path__ += [folder for folder in os.environ.get(FAMILIES_VARIABLE, "").split(os.pathsep) if folder]
 
 NAME = re.compile(r"[a-z][a-z0-9]*")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import triton_python_backend_utils as pb_utils
 
-from tritone import variables
 from tritone.loading.lines import line
 from tritone.loading.steps import Loader, Report
+from tritone.variables import DEADLINE_VARIABLE, MODEL_VARIABLE, PATIENCE_VARIABLE, PROFILE_VARIABLE
 
 
 @contextmanager
@@ -18,15 +18,15 @@ def staged(model: str) -> Iterator[None]:
 
     Raises ValueError for a variable that is no positive number.
     """
-    named = os.environ.get(variables.MODEL)
-    patience, deadline = _seconds(variables.LOAD_PATIENCE), _seconds(variables.LOAD_DEADLINE)
+    named = os.environ.get(MODEL_VARIABLE)
+    patience, deadline = _seconds(PATIENCE_VARIABLE), _seconds(DEADLINE_VARIABLE)
     loader = Loader(
         model,
         _to_log,
         patience=patience or 1.0,
         deadline_s=deadline,
         model_dir=Path(named) if named else None,
-        profile=os.environ.get(variables.PROFILE),
+        profile=os.environ.get(PROFILE_VARIABLE),
     )
     with loader:
         yield

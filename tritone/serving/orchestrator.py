@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from tritone import variables
 from tritone.arrays import Float32
 from tritone.errors import ModelDirectoryError, Overloaded
 from tritone.families import Model, open_model
@@ -29,6 +28,7 @@ from tritone.synthesis.limits import Limits
 from tritone.synthesis.pipeline import Settings, synthesize
 from tritone.synthesis.rules import Hops
 from tritone.synthesis.timing import Timing
+from tritone.variables import PROFILE_VARIABLE
 
 BIASED_PROFILE = "gpu-backend"
 """NVIDIA's C++ backend knows nothing of the checkpoint and takes the bias from each request."""
@@ -141,6 +141,6 @@ class TritonPythonModel:
 def _bias(model: Model) -> Float32 | None:
     """The bias of the speech head where requests must bring it. A server that was not started by
     the launcher may have any backend."""
-    if os.environ.get(variables.PROFILE, BIASED_PROFILE) != BIASED_PROFILE:
+    if os.environ.get(PROFILE_VARIABLE, BIASED_PROFILE) != BIASED_PROFILE:
         return None
     return logit_bias(model.folder, model.language_model.llm)

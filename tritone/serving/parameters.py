@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tritone import variables
 from tritone.errors import ModelDirectoryError
+from tritone.variables import DEVICE_VARIABLE, MODEL_VARIABLE
 
 EMBEDDED = Path("checkpoints") / "embedded"  # beside model_repo/
 
@@ -17,19 +17,19 @@ def model_directory(args: Mapping[str, str]) -> Path:
 
     args: as `initialize` gets them. Raises ModelDirectoryError when it does not exist.
     """
-    named = os.environ.get(variables.MODEL)
+    named = os.environ.get(MODEL_VARIABLE)
     repository = Path(args["model_repository"]).resolve().parent
     path = Path(named) if named else repository.parent / EMBEDDED
     if not path.is_dir():
         raise ModelDirectoryError(
-            f"{path} is no directory; set {variables.MODEL} to what `tritone convert` wrote"
+            f"{path} is no directory; set {MODEL_VARIABLE} to what `tritone convert` wrote"
         )
     return path
 
 
 def torch_device_name() -> str:
     """Where flow and vocoder run: $TRITONE_DEVICE, which the launcher sets, or the CPU."""
-    return os.environ.get(variables.DEVICE, "cpu")
+    return os.environ.get(DEVICE_VARIABLE, "cpu")
 
 
 def uses_plans(values: Mapping[str, Any]) -> bool:
