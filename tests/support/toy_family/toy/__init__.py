@@ -29,8 +29,9 @@ from tritone.synthesis.values import Segment, SynthesisRequest
 from tritone.voice import Arrays
 
 if TYPE_CHECKING:
-    from tritone.acoustic.flow_stage import FlowStage
     from tritone.acoustic.placement import FlowSettings, VocoderSettings
+
+    from tritone.acoustic.flow_stage import FlowStage
     from tritone.acoustic.vocoder_stage import VocoderStage
     from tritone.diagnostics.doctor.check import Check
 
@@ -162,16 +163,18 @@ class Toy(Family[ToyConfig]):
     def load_flow(
         self, model_dir: Path, config: ToyConfig, settings: "FlowSettings"
     ) -> "FlowStage":
-        from tritone.acoustic.flow_stage import FlowStage
         from tritone.families.toy.tones import ToyFlow
+
+        from tritone.acoustic.flow_stage import FlowStage
 
         return FlowStage(ToyFlow(config.lowest_hz), settings)
 
     def load_vocoder(
         self, model_dir: Path, config: ToyConfig, settings: "VocoderSettings"
     ) -> "VocoderStage":
-        from tritone.acoustic.vocoder_stage import VocoderStage
         from tritone.families.toy.tones import ToyVocoder
+
+        from tritone.acoustic.vocoder_stage import VocoderStage
 
         return VocoderStage(ToyVocoder(config.sample_rate))
 

@@ -1,8 +1,9 @@
 """What the doctor examines of a toy model."""
 
+from tritone.families.toy import ToyConfig
+
 from tritone.diagnostics.doctor.check import Check, Finding, failure, passed
 from tritone.diagnostics.doctor.target import Target
-from tritone.families.toy import ToyConfig
 
 
 def tones(target: Target) -> Finding:
