@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from fcntl import ioctl
 from struct import pack
 
-from toy_server import PROJECT
+from paths import PROJECT
 from waiting import HANG_S
 
 
