@@ -12,6 +12,7 @@ import pytest
 from llm_model import Built, request, tokens_of
 from trtllm_fixtures import Install, install, model_directory, write_engine
 
+from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.errors import (
     Cancelled,
     EnvironmentProblem,
@@ -20,7 +21,7 @@ from tritone.errors import (
     StageFailed,
 )
 from tritone.llm.bias import BANNED, logit_bias
-from tritone.llm.checkpoint import HEAD_BIAS, LLM_DIR, WEIGHTS_NAME, Checkpoint
+from tritone.llm.checkpoint import HEAD_BIAS, LLM_DIR, WEIGHTS_NAME
 from tritone.llm.contract import GenerationRequest, SamplingParams
 from tritone.llm.trtllm.engine_folder import find_engine
 from tritone.llm.trtllm.executor import ExecutorLanguageModel, open_executor

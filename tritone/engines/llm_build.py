@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.config import CONFIG_NAME
 from tritone.engines.acceptance import Verdict
 from tritone.engines.llm_acceptance import BOUND, PROMPTS, TOKENS, gate_language_model
@@ -16,7 +17,7 @@ from tritone.engines.model_graphs import Sources
 from tritone.engines.record import EngineRecord, PartRecord, open_record, settings_digest
 from tritone.engines.tasks import Task
 from tritone.errors import ModelDirectoryError, StageFailed
-from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, Checkpoint, EmbeddingTable
+from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, EmbeddingTable
 from tritone.llm.torch.slots import TorchSlots
 from tritone.llm.trtllm.build import build_command, run_build
 from tritone.llm.trtllm.checkpoint import Conversion

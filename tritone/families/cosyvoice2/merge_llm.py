@@ -19,6 +19,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tritone.checkpoints.safetensors_file import (
+    Checkpoint,
+    Part,
+    TensorSpec,
+    to_float32,
+    write_tensors,
+)
 from tritone.errors import ModelDirectoryError
 from tritone.llm.checkpoint import (
     EMBEDDING,
@@ -27,13 +34,8 @@ from tritone.llm.checkpoint import (
     HEAD,
     HEAD_BIAS,
     WEIGHTS_NAME,
-    Checkpoint,
-    Part,
-    TensorSpec,
     layer_name,
     layer_shapes,
-    to_float32,
-    write_tensors,
 )
 from tritone.llm.config import LLMConfig
 from tritone.llm.qwen2 import Qwen2Config, read_qwen2, write_qwen2

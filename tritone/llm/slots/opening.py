@@ -3,9 +3,10 @@
 import os
 from pathlib import Path
 
+from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.config import ModelConfig
 from tritone.errors import ModelDirectoryError
-from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, Checkpoint, EmbeddingTable
+from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, EmbeddingTable
 from tritone.llm.onnx.graph import build_graph, graph_path
 from tritone.llm.onnx.slots import OnnxSlots
 from tritone.llm.slots.scheduler import SlotLanguageModel
