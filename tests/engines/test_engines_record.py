@@ -59,7 +59,7 @@ def test_engines_of_another_machine_are_refused_by_name(
         check(tmp_path)
     message = str(refused.value)
     assert f"{field} is {value}, here it is {getattr(H200, field)}" in message
-    assert f"python scripts/build_engines.py {tmp_path} --dtype bfloat16" in message
+    assert f"tritone engines {tmp_path} --dtype bfloat16" in message
 
 
 def test_a_copied_directory_is_refused_by_its_record(tmp_path: Path) -> None:

@@ -6,15 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from engine_models import exported
+from engine_models import exported, sources_of, tasks_of
 from fake_gpu import H200, plug_in
 
 from tritone.acoustic.flow_placement import FlowSettings
 from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.arrays import Float32
-from tritone.engines.build import build_tasks
-from tritone.engines.model_graphs import Sources
 from tritone.engines.tasks import run_tasks
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
 from tritone.families import family_of
@@ -33,7 +31,7 @@ def model(tmp_path: Path) -> Path:
     """The embedded voice's flow and vocoder with the plans that stages run on."""
     folder = tmp_path / "model"
     shutil.copytree(exported().model_dir, folder)
-    tasks = build_tasks(Sources(folder), ("flow", "vocoder"), "float16", H200, export_only=False)
+    tasks = tasks_of(sources_of(folder), ("flow", "vocoder"), "float16", H200)
     wanted = [task for task in tasks if task.name.split()[-1] in SERVED]
     assert [outcome.state for outcome in run_tasks(wanted, force=False)][1::2] == ["built"] * 2
     return folder
