@@ -14,10 +14,8 @@ import torch
 from onnx import TensorProto, helper
 from paths import EMBEDDED
 from pydantic import BaseModel
-from safetensors.torch import load_file
 from torch import Tensor
 
-from tritone.acoustic.weights import load_strictly
 from tritone.arrays import Int32
 from tritone.engines.build import build_tasks
 from tritone.engines.export import run, session_of
@@ -27,9 +25,16 @@ from tritone.engines.machine import Machine
 from tritone.engines.precision import PRODUCTS
 from tritone.engines.sources import Sources
 from tritone.engines.tasks import Task, run_tasks
+from tritone.families.cosyvoice2.acoustics import (
+    FLOW_FILE,
+    VOCODER_FILE,
+    load_hift,
+    load_network,
+)
 from tritone.families.cosyvoice2.config import CosyVoice2Config, SpeechIds
-from tritone.families.cosyvoice2.flow import Flow
 from tritone.families.cosyvoice2.flow_graphs import flow_graphs
+from tritone.families.cosyvoice2.hift import HiFT
+from tritone.families.cosyvoice2.network import FlowNetwork
 from tritone.families.cosyvoice2.vocoder import Vocoder
 from tritone.families.cosyvoice2.vocoder_graphs import vocoder_graphs
 
@@ -39,7 +44,7 @@ Run = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 class Graphs:
     """The `GraphSource` of a model directory."""
 
-    parts = {"flow": "flow.safetensors", "vocoder": "vocoder.safetensors"}  # noqa: RUF012
+    parts = {"flow": FLOW_FILE, "vocoder": VOCODER_FILE}  # noqa: RUF012
 
     def __init__(self, model_dir: Path, config: CosyVoice2Config) -> None:
         self._model_dir, self._config = model_dir, config
@@ -49,22 +54,17 @@ class Graphs:
 
     def outlines(self, part: str, profiles: Profiles) -> Sequence[Graph]:
         with torch.device("meta"):
-            return self._graphs(part, profiles, None)
+            if part == "flow":
+                return flow_graphs(FlowNetwork(self._config.flow).eval(), profiles)
+            return self._vocoder_graphs(HiFT(self._config.vocoder), profiles)
 
     def graphs(self, part: str, profiles: Profiles) -> Sequence[Graph]:
-        return self._graphs(part, profiles, self._model_dir / self.parts[part])
-
-    def _graphs(self, part: str, profiles: Profiles, weights: Path | None) -> Sequence[Graph]:
-        config = self._config
         if part == "flow":
-            flow = Flow(config.flow)
-            if weights:
-                load_strictly(flow, load_file(weights), weights.name)
-            return flow_graphs(flow.eval(), profiles)
-        vocoder = Vocoder(config.vocoder, config.sample_rate)
-        if weights:
-            load_strictly(vocoder.network, load_file(weights), weights.name)
-        return vocoder_graphs(vocoder.eval(), profiles)
+            return flow_graphs(load_network(self._model_dir, self._config), profiles)
+        return self._vocoder_graphs(load_hift(self._model_dir, self._config), profiles)
+
+    def _vocoder_graphs(self, network: HiFT, profiles: Profiles) -> Sequence[Graph]:
+        return vocoder_graphs(Vocoder(network, self._config.sample_rate), profiles)
 
 
 def sources_of(model_dir: Path) -> Sources:
