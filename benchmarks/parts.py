@@ -17,9 +17,10 @@ from tritone.acoustic.flow_placement import FlowSettings
 from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.arrays import Int32
+from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.config import ModelConfig
 from tritone.families import Family
-from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, Checkpoint, EmbeddingTable
+from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, EmbeddingTable
 from tritone.llm.onnx.slots import OnnxSlots
 from tritone.llm.slots.opening import ensure_graph
 

@@ -14,6 +14,7 @@ from out_of_time import by_marks
 from trtllm_fixtures import Install, install, model_directory, write_engine
 from waiting import HANG_S, wait_until
 
+from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.errors import (
     Cancelled,
     EnvironmentProblem,
@@ -23,8 +24,8 @@ from tritone.errors import (
 )
 from tritone.llm import trtllm_import
 from tritone.llm.bias import BANNED, logit_bias
-from tritone.llm.checkpoint import HEAD_BIAS, LLM_DIR, WEIGHTS_NAME, Checkpoint
-from tritone.llm.contract import GenerationRequest, SamplingParams
+from tritone.llm.checkpoint import HEAD_BIAS, LLM_DIR, WEIGHTS_NAME
+from tritone.llm.contract import GenerationRequest, Prompt, SamplingParams
 from tritone.llm.trtllm.engine_folder import find_engine
 from tritone.llm.trtllm.executor import ExecutorLanguageModel, open_executor
 
@@ -75,13 +76,13 @@ def test_increments_come_as_they_are_given_and_stop_ids_do_not(open_model: Open)
     generation = model.submit(request(1))
     reader = iter(generation)
     executor.give(1, [offset + 5])
-    assert next(reader).tolist() == [offset + 5]
+    assert next(reader).ids.tolist() == [offset + 5]
     executor.give(1, [])
     executor.give(1, [offset + 6, offset + 7])
-    assert next(reader).tolist() == [offset + 6, offset + 7]
+    assert next(reader).ids.tolist() == [offset + 6, offset + 7]
     assert model.stats().generations == 1
     executor.give(1, [offset + 8, stop[0]], final=True)
-    assert [ids.tolist() for ids in reader] == [[offset + 8]]
+    assert [part.ids.tolist() for part in reader] == [[offset + 8]]
     assert model.stats().generations == 0 and model.stats().tokens == 4
     assert executor.cancelled == []
 
@@ -91,7 +92,7 @@ def test_the_request_says_what_the_checkpoint_needs(open_model: Open, built: Bui
     llm = built[1].llm
     model.submit(request(1, tokens=9, minimum=3, sampling=SAMPLED))
     sent = executor.requests[1]
-    assert sent.input_token_ids == request(1).input_ids.tolist()
+    assert sent.input_token_ids == request(1).prompt.ids.tolist()
     assert (sent.max_tokens, sent.streaming, sent.end_id) == (9, True, llm.stop_ids[0])
     assert sent.stop_words == [[stop_id] for stop_id in llm.stop_ids]
     assert sent.output_config.exclude_input_from_output
@@ -223,13 +224,21 @@ def test_requests_beyond_the_limits_are_refused(open_model: Open) -> None:
 def test_ids_that_cannot_be_served_are_named(open_model: Open, ids: Any, words: str) -> None:
     model, executor = open_model()
     with pytest.raises(InvalidRequest, match=words):
-        model.submit(GenerationRequest(ids, 1, 10))
+        model.submit(GenerationRequest(Prompt(ids=ids), 1, 10))
+    assert not executor.requests
+
+
+def test_a_prompt_of_embeddings_is_refused(open_model: Open) -> None:
+    model, executor = open_model()
+    prompt = Prompt(embeddings=np.zeros((3, model._config.llm.hidden_size), np.float32))
+    with pytest.raises(InvalidRequest, match="prompt_embeddings: this runtime takes prompts of id"):
+        model.submit(GenerationRequest(prompt, 1, 10))
     assert not executor.requests
 
 
 def test_lack_of_room_is_an_error_and_not_an_end(open_model: Open) -> None:
     model, executor = open_model()
-    prompt = len(request(1).input_ids)
+    prompt = len(request(1).prompt.ids)
     generation = model.submit(request(1, tokens=1000, minimum=1))
     longest = executor.requests[1].max_tokens
     assert longest == 120 - prompt
@@ -253,11 +262,11 @@ def test_close_ends_open_generations(open_model: Open) -> None:
     model, executor = open_model()
     generation = model.submit(request(1))
     model.close()
-    with pytest.raises(StageFailed, match="the engine was closed"):
+    with pytest.raises(StageFailed, match="the language model was closed"):
         tokens_of(generation)
     generation.cancel()
     assert executor.shut_down and executor.cancelled == []
-    with pytest.raises(StageFailed, match="the engine is closed"):
+    with pytest.raises(StageFailed, match="the language model is closed"):
         model.submit(request(1))
 
 

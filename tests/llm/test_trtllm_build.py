@@ -194,7 +194,7 @@ def test_another_engine_is_refused_by_name(
     with pytest.raises(ModelDirectoryError) as refused:
         check_engine_config(engine, whole.settings)
     assert message in str(refused.value)
-    assert str(refused.value).endswith("build the engines again: python scripts/build_engines.py")
+    assert str(refused.value).endswith("build the engines again: tritone engines")
 
 
 def test_every_difference_is_named_at_once(whole: Build, engine: Path) -> None:
@@ -277,7 +277,7 @@ def test_a_model_of_few_positions_gets_a_smaller_engine(tmp_path: Path) -> None:
 
 
 def test_what_is_no_checkpoint_is_named(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelDirectoryError, match=r"does not exist; write the checkpoint: python"):
+    with pytest.raises(ModelDirectoryError, match=r"does not exist; write the checkpoint w"):
         settings_for(tmp_path)
     with pytest.raises(ModelDirectoryError, match=r"is not of a TensorRT-LLM checkpoint \(KeyErr"):
         settings_for(source)

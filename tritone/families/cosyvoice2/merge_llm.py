@@ -20,6 +20,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tritone.checkpoints.conversion import DType
+from tritone.checkpoints.safetensors_file import (
+    Checkpoint,
+    Part,
+    TensorSpec,
+    to_float32,
+    write_tensors,
+)
 from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2.config import SpeechIds
 from tritone.llm.checkpoint import (
@@ -29,13 +36,8 @@ from tritone.llm.checkpoint import (
     HEAD,
     HEAD_BIAS,
     WEIGHTS_NAME,
-    Checkpoint,
-    Part,
-    TensorSpec,
     layer_name,
     layer_shapes,
-    to_float32,
-    write_tensors,
 )
 from tritone.llm.qwen2 import Qwen2Config, read_qwen2, write_qwen2
 
