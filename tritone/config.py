@@ -10,7 +10,7 @@ an error that names the key. Numbers of a deployment (limits, ports, cache sizes
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from typing_extensions import Self
@@ -19,7 +19,7 @@ from tritone.errors import ModelDirectoryError
 from tritone.loading.steps import step
 
 CONFIG_NAME = "config.json"
-FORMAT = 2
+FORMAT: Final = 2
 
 
 class Strict(BaseModel):

@@ -14,7 +14,7 @@ from torch import Tensor
 from tritone.acoustic.attention import attend
 from tritone.acoustic.cache import KeyValueStore, Span
 from tritone.acoustic.channels_last import ChannelsLastFilter
-from tritone.acoustic.device import best_dtype
+from tritone.compute.device import best_dtype
 from tritone.acoustic.flow_placement import FlowSettings, place
 from tritone.acoustic.linear import PackableLinear, pack_for_cpu
 from tritone.families import family_of

@@ -6,8 +6,8 @@ import pytest
 import torch
 from llm_model import Built, build_tiny, request, tokens_of
 
-from tritone.acoustic.cuda_graph import GraphCache
-from tritone.acoustic.device import torch_device, torch_dtype
+from tritone.compute.cuda_graph import GraphCache
+from tritone.compute.device import torch_device, torch_dtype
 from tritone.arrays import Float32
 from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.errors import EnvironmentProblem

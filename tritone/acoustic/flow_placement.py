@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from tritone.acoustic.device import best_dtype, torch_device
+from tritone.compute.device import best_dtype, torch_device
 from tritone.acoustic.linear import pack_for_cpu
 from tritone.acoustic.paged_solver import PagedSolver, page_bytes
 from tritone.acoustic.solver import GUIDED_ROWS

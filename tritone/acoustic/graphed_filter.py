@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from tritone.acoustic.cuda_graph import GraphCache
+from tritone.compute.cuda_graph import GraphCache
 from tritone.families.cosyvoice2.hift import HiFT
 
 SEEN = 3  # calls of a shape before it is worth a graph, which costs as much as several

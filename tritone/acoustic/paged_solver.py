@@ -15,7 +15,7 @@ from torch import Tensor
 from tritone.acoustic.attention import attend
 from tritone.acoustic.cache import Span
 from tritone.acoustic.conv import CausalConv1d
-from tritone.acoustic.cuda_graph import GraphCache
+from tritone.compute.cuda_graph import GraphCache
 from tritone.acoustic.pages import EMPTY, SCRATCH, Page, PagePool
 from tritone.acoustic.solver import GUIDED_ROWS, ChunkInput, EulerSolver, SolverState, guide
 from tritone.families.cosyvoice2.estimator import KERNEL, Estimator, Pass

@@ -13,7 +13,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from tritone.acoustic.channels_last import ChannelsLastFilter
-from tritone.acoustic.device import best_dtype, torch_device
+from tritone.compute.device import best_dtype, torch_device
 from tritone.acoustic.graphed_filter import SEEN, GraphedFilter
 from tritone.acoustic.stretch import StretchState, stretch, stretch_step
 from tritone.arrays import Float32

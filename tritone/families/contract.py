@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tritone.checkpoints.conversion import ConvertOptions
     from tritone.checkpoints.release import Release
     from tritone.diagnostics.doctor.check import Check
-    from tritone.engines.model_graphs import GraphSource
+    from tritone.engines.sources import GraphSource
     from tritone.llm.config import SpokenConfig
 
 ConfigT = TypeVar("ConfigT", bound=ModelConfig)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tritone.acoustic.device import torch_device
+from tritone.compute.device import torch_device
 from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.placement import FlowSettings, VocoderSettings, flow_of
 from tritone.acoustic.vocoder_stage import VocoderStage

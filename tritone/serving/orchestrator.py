@@ -14,6 +14,7 @@ from tritone.arrays import Float32
 from tritone.errors import ModelDirectoryError, Overloaded
 from tritone.families import Model, open_model
 from tritone.llm.bias import logit_bias
+from tritone.llm.runtimes import needs_bias
 from tritone.serving.account import Account, account
 from tritone.serving.load_log import staged
 from tritone.serving.parameters import model_directory, parameters, torch_device_name
@@ -29,9 +30,6 @@ from tritone.synthesis.pipeline import Settings, synthesize
 from tritone.synthesis.rules import Hops
 from tritone.synthesis.timing import Timing
 from tritone.variables import PROFILE_VARIABLE
-
-BIASED_PROFILE = "gpu-backend"
-"""NVIDIA's C++ backend knows nothing of the checkpoint and takes the bias from each request."""
 
 _ON_CPU, _ON_GPU = 4, 16  # streams whose flow runs together
 
@@ -141,6 +139,7 @@ class TritonPythonModel:
 def _bias(model: Model) -> Float32 | None:
     """The bias of the speech head where requests must bring it. A server that was not started by
     the launcher may have any backend."""
-    if os.environ.get(PROFILE_VARIABLE, BIASED_PROFILE) != BIASED_PROFILE:
+    profile = os.environ.get(PROFILE_VARIABLE)
+    if profile is not None and not needs_bias(profile):
         return None
     return logit_bias(model.folder, model.language_model.llm)

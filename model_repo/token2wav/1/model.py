@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from tritone.acoustic.placement import FlowSettings, PoolSettings
 
-from tritone.acoustic.device import torch_dtype
+from tritone.compute.device import torch_dtype
 from tritone.acoustic.flow_stage import StageStep
 from tritone.arrays import Float32
 from tritone.errors import InvalidRequest

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from tritone.acoustic.placement import VocoderSettings
 
-from tritone.acoustic.device import torch_dtype
+from tritone.compute.device import torch_dtype
 from tritone.families import open_model
 from tritone.serving.load_log import staged
 from tritone.serving.parameters import (
