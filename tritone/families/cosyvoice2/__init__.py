@@ -59,7 +59,7 @@ class CosyVoice2(Family[CosyVoice2Config]):
         from tritone.families.cosyvoice2.acoustics import load_flow
         from tritone.families.cosyvoice2.graph_source import flow_plan
 
-        plan = flow_plan(model_dir, config, settings) if settings.plans else None
+        plan = flow_plan(model_dir, config) if settings.plans else None
         return load_flow(model_dir, config, settings, plan)
 
     def load_vocoder(
@@ -68,7 +68,7 @@ class CosyVoice2(Family[CosyVoice2Config]):
         from tritone.families.cosyvoice2.acoustics import load_vocoder
         from tritone.families.cosyvoice2.graph_source import vocoder_plan
 
-        plan = vocoder_plan(model_dir, config, settings) if settings.plans else None
+        plan = vocoder_plan(model_dir, config) if settings.plans else None
         return load_vocoder(model_dir, config, settings, plan)
 
     def with_steps(
