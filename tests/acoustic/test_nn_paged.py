@@ -188,3 +188,9 @@ def test_a_pooled_stage_serves_several_threads(stage: FlowStage) -> None:
 def test_a_pool_too_small_to_speak_is_refused() -> None:
     with pytest.raises(EnvironmentProblem, match=r"cache has 1 MB and needs \d+ MB for 8 chunks"):
         placed(tiny_network(), FlowSettings(pool=PoolSettings(cache_mb=1)))
+
+
+def test_a_pool_guides_every_step() -> None:
+    settings = FlowSettings(pool=PoolSettings(cache_mb=64))
+    with pytest.raises(EnvironmentProblem, match="guided_steps is 1: plans and the GPU's pool"):
+        placed(tiny_network(guided_steps=1), settings)
