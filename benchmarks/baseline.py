@@ -15,21 +15,25 @@ from torch import Tensor
 
 from tritone.acoustic.flow_stage import FlowStage
 from tritone.arrays import Int32
+from tritone.families.cosyvoice2.config import FlowConfig
 from tritone.families.cosyvoice2.vocoder import Vocoder
 from tritone.families.cosyvoice2.voice import Voice
+from tritone.llm.contract import Increment
 
 VOCODER_OVERLAP = 8  # mel frames that upstream vocodes again with each chunk
 
 
-def recomputed(flow: FlowStage, vocoder: Vocoder, voice: Voice, tokens: Int32) -> Iterator[Tensor]:
+def recomputed(
+    config: FlowConfig, flow: FlowStage, vocoder: Vocoder, voice: Voice, tokens: Int32
+) -> Iterator[Tensor]:
     """The samples of each chunk of a stream whose every chunk starts from nothing.
 
     flow: a stage of its own, in float32. vocoder: as it was loaded. tokens: (n,) speech codes; a
     chunk and its look-ahead are as long as the flow's.
     """
-    config, sent = flow.config, 0
+    sent = 0
     for end in range(config.chunk_size, len(tokens) + 1, config.chunk_size):
-        mel = flow.whole(tokens[: end + config.pre_lookahead_len], voice)
+        mel = flow.whole(Increment(tokens[: end + config.pre_lookahead_len]), voice)
         until = config.token_mel_ratio * end
         part = torch.from_numpy(mel[:, max(0, sent - VOCODER_OVERLAP) : until])
         with torch.inference_mode():

@@ -13,18 +13,16 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.figures import Figure, figure
-from tritone.acoustic.flow_placement import FlowSettings
 from tritone.acoustic.flow_stage import FlowStage
-from tritone.acoustic.vocoder_stage import VocoderStage
+from tritone.acoustic.placement import FlowSettings, VocoderSettings
 from tritone.arrays import Float32, Int32
 from tritone.checkpoints.safetensors_file import Checkpoint
-from tritone.config import ModelConfig
-from tritone.families import Family
-from tritone.families.cosyvoice2.config import with_cheaper_solver
+from tritone.families.cosyvoice2.acoustics import load_flow, load_vocoder
+from tritone.families.cosyvoice2.config import CosyVoice2Config, with_cheaper_solver
 from tritone.families.cosyvoice2.frontend import Frontend
 from tritone.families.cosyvoice2.voice import Voice
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, EmbeddingTable
-from tritone.llm.contract import GenerationRequest, SamplingParams
+from tritone.llm.contract import GenerationRequest, Increment, SamplingParams
 from tritone.llm.onnx.slots import OnnxSlots
 from tritone.llm.slots.opening import ensure_graph, open_onnx
 from tritone.synthesis.values import SynthesisRequest
@@ -48,7 +46,7 @@ class Spoken:
     voice: Voice
 
 
-def spoken(model: Path, config: ModelConfig) -> list[Spoken]:
+def spoken(model: Path, config: CosyVoice2Config) -> list[Spoken]:
     """TEXTS as the language model speaks them."""
     frontend, llm = Frontend(model, config), open_onnx(model, config)
     try:
@@ -65,14 +63,12 @@ def spoken(model: Path, config: ModelConfig) -> list[Spoken]:
         llm.close()
 
 
-def of_flow(
-    family: Family, model: Path, config: ModelConfig, speech: Sequence[Spoken]
-) -> list[Figure]:
+def of_flow(model: Path, config: CosyVoice2Config, speech: Sequence[Spoken]) -> list[Figure]:
     """Root mean square difference of the mel of each way."""
 
     def stage(settings: FlowSettings, ode_steps: int = 0, guided_steps: int = 0) -> FlowStage:
         changed = with_cheaper_solver(config, ode_steps, guided_steps)
-        return FlowStage(family.load_flow(model, changed), family.start_noise(changed), settings)
+        return load_flow(model, changed, settings)
 
     exact = [_mel(stage(_FULL), each) for each in speech]
     figures = []
@@ -84,7 +80,7 @@ def of_flow(
     return figures
 
 
-def _ways(config: ModelConfig) -> dict[str, tuple[FlowSettings, int, int]]:
+def _ways(config: CosyVoice2Config) -> dict[str, tuple[FlowSettings, int, int]]:
     """Settings, ODE steps and guided steps of each way; 0 for the checkpoint's."""
     steps = config.flow.solver.n_timesteps
     fewer = [round(steps * share) for share in (0.8, 0.6, 0.5, 0.4)]
@@ -97,13 +93,11 @@ def _ways(config: ModelConfig) -> dict[str, tuple[FlowSettings, int, int]]:
     }
 
 
-def of_vocoder(
-    family: Family, model: Path, config: ModelConfig, speech: Sequence[Spoken]
-) -> list[Figure]:
+def of_vocoder(model: Path, config: CosyVoice2Config, speech: Sequence[Spoken]) -> list[Figure]:
     """Signal over difference of the waveform in bf16."""
-    flow = FlowStage(family.load_flow(model, config), family.start_noise(config), _FULL)
+    flow = load_flow(model, config, _FULL)
     exact, short = (
-        VocoderStage(family.load_vocoder(model, config), dtype=dtype)
+        load_vocoder(model, config, VocoderSettings(dtype=dtype))
         for dtype in (torch.float32, torch.bfloat16)
     )
     ratios = []
@@ -118,7 +112,7 @@ def of_vocoder(
 
 
 def of_language_model(
-    model: Path, config: ModelConfig, precisions: Sequence[str], speech: Sequence[Spoken]
+    model: Path, config: CosyVoice2Config, precisions: Sequence[str], speech: Sequence[Spoken]
 ) -> list[Figure]:
     """Cosine of the logits and how often the likeliest code is the same, along the utterances."""
     exact = list(_logits(model, config, "fp32", speech))
@@ -135,7 +129,7 @@ def of_language_model(
 
 
 def _logits(
-    model: Path, config: ModelConfig, precision: str, speech: Sequence[Spoken]
+    model: Path, config: CosyVoice2Config, precision: str, speech: Sequence[Spoken]
 ) -> Iterator[Float32]:
     ensure_graph(model, config, precision)
     length = max(len(each.input_ids) + len(each.codes) for each in speech)
@@ -155,7 +149,7 @@ def _logits(
 
 def _mel(stage: FlowStage, each: Spoken) -> Float32:
     """The mel of an utterance, streamed."""
-    mel, _ = stage.step(each.codes, stage.open(each.voice), finalize=True)
+    mel, _ = stage.step(Increment(each.codes), stage.open(each.voice), finalize=True)
     return mel
 
 

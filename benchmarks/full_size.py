@@ -14,17 +14,20 @@ from tqdm import tqdm
 
 from tritone.acoustic.solver_config import SolverConfig
 from tritone.checkpoints.safetensors_file import Part, TensorSpec, write_tensors
-from tritone.config import CONFIG_NAME, ModelConfig
-from tritone.families.cosyvoice2 import FLOW_FILE, VOCODER_FILE
+from tritone.checkpoints.steps import write_json
+from tritone.config import CONFIG_NAME
+from tritone.families.cosyvoice2.acoustics import FLOW_FILE, VOCODER_FILE
 from tritone.families.cosyvoice2.config import (
+    CosyVoice2Config,
     EstimatorConfig,
     FlowConfig,
     FlowEncoderConfig,
+    SpeechIds,
     TextConfig,
     VocoderConfig,
 )
-from tritone.families.cosyvoice2.flow import Flow
 from tritone.families.cosyvoice2.hift import HiFT
+from tritone.families.cosyvoice2.network import FlowNetwork
 from tritone.llm.checkpoint import (
     EMBEDDING,
     FINAL_NORM,
@@ -73,7 +76,7 @@ VOCODER = VocoderConfig(
     audio_limit=0.99,
     f0_channels=512,
 )
-LLM = LLMConfig(
+LLM = SpeechIds(
     vocab_size=158_336,
     speech_offset=151_663,
     speech_codes=6561,
@@ -89,8 +92,7 @@ LLM = LLMConfig(
     rms_norm_eps=1e-6,
     max_position_embeddings=32_768,
 )
-FULL_SIZE = ModelConfig(
-    family="cosyvoice2",
+FULL_SIZE = CosyVoice2Config(
     sample_rate=24_000,
     text=TextConfig(),
     sampling=SamplingConfig(),
@@ -102,7 +104,7 @@ _STD = 0.02  # of every weight of the language model, as such models are initial
 _NEVER = -100.0  # a stop id is a speech row, but random weights should not end a stream
 
 
-def write_model(folder: Path, config: ModelConfig = FULL_SIZE, seed: int = 0) -> None:
+def write_model(folder: Path, config: CosyVoice2Config = FULL_SIZE, seed: int = 0) -> None:
     """Write config.json, the merged language model in bfloat16, flow and vocoder.
 
     About 1.9 GB and half a minute for the full size; only one tensor at a time is in memory.
@@ -115,10 +117,10 @@ def write_model(folder: Path, config: ModelConfig = FULL_SIZE, seed: int = 0) ->
     write_tensors(folder / LLM_DIR / WEIGHTS_NAME, specs, _as_bits(parts))
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        save_file(Flow(config.flow).state_dict(), folder / FLOW_FILE)
+        save_file(FlowNetwork(config.flow).state_dict(), folder / FLOW_FILE)
         save_file(HiFT(config.vocoder).state_dict(), folder / VOCODER_FILE)
     # last: a directory that has it is complete
-    (folder / CONFIG_NAME).write_text(config.model_dump_json(indent=2), encoding="utf-8")
+    write_json(folder / CONFIG_NAME, config.to_content())
 
 
 def llm_shapes(config: LLMConfig) -> Iterator[tuple[str, tuple[int, ...]]]:

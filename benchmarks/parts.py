@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,15 @@ import torch
 from benchmarks.baseline import recomputed
 from benchmarks.figures import Figure, figure, ratio
 from benchmarks.streams import some_segment
-from tritone.acoustic.flow_placement import FlowSettings
-from tritone.acoustic.flow_stage import FlowStage
-from tritone.acoustic.vocoder_stage import VocoderStage
+from tritone.acoustic.placement import FlowSettings, VocoderSettings
 from tritone.arrays import Int32
 from tritone.checkpoints.safetensors_file import Checkpoint
-from tritone.config import ModelConfig
-from tritone.families import Family
+from tritone.families.cosyvoice2.acoustics import load_flow, load_hift, load_vocoder
+from tritone.families.cosyvoice2.config import CosyVoice2Config
+from tritone.families.cosyvoice2.streaming_flow import CosyVoice2Flow
+from tritone.families.cosyvoice2.vocoder import Vocoder
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, EmbeddingTable
+from tritone.llm.contract import Increment
 from tritone.llm.onnx.slots import OnnxSlots
 from tritone.llm.slots.opening import ensure_graph
 
@@ -34,7 +36,7 @@ def cpu_seconds(function: Callable[[], Any]) -> float:
 
 
 def language_model(
-    model: Path, config: ModelConfig, precision: str, streams: list[int], steps: int
+    model: Path, config: CosyVoice2Config, precision: str, streams: list[int], steps: int
 ) -> list[Figure]:
     """Prefill of the benchmark's prompt, and decoding steps of 1, 4, 8.. streams together."""
     ensure_graph(model, config, precision)
@@ -67,15 +69,13 @@ def language_model(
 class Acoustics:
     """Flow and vocoder of a model as a server's settings make them, and the plain ones."""
 
-    def __init__(self, family: Family, model: Path, config: ModelConfig, settings: FlowSettings):
-        self.config, noise = config, family.start_noise(config)
-        self._module = family.load_flow(model, config)
-        self.flow = FlowStage(self._module, noise, settings)
-        self._module.euler.most_chunks = 1  # what is measured are costs of a chunk
-        self.vocoder = VocoderStage(family.load_vocoder(model, config), dtype=settings.dtype)
-        plain = FlowSettings(dtype=torch.float32)
-        self.plain_flow = FlowStage(family.load_flow(model, config), noise, plain)
-        self.plain_vocoder = family.load_vocoder(model, config)
+    def __init__(self, model: Path, config: CosyVoice2Config, settings: FlowSettings):
+        self.config = config
+        # what is measured are costs of a chunk
+        self.flow = load_flow(model, config, replace(settings, most_chunks=1))
+        self.vocoder = load_vocoder(model, config, VocoderSettings(dtype=settings.dtype))
+        self.plain_flow = load_flow(model, config, FlowSettings(dtype=torch.float32))
+        self.plain_vocoder = Vocoder(load_hift(model, config), config.sample_rate)
         self.voice = some_segment(config, PROMPT_TOKENS).voice
 
     def tokens(self, seconds: float) -> Int32:
@@ -95,7 +95,8 @@ class Acoustics:
         ours, theirs = [], []
         for _ in range(rounds):
             ours.append(sum(map(sum, Stream(self, tokens))))
-            run = recomputed(self.plain_flow, self.plain_vocoder, self.voice, tokens)
+            plain = (self.plain_flow, self.plain_vocoder)
+            run = recomputed(self.config.flow, *plain, self.voice, tokens)
             theirs.append(cpu_seconds(partial(list, run)))
         mine = figure(f"flow and vocoder, {seconds:g} s streamed", "s of CPU", ours)
         base = figure(f"  the same, every chunk recomputed ({seconds:g} s)", "s of CPU", theirs)
@@ -103,7 +104,9 @@ class Acoustics:
 
     def steps(self, seconds: float) -> list[Figure]:
         """Encoder, ODE steps and vocoder of each chunk of a stream."""
-        with timed(self._module, "_encode") as encoder, timed(self._module.solver, "solve") as ode:
+        assert isinstance(self.flow.flow, CosyVoice2Flow)
+        flow = self.flow.flow.flow
+        with timed(flow, "_encode") as encoder, timed(flow.solver, "solve") as ode:
             chunks = list(Stream(self, self.tokens(seconds)))
         steps = self.config.flow.solver.n_timesteps
         return [
@@ -128,7 +131,7 @@ class Stream:
         for end in range(size, len(tokens) + 1, size):
             until, last = end + config.pre_lookahead_len, end == len(tokens)
             begin = time.process_time()
-            mel, state = flow.step(tokens[position:until], state, finalize=last)
+            mel, state = flow.step(Increment(tokens[position:until]), state, finalize=last)
             between = time.process_time()
             _, vocoding = vocoder.step(mel, vocoding, finalize=last)
             position, self.cache_bytes = until, state.nbytes

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from tritone.acoustic.flow_placement import FlowSettings
 
 from benchmarks import chunks, end_to_end, fidelity, parts
 from benchmarks.baseline import eager_decode_seconds
@@ -24,7 +25,6 @@ from benchmarks.figures import Figure, figure, ratio, table, write
 from benchmarks.served_model import SENTENCE, write_served_model
 from benchmarks.streams import some_segment
 from tritone.compute.device import torch_dtype
-from tritone.acoustic.flow_placement import FlowSettings
 from tritone.config import CONFIG_NAME
 from tritone.errors import TritoneError
 from tritone.families import family_of

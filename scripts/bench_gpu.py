@@ -16,18 +16,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from tritone.acoustic.flow_placement import FlowSettings, PoolSettings
 
 from benchmarks.full_size import write_model
 from benchmarks.streams import BenchStages, decode_rate, run_streams, some_segment
 from client.metrics import StreamMetrics
-from tritone.compute.device import torch_device
-from tritone.acoustic.flow_placement import FlowSettings, PoolSettings
 from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.vocoder_stage import VocoderStage
+from tritone.checkpoints.safetensors_file import Checkpoint
+from tritone.compute.device import torch_device
 from tritone.config import CONFIG_NAME, ModelConfig
 from tritone.errors import TritoneError
 from tritone.families import Family, family_of
-from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, Checkpoint, EmbeddingTable
+from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, EmbeddingTable
 from tritone.llm.slots.opening import open_torch
 from tritone.llm.torch.slots import TorchSlots
 from tritone.synthesis.pipeline import Settings

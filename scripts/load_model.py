@@ -123,8 +123,9 @@ def show_steps(profile: str) -> None:
 def load_and_speak(options: argparse.Namespace) -> None:
     """Everything, within the loader that is entered; raises what the steps raise."""
     with step("imports"):
-        from tritone.compute.device import torch_dtype
         from tritone.acoustic.flow_placement import flow_of
+
+        from tritone.compute.device import torch_dtype
         from tritone.local.stages import LocalStages
         from tritone.synthesis.limits import DEFAULT_LIMITS
 

@@ -28,9 +28,8 @@ from training.train_tokenizer import load_encoder
 from training.train_vocoder import load_vocoder
 from training.voices import speaker_vector
 from tritone.arrays import Float32
-from tritone.families.cosyvoice2.flow import FlowPrompt
+from tritone.families.cosyvoice2.flow import Flow, FlowPrompt
 from tritone.families.cosyvoice2.prompt_mel import prompt_mel
-from tritone.families.cosyvoice2.released_tokenizer import TAGS
 from tritone.frontend.audio.features import whisper_log_mel
 from tritone.frontend.audio.resample import resample
 from tritone.frontend.text.normalize import TextNormalizer
@@ -45,12 +44,13 @@ class Chains:
     def __init__(self, work: Path, voice: VoiceConfig) -> None:
         self._voice = voice
         self._tokenizer = load_encoder(work, voice.tokenizer)
-        self._flow, self._vocoder = load_flow(work, voice), load_vocoder(work, voice)
+        self._flow = Flow.of(load_flow(work, voice))
+        self._vocoder = load_vocoder(work, voice)
         encoder = load_speaker_encoder(work, voice.speaker_encoder)
         self._vectors = {
             name: speaker_vector(Track(work, name), encoder) for name in voice.speakers
         }
-        self._normalize = TextNormalizer(TAGS)
+        self._normalize = TextNormalizer()
         generator = torch.Generator().manual_seed(0)
         frames, mel = NOISE_SECONDS * 50, voice.flow.model.output_size
         scale = voice.flow.model.solver.start_noise_scale

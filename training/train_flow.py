@@ -20,7 +20,7 @@ from training.speech import FRAMES_PER_TOKEN
 from training.train_speaker_encoder import embeddings, load_speaker_encoder
 from tritone.acoustic.attention import chunk_mask
 from tritone.families.cosyvoice2.config import FlowConfig
-from tritone.families.cosyvoice2.flow import Flow
+from tritone.families.cosyvoice2.network import FlowNetwork
 
 HELD_OUT = 3000  # tokens of each speaker
 SIGMA_MIN = 1e-6
@@ -35,7 +35,7 @@ class TrainedFlow(nn.Module):
 
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
-        self.flow = Flow(config)
+        self.flow = FlowNetwork(config)
         self.flow.token_embedding.requires_grad_(False)
         self.codes = FactoredTable(code_features(), config.input_size, 1.0)
         for layer in (self.flow.encoder.input, self.flow.encoder.upsampled_input):
@@ -46,7 +46,7 @@ class TrainedFlow(nn.Module):
         return F.embedding(codes, self.codes())
 
     @torch.no_grad()
-    def folded(self) -> Flow:
+    def folded(self) -> FlowNetwork:
         """The flow alone, with a plain table."""
         self.flow.token_embedding.weight.copy_(self.codes())
         return self.flow
@@ -171,7 +171,7 @@ def train(work: Path, voice: VoiceConfig) -> None:
     Training(work / "flow", run.model, voice.flow.loop).run(run.losses, run.validate)
 
 
-def load_flow(work: Path, voice: VoiceConfig) -> Flow:
+def load_flow(work: Path, voice: VoiceConfig) -> FlowNetwork:
     trained = TrainedFlow(voice.flow.model)
     trained.load_state_dict(trained_state(work / "flow"))
     return trained.folded().eval()

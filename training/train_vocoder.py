@@ -19,6 +19,7 @@ from training.loop import Training, autocast, device, in_float32, trained_state
 from training.speech import FRAMES_PER_TOKEN, SAMPLES_PER_TOKEN
 from training.teachers import RATE
 from tritone.checkpoints.atomic_write import written_whole
+from tritone.families.cosyvoice2.hift import HiFT
 from tritone.families.cosyvoice2.prompt_mel import PROMPT_FFT, PROMPT_HOP
 from tritone.families.cosyvoice2.vocoder import Vocoder
 from tritone.frontend.audio.mel import slaney_filters
@@ -89,8 +90,8 @@ class VocoderTraining:
         self.materials = [material(track, work, self.config) for track in tracks]
         self.distance = SpectralDistance()
         torch.manual_seed(self.config.loop.seed)
-        self.vocoder = Vocoder(self.config.model, RATE)
-        self.model = self.vocoder.network
+        self.model = HiFT(self.config.model)
+        self.vocoder = Vocoder(self.model, RATE)
         # Log-magnitude and phase come out of it: in bf16 their error would be heard as noise.
         in_float32(self.model.conv_post)
 
@@ -138,6 +139,6 @@ def train(work: Path, voice: VoiceConfig) -> None:
 
 
 def load_vocoder(work: Path, voice: VoiceConfig) -> Vocoder:
-    vocoder = Vocoder(voice.vocoder.model, RATE)
-    vocoder.network.load_state_dict(trained_state(work / "vocoder"))
-    return vocoder.eval()
+    network = HiFT(voice.vocoder.model)
+    network.load_state_dict(trained_state(work / "vocoder"))
+    return Vocoder(network.eval(), RATE)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from tritone.acoustic.conv import WindowLinear
-from tritone.families.cosyvoice2.flow import Flow
 from tritone.families.cosyvoice2.hift import HiFT
+from tritone.families.cosyvoice2.network import FlowNetwork
 
 Rules = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
 
@@ -64,7 +64,7 @@ _FLOW: Rules = (
 _POINTWISE = re.compile(r"\.(resnet\.residual|final_projection)\.weight$")
 
 
-def flow_state(flow: Flow) -> dict[str, Tensor]:
+def flow_state(flow: FlowNetwork) -> dict[str, Tensor]:
     """The tensors of `flow` as flow.pt has them: (out, in, taps) convolutions, q, k and v apart."""
     state = {}
     for key, value in _with_convolutions(flow).items():
@@ -78,7 +78,7 @@ def flow_state(flow: Flow) -> dict[str, Tensor]:
     return state
 
 
-def _with_convolutions(flow: Flow) -> dict[str, Tensor]:
+def _with_convolutions(flow: FlowNetwork) -> dict[str, Tensor]:
     """The state with every matrix of taps as (out, in, taps)."""
     state = dict(flow.state_dict())
     for name, module in flow.named_modules():

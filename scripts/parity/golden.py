@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tritone.acoustic.solver_config import SolverConfig
 from tritone.acoustic.weights import load_strictly
-from tritone.families.cosyvoice2 import NOISE_FRAMES
+from tritone.families.cosyvoice2.acoustics import NOISE_FRAMES
 from tritone.families.cosyvoice2.config import (
     EstimatorConfig,
     FlowConfig,
@@ -20,13 +20,15 @@ from tritone.families.cosyvoice2.config import (
     VocoderConfig,
 )
 from tritone.families.cosyvoice2.flow import Flow, FlowPrompt
+from tritone.families.cosyvoice2.hift import HiFT
+from tritone.families.cosyvoice2.network import FlowNetwork
 from tritone.families.cosyvoice2.released_weights import flow_weights, vocoder_weights
 from tritone.families.cosyvoice2.vocoder import Vocoder
 
 SAMPLE_RATE = 24000
 
 
-def flow_config(numbers: dict[str, Any]) -> FlowConfig:
+def flow_config(numbers: dict[str, Any], solver: SolverConfig) -> FlowConfig:
     return FlowConfig(
         vocab_size=numbers["vocab_size"],
         input_size=numbers["input_size"],
@@ -49,7 +51,7 @@ def flow_config(numbers: dict[str, Any]) -> FlowConfig:
             n_blocks=numbers["est_n_blocks"],
             num_mid_blocks=numbers["est_mid_blocks"],
         ),
-        solver=SolverConfig(),
+        solver=solver,
     )
 
 
@@ -106,22 +108,27 @@ class Golden:
         return numbers.get(part, numbers)  # type: ignore[no-any-return]
 
 
-def load_flow(case: Golden) -> Flow:
-    flow = Flow(flow_config(case.numbers("flow"))).eval()
+def load_network(case: Golden, solver: SolverConfig | None = None) -> FlowNetwork:
+    """solver: another than upstream's."""
+    network = FlowNetwork(flow_config(case.numbers("flow"), solver or SolverConfig())).eval()
     state = load_file(case.folder / "flow_weights.safetensors")
-    load_strictly(flow, flow_weights(state), "flow_weights")
-    return flow
+    load_strictly(network, flow_weights(state), "flow_weights")
+    return network
+
+
+def load_flow(case: Golden) -> Flow:
+    return Flow.of(load_network(case))
 
 
 def load_vocoder(case: Golden) -> Vocoder:
     weights = json.loads((case.folder / "hift_weights.json").read_text())
     fixed = weights.get("fixed_constructor_values") or case.about["fixed_constructor_values"]
     config = vocoder_config(case.numbers("hift"), fixed["hift"])
-    vocoder = Vocoder(config, SAMPLE_RATE).eval()
+    network = HiFT(config).eval()
     released = load_file(case.folder / "hift_weights.safetensors")
     state = vocoder_weights(released, len(config.resblock_kernel_sizes))
-    load_strictly(vocoder.network, state, "hift_weights")
-    return vocoder
+    load_strictly(network, state, "hift_weights")
+    return Vocoder(network, SAMPLE_RATE)
 
 
 def prompt_of(case: Golden) -> FlowPrompt:

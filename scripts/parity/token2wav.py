@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from parity import ParityResult
-from parity.golden import Golden, load_flow, load_vocoder, prompt_of
+from parity.golden import Golden, load_flow, load_network, load_vocoder, prompt_of
 from tritone.acoustic.attention import chunk_mask
 from tritone.acoustic.stretch import stretch
 from tritone.acoustic.weights import load_strictly
@@ -32,7 +32,7 @@ def _largest(ours: Tensor, golden: Tensor) -> float:
 
 
 def _encoder(case: Golden) -> Iterator[ParityResult]:
-    encoder = load_flow(case).encoder
+    encoder = load_network(case).encoder
     numbers = case.numbers("flow")
     streaming, x = case.about["streaming"], case["x"]
     tokens = case["y"].shape[1] // numbers["token_mel_ratio"]
@@ -45,7 +45,7 @@ def _encoder(case: Golden) -> Iterator[ParityResult]:
 
 
 def _estimator(case: Golden) -> Iterator[ParityResult]:
-    estimator = load_flow(case).estimator
+    estimator = load_network(case).estimator
     numbers = case.numbers("flow")
     x, mask, frames = case["x"], case["mask"], case["x"].shape[2]
     visible = mask.bool()[:, :, None, :]

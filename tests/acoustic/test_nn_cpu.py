@@ -8,17 +8,18 @@ from itertools import pairwise
 import pytest
 import torch
 from paths import EMBEDDED
-from token2wav_model import some_prompt, some_tokens, tiny_flow
+from token2wav_model import placed, some_prompt, some_tokens, tiny_network
 from torch import Tensor
 
 from tritone.acoustic.attention import attend
 from tritone.acoustic.cache import KeyValueStore, Span
 from tritone.acoustic.channels_last import ChannelsLastFilter
-from tritone.compute.device import best_dtype
-from tritone.acoustic.flow_placement import FlowSettings, place
 from tritone.acoustic.linear import PackableLinear, pack_for_cpu
-from tritone.families import family_of
-from tritone.families.cosyvoice2.vocoder import Vocoder
+from tritone.acoustic.placement import FlowSettings
+from tritone.compute.device import best_dtype
+from tritone.families.cosyvoice2.acoustics import load_hift
+from tritone.families.cosyvoice2.config import CosyVoice2Config
+from tritone.families.cosyvoice2.hift import HiFT
 
 CPU = torch.device("cpu")
 
@@ -67,9 +68,8 @@ def test_a_flow_in_bfloat16_is_near_the_one_in_float32() -> None:
     prompt, tokens = some_prompt(30), some_tokens(60)
     mels = []
     for dtype in (torch.float32, torch.bfloat16):
-        flow = tiny_flow()
-        place(flow, FlowSettings(dtype=dtype))
-        assert flow.euler.cache_dtype is dtype
+        flow = placed(tiny_network(), FlowSettings(dtype=dtype))
+        assert flow.euler.settings.cache_dtype is dtype
         assert flow.euler.most_chunks == (1 if dtype is torch.float32 else 4)
         mel, _ = flow.step(tokens, flow.start(prompt).fork(), finalize=True)
         assert mel.dtype is torch.float32
@@ -79,24 +79,23 @@ def test_a_flow_in_bfloat16_is_near_the_one_in_float32() -> None:
 
 
 @pytest.fixture(scope="module")
-def vocoder() -> Vocoder:
-    family, config = family_of(EMBEDDED)
-    return family.load_vocoder(EMBEDDED, config)
+def vocoder() -> HiFT:
+    return load_hift(EMBEDDED, CosyVoice2Config.read(EMBEDDED))
 
 
-def spectrum_of(vocoder: Vocoder, frames: int) -> tuple[Tensor, Tensor]:
+def spectrum_of(vocoder: HiFT, frames: int) -> tuple[Tensor, Tensor]:
     mel = torch.randn(1, vocoder.config.in_channels, frames) - 4
     noise = torch.randn(1, frames * vocoder.config.samples_per_frame) * 0.1
-    return mel, vocoder.network.analyse(noise)
+    return mel, vocoder.analyse(noise)
 
 
 @pytest.mark.parametrize(("dtype", "least_db"), [(torch.float32, 90), (torch.bfloat16, 30)])
 @pytest.mark.parametrize("frames", [2, 33])
 def test_channels_last_filter_gives_the_same_wave(
-    vocoder: Vocoder, dtype: torch.dtype, least_db: float, frames: int
+    vocoder: HiFT, dtype: torch.dtype, least_db: float, frames: int
 ) -> None:
     mel, spectrum = spectrum_of(vocoder, frames)
-    network = copy.deepcopy(vocoder.network)
+    network = copy.deepcopy(vocoder)
     expected = network.synthesise(network.filter(mel, spectrum))
     found = network.synthesise(ChannelsLastFilter(network, dtype)(mel, spectrum))
     assert 20 * math.log10(expected.norm() / (found - expected).norm()) > least_db

@@ -7,14 +7,24 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from token2wav_model import some_noise, some_prompt, some_tokens, some_voice, tiny_flow
+from token2wav_model import (
+    placed,
+    some_codes,
+    some_prompt,
+    some_tokens,
+    some_voice,
+    tiny_flow,
+    tiny_network,
+    tiny_stage,
+)
 from torch import Tensor
 
-from tritone.acoustic.flow_placement import FlowSettings, PoolSettings, place
 from tritone.acoustic.flow_stage import FlowStage, StageStep
 from tritone.acoustic.paged_solver import PagedSolver
+from tritone.acoustic.placement import FlowSettings, PoolSettings
 from tritone.errors import EnvironmentProblem, InvalidRequest, Overloaded
 from tritone.families.cosyvoice2.flow import Flow, FlowPrompt, FlowState, FlowStep
+from tritone.llm.contract import Increment
 
 CLOSE = 1e-4
 
@@ -27,8 +37,8 @@ def no_gradients() -> Iterator[None]:
 
 def paged_flow(*, pages: int = 40, streams: int = 12, batch: int = 4, left_chunks: int = 0) -> Flow:
     flow = tiny_flow(left_chunks=left_chunks)
-    flow.solver = PagedSolver(flow.euler, pages=pages, streams=streams, batch=batch)
-    return flow
+    solver = PagedSolver(flow.euler, pages=pages, streams=streams, batch=batch)
+    return Flow(flow.network, flow.euler, solver)
 
 
 def places(flow: Flow) -> tuple[int, int]:
@@ -139,14 +149,14 @@ def test_a_full_pool_opens_no_stream() -> None:
 @pytest.fixture(scope="module")
 def stage() -> FlowStage:
     settings = FlowSettings(pool=PoolSettings(cache_mb=64, streams=40, batch=4))
-    stage = FlowStage(tiny_flow(), some_noise(), settings)
+    stage = tiny_stage(settings)
     stage.warm_up()  # leaves nothing behind that a stream would see
     return stage
 
 
 def test_the_stage_answers_each_stream_of_a_step(stage: FlowStage) -> None:
-    tokens = some_tokens(40).int().numpy()
-    wrong = np.array([3, 97], np.int32)
+    tokens = some_codes(40)
+    wrong = Increment(np.array([3, 97], np.int32))
     voice = some_voice(30)
     opened = [stage.open(voice) for _ in range(3)]
     good, bad, other = stage.step_all(
@@ -156,7 +166,7 @@ def test_the_stage_answers_each_stream_of_a_step(stage: FlowStage) -> None:
         ]
     )
     assert isinstance(bad, InvalidRequest) and "97" in str(bad)
-    plain = FlowStage(tiny_flow(), some_noise(), FlowSettings())
+    plain = tiny_stage()
     expected, _ = plain.step(tokens, plain.open(voice), finalize=True)
     for result in (good, other):
         assert isinstance(result, tuple)
@@ -164,9 +174,9 @@ def test_the_stage_answers_each_stream_of_a_step(stage: FlowStage) -> None:
 
 
 def test_a_pooled_stage_serves_several_threads(stage: FlowStage) -> None:
-    texts = [some_tokens(30 + 7 * n, n).int().numpy() for n in range(6)]
+    texts = [some_codes(30 + 7 * n, n) for n in range(6)]
 
-    def speak(tokens: np.ndarray) -> np.ndarray:
+    def speak(tokens: Increment) -> np.ndarray:
         return stage.step(tokens, stage.open(some_voice(30)), finalize=True)[0]
 
     alone = [speak(tokens) for tokens in texts]
@@ -176,6 +186,11 @@ def test_a_pooled_stage_serves_several_threads(stage: FlowStage) -> None:
 
 
 def test_a_pool_too_small_to_speak_is_refused() -> None:
-    flow = tiny_flow()
-    with pytest.raises(EnvironmentProblem, match=r"cache has 1 MB and needs \d+ MB for 8 seconds"):
-        place(flow, FlowSettings(pool=PoolSettings(cache_mb=1)))
+    with pytest.raises(EnvironmentProblem, match=r"cache has 1 MB and needs \d+ MB for 8 chunks"):
+        placed(tiny_network(), FlowSettings(pool=PoolSettings(cache_mb=1)))
+
+
+def test_a_pool_guides_every_step() -> None:
+    settings = FlowSettings(pool=PoolSettings(cache_mb=64))
+    with pytest.raises(EnvironmentProblem, match="guided_steps is 1: plans and the GPU's pool"):
+        placed(tiny_network(guided_steps=1), settings)

@@ -5,12 +5,11 @@ from collections.abc import Iterator
 import pytest
 import torch
 from paths import EMBEDDED
-from token2wav_model import some_prompt, some_tokens, tiny_flow
+from token2wav_model import some_prompt, some_tokens, tiny_flow, tiny_network
 from torch import Tensor
 
 from tritone.errors import EnvironmentProblem, Overloaded
-from tritone.families import read_config
-from tritone.families.cosyvoice2.config import with_cheaper_solver
+from tritone.families.cosyvoice2.config import CosyVoice2Config, with_cheaper_solver
 from tritone.families.cosyvoice2.flow import Flow, FlowPrompt, FlowStep
 
 CLOSE = 1e-4
@@ -34,8 +33,7 @@ def streamed(flow: Flow, prompt: FlowPrompt, parts: tuple[Tensor, ...]) -> list[
 @pytest.mark.parametrize("left_chunks", [0, 2])
 def test_streams_together_equal_each_alone(left_chunks: int) -> None:
     """Streams of other prompts, at other places, one of which ends with a short chunk."""
-    flow = tiny_flow()
-    flow.euler.left_chunks = left_chunks
+    flow = tiny_flow(left_chunks=left_chunks)
     prompts = [some_prompt(0), some_prompt(30), some_prompt(47)]
     parts = [torch.split(some_tokens(n), 28) for n in (90, 84, 61)]
     alone = [streamed(flow, p, own) for p, own in zip(prompts, parts, strict=True)]
@@ -58,8 +56,7 @@ def test_streams_together_equal_each_alone(left_chunks: int) -> None:
 @pytest.mark.parametrize("prompt_tokens", [0, 53])
 def test_chunks_at_once_equal_one_pass(left_chunks: int, prompt_tokens: int) -> None:
     """Up to three at once, the last one short, past the end of the longest ring."""
-    flow = tiny_flow(left_chunks=left_chunks)
-    flow.euler.most_chunks = 3
+    flow = tiny_flow(left_chunks=left_chunks, most_chunks=3)
     lengths, solve = [], flow.euler.solve
     flow.euler.solve = lambda chunks: lengths.append(len(chunks[0].noise)) or solve(chunks)
     prompt, tokens = some_prompt(prompt_tokens), some_tokens(240)
@@ -71,11 +68,7 @@ def test_chunks_at_once_equal_one_pass(left_chunks: int, prompt_tokens: int) -> 
 
 def test_fewer_guided_steps_leave_the_others_unguided() -> None:
     """Without guidance the rows without conditions are not computed, and chunks stay exact."""
-    guided = tiny_flow()
-    solver = guided.config.solver.model_copy(update={"guided_steps": 1})
-    partly = Flow(guided.config.model_copy(update={"solver": solver})).eval()
-    partly.load_state_dict(guided.state_dict())
-    partly.euler.times = guided.euler.times
+    guided, partly = tiny_flow(), Flow.of(tiny_network(guided_steps=1))
     prompt, parts = some_prompt(30), torch.split(some_tokens(60), 28)
     tokens = torch.cat(parts)
     whole = [flow(tokens, prompt, chunked=True, finalize=True) for flow in (partly, guided)]
@@ -89,7 +82,7 @@ def test_fewer_guided_steps_leave_the_others_unguided() -> None:
     ("ode_steps", "guided_steps", "name"), [(-1, 0, "ode_steps"), (4, 5, "guided_steps")]
 )
 def test_a_solver_that_cannot_be_is_refused(ode_steps: int, guided_steps: int, name: str) -> None:
-    config = read_config(EMBEDDED)
+    config = CosyVoice2Config.read(EMBEDDED)
     with pytest.raises(EnvironmentProblem, match=f"{name} is"):
         with_cheaper_solver(config, ode_steps, guided_steps)
     kept = with_cheaper_solver(config, 0, 0)

@@ -1,17 +1,24 @@
 """The tiny golden flow and vocoder for the tests of the acoustic models."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import paths
 import torch
-from parity.golden import Golden, load_flow, load_vocoder
+from parity.golden import Golden, load_network, load_vocoder
 from torch import Tensor
 
-from tritone.acoustic.solver import ode_times
+from tritone.acoustic.flow_stage import FlowStage
+from tritone.acoustic.placement import FlowSettings, place
+from tritone.acoustic.solver import SolverSettings
+from tritone.acoustic.solver_config import SolverConfig
 from tritone.families.cosyvoice2.flow import Flow, FlowPrompt
+from tritone.families.cosyvoice2.network import FlowNetwork
+from tritone.families.cosyvoice2.streaming_flow import CosyVoice2Flow
 from tritone.families.cosyvoice2.vocoder import Vocoder
 from tritone.families.cosyvoice2.voice import Voice
+from tritone.llm.contract import Increment
 
 GOLDEN = paths.GOLDEN / "token2wav"
 CODES = 97
@@ -22,14 +29,25 @@ def case(name: str) -> Golden:
     return Golden(GOLDEN, name)
 
 
-def tiny_flow(steps: int = 2, left_chunks: int = 0) -> Flow:
+def tiny_network(steps: int = 2, guided_steps: int | None = None) -> FlowNetwork:
     """The golden flow with fewer ODE steps, which the streaming laws do not depend on."""
-    flow = load_flow(case("flow_full"))
-    solver = flow.config.solver.model_copy(update={"n_timesteps": steps})
-    flow.config = flow.config.model_copy(update={"solver": solver})
-    flow.euler.times = ode_times(steps)
-    flow.euler.left_chunks = left_chunks
-    return flow
+    solver = SolverConfig(n_timesteps=steps, guided_steps=guided_steps)
+    return load_network(case("flow_full"), solver)
+
+
+def tiny_flow(**settings: Any) -> Flow:
+    return Flow.of(tiny_network(), SolverSettings(**settings))
+
+
+def placed(network: FlowNetwork, settings: FlowSettings) -> Flow:
+    euler, solver, _ = place(network, network.estimator, network.config.solver, settings)
+    return Flow(network, euler, solver)
+
+
+def tiny_stage(settings: FlowSettings | None = None, noise: Tensor | None = None) -> FlowStage:
+    settings = settings or FlowSettings()
+    noise = some_noise() if noise is None else noise
+    return FlowStage(CosyVoice2Flow(placed(tiny_network(), settings), noise), settings)
 
 
 def tiny_vocoder() -> Vocoder:
@@ -42,6 +60,10 @@ def draw(seed: int) -> torch.Generator:
 
 def some_tokens(count: int, seed: int = 1) -> Tensor:
     return torch.randint(0, CODES, (count,), generator=draw(seed))
+
+
+def some_codes(count: int, seed: int = 1) -> Increment:
+    return Increment(some_tokens(count, seed).int().numpy())
 
 
 def some_noise(frames: int = 1500) -> Tensor:

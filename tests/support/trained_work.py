@@ -20,7 +20,7 @@ from training.text_tokens import TextTokens, train_tokenizer
 from training.train_flow import TrainedFlow
 from training.train_speaker_encoder import Classifier
 from training.train_tokenizer import Autoencoder, write_codes
-from tritone.families.cosyvoice2.vocoder import Vocoder
+from tritone.families.cosyvoice2.hift import HiFT
 
 CONFIG = Path(speech.__file__).with_name("voice.yaml")
 SENTENCES = (
@@ -121,7 +121,7 @@ def _trained_work(work: Path, voice: VoiceConfig, monkeypatch: pytest.MonkeyPatc
         "speaker": Classifier(voice.speaker_encoder, 10),
         "lm": SpeechLanguageModel(voice.language_model, spelling),
         "flow": TrainedFlow(voice.flow.model),
-        "vocoder": Vocoder(voice.vocoder.model, RATE).network,
+        "vocoder": HiFT(voice.vocoder.model),
     }
     with torch.no_grad():  # so that the digits of a random tokenizer follow the sound
         modules["tokenizer"].get_parameter("encoder.output.weight").mul_(8)

@@ -1,4 +1,4 @@
-"""HiFT's network for a CPU with bfloat16 units: channels last in memory.
+"""A vocoder's network for a CPU with bfloat16 units: channels last in memory.
 
 The matrix units take neighbouring channels of one sample together. torch has that order for two
 dimensions only, so the network runs on images of one row.
@@ -7,26 +7,24 @@ dimensions only, so the network runs on images of one row.
 import torch
 from torch import Tensor, nn
 
-from tritone.families.cosyvoice2.hift import HiFT
+from tritone.acoustic.filter import FilterNetwork
 
 
 class ChannelsLastFilter:
-    """`HiFT.filter` in another precision. The network is converted and runs here alone after.
+    """A network's filter in another precision. It is converted and runs here alone after."""
 
-    The last convolution stays in float32: its output is exponentiated, and a phase.
-    """
-
-    def __init__(self, network: HiFT, dtype: torch.dtype) -> None:
+    def __init__(self, network: FilterNetwork, dtype: torch.dtype) -> None:
         self._network, self._dtype = network, dtype
-        for block in (network, *network.stages.modules()):
-            for name, layer in list(block.named_children()):
-                if isinstance(layer, nn.Conv1d | nn.ConvTranspose1d):
-                    setattr(block, name, _of_one_row(layer))
-        for part in (network.conv_pre, network.stages):
-            part.to(dtype)
+        parts = (*network.body, network.head)
+        for name, layer in list(network.named_modules()):
+            if name.split(".")[0] in parts and isinstance(layer, nn.Conv1d | nn.ConvTranspose1d):
+                block, _, leaf = name.rpartition(".")
+                setattr(network.get_submodule(block), leaf, _of_one_row(layer))
+        for part in network.body:
+            network.get_submodule(part).to(dtype)
 
     def __call__(self, mel: Tensor, spectrum: Tensor) -> Tensor:
-        """As `HiFT.filter`, float32 in and out."""
+        """A `Filter`, float32 in and out."""
         as_image = (self._image(mel), self._image(spectrum))
         return self._network.filter(*as_image)[:, :, 0]
 

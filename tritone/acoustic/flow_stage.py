@@ -1,82 +1,136 @@
 """The flow as a stage: voices prepared once and shared, numpy in and out, on a CPU or a GPU."""
 
-import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
+from typing_extensions import Self
 
-from tritone.acoustic.flow_placement import FlowSettings, place
 from tritone.acoustic.paged_solver import PagedSolver
-from tritone.arrays import Float32, Int32
-from tritone.errors import InvalidRequest, StageFailed, TritoneError
-from tritone.families.cosyvoice2.config import FlowConfig
-from tritone.families.cosyvoice2.flow import Flow, FlowPrompt, FlowState, FlowStep
-from tritone.families.cosyvoice2.voice import Voice
+from tritone.acoustic.placement import FlowSettings
+from tritone.acoustic.solver import Solver
+from tritone.arrays import Float32
+from tritone.errors import InvalidRequest, TritoneError
+from tritone.llm.contract import Increment
 from tritone.loading.steps import step
+from tritone.voice import Voice, digest
 
-RECORDED_PAGES = 16  # seconds of speech in view whose graphs are recorded before the first request
+RECORDED_PAGES = 16  # chunks of speech in view whose graphs are recorded before the first request
+
+
+class StreamState(Protocol):
+    """A stream between two steps. Buffers inside are written in place: use a state once."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of cached keys and values of this stream alone."""
+        ...
+
+    def fork(self) -> Self:
+        """A new stream that starts here and shares what is computed so far."""
+        ...
 
 
 @dataclass(frozen=True)
 class StageStep:
-    """New codes (n,) of one stream; `finalize` when they are its last."""
+    """New codes of one stream; `finalize` when they are its last."""
 
-    tokens: Int32
-    state: FlowState
+    increment: Increment
+    state: StreamState
     finalize: bool
 
 
-class FlowStage:
-    """Opens and steps streams of one flow model. Safe to use from several threads."""
+class StreamingFlow(Protocol):
+    """A family's flow: codes to frames in a voice, for streams with values for states, its own.
 
-    def __init__(self, flow: Flow, noise: torch.Tensor, settings: FlowSettings) -> None:
-        self._device = place(flow, settings)
-        self._flow, self._noise, self._settings = flow, noise.to(self._device), settings
-        self._prepared: OrderedDict[bytes, FlowState] = OrderedDict()
+    bins: of a frame. solver: of the steps. It copies the arrays that it is given: a prepared voice
+    outlives its request, whose arrays may be a server's memory.
+    """
+
+    bins: int
+
+    @property
+    def solver(self) -> Solver: ...
+
+    def example(self) -> tuple[Voice, Increment]:
+        """A voice without a prompt, and the codes of one chunk."""
+        ...
+
+    def start(self, voice: Voice) -> StreamState:
+        """The state after what depends on the voice alone, which each of its streams forks.
+
+        Raises InvalidRequest for a voice of other shapes, and Overloaded when there is no room.
+        """
+        ...
+
+    def check(self, increment: Increment, state: StreamState) -> None:
+        """Raises InvalidRequest for codes that there are not, and for more than a stream takes."""
+        ...
+
+    def step_all(
+        self, steps: Sequence[StageStep]
+    ) -> Sequence[tuple[Tensor, StreamState] | TritoneError]:
+        """The frames (bins, n) of each stream that became final, and its next state.
+
+        The steps were checked. An error stands in the place of its stream.
+        """
+        ...
+
+    def whole(self, increment: Increment, voice: Voice) -> Tensor:
+        """The frames of all codes of an utterance in one pass with full attention.
+
+        Raises InvalidRequest for what `check` and `start` refuse, and StageFailed without codes.
+        """
+        ...
+
+
+class FlowStage:
+    """Opens and steps streams of one flow. Safe to use from several threads."""
+
+    def __init__(self, flow: StreamingFlow, settings: FlowSettings) -> None:
+        self.flow, self._settings = flow, settings
+        self._prepared: OrderedDict[bytes, StreamState] = OrderedDict()
         self._lock = threading.Lock()  # of the prepared voices
         # streams of a pool share its buffers
         self._stepping = threading.Lock() if settings.pool else nullcontext()
 
+    @property
+    def bins(self) -> int:
+        """Of the frames that it gives."""
+        return self.flow.bins
+
     def warm_up(self) -> None:
         """Compute one chunk: the first call of every operator is several times slower."""
-        config = self.config
-        mel = np.zeros((0, config.output_size), np.float32)
-        speaker = np.ones(config.spk_embed_dim, np.float32)
-        tokens = np.zeros(config.chunk_size + config.pre_lookahead_len, np.int32)
         with step("flow warm-up"):
-            state = self.open(Voice(np.zeros(0, np.int32), mel, speaker))
-            self.step(tokens, state, finalize=False)
-            if isinstance(self._flow.solver, PagedSolver):
+            voice, increment = self.flow.example()
+            self.step(increment, self.open(voice), finalize=False)
+            if isinstance(self.flow.solver, PagedSolver):
                 with step("flow graphs"), self._stepping:
-                    self._flow.solver.record(RECORDED_PAGES)
-
-    @property
-    def config(self) -> FlowConfig:
-        return self._flow.config
+                    self.flow.solver.record(RECORDED_PAGES)
 
     @torch.inference_mode()
-    def open(self, voice: Voice) -> FlowState:
+    def open(self, voice: Voice) -> StreamState:
         """A new stream in a voice; the prompt's part is computed once per voice and shared."""
-        digest = hashlib.sha256()
-        for array in (voice.prompt_tokens, voice.prompt_mel, voice.embedding):
-            digest.update(np.ascontiguousarray(array).tobytes())
-        key = digest.digest()
+        key = digest(voice.to_arrays())
         with self._lock, self._stepping:
             state = self._prepared.get(key)
             if state is None:
-                state = self._prepared[key] = self._flow.start(self._prompt(voice))
+                state = self._prepared[key] = self.flow.start(voice)
             self._prepared.move_to_end(key)
             self._evict()
             return state.fork()
 
-    def step(self, tokens: Int32, state: FlowState, *, finalize: bool) -> tuple[Float32, FlowState]:
-        """Take new codes (n,); return the mel frames that became final and the next state."""
-        (result,) = self.step_all([StageStep(tokens, state, finalize)])
+    def step(
+        self, increment: Increment, state: StreamState, *, finalize: bool
+    ) -> tuple[Float32, StreamState]:
+        """Take new codes; return the frames (bins, n) that became final and the next state."""
+        (result,) = self.step_all([StageStep(increment, state, finalize)])
         if isinstance(result, TritoneError):
             raise result
         return result
@@ -84,72 +138,25 @@ class FlowStage:
     @torch.inference_mode()
     def step_all(
         self, steps: Sequence[StageStep]
-    ) -> list[tuple[Float32, FlowState] | TritoneError]:
+    ) -> list[tuple[Float32, StreamState] | TritoneError]:
         """`step` for several streams together; a stream's error stands in its own place."""
-        checked = [self._checked(step) for step in steps]
+        refused = [self._refused(step) for step in steps]
+        good = [step for step, error in zip(steps, refused, strict=True) if error is None]
         with self._stepping:
-            stepped = iter(self._flow.step_all([s for s in checked if isinstance(s, FlowStep)]))
-            return [_on_wire(next(stepped) if isinstance(s, FlowStep) else s) for s in checked]
+            stepped = iter(self.flow.step_all(good))
+            return [_as_arrays(error or next(stepped)) for error in refused]
 
     @torch.inference_mode()
-    def whole(self, tokens: Int32, voice: Voice) -> Float32:
-        """The mel of all codes of an utterance in one pass with full attention."""
-        self._check(tokens)
-        if not len(tokens):
-            raise StageFailed("token2wav", "got no speech tokens")
-        total = len(tokens) + len(voice.prompt_tokens)
-        self._check_length(total * self.config.token_mel_ratio)
-        prompt = self._prompt(voice)
-        mel = self._flow(self._tensor(tokens, torch.long), prompt, chunked=False, finalize=True)
-        return _as_numpy(mel)
+    def whole(self, increment: Increment, voice: Voice) -> Float32:
+        """The frames of all codes of an utterance in one pass with full attention."""
+        return _as_numpy(self.flow.whole(increment, voice))
 
-    def _checked(self, step: StageStep) -> FlowStep | TritoneError:
-        total = len(step.state.pending) + len(step.tokens)
+    def _refused(self, step: StageStep) -> InvalidRequest | None:
         try:
-            self._check(step.tokens)
-            self._check_length(step.state.frame + total * self.config.token_mel_ratio)
+            self.flow.check(step.increment, step.state)
         except InvalidRequest as error:
             return error
-        return FlowStep(self._tensor(step.tokens, torch.long), step.state, step.finalize)
-
-    def _prompt(self, voice: Voice) -> FlowPrompt:
-        config = self.config
-        frames = len(voice.prompt_tokens) * config.token_mel_ratio
-        for name, array, shape in (
-            ("prompt_speech_feat", voice.prompt_mel, (frames, config.output_size)),
-            ("prompt_spk_embedding", voice.embedding, (config.spk_embed_dim,)),
-        ):
-            if array.shape != shape:
-                raise InvalidRequest(
-                    name, f"has shape {list(array.shape)}; the prompt's tokens need {list(shape)}"
-                )
-        self._check(voice.prompt_tokens)
-        return FlowPrompt(
-            self._tensor(voice.prompt_tokens, torch.long),
-            self._tensor(voice.prompt_mel, torch.float32),
-            self._tensor(voice.embedding, torch.float32),
-            self._noise,
-        )
-
-    def _check(self, tokens: Int32) -> None:
-        codes = self.config.vocab_size
-        outside = tokens[(tokens < 0) | (tokens >= codes)]
-        if outside.size:
-            raise InvalidRequest(
-                "target_speech_tokens", f"holds {int(outside[0])}; codes are 0..{codes - 1}"
-            )
-
-    def _check_length(self, frames: int) -> None:
-        most = len(self._noise)
-        if frames > most:
-            raise InvalidRequest(
-                "target_speech_tokens",
-                f"reach {frames} mel frames with the prompt; one segment holds {most}",
-            )
-
-    def _tensor(self, array: Int32 | Float32, dtype: torch.dtype) -> torch.Tensor:
-        """A copy: a prepared voice outlives the request, whose arrays may be a server's memory."""
-        return torch.tensor(array, dtype=dtype, device=self._device)
+        return None
 
     def _evict(self) -> None:
         total = sum(state.nbytes for state in self._prepared.values())
@@ -158,11 +165,11 @@ class FlowStage:
             total -= oldest.nbytes
 
 
-def _on_wire(
-    result: tuple[torch.Tensor, FlowState] | TritoneError,
-) -> tuple[Float32, FlowState] | TritoneError:
+def _as_arrays(
+    result: tuple[Tensor, StreamState] | TritoneError,
+) -> tuple[Float32, StreamState] | TritoneError:
     return result if isinstance(result, TritoneError) else (_as_numpy(result[0]), result[1])
 
 
-def _as_numpy(mel: torch.Tensor) -> Float32:
+def _as_numpy(mel: Tensor) -> Float32:
     return np.ascontiguousarray(mel.cpu().numpy(), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""HiFT's network under CUDA graphs, for the shapes that come again and again."""
+"""A vocoder's network under CUDA graphs, for the shapes that come again and again."""
 
 from collections import Counter
 from collections.abc import Hashable
@@ -7,24 +7,24 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from tritone.acoustic.filter import FilterNetwork
 from tritone.compute.cuda_graph import GraphCache
-from tritone.families.cosyvoice2.hift import HiFT
 
 SEEN = 3  # calls of a shape before it is worth a graph, which costs as much as several
 MOST = 24  # graphs; the windows of a stream's hops are a handful
 
 
 class GraphedFilter:
-    """`HiFT.filter` with recorded graphs; a rare shape runs as it is. Not thread-safe."""
+    """A network's filter with recorded graphs; a rare shape runs as it is. Not thread-safe."""
 
-    def __init__(self, network: HiFT) -> None:
+    def __init__(self, network: FilterNetwork) -> None:
         self._network = network
-        self._graphs: GraphCache[Tensor] = GraphCache(network.window.device)
+        self._graphs: GraphCache[Tensor] = GraphCache(next(network.parameters()).device)
         self._inputs: dict[Hashable, tuple[Tensor, Tensor]] = {}
         self._calls: Counter[Hashable] = Counter()
 
     def __call__(self, mel: Tensor, spectrum: Tensor) -> Tensor:
-        """As `HiFT.filter`; what it returns is overwritten by the next call of the same shape."""
+        """A `Filter`; what it returns is overwritten by the next call of the same shape."""
         key = (mel.shape, spectrum.shape)
         if key not in self._inputs and not self._admit(key, mel, spectrum):
             return self._network.filter(mel, spectrum)

@@ -15,10 +15,11 @@ from torch import Tensor
 from tritone.acoustic.attention import attend
 from tritone.acoustic.cache import Span
 from tritone.acoustic.conv import CausalConv1d
-from tritone.compute.cuda_graph import GraphCache
+from tritone.acoustic.estimator import VelocityEstimator
 from tritone.acoustic.pages import EMPTY, SCRATCH, Page, PagePool
+from tritone.acoustic.passes import Pass
 from tritone.acoustic.solver import GUIDED_ROWS, ChunkInput, EulerSolver, SolverState, guide
-from tritone.families.cosyvoice2.estimator import KERNEL, Estimator, Pass
+from tritone.compute.cuda_graph import GraphCache
 
 SHORTEST_REACH = 4  # pages; the smallest bucket of a stream's past
 
@@ -50,7 +51,7 @@ class PagedState:
 class PagedSolver:
     """`tritone.acoustic.solver.Solver` on pools of the estimator's device.
 
-    pages: seconds of speech, prompts included, whose keys and values fit. streams: that may be
+    pages: chunks of speech, prompts included, whose keys and values fit. streams: that may be
     open, prepared voices included. batch: streams that are solved together. The keys and values
     have the estimator's dtype; mel is kept in float32.
     """
@@ -60,31 +61,27 @@ class PagedSolver:
     @torch.inference_mode()
     def __init__(self, euler: EulerSolver, *, pages: int, streams: int, batch: int) -> None:
         estimator, self._rate = euler.estimator, euler.rate
-        self._estimator, self._left_chunks, self._batch = estimator, euler.left_chunks, batch
-        config, weight = estimator.config, estimator.final_projection.weight
-        self._frames = config.chunk_size * config.token_mel_ratio
-        self._steps = len(euler.times)
+        self._estimator, self._left_chunks = estimator, euler.settings.left_chunks
+        self._batch, self._frames = batch, estimator.chunk_frames
+        self._steps, device = len(euler.times), estimator.device
+        zeros = partial(torch.zeros, dtype=estimator.dtype, device=device)
         self._pages = PagePool(pages + 2, "pages of the flow's cache")
         self._tails = PagePool(streams + 2, "streams of the flow")
-        part = config.estimator
         # frames before heads, as fused attention reads them after one gather
-        self._kv = weight.new_zeros(
+        self._kv = zeros(
             estimator.attention_layers,
             2,
             GUIDED_ROWS,
             self._pages.capacity * self._steps,
             self._frames,
-            part.num_heads,
-            part.attention_head_dim,
+            estimator.heads,
+            estimator.head_dim,
         )
         self.page_bytes = page_bytes(estimator, self._steps)
-        channels = sum(estimator.tail_channels)
-        self._tail = weight.new_zeros(
-            self._tails.capacity, self._steps, GUIDED_ROWS, KERNEL - 1, channels
-        )
-        mel, device = config.output_size, weight.device
-        self._x = torch.zeros(batch, self._frames, mel, device=device)
-        self._conditions = weight.new_zeros(GUIDED_ROWS, batch, self._frames, 3 * mel)
+        tail = (GUIDED_ROWS, estimator.tail_frames, sum(estimator.tail_channels))
+        self._tail = zeros(self._tails.capacity, self._steps, *tail)
+        self._x = torch.zeros(batch, self._frames, estimator.mel_bins, device=device)
+        self._conditions = zeros(GUIDED_ROWS, batch, self._frames, estimator.condition_channels)
         self._step = torch.zeros(1, dtype=torch.long, device=device)
         self._plan = torch.zeros(batch, 3 + pages, dtype=torch.long, device=device)
         self._dt = torch.tensor([dt for _, dt in euler.times], device=device)
@@ -238,10 +235,8 @@ def _guided(x: Tensor) -> Tensor:
     return x.reshape(GUIDED_ROWS, -1, *x.shape[1:])
 
 
-def page_bytes(estimator: Estimator, steps: int) -> int:
+def page_bytes(estimator: VelocityEstimator, steps: int) -> int:
     """Memory of one chunk of one stream: keys and values of all layers and ODE steps."""
-    config, part = estimator.config, estimator.config.estimator
-    frames = config.chunk_size * config.token_mel_ratio
-    width = part.num_heads * part.attention_head_dim
-    values = steps * estimator.attention_layers * 2 * GUIDED_ROWS * frames * width
-    return values * estimator.final_projection.weight.element_size()
+    width = estimator.heads * estimator.head_dim
+    values = steps * estimator.attention_layers * 2 * GUIDED_ROWS * estimator.chunk_frames * width
+    return values * estimator.dtype.itemsize

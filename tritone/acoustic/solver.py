@@ -1,7 +1,6 @@
 """The flow's ODE: Euler steps with classifier-free guidance, one pass or chunk by chunk.
 
-Conditional flow matching (Matcha-TTS, CosyVoice2). The caches of a stream are the solver's
-business; whoever holds a stream keeps its state as a value.
+The caches of a stream are the solver's business; whoever holds a stream keeps its state as a value.
 """
 
 import math
@@ -12,8 +11,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from tritone.acoustic.estimator import VelocityEstimator
+from tritone.acoustic.passes import EstimatorState
 from tritone.acoustic.solver_config import SolverConfig
-from tritone.families.cosyvoice2.estimator import Estimator, EstimatorState
 
 GUIDED_ROWS = 2  # row 0 with the conditions, row 1 without
 
@@ -33,7 +33,7 @@ class SolverState(Protocol):
 
 @dataclass(frozen=True)
 class ChunkInput:
-    """The next chunk of one stream, or several: start noise (n, mel), conditions (n, 3 * mel), and
+    """The next chunk of one stream, or several: start noise (n, mel), conditions (n, channels), and
     the state before them."""
 
     noise: Tensor
@@ -47,7 +47,8 @@ class Solver(Protocol):
     most_chunks: that it takes of one stream at once.
     """
 
-    most_chunks: int
+    @property
+    def most_chunks(self) -> int: ...
 
     def start(self) -> SolverState:
         """The state of a new stream; raises Overloaded when there is no room."""
@@ -68,7 +69,7 @@ class Solver(Protocol):
 def ode_times(steps: int) -> list[tuple[float, float]]:
     """(t, dt) of each Euler step on the cosine schedule 1 - cos(pi/2 * k/steps).
 
-    t is accumulated and dt is what is left to the next point, in float32, as upstream does.
+    t is accumulated and dt is what is left to the next point, in float32, as models are trained.
     """
     grid = 1 - torch.cos(torch.linspace(0, 1, steps + 1, device="cpu") * 0.5 * math.pi)
     t, times = grid[0], []
@@ -93,18 +94,37 @@ class CachedSteps:
         return CachedSteps(tuple(step.fork() for step in self.steps))
 
 
+@dataclass(frozen=True)
+class SolverSettings:
+    """left_chunks: attention chunks of the past that stay visible beside the prompt, 0 for all.
+
+    most_chunks: of one stream in one step. cache_dtype: of the keys and values.
+    """
+
+    left_chunks: int = 0
+    most_chunks: int = 1
+    cache_dtype: torch.dtype = torch.float32
+
+
 class EulerSolver:
     """Streams whose chunks are as long go together, each with growing caches of its own."""
 
-    def __init__(self, estimator: Estimator, config: SolverConfig) -> None:
+    def __init__(
+        self,
+        estimator: VelocityEstimator,
+        config: SolverConfig,
+        settings: SolverSettings | None = None,
+    ) -> None:
         self.estimator = estimator
+        self.settings = settings or SolverSettings()
         self.times = ode_times(config.n_timesteps)
         self.rate = config.inference_cfg_rate
         self.guided_steps = config.guided_steps
-        self.left_chunks = 0
-        self.most_chunks = 1
-        self.cache_dtype = torch.float32
         self._shifts: list[list[Tensor]] = []
+
+    @property
+    def most_chunks(self) -> int:
+        return self.settings.most_chunks
 
     @property
     def rows(self) -> list[int]:
@@ -114,10 +134,8 @@ class EulerSolver:
         return [GUIDED_ROWS if step < guided else 1 for step in range(count)]
 
     def start(self) -> CachedSteps:
-        config = self.estimator.config
-        frames = config.chunk_size * config.token_mel_ratio
-        arguments = (frames, self.left_chunks, self.cache_dtype)
-        return CachedSteps(tuple(self.estimator.start(rows, *arguments) for rows in self.rows))
+        kept = (self.settings.left_chunks, self.settings.cache_dtype)
+        return CachedSteps(tuple(self.estimator.start(rows, *kept) for rows in self.rows))
 
     def extend(self, state: SolverState) -> SolverState:
         return state  # its caches grow as they are written
@@ -130,7 +148,7 @@ class EulerSolver:
         return [solved[index] for index in range(len(chunks))]
 
     def solve_whole(self, noise: Tensor, conditions: Tensor, visible: Tensor | None) -> Tensor:
-        """One pass over everything: noise (n, mel), conditions (n, 3 * mel) -> mel (n, mel).
+        """One pass over everything: noise (n, mel), conditions (n, channels) -> mel (n, mel).
 
         visible: (n, n) boolean attention mask, None for full attention.
         """
@@ -143,10 +161,8 @@ class EulerSolver:
     def time_shifts(self) -> list[list[Tensor]]:
         """The estimator's time shifts of every ODE step; they depend on the weights alone."""
         if not self._shifts:
-            device = self.estimator.final_projection.weight.device
-            self._shifts = [
-                self.estimator.time_shifts(torch.tensor([t], device=device)) for t, _ in self.times
-            ]
+            times = [torch.tensor([t], device=self.estimator.device) for t, _ in self.times]
+            self._shifts = [self.estimator.time_shifts(t) for t in times]
         return self._shifts
 
     def _solve_together(self, chunks: Sequence[ChunkInput]) -> list[tuple[Tensor, SolverState]]:
@@ -199,7 +215,7 @@ def guide(velocity: Tensor, rate: float) -> Tensor:
 def _inputs(x: Tensor, conditions: Sequence[Tensor], rows: int) -> Tensor:
     """The estimator's input, in the precision of the conditions.
 
-    x (streams, n, mel) beside `rows` rows of each stream's conditions (n, 3 * mel).
+    x (streams, n, mel) beside `rows` rows of each stream's conditions (n, channels).
     """
     given = torch.cat([without_too(c)[:rows] for c in conditions])
     return torch.cat([x.to(given).repeat_interleave(rows, 0), given], dim=2)

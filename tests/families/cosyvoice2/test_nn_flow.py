@@ -13,19 +13,23 @@ from token2wav_model import (
     CODES,
     case,
     prompt_of,
+    some_codes,
     some_noise,
     some_prompt,
     some_tokens,
     some_voice,
     tiny_flow,
+    tiny_stage,
 )
 from torch import Tensor
 
-from tritone.acoustic.flow_placement import FlowSettings
 from tritone.acoustic.flow_stage import FlowStage
+from tritone.acoustic.placement import FlowSettings
 from tritone.errors import InvalidRequest, StageFailed
 from tritone.families.cosyvoice2.chunk_planner import ChunkPolicy
 from tritone.families.cosyvoice2.flow import Flow, FlowPrompt
+from tritone.families.cosyvoice2.streaming_flow import CosyVoice2Flow
+from tritone.llm.contract import Increment
 from tritone.synthesis.segment_speech import trim_prompt
 
 CLOSE = 1e-4
@@ -70,13 +74,14 @@ class FrameCount:
 
     def __init__(self, flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: list[int] = []
-        step = flow.estimator.step
+        estimator = flow.network.estimator
+        step = estimator.step
 
         def counting(x, shifts, state):
             self.calls.append(x.shape[1])
             return step(x, shifts, state)
 
-        monkeypatch.setattr(flow.estimator, "step", counting)
+        monkeypatch.setattr(estimator, "step", counting)
 
     def take(self) -> int:
         total = sum(self.calls)
@@ -193,15 +198,15 @@ def test_a_fork_costs_no_memory_until_it_speaks(flow: Flow) -> None:
 
 def test_each_frame_is_computed_once(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
     count = FrameCount(flow, monkeypatch)
-    stage = FlowStage(flow, some_noise(), FlowSettings())
-    voice, tokens = some_voice(77), some_tokens(64).int().numpy()
+    stage = FlowStage(CosyVoice2Flow(flow, some_noise()), FlowSettings())
+    voice, tokens = some_voice(77), some_codes(64).ids
     opened = stage.open(voice)
     steps = len(flow.euler.times)
     assert count.take() == steps * 2 * 50  # the two chunks that depend on the voice alone
     for state in (opened, stage.open(voice)):
         for begin in range(0, 64, 16):
-            _, state = stage.step(tokens[begin : begin + 16], state, finalize=False)
-        stage.step(tokens[:0], state, finalize=True)
+            _, state = stage.step(Increment(tokens[begin : begin + 16]), state, finalize=False)
+        stage.step(Increment(tokens[:0]), state, finalize=True)
         # Both streams: the rest of the prompt and their own tokens, not the prepared chunks.
         assert count.take() == steps * 2 * (77 - 50 + 64)
 
@@ -236,8 +241,7 @@ def test_bounded_memory(flow: Flow) -> None:
 def test_half_precision_cache_stays_near(flow: Flow) -> None:
     prompt, tokens = some_prompt(40), some_tokens(150)
     exact = one_pass(flow, tokens, prompt)
-    rounded = tiny_flow()
-    rounded.euler.cache_dtype = torch.bfloat16
+    rounded = tiny_flow(cache_dtype=torch.bfloat16)
     mel = torch.cat(streamed(rounded, prompt, torch.split(tokens, 30)), dim=1)
     error = (mel - exact).pow(2).mean().sqrt() / exact.std()
     # Keys and values carry 8 bits of mantissa; attention averages their rounding.
@@ -246,50 +250,51 @@ def test_half_precision_cache_stays_near(flow: Flow) -> None:
     assert voice.nbytes * 2 == flow.start(prompt).nbytes
 
 
-def test_one_shot_stage_equals_the_model(flow: Flow) -> None:
-    stage, tokens = FlowStage(flow, some_noise(), FlowSettings()), some_tokens(33)
-    mel = stage.whole(tokens.int().numpy(), some_voice(12))
-    expected = flow(tokens, prompt_of(some_voice(12)), chunked=False, finalize=True)
+def test_one_shot_stage_equals_the_model() -> None:
+    stage = tiny_stage()
+    mel = stage.whole(some_codes(33), some_voice(12))
+    expected = stage.flow.flow(
+        some_tokens(33), prompt_of(some_voice(12)), chunked=False, finalize=True
+    )
     assert (torch.from_numpy(mel) - expected).abs().max() < 1e-6
 
 
 def test_prepared_voices_are_bounded(flow: Flow) -> None:
     one = flow.start(some_prompt(40)).nbytes
-    stage = FlowStage(flow, some_noise(), FlowSettings(prepared_bytes=2 * one))
+    stage = tiny_stage(FlowSettings(prepared_bytes=2 * one))
     for seed in (1, 2, 1, 3):
         stage.open(some_voice(40, seed))
     assert len(stage._prepared) == 2
     states = list(stage._prepared.values())
     stage.open(some_voice(40, 1))  # used more recently than 2, so it has stayed
     assert {id(s) for s in stage._prepared.values()} == {id(s) for s in states}
-    small = FlowStage(flow, some_noise(), FlowSettings(prepared_bytes=1))
+    small = tiny_stage(FlowSettings(prepared_bytes=1))
     small.open(some_voice(40))
     assert len(small._prepared) == 1
 
 
-def test_the_caller_hears_what_is_wrong(flow: Flow) -> None:
-    stage = FlowStage(flow, some_noise(200), FlowSettings())
-    voice, tokens = some_voice(10), some_tokens(95).int().numpy()
+def test_the_caller_hears_what_is_wrong() -> None:
+    stage = tiny_stage(noise=some_noise(200))
+    voice, tokens = some_voice(10), some_codes(95)
     state = stage.open(voice)
     for bad in (-1, CODES):
         with pytest.raises(InvalidRequest, match=rf"holds {bad}; codes are 0\.\.96"):
-            stage.step(tokens[:1] * 0 + bad, state, finalize=True)
+            stage.step(Increment(np.full(1, bad, np.int32)), state, finalize=True)
     with pytest.raises(InvalidRequest, match=r"reach 210 mel frames with .* holds 200"):
         stage.whole(tokens, voice)
     with pytest.raises(InvalidRequest, match="reach 210 mel frames"):
         stage.step(tokens, state, finalize=False)
     with pytest.raises(StageFailed, match="no speech tokens"):
-        stage.whole(tokens[:0], voice)
+        stage.whole(some_codes(0), voice)
     with pytest.raises(InvalidRequest, match=r"prompt_speech_feat: has shape \[18, 80\]"):
         stage.open(replace(voice, prompt_mel=voice.prompt_mel[:18]))
     with pytest.raises(InvalidRequest, match=r"prompt_spk_embedding: has shape \[12\]"):
         stage.open(replace(voice, embedding=voice.embedding[:12]))
 
 
-def test_a_prepared_voice_outlives_the_arrays_of_its_request(flow: Flow) -> None:
-    stage, voice = FlowStage(flow, some_noise(), FlowSettings()), some_voice(30)
-    tokens = some_tokens(30).int().numpy()
-    for array in (voice.prompt_tokens, voice.embedding, tokens):
+def test_a_prepared_voice_outlives_the_arrays_of_its_request() -> None:
+    stage, voice, tokens = tiny_stage(), some_voice(30), some_codes(30)
+    for array in (voice.prompt_tokens, voice.embedding, tokens.ids):
         array.flags.writeable = False  # as a server may hand them over
     expected, _ = stage.step(tokens, stage.open(voice), finalize=True)
     state = stage.open(voice)

@@ -12,8 +12,8 @@ from torch import Tensor
 from benchmarks.full_size import FLOW, VOCODER
 from tritone.acoustic.weights import load_strictly
 from tritone.errors import ModelDirectoryError
-from tritone.families.cosyvoice2.flow import Flow
 from tritone.families.cosyvoice2.hift import HiFT
+from tritone.families.cosyvoice2.network import FlowNetwork
 from tritone.families.cosyvoice2.released_weights import flow_weights, vocoder_weights
 
 RELEASE = GOLDEN / "release"
@@ -28,7 +28,7 @@ def released(name: str) -> dict[str, Tensor]:
 def test_every_tensor_of_the_released_flow_has_its_place() -> None:
     state = released("flow_keys.tsv")
     with torch.device("meta"):
-        flow = Flow(FLOW)
+        flow = FlowNetwork(FLOW)
         load_strictly(flow, flow_weights(state), "flow.pt", assign=True)
     assert len(state) == 1121
     assert sum(p.numel() for p in flow.parameters()) == 112_549_360
@@ -54,6 +54,6 @@ def test_a_tensor_too_many_or_too_few_is_named() -> None:
     state = released("flow_keys.tsv")
     state["decoder.estimator.extra.weight"] = state.pop("encoder_proj.bias")
     with torch.device("meta"), pytest.raises(ModelDirectoryError) as refused:
-        load_strictly(Flow(FLOW), flow_weights(state), "flow.pt", assign=True)
+        load_strictly(FlowNetwork(FLOW), flow_weights(state), "flow.pt", assign=True)
     assert "lacks mel_projection.bias [80]" in str(refused.value)
     assert "has the unknown estimator.extra.weight" in str(refused.value)

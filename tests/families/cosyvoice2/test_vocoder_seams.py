@@ -1,57 +1,54 @@
 """Seams of the embedded voice: streamed audio against one-shot audio of the same mel."""
 
-from collections.abc import Iterator
+import json
 
 import numpy as np
 import pytest
-from paths import EMBEDDED
+from paths import EMBEDDED, GOLDEN
 
 from evaluation.seams import SeamReport, measure, seams_of
+from tritone.acoustic.placement import FlowSettings, VocoderSettings
 from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.arrays import Float32
-from tritone.llm.contract import GenerationRequest, SamplingParams
-from tritone.local.stages import LocalStages
-from tritone.synthesis.limits import Limits
-from tritone.synthesis.values import SynthesisRequest
+from tritone.families.cosyvoice2.acoustics import load_flow, load_vocoder
+from tritone.families.cosyvoice2.config import CosyVoice2Config
+from tritone.families.cosyvoice2.voice import Voice
+from tritone.frontend.voices import VoiceStore
+from tritone.llm.contract import Increment
 
-TEXTS = (
-    "Hello there, how are you?",
-    "The train leaves at nine.",
-    "Please close the door!",
-    "It was a bright cold day.",
-    "Never mind.",
-    "She sells sea shells.",
-    "What time is it now?",
-    "A quick brown fox jumps.",
-)
+CODES = GOLDEN / "embedded_codes.json"  # short sentences as the embedded voice spoke them
 RATE = 24000
 # Measured over these texts: at most -81 dB, 0.007 dB and 1.0003.
 ERROR_DB, LEVEL_DB, CLICK = -60.0, 0.05, 1.02
 
 
 @pytest.fixture(scope="module")
-def stages() -> Iterator[LocalStages]:
-    loaded = LocalStages(EMBEDDED, Limits())
-    yield loaded
-    loaded.llm.close()
+def config() -> CosyVoice2Config:
+    return CosyVoice2Config.read(EMBEDDED)
 
 
 @pytest.fixture(scope="module")
-def mels(stages: LocalStages) -> list[Float32]:
-    return [_speak(stages, text, seed) for seed, text in enumerate(TEXTS)]
+def vocoder(config: CosyVoice2Config) -> VocoderStage:
+    return load_vocoder(EMBEDDED, config, VocoderSettings())
 
 
 @pytest.fixture(scope="module")
-def one_shots(stages: LocalStages, mels: list[Float32]) -> list[Float32]:
-    return [_one_shot(stages.vocoder, mel) for mel in mels]
+def mels(config: CosyVoice2Config) -> dict[str, Float32]:
+    """By what they say."""
+    flow = load_flow(EMBEDDED, config, FlowSettings())
+    voice = VoiceStore(EMBEDDED).load("heart", Voice)
+
+    def mel(codes: list[int]) -> Float32:
+        increment = Increment(np.array(codes, np.int32))
+        return flow.step(increment, flow.open(voice), finalize=True)[0]
+
+    spoken = json.loads(CODES.read_text(encoding="utf-8"))
+    return {text: mel(codes) for text, codes in spoken.items()}
 
 
-def _speak(stages: LocalStages, text: str, seed: int) -> Float32:
-    segment = next(iter(stages.prepare(SynthesisRequest(text))))
-    request = GenerationRequest(segment.input_ids, 20, 100, SamplingParams(seed=seed))
-    ids = np.concatenate(list(stages.generate(request)))
-    flow = stages.open_flow(segment.voice, streaming=True)
-    return flow.step(ids - np.int32(stages.config.llm.speech_offset), finalize=True)
+@pytest.fixture(scope="module")
+def one_shots(vocoder: VocoderStage, mels: dict[str, Float32]) -> dict[str, Float32]:
+    return {text: _one_shot(vocoder, mel) for text, mel in mels.items()}
 
 
 def _parts(mel: Float32, size: int) -> list[Float32]:
@@ -76,10 +73,10 @@ def _compare(waves: list[Float32], one_shot: Float32) -> SeamReport:
 
 @pytest.mark.parametrize("size", [10, 50])
 def test_seams_are_below_hearing(
-    stages: LocalStages, mels: list[Float32], one_shots: list[Float32], size: int
+    vocoder: VocoderStage, mels: dict[str, Float32], one_shots: dict[str, Float32], size: int
 ) -> None:
-    for text, mel, one_shot in zip(TEXTS, mels, one_shots, strict=True):
-        report = _compare(_streamed(stages.vocoder, mel, size), one_shot)
+    for text, mel in mels.items():
+        report = _compare(_streamed(vocoder, mel, size), one_shots[text])
         assert report.seams >= (mel.shape[1] - 8) // size - 1
         assert report.error_db < ERROR_DB, (text, report)
         assert report.level_db < LEVEL_DB, (text, report)
@@ -87,20 +84,20 @@ def test_seams_are_below_hearing(
 
 
 def test_chunks_of_their_own_are_heard(
-    stages: LocalStages, mels: list[Float32], one_shots: list[Float32]
+    vocoder: VocoderStage, mels: dict[str, Float32], one_shots: dict[str, Float32]
 ) -> None:
     """The measures do find what they are for: a vocoder that starts anew with each chunk."""
     reports = []
-    for mel, one_shot in zip(mels, one_shots, strict=True):
-        waves = [_one_shot(stages.vocoder, part) for part in _parts(mel, 30)]
-        reports.append(_compare(waves, one_shot))
+    for text, mel in mels.items():
+        waves = [_one_shot(vocoder, part) for part in _parts(mel, 30)]
+        reports.append(_compare(waves, one_shots[text]))
     assert min(report.error_db for report in reports) > ERROR_DB + 20
     assert min(report.level_db for report in reports) > 10 * LEVEL_DB
 
 
-def test_a_step_in_the_waveform_is_a_click(one_shots: list[Float32]) -> None:
+def test_a_step_in_the_waveform_is_a_click(one_shots: dict[str, Float32]) -> None:
     size, clicks = 30 * 480, []
-    for one_shot in one_shots:
+    for one_shot in one_shots.values():
         parts = np.split(one_shot, range(size, len(one_shot), size))
         waves = [part * (-1) ** index for index, part in enumerate(parts)]
         clicks.append(_compare(waves, one_shot).click)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tritone.acoustic.graphed_filter import SEEN, GraphedFilter
 from tritone.acoustic.stretch import StretchState, stretch, stretch_step
-from tritone.acoustic.vocoder_stage import VocoderStage, Vocoding
+from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.arrays import Float32
 from tritone.families.cosyvoice2.harmonic_source import accumulate_turns, excite, frame_noise
 from tritone.families.cosyvoice2.vocoder import Vocoder, Windowing
@@ -43,7 +43,7 @@ def one_shot(vocoder: Vocoder, mel: Tensor) -> Tensor:
 
 
 def streamed(vocoder: Vocoder, mel: Tensor, size: int, windowing: Windowing) -> list[Tensor]:
-    vocoder.windowing = windowing
+    vocoder = Vocoder(vocoder.network, vocoder.sample_rate, windowing=windowing)
     state, waves = vocoder.start(SEED), []
     for part in torch.split(mel, size, dim=1):
         wave, state = vocoder.step(part, state, finalize=False)
@@ -148,19 +148,18 @@ def test_phase_runs_on(vocoder: Vocoder) -> None:
 
 
 def test_state_survives_as_bytes(vocoder: Vocoder, mel: Tensor) -> None:
-    vocoder.windowing = Windowing()
     stage, frames = VocoderStage(vocoder), mel.numpy()
     seed = 2**64 - 3
     kept, sent = stage.start(seed=seed, speed=1.3), stage.start(seed=seed, speed=1.3).to_bytes()
     for begin in (0, 1, 22, 47):
         part, last = frames[:, begin : {0: 1, 1: 22, 22: 47, 47: 60}[begin]], begin == 47
         expected, kept = stage.step(part, kept, finalize=last)
-        wave, after = stage.step(part, Vocoding.from_bytes(sent), finalize=last)
+        wave, after = stage.step(part, stage.unpack(sent), finalize=last)
         sent = after.to_bytes()
         assert np.array_equal(wave, expected)
         assert sent == kept.to_bytes()
         assert len(sent) < 64_000
-    assert Vocoding.from_bytes(sent).vocoder.seed == seed
+    assert stage.unpack(sent).vocoder.seed == seed
 
 
 def test_a_step_leaves_its_state_alone(vocoder: Vocoder, mel: Tensor) -> None:
@@ -174,7 +173,6 @@ def test_a_step_leaves_its_state_alone(vocoder: Vocoder, mel: Tensor) -> None:
 
 @pytest.mark.parametrize("speed", [0.5, 0.8, 1.0, 1.1, 1.5, 2.0])
 def test_totals_at_any_speed(vocoder: Vocoder, mel: Tensor, speed: float) -> None:
-    vocoder.windowing = Windowing()
     stage, frames = VocoderStage(vocoder), np.ascontiguousarray(mel[:, :35].numpy())
     for size in (9, 35):
         assert len(run_stage(stage, frames, size, speed)) == int(35 / speed) * SCALE

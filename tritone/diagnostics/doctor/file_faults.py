@@ -8,7 +8,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from tritone.checkpoints.disk import STAGING
-from tritone.checkpoints.verify import is_lfs_pointer
+from tritone.checkpoints.integrity import is_lfs_pointer
 
 # Of huggingface_hub, modelscope, aria2, curl's and wget's front ends, browsers; then our own.
 _UNFINISHED = (
@@ -66,8 +66,8 @@ def safetensors_fault(path: Path) -> str:
     """
     from safetensors import SafetensorError, safe_open
 
+    from tritone.checkpoints.safetensors_file import Checkpoint
     from tritone.errors import ModelDirectoryError
-    from tritone.llm.checkpoint import Checkpoint
 
     try:
         with safe_open(str(path), framework="numpy"):

@@ -5,107 +5,19 @@ Everything is time-major, (rows, frames, channels).
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tritone.acoustic.attention import attend, attend_chunks
-from tritone.acoustic.cache import KeyValueStore, Span
+from tritone.acoustic.cache import KeyValueStore
 from tritone.acoustic.conv import CausalConv1d
 from tritone.acoustic.linear import PackableLinear
+from tritone.acoustic.passes import EstimatorState, Pass, StreamsPass
 from tritone.families.cosyvoice2.config import FlowConfig
 
 KERNEL = 3
 INPUTS = 4  # x, mu, speaker and prompt mel, side by side on the channel axis
-
-
-@dataclass(frozen=True)
-class EstimatorState:
-    """What one ODE step of a stream carries from chunk to chunk.
-
-    tails: the left context of every causal convolution in the order of the forward pass, each
-    (rows, 2, channels). The store is written in place.
-    """
-
-    tails: tuple[Tensor, ...]
-    store: KeyValueStore
-
-    def fork(self) -> "EstimatorState":
-        return EstimatorState(self.tails, self.store.fork())
-
-
-class Pass:
-    """One forward pass over everything: what the layers know of the past is nothing."""
-
-    def __init__(self, padding: Tensor | None, visible: Tensor | None) -> None:
-        self.padding = padding
-        self.visible = visible
-
-    def masked(self, x: Tensor) -> Tensor:
-        return x if self.padding is None else x * self.padding
-
-    def convolve(self, conv: CausalConv1d, x: Tensor) -> Tensor:
-        return conv.step(self.masked(x))[0]
-
-    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Attention of (rows, heads, frames, head_dim) over these frames and the past."""
-        return attend(query, [Span(key, value)], [self.visible])
-
-
-class StreamsPass(Pass):
-    """The next frames of some streams, as many for each; rows of a stream follow one another.
-
-    They are one chunk or several whole ones, of which the last may be shorter. Products take all
-    together, attention one stream after the other: each has its own past.
-    """
-
-    def __init__(self, states: Sequence[EstimatorState], visible: Tensor | None) -> None:
-        super().__init__(None, visible)
-        self._states = states
-        self._conv = self._layer = 0
-        self._tails: list[list[Tensor]] = [[] for _ in states]
-
-    def convolve(self, conv: CausalConv1d, x: Tensor) -> Tensor:
-        before = _joined([state.tails[self._conv] for state in self._states])
-        self._conv += 1
-        y, after = conv.step(x, before)
-        for tails, tail in zip(self._tails, self._split(after), strict=True):
-            tails.append(tail)
-        return y
-
-    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        streams = zip(*(self._split(x) for x in (query, key, value)), self._states, strict=True)
-        attended = []
-        for own_query, own_key, own_value, state in streams:
-            attended.append(self._attend_own(own_query, own_key, own_value, state.store))
-        self._layer += 1
-        return _joined(attended)
-
-    def _attend_own(
-        self, query: Tensor, key: Tensor, value: Tensor, store: KeyValueStore
-    ) -> Tensor:
-        if self.visible is None and query.shape[2] > store.chunk:
-            return attend_chunks(query, key, value, store, self._layer)
-        spans = store.write(self._layer, key, value, in_order=False)
-        return attend(query, spans, [self.visible] * len(spans))
-
-    def advanced(self, frames: int) -> list[EstimatorState]:
-        """The streams' next states, once the pass is over."""
-        for state in self._states:
-            state.store.advance(frames)
-        return [
-            EstimatorState(tuple(tails), state.store)
-            for tails, state in zip(self._tails, self._states, strict=True)
-        ]
-
-    def _split(self, x: Tensor) -> Sequence[Tensor]:
-        return [x] if len(self._states) == 1 else x.chunk(len(self._states))
-
-
-def _joined(parts: Sequence[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 class CausalBlock(nn.Module):
@@ -177,13 +89,20 @@ class Stage(nn.Module):
 
 
 class Estimator(nn.Module):
-    """CosyVoice2's CausalConditionalDecoder: velocity of (rows, frames, mel) at one ODE time."""
+    """CosyVoice2's CausalConditionalDecoder: velocity of (rows, frames, mel) at one ODE time.
+
+    A `tritone.acoustic.estimator.VelocityEstimator`.
+    """
+
+    tail_frames = KERNEL - 1
 
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
         part, mel = config.estimator, config.output_size
         channels, time_width = part.channels, 4 * part.channels
-        self.config = config
+        self.channels, self.heads, self.head_dim = channels, part.num_heads, part.attention_head_dim
+        self.mel_bins, self.condition_channels = mel, (INPUTS - 1) * mel
+        self.chunk_frames = config.chunk_size * config.token_mel_ratio
         self.time_expand = nn.Linear(INPUTS * mel, time_width)
         self.time_project = nn.Linear(time_width, time_width)
         self.down = Stage(INPUTS * mel, config)
@@ -221,8 +140,16 @@ class Estimator(nn.Module):
         ]
 
     @property
+    def device(self) -> torch.device:
+        return self.final_projection.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.final_projection.weight.dtype
+
+    @property
     def attention_layers(self) -> int:
-        return len(self._stages()) * self.config.estimator.n_blocks
+        return sum(len(stage.transformers) for stage in self._stages())
 
     @property
     def tail_channels(self) -> list[int]:
@@ -232,21 +159,22 @@ class Estimator(nn.Module):
         convs = [*convs[:2], self.down_conv, *convs[2:], self.up_conv, self.final_block.conv]
         return [conv.in_channels for conv in convs]
 
-    def start(self, rows: int, chunk: int, left_chunks: int, dtype: torch.dtype) -> EstimatorState:
-        """An empty state; `chunk` in frames, `left_chunks` as in KeyValueStore."""
-        part, weight = self.config.estimator, self.final_projection.weight
+    def start(self, rows: int, left_chunks: int, dtype: torch.dtype) -> EstimatorState:
+        """An empty state; `left_chunks` and `dtype` as in KeyValueStore."""
         store = KeyValueStore(
             self.attention_layers,
             rows,
-            part.num_heads,
-            part.attention_head_dim,
-            chunk=chunk,
+            self.heads,
+            self.head_dim,
+            chunk=self.chunk_frames,
             left_chunks=left_chunks,
             dtype=dtype,
-            device=weight.device,
+            device=self.device,
         )
-        tails = tuple(weight.new_zeros(rows, KERNEL - 1, c) for c in self.tail_channels)
-        return EstimatorState(tails, store)
+        zeros = self.final_projection.weight.new_zeros
+        return EstimatorState(
+            tuple(zeros(rows, self.tail_frames, channels) for channels in self.tail_channels), store
+        )
 
     def forward(
         self,

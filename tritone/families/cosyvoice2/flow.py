@@ -2,7 +2,7 @@
 
 The start noise is an argument. Two modes:
 
-- `Flow.forward`: one pass over everything, with full attention or with the chunk mask;
+- calling a `Flow`: one pass over everything, with full attention or with the chunk mask;
 - `Flow.start` and `Flow.step`: each frame is computed once, at the cost of its own chunk, and
   equals the pass with the chunk mask over everything. `Flow.step_all` takes several streams, whose
   chunks the solver may compute together.
@@ -13,14 +13,20 @@ from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+from typing_extensions import Self
 
 from tritone.acoustic.attention import chunk_mask
-from tritone.acoustic.solver import ChunkInput, EulerSolver, Solver, SolverState
+from tritone.acoustic.solver import (
+    ChunkInput,
+    EulerSolver,
+    Solver,
+    SolverSettings,
+    SolverState,
+)
 from tritone.errors import Overloaded
-from tritone.families.cosyvoice2.config import FlowConfig
-from tritone.families.cosyvoice2.encoder import EncoderState, UpsampleEncoder
-from tritone.families.cosyvoice2.estimator import Estimator
+from tritone.families.cosyvoice2.encoder import EncoderState
+from tritone.families.cosyvoice2.network import FlowNetwork
 
 
 @dataclass(frozen=True)
@@ -98,27 +104,29 @@ class _Stream:
         return mel[new_from:].mT
 
 
-class Flow(nn.Module):
-    """Speech tokens (25 Hz) to log-mel (50 Hz) in the voice of a prompt."""
+class Flow:
+    """Speech tokens (25 Hz) to log-mel (50 Hz) in the voice of a prompt.
 
-    def __init__(self, config: FlowConfig, left_chunks: int = 0) -> None:
-        super().__init__()
-        self.config = config
-        self.token_embedding = nn.Embedding(config.vocab_size, config.input_size)
-        self.speaker_projection = nn.Linear(config.spk_embed_dim, config.output_size)
-        self.encoder = UpsampleEncoder(config)
-        self.mel_projection = nn.Linear(config.encoder.output_size, config.output_size)
-        self.estimator = Estimator(config)
-        self.euler = EulerSolver(self.estimator, config.solver)
-        self.euler.left_chunks = left_chunks
-        self.solver: Solver = self.euler  # of the steps; one pass is the Euler solver's
+    solver: of the steps, the Euler solver itself if None; one pass is always the Euler solver's.
+    """
+
+    def __init__(
+        self, network: FlowNetwork, euler: EulerSolver, solver: Solver | None = None
+    ) -> None:
+        self.network, self.config = network, network.config
+        self.euler, self.solver = euler, solver or euler
+
+    @classmethod
+    def of(cls, network: FlowNetwork, settings: SolverSettings | None = None) -> Self:
+        """A flow where its network is, with caches that grow."""
+        return cls(network, EulerSolver(network.estimator, network.config.solver, settings))
 
     @property
     def left_chunks(self) -> int:
         """Attention chunks of the past that stay visible beside the prompt; 0 for all."""
-        return self.euler.left_chunks
+        return self.euler.settings.left_chunks
 
-    def forward(
+    def __call__(
         self, tokens: Tensor, prompt: FlowPrompt, *, chunked: bool, finalize: bool
     ) -> Tensor:
         """Mel (mel, frames) of tokens (N,) in one pass, the prompt's part cut off.
@@ -126,14 +134,14 @@ class Flow(nn.Module):
         chunked: the chunk mask, else full attention. Not finalize: the last tokens are look-ahead
         only and give no frames.
         """
-        config = self.config
+        network, ahead = self.network, self.config.pre_lookahead_len
         everything = torch.cat([prompt.tokens, tokens])
-        cut = len(everything) - (0 if finalize else config.pre_lookahead_len)
+        cut = len(everything) - (0 if finalize else ahead)
         masks = self._chunk_masks(cut, len(prompt.tokens)) if chunked else (None, None)
-        embedded = self.token_embedding(everything)[None]
-        mu = self.mel_projection(self.encoder(embedded[:, :cut], embedded[:, cut:], masks))
+        embedded = network.token_embedding(everything)[None]
+        mu = network.mel_projection(network.encoder(embedded[:, :cut], embedded[:, cut:], masks))
         frames = mu.shape[1]
-        given = self._conditions(mu[0], 0, prompt, self.project_speaker(prompt.embedding))
+        given = self._conditions(mu[0], 0, prompt, network.project_speaker(prompt.embedding))
         x = self.euler.solve_whole(prompt.noise[:frames], given, masks[1])
         return x[len(prompt.mel) :].mT
 
@@ -142,9 +150,11 @@ class Flow(nn.Module):
 
         It is the same for every stream of a voice: `fork` it for each.
         """
-        chunk, euler = self.config.chunk_size, self.euler
-        encoder = self.encoder.start(chunk, euler.left_chunks, euler.cache_dtype)
-        speaker = self.project_speaker(prompt.embedding)
+        network, settings = self.network, self.euler.settings
+        encoder = network.encoder.start(
+            self.config.chunk_size, settings.left_chunks, settings.cache_dtype
+        )
+        speaker = network.project_speaker(prompt.embedding)
         state = FlowState(prompt.tokens, 0, prompt, speaker, encoder, self.solver.start())
         _, state = self.step(prompt.tokens[:0], state, finalize=False)
         return state
@@ -176,16 +186,11 @@ class Flow(nn.Module):
                 stream.state = replace(stream.state, solution=solution)
         return [stream.refused or (stream.spoken(), stream.state) for stream in streams]
 
-    def project_speaker(self, embedding: Tensor) -> Tensor:
-        """(spk_embed_dim,) raw speaker vector -> (1, mel) condition of the estimator."""
-        weight = self.speaker_projection.weight
-        return self.speaker_projection(F.normalize(embedding[None].to(weight), dim=1))  # type: ignore[no-any-return]
-
     def _chunk_masks(self, tokens: int, prompt_tokens: int) -> tuple[Tensor, Tensor]:
         """The masks, at token and at frame rate, that make one pass equal to the steps."""
         chunk, ratio = self.config.chunk_size, self.config.token_mel_ratio
         prefilled = max(0, prompt_tokens - self.config.pre_lookahead_len) // chunk * chunk
-        device = self.mel_projection.weight.device
+        device = self.euler.estimator.device
         at_tokens, at_frames = (
             chunk_mask(
                 tokens * rate,
@@ -219,11 +224,11 @@ class Flow(nn.Module):
         """mu (frames, mel) of a stream's next chunk of tokens."""
         state, chunk = stream.state, self.config.chunk_size
         known = state.pending[: chunk + self.config.pre_lookahead_len]
-        embedded = self.token_embedding(known)[None]
-        features, encoder = self.encoder.step(
+        embedded = self.network.token_embedding(known)[None]
+        features, encoder = self.network.encoder.step(
             embedded[:, :chunk], embedded[:, chunk:], state.encoder
         )
-        mu: Tensor = self.mel_projection(features)[0]
+        mu: Tensor = self.network.mel_projection(features)[0]
         stream.state = replace(
             state, pending=state.pending[chunk:], frame=state.frame + len(mu), encoder=encoder
         )

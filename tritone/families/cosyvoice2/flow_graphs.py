@@ -4,26 +4,26 @@ import torch
 from torch import Tensor
 
 from tritone.acoustic.attention import chunk_mask, sinusoid
-from tritone.acoustic.solver import GUIDED_ROWS
+from tritone.acoustic.solver import GUIDED_ROWS, ode_times
 from tritone.engines.graph import Graph, Profiles, Shape, Sizes
 from tritone.families.cosyvoice2.encoder import LOOKAHEAD_KERNEL, UPSAMPLE_KERNEL
-from tritone.families.cosyvoice2.estimator import INPUTS, KERNEL
-from tritone.families.cosyvoice2.flow import Flow
+from tritone.families.cosyvoice2.estimator import INPUTS
 from tritone.families.cosyvoice2.graph_modules import (
     EncoderStep,
     EstimatorPass,
     EstimatorStep,
     MaskedEstimatorPass,
 )
+from tritone.families.cosyvoice2.network import FlowNetwork
 
 
-def flow_graphs(flow: Flow, profiles: Profiles) -> list[Graph]:
+def flow_graphs(network: FlowNetwork, profiles: Profiles) -> list[Graph]:
     """All graphs of a flow, float32 on the CPU."""
     return [
-        EncoderGraph(flow, profiles),
-        EstimatorStepGraph(flow, profiles),
-        EstimatorGraph(flow, profiles),
-        MaskedEstimatorGraph(flow, profiles),
+        EncoderGraph(network, profiles),
+        EstimatorStepGraph(network, profiles),
+        EstimatorGraph(network, profiles),
+        MaskedEstimatorGraph(network, profiles),
     ]
 
 
@@ -38,10 +38,10 @@ class EncoderGraph(Graph):
         {"tokens": 11, "past_tokens": 51},
     )
 
-    def __init__(self, flow: Flow, profiles: Profiles) -> None:
+    def __init__(self, network: FlowNetwork, profiles: Profiles) -> None:
         axes = {"tokens": profiles.tokens, "past_tokens": profiles.past_tokens}
-        super().__init__(EncoderStep(flow), axes)
-        self.config = flow.config
+        super().__init__(EncoderStep(network), axes)
+        self.config = network.config
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:
         rows, new, past = 1, sizes["tokens"], sizes["past_tokens"]
@@ -105,10 +105,10 @@ class _EstimatorGraph(Graph):
 
     frames: str
 
-    def __init__(self, flow: Flow, profiles: Profiles, module: torch.nn.Module) -> None:
+    def __init__(self, network: FlowNetwork, profiles: Profiles, module: torch.nn.Module) -> None:
         axes = {name: getattr(profiles, name) for name in self.examples[0]}
         super().__init__(module, axes)
-        self.flow, self.config = flow, flow.config
+        self.network, self.config = network, network.config
 
     def _common(self, sizes: Sizes) -> dict[str, Shape]:
         part = self.config.estimator
@@ -120,18 +120,19 @@ class _EstimatorGraph(Graph):
 
     def _inputs(self, streams: int, frames: int, draw: torch.Generator) -> dict[str, Tensor]:
         """x of drawn codes and speakers, without prompt, and the shifts of a step midway."""
-        flow, config = self.flow, self.config
+        network, config = self.network, self.config
         count = -(-frames // config.token_mel_ratio)
         codes = torch.randint(config.vocab_size, (streams, count), generator=draw)
-        embedded = flow.token_embedding(codes)
-        mu = flow.mel_projection(flow.encoder(embedded, embedded[:, :0]))[:, :frames]
+        embedded = network.token_embedding(codes)
+        mu = network.mel_projection(network.encoder(embedded, embedded[:, :0]))[:, :frames]
         vectors = torch.randn(streams, config.spk_embed_dim, generator=draw)
-        speakers = torch.stack([flow.project_speaker(vector) for vector in vectors])
+        speakers = torch.stack([network.project_speaker(vector) for vector in vectors])
         given = torch.cat([mu, speakers.expand(-1, frames, -1), torch.zeros_like(mu)], dim=2)
         noise = torch.randn(mu.shape, generator=draw).repeat(GUIDED_ROWS, 1, 1)
         x = torch.cat([noise, torch.cat([given, torch.zeros_like(given)])], dim=2)
-        midway = flow.euler.time_shifts()[len(flow.euler.times) // 2]
-        return {"x": x, "shifts": torch.cat(midway)[:, 0]}
+        midway, _ = ode_times(config.solver.n_timesteps)[config.solver.n_timesteps // 2]
+        shifts = network.estimator.time_shifts(torch.tensor([midway]))
+        return {"x": x, "shifts": torch.cat(shifts)[:, 0]}
 
 
 class EstimatorStepGraph(_EstimatorGraph):
@@ -146,19 +147,16 @@ class EstimatorStepGraph(_EstimatorGraph):
         {"streams": 1, "chunk_frames": 23, "past_frames": 101},
     )
 
-    def __init__(self, flow: Flow, profiles: Profiles) -> None:
-        step = EstimatorStep(flow.estimator)
-        super().__init__(flow, profiles, step)
-        self._tail_width = sum(step.widths)
+    def __init__(self, network: FlowNetwork, profiles: Profiles) -> None:
+        super().__init__(network, profiles, EstimatorStep(network.estimator))
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:
-        common, part = self._common(sizes), self.config.estimator
+        common, part = self._common(sizes), self.network.estimator
         rows, past = common["x"][0], sizes["past_frames"]
-        layers = (part.num_mid_blocks + 2) * part.n_blocks
         return {
             **common,
-            "tails": (rows, KERNEL - 1, self._tail_width),
-            "cache": (layers, 2, rows, part.num_heads, past, part.attention_head_dim),
+            "tails": (rows, part.tail_frames, sum(part.tail_channels)),
+            "cache": (part.attention_layers, 2, rows, part.heads, past, part.head_dim),
             "visible": (rows, past + sizes["chunk_frames"]),
         }
 
@@ -192,8 +190,8 @@ class EstimatorGraph(_EstimatorGraph):
     frames = "frames"
     examples = ({"frames": 60}, {"frames": 97})
 
-    def __init__(self, flow: Flow, profiles: Profiles) -> None:
-        super().__init__(flow, profiles, EstimatorPass(flow.estimator))
+    def __init__(self, network: FlowNetwork, profiles: Profiles) -> None:
+        super().__init__(network, profiles, EstimatorPass(network.estimator))
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:
         return self._common({"streams": 1, **sizes})
@@ -211,8 +209,8 @@ class MaskedEstimatorGraph(_EstimatorGraph):
     frames = "batch_frames"
     examples = ({"streams": 2, "batch_frames": 70}, {"streams": 1, "batch_frames": 97})
 
-    def __init__(self, flow: Flow, profiles: Profiles) -> None:
-        super().__init__(flow, profiles, MaskedEstimatorPass(flow.estimator))
+    def __init__(self, network: FlowNetwork, profiles: Profiles) -> None:
+        super().__init__(network, profiles, MaskedEstimatorPass(network.estimator))
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:
         common = self._common(sizes)
@@ -227,6 +225,6 @@ class MaskedEstimatorGraph(_EstimatorGraph):
         given = torch.ones(GUIDED_ROWS, streams, frames)
         given[:, -1, frames - frames // 3 :] = 0
         given = given.flatten(0, 1)
-        chunk = self.config.chunk_size * self.config.token_mel_ratio
+        chunk = self.network.estimator.chunk_frames
         visible = chunk_mask(frames, chunk) & (given[:, None] > 0)
         return {**inputs, "given": given, "visible": visible}

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from tritone.acoustic.cache import KeyValueStore, Span
+from tritone.acoustic.passes import EstimatorState
 from tritone.families.cosyvoice2.encoder import EncoderState
-from tritone.families.cosyvoice2.estimator import Estimator, EstimatorState
-from tritone.families.cosyvoice2.flow import Flow
+from tritone.families.cosyvoice2.estimator import Estimator
 from tritone.families.cosyvoice2.hift import F0Predictor, HiFT
+from tritone.families.cosyvoice2.network import FlowNetwork
 
 
 class CacheTensor(KeyValueStore):
@@ -50,11 +51,11 @@ class EncoderStep(nn.Module):
     masks with full attention or with the chunk mask.
     """
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, network: FlowNetwork) -> None:
         super().__init__()
-        self.embedding = flow.token_embedding
-        self.encoder = flow.encoder
-        self.projection = flow.mel_projection
+        self.embedding = network.token_embedding
+        self.encoder = network.encoder
+        self.projection = network.mel_projection
 
     def forward(
         self,
@@ -97,8 +98,7 @@ class EstimatorStep(nn.Module):
     def __init__(self, estimator: Estimator) -> None:
         super().__init__()
         self.estimator = estimator
-        state = estimator.start(1, 1, 0, torch.float32)
-        self.widths = [tail.shape[2] for tail in state.tails]
+        self.widths = estimator.tail_channels
 
     def forward(
         self, x: Tensor, shifts: Tensor, tails: Tensor, cache: Tensor, visible: Tensor

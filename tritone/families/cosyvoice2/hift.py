@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tritone.acoustic.filter import FilterNetwork
 from tritone.families.cosyvoice2.config import VocoderConfig
 
 MAGNITUDE_LIMIT = 100.0
@@ -113,14 +114,16 @@ class F0Predictor(nn.Module):
         return self.output(mel.transpose(1, 2))[:, :, 0].abs()  # type: ignore[no-any-return]
 
 
-class HiFT(nn.Module):
+class HiFT(FilterNetwork):
     """The whole vocoder network: `f0` and `mix_source` make the source, `decode` the waveform."""
 
+    body, head = ("conv_pre", "stages"), "conv_post"
     window: Tensor
 
     def __init__(self, config: VocoderConfig) -> None:
         super().__init__()
         self.config = config
+        self.width = config.base_channels // 2
         self.f0 = F0Predictor(config.in_channels, config.f0_channels)
         self.mix_source = nn.Linear(config.nb_harmonics + 1, 1)
         self.conv_pre = nn.Conv1d(config.in_channels, config.base_channels, 7, padding=3)

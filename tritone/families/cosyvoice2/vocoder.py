@@ -14,13 +14,15 @@ with weights that sum to one.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from typing_extensions import Self
 
-from tritone.families.cosyvoice2.config import VocoderConfig
+from tritone.acoustic.filter import Filter
 from tritone.families.cosyvoice2.harmonic_source import accumulate_turns, excite, frame_noise
 from tritone.families.cosyvoice2.hift import F0Predictor, HiFT
 
@@ -55,20 +57,47 @@ class VocoderState:
     emitted: int
     seed: int
 
+    def to_tensors(self) -> dict[str, Tensor]:
+        return {
+            "mel": self.mel,
+            "f0": self.f0,
+            "turns": self.turns,
+            "tail": self.tail,
+            "numbers": torch.tensor([self.first, self.emitted]),
+            "seed": torch.from_numpy(np.array([self.seed], dtype=np.uint64).view(np.int64)),
+        }
 
-class Vocoder(nn.Module):
-    """HiFT with its source, one-shot (`forward`) and streaming (`start`, `step`)."""
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], device: torch.device) -> Self:
+        first, emitted = tensors["numbers"].tolist()
+        seed = int(tensors["seed"].numpy().view(np.uint64)[0])
+        mel, f0, turns, tail = (tensors[n].to(device) for n in ("mel", "f0", "turns", "tail"))
+        return cls(mel, f0, turns, tail, first=first, emitted=emitted, seed=seed)
+
+
+class Vocoder:
+    """HiFT with its source, one-shot (by a call) and streaming (`start`, `step`).
+
+    filter: another way to run the network between its Fourier transforms.
+    """
+
+    warm_up_frames = (24, 26, 50, 50)  # as a stream begins
 
     def __init__(
-        self, config: VocoderConfig, sample_rate: int, windowing: Windowing | None = None
+        self,
+        network: HiFT,
+        sample_rate: int,
+        filter: Filter | None = None,
+        windowing: Windowing | None = None,
     ) -> None:
-        super().__init__()
-        self.config = config
-        self.sample_rate = sample_rate
+        self.network, self.config, self.sample_rate = network, network.config, sample_rate
+        self.bins = network.config.in_channels
+        self.filter = filter or network.filter
         self.windowing = windowing or Windowing()
-        self.network = HiFT(config)
-        # a stage may put another way to run the network here
-        self.filter: Callable[[Tensor, Tensor], Tensor] = self.network.filter
+
+    @property
+    def device(self) -> torch.device:
+        return self.network.window.device
 
     def source(
         self, f0: Tensor, noise: Tensor, before: Tensor | None = None
@@ -78,7 +107,7 @@ class Vocoder(nn.Module):
         excitation = excite(f0, turns, before, noise, self.config)
         return torch.tanh(self.network.mix_source(excitation))[:, :, 0], turns
 
-    def forward(self, mel: Tensor, noise: Tensor) -> Tensor:
+    def __call__(self, mel: Tensor, noise: Tensor) -> Tensor:
         """mel (mel, T), noise (1, samples, harmonics) -> waveform (samples_per_frame * T,)."""
         source, _ = self.source(self.network.f0(mel[None]), noise)
         filtered = self.filter(mel[None], self.network.analyse(source))
@@ -96,6 +125,10 @@ class Vocoder(nn.Module):
             emitted=0,
             seed=seed,
         )
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> VocoderState:
+        """A state from what its `to_tensors` gave, on any device."""
+        return VocoderState.from_tensors(tensors, self.device)
 
     def step(
         self, mel: Tensor, state: VocoderState, *, finalize: bool

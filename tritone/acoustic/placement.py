@@ -1,0 +1,174 @@
+"""Where and how flow and vocoder run: device, precision, and what the flow keeps for streams."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from tritone.acoustic.channels_last import ChannelsLastFilter
+from tritone.acoustic.estimator import VelocityEstimator
+from tritone.acoustic.filter import Filter, FilterNetwork
+from tritone.acoustic.graphed_filter import GraphedFilter
+from tritone.acoustic.linear import pack_for_cpu
+from tritone.acoustic.paged_solver import PagedSolver, page_bytes
+from tritone.acoustic.solver import GUIDED_ROWS, EulerSolver, Solver, SolverSettings
+from tritone.acoustic.solver_config import SolverConfig
+from tritone.compute.device import best_dtype, torch_device
+from tritone.errors import EnvironmentProblem
+from tritone.loading.steps import step
+
+FlowPlan = Callable[[EulerSolver, torch.dtype, torch.device], Solver]
+"""Opens the solver on a plan of the estimator, built in that precision; the Euler solver's own
+estimator is in float32."""
+
+FilterPlan = Callable[[torch.dtype, torch.device], Filter]
+"""Opens the filter on a plan, built in that precision."""
+
+FEWEST_PAGES = 8  # of a short prompt and a little speech
+
+
+@dataclass(frozen=True)
+class PoolSettings:
+    """Caches of a fixed size for streams that are solved together, as CUDA graphs need them.
+
+    cache_mb: memory for keys and values; 0 for half of the GPU's that is free at the start.
+    streams: that may be open, prepared voices included. batch: streams in one step.
+    """
+
+    cache_mb: int = 0
+    streams: int = 128
+    batch: int = 16
+
+
+@dataclass(frozen=True)
+class FlowSettings:
+    """left_chunks: attention chunks of the past that stay visible beside the prompt, 0 for all.
+
+    dtype: of the weights, None for `best_dtype`. cache_dtype: storage of keys and values where each
+    stream has caches of its own, None for the weights' dtype, which they have in a pool too.
+    prepared_bytes: memory for prepared voices; the one in use is kept whatever its size. device:
+    "cpu", "cuda" or "cuda:N". pool: None for caches that grow with each stream. plans: whether a
+    TensorRT plan, built in `dtype`, runs the estimator in the place of torch; caches grow then too.
+    most_chunks: at once, of a stream that is alone, in a short dtype: a pass over one chunk leaves
+    the matrix units of a CPU half idle. In float32 chunks stay apart, so that a stream is the same
+    to the last bit every time.
+    """
+
+    left_chunks: int = 0
+    cache_dtype: torch.dtype | None = None
+    prepared_bytes: int = 1 << 30
+    device: str = "cpu"
+    dtype: torch.dtype | None = None
+    pool: PoolSettings | None = None
+    plans: bool = False
+    most_chunks: int = 4
+
+
+@dataclass(frozen=True)
+class VocoderSettings:
+    """device: "cpu", "cuda" or "cuda:N". plans: whether a TensorRT plan, built in `dtype`, runs the
+    filter. dtype: of the filter on a CPU or in a plan, None for `best_dtype`; without a plan it is
+    float32 on a GPU.
+    """
+
+    device: str = "cpu"
+    dtype: torch.dtype | None = None
+    plans: bool = False
+
+
+def flow_of(profile: str) -> FlowSettings:
+    """The settings that a server's profile has by default."""
+    if profile == "cpu":
+        return FlowSettings()
+    return FlowSettings(device="cuda", pool=PoolSettings())
+
+
+def place(
+    network: nn.Module,
+    estimator: VelocityEstimator,
+    solver_config: SolverConfig,
+    settings: FlowSettings,
+    *,
+    plan: FlowPlan | None = None,
+) -> tuple[EulerSolver, Solver, torch.device]:
+    """Put a flow's network, of which the estimator is a part, where the settings want it.
+
+    Returns the solver of one pass and that of the steps. plan: opens it where `settings.plans`.
+    Raises EnvironmentProblem for settings that cannot be.
+    """
+    assert settings.plans == (plan is not None), "plans come with what opens them"
+    device = torch_device(settings.device)
+    _check(settings, solver_config.guided_steps)
+    dtype = settings.dtype or best_dtype(device, estimator.channels)
+    with step("flow packing" if device.type == "cpu" else "flow placement"):
+        network.to(device, torch.float32 if plan else dtype)
+        if device.type == "cpu":
+            pack_for_cpu(network, GUIDED_ROWS * estimator.chunk_frames)
+        kept = SolverSettings(
+            left_chunks=settings.left_chunks,
+            most_chunks=1 if dtype == torch.float32 else settings.most_chunks,
+            cache_dtype=(not settings.pool and settings.cache_dtype) or dtype,
+        )
+        euler = EulerSolver(estimator, solver_config, kept)
+        if plan:
+            with step("flow plan"):
+                return euler, plan(euler, dtype, device), device
+        return euler, _pooled(euler, settings.pool) if settings.pool else euler, device
+
+
+def place_filter(
+    network: FilterNetwork, settings: VocoderSettings, *, plan: FilterPlan | None = None
+) -> Filter:
+    """Put a vocoder's network where the settings want it; returns the way to run its filter.
+
+    plan: opens it where `settings.plans`. Raises EnvironmentProblem for a device that there is
+    not.
+    """
+    assert settings.plans == (plan is not None), "plans come with what opens them"
+    device = torch_device(settings.device)
+    dtype = settings.dtype or best_dtype(device, network.width)
+    with step("vocoder placement"):
+        network.to(device)
+        if plan:
+            with step("vocoder plan"):
+                return plan(dtype, device)
+        if device.type == "cuda":
+            return GraphedFilter(network)
+        return ChannelsLastFilter(network, dtype)
+
+
+def _check(settings: FlowSettings, guided_steps: int | None) -> None:
+    if guided_steps is not None and (settings.plans or settings.pool):
+        raise EnvironmentProblem(
+            f"guided_steps is {guided_steps}: plans and the GPU's pool guide every step; "
+            "set it to 0"
+        )
+    if settings.left_chunks and settings.plans:
+        raise EnvironmentProblem(
+            f"left_context_chunks is {settings.left_chunks}: the estimator's plan sees all of the "
+            "past; set it to 0, or the engine to torch"
+        )
+
+
+def _pooled(euler: EulerSolver, pool: PoolSettings) -> PagedSolver:
+    with step("flow cache"):
+        pages = _pages(euler, pool)
+        return PagedSolver(euler, pages=pages, streams=pool.streams, batch=pool.batch)
+
+
+def _pages(euler: EulerSolver, pool: PoolSettings) -> int:
+    device, page = euler.estimator.device, page_bytes(euler.estimator, len(euler.times))
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+    memory = pool.cache_mb << 20
+    if not memory:
+        assert free is not None, "without a GPU the size of the pool is given"
+        memory = free // 2
+    needed = FEWEST_PAGES * page
+    if memory < needed or (free is not None and free < memory):
+        seen = "" if free is None else f"; {free >> 20} MB of {device} are free"
+        raise EnvironmentProblem(
+            f"the flow's cache has {memory >> 20} MB and needs {-(-needed >> 20)} MB for "
+            f"{FEWEST_PAGES} chunks of speech{seen}: free some, or set cache_mb"
+        )
+    return int(memory // page)
