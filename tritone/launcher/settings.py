@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tritone.serving.parameters import EMBEDDED, MODEL_VARIABLE
+from tritone.serving.parameters import EMBEDDED
+from tritone.variables import MODEL_VARIABLE
 
 Profile = Literal["cpu", "gpu", "gpu-torch", "gpu-llmapi", "gpu-backend"]
 """What serves the language model: ONNX Runtime, our model on TensorRT-LLM's Executor, torch, the

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from tritone.errors import ModelDirectoryError
+from tritone.variables import DEVICE_VARIABLE, MODEL_VARIABLE, PROFILE_VARIABLE
 
-MODEL_VARIABLE = "TRITONE_MODEL"
-PROFILE_VARIABLE = "TRITONE_PROFILE"  # set by the launcher, for messages
-DEVICE_VARIABLE = "TRITONE_DEVICE"
+__all__ = ["DEVICE_VARIABLE", "MODEL_VARIABLE", "PROFILE_VARIABLE"]
+
 EMBEDDED = Path("checkpoints") / "embedded"  # beside model_repo/
 
 
