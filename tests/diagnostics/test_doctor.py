@@ -11,8 +11,9 @@ import pytest
 from doctor_checks import ABSENT, BROKEN, COMPANY, CRASHES, GOOD, HANGS, LACKS
 from paths import PROJECT
 
+from scripts.doctor import known_checks
 from tritone.diagnostics.doctor import examine as examining
-from tritone.diagnostics.doctor.catalogue import CHECKS, chosen
+from tritone.diagnostics.doctor.catalogue import chosen
 from tritone.diagnostics.doctor.check import Finding, Status
 from tritone.diagnostics.doctor.examine import examine
 from tritone.diagnostics.doctor.report import as_json, exit_status, table
@@ -20,8 +21,7 @@ from tritone.diagnostics.doctor.target import Target
 
 
 @pytest.fixture(autouse=True)
-def _found_by_their_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(PROJECT / "tests"))
+def _started_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(examining, "_START_S", 4.0)
 
 
@@ -31,10 +31,7 @@ def target(tmp_path: Path) -> Target:
 
 
 def test_a_target_survives_the_way_to_another_process(tmp_path: Path) -> None:
-    for target in (
-        Target(),
-        replace(Target(), indextts2_dir=tmp_path, server=False, profile="gpu"),
-    ):
+    for target in (Target(), Target(releases={"x": tmp_path}, server=False, profile="gpu")):
         assert Target.from_plain(json.loads(json.dumps(target.plain()))) == target
 
 
@@ -113,23 +110,26 @@ def test_json_has_what_the_table_has(target: Target) -> None:
 
 
 def test_checks_have_names_of_their_own_and_are_chosen_by_group() -> None:
-    names = [check.name for check in CHECKS]
+    checks = known_checks()
+    names = [check.name for check in checks]
     assert len(set(names)) == len(names)
     assert all(name.count(".") == 1 for name in names)
-    group = CHECKS[0].group
-    assert {check.group for check in chosen([group])} == {group}
+    group = checks[0].group
+    assert {check.group for check in chosen(checks, [group])} == {group}
     with pytest.raises(ValueError, match="'nonsense' is no check"):
-        chosen(["nonsense"])
+        chosen(checks, ["nonsense"])
 
 
 def test_the_checks_need_nothing_that_may_be_broken() -> None:
     """Each process imports its check, and must be able to say what is wrong with the rest."""
-    code = "import sys, tritone.diagnostics.doctor.catalogue; print(*sys.modules)"
+    code = "import sys, scripts.doctor; scripts.doctor.known_checks(); print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PROJECT
     )
     others = {"numpy", "pydantic", "torch", "onnxruntime", "grpc", "safetensors", "tritonclient"}
+    others |= {"psutil", "rich"}
     assert "tritone.diagnostics.doctor.checks.mpi" in done.stdout.split()
+    assert "tritone.families.indextts2.doctor" in done.stdout.split()
     assert not others & set(done.stdout.split())
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from paths import EMBEDDED
 
 from tritone.diagnostics.doctor.check import Finding
-from tritone.diagnostics.doctor.checks import model_dir
+from tritone.diagnostics.doctor.checks import model
 from tritone.diagnostics.doctor.target import Target
+from tritone.families.cosyvoice2 import doctor
 
-CHECKS = {check.name: check for check in model_dir.CHECKS}
+CHECKS = {check.name: check for check in (*model.CHECKS, *doctor.CHECKS)}
 
 
 def voice_copy(folder: Path) -> Target:

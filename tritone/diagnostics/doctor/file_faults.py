@@ -8,13 +8,13 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from tritone.checkpoints.disk import STAGING
-from tritone.checkpoints.verify import is_lfs_pointer
 
 # Of huggingface_hub, modelscope, aria2, curl's and wget's front ends, browsers; then our own.
 _UNFINISHED = (
     *("*.incomplete", "._____temp", "*.aria2", "*.part", "*.crdownload", "*.download"),
     *(STAGING, "*.partial.*"),
 )
+_LFS = b"version https://git-lfs"
 _ZIP = b"PK\x03\x04"  # how torch.save begins since torch 1.6
 _SHOWN = 3
 
@@ -35,7 +35,7 @@ def lfs_pointers(paths: Iterable[Path]) -> list[Path]:
     found = []
     for path in paths:
         with suppress(OSError):  # not readable, which is another check's; or gone by now
-            if is_lfs_pointer(path):
+            if _begins_with(path, _LFS):
                 found.append(path)
     return found
 
@@ -88,13 +88,17 @@ def torch_fault(path: Path, released: int) -> str:
     with the size that was released, in bytes.
     """
     size = path.stat().st_size
-    with path.open("rb") as file:
-        is_zip = file.read(len(_ZIP)) == _ZIP
+    is_zip = _begins_with(path, _ZIP)
     if is_zip and not zipfile.is_zipfile(path):
         return f"is cut short: {size} bytes, and the directory at a torch file's end is missing"
     if not is_zip and size < released:
         return f"is cut short or no torch file: {size} bytes, {released} were released"
     return ""
+
+
+def _begins_with(path: Path, mark: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(mark)) == mark
 
 
 def names(paths: Iterable[Path], folder: Path) -> str:

@@ -8,11 +8,10 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
-from tritone.checkpoints.places import OFFLINE_VARIABLES
 from tritone.diagnostics.doctor.check import Check, Finding, failure, passed, warning
 from tritone.diagnostics.doctor.target import Target
 
-SWITCHES = (*OFFLINE_VARIABLES, "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
+SWITCHES = ("HF_HUB_OFFLINE", "MODELSCOPE_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
 ENDPOINTS = ("HF_ENDPOINT", "MODELSCOPE_ENDPOINT")
 HUB_CACHES = {
     "HF_HOME": "HF_HUB_OFFLINE",

@@ -4,7 +4,7 @@ from contextlib import suppress
 
 from tritone.diagnostics.doctor.check import Check, Finding, failure, passed
 from tritone.diagnostics.doctor.checks.launcher import refused, serve_command
-from tritone.diagnostics.doctor.checks.server_http import PUBLIC_MODEL, is_ready
+from tritone.diagnostics.doctor.checks.server.http import is_ready
 from tritone.diagnostics.doctor.target import Target
 from tritone.errors import EnvironmentProblem
 from tritone.launcher.ports import UNSEEN, check_free, holder_of
@@ -35,7 +35,7 @@ def port(target: Target, service: str) -> Finding:
         return passed(f"{target.address}:{number} is free")
     holder = holder_of(number)
     if is_ready(target) and holder == holder_of(target.http_port):
-        server = f"a Triton server that is ready and has {PUBLIC_MODEL}"
+        server = f"a Triton server that is ready and has {target.family}"
         return passed(f"{target.address}:{number} is held by {server}: {holder or UNSEEN}")
     elsewhere = serve_command(target, free_base(target.address))
     fix = (

@@ -1,0 +1,10 @@
+"""MPI, which hangs the import of tensorrt_llm where something about it is wrong.
+
+First what can be seen without importing anything, then imports in processes of their own. The
+first check that fails names the cause.
+"""
+
+from tritone.diagnostics.doctor.check import Check
+from tritone.diagnostics.doctor.checks.mpi import host, imports, job, libraries
+
+CHECKS: tuple[Check, ...] = (*job.CHECKS, *libraries.CHECKS, *host.CHECKS, *imports.CHECKS)
