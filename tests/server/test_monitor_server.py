@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from monitor_pages import drawn
 from paths import PROJECT
 from serving import SHORT
 from toy_server import toy_settings
@@ -18,7 +19,6 @@ from toy_server import toy_settings
 from client import SpeechClient, SpeechError, Utterance
 from tritone.diagnostics.monitor.address import address
 from tritone.diagnostics.monitor.observer import NO_PROCESS, Observer, Snapshot
-from tritone.diagnostics.monitor.view import screen
 from tritone.launcher import TritonServer
 
 pytestmark = pytest.mark.server
@@ -109,7 +109,7 @@ def test_a_refused_request_is_among_the_last_errors(
     after = when(watching, lambda seen: refused(seen) > refused(before))
     assert refused(after) == refused(before) + 1
     assert after.errors[-1].outcome == "refused"
-    assert "'nobody' is not registered" in screen(after)[-len(after.errors)]
+    assert "'nobody' is not registered" in drawn(after)[-len(after.errors)]
 
 
 def refused(snapshot: Snapshot) -> float:
@@ -120,7 +120,7 @@ def when(watching: Observer, seen, within_s: float = 20) -> Snapshot:
     """The first snapshot of which `seen` is true."""
     deadline = time.monotonic() + within_s
     while not seen(snapshot := watching.observe()):
-        assert time.monotonic() < deadline, screen(snapshot)
+        assert time.monotonic() < deadline, drawn(snapshot)
         time.sleep(0.1)
     return snapshot
 
@@ -139,4 +139,4 @@ def test_a_model_whose_process_died_and_a_server_that_ended(tmp_path: Path) -> N
         assert broken.live and "cosyvoice2: its process ended" in broken.problems[0]
     gone = watching.observe()
     assert gone.away_since is not None and gone.uptime_s is None
-    assert "nothing answers since" in screen(gone)[1]
+    assert "nothing answers since" in drawn(gone)[1]
