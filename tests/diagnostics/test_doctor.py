@@ -14,8 +14,8 @@ from paths import PROJECT
 from scripts.doctor import known_checks
 from tritone.diagnostics.doctor import examine as examining
 from tritone.diagnostics.doctor.catalogue import chosen
-from tritone.diagnostics.doctor.check import Finding, Status
 from tritone.diagnostics.doctor.examine import examine
+from tritone.diagnostics.doctor.finding import Finding, Status
 from tritone.diagnostics.doctor.report import as_json, exit_status, table
 from tritone.diagnostics.doctor.target import Target
 

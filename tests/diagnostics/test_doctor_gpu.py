@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from native_fakes import Package, Program, compile_library, packages, programs
 
-from tritone.diagnostics.doctor.check import Status
 from tritone.diagnostics.doctor.checks import gpu
 from tritone.diagnostics.doctor.checks.gpu import device, driver, sharing
 from tritone.diagnostics.doctor.checks.gpu import torch as gpu_torch
 from tritone.diagnostics.doctor.examine import examine
+from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.target import Target
 
 CPU, GPU, TORCH = (Target(profile=profile) for profile in ("cpu", "gpu", "gpu-torch"))

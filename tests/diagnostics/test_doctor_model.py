@@ -9,9 +9,9 @@ import pytest
 from released_checkpoint import released_checkpoint
 from voice_copy import CHECKS, change_config, found, voice_copy
 
-from tritone.diagnostics.doctor.check import Status
 from tritone.diagnostics.doctor.checks.model import files
 from tritone.diagnostics.doctor.examine import examine
+from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.target import Target
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 450575567\n"

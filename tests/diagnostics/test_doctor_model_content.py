@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from voice_copy import found, voice_copy
 
-from tritone.diagnostics.doctor.check import Status
 from tritone.diagnostics.doctor.checks.model import probe
 from tritone.diagnostics.doctor.child import ANSWER
+from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.isolated import Outcome
 from tritone.diagnostics.doctor.target import Target
 from tritone.families.cosyvoice2 import doctor

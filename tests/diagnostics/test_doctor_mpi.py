@@ -18,11 +18,11 @@ from native_fakes import (
     write_library,
 )
 
-from tritone.diagnostics.doctor.check import Status
 from tritone.diagnostics.doctor.checks import mpi
 from tritone.diagnostics.doctor.checks.mpi import host, imports, job, libraries
 from tritone.diagnostics.doctor.elf import read_library
 from tritone.diagnostics.doctor.examine import examine
+from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.target import Target
 
 CPU, GPU = Target(profile="cpu"), Target(profile="gpu")

@@ -14,11 +14,12 @@ from native_fakes import (
     programs,
 )
 
-from tritone.diagnostics.doctor.check import Check, Finding, Status
+from tritone.diagnostics.doctor.check import Check
 from tritone.diagnostics.doctor.checks import mpi
 from tritone.diagnostics.doctor.checks.mpi import imports, installation
 from tritone.diagnostics.doctor.checks.mpi.imports import Import, imported
 from tritone.diagnostics.doctor.examine import examine
+from tritone.diagnostics.doctor.finding import Finding, Status
 from tritone.diagnostics.doctor.target import Target
 
 QUICK = Import("tensorrt_llm", "import tensorrt_llm", first_s=1.0, again_s=10.0)

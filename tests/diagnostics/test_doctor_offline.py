@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tritone.diagnostics.doctor.check import Status
 from tritone.diagnostics.doctor.checks import offline
 from tritone.diagnostics.doctor.examine import examine
+from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.target import PROJECT, Target
 
 PROXY = "http://user:secret@proxy.example:3128"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tritone.diagnostics.doctor.check import Status
 from tritone.diagnostics.doctor.checks import python
 from tritone.diagnostics.doctor.checks.python import imports, interpreter, requirements
 from tritone.diagnostics.doctor.examine import examine
+from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.isolated import Outcome
 from tritone.diagnostics.doctor.target import PROJECT, Target
 from tritone.launcher import checks

@@ -12,9 +12,9 @@ from paths import EMBEDDED
 from trtllm_fixtures import write_engine
 
 from tritone.config import read_config
-from tritone.diagnostics.doctor.check import Status
 from tritone.diagnostics.doctor.checks.tensorrt import backends, plans, versions
 from tritone.diagnostics.doctor.child import ANSWER
+from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.isolated import Outcome
 from tritone.diagnostics.doctor.target import Target
 from tritone.engines.acceptance import Verdict

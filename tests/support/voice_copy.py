@@ -6,8 +6,8 @@ from pathlib import Path
 
 from paths import EMBEDDED
 
-from tritone.diagnostics.doctor.check import Finding
 from tritone.diagnostics.doctor.checks import model
+from tritone.diagnostics.doctor.finding import Finding
 from tritone.diagnostics.doctor.target import Target
 from tritone.families.cosyvoice2 import doctor
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tritone.diagnostics.doctor.check import Check, Finding, failure, passed, skipped, warning
+from tritone.diagnostics.doctor.check import Check, unless
 from tritone.diagnostics.doctor.checks.offline import GRPC_PROXIES
-from tritone.diagnostics.doctor.checks.server.health import of_a_live_server
+from tritone.diagnostics.doctor.checks.server.health import not_live
 from tritone.diagnostics.doctor.checks.server.http import url_of
+from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.isolated import call
 from tritone.diagnostics.doctor.target import Target
 from tritone.launcher.drain import running_streams
@@ -61,8 +62,10 @@ class Spoken:
         return 10 * float(np.log10(max(power, 1e-20)))
 
 
+@unless(not_live)
 def speech(target: Target) -> Finding:
-    return of_a_live_server(examine, target)
+    """Speak the sentence to a server that lives."""
+    return examine(target)
 
 
 def examine(target: Target) -> Finding:

@@ -9,9 +9,9 @@ from voice_copy import change_config, found, voice_copy
 
 from tritone.checkpoints.download_record import Record, RecordedFile, write_record
 from tritone.checkpoints.verify import sha256_of
-from tritone.diagnostics.doctor.check import Status
 from tritone.diagnostics.doctor.checks.model import probe
 from tritone.diagnostics.doctor.child import ANSWER, REFUSED
+from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.isolated import Outcome
 from tritone.diagnostics.doctor.target import Target
 from tritone.errors import ModelDirectoryError

@@ -1,53 +1,27 @@
-"""A check, and what it finds."""
+"""A check, and when it does not apply."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
+from functools import wraps
 
+from tritone.diagnostics.doctor.finding import Finding, skipped
 from tritone.diagnostics.doctor.target import Target
 
 
-class Status(str, Enum):
-    """How good or bad a finding is. SKIP: it does not apply here, for the reason given."""
+def unless(
+    reason: Callable[[Target], str],
+) -> Callable[[Callable[[Target], Finding]], Callable[[Target], Finding]]:
+    """Decorates the function of a check: where `reason` says why, it is skipped for that."""
 
-    PASS = "pass"
-    WARN = "warn"
-    FAIL = "fail"
-    SKIP = "skip"
+    def decorated(run: Callable[[Target], Finding]) -> Callable[[Target], Finding]:
+        @wraps(run)
+        def look(target: Target) -> Finding:
+            why = reason(target)
+            return skipped(why) if why else run(target)
 
+        return look
 
-@dataclass(frozen=True)
-class Finding:
-    """What a check found.
-
-    text: the facts, with values and limits. fix: the next step, a command where there is one;
-    every warning and failure has it. repairable: whether the check's `repair` can do it.
-    """
-
-    status: Status
-    text: str
-    fix: str = ""
-    repairable: bool = False
-
-    def __post_init__(self) -> None:
-        needs_fix = self.status in (Status.WARN, Status.FAIL)
-        assert self.fix or not needs_fix, f"a {self.status.value} without a fix: {self.text}"
-
-
-def passed(text: str) -> Finding:
-    return Finding(Status.PASS, text)
-
-
-def skipped(reason: str) -> Finding:
-    return Finding(Status.SKIP, reason)
-
-
-def warning(text: str, fix: str, *, repairable: bool = False) -> Finding:
-    return Finding(Status.WARN, text, fix, repairable)
-
-
-def failure(text: str, fix: str, *, repairable: bool = False) -> Finding:
-    return Finding(Status.FAIL, text, fix, repairable)
+    return decorated
 
 
 @dataclass(frozen=True)

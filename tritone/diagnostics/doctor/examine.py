@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tritone.diagnostics.doctor.check import Check, Finding, Status, failure, skipped
+from tritone.diagnostics.doctor.check import Check
 from tritone.diagnostics.doctor.child import load
+from tritone.diagnostics.doctor.finding import Finding, Status, failure, skipped
 from tritone.diagnostics.doctor.isolated import Outcome, call
 from tritone.diagnostics.doctor.target import Target
 
@@ -58,7 +59,7 @@ def examine(
 
 def _run(check: Check, target: Target, slow: float) -> Diagnosis:
     limit = slow * check.limit_s
-    file = str(Path(inspect.getfile(check.run)).absolute())
+    file = str(Path(inspect.getfile(inspect.unwrap(check.run))).absolute())
     where = (check.run.__module__, file, check.run.__qualname__)
     outcome = call(finding_of, *where, json.dumps(target.plain()), limit_s=limit + _START_S)
     stacks = outcome.error if outcome.status != 0 else ""

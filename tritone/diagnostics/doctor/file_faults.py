@@ -1,7 +1,6 @@
 """What is wrong with files, found without reading them whole."""
 
 import os
-import zipfile
 from collections.abc import Iterable
 from contextlib import suppress
 from fnmatch import fnmatch
@@ -15,7 +14,6 @@ _UNFINISHED = (
     *(STAGING, "*.partial.*"),
 )
 _LFS = b"version https://git-lfs"
-_ZIP = b"PK\x03\x04"  # how torch.save begins since torch 1.6
 _SHOWN = 3
 
 
@@ -35,7 +33,7 @@ def lfs_pointers(paths: Iterable[Path]) -> list[Path]:
     found = []
     for path in paths:
         with suppress(OSError):  # not readable, which is another check's; or gone by now
-            if _begins_with(path, _LFS):
+            if begins_with(path, _LFS):
                 found.append(path)
     return found
 
@@ -81,22 +79,8 @@ def safetensors_fault(path: Path) -> str:
     return reason
 
 
-def torch_fault(path: Path, released: int) -> str:
-    """Why a file of torch.save is not whole; empty if nothing shows.
-
-    It is a zip, whose directory stands at its end; one of torch before 1.6 is not, and is compared
-    with the size that was released, in bytes.
-    """
-    size = path.stat().st_size
-    is_zip = _begins_with(path, _ZIP)
-    if is_zip and not zipfile.is_zipfile(path):
-        return f"is cut short: {size} bytes, and the directory at a torch file's end is missing"
-    if not is_zip and size < released:
-        return f"is cut short or no torch file: {size} bytes, {released} were released"
-    return ""
-
-
-def _begins_with(path: Path, mark: bytes) -> bool:
+def begins_with(path: Path, mark: bytes) -> bool:
+    """Whether these are a file's first bytes."""
     with path.open("rb") as file:
         return file.read(len(mark)) == mark
 

@@ -10,10 +10,11 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from tritone.diagnostics.doctor.check import Check, Finding, failure, passed, skipped, warning
+from tritone.diagnostics.doctor.check import Check, unless
 from tritone.diagnostics.doctor.checks.model.folder import convert, missing, no_model
 from tritone.diagnostics.doctor.checks.model.probe import PROBE_S, probe
 from tritone.diagnostics.doctor.file_faults import files_below
+from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.target import Target
 from tritone.errors import ModelDirectoryError
 
@@ -29,7 +30,7 @@ _CHECKSUM_S = 20.0
 
 def _not_ours(target: Target) -> str:
     """Why there is no model directory of this family to look at; empty if there is one."""
-    if reason := no_model(target.model_dir):
+    if reason := no_model(target):
         return reason
     other = target.family not in ("", FAMILY)
     return f"{target.model_dir} is of the family {target.family}" if other else ""
@@ -40,13 +41,12 @@ def _is_release(folder: Path) -> bool:
     return len(missing(folder, RELEASED)) < len(RELEASED) and bool(missing(folder, ["config.json"]))
 
 
+@unless(_not_ours)
 def files(target: Target) -> Finding:
     """Every file that loading needs, and the two without which no voice can be cloned."""
     from tritone.frontend.text.tokenizer import TOKENIZER_NAME
 
     folder = target.model_dir
-    if reason := _not_ours(target):
-        return skipped(reason)
     needed = [TOKENIZER_NAME, *WEIGHTS]
     text = target.config.get("text")
     if isinstance(text, dict) and text.get("pronunciation", "none") != "none":
@@ -63,11 +63,10 @@ def files(target: Target) -> Finding:
     return passed(f"all {len(needed) + 3} files that loading reads; {total / 2**20:.0f} MiB in all")
 
 
+@unless(_not_ours)
 def shapes(target: Target) -> Finding:
     """Whether all names and shapes of the weights are what config.json says."""
     folder = target.model_dir
-    if reason := _not_ours(target):
-        return skipped(reason)
     if missing(folder, WEIGHTS):
         return skipped("a weight file is missing: model.files names it")
     again = f"copy the file again, or convert again: {convert(target=folder)}"
@@ -78,11 +77,10 @@ def shapes(target: Target) -> Finding:
     return passed(f"every name and shape fits; millions of parameters: {parts}")
 
 
+@unless(_not_ours)
 def cloning(target: Target) -> Finding:
     """Whether the two models that read a reference recording open."""
     folder = target.model_dir
-    if reason := _not_ours(target):
-        return skipped(reason)
     if missing(folder, CLONING):
         return skipped(
             "this model directory cannot clone voices: model.files names what is missing"

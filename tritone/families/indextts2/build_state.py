@@ -15,8 +15,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tritone.diagnostics.doctor.check import Check, Finding, failure, passed, skipped, warning
+from tritone.diagnostics.doctor.check import Check
 from tritone.diagnostics.doctor.checks.gpu.driver import has_driver
+from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.target import Target
 from tritone.families.indextts2.release_folder import FAMILY, folder_of
 

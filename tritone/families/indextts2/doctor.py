@@ -10,15 +10,8 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
-from tritone.diagnostics.doctor.check import (
-    Check,
-    Finding,
-    Status,
-    failure,
-    passed,
-    skipped,
-    warning,
-)
+from tritone.diagnostics.doctor.check import Check
+from tritone.diagnostics.doctor.finding import Finding, Status, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.target import Target
 from tritone.families.indextts2 import build_state, memory, release_folder
 from tritone.families.indextts2.release_folder import (

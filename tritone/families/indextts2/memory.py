@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from tritone.diagnostics.doctor.check import Check, Finding, failure, passed, skipped, warning
+from tritone.diagnostics.doctor.check import Check
 from tritone.diagnostics.doctor.checks.gpu.driver import ask_driver, has_driver
 from tritone.diagnostics.doctor.checks.machine.memory import available_memory
+from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.target import Target
 from tritone.errors import EnvironmentProblem
 from tritone.families.indextts2.release_folder import folder_of

@@ -9,20 +9,22 @@ emotion matrices.
 import json
 import os
 import shutil
+import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tritone.diagnostics.doctor.check import Check, Finding, failure, passed, skipped, warning
+from tritone.diagnostics.doctor.check import Check
 from tritone.diagnostics.doctor.file_faults import (
+    begins_with,
     empty,
     files_below,
     lfs_pointers,
     names,
     safetensors_fault,
-    torch_fault,
     unfinished,
 )
+from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.target import Target
 
 FAMILY = "indextts2"
@@ -32,6 +34,7 @@ W2V_BERT_REPOSITORY = "facebook/w2v-bert-2.0"
 _CONFORMER_BYTES = 2_330_000_000  # conformer_shaw.pt, which no step reads but a snapshot brings
 _SMALL = 2**20  # below this many bytes a file may have been edited to any size
 _LEAST = 0.4  # of the released size; weights saved again in float16 have half
+_ZIP = b"PK\x03\x04"  # how torch.save begins since torch 1.6
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
 
@@ -256,12 +259,27 @@ def _fault(path: Path, released: int) -> str:
     if path.suffix == ".safetensors":
         return safetensors_fault(path)
     if path.suffix in (".pth", ".pt", ".bin"):
-        return torch_fault(path, released)
+        return _torch_fault(path, released)
     if path.suffix == ".json":
         try:
             json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             return f"is no valid JSON: {error}"
+    return ""
+
+
+def _torch_fault(path: Path, released: int) -> str:
+    """Why a file of torch.save is not whole; empty if nothing shows.
+
+    It is a zip, whose directory stands at its end; one of torch before 1.6 is not, and is compared
+    with the size that was released, in bytes.
+    """
+    size = path.stat().st_size
+    is_zip = begins_with(path, _ZIP)
+    if is_zip and not zipfile.is_zipfile(path):
+        return f"is cut short: {size} bytes, and the directory at a torch file's end is missing"
+    if not is_zip and size < released:
+        return f"is cut short or no torch file: {size} bytes, {released} were released"
     return ""
 
 

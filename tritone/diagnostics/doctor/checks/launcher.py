@@ -2,7 +2,7 @@
 
 from typing import get_args
 
-from tritone.diagnostics.doctor.check import Finding, failure
+from tritone.diagnostics.doctor.finding import Finding, failure
 from tritone.diagnostics.doctor.target import Target
 from tritone.errors import TritoneError
 from tritone.launcher.settings import Profile, ServerSettings

@@ -2,7 +2,7 @@
 
 import shutil
 
-from tritone.diagnostics.doctor.check import Check, Finding, failure, passed, skipped, warning
+from tritone.diagnostics.doctor.check import Check, unless
 from tritone.diagnostics.doctor.checks.gpu.driver import (
     LIBRARY,
     Driver,
@@ -11,6 +11,7 @@ from tritone.diagnostics.doctor.checks.gpu.driver import (
     has_driver,
     why_not,
 )
+from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.isolated import run_isolated
 from tritone.diagnostics.doctor.target import Target
 from tritone.errors import EnvironmentProblem
@@ -25,6 +26,7 @@ NO_GPU = (
 )
 
 
+@unless(why_not)
 def driver(target: Target) -> Finding:
     """The driver answers, and is new enough for the CUDA that torch is built with."""
     if not has_driver():
@@ -77,8 +79,6 @@ def driver_version() -> tuple[str, str]:
 
 def capability(target: Target) -> Finding:
     """What the GPU can compute: bfloat16 needs compute capability 8.0."""
-    if reason := why_not(target):
-        return skipped(reason)
     try:
         gpu = ask_driver().device(device_index())
     except EnvironmentProblem as error:

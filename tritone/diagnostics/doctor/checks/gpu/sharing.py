@@ -4,8 +4,9 @@ import os
 import shutil
 from pathlib import Path
 
-from tritone.diagnostics.doctor.check import Check, Finding, failure, passed, skipped, warning
+from tritone.diagnostics.doctor.check import Check, unless
 from tritone.diagnostics.doctor.checks.gpu.driver import ask_driver, device_index, why_not
+from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.isolated import run_isolated
 from tritone.diagnostics.doctor.target import Target
 from tritone.errors import EnvironmentProblem
@@ -19,10 +20,9 @@ _CONTROL_S = 5.0
 _PIPES_VARIABLE, _PIPES = "CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps"
 
 
+@unless(why_not)
 def memory(target: Target) -> Finding:
     """Free memory against the weights of the model directory and what serving takes beside them."""
-    if reason := why_not(target):
-        return skipped(reason)
     index = device_index()
     try:
         answer = ask_driver(memory_of=index)
@@ -55,10 +55,9 @@ def _gib(nbytes: int) -> str:
     return f"{nbytes / 2**30:.1f} GiB"
 
 
+@unless(why_not)
 def mps(target: Target) -> Finding:
     """NVIDIA's Multi-Process Service, through which processes use the GPU at the same time."""
-    if reason := why_not(target):
-        return skipped(reason)
     pipes = Path(os.environ.get(_PIPES_VARIABLE, _PIPES))
     if not pipes.is_dir():
         text = f"no MPS: {pipes} does not exist; the models' processes take turns on the GPU"

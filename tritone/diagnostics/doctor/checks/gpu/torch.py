@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from tritone.diagnostics.doctor.check import Check, Finding, failure, passed, skipped
+from tritone.diagnostics.doctor.check import Check, unless
 from tritone.diagnostics.doctor.checks.gpu.device import NO_GPU
 from tritone.diagnostics.doctor.checks.gpu.driver import device_index, why_not
+from tritone.diagnostics.doctor.finding import Finding, failure, passed
 from tritone.diagnostics.doctor.isolated import call
 from tritone.diagnostics.doctor.target import Target
 
@@ -12,10 +13,9 @@ _SEE_DRIVER = "python scripts/doctor.py --only gpu.driver"
 _TORCH_S = 40.0
 
 
+@unless(why_not)
 def torch(target: Target) -> Finding:
     """torch is built with CUDA, sees the device and computes on it."""
-    if reason := why_not(target):
-        return skipped(reason)
     return torch_computes(f"cuda:{device_index()}", _TORCH_S)
 
 

@@ -2,9 +2,10 @@
 
 import re
 
-from tritone.diagnostics.doctor.check import Check, Finding, failure, passed, skipped, warning
+from tritone.diagnostics.doctor.check import Check
 from tritone.diagnostics.doctor.checks.machine.control_groups import ControlGroups
 from tritone.diagnostics.doctor.checks.model.folder import no_model
+from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.target import Target
 from tritone.launcher.model_processes import find_server
 
@@ -20,7 +21,7 @@ WORKING_FACTOR = 2.5
 
 def memory(target: Target) -> Finding:
     free, facts = available_memory()
-    if problem := no_model(target.model_dir):
+    if problem := no_model(target):
         return skipped(f"{facts}; what is needed is not known: {problem}")
     server = find_server(target.http_port)
     if server is not None:

@@ -5,8 +5,9 @@ import platform
 import re
 from pathlib import Path
 
-from tritone.diagnostics.doctor.check import Check, Finding, passed, warning
+from tritone.diagnostics.doctor.check import Check
 from tritone.diagnostics.doctor.checks.machine.control_groups import ControlGroups
+from tritone.diagnostics.doctor.finding import Finding, passed, warning
 from tritone.diagnostics.doctor.target import Target
 
 _CPUINFO = Path("/proc/cpuinfo")

@@ -5,7 +5,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from tritone.diagnostics.doctor.check import Check, Finding, failure, passed, skipped, warning
+from tritone.diagnostics.doctor.check import Check
+from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.target import Target
 from tritone.launcher.checks import SMALL_SHM
 from tritone.launcher.shared_memory import abandoned_regions, sweep_regions

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from tritone.diagnostics.doctor.check import Check, Finding, failure, passed, skipped, warning
+from tritone.diagnostics.doctor.check import Check, unless
 from tritone.diagnostics.doctor.checks.model.folder import convert, is_release, no_model
 from tritone.diagnostics.doctor.file_faults import (
     empty,
@@ -13,6 +13,7 @@ from tritone.diagnostics.doctor.file_faults import (
     names,
     unfinished,
 )
+from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.target import PROJECT, Target
 from tritone.errors import ModelDirectoryError
 
@@ -20,6 +21,7 @@ _GRAPHS = "llm/onnx"
 _AGAIN = "download the checkpoint again"
 
 
+@unless(no_model)
 def config(target: Target) -> Finding:
     """config.json: every key known, of the right type, and a family that there is code for."""
     from tritone.config import read_config
@@ -82,8 +84,6 @@ def downloads(target: Target) -> Finding:
 def permissions(target: Target) -> Finding:
     """Whether this user may read everything, and write where a server would have to."""
     folder = target.model_dir
-    if reason := no_model(folder):
-        return skipped(reason)
     every = files_below(folder)
     closed = [path for path in every if not os.access(path, os.R_OK)]
     closed += [path for path in folders_below(folder) if not os.access(path, os.R_OK | os.X_OK)]

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from tritone.diagnostics.doctor.target import Target
+
 _RELEASED = ("*.pt", "*.pth", "*.bin", "*.yaml", "*.safetensors")
 
 
@@ -12,8 +14,9 @@ def is_release(folder: Path) -> bool:
     return released and not (folder / "config.json").is_file()
 
 
-def no_model(folder: Path) -> str:
+def no_model(target: Target) -> str:
     """Why there is no model directory to look at; empty if there is one."""
+    folder = target.model_dir
     if not folder.is_dir():
         return f"{folder} does not exist"
     there = (folder / "config.json").is_file()

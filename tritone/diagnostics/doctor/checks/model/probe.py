@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tritone.diagnostics.doctor.check import Finding, failure
+from tritone.diagnostics.doctor.finding import Finding, failure
 from tritone.diagnostics.doctor.isolated import call
 
 PROBE_S = 35.0  # torch from a cold disk, on a busy machine: 25 were once too few

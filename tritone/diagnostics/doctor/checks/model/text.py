@@ -5,20 +5,20 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tritone.diagnostics.doctor.check import Check, Finding, failure, passed, skipped
+from tritone.diagnostics.doctor.check import Check, unless
 from tritone.diagnostics.doctor.checks.model.folder import convert, no_model
 from tritone.diagnostics.doctor.checks.model.probe import PROBE_S, probe
+from tritone.diagnostics.doctor.finding import Finding, failure, passed
 from tritone.diagnostics.doctor.target import Target
 from tritone.errors import ModelDirectoryError
 
 DATES = {"en": "Born on 3 Nov 2024.", "zh": "2024年11月3日。"}
 
 
+@unless(no_model)
 def text(target: Target) -> Finding:
     """Whether text becomes tokens: tokenizer, phonemes, and the rules that read out numbers."""
     folder = target.model_dir
-    if reason := no_model(folder):
-        return skipped(reason)
     again = f"copy tokenizer.json and phonemes.json again, or: {convert(target=folder)}"
     answer = probe(spoken_date, folder, again)
     if isinstance(answer, Finding):

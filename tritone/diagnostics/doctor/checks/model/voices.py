@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from tritone.diagnostics.doctor.check import Check, Finding, failure, passed, skipped, warning
+from tritone.diagnostics.doctor.check import Check, unless
 from tritone.diagnostics.doctor.checks.model.folder import no_model
 from tritone.diagnostics.doctor.file_faults import names
+from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.target import Target
 from tritone.errors import ModelDirectoryError
 
@@ -13,14 +14,13 @@ if TYPE_CHECKING:
     from tritone.frontend.voices import VoiceStore
 
 
+@unless(no_model)
 def voices(target: Target) -> Finding:
     """Every registered voice, and the default one."""
     from tritone.config import read_config
     from tritone.frontend.voices import VOICE_ID, VOICES_FOLDER, VoiceStore
 
     folder = target.model_dir
-    if reason := no_model(folder):
-        return skipped(reason)
     try:
         config = read_config(folder)
     except ModelDirectoryError:

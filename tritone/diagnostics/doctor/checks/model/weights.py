@@ -1,18 +1,18 @@
 """The weight files of a model directory."""
 
-from tritone.diagnostics.doctor.check import Check, Finding, failure, passed, skipped
+from tritone.diagnostics.doctor.check import Check, unless
 from tritone.diagnostics.doctor.checks.model.folder import convert, no_model
 from tritone.diagnostics.doctor.file_faults import files_below, safetensors_fault
+from tritone.diagnostics.doctor.finding import Finding, failure, passed
 from tritone.diagnostics.doctor.target import Target
 
 _VOICES = "voices"  # whose files are model.voices'
 
 
+@unless(no_model)
 def weights(target: Target) -> Finding:
     """Whether each file of weights is whole; their data is not read."""
     folder = target.model_dir
-    if reason := no_model(folder):
-        return skipped(reason)
     there = [
         path
         for path in files_below(folder)

@@ -6,8 +6,9 @@ import tempfile
 import threading
 import time
 
-from tritone.diagnostics.doctor.check import Check, Finding, passed, skipped
+from tritone.diagnostics.doctor.check import Check, unless
 from tritone.diagnostics.doctor.checks.mpi.installation import CHECK_COMMAND, problem, why_not
+from tritone.diagnostics.doctor.finding import Finding, passed
 from tritone.diagnostics.doctor.target import Target
 
 SOCKET_PATH_BYTES = 108  # sockaddr_un.sun_path, unix(7), with the zero at its end
@@ -19,6 +20,7 @@ _TRIES = 3
 _PID_MAX = 4_194_304  # proc(5), 64-bit
 
 
+@unless(why_not)
 def tmpdir(target: Target) -> Finding:
     """The folder where Open MPI keeps a session: TMPDIR, TEMP, TMP or /tmp, as it looks for it."""
     variable = next((name for name in ("TMPDIR", "TEMP", "TMP") if os.environ.get(name)), "")
@@ -50,8 +52,6 @@ def session_path(folder: str) -> str:
 
 def hostname(target: Target) -> Finding:
     """The host's own name, which MPI resolves when it starts."""
-    if reason := why_not(target):
-        return skipped(reason)
     name = socket.gethostname()
     if len(name) > HOSTNAME_BYTES:
         text = f"the host name has {len(name)} bytes, {HOSTNAME_BYTES} are the limit: {name}"

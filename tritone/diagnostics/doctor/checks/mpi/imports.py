@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from tritone.diagnostics.doctor.check import Check, Finding, passed, skipped, warning
+from tritone.diagnostics.doctor.check import Check, unless
 from tritone.diagnostics.doctor.checks.mpi.installation import (
     CHECK_COMMAND,
     MPI4PY,
@@ -23,6 +23,7 @@ from tritone.diagnostics.doctor.checks.mpi.installation import (
     why_not,
     without_leftovers,
 )
+from tritone.diagnostics.doctor.finding import Finding, passed, skipped, warning
 from tritone.diagnostics.doctor.isolated import Outcome, command_of, run_isolated
 from tritone.diagnostics.doctor.module_import import import_module
 from tritone.diagnostics.doctor.target import Target
@@ -51,26 +52,13 @@ class Import:
     again_s: float
 
 
-@dataclass(frozen=True)
-class Way:
-    """A way out. start: what goes in front of the command."""
-
-    name: str
-    start: tuple[str, ...]
-
-    @property
-    def command(self) -> str:
-        return shlex.join(self.start)
-
-
 MPI4PY_IMPORT = Import("mpi4py.MPI", "from mpi4py import MPI", 15.0, 10.0)
 TRTLLM_IMPORT = Import(TRTLLM, "import tensorrt_llm", 25.0, 18.0)
 
 
+@unless(why_not)
 def mpirun(target: Target) -> Finding:
     """The launcher with a program that does nothing: it hangs where the machine is the cause."""
-    if reason := why_not(target):
-        return skipped(reason)
     launcher = program("mpirun")
     if launcher is None:
         return warning(
@@ -122,13 +110,13 @@ def imported(what: Import, target: Target) -> Finding:
     return passed(f"`{what.statement}` took {first.seconds:.1f} s and loaded {library}")
 
 
-def ways_out() -> list[Way]:
-    """The simplest first."""
+def ways_out() -> dict[str, tuple[str, ...]]:
+    """What goes in front of the command, by what it is; the simplest first."""
     clean = without_leftovers()
-    ways = [Way("without the launcher's variables", clean)] if clean else []
-    ways.append(Way("without a daemon", (*(clean or ("env",)), ALONE)))
+    ways = {"without the launcher's variables": clean} if clean else {}
+    ways["without a daemon"] = (*(clean or ("env",)), ALONE)
     if launcher := program("mpirun"):
-        ways.append(Way("under mpirun", (*clean, str(launcher), *UNDER_MPIRUN)))
+        ways["under mpirun"] = (*clean, str(launcher), *UNDER_MPIRUN)
     return ways
 
 
@@ -139,16 +127,16 @@ def _run(what: Import, start: Sequence[str], limit_s: float) -> Outcome:
 def _hangs(what: Import, target: Target, first: Outcome) -> Finding:
     ways = ways_out()
     with ThreadPoolExecutor(len(ways)) as pool:
-        outcomes = list(pool.map(lambda way: _run(what, way.start, what.again_s), ways))
-    tried = list(zip(ways, outcomes, strict=True))
+        again = pool.map(lambda start: _run(what, start, what.again_s), ways.values())
+        outcomes = dict(zip(ways, again, strict=True))
     text = "; ".join(
         [
             f"`{what.statement}` did not return within {what.first_s:g} s{_where(first)}",
-            *(f"{way.name} it {_told(outcome, what)}" for way, outcome in tried),
+            *(f"{way} it {_told(outcome, what)}" for way, outcome in outcomes.items()),
         ]
     )
-    helpful = next((way for way, outcome in tried if outcome.status == 0), None)
-    return problem(target, text, _advice(target, helpful, what))
+    helpful = next((way for way, outcome in outcomes.items() if outcome.status == 0), "")
+    return problem(target, text, _advice(target, shlex.join(ways.get(helpful, ())), what))
 
 
 def _told(outcome: Outcome, what: Import) -> str:
@@ -159,11 +147,12 @@ def _told(outcome: Outcome, what: Import) -> str:
     return f"takes {outcome.seconds:.1f} s"
 
 
-def _advice(target: Target, helpful: Way | None, what: Import) -> str:
+def _advice(target: Target, start: str, what: Import) -> str:
+    """start: what helps in front of a command; empty where nothing does."""
     profile = target.profile if needs_mpi(target) else "gpu"
     serve = f"python scripts/serve.py --profile {profile}"
-    if helpful is not None:
-        return f"{helpful.command} {serve}; to check: {helpful.command} {CHECK_COMMAND}"
+    if start:
+        return f"{start} {serve}; to check: {start} {CHECK_COMMAND}"
     slow = f"see whether it is only slow: timeout 600 python -c {shlex.quote(what.statement)}"
     return (
         f"{slow}; without MPI: {BUILD_WITHOUT}; to check: {CHECK_COMMAND}; or --profile gpu-torch"

@@ -3,13 +3,12 @@
 TensorRT-LLM initialises MPI when it is imported (tensorrt_llm/_utils.py). Nothing else uses it.
 """
 
-import importlib.metadata
 import importlib.util
 import os
 import shutil
 from pathlib import Path
 
-from tritone.diagnostics.doctor.check import Finding, failure, warning
+from tritone.diagnostics.doctor.finding import Finding, failure, warning
 from tritone.diagnostics.doctor.target import Target
 from tritone.errors import EnvironmentProblem
 from tritone.launcher.binaries import find
@@ -26,14 +25,6 @@ def folder_of(package: str) -> Path | None:
     found = importlib.util.find_spec(package)
     folders = None if found is None else found.submodule_search_locations
     return Path(next(iter(folders))) if folders else None
-
-
-def version_of(package: str) -> str | None:
-    """By its metadata; None where there is none."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def major(version: str) -> int | None:

@@ -4,7 +4,7 @@ import importlib.machinery
 import os
 from pathlib import Path
 
-from tritone.diagnostics.doctor.check import Check, Finding, failure, passed, skipped, warning
+from tritone.diagnostics.doctor.check import Check, unless
 from tritone.diagnostics.doctor.checks.mpi.installation import (
     CHECK_COMMAND,
     MPI4PY,
@@ -15,10 +15,11 @@ from tritone.diagnostics.doctor.checks.mpi.installation import (
     needs_package,
     problem,
     program,
-    version_of,
     why_not,
     without_leftovers,
 )
+from tritone.diagnostics.doctor.checks.python.requirements import version_of
+from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.target import Target
 
 MPI4PY_MAJOR = 4  # imports hung with 3.x: TensorRT-LLM issues 2172 and 2286
@@ -29,10 +30,9 @@ _LAUNCHERS = ("mpirun", "mpiexec", "orterun", *_DAEMONS)
 _WITHOUT_EFFECT = ("ENABLE_MULTI_DEVICE", "TLLM_DISABLE_MPI")
 
 
+@unless(why_not)
 def versions(target: Target) -> Finding:
     """mpi4py and tensorrt_llm by their metadata, and whether mpi4py is for this interpreter."""
-    if reason := why_not(target):
-        return skipped(reason)
     ours, folder = version_of(TRTLLM), folder_of(MPI4PY)
     trtllm = f"{TRTLLM} {ours or 'is not installed'}"
     if folder is None:
@@ -57,6 +57,7 @@ def _built_for_this_python(folder: Path) -> bool:
     return any((folder / f"MPI{abi}{suffix}").is_file() for abi in _ABIS for suffix in suffixes)
 
 
+@unless(why_not)
 def environment(target: Target) -> Finding:
     """Variables of a launcher that this process is not part of."""
     names = leftovers()
@@ -88,8 +89,6 @@ def launcher_above() -> str:
 
 def launcher(target: Target) -> Finding:
     """The daemon that Open MPI starts for a process without mpirun."""
-    if reason := why_not(target):
-        return skipped(reason)
     prefix = os.environ.get("OPAL_PREFIX")
     if prefix and not Path(prefix).is_dir():
         text = f"OPAL_PREFIX is {prefix}, which is no directory: Open MPI finds nothing of its own"

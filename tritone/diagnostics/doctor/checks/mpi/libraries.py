@@ -3,11 +3,11 @@
 import ctypes
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tritone.diagnostics.doctor.check import Check, Finding, passed, skipped
+from tritone.diagnostics.doctor.check import Check, unless
 from tritone.diagnostics.doctor.checks.mpi.installation import (
     MPI4PY,
     TRTLLM,
@@ -17,6 +17,7 @@ from tritone.diagnostics.doctor.checks.mpi.installation import (
     why_not,
 )
 from tritone.diagnostics.doctor.elf import Library, read_library
+from tritone.diagnostics.doctor.finding import Finding, passed, skipped
 from tritone.diagnostics.doctor.isolated import call
 from tritone.diagnostics.doctor.module_import import mpi_libraries
 from tritone.diagnostics.doctor.target import Target
@@ -44,26 +45,24 @@ class Users:
     MPI; None where it is not installed.
     """
 
-    mpi4py: Mapping[Path, Library]
-    others: Mapping[Path, Library]
+    mpi4py: list[Library]
+    others: list[Library]
     multi_device: bool | None
 
     @property
     def fixed(self) -> dict[str, list[Library]]:
         """Name of an MPI library -> those that take no other."""
-        firm = [*self.others.values(), *(self.mpi4py.values() if len(self.mpi4py) == 1 else ())]
-        return _by_mpi(firm)
+        return _by_mpi([*self.others, *(self.mpi4py if len(self.mpi4py) == 1 else ())])
 
     @property
     def offered(self) -> dict[str, list[Library]]:
         """Name of an MPI library -> the extension modules of mpi4py for it."""
-        return _by_mpi(self.mpi4py.values())
+        return _by_mpi(self.mpi4py)
 
 
+@unless(why_not)
 def libraries(target: Target) -> Finding:
     """One MPI library for all, and the loader finds it."""
-    if reason := why_not(target):
-        return skipped(reason)
     try:
         users = find_users(target)
     except ValueError as error:
@@ -93,16 +92,11 @@ def find_users(target: Target) -> Users:
     ours = [*trtllm.glob("libs/*.so"), *trtllm.glob("bindings*.so")] if trtllm else []
     others, backend = _needing_mpi(ours), backend_library(target)
     built = bool(others) if ours else None
-    return Users(extensions, {**others, **_needing_mpi([backend] if backend else [])}, built)
+    return Users(extensions, others + _needing_mpi([backend] if backend else []), built)
 
 
-def _needing_mpi(paths: Iterable[Path]) -> dict[Path, Library]:
-    found = {}
-    for path in sorted(paths):
-        library = read_library(path)
-        if _mpi_of(library):
-            found[path] = library
-    return found
+def _needing_mpi(paths: Iterable[Path]) -> list[Library]:
+    return [library for path in sorted(paths) if _mpi_of(library := read_library(path))]
 
 
 def _mpi_of(library: Library) -> str:

@@ -3,7 +3,8 @@
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from tritone.diagnostics.doctor.check import Check, Finding, failure, passed
+from tritone.diagnostics.doctor.check import Check
+from tritone.diagnostics.doctor.finding import Finding, failure, passed
 from tritone.diagnostics.doctor.isolated import Outcome, call
 from tritone.diagnostics.doctor.module_import import import_module
 from tritone.diagnostics.doctor.target import Target

@@ -6,10 +6,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tritone.diagnostics.doctor.check import Check, Finding, failure, passed, skipped, warning
+from tritone.diagnostics.doctor.check import Check
 from tritone.diagnostics.doctor.checks.launcher import refused, settings_of
 from tritone.diagnostics.doctor.checks.python.imports import IMPORTS
 from tritone.diagnostics.doctor.checks.python.requirements import DISTRIBUTION, version_of
+from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.target import PROJECT, Target
 from tritone.errors import EnvironmentProblem
 from tritone.launcher.binaries import Binaries, choose_stub, find, find_libpython

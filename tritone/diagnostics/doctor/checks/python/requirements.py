@@ -3,14 +3,16 @@
 import importlib.metadata
 import re
 import sys
-from collections.abc import Iterator
+from contextlib import suppress
 
-from tritone.diagnostics.doctor.check import Check, Finding, failure, passed, skipped, warning
+from tritone.diagnostics.doctor.check import Check
+from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.isolated import run_isolated
 from tritone.diagnostics.doctor.target import Target
 
 DISTRIBUTION = "tritone"
 _PIP_S = 30.0
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _CLASH = re.compile(r"^(\S+) \S+ (?:has requirement|requires) ([A-Za-z0-9._-]+)")
 
 
@@ -47,19 +49,10 @@ def distributions_needed() -> set[str]:
         name = _plain(waiting.pop())
         if name not in needed:
             needed.add(name)
-            waiting += _required_by(name)
+            with suppress(importlib.metadata.PackageNotFoundError):  # `pip check` says so
+                lines = importlib.metadata.requires(name) or []
+                waiting += [_NAME.findall(line)[0] for line in lines if "extra ==" not in line]
     return needed
-
-
-def _required_by(name: str) -> Iterator[str]:
-    try:
-        lines = importlib.metadata.requires(name) or []
-    except importlib.metadata.PackageNotFoundError:  # `pip check` says so
-        return
-    for line in lines:
-        named = re.match(r"[A-Za-z0-9._-]+", line)
-        if named and "extra ==" not in line:
-            yield named[0]
 
 
 def _plain(name: str) -> str:
@@ -67,11 +60,12 @@ def _plain(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def version_of(distribution: str) -> str:
+def version_of(distribution: str) -> str | None:
+    """By its metadata; None where there is none."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
-        return "not installed"
+        return None
 
 
 CHECKS: tuple[Check, ...] = (Check("python.requirements", requirements, limit_s=_PIP_S + 5),)

@@ -1,10 +1,9 @@
 """A running server: live, ready, its models, their processes."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-from tritone.diagnostics.doctor.check import Check, Finding, failure, passed, skipped, warning
+from tritone.diagnostics.doctor.check import Check, unless
 from tritone.diagnostics.doctor.checks.launcher import serve_command, settings_of
 from tritone.diagnostics.doctor.checks.server.http import (
     ANSWER_S,
@@ -16,6 +15,7 @@ from tritone.diagnostics.doctor.checks.server.http import (
     model_states,
     url_of,
 )
+from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.target import Target
 from tritone.diagnostics.monitor.address import address
 from tritone.diagnostics.monitor.health import PYTHON, HealthProbe
@@ -128,20 +128,15 @@ def _no_server(target: Target, answer: Answer) -> Finding:
     return failure(text, start)
 
 
-def of_a_live_server(look: Callable[[Target], Finding], target: Target) -> Finding:
-    """What `look` finds, where there is a server to look at."""
+def not_live(target: Target) -> str:
+    """Why there is no server to look at; empty where there is one."""
     if target.server is False:
-        return skipped("left alone, as asked for")
-    if not is_live(target):
-        return skipped("no live server; see server.live")
-    return look(target)
+        return "left alone, as asked for"
+    return "" if is_live(target) else "no live server; see server.live"
 
 
+@unless(not_live)
 def ready(target: Target) -> Finding:
-    return of_a_live_server(_ready, target)
-
-
-def _ready(target: Target) -> Finding:
     if ask(target, "/v2/health/ready").good:
         return passed("the server is ready to infer")
     waiting = [model.name for model in model_states(target) if model.state != READY]
@@ -153,11 +148,8 @@ def _ready(target: Target) -> Finding:
     return (warning if young else failure)(text, _loading_fix(target))
 
 
+@unless(not_live)
 def models(target: Target) -> Finding:
-    return of_a_live_server(_models, target)
-
-
-def _models(target: Target) -> Finding:
     found = model_states(target)
     bad = [model for model in found if model.state != READY]
     if bad:
@@ -176,11 +168,8 @@ def _models(target: Target) -> Finding:
     return passed(f"{names}: all {READY}")
 
 
+@unless(not_live)
 def processes(target: Target) -> Finding:
-    return of_a_live_server(_processes, target)
-
-
-def _processes(target: Target) -> Finding:
     """Triton 2.51 calls a model ready whose process has died."""
     server, _ = _seen_here(target)
     if server is None:

@@ -1,7 +1,8 @@
 """The backends of the Triton server that would be started."""
 
-from tritone.diagnostics.doctor.check import Check, Finding, failure, passed
+from tritone.diagnostics.doctor.check import Check
 from tritone.diagnostics.doctor.checks.mpi.installation import DEFAULT_BACKENDS
+from tritone.diagnostics.doctor.finding import Finding, failure, passed
 from tritone.diagnostics.doctor.target import Target
 from tritone.errors import EnvironmentProblem
 from tritone.launcher.binaries import find

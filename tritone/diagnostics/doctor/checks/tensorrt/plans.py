@@ -6,7 +6,8 @@ tritone.engines says so, and needs torch for it: it runs in a process of its own
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tritone.diagnostics.doctor.check import Check, Finding, failure, passed, skipped, warning
+from tritone.diagnostics.doctor.check import Check
+from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.isolated import call
 from tritone.diagnostics.doctor.target import Target
 from tritone.errors import ModelDirectoryError

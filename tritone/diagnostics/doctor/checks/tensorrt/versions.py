@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 
-from tritone.diagnostics.doctor.check import Check, Finding, failure, passed, skipped, warning
+from tritone.diagnostics.doctor.check import Check
 from tritone.diagnostics.doctor.checks.mpi.installation import (
     TRTLLM,
     needs_package,
-    version_of,
 )
+from tritone.diagnostics.doctor.checks.python.requirements import version_of
+from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.target import Target
 from tritone.engines import requirement
 from tritone.errors import EnvironmentProblem
