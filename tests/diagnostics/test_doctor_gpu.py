@@ -79,12 +79,12 @@ class TestNone:
 
     def test_a_cpu_needs_none(self) -> None:
         for check in gpu.CHECKS:
-            finding = check.run(CPU)
+            finding = check(CPU)
             assert finding.status is Status.SKIP
             assert "profile cpu" in finding.text
 
     def test_a_gpu_profile_fails_once(self) -> None:
-        findings = [check.run(GPU) for check in gpu.CHECKS]
+        findings = [check(GPU) for check in gpu.CHECKS]
         assert [f.status for f in findings] == [Status.FAIL, *[Status.SKIP] * 4]
         assert "no NVIDIA driver" in findings[0].text
         assert "docker run --gpus all" in findings[0].fix

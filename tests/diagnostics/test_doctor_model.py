@@ -33,7 +33,7 @@ def test_a_whole_directory_passes(target: Target) -> None:
 
 def test_without_a_directory_one_check_fails_and_the_others_skip(tmp_path: Path) -> None:
     target = Target(model_dir=tmp_path / "nowhere")
-    findings = [check.run(target) for check in CHECKS.values()]
+    findings = [check(target) for check in CHECKS.values()]
     assert [f.status for f in findings] == [Status.FAIL, *[Status.SKIP] * (len(findings) - 1)]
     assert "does not exist" in findings[0].text
     assert "make model" in findings[0].fix

@@ -18,7 +18,6 @@ from native_fakes import (
     write_library,
 )
 
-from tritone.diagnostics.doctor.checks import mpi
 from tritone.diagnostics.doctor.checks.mpi import host, imports, job, libraries
 from tritone.diagnostics.doctor.elf import read_library
 from tritone.diagnostics.doctor.examine import examine
@@ -106,7 +105,7 @@ class TestEnvironment:
         monkeypatch.setenv("PMIX_RANK", "0")
         monkeypatch.setenv("SLURM_JOB_ID", "7")
         monkeypatch.setenv("OMPI_MCA_btl", "self")  # a setting of the user, not of a job
-        (diagnosis,) = examine([mpi.CHECKS[1]], GPU)
+        (diagnosis,) = examine([job.environment], GPU)
         assert diagnosis.check.name == "mpi.environment"
         assert diagnosis.finding.status is Status.WARN
         assert "this process is not part of: PMIX_RANK, SLURM_JOB_ID." in diagnosis.finding.text
@@ -173,7 +172,7 @@ class TestLibraries:
     def test_one_that_the_loader_does_not_find(self, built, monkeypatch) -> None:
         built("libmpi.so.40", "libmpi.so.40")
         monkeypatch.setattr(libraries, "OPEN_MPI", "libmpi.so.40")
-        (diagnosis,) = examine(libraries.CHECKS, GPU)
+        (diagnosis,) = examine([libraries.libraries], GPU)
         if diagnosis.finding.status is Status.PASS:
             pytest.skip("Open MPI is installed here")
         assert "libmpi.so.40: cannot open shared object file" in diagnosis.finding.text

@@ -19,6 +19,7 @@ from triton_http import FakeTriton
 from client import StreamMetrics
 from tritone.cli import server_speech
 from tritone.cli.server_speech import Spoken, bad_sound, judge_pace
+from tritone.diagnostics.doctor.check import checks_in
 from tritone.diagnostics.doctor.checks.server import health as checks
 from tritone.diagnostics.doctor.checks.server.http import Reach, ask
 from tritone.diagnostics.doctor.examine import examine
@@ -30,11 +31,11 @@ from tritone.launcher import TritonServer
 GOOD = dict.fromkeys(
     ["cosyvoice2", "frontend", "tensorrt_llm", "token2wav", "vocoder"], ("READY", "")
 )
-CHECKS = (*checks.CHECKS, *server_speech.CHECKS)
+CHECKS = checks_in(checks, server_speech)
 
 
 def check(name: str):
-    return next(c for c in checks.CHECKS if c.name == f"server.{name}")
+    return next(c for c in CHECKS if c.name == f"server.{name}")
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ class TestNoServer:
     def test_one_that_is_to_be_left_alone(self, target: Target):
         with FakeTriton(GOOD, target.http_port):
             for one in CHECKS:
-                assert one.run(replace(target, server=False)).status is Status.SKIP
+                assert one(replace(target, server=False)).status is Status.SKIP
 
     def test_one_that_hangs_is_named(self, target: Target, silent: int):
         (diagnosis,) = examine([check("live")], target)

@@ -53,7 +53,7 @@ def put(folder: Path, part: Part) -> None:
 
 
 def found(name: str, target: Target) -> Finding:
-    return CHECKS[f"indextts2.{name}"].run(target)
+    return CHECKS[f"indextts2.{name}"](target)
 
 
 def folder_of(target: Target) -> Path:

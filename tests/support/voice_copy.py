@@ -21,7 +21,7 @@ def voice_copy(folder: Path) -> Target:
 
 
 def found(name: str, target: Target) -> Finding:
-    return CHECKS[name].run(target)
+    return CHECKS[name](target)
 
 
 def change_config(target: Target, **changes: object) -> None:

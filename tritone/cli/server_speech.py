@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tritone.diagnostics.doctor.check import Check, unless
+from tritone.diagnostics.doctor.check import check, checks_in
 from tritone.diagnostics.doctor.checks.offline import GRPC_PROXIES
 from tritone.diagnostics.doctor.checks.server.health import not_live
 from tritone.diagnostics.doctor.checks.server.http import url_of
@@ -62,7 +62,7 @@ class Spoken:
         return 10 * float(np.log10(max(power, 1e-20)))
 
 
-@unless(not_live)
+@check("server.speech", unless=not_live, limit_s=SPEECH_S)
 def speech(target: Target) -> Finding:
     """Speak the sentence to a server that lives."""
     return examine(target)
@@ -205,4 +205,4 @@ def _served_model(target: Target) -> Path:
     return Path(named or target.model_dir).resolve()
 
 
-CHECKS: tuple[Check, ...] = (Check("server.speech", speech, limit_s=SPEECH_S),)
+CHECKS = checks_in(sys.modules[__name__])

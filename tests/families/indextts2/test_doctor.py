@@ -29,17 +29,17 @@ def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Target:
 
 
 def test_without_a_folder_all_skip() -> None:
-    assert {check.run(Target()).status for check in doctor.CHECKS} == {Status.SKIP}
+    assert {check(Target()).status for check in doctor.CHECKS} == {Status.SKIP}
 
 
 def test_a_folder_that_is_not_there_is_one_failure(tmp_path: Path) -> None:
     target = Target(releases={"indextts2": tmp_path / "nowhere"})
-    findings = [check.run(target) for check in doctor.CHECKS]
+    findings = [check(target) for check in doctor.CHECKS]
     assert [f.status for f in findings] == [Status.FAIL, *[Status.SKIP] * (len(findings) - 1)]
 
 
 def test_a_whole_folder_passes(target: Target) -> None:
-    findings = {name: check.run(target) for name, check in CHECKS.items()}
+    findings = {name: check(target) for name, check in CHECKS.items()}
     findings.pop("indextts2.host_memory")  # as much as this machine has
     wrong = {n: f.text for n, f in findings.items() if f.status in (Status.FAIL, Status.WARN)}
     assert wrong == {}

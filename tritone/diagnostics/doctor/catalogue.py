@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from tritone.diagnostics.doctor.check import Check
+from tritone.diagnostics.doctor.check import Check, checks_in
 from tritone.diagnostics.doctor.checks import (
     gpu,
     machine,
@@ -18,13 +18,13 @@ from tritone.diagnostics.doctor.checks import (
 
 GENERAL: tuple[Check, ...] = (
     *machine.CHECKS,
-    *ports.CHECKS,
+    *checks_in(ports),
     *python.CHECKS,
     *gpu.CHECKS,
     *tensorrt.CHECKS,
     *mpi.CHECKS,
     *model.CHECKS,
-    *offline.CHECKS,
+    *checks_in(offline),
     *server.CHECKS,
 )
 """Those that hold for every family of models."""

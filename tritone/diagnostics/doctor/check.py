@@ -1,27 +1,12 @@
-"""A check, and when it does not apply."""
+"""A check, and the decorator that makes one of a function."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
+from types import ModuleType
+from typing import Any
 
 from tritone.diagnostics.doctor.finding import Finding, skipped
 from tritone.diagnostics.doctor.target import Target
-
-
-def unless(
-    reason: Callable[[Target], str],
-) -> Callable[[Callable[[Target], Finding]], Callable[[Target], Finding]]:
-    """Decorates the function of a check: where `reason` says why, it is skipped for that."""
-
-    def decorated(run: Callable[[Target], Finding]) -> Callable[[Target], Finding]:
-        @wraps(run)
-        def look(target: Target) -> Finding:
-            why = reason(target)
-            return skipped(why) if why else run(target)
-
-        return look
-
-    return decorated
 
 
 @dataclass(frozen=True)
@@ -30,6 +15,7 @@ class Check:
 
     name: group.subject. run: a function of a module; looks, changes nothing, and returns. What it
         raises becomes a failure. It runs in a process of its own, which is killed after limit_s.
+    unless: why the check does not apply to a target; empty where it does.
     when_late: the next step if it does not end in time.
     repair: does what `--fix` may do, and says what it did. It must be safe to run at any time.
     """
@@ -37,9 +23,30 @@ class Check:
     name: str
     run: Callable[[Target], Finding]
     limit_s: float = 10.0
+    unless: Callable[[Target], str] = lambda target: ""
     when_late: str = "run it alone, with more time: scripts/doctor.py --only {name} --slow 10"
     repair: Callable[[Target], str] | None = None
 
     @property
     def group(self) -> str:
         return self.name.partition(".")[0]
+
+    def __call__(self, target: Target) -> Finding:
+        """In this process, and without a limit."""
+        why = self.unless(target)
+        return skipped(why) if why else self.run(target)
+
+
+def check(name: str, **options: Any) -> Callable[[Callable[[Target], Finding]], Check]:
+    """Makes a check of the function that it decorates; options: fields of Check."""
+    return lambda run: Check(name, run, **options)
+
+
+def checks_in(*modules: ModuleType) -> tuple[Check, ...]:
+    """The checks that modules define, in their order."""
+    return tuple(
+        value
+        for module in modules
+        for value in vars(module).values()
+        if isinstance(value, Check) and value.run.__module__ == module.__name__
+    )

@@ -59,7 +59,7 @@ def examine(
 
 def _run(check: Check, target: Target, slow: float) -> Diagnosis:
     limit = slow * check.limit_s
-    file = str(Path(inspect.getfile(inspect.unwrap(check.run))).absolute())
+    file = str(Path(inspect.getfile(check.run)).absolute())
     where = (check.run.__module__, file, check.run.__qualname__)
     outcome = call(finding_of, *where, json.dumps(target.plain()), limit_s=limit + _START_S)
     stacks = outcome.error if outcome.status != 0 else ""
@@ -82,8 +82,8 @@ def _finding(check: Check, outcome: Outcome, limit: float) -> Finding:
 def finding_of(module: str, file: str, function: str, target: str) -> dict[str, Any]:
     """In the process of a check: what its function finds, for JSON. target: as JSON."""
     try:
-        run = getattr(load(module, Path(file)), function)
-        found: Finding = run(Target.from_plain(json.loads(target)))
+        look = getattr(load(module, Path(file)), function)
+        found: Finding = look(Target.from_plain(json.loads(target)))
     except ImportError as error:
         if (error.name or "").partition(".")[0] != "psutil":
             raise

@@ -88,7 +88,7 @@ class Outcome:
 
 def command_of(function: Callable[..., object], *arguments: str) -> list[str]:
     """The command that calls a function of a module with texts, in a process of its own."""
-    file = str(Path(inspect.getfile(inspect.unwrap(function))).absolute())
+    file = str(Path(inspect.getfile(function)).absolute())
     where = (function.__module__, file, function.__qualname__)
     return [sys.executable, child.__file__, *where, *arguments]
 

@@ -5,12 +5,13 @@ processes of their own.
 """
 
 import math
+import sys
 import time
 import warnings
 from pathlib import Path
 from typing import Any
 
-from tritone.diagnostics.doctor.check import Check, unless
+from tritone.diagnostics.doctor.check import check, checks_in
 from tritone.diagnostics.doctor.checks.model.folder import convert, missing, no_model
 from tritone.diagnostics.doctor.checks.model.probe import PROBE_S, probe
 from tritone.diagnostics.doctor.file_faults import files_below
@@ -41,7 +42,7 @@ def _is_release(folder: Path) -> bool:
     return len(missing(folder, RELEASED)) < len(RELEASED) and bool(missing(folder, ["config.json"]))
 
 
-@unless(_not_ours)
+@check("model.files", unless=_not_ours)
 def files(target: Target) -> Finding:
     """Every file that loading needs, and the two without which no voice can be cloned."""
     from tritone.frontend.text.tokenizer import TOKENIZER_NAME
@@ -63,7 +64,7 @@ def files(target: Target) -> Finding:
     return passed(f"all {len(needed) + 3} files that loading reads; {total / 2**20:.0f} MiB in all")
 
 
-@unless(_not_ours)
+@check("model.shapes", unless=_not_ours, limit_s=PROBE_S + 5)
 def shapes(target: Target) -> Finding:
     """Whether all names and shapes of the weights are what config.json says."""
     folder = target.model_dir
@@ -77,7 +78,7 @@ def shapes(target: Target) -> Finding:
     return passed(f"every name and shape fits; millions of parameters: {parts}")
 
 
-@unless(_not_ours)
+@check("model.cloning", unless=_not_ours, limit_s=PROBE_S + 5)
 def cloning(target: Target) -> Finding:
     """Whether the two models that read a reference recording open."""
     folder = target.model_dir
@@ -92,6 +93,11 @@ def cloning(target: Target) -> Finding:
     return passed(f"{' and '.join(CLONING)} open in {answer['seconds']:.1f} s")
 
 
+@check(
+    "model.checksums",
+    limit_s=_CHECKSUM_S,
+    when_late="verify without a limit: python scripts/download.py --offline --dir RELEASE_DIR",
+)
 def checksums(target: Target) -> Finding:
     """Every file against its recorded SHA-256, as far as the time goes."""
     from tritone.checkpoints.download_record import read_record
@@ -186,14 +192,4 @@ def opened(model_dir: str) -> dict[str, Any]:
     return {"seconds": time.monotonic() - began}
 
 
-CHECKS: tuple[Check, ...] = (
-    Check("model.files", files),
-    Check("model.shapes", shapes, limit_s=PROBE_S + 5),
-    Check("model.cloning", cloning, limit_s=PROBE_S + 5),
-    Check(
-        "model.checksums",
-        checksums,
-        limit_s=_CHECKSUM_S,
-        when_late="verify without a limit: python scripts/download.py --offline --dir RELEASE_DIR",
-    ),
-)
+CHECKS = checks_in(sys.modules[__name__])

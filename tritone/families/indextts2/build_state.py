@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tritone.diagnostics.doctor.check import Check
+from tritone.diagnostics.doctor.check import check
 from tritone.diagnostics.doctor.checks.gpu.driver import has_driver
 from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.target import Target
@@ -76,6 +76,15 @@ def locks(folder: Path) -> list[Lock]:
     return [lock for path in found if (lock := _lock(path))]
 
 
+def remove_stale_locks(target: Target) -> str:
+    """Delete the locks that are stale at this moment, and nothing else."""
+    stale = [lock.path for lock in locks(target.releases[FAMILY]) if lock.stale]
+    for path in stale:
+        path.unlink(missing_ok=True)
+    return f"removed {', '.join(map(str, stale))}" if stale else "nothing is stale any more"
+
+
+@check("indextts2.jit_lock", limit_s=20, repair=remove_stale_locks)
 def jit_lock(target: Target) -> Finding:
     """Whether a start would wait for a lock."""
     folder = folder_of(target)
@@ -98,14 +107,7 @@ def jit_lock(target: Target) -> Finding:
     return warning(facts, f"if nothing builds in another container: rm {lock.path}; or {_WITHOUT}")
 
 
-def remove_stale_locks(target: Target) -> str:
-    """Delete the locks that are stale at this moment, and nothing else."""
-    stale = [lock.path for lock in locks(target.releases[FAMILY]) if lock.stale]
-    for path in stale:
-        path.unlink(missing_ok=True)
-    return f"removed {', '.join(map(str, stale))}" if stale else "nothing is stale any more"
-
-
+@check("indextts2.compiler")
 def compiler(target: Target) -> Finding:
     """What building the vocoder's kernel needs, unless it is built already."""
     folder = folder_of(target)
@@ -140,6 +142,7 @@ def missing_tools() -> list[str]:
     return [name for name, there in found.items() if not there]
 
 
+@check("indextts2.text_cache")
 def text_cache(target: Target) -> Finding:
     """The rules that step 14 builds inside the package, or reads when they are there."""
     folder = folder_of(target)
@@ -185,10 +188,3 @@ def _holds(process: "psutil.Process", path: Path) -> bool:
     with suppress(psutil.Error):  # it ended, or belongs to somebody else
         return any(file.path == str(path.resolve()) for file in process.open_files())
     return False
-
-
-CHECKS: tuple[Check, ...] = (
-    Check("indextts2.jit_lock", jit_lock, limit_s=20, repair=remove_stale_locks),
-    Check("indextts2.compiler", compiler),
-    Check("indextts2.text_cache", text_cache),
-)

@@ -6,11 +6,12 @@ On a GPU the weights of the emotion model and of GPT are 4.5 GiB, with the CUDA 
 """
 
 import os
+import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
 
-from tritone.diagnostics.doctor.check import Check
+from tritone.diagnostics.doctor.check import check, checks_in
 from tritone.diagnostics.doctor.finding import Finding, Status, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.target import Target
 from tritone.families.indextts2 import build_state, memory, release_folder
@@ -29,6 +30,7 @@ _PLACES = 8
 _READ_S = 4.0
 
 
+@check("indextts2.stops_at_5gb", limit_s=30)
 def stops_at_5gb(target: Target) -> Finding:
     """Which of the three silent steps after the GPT weights would stop or last here."""
     folder = folder_of(target)
@@ -105,9 +107,4 @@ def read_speed(path: Path) -> float:
     return done / max(time.monotonic() - began, 1e-6)
 
 
-CHECKS: tuple[Check, ...] = (
-    *release_folder.CHECKS,
-    *build_state.CHECKS,
-    *memory.CHECKS,
-    Check("indextts2.stops_at_5gb", stops_at_5gb, limit_s=30),
-)
+CHECKS = checks_in(release_folder, build_state, memory, sys.modules[__name__])

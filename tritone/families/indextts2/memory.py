@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tritone.diagnostics.doctor.check import Check
+from tritone.diagnostics.doctor.check import check
 from tritone.diagnostics.doctor.checks.gpu.driver import ask_driver, has_driver
 from tritone.diagnostics.doctor.checks.machine.memory import available_memory
 from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
@@ -51,6 +51,7 @@ def first_misfit(free_mib: int, *, half: bool, emotion: bool = True) -> Step | N
     return next((step for step, total in table if total > free_mib), None)
 
 
+@check("indextts2.gpu_memory", limit_s=20)
 def gpu_memory(target: Target) -> Finding:
     """Free memory of the first GPU against the sum after each step."""
     if isinstance(nothing := folder_of(target), Finding):
@@ -85,6 +86,7 @@ def free_gpu() -> tuple[int, int] | str:
     return (memory[0] >> 20, memory[1] >> 20) if memory else "CUDA sees no GPU: see gpu.driver"
 
 
+@check("indextts2.host_memory")
 def host_memory(target: Target) -> Finding:
     """Free main memory against the peak of step 4: the model and its checkpoint at once."""
     if isinstance(nothing := folder_of(target), Finding):
@@ -104,9 +106,3 @@ def _table() -> str:
     single, half = (needed(half=h) for h in (False, True))
     rows = zip(single, half, strict=True)
     return ", ".join(f"{s.number}: {mib} (fp16 {less})" for (s, mib), (_, less) in rows)
-
-
-CHECKS: tuple[Check, ...] = (
-    Check("indextts2.gpu_memory", gpu_memory, limit_s=20),
-    Check("indextts2.host_memory", host_memory),
-)

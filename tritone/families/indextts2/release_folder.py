@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tritone.diagnostics.doctor.check import Check
+from tritone.diagnostics.doctor.check import check
 from tritone.diagnostics.doctor.file_faults import (
     begins_with,
     empty,
@@ -93,6 +93,7 @@ def folder_of(target: Target) -> Path | Finding:
     return folder
 
 
+@check("indextts2.files")
 def files(target: Target) -> Finding:
     """The release's own files, step by step, and whether their sizes are of the released order."""
     folder = target.releases.get(FAMILY)
@@ -115,6 +116,7 @@ def files(target: Target) -> Finding:
     return passed(f"all {len(RELEASED)} files of the release, {megabytes(total)}")
 
 
+@check("indextts2.downloads")
 def downloads(target: Target) -> Finding:
     """What step 1 would fetch before anything is loaded."""
     folder = folder_of(target)
@@ -146,6 +148,7 @@ def downloads(target: Target) -> Finding:
     return warning(facts, advice)
 
 
+@check("indextts2.w2v_bert")
 def w2v_bert(target: Target) -> Finding:
     """Whether w2v-bert is whole: upstream asks only whether its folder is there and not empty."""
     folder = folder_of(target)
@@ -178,6 +181,7 @@ def w2v_bert_fault(folder: Path) -> str:
     return f"is half filled: {weights.name} {fault}" if fault else ""
 
 
+@check("indextts2.truncated", limit_s=20)
 def truncated(target: Target) -> Finding:
     """Files that are there but not whole; upstream tests none of them."""
     folder = folder_of(target)
@@ -199,6 +203,7 @@ def truncated(target: Target) -> Finding:
     return passed(f"{len(whole)} files end where they should")
 
 
+@check("indextts2.lfs")
 def lfs(target: Target) -> Finding:
     """Git LFS pointers where files should be."""
     folder = folder_of(target)
@@ -281,12 +286,3 @@ def _torch_fault(path: Path, released: int) -> str:
     if not is_zip and size < released:
         return f"is cut short or no torch file: {size} bytes, {released} were released"
     return ""
-
-
-CHECKS: tuple[Check, ...] = (
-    Check("indextts2.files", files),
-    Check("indextts2.downloads", downloads),
-    Check("indextts2.w2v_bert", w2v_bert),
-    Check("indextts2.truncated", truncated, limit_s=20),
-    Check("indextts2.lfs", lfs),
-)

@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 
-from tritone.diagnostics.doctor.check import Check
+from tritone.diagnostics.doctor.check import check
 from tritone.diagnostics.doctor.checks.launcher import refused, serve_command
 from tritone.diagnostics.doctor.checks.server.http import is_ready
 from tritone.diagnostics.doctor.finding import Finding, failure, passed
@@ -13,14 +13,17 @@ from tritone.launcher.ports import UNSEEN, check_free, holder_of
 _BASES = range(8010, 9000, 10)
 
 
+@check("ports.http")
 def http(target: Target) -> Finding:
     return port(target, "http")
 
 
+@check("ports.grpc")
 def grpc(target: Target) -> Finding:
     return port(target, "grpc")
 
 
+@check("ports.metrics")
 def metrics(target: Target) -> Finding:
     return port(target, "metrics")
 
@@ -52,10 +55,3 @@ def free_base(address: str) -> int | None:
             check_free(address, {"http": base, "grpc": base + 1, "metrics": base + 2})
             return base
     return None
-
-
-CHECKS: tuple[Check, ...] = (
-    Check("ports.http", http),
-    Check("ports.grpc", grpc),
-    Check("ports.metrics", metrics),
-)

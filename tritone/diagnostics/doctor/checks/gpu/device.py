@@ -2,7 +2,7 @@
 
 import shutil
 
-from tritone.diagnostics.doctor.check import Check, unless
+from tritone.diagnostics.doctor.check import check
 from tritone.diagnostics.doctor.checks.gpu.driver import (
     LIBRARY,
     Driver,
@@ -26,7 +26,7 @@ NO_GPU = (
 )
 
 
-@unless(why_not)
+@check("gpu.driver", limit_s=35)
 def driver(target: Target) -> Finding:
     """The driver answers, and is new enough for the CUDA that torch is built with."""
     if not has_driver():
@@ -77,6 +77,7 @@ def driver_version() -> tuple[str, str]:
     return outcome.output.split("\n")[0].strip(), ""
 
 
+@check("gpu.capability", unless=why_not, limit_s=20)
 def capability(target: Target) -> Finding:
     """What the GPU can compute: bfloat16 needs compute capability 8.0."""
     try:
@@ -95,9 +96,3 @@ def capability(target: Target) -> Finding:
 
 def _dotted(version: tuple[int, int]) -> str:
     return f"{version[0]}.{version[1]}"
-
-
-CHECKS: tuple[Check, ...] = (
-    Check("gpu.driver", driver, limit_s=35),
-    Check("gpu.capability", capability, limit_s=20),
-)

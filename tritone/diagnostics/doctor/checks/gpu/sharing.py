@@ -4,7 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
-from tritone.diagnostics.doctor.check import Check, unless
+from tritone.diagnostics.doctor.check import check
 from tritone.diagnostics.doctor.checks.gpu.driver import ask_driver, device_index, why_not
 from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.isolated import run_isolated
@@ -20,7 +20,7 @@ _CONTROL_S = 5.0
 _PIPES_VARIABLE, _PIPES = "CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps"
 
 
-@unless(why_not)
+@check("gpu.memory", unless=why_not, limit_s=20)
 def memory(target: Target) -> Finding:
     """Free memory against the weights of the model directory and what serving takes beside them."""
     index = device_index()
@@ -55,7 +55,7 @@ def _gib(nbytes: int) -> str:
     return f"{nbytes / 2**30:.1f} GiB"
 
 
-@unless(why_not)
+@check("gpu.mps", unless=why_not)
 def mps(target: Target) -> Finding:
     """NVIDIA's Multi-Process Service, through which processes use the GPU at the same time."""
     pipes = Path(os.environ.get(_PIPES_VARIABLE, _PIPES))
@@ -88,9 +88,3 @@ def _daemon(pipes: Path) -> Finding:
     share = os.environ.get("CUDA_MPS_ACTIVE_THREAD_PERCENTAGE")
     limit = f"; each process gets {share} % of the GPU's threads" if share else ""
     return passed(f"MPS runs, pipes in {pipes}{limit}")
-
-
-CHECKS: tuple[Check, ...] = (
-    Check("gpu.memory", memory, limit_s=20),
-    Check("gpu.mps", mps),
-)

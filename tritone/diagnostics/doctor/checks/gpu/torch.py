@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tritone.diagnostics.doctor.check import Check, unless
+from tritone.diagnostics.doctor.check import check
 from tritone.diagnostics.doctor.checks.gpu.device import NO_GPU
 from tritone.diagnostics.doctor.checks.gpu.driver import device_index, why_not
 from tritone.diagnostics.doctor.finding import Finding, failure, passed
@@ -13,7 +13,7 @@ _SEE_DRIVER = "python scripts/doctor.py --only gpu.driver"
 _TORCH_S = 40.0
 
 
-@unless(why_not)
+@check("gpu.torch", unless=why_not, limit_s=_TORCH_S + 5)
 def torch(target: Target) -> Finding:
     """torch is built with CUDA, sees the device and computes on it."""
     return torch_computes(f"cuda:{device_index()}", _TORCH_S)
@@ -47,6 +47,3 @@ def product(device: str) -> dict[str, Any]:
         assert float((tensor @ tensor)[0, 0]) == 256, "a product of ones in bfloat16 is wrong"
     names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {"version": torch.__version__, "cuda": torch.version.cuda, "names": names}
-
-
-CHECKS: tuple[Check, ...] = (Check("gpu.torch", torch, limit_s=_TORCH_S + 5),)

@@ -4,7 +4,7 @@ import locale
 import os
 import resource
 
-from tritone.diagnostics.doctor.check import Check
+from tritone.diagnostics.doctor.check import check
 from tritone.diagnostics.doctor.checks.machine.control_groups import ControlGroups
 from tritone.diagnostics.doctor.finding import Finding, failure, passed, warning
 from tritone.diagnostics.doctor.target import Target
@@ -20,6 +20,7 @@ top."""
 _UNLIMITED = resource.RLIM_INFINITY
 
 
+@check("machine.limits")
 def limits(target: Target) -> Finding:
     files, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     locked, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
@@ -64,6 +65,7 @@ def _shown(limit: int, unit: str = "") -> str:
     return f"{limit // 1024} {unit}" if unit else str(limit)
 
 
+@check("machine.text")
 def text(target: Target) -> Finding:
     """Whether text and file names are UTF-8: Triton's interpreter takes the locale's encoding."""
     chosen = {
@@ -83,6 +85,3 @@ def text(target: Target) -> Finding:
             fix,
         )
     return passed(f"{facts}; {encoding}")
-
-
-CHECKS: tuple[Check, ...] = (Check("machine.limits", limits), Check("machine.text", text))

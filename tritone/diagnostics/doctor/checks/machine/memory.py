@@ -2,7 +2,7 @@
 
 import re
 
-from tritone.diagnostics.doctor.check import Check
+from tritone.diagnostics.doctor.check import check
 from tritone.diagnostics.doctor.checks.machine.control_groups import ControlGroups
 from tritone.diagnostics.doctor.checks.model.folder import no_model
 from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
@@ -19,6 +19,7 @@ WORKING_FACTOR = 2.5
 3.4 GiB with 0.95 GB of weights and one stream (docs/performance.md)."""
 
 
+@check("machine.memory")
 def memory(target: Target) -> Finding:
     free, facts = available_memory()
     if problem := no_model(target):
@@ -73,6 +74,3 @@ def _precision(target: Target) -> str:
     text = config.read_text(encoding="utf-8") if config.is_file() else ""
     named = re.search(r'"precision"[^"]*string_value: *"([^"]*)"', text)
     return named[1] if named else "int8"
-
-
-CHECKS: tuple[Check, ...] = (Check("machine.memory", memory),)

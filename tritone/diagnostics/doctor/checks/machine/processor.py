@@ -5,7 +5,7 @@ import platform
 import re
 from pathlib import Path
 
-from tritone.diagnostics.doctor.check import Check
+from tritone.diagnostics.doctor.check import check
 from tritone.diagnostics.doctor.checks.machine.control_groups import ControlGroups
 from tritone.diagnostics.doctor.finding import Finding, passed, warning
 from tritone.diagnostics.doctor.target import Target
@@ -15,6 +15,7 @@ _BFLOAT16_UNITS = ("amx_bf16", "avx512_bf16")  # as tritone.acoustic.device asks
 _INT8_UNITS = ("amx_int8", "avx512_vnni", "avx_vnni")
 
 
+@check("machine.cpu")
 def cpu(target: Target) -> Finding:
     return instructions(platform.machine(), _CPUINFO.read_text(encoding="utf-8", errors="replace"))
 
@@ -38,6 +39,7 @@ def instructions(machine: str, cpuinfo: str) -> Finding:
     return passed(f"{name}; avx2, {flow}, int8 with {integer[0] if integer else 'avx2'}")
 
 
+@check("machine.cores")
 def cores(target: Target) -> Finding:
     quota = ControlGroups().processors()
     return processors(len(os.sched_getaffinity(0)), quota, os.environ.get("OMP_NUM_THREADS"))
@@ -67,6 +69,3 @@ def processors(allowed: int, quota: float | None, threads: str | None) -> Findin
             "give it two cores or more: docker run --cpus=2, taskset -c 0,1",
         )
     return passed(f"{facts}{'' if threads else ' (the launcher sets 1)'}")
-
-
-CHECKS: tuple[Check, ...] = (Check("machine.cpu", cpu), Check("machine.cores", cores))

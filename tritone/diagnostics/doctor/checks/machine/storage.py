@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from tritone.diagnostics.doctor.check import Check
+from tritone.diagnostics.doctor.check import check
 from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.target import Target
 from tritone.launcher.checks import SMALL_SHM
@@ -24,6 +24,7 @@ _SHM_FIX = (
 )
 
 
+@check("machine.disk", when_late="a disk does not answer; see: df -h, mount, dmesg")
 def disk(target: Target) -> Finding:
     """Room where the server, or the first start with a model, writes."""
     folders = {
@@ -69,6 +70,7 @@ def _existing(folder: Path) -> Path:
     return next(place for place in (folder, *folder.parents) if place.is_dir())
 
 
+@check("machine.shm")
 def shm(target: Target) -> Finding:
     """Room and permission for the tensors that Triton's Python models exchange."""
     folder = target.shm_dir
@@ -111,6 +113,13 @@ def _fix(folder: Path) -> str:
     return f"{_SHM_FIX} {folder}"
 
 
+def remove_regions(target: Target) -> str:
+    """Only what no living process holds is removed, so it may run at any time."""
+    removed = sweep_regions(target.shm_dir)
+    return f"removed {', '.join(f'{prefix}*' for prefix in sorted(removed)) or 'nothing'}"
+
+
+@check("machine.regions", repair=remove_regions)
 def regions(target: Target) -> Finding:
     """Remains of servers that were killed; a starting server removes them too."""
     if not target.shm_dir.is_dir():
@@ -124,16 +133,3 @@ def regions(target: Target) -> Finding:
         f"python scripts/doctor.py --only machine.regions --fix --shm-dir {target.shm_dir}",
         repairable=True,
     )
-
-
-def remove_regions(target: Target) -> str:
-    """Only what no living process holds is removed, so it may run at any time."""
-    removed = sweep_regions(target.shm_dir)
-    return f"removed {', '.join(f'{prefix}*' for prefix in sorted(removed)) or 'nothing'}"
-
-
-CHECKS: tuple[Check, ...] = (
-    Check("machine.disk", disk, when_late="a disk does not answer; see: df -h, mount, dmesg"),
-    Check("machine.shm", shm),
-    Check("machine.regions", regions, repair=remove_regions),
-)

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from tritone.diagnostics.doctor.check import Check, unless
+from tritone.diagnostics.doctor.check import check
 from tritone.diagnostics.doctor.checks.model.folder import convert, is_release, no_model
 from tritone.diagnostics.doctor.file_faults import (
     empty,
@@ -21,7 +21,7 @@ _GRAPHS = "llm/onnx"
 _AGAIN = "download the checkpoint again"
 
 
-@unless(no_model)
+@check("model.config")
 def config(target: Target) -> Finding:
     """config.json: every key known, of the right type, and a family that there is code for."""
     from tritone.config import read_config
@@ -50,6 +50,7 @@ def config(target: Target) -> Finding:
     return passed(f"{found.family}, {found.sample_rate} Hz, default voice {found.default_voice}")
 
 
+@check("model.lfs")
 def lfs(target: Target) -> Finding:
     """Git LFS pointers where files should be."""
     folder = target.model_dir
@@ -63,6 +64,7 @@ def lfs(target: Target) -> Finding:
     return failure(text, f"git -C {folder} lfs install && git -C {folder} lfs pull")
 
 
+@check("model.downloads")
 def downloads(target: Target) -> Finding:
     """What broken-off downloads left, and empty files."""
     folder = target.model_dir
@@ -81,6 +83,7 @@ def downloads(target: Target) -> Finding:
     return passed("nothing unfinished, no empty file")
 
 
+@check("model.permissions", unless=no_model)
 def permissions(target: Target) -> Finding:
     """Whether this user may read everything, and write where a server would have to."""
     folder = target.model_dir
@@ -109,11 +112,3 @@ def permissions(target: Target) -> Finding:
 
 def _open_up(folder: Path) -> str:
     return f"chmod -R a+rX {folder}"
-
-
-CHECKS: tuple[Check, ...] = (
-    Check("model.config", config),
-    Check("model.lfs", lfs),
-    Check("model.downloads", downloads),
-    Check("model.permissions", permissions),
-)

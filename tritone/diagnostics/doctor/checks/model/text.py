@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tritone.diagnostics.doctor.check import Check, unless
+from tritone.diagnostics.doctor.check import check
 from tritone.diagnostics.doctor.checks.model.folder import convert, no_model
 from tritone.diagnostics.doctor.checks.model.probe import PROBE_S, probe
 from tritone.diagnostics.doctor.finding import Finding, failure, passed
@@ -15,7 +15,7 @@ from tritone.errors import ModelDirectoryError
 DATES = {"en": "Born on 3 Nov 2024.", "zh": "2024年11月3日。"}
 
 
-@unless(no_model)
+@check("model.text", unless=no_model, limit_s=PROBE_S + 5)
 def text(target: Target) -> Finding:
     """Whether text becomes tokens: tokenizer, phonemes, and the rules that read out numbers."""
     folder = target.model_dir
@@ -62,6 +62,3 @@ def spoken_date(model_dir: str) -> dict[str, Any]:
         "spoken": spoken,
         "ids": len(tokenizer.encode(english)),
     }
-
-
-CHECKS: tuple[Check, ...] = (Check("model.text", text, limit_s=PROBE_S + 5),)

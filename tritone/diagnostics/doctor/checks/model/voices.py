@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from tritone.diagnostics.doctor.check import Check, unless
+from tritone.diagnostics.doctor.check import check
 from tritone.diagnostics.doctor.checks.model.folder import no_model
 from tritone.diagnostics.doctor.file_faults import names
 from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tritone.frontend.voices import VoiceStore
 
 
-@unless(no_model)
+@check("model.voices", unless=no_model, limit_s=20)
 def voices(target: Target) -> Finding:
     """Every registered voice, and the default one."""
     from tritone.config import read_config
@@ -54,6 +54,3 @@ def _voice_fault(store: "VoiceStore", name: str, llm: "LLMConfig") -> str:
     if codes.size and not 0 <= codes.min() <= codes.max() < llm.speech_codes:
         return f"voice {name}: has speech codes outside 0 to {llm.speech_codes - 1}"
     return ""
-
-
-CHECKS: tuple[Check, ...] = (Check("model.voices", voices, limit_s=20),)

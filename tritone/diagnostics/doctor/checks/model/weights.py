@@ -1,6 +1,6 @@
 """The weight files of a model directory."""
 
-from tritone.diagnostics.doctor.check import Check, unless
+from tritone.diagnostics.doctor.check import check
 from tritone.diagnostics.doctor.checks.model.folder import convert, no_model
 from tritone.diagnostics.doctor.file_faults import files_below, safetensors_fault
 from tritone.diagnostics.doctor.finding import Finding, failure, passed
@@ -9,7 +9,7 @@ from tritone.diagnostics.doctor.target import Target
 _VOICES = "voices"  # whose files are model.voices'
 
 
-@unless(no_model)
+@check("model.weights", unless=no_model)
 def weights(target: Target) -> Finding:
     """Whether each file of weights is whole; their data is not read."""
     folder = target.model_dir
@@ -24,6 +24,3 @@ def weights(target: Target) -> Finding:
         return failure("; ".join(faults), again)
     total = sum(path.stat().st_size for path in there)
     return passed(f"{len(there)} files of weights are whole; {total / 2**20:.0f} MiB")
-
-
-CHECKS: tuple[Check, ...] = (Check("model.weights", weights),)

@@ -4,7 +4,7 @@ First what can be seen without importing anything, then imports in processes of 
 first check that fails names the cause.
 """
 
-from tritone.diagnostics.doctor.check import Check
+from tritone.diagnostics.doctor.check import checks_in
 from tritone.diagnostics.doctor.checks.mpi import host, imports, job, libraries
 
-CHECKS: tuple[Check, ...] = (*job.CHECKS, *libraries.CHECKS, *host.CHECKS, *imports.CHECKS)
+CHECKS = checks_in(job, libraries, host, imports)

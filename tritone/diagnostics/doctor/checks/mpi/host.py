@@ -6,7 +6,7 @@ import tempfile
 import threading
 import time
 
-from tritone.diagnostics.doctor.check import Check, unless
+from tritone.diagnostics.doctor.check import check
 from tritone.diagnostics.doctor.checks.mpi.installation import CHECK_COMMAND, problem, why_not
 from tritone.diagnostics.doctor.finding import Finding, passed
 from tritone.diagnostics.doctor.target import Target
@@ -20,7 +20,7 @@ _TRIES = 3
 _PID_MAX = 4_194_304  # proc(5), 64-bit
 
 
-@unless(why_not)
+@check("mpi.tmpdir")
 def tmpdir(target: Target) -> Finding:
     """The folder where Open MPI keeps a session: TMPDIR, TEMP, TMP or /tmp, as it looks for it."""
     variable = next((name for name in ("TMPDIR", "TEMP", "TMP") if os.environ.get(name)), "")
@@ -50,6 +50,7 @@ def session_path(folder: str) -> str:
     return f"{folder}/ompi.{socket.gethostname()}.{os.getuid()}/pid.{_PID_MAX}/0/0"
 
 
+@check("mpi.hostname", unless=why_not)
 def hostname(target: Target) -> Finding:
     """The host's own name, which MPI resolves when it starts."""
     name = socket.gethostname()
@@ -78,6 +79,7 @@ def _address(name: str) -> str:
         return ""
 
 
+@check("mpi.loopback")
 def loopback(target: Target) -> Finding:
     """A connection to a closed port of 127.0.0.1 must be refused, and at once.
 
@@ -111,10 +113,3 @@ def _refusal() -> tuple[float, bool]:
     except OSError as error:
         refused = isinstance(error, ConnectionRefusedError)
     return time.monotonic() - began, refused
-
-
-CHECKS: tuple[Check, ...] = (
-    Check("mpi.tmpdir", tmpdir),
-    Check("mpi.hostname", hostname),
-    Check("mpi.loopback", loopback),
-)

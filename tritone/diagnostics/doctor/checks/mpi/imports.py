@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from tritone.diagnostics.doctor.check import Check, unless
+from tritone.diagnostics.doctor.check import check
 from tritone.diagnostics.doctor.checks.mpi.installation import (
     CHECK_COMMAND,
     MPI4PY,
@@ -56,7 +56,7 @@ MPI4PY_IMPORT = Import("mpi4py.MPI", "from mpi4py import MPI", 15.0, 10.0)
 TRTLLM_IMPORT = Import(TRTLLM, "import tensorrt_llm", 25.0, 18.0)
 
 
-@unless(why_not)
+@check("mpi.mpirun", unless=why_not, limit_s=_MPIRUN_S + 2)
 def mpirun(target: Target) -> Finding:
     """The launcher with a program that does nothing: it hangs where the machine is the cause."""
     launcher = program("mpirun")
@@ -80,6 +80,7 @@ def launched(command: Sequence[str], target: Target, limit_s: float) -> Finding:
     return passed(f"`{said}` took {outcome.seconds:.1f} s")
 
 
+@check("mpi.import", limit_s=MPI4PY_IMPORT.first_s + MPI4PY_IMPORT.again_s + 3)
 def import_mpi4py(target: Target) -> Finding:
     """mpi4py alone; where it hangs, tensorrt_llm cannot but hang too."""
     if folder_of(MPI4PY) is None and not needs_package(target):
@@ -87,6 +88,7 @@ def import_mpi4py(target: Target) -> Finding:
     return imported(MPI4PY_IMPORT, target)
 
 
+@check("mpi.tensorrt_llm", limit_s=TRTLLM_IMPORT.first_s + TRTLLM_IMPORT.again_s + 3)
 def import_tensorrt_llm(target: Target) -> Finding:
     """The import itself."""
     if folder_of(TRTLLM) is None and not needs_package(target):
@@ -176,14 +178,3 @@ def _repair(what: Import, outcome: Outcome) -> str:
     if "No module named" in outcome.last_line:
         return "use NVIDIA's container, which has it, or --profile gpu-torch"
     return f"see the whole error: python -c {shlex.quote(what.statement)}"
-
-
-CHECKS: tuple[Check, ...] = (
-    Check("mpi.mpirun", mpirun, limit_s=_MPIRUN_S + 2),
-    Check("mpi.import", import_mpi4py, limit_s=MPI4PY_IMPORT.first_s + MPI4PY_IMPORT.again_s + 3),
-    Check(
-        "mpi.tensorrt_llm",
-        import_tensorrt_llm,
-        limit_s=TRTLLM_IMPORT.first_s + TRTLLM_IMPORT.again_s + 3,
-    ),
-)

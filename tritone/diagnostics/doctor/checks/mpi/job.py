@@ -4,7 +4,7 @@ import importlib.machinery
 import os
 from pathlib import Path
 
-from tritone.diagnostics.doctor.check import Check, unless
+from tritone.diagnostics.doctor.check import check
 from tritone.diagnostics.doctor.checks.mpi.installation import (
     CHECK_COMMAND,
     MPI4PY,
@@ -30,7 +30,7 @@ _LAUNCHERS = ("mpirun", "mpiexec", "orterun", *_DAEMONS)
 _WITHOUT_EFFECT = ("ENABLE_MULTI_DEVICE", "TLLM_DISABLE_MPI")
 
 
-@unless(why_not)
+@check("mpi.versions", unless=why_not)
 def versions(target: Target) -> Finding:
     """mpi4py and tensorrt_llm by their metadata, and whether mpi4py is for this interpreter."""
     ours, folder = version_of(TRTLLM), folder_of(MPI4PY)
@@ -57,7 +57,7 @@ def _built_for_this_python(folder: Path) -> bool:
     return any((folder / f"MPI{abi}{suffix}").is_file() for abi in _ABIS for suffix in suffixes)
 
 
-@unless(why_not)
+@check("mpi.environment")
 def environment(target: Target) -> Finding:
     """Variables of a launcher that this process is not part of."""
     names = leftovers()
@@ -87,6 +87,7 @@ def launcher_above() -> str:
     return next((name for name in names if name in _LAUNCHERS), "")
 
 
+@check("mpi.launcher", unless=why_not)
 def launcher(target: Target) -> Finding:
     """The daemon that Open MPI starts for a process without mpirun."""
     prefix = os.environ.get("OPAL_PREFIX")
@@ -103,10 +104,3 @@ def launcher(target: Target) -> Finding:
             "export OPAL_PREFIX=/opt/hpcx/ompi PATH=/opt/hpcx/ompi/bin:$PATH",
         )
     return passed(f"{found}" + (f", OPAL_PREFIX {prefix}" if prefix else ""))
-
-
-CHECKS: tuple[Check, ...] = (
-    Check("mpi.versions", versions),
-    Check("mpi.environment", environment),
-    Check("mpi.launcher", launcher),
-)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tritone.diagnostics.doctor.check import Check, unless
+from tritone.diagnostics.doctor.check import check
 from tritone.diagnostics.doctor.checks.mpi.installation import (
     MPI4PY,
     TRTLLM,
@@ -60,7 +60,7 @@ class Users:
         return _by_mpi(self.mpi4py)
 
 
-@unless(why_not)
+@check("mpi.libraries", unless=why_not)
 def libraries(target: Target) -> Finding:
     """One MPI library for all, and the loader finds it."""
     try:
@@ -147,6 +147,3 @@ def _kind(name: str) -> str:
 
 def _names(libraries: Iterable[Library]) -> str:
     return ", ".join(f"{lib.path.parent.name}/{lib.path.name}" for lib in libraries)
-
-
-CHECKS: tuple[Check, ...] = (Check("mpi.libraries", libraries),)

@@ -3,7 +3,7 @@
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from tritone.diagnostics.doctor.check import Check
+from tritone.diagnostics.doctor.check import check
 from tritone.diagnostics.doctor.finding import Finding, failure, passed
 from tritone.diagnostics.doctor.isolated import Outcome, call
 from tritone.diagnostics.doctor.module_import import import_module
@@ -30,6 +30,7 @@ IMPORT_S = 30.0
 _FRAMES = 4
 
 
+@check("python.imports", limit_s=IMPORT_S + 8)
 def imports(target: Target) -> Finding:
     """Each module in a process of its own, all at once; one that hangs is named with its place."""
     with ThreadPoolExecutor(len(IMPORTS)) as pool:
@@ -65,6 +66,3 @@ def _import_fix(module: str, outcome: Outcome) -> str:
         return f"{command}  # interrupt it: the last line came before"
     install = "-m pip install --force-reinstall --no-deps -c constraints.txt"
     return f"{sys.executable} {install} {IMPORTS[module]}"
-
-
-CHECKS: tuple[Check, ...] = (Check("python.imports", imports, limit_s=IMPORT_S + 8),)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tritone.diagnostics.doctor.check import Check
+from tritone.diagnostics.doctor.check import check
 from tritone.diagnostics.doctor.checks.launcher import refused, settings_of
 from tritone.diagnostics.doctor.checks.python.imports import IMPORTS
 from tritone.diagnostics.doctor.checks.python.requirements import DISTRIBUTION, version_of
@@ -23,6 +23,7 @@ VERSIONS = ((3, 10), (3, 12))
 _SETUP = "make setup"
 
 
+@check("python.version")
 def version(target: Target) -> Finding:
     here = sys.version_info[:2]
     name = f"Python {sys.version.split()[0]} ({sys.executable})"
@@ -40,6 +41,7 @@ def version(target: Target) -> Finding:
     return passed(f"{name}; {oldest} to {newest} will do")
 
 
+@check("python.triton")
 def triton(target: Target) -> Finding:
     """The server's binaries, and a Python backend for this very Python."""
     try:
@@ -56,6 +58,7 @@ def triton(target: Target) -> Finding:
     return passed(f"tritonserver {kind}: {binaries.executable}{backend}")
 
 
+@check("python.libpython")
 def libpython(target: Target) -> Finding:
     """The shared library that the wheel's backend stub loads; an installed server brings one."""
     try:
@@ -66,6 +69,7 @@ def libpython(target: Target) -> Finding:
         return refused(error)
 
 
+@check("python.interpreter", limit_s=35.0)
 def interpreter(target: Target) -> Finding:
     """The package and numpy, as Triton's backend stub will see them: isolated, from PATH."""
     try:
@@ -80,6 +84,7 @@ def interpreter(target: Target) -> Finding:
     )
 
 
+@check("python.path")
 def path(target: Target) -> Finding:
     """Variables that Triton's interpreter ignores, and the scripts do not."""
     home, listed = os.environ.get("PYTHONHOME"), os.environ.get("PYTHONPATH", "")
@@ -110,12 +115,3 @@ def _modules_in(folder: Path) -> Iterator[Path]:
 def _backends(binaries: Binaries) -> Path | None:
     """Where an installed server has its stub; the wheel's is chosen among several."""
     return None if binaries.stubs else binaries.backends
-
-
-CHECKS: tuple[Check, ...] = (
-    Check("python.version", version),
-    Check("python.triton", triton),
-    Check("python.libpython", libpython),
-    Check("python.interpreter", interpreter, limit_s=35.0),
-    Check("python.path", path),
-)

@@ -5,7 +5,7 @@ import re
 import sys
 from contextlib import suppress
 
-from tritone.diagnostics.doctor.check import Check
+from tritone.diagnostics.doctor.check import check
 from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.isolated import run_isolated
 from tritone.diagnostics.doctor.target import Target
@@ -16,6 +16,7 @@ _NAME = re.compile(r"[A-Za-z0-9._-]+")
 _CLASH = re.compile(r"^(\S+) \S+ (?:has requirement|requires) ([A-Za-z0-9._-]+)")
 
 
+@check("python.requirements", limit_s=_PIP_S + 5)
 def requirements(target: Target) -> Finding:
     """Versions that clash, among what is installed and what this package requires of it."""
     command = [sys.executable, "-m", "pip", "check", "--disable-pip-version-check"]
@@ -66,6 +67,3 @@ def version_of(distribution: str) -> str | None:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-CHECKS: tuple[Check, ...] = (Check("python.requirements", requirements, limit_s=_PIP_S + 5),)

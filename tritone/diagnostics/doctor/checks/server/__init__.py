@@ -1,6 +1,6 @@
 """A running server, asked over HTTP and looked at from outside."""
 
-from tritone.diagnostics.doctor.check import Check
+from tritone.diagnostics.doctor.check import checks_in
 from tritone.diagnostics.doctor.checks.server import health
 
-CHECKS: tuple[Check, ...] = health.CHECKS
+CHECKS = checks_in(health)

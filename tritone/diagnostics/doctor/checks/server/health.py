@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from tritone.diagnostics.doctor.check import Check, unless
+from tritone.diagnostics.doctor.check import check
 from tritone.diagnostics.doctor.checks.launcher import serve_command, settings_of
 from tritone.diagnostics.doctor.checks.server.http import (
     ANSWER_S,
@@ -29,6 +29,7 @@ LOADING_S = 300.0
 """As long as scripts/serve.py gives a server to load its models."""
 
 
+@check("server.live")
 def live(target: Target) -> Finding:
     if target.server is False:
         return skipped("left alone, as asked for")
@@ -135,7 +136,7 @@ def not_live(target: Target) -> str:
     return "" if is_live(target) else "no live server; see server.live"
 
 
-@unless(not_live)
+@check("server.ready", unless=not_live, limit_s=30.0)
 def ready(target: Target) -> Finding:
     if ask(target, "/v2/health/ready").good:
         return passed("the server is ready to infer")
@@ -148,7 +149,7 @@ def ready(target: Target) -> Finding:
     return (warning if young else failure)(text, _loading_fix(target))
 
 
-@unless(not_live)
+@check("server.models", unless=not_live, limit_s=30.0)
 def models(target: Target) -> Finding:
     found = model_states(target)
     bad = [model for model in found if model.state != READY]
@@ -168,7 +169,7 @@ def models(target: Target) -> Finding:
     return passed(f"{names}: all {READY}")
 
 
-@unless(not_live)
+@check("server.processes", unless=not_live, limit_s=30.0)
 def processes(target: Target) -> Finding:
     """Triton 2.51 calls a model ready whose process has died."""
     server, _ = _seen_here(target)
@@ -188,11 +189,3 @@ def processes(target: Target) -> Finding:
     total = sum(size or 0 for size in sizes) / 2**30
     size = f", {total:.2f} GiB of memory" if sizes and None not in sizes else ""
     return passed(f"{', '.join(sorted(running))}: all processes live{size}")
-
-
-CHECKS: tuple[Check, ...] = (
-    Check("server.live", live),
-    Check("server.ready", ready, limit_s=30.0),
-    Check("server.models", models, limit_s=30.0),
-    Check("server.processes", processes, limit_s=30.0),
-)

@@ -1,6 +1,6 @@
 """The backends of the Triton server that would be started."""
 
-from tritone.diagnostics.doctor.check import Check
+from tritone.diagnostics.doctor.check import check
 from tritone.diagnostics.doctor.checks.mpi.installation import DEFAULT_BACKENDS
 from tritone.diagnostics.doctor.finding import Finding, failure, passed
 from tritone.diagnostics.doctor.target import Target
@@ -11,6 +11,7 @@ from tritone.launcher.profiles import TRTLLM_BACKEND
 _BACKEND_FIX = "use NVIDIA's container (tag ...-trtllm-python-py3), or --profile gpu"
 
 
+@check("tensorrt.backends")
 def backends(target: Target) -> Finding:
     """The backends of the Triton server that would be started."""
     try:
@@ -24,6 +25,3 @@ def backends(target: Target) -> Finding:
     if target.profile == "gpu-backend" and not (folder / TRTLLM_BACKEND).is_file():
         return failure(f"{text}; profile gpu-backend needs {TRTLLM_BACKEND}", _BACKEND_FIX)
     return passed(text)
-
-
-CHECKS: tuple[Check, ...] = (Check("tensorrt.backends", backends),)

@@ -6,7 +6,7 @@ tritone.engines says so, and needs torch for it: it runs in a process of its own
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tritone.diagnostics.doctor.check import Check
+from tritone.diagnostics.doctor.check import check
 from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.isolated import call
 from tritone.diagnostics.doctor.target import Target
@@ -22,6 +22,7 @@ _LIMIT_S = 45.0
 _NEED_ENGINE = ("gpu", "gpu-backend")
 
 
+@check("tensorrt.plans", limit_s=_LIMIT_S + 5)
 def plans(target: Target) -> Finding:
     """Every engine of the model directory, against this machine."""
     needed = target.profile in _NEED_ENGINE
@@ -90,6 +91,3 @@ def verdicts_of(model_dir: Path, machine: "Machine") -> dict[str, str]:
             except ModelDirectoryError as error:
                 verdicts[key] = str(error)
     return verdicts
-
-
-CHECKS: tuple[Check, ...] = (Check("tensorrt.plans", plans, limit_s=_LIMIT_S + 5),)

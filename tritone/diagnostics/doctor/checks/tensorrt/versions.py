@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from tritone.diagnostics.doctor.check import Check
+from tritone.diagnostics.doctor.check import check
 from tritone.diagnostics.doctor.checks.mpi.installation import (
     TRTLLM,
     needs_package,
@@ -21,6 +21,7 @@ _TORCH_VERSION = "2.7"  # whose C++ interface TensorRT-LLM 0.20 is compiled for 
 _CONTAINER = "use NVIDIA's container: docker compose up gpu; or --profile gpu-torch"
 
 
+@check("tensorrt.versions")
 def versions(target: Target) -> Finding:
     """Installed versions by their metadata; those that do not go together are named."""
     if not target.on_gpu:
@@ -63,6 +64,3 @@ def _fix(target: Target) -> str:
     if needs_package(target):
         return _CONTAINER
     return f"python -m pip install {requirement.REQUIREMENT}, or leave TensorRT out"
-
-
-CHECKS: tuple[Check, ...] = (Check("tensorrt.versions", versions),)
