@@ -1,6 +1,7 @@
 """The doctor itself: isolation, time limits, repair, report. Its checks have tests of their own."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -138,3 +139,28 @@ def test_the_command_says_what_is_wrong_with_it() -> None:
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "'nonsense' is no check" in done.stderr
+
+
+@pytest.mark.parametrize("broken", ["psutil", "numpy", "torch"])
+def test_it_runs_where_a_package_cannot_be_imported(broken: str, tmp_path: Path) -> None:
+    error = f"raise ModuleNotFoundError('No module named {broken}', name={broken!r})"
+    (tmp_path / f"{broken}.py").write_text(error)
+    only = ["python.imports", "machine.cpu", "machine.memory", "model.files", "indextts2.files"]
+    done = subprocess.run(
+        [sys.executable, "scripts/doctor.py", "--json", "--only", *only],
+        cwd=PROJECT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    checks = {check["check"]: check for check in json.loads(done.stdout)["checks"]}
+    imports = checks.pop("python.imports")
+    assert f"{broken} does not import: ModuleNotFoundError" in imports["text"]
+    assert imports["fix"].endswith(f" {broken}")
+    memory = checks["machine.memory"]
+    assert (memory["status"] == "skip") == (broken == "psutil")
+    if broken == "psutil":
+        assert memory["text"] == "psutil cannot be imported: see python.imports"
+    assert "fail" not in {check["status"] for check in checks.values()}

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 from native_fakes import Package, Program, compile_library, packages, programs
 
-from tritone.diagnostics.doctor.checks import gpu
+from tritone.diagnostics.doctor.catalogue import GENERAL, chosen
 from tritone.diagnostics.doctor.checks.gpu import device, driver, sharing
 from tritone.diagnostics.doctor.checks.gpu import torch as gpu_torch
 from tritone.diagnostics.doctor.examine import examine
 from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.target import Target
+
+CHECKS = chosen(GENERAL, ["gpu"])
 
 CPU, GPU, TORCH = (Target(profile=profile) for profile in ("cpu", "gpu", "gpu-torch"))
 GIB = 2**30
@@ -78,13 +80,13 @@ class TestNone:
             monkeypatch.setattr(module, "DRIVER_FILES", (tmp_path / "nvidiactl",))
 
     def test_a_cpu_needs_none(self) -> None:
-        for check in gpu.CHECKS:
+        for check in CHECKS:
             finding = check(CPU)
             assert finding.status is Status.SKIP
             assert "profile cpu" in finding.text
 
     def test_a_gpu_profile_fails_once(self) -> None:
-        findings = [check(GPU) for check in gpu.CHECKS]
+        findings = [check(GPU) for check in CHECKS]
         assert [f.status for f in findings] == [Status.FAIL, *[Status.SKIP] * 4]
         assert "no NVIDIA driver" in findings[0].text
         assert "docker run --gpus all" in findings[0].fix
@@ -270,5 +272,5 @@ def ones(*shape, device, dtype):
 
 
 def test_a_process_of_the_doctor_runs_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    for diagnosis in examine(gpu.CHECKS, CPU):
+    for diagnosis in examine(CHECKS, CPU):
         assert diagnosis.finding.status is not Status.FAIL

@@ -14,13 +14,15 @@ from native_fakes import (
     programs,
 )
 
+from tritone.diagnostics.doctor.catalogue import GENERAL, chosen
 from tritone.diagnostics.doctor.check import Check
-from tritone.diagnostics.doctor.checks import mpi
 from tritone.diagnostics.doctor.checks.mpi import imports, installation
 from tritone.diagnostics.doctor.checks.mpi.imports import Import, imported
 from tritone.diagnostics.doctor.examine import examine
 from tritone.diagnostics.doctor.finding import Finding, Status
 from tritone.diagnostics.doctor.target import Target
+
+CHECKS = chosen(GENERAL, ["mpi"])
 
 QUICK = Import("tensorrt_llm", "import tensorrt_llm", first_s=1.0, again_s=10.0)
 CPU, GPU = Target(profile="cpu"), Target(profile="gpu")
@@ -157,7 +159,7 @@ def _ended(pid: int) -> bool:
 
 
 def test_every_check_has_time_for_its_parts() -> None:
-    limits = {check.name: check.limit_s for check in mpi.CHECKS}
+    limits = {check.name: check.limit_s for check in CHECKS}
     for name, what in (
         ("mpi.import", imports.MPI4PY_IMPORT),
         ("mpi.tensorrt_llm", imports.TRTLLM_IMPORT),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tritone.diagnostics.doctor.checks import python
+from tritone.diagnostics.doctor.catalogue import GENERAL, chosen
 from tritone.diagnostics.doctor.checks.python import imports, interpreter, requirements
 from tritone.diagnostics.doctor.examine import examine
 from tritone.diagnostics.doctor.finding import Status
@@ -17,9 +17,11 @@ from tritone.diagnostics.doctor.target import PROJECT, Target
 from tritone.launcher import checks
 from tritone.launcher.binaries import STUB, python_version
 
+CHECKS = chosen(GENERAL, ["python"])
+
 
 def check(name: str):
-    return next(c for c in python.CHECKS if c.name == f"python.{name}")
+    return next(c for c in CHECKS if c.name == f"python.{name}")
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 class TestThisOne:
     def test_everything_is_well_here(self, target: Target):
-        for diagnosis in examine([c for c in python.CHECKS if c.name != "python.imports"], target):
+        for diagnosis in examine([c for c in CHECKS if c.name != "python.imports"], target):
             assert diagnosis.finding.status is Status.PASS, diagnosis.finding
 
     def test_versions_are_those_of_the_project(self, monkeypatch, target: Target):

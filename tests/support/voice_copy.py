@@ -6,12 +6,12 @@ from pathlib import Path
 
 from paths import EMBEDDED
 
-from tritone.diagnostics.doctor.checks import model
+from tritone.diagnostics.doctor.catalogue import GENERAL, chosen
 from tritone.diagnostics.doctor.finding import Finding
 from tritone.diagnostics.doctor.target import Target
 from tritone.families.cosyvoice2 import doctor
 
-CHECKS = {check.name: check for check in (*model.CHECKS, *doctor.CHECKS)}
+CHECKS = {check.name: check for check in (*chosen(GENERAL, ["model"]), *doctor.CHECKS)}
 
 
 def voice_copy(folder: Path) -> Target:

@@ -1,32 +1,22 @@
 """All checks, in the order in which they are shown."""
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Protocol
 
+from tritone.diagnostics.doctor import checks
 from tritone.diagnostics.doctor.check import Check, checks_in
-from tritone.diagnostics.doctor.checks import (
-    gpu,
-    machine,
-    model,
-    mpi,
-    offline,
-    ports,
-    python,
-    server,
-    tensorrt,
-)
 
-GENERAL: tuple[Check, ...] = (
-    *machine.CHECKS,
-    *checks_in(ports),
-    *python.CHECKS,
-    *gpu.CHECKS,
-    *tensorrt.CHECKS,
-    *mpi.CHECKS,
-    *model.CHECKS,
-    *checks_in(offline),
-    *server.CHECKS,
+_MODULES = (
+    *("machine.processor", "machine.memory", "machine.storage", "machine.limits", "ports"),
+    *("python.interpreter", "python.requirements", "python.imports"),
+    *("gpu.device", "gpu.sharing", "gpu.torch"),
+    *("tensorrt.versions", "tensorrt.plans", "tensorrt.backends"),
+    *("mpi.job", "mpi.libraries", "mpi.host", "mpi.imports"),
+    *("model.files", "model.voices", "model.text"),
+    *("offline", "server.health"),
 )
+GENERAL = checks_in(*(import_module(f"{checks.__name__}.{name}") for name in _MODULES))
 """Those that hold for every family of models."""
 
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from tritone.diagnostics.doctor.finding import Finding, skipped
+from tritone.diagnostics.doctor.finding import Finding, refused, skipped
 from tritone.diagnostics.doctor.target import Target
+from tritone.errors import EnvironmentProblem
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,12 @@ class Check:
         return self.name.partition(".")[0]
 
     def __call__(self, target: Target) -> Finding:
-        """In this process, and without a limit."""
+        """In this process, and without a limit; what the launcher refuses is a failure."""
         why = self.unless(target)
-        return skipped(why) if why else self.run(target)
+        try:
+            return skipped(why) if why else self.run(target)
+        except EnvironmentProblem as error:
+            return refused(error)
 
 
 def check(name: str, **options: Any) -> Callable[[Callable[[Target], Finding]], Check]:

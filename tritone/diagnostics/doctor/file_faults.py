@@ -1,7 +1,7 @@
 """What is wrong with files, found without reading them whole."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
@@ -30,12 +30,7 @@ def folders_below(folder: Path) -> list[Path]:
 
 def lfs_pointers(paths: Iterable[Path]) -> list[Path]:
     """Those of the files that only name the one that Git LFS was to put in their place."""
-    found = []
-    for path in paths:
-        with suppress(OSError):  # not readable, which is another check's; or gone by now
-            if begins_with(path, _LFS):
-                found.append(path)
-    return found
+    return _those(paths, lambda path: begins_with(path, _LFS))
 
 
 def unfinished(folder: Path) -> list[Path]:
@@ -49,10 +44,15 @@ def unfinished(folder: Path) -> list[Path]:
 
 
 def empty(paths: Iterable[Path]) -> list[Path]:
+    return _those(paths, lambda path: not path.stat().st_size)
+
+
+def _those(paths: Iterable[Path], test: Callable[[Path], bool]) -> list[Path]:
+    """What passes a test; not what cannot be read, or was renamed by a download just now."""
     found = []
     for path in paths:
-        with suppress(FileNotFoundError):  # a download has just renamed it
-            if not path.stat().st_size:
+        with suppress(OSError):
+            if test(path):
                 found.append(path)
     return found
 

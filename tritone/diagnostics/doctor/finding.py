@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from tritone.errors import TritoneError
+
 
 class Status(str, Enum):
     """How good or bad a finding is. SKIP: it does not apply here, for the reason given."""
@@ -45,3 +47,9 @@ def warning(text: str, fix: str, *, repairable: bool = False) -> Finding:
 
 def failure(text: str, fix: str, *, repairable: bool = False) -> Finding:
     return Finding(Status.FAIL, text, fix, repairable)
+
+
+def refused(error: TritoneError) -> Finding:
+    """Of an error of the launcher, whose messages end with the next step, after a semicolon."""
+    problem, _, step = str(error).rpartition("; ")
+    return failure(problem or step, step.removeprefix("run: ").removeprefix("run "))

@@ -3,9 +3,9 @@
 from contextlib import suppress
 
 from tritone.diagnostics.doctor.check import check
-from tritone.diagnostics.doctor.checks.launcher import refused, serve_command
+from tritone.diagnostics.doctor.checks.launcher import serve_command
 from tritone.diagnostics.doctor.checks.server.http import is_ready
-from tritone.diagnostics.doctor.finding import Finding, failure, passed
+from tritone.diagnostics.doctor.finding import Finding, failure, passed, refused
 from tritone.diagnostics.doctor.target import Target
 from tritone.errors import EnvironmentProblem
 from tritone.launcher.ports import UNSEEN, check_free, holder_of

@@ -10,6 +10,10 @@ from typing import TypeVar
 
 Number = TypeVar("Number", int, float)
 
+_MEMORY = (  # files of the limit and of what is used, and the cache's line in memory.stat
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
 _NO_LIMIT = 1 << 60  # version 1 writes a number near 2^63 for "no limit"
 
 
@@ -68,14 +72,10 @@ def _lowest(folders: list[Path], read: Callable[[Path], Number | None]) -> Numbe
 
 
 def _memory_room(folder: Path) -> int | None:
-    for limit_name, used_name, cache_name in (
-        ("memory.max", "memory.current", "inactive_file"),
-        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-    ):
-        limit, used = _number(folder / limit_name), _number(folder / used_name)
-        if limit is not None and used is not None:
+    for limit, used, cache in _MEMORY:
+        if (room := _room(folder, limit, used)) is not None:
             stat = dict(line.split(" ", 1) for line in _lines(folder / "memory.stat"))
-            return max(0, limit - used + int(stat.get(cache_name, 0)))
+            return max(0, room + int(stat.get(cache, 0)))
     return None
 
 
@@ -88,7 +88,11 @@ def _quota(folder: Path) -> float | None:
 
 
 def _task_room(folder: Path) -> int | None:
-    limit, used = _number(folder / "pids.max"), _number(folder / "pids.current")
+    return _room(folder, "pids.max", "pids.current")
+
+
+def _room(folder: Path, limit_name: str, used_name: str) -> int | None:
+    limit, used = _number(folder / limit_name), _number(folder / used_name)
     return limit - used if limit is not None and used is not None else None
 
 

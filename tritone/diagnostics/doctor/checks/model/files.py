@@ -11,6 +11,7 @@ from tritone.diagnostics.doctor.file_faults import (
     folders_below,
     lfs_pointers,
     names,
+    safetensors_fault,
     unfinished,
 )
 from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
@@ -18,6 +19,7 @@ from tritone.diagnostics.doctor.target import PROJECT, Target
 from tritone.errors import ModelDirectoryError
 
 _GRAPHS = "llm/onnx"
+_VOICES = "voices"  # whose files are model.voices'
 _AGAIN = "download the checkpoint again"
 
 
@@ -112,3 +114,20 @@ def permissions(target: Target) -> Finding:
 
 def _open_up(folder: Path) -> str:
     return f"chmod -R a+rX {folder}"
+
+
+@check("model.weights", unless=no_model)
+def weights(target: Target) -> Finding:
+    """Whether each file of weights is whole; their data is not read."""
+    folder = target.model_dir
+    there = [
+        path
+        for path in files_below(folder)
+        if path.suffix == ".safetensors" and path.parent != folder / _VOICES
+    ]
+    faults = [f"{path} {fault}" for path in there if (fault := safetensors_fault(path))]
+    if faults:
+        again = f"copy the file again, or convert again: {convert(target=folder)}"
+        return failure("; ".join(faults), again)
+    total = sum(path.stat().st_size for path in there)
+    return passed(f"{len(there)} files of weights are whole; {total / 2**20:.0f} MiB")

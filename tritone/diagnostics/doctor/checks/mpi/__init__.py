@@ -3,8 +3,3 @@
 First what can be seen without importing anything, then imports in processes of their own. The
 first check that fails names the cause.
 """
-
-from tritone.diagnostics.doctor.check import checks_in
-from tritone.diagnostics.doctor.checks.mpi import host, imports, job, libraries
-
-CHECKS = checks_in(job, libraries, host, imports)

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tritone.diagnostics.doctor.check import check
-from tritone.diagnostics.doctor.checks.launcher import refused, settings_of
+from tritone.diagnostics.doctor.checks.launcher import settings_of
 from tritone.diagnostics.doctor.checks.python.imports import IMPORTS
 from tritone.diagnostics.doctor.checks.python.requirements import DISTRIBUTION, version_of
 from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.target import PROJECT, Target
-from tritone.errors import EnvironmentProblem
 from tritone.launcher.binaries import Binaries, choose_stub, find, find_libpython
 from tritone.launcher.checks import check_interpreter
 from tritone.launcher.command import server_environment
@@ -44,11 +43,8 @@ def version(target: Target) -> Finding:
 @check("python.triton")
 def triton(target: Target) -> Finding:
     """The server's binaries, and a Python backend for this very Python."""
-    try:
-        binaries = find(target.wheel_dir)
-        stub = choose_stub(binaries) if binaries.stubs else None
-    except EnvironmentProblem as error:
-        return refused(error)
+    binaries = find(target.wheel_dir)
+    stub = choose_stub(binaries) if binaries.stubs else None
     if not os.access(binaries.executable, os.X_OK):
         return failure(
             f"{binaries.executable} cannot be executed", f"chmod +x {binaries.executable}"
@@ -61,23 +57,17 @@ def triton(target: Target) -> Finding:
 @check("python.libpython")
 def libpython(target: Target) -> Finding:
     """The shared library that the wheel's backend stub loads; an installed server brings one."""
-    try:
-        if not find(target.wheel_dir).from_wheel:
-            return skipped("an installed Triton server brings its own libpython")
-        return passed(str(find_libpython()))
-    except EnvironmentProblem as error:
-        return refused(error)
+    if not find(target.wheel_dir).from_wheel:
+        return skipped("an installed Triton server brings its own libpython")
+    return passed(str(find_libpython()))
 
 
 @check("python.interpreter", limit_s=35.0)
 def interpreter(target: Target) -> Finding:
     """The package and numpy, as Triton's backend stub will see them: isolated, from PATH."""
-    try:
-        binaries = find(target.wheel_dir)
-        environment = server_environment(settings_of(target), binaries)
-        check_interpreter(binaries, _backends(binaries), environment)
-    except EnvironmentProblem as error:
-        return refused(error)
+    binaries = find(target.wheel_dir)
+    environment = server_environment(settings_of(target), binaries)
+    check_interpreter(binaries, _backends(binaries), environment)
     found = shutil.which("python3", path=environment["PATH"])
     return passed(
         f"{found}, isolated: tritone {version_of(DISTRIBUTION)}, numpy {version_of('numpy')}"
