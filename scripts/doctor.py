@@ -16,12 +16,23 @@ from typing import get_args
 
 from tqdm import tqdm
 
-from tritone.diagnostics.doctor.catalogue import CHECKS, chosen
+from tritone.cli import server_speech
+from tritone.diagnostics.doctor.catalogue import all_checks, chosen
 from tritone.diagnostics.doctor.check import Check
+from tritone.diagnostics.doctor.child import load
 from tritone.diagnostics.doctor.examine import Diagnosis, examine
 from tritone.diagnostics.doctor.report import as_json, exit_status, table
 from tritone.diagnostics.doctor.target import Target
 from tritone.launcher.settings import Profile
+
+FAMILIES = Path(__file__).resolve().parents[1] / "tritone" / "families"
+
+
+def known_checks() -> list[Check]:
+    """Those of every family too; a family's package is not imported, as it may need torch."""
+    files = sorted(FAMILIES.glob("*/doctor.py"))
+    families = [load(f"tritone.families.{file.parent.name}.doctor", file) for file in files]
+    return all_checks(families, server_speech.CHECKS)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -70,7 +81,7 @@ def target_from(options: argparse.Namespace) -> Target:
         metrics_port=options.port_base + 2,
         server=options.server,
         shm_dir=options.shm_dir.absolute(),
-        indextts2_dir=options.indextts2.absolute() if options.indextts2 else None,
+        releases={"indextts2": options.indextts2.absolute()} if options.indextts2 else {},
     )
 
 
@@ -90,13 +101,14 @@ def main() -> int:
     options = parser.parse_args()
     if options.slow <= 0:
         parser.error(f"--slow: {options.slow:g}; it must be above 0")
+    every = known_checks()
     try:
-        left_out = chosen(options.skip) if options.skip else []
-        checks = [check for check in chosen(options.only) if check not in left_out]
+        left_out = chosen(every, options.skip) if options.skip else []
+        checks = [check for check in chosen(every, options.only) if check not in left_out]
     except ValueError as error:
         parser.error(str(error))
     if options.list:
-        print("\n".join(check.name for check in CHECKS))
+        print("\n".join(check.name for check in every))
         return 0
     diagnoses = with_progress(checks, options)
     if options.json:

@@ -18,17 +18,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tritone.diagnostics.monitor import live
 from tritone.diagnostics.monitor.address import Address, address
-from tritone.diagnostics.monitor.background import Background
 from tritone.diagnostics.monitor.observer import Observer, Snapshot
 from tritone.diagnostics.monitor.report import as_json, as_line
-from tritone.diagnostics.monitor.terminal import Terminal
-from tritone.diagnostics.monitor.view import screen
 from tritone.launcher import ServerSettings
 from tritone.launcher.launch import termination_as_exit
 
 PROJECT = Path(__file__).resolve().parents[1]
-KEY_TIMEOUT_S = 0.1
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -94,28 +91,6 @@ def write_lines(snapshots: Iterator[Snapshot], form: Callable[[Snapshot], str]) 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def show(snapshots: Iterator[Snapshot]) -> None:
-    """Draw each snapshot, anew when the terminal's size changes; q ends it.
-
-    After the last one the terminal is given back with that screen left on it.
-    """
-    background = Background(snapshots)
-    background.start()
-    drawn = None
-    with Terminal() as terminal:
-        while terminal.key(KEY_TIMEOUT_S) not in ("q", "Q"):
-            ended, wanted = background.ended, (background.newest(), terminal.size())
-            if wanted[0] is not None and wanted != drawn:
-                terminal.draw(screen(wanted[0]))
-                drawn = wanted
-            if ended:
-                break
-        else:
-            return
-    if drawn is not None and drawn[0] is not None:
-        print("\n".join(screen(drawn[0])))
-
-
 def main() -> int:
     parser = build_parser()
     options = parser.parse_args()
@@ -131,8 +106,8 @@ def main() -> int:
     snapshots = looks(observer.observe, options.interval, options.count)
     try:
         with termination_as_exit():
-            if Terminal.available() and not options.json:
-                show(snapshots)
+            if live.available() and not options.json:
+                live.show(snapshots)
             else:
                 write_lines(snapshots, as_json if options.json else as_line)
     except KeyboardInterrupt:

@@ -47,7 +47,10 @@ class Frontend(Protocol):
         ...
 
     def block(self, request: SynthesisRequest, index: int, voice: Any) -> TextBlock:
-        """Block `index` of the text, in a voice of the family; raises InvalidRequest for one beyond its end."""
+        """Block `index` of the text, in a voice of the family.
+
+        Raises InvalidRequest for one beyond its end.
+        """
         ...
 
     def warm_up(self) -> None:
