@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from client.metrics import StreamMeter, StreamMetrics
 from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.config import ModelConfig
@@ -22,6 +21,7 @@ from tritone.types import (
     SynthesisRequest,
     Voice,
 )
+from tritone_client.metrics import StreamMeter, StreamMetrics
 
 TEXT_TOKENS = 25
 CODES_PER_SECOND = 25

@@ -16,7 +16,6 @@ from paths import PROJECT
 from toy_server import free_ports
 from triton_http import FakeTriton
 
-from client import StreamMetrics
 from tritone.diagnostics.doctor.check import Finding, Status
 from tritone.diagnostics.doctor.checks import server as checks
 from tritone.diagnostics.doctor.checks import server_speech
@@ -26,6 +25,7 @@ from tritone.diagnostics.doctor.examine import examine
 from tritone.diagnostics.doctor.target import Target
 from tritone.diagnostics.monitor.processes import by_model
 from tritone.launcher import TritonServer
+from tritone_client import StreamMetrics
 
 GOOD = dict.fromkeys(
     ["cosyvoice2", "frontend", "tensorrt_llm", "token2wav", "vocoder"], ("READY", "")

@@ -25,8 +25,8 @@ from serving import (
     wait_until_free,
 )
 
-from client import AsyncSpeechClient, SpeechClient, Utterance
 from tritone.launcher import TritonServer
+from tritone_client import AsyncSpeechClient, SpeechClient, Utterance
 
 pytestmark = pytest.mark.server
 

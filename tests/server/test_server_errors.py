@@ -11,8 +11,8 @@ import upstream_client
 from serving import LONG, SHORT, gauges, is_speech, reference, tensors, wait_until_free
 from tritonclient.utils import InferenceServerException
 
-from client import SpeechClient, SpeechError, Utterance
 from tritone.launcher import TritonServer
+from tritone_client import SpeechClient, SpeechError, Utterance
 
 pytestmark = pytest.mark.server
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from fake_stages import FakeStages, codes, one, segment, speak
 
-from client.metrics import StreamMeter
 from tritone.synthesis.playback import Playback
 from tritone.synthesis.timing import PARTS, Timing
+from tritone_client.metrics import StreamMeter
 
 RATE = 24000
 SECONDS = {"prepare": 0.05, "tokens": 0.002, "flow": 0.06, "vocoder": 0.03}

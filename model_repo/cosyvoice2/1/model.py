@@ -30,6 +30,7 @@ class TritonPythonModel:
         defaults, limits = Settings(), Limits()
         values = parameters(
             args,
+            sample_rate=0,
             max_streams=16,
             flow_together=4 if torch_device_name() == "cpu" else 16,
             first_hop=defaults.first_hop,
@@ -37,6 +38,7 @@ class TritonPythonModel:
             max_segment_tokens=defaults.max_segment_tokens,
             max_text_characters=limits.max_text_characters,
         )
+        values.pop("sample_rate")  # for clients: the configuration is all that they can read
         self._max_streams = values.pop("max_streams")
         self._turns = StageTurns(flow=values.pop("flow_together"))
         limits = Limits(max_text_characters=values.pop("max_text_characters"))

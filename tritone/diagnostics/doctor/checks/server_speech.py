@@ -20,7 +20,7 @@ from tritone.serving.parameters import EMBEDDED, MODEL_VARIABLE
 from tritone.types import Float32
 
 if TYPE_CHECKING:
-    from client import SpeechClient, SpeechError, StreamMetrics, Utterance
+    from tritone_client import SpeechClient, SpeechError, StreamMetrics, Utterance
 
 TEXT = "The birch canoe slid on the smooth planks."
 """Harvard sentence 1 of list 1; 2.3 s when it is read out."""
@@ -70,7 +70,7 @@ class Spoken:
 def examine(target: Target) -> Finding:
     """Speak the sentence, twice where that is quick, and judge the faster one."""
     try:
-        from client import SpeechClient, SpeechError, Utterance
+        from tritone_client import SpeechClient, SpeechError, Utterance
     except ImportError as error:
         return skipped(f"no client ({error}): {sys.executable} -m pip install -e '.[client]'")
     others = running_streams(f"{_at(target, target.metrics_port)}/metrics")
@@ -92,9 +92,9 @@ def _at(target: Target, port: int) -> str:
 
 
 def _speak(speaking: "SpeechClient", utterance: "Utterance") -> Spoken:
-    from client import SAMPLE_RATE, StreamMeter
+    from tritone_client import StreamMeter
 
-    meter, parts = StreamMeter(SAMPLE_RATE), []
+    meter, parts = StreamMeter(speaking.sample_rate), []
     for samples in speaking.stream(utterance, timeout=_UTTERANCE_S):
         meter.packet(samples)
         parts.append(samples)
