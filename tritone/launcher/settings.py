@@ -6,17 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tritone.serving.parameters import EMBEDDED, MODEL_VARIABLE
+from tritone import resources
+from tritone.resources import default_cache_dir as default_cache_dir  # the doctor takes it here
+from tritone.serving.parameters import MODEL_VARIABLE
 
 Profile = Literal["cpu", "gpu", "gpu-torch", "gpu-llmapi", "gpu-backend"]
 """What serves the language model: ONNX Runtime, our model on TensorRT-LLM's Executor, torch, the
 LLM API of TensorRT-LLM 1.x, or NVIDIA's C++ backend. All but cpu run everything on a GPU."""
-
-
-def default_cache_dir() -> Path:
-    """Where prepared backends and logs go, by the XDG base directory convention."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "tritone"
 
 
 @dataclass(frozen=True)
@@ -41,8 +37,8 @@ class ServerSettings:
     arguments: further arguments for `tritonserver`, last, so that they win.
     """
 
-    model_repository: Path
-    wheel_dir: Path
+    model_repository: Path = field(default_factory=resources.model_repository)
+    wheel_dir: Path = field(default_factory=resources.triton_folder)
     profile: Profile = "cpu"
     model_dir: Path | None = None
     address: str = "127.0.0.1"
@@ -64,7 +60,7 @@ class ServerSettings:
     def served_model(self) -> Path:
         """The model directory that the models will read; it need not exist."""
         named = os.environ.get(MODEL_VARIABLE)
-        return self.model_dir or Path(named or self.model_repository.resolve().parent / EMBEDDED)
+        return self.model_dir or (Path(named) if named else resources.embedded_voice())
 
     @property
     def ports(self) -> dict[str, int]:

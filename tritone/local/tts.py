@@ -17,6 +17,7 @@ from tritone.families import family_of
 from tritone.families.cosyvoice2.frontend import Frontend
 from tritone.llm.runtimes import runtime_of, warm_up
 from tritone.loading.steps import Loader, Reporter
+from tritone.resources import embedded_voice
 from tritone.synthesis.deadlines import StageTurns
 from tritone.synthesis.limits import Limits
 from tritone.synthesis.pipeline import Settings, synthesize
@@ -197,7 +198,7 @@ class TTS:
 
 
 def load(
-    model_dir: str | Path,
+    model_dir: str | Path | None = None,
     *,
     profile: str = "cpu",
     language_model: Mapping[str, Any] | None = None,
@@ -205,9 +206,9 @@ def load(
     settings: Settings | None = None,
     report: Reporter | None = None,
 ) -> TTS:
-    """Load a model directory into this process.
+    """Load a model directory, by default the embedded voice, into this process.
 
-    profile: where it runs, as for scripts/serve.py: cpu, gpu, gpu-torch or gpu-llmapi.
+    profile: where it runs, as for `tritone serve`: cpu, gpu, gpu-torch or gpu-llmapi.
     language_model: parameters of the profile's runtime, as in tensorrt_llm's configurations, e.g.
         {"precision": "fp32"}. flow: other than the profile's.
     report: called for every step of loading, before and after it, and for one that takes too long;
@@ -216,7 +217,7 @@ def load(
     Raises ModelDirectoryError when something in it is missing, damaged or of another shape, and
     EnvironmentProblem when the profile's device or packages are missing.
     """
-    settings, model_dir = settings or Settings(), Path(model_dir)
+    settings, model_dir = settings or Settings(), Path(model_dir or embedded_voice())
     with Loader("local", report, model_dir=model_dir, profile=profile) if report else nullcontext():
         stages = LocalStages(
             model_dir, settings.limits, profile=profile, language_model=language_model, flow=flow
