@@ -134,7 +134,7 @@ def test_the_checks_need_nothing_that_may_be_broken() -> None:
 
 
 def test_the_command_says_what_is_wrong_with_it() -> None:
-    command = [sys.executable, "scripts/doctor.py", "--only", "nonsense"]
+    command = [sys.executable, "-m", "tritone", "doctor", "--only", "nonsense"]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "'nonsense' is no check" in done.stderr

@@ -1,4 +1,4 @@
-"""scripts/build_engines.py: what it refuses at the door, what it shows, builds and skips."""
+"""`tritone engines`: what it refuses at the door, what it shows, builds and skips."""
 
 import shutil
 import sys
@@ -13,7 +13,7 @@ from engine_models import exported, model_directory
 from fake_gpu import H200, plug_in
 from paths import EMBEDDED, SUPPORT
 
-from scripts import build_engines
+from tritone.cli import engines
 from tritone.config import read_config
 from tritone.engines import llm_build as llm_engine
 from tritone.engines.exports import ONNX_DIR
@@ -43,10 +43,9 @@ def model(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Script:
+def script(capsys: pytest.CaptureFixture[str]) -> Script:
     def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["build_engines.py", *map(str, arguments)])
-        status = build_engines.main()
+        status = engines.main([*map(str, arguments)])
         output = capsys.readouterr()
         return status, output.out, output.err
 
@@ -91,17 +90,14 @@ def test_a_dry_run_shows_every_command_and_profile(script: Script, model: Path) 
     assert "tensorrt-cu12==10.10.0.31" in out
 
 
-def test_parts_are_chosen(script: Script, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_parts_are_chosen(script: Script, model: Path) -> None:
     _, out, _ = script(model, "--dry-run", "--parts", "vocoder")
     shown = [line for line in out.splitlines() if line.startswith(("llm", "export", "plan"))]
     assert shown == [f"{what} {name}" for what in ("export", "plan") for name in GRAPHS[4:]]
-    with pytest.raises(SystemExit) as refused:
-        script(model, "--parts", "vocoder,frontend")
-    assert refused.value.code == 2
-    assert "unknown part 'frontend'; parts are llm, flow, vocoder" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        script(model, "--parts", "llm", "--export-only")
-    assert "--export-only exports flow and vocoder" in capsys.readouterr().err
+    status, _, said = script(model, "--parts", "vocoder,frontend")
+    assert status == 2 and "unknown part 'frontend'; parts are llm, flow, vocoder" in said
+    status, _, said = script(model, "--parts", "llm", "--export-only")
+    assert status == 2 and "--export-only exports flow and vocoder" in said
 
 
 def test_without_a_gpu_everything_that_is_missing_is_named(script: Script, model: Path) -> None:
@@ -126,7 +122,7 @@ def test_exports_need_no_gpu(script: Script, model: Path) -> None:
     assert status == 0
     assert (model / ONNX_DIR / "vocoder.onnx").is_file() and not (model / "engines").exists()
     assert "export vocoder       built" in out and "from torch" in out
-    assert out.endswith(f"machine with the GPU: python scripts/build_engines.py {model}\n")
+    assert out.endswith(f"machine with the GPU: tritone engines {model}\n")
 
 
 def test_everything_is_built_once(script: Script, model: Path, gpu: None) -> None:
@@ -140,7 +136,7 @@ def test_everything_is_built_once(script: Script, model: Path, gpu: None) -> Non
         **{f"export {name}": "there" for name in GRAPHS},
         **{f"plan {name}": "built" for name in GRAPHS},
     }
-    assert out.endswith(f"Next: python scripts/serve.py --model {model} --profile gpu\n")
+    assert out.endswith(f"Next: tritone serve --model {model} --profile gpu\n")
     record = read_record(engine_folder(model, H200, "float16"))
     assert set(record.parts) == {"llm", *GRAPHS}
     gate = record.parts["llm"].gate

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from paths import EMBEDDED
 
-from scripts import reproduce_backend_stall as script
+from benchmarks import backend_stall as script
 from tritone.launcher import TritonServer
 
 GOOD = script.Outcome(tokens=10, first_s=0.1, total_s=0.5, problem="")

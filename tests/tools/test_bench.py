@@ -10,11 +10,11 @@ import pytest
 import torch
 from paths import EMBEDDED
 
+from benchmarks import __main__ as bench
 from benchmarks import chunks, end_to_end, fidelity, parts
 from benchmarks.baseline import VOCODER_OVERLAP, recomputed
 from benchmarks.figures import figure, ratio, table
 from benchmarks.served_model import CODES_PER_SECOND, SENTENCE, VOICE, write_served_model
-from scripts import bench
 from tritone.acoustic.flow_placement import FlowSettings
 from tritone.config import ModelConfig, read_config
 from tritone.families import family_of
