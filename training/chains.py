@@ -1,6 +1,6 @@
 """Stage 'chains': the test sentences through ever more of the voice, to see which part is weak.
 
-Wave files for scripts/evaluate.py --wavs, in WORK/chains/CHAIN/SPEAKER:
+Wave files for python -m evaluation --wavs, in WORK/chains/CHAIN/SPEAKER:
 
 - teacher: the teacher's own audio;
 - vocoder: its mel through the vocoder;

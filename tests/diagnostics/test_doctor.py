@@ -11,9 +11,9 @@ import pytest
 from doctor_checks import ABSENT, BROKEN, COMPANY, CRASHES, GOOD, HANGS, LACKS
 from out_of_time import by_marks
 from paths import PROJECT, SUPPORT
+from scripts.doctor import known_checks
 from waiting import is_running
 
-from scripts.doctor import known_checks
 from tritone.diagnostics.doctor.catalogue import chosen
 from tritone.diagnostics.doctor.examine import examine
 from tritone.diagnostics.doctor.finding import Finding, Status
@@ -136,7 +136,7 @@ def test_the_checks_need_nothing_that_may_be_broken() -> None:
 
 
 def test_the_command_says_what_is_wrong_with_it() -> None:
-    command = [sys.executable, "scripts/doctor.py", "--only", "nonsense"]
+    command = [sys.executable, "-m", "tritone", "doctor", "--only", "nonsense"]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "'nonsense' is no check" in done.stderr

@@ -91,7 +91,7 @@ class TestCaches:
         unshare = ["unshare", "--user", "--map-root-user", "--mount"]
         if shutil.which("unshare") is None or subprocess.run([*unshare, "true"]).returncode:
             pytest.skip("no mount namespace for this user")
-        doctor = f"{sys.executable} scripts/doctor.py --only offline.caches --cache-dir {tmp_path}"
+        doctor = f"{sys.executable} -m tritone doctor --only offline.caches --cache-dir {tmp_path}"
         script = f"mount -t tmpfs -o ro tmpfs {tmp_path} && {doctor}"
         done = subprocess.run(
             [*unshare, "sh", "-c", script], cwd=PROJECT, capture_output=True, text=True

@@ -97,7 +97,7 @@ class TestSharedMemory:
         if shutil.which("unshare") is None or subprocess.run([*unshare, "true"]).returncode:
             pytest.skip("no mount namespace for this user")
         doctor = (
-            f"{sys.executable} scripts/doctor.py --only machine.shm --json --shm-dir {tmp_path}"
+            f"{sys.executable} -m tritone doctor --only machine.shm --json --shm-dir {tmp_path}"
         )
         script = f"mount -t tmpfs -o {options} tmpfs {tmp_path} && {doctor}"
         done = subprocess.run(

@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from monitor_terminal import ENTER, LEAVE, OFTEN, command, terminal
 from paths import PROJECT
 from waiting import HANG_S
 
-from scripts import monitor
+from tritone.cli import top
 from tritone.diagnostics.monitor.address import address
 from tritone.diagnostics.monitor.observer import Observer
 from tritone.diagnostics.monitor.report import as_json, as_line
@@ -175,11 +174,9 @@ class TestCommand:
             (["--url", "a:1", "--port-base", "8000"], "not allowed with"),
         ],
     )
-    def test_a_wrong_command_line(self, options, message, monkeypatch, capsys):
-        monkeypatch.setattr(sys, "argv", command(*options)[1:])
-        with pytest.raises(SystemExit) as ended:
-            monitor.main()
-        assert ended.value.code == 2 and message in capsys.readouterr().err
+    def test_a_wrong_command_line(self, options, message, capsys):
+        assert top.main(options) == 2
+        assert message in capsys.readouterr().err
 
     def test_a_reader_that_has_enough(self):
         with (

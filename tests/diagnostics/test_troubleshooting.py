@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from paths import PROJECT
-
 from scripts.doctor import known_checks
 
 PAGE = PROJECT / "docs" / "troubleshooting.md"

@@ -16,7 +16,6 @@ from paths import PROJECT
 from toy_server import free_ports
 from triton_http import FakeTriton
 
-from client import StreamMetrics
 from tritone.cli import server_speech
 from tritone.cli.server_speech import Spoken, bad_sound, judge_pace
 from tritone.diagnostics.doctor.check import checks_in
@@ -27,6 +26,7 @@ from tritone.diagnostics.doctor.finding import Finding, Status
 from tritone.diagnostics.doctor.target import Target
 from tritone.diagnostics.monitor.processes import by_model
 from tritone.launcher import TritonServer
+from tritone_client import StreamMetrics
 
 GOOD = dict.fromkeys(
     ["cosyvoice2", "frontend", "tensorrt_llm", "token2wav", "vocoder"], ("READY", "")

@@ -17,10 +17,10 @@ from serving import SHORT
 from toy_server import toy_settings
 from waiting import HANG_S, wait_until
 
-from client import SpeechClient, SpeechError, Utterance
 from tritone.diagnostics.monitor.address import address
 from tritone.diagnostics.monitor.observer import NO_PROCESS, Observer, Snapshot
 from tritone.launcher import TritonServer
+from tritone_client import SpeechClient, SpeechError, Utterance
 
 pytestmark = pytest.mark.server
 
@@ -36,7 +36,7 @@ def monitored(server: TritonServer, *options: str) -> list[str]:
     """The lines of two looks."""
     urls, log = server.urls, str(server.settings.log_path)
     where = ["--url", urls.http, "--metrics-url", urls.metrics, "--log", log]
-    command = [sys.executable, "scripts/monitor.py", *where, "--count", "2", "--interval", "0.5"]
+    command = [sys.executable, "-m", "tritone", "top", *where, "--count", "2", "--interval", "0.5"]
     done = subprocess.run(
         [*command, *options],
         cwd=PROJECT,

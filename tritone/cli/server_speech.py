@@ -21,8 +21,8 @@ from tritone.launcher.model_processes import find_server
 from tritone.variables import MODEL_VARIABLE
 
 if TYPE_CHECKING:
-    from client import SpeechClient, SpeechError, StreamMetrics, Utterance
     from tritone.arrays import Float32
+    from tritone_client import SpeechClient, SpeechError, StreamMetrics, Utterance
 
 TEXT = "The birch canoe slid on the smooth planks."
 """Harvard sentence 1 of list 1; 2.3 s when it is read out."""
@@ -71,7 +71,7 @@ def speech(target: Target) -> Finding:
 def examine(target: Target) -> Finding:
     """Speak the sentence, twice where that is quick, and judge the faster one."""
     try:
-        from client import SpeechClient, SpeechError, Utterance
+        from tritone_client import SpeechClient, SpeechError, Utterance
     except ImportError as error:
         return skipped(f"no client ({error}): {sys.executable} -m pip install -e '.[client]'")
     others = running_streams(f"{_at(target, target.metrics_port)}/metrics")
@@ -92,12 +92,12 @@ def _at(target: Target, port: int) -> str:
     return f"{host}:{port}"
 
 
-def _speak(speaking: "SpeechClient", utterance: "Utterance", target: Target) -> Spoken:
+def _speak(speaking: "SpeechClient", utterance: "Utterance") -> Spoken:
     import numpy as np
 
-    from client import SAMPLE_RATE, StreamMeter
+    from tritone_client import StreamMeter
 
-    meter, parts = StreamMeter(target.config.get("sample_rate", SAMPLE_RATE)), []
+    meter, parts = StreamMeter(speaking.sample_rate), []
     for samples in speaking.stream(utterance, timeout=_UTTERANCE_S):
         meter.packet(samples)
         parts.append(samples)

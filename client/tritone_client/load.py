@@ -8,11 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from client.aio import AsyncSpeechClient
-from client.errors import SpeechError
-from client.metrics import StreamMeter, StreamMetrics
-from client.request import Utterance
-from client.response import SAMPLE_RATE
+from tritone_client.aio import AsyncSpeechClient
+from tritone_client.errors import SpeechError
+from tritone_client.metrics import StreamMeter, StreamMetrics
+from tritone_client.request import Utterance
 
 Kind = Literal["concurrency", "rate"]
 Outcome = tuple[StreamMetrics, SpeechError | None]
@@ -135,7 +134,10 @@ def speaker(
         utterance = utterances[number % len(utterances)]
         if utterance.seed is None and seed is not None:
             utterance = replace(utterance, seed=seed + number)
-        meter = StreamMeter(SAMPLE_RATE)
+        try:
+            meter = StreamMeter(await client.sample_rate())
+        except SpeechError as error:
+            return StreamMeter(1).finish(), error  # nothing was sent and nothing is heard
         try:
             async for samples in client.stream(utterance, timeout=timeout):
                 meter.packet(samples)

@@ -1,7 +1,7 @@
 """Measure a running server under load.
 
-    python -m client.bench --text "Hello there." --concurrency 1,2,4
-    python -m client.bench --manifest meta.lst --rate 0.5,1,2 --json bench.json --plot bench.png
+    tritone-bench --text "Hello there." --concurrency 1,2,4
+    tritone-bench --manifest meta.lst --rate 0.5,1,2 --json bench.json --plot bench.png
 
 Closed loop (--concurrency): so many streams are kept going; a slow server is asked less often.
 Open loop (--rate): requests arrive as a Poisson process, whatever became of those before; this is
@@ -46,12 +46,20 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from client.aio import AsyncSpeechClient
-from client.load import Kind, Level, Speak, closed_loop, open_loop, poisson_arrivals, speaker
-from client.manifest import Entry, ManifestError, read_manifest
-from client.request import Utterance
-from client.summary import Summary, summarize, table
-from client.sync import DEFAULT_MODEL, DEFAULT_TIMEOUT, DEFAULT_URL
+from tritone_client.aio import AsyncSpeechClient
+from tritone_client.load import (
+    Kind,
+    Level,
+    Speak,
+    closed_loop,
+    open_loop,
+    poisson_arrivals,
+    speaker,
+)
+from tritone_client.manifest import Entry, ManifestError, read_manifest
+from tritone_client.request import Utterance
+from tritone_client.summary import Summary, summarize, table
+from tritone_client.sync import DEFAULT_TIMEOUT, DEFAULT_URL
 
 NumberT = TypeVar("NumberT", int, float)
 
@@ -72,15 +80,15 @@ def numbers(kind: type[NumberT]) -> Callable[[str], list[NumberT]]:
     return read
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser(prog: str) -> argparse.ArgumentParser:
     """The command's options."""
     parser = argparse.ArgumentParser(
-        prog="python -m client.bench",
+        prog=prog,
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--url", default=DEFAULT_URL, help="gRPC address (%(default)s)")
-    parser.add_argument("--model", default=DEFAULT_MODEL, help="Triton model (%(default)s)")
+    parser.add_argument("--model", help="Triton model (the public one that is ready)")
     spoken = parser.add_mutually_exclusive_group(required=True)
     spoken.add_argument("--manifest", type=Path, help="what to say, in turn")
     spoken.add_argument("--text", nargs="+", help="what to say, in turn")
@@ -145,7 +153,9 @@ async def measure(options: argparse.Namespace, speak: Speak, levels: list[Level]
                 await closed_loop(level, speak, options.requests, at_once)
 
 
-async def run(options: argparse.Namespace, spoken: Sequence[Entry], levels: list[Level]) -> None:
+async def connect(
+    options: argparse.Namespace, spoken: Sequence[Entry], levels: list[Level]
+) -> None:
     """The measurement, over one connection."""
     async with AsyncSpeechClient(options.url, options.model) as client:
         utterances = [entry.utterance for entry in spoken]
@@ -184,7 +194,7 @@ class Measured:
             text = json.dumps(self.as_dict(), indent=1, ensure_ascii=False)
             self.options.json.write_text(text + "\n", encoding="utf-8")
         if self.options.plot and self.levels:
-            from client.plot import plot
+            from tritone_client.plot import plot
 
             plot(self.levels, self.summaries, self.options.plot)
 
@@ -204,19 +214,13 @@ def notes(summaries: Sequence[Summary]) -> list[str]:
     return lines
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = build_parser()
-    options = parser.parse_args(arguments)
-    check(parser, options)
-    try:
-        spoken = entries(options)
-    except ManifestError as error:
-        parser.error(str(error))
+def run(options: argparse.Namespace, spoken: Sequence[Entry]) -> int:
+    """Measure, report and write what was asked for; the exit status."""
     began = datetime.now(timezone.utc).isoformat(timespec="seconds")
     levels: list[Level] = []
     interrupted = False
     try:
-        asyncio.run(run(options, spoken, levels))
+        asyncio.run(connect(options, spoken, levels))
     except KeyboardInterrupt:
         interrupted = True
         print("interrupted; this is what was measured", file=sys.stderr)
@@ -229,6 +233,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if interrupted:
         return 130
     return 0 if any(summary.completed for summary in summaries) else 1
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "tritone-bench") -> int:
+    """The command, by default with the arguments of this process."""
+    parser = build_parser(prog)
+    options = parser.parse_args(arguments)
+    check(parser, options)
+    try:
+        spoken = entries(options)
+    except ManifestError as error:
+        parser.error(str(error))
+    return run(options, spoken)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """How good speech is: words, voice, sound, seams, length and speed.
 
-    python scripts/evaluate.py --model checkpoints/embedded --list harvard,own
-    python scripts/evaluate.py --url 127.0.0.1:8001 --voices a,b --references a=a.wav,b=b.wav
-    python scripts/evaluate.py --wavs teacher=out/teacher --wavs vocoder=out/vocoder
+    python -m evaluation --model checkpoints/embedded --list harvard,own
+    python -m evaluation --url 127.0.0.1:8001 --voices a,b --references a=a.wav,b=b.wav
+    python -m evaluation --wavs teacher=out/teacher --wavs vocoder=out/vocoder
 
 Any number of subjects side by side, one row each for every voice and list. Writes report.json (all
 figures, and every sentence with its transcript) and report.md to --out.
@@ -18,17 +18,19 @@ from pathlib import Path
 import soundfile
 from tqdm import tqdm
 
-from client import SpeechError
 from evaluation.judges import Judges, Row
 from evaluation.report import markdown, report, summarize
 from evaluation.sentences import LISTS, Sentence, sentences
 from evaluation.subjects import LocalSubject, ServedSubject, Subject, WaveSubject, save
 from tritone.arrays import Float32
 from tritone.errors import TritoneError
+from tritone_client import SpeechError
 
 
 def arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m evaluation", description=(__doc__ or "").split("\n")[0]
+    )
     parser.add_argument("--model", type=Path, help="model directory, loaded in this process")
     parser.add_argument("--url", help="host:port of a server's gRPC endpoint")
     parser.add_argument(

@@ -6,8 +6,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from client.load import Level
-from client.summary import Summary
+from tritone_client.load import Level
+from tritone_client.summary import Summary
 
 _POINTS = ("p50", "p95", "p99")
 

@@ -1,4 +1,4 @@
-"""Speak a text from the command line: python -m client.say "Hello there." -o hello.wav
+"""Speak a text from the command line: tritone-say "Hello there." -o hello.wav
 
 Exit status: 0 spoken, 1 the server refused or failed, 2 wrong usage, 3 no server or it went away,
 4 out of time, 130 interrupted.
@@ -13,12 +13,11 @@ from typing import Any
 
 import soundfile
 
-from client.errors import SpeechError
-from client.metrics import StreamMeter, StreamMetrics
-from client.output import SUFFIXES, AudioWriter, check_target, open_writer
-from client.request import Utterance, pad_reference
-from client.response import SAMPLE_RATE
-from client.sync import DEFAULT_MODEL, DEFAULT_TIMEOUT, DEFAULT_URL, SpeechClient
+from tritone_client.errors import SpeechError
+from tritone_client.metrics import StreamMeter, StreamMetrics
+from tritone_client.output import SUFFIXES, AudioWriter, check_target, open_writer
+from tritone_client.request import Utterance, pad_reference
+from tritone_client.sync import DEFAULT_TIMEOUT, DEFAULT_URL, SpeechClient
 
 _EXIT_STATUS = {"UNAVAILABLE": 3, "DEADLINE_EXCEEDED": 4}
 
@@ -28,11 +27,12 @@ class _Sinks:
     """The outputs, opened with the first packet: a refused text leaves no empty file."""
 
     targets: list[str]
+    sample_rate: int = 0  # set before the first packet
     writers: list[AudioWriter] = field(default_factory=list)
 
     def write(self, samples: Any) -> None:
         if not self.writers:
-            self.writers = [open_writer(target, SAMPLE_RATE) for target in self.targets]
+            self.writers = [open_writer(target, self.sample_rate) for target in self.targets]
         for writer in self.writers:
             writer.write(samples)
 
@@ -41,10 +41,10 @@ class _Sinks:
             writer.close()
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser(prog: str) -> argparse.ArgumentParser:
     """The command's options."""
     parser = argparse.ArgumentParser(
-        prog="python -m client.say", description="Speak a text through a Tritone server."
+        prog=prog, description="Speak a text through a Tritone server."
     )
     parser.add_argument("text", help="what to say; - reads it from standard input")
     parser.add_argument(
@@ -53,10 +53,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--play",
         action="store_true",
-        help="raw s16le on stdout: ... --play | aplay -f S16_LE -r 24000",
+        help="raw s16le on stdout, here at 24 kHz: ... --play | aplay -f S16_LE -r 24000",
     )
     parser.add_argument("--url", default=DEFAULT_URL, help="gRPC address (%(default)s)")
-    parser.add_argument("--model", default=DEFAULT_MODEL, help="Triton model (%(default)s)")
+    parser.add_argument("--model", help="Triton model (the public one that is ready)")
     parser.add_argument(
         "--timeout", type=float, default=DEFAULT_TIMEOUT, help="seconds (%(default)s)"
     )
@@ -135,7 +135,8 @@ def speak(
     client: SpeechClient, utterance: Utterance, options: argparse.Namespace, sinks: _Sinks
 ) -> tuple[StreamMetrics, dict[str, Any] | None]:
     """Stream the utterance into the sinks; also the server's last record, if asked for."""
-    meter, record = StreamMeter(SAMPLE_RATE), None
+    sinks.sample_rate = client.sample_rate
+    meter, record = StreamMeter(sinks.sample_rate), None
     for packet in client.packets(
         utterance, timeout=options.timeout, timing=options.timing, request_id=options.request_id
     ):
@@ -145,29 +146,15 @@ def speak(
     return meter.finish(), record
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = build_parser()
-    options = parser.parse_args(arguments)
-    targets = [target for target in (options.output, "-" if options.play else None) if target]
-    if options.json and "-" in targets:
-        parser.error("--json and raw audio both want stdout; write the audio to a file with -o")
-    try:
-        for target in targets:
-            check_target(target)
-        utterance = utterance_from(options)
-    except (ValueError, OSError, soundfile.LibsndfileError) as error:
-        parser.error(str(error))
+def run(options: argparse.Namespace, utterance: Utterance, targets: Sequence[str]) -> int:
+    """Speak into the targets and say how it went; the exit status."""
     sinks = _Sinks(list(dict.fromkeys(targets)))
     try:
         with SpeechClient(options.url, options.model) as client:
             metrics, record = speak(client, utterance, options, sinks)
     except SpeechError as error:
-        kept = (
-            f" (what had arrived is in {options.output})"
-            if sinks.writers and options.output
-            else ""
-        )
-        print(f"{error}{kept}", file=sys.stderr)
+        kept = f" (what had arrived is in {options.output})"
+        print(f"{error}{kept if sinks.writers and options.output else ''}", file=sys.stderr)
         return _EXIT_STATUS.get(error.status, 1)
     except (OSError, ValueError) as error:
         print(f"cannot speak or write this: {error}", file=sys.stderr)
@@ -184,6 +171,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         server = {} if record is None else {"server": record}
         print(json.dumps({**metrics.as_dict(), **server}))
     return 0
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "tritone-say") -> int:
+    """The command, by default with the arguments of this process."""
+    parser = build_parser(prog)
+    options = parser.parse_args(arguments)
+    targets = [target for target in (options.output, "-" if options.play else None) if target]
+    if options.json and "-" in targets:
+        parser.error("--json and raw audio both want stdout; write the audio to a file with -o")
+    try:
+        for target in targets:
+            check_target(target)
+        utterance = utterance_from(options)
+    except (ValueError, OSError, soundfile.LibsndfileError) as error:
+        parser.error(str(error))
+    return run(options, utterance, targets)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Full-size CosyVoice2 on a GPU with torch alone: language model, first packet, many streams.
 
-    python scripts/bench_gpu.py                    # writes random weights of the released shapes
-    python scripts/bench_gpu.py --model MODEL_DIR  # what scripts/convert.py wrote
+    python -m benchmarks.gpu                    # writes random weights of the released shapes
+    python -m benchmarks.gpu --model MODEL_DIR  # what `tritone convert` wrote
 
-In one process, without a server: what Triton adds is measured by client/bench.py. Speech is
+In one process, without a server: what Triton adds is measured by `tritone bench`. Speech is
 --seconds long after a prompt of three seconds. Prints a table and writes gpu.json to --out.
 Exit status: 0 all was measured, 2 the device or the model cannot be used.
 """
@@ -20,8 +20,8 @@ from tritone.acoustic.flow_placement import FlowSettings, PoolSettings
 
 from benchmarks.full_size import write_model
 from benchmarks.streams import BenchStages, decode_rate, run_streams, some_segment
-from client.metrics import StreamMetrics
 from tritone.acoustic.flow_stage import FlowStage
+from tritone.acoustic.placement import FlowSettings, PoolSettings
 from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.compute.device import torch_device
@@ -32,6 +32,7 @@ from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, EmbeddingTable
 from tritone.llm.slots.opening import open_torch
 from tritone.llm.torch.slots import TorchSlots
 from tritone.synthesis.pipeline import Settings
+from tritone_client.metrics import StreamMetrics
 
 # what a data-centre GPU should reach
 WANTED = {
@@ -146,7 +147,9 @@ def _relative(found: np.ndarray[Any, Any], exact: np.ndarray[Any, Any]) -> float
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gpu", description=(__doc__ or "").split("\n")[0]
+    )
     parser.add_argument("--model", type=Path, help="model directory (random weights, full size)")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 4, 16])

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from client.load import Level
+from tritone_client.load import Level
 
 _DIGITS = 4
 

@@ -1,7 +1,7 @@
 """Does the language model's server stop producing tokens after the first streamed request?
 
-    python scripts/reproduce_backend_stall.py --model models/cosyvoice2
-    python scripts/reproduce_backend_stall.py --model models/cosyvoice2 --profile gpu
+    python -m benchmarks.backend_stall --model models/cosyvoice2
+    python -m benchmarks.backend_stall --model models/cosyvoice2 --profile gpu
 
 Users of NVIDIA's C++ backend in decoupled mode report that it does, with images of TensorRT-LLM
 0.18 and 0.20 (CosyVoice issue 1866, tensorrtllm_backend issue 651). This starts the server with a
@@ -27,6 +27,7 @@ import numpy as np
 import tritonclient.grpc as triton
 from tritonclient.utils import np_to_triton_dtype
 
+from tritone import resources
 from tritone.arrays import Float32
 from tritone.config import ModelConfig
 from tritone.errors import TritoneError
@@ -34,12 +35,11 @@ from tritone.families import read_config
 from tritone.launcher import ServerSettings, TritonServer
 from tritone.launcher.launch import termination_as_exit
 from tritone.launcher.ports import free_ports
-from tritone.launcher.settings import Profile, default_cache_dir
+from tritone.launcher.settings import Profile
 from tritone.llm.bias import logit_bias
 from tritone.llm.contract import GenerationRequest, SamplingParams
 from tritone.serving.generation_tensors import OUTPUTS, generation_tensors
 
-PROJECT = Path(__file__).resolve().parents[1]
 MODEL = "tensorrt_llm"
 PROMPT_IDS = 24
 
@@ -56,10 +56,10 @@ class Outcome:
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="scripts/reproduce_backend_stall.py",
+        prog="python -m benchmarks.backend_stall",
         description="Do streamed requests to the language model stall after the first one?",
     )
-    parser.add_argument("--model", type=Path, default=PROJECT / "checkpoints" / "embedded")
+    parser.add_argument("--model", type=Path, default=resources.embedded_voice())
     parser.add_argument("--profile", choices=get_args(Profile), default="gpu-backend")
     parser.add_argument("--url", help="gRPC address of a server that runs already; starts none")
     parser.add_argument("--requests", type=positive, default=6, help="one after the other (6)")
@@ -69,9 +69,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--limit", type=float, default=15.0, metavar="SECONDS")
     parser.add_argument("--start-timeout", type=float, default=300.0, metavar="SECONDS")
-    parser.add_argument("--model-repository", type=Path, default=PROJECT / "model_repo")
-    parser.add_argument("--wheel-dir", type=Path, default=PROJECT / ".triton")
-    parser.add_argument("--cache-dir", type=Path, default=default_cache_dir())
+    parser.add_argument("--model-repository", type=Path, default=resources.model_repository())
+    parser.add_argument("--wheel-dir", type=Path, default=resources.triton_folder())
+    parser.add_argument("--cache-dir", type=Path, default=resources.default_cache_dir())
     return parser
 
 

@@ -8,15 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2
 
-from client.errors import SpeechError, from_stream
-
-SAMPLE_RATE = 24000
-"""Hz of every waveform."""
+from tritone_client.errors import SpeechError, from_stream
 
 
 @dataclass(frozen=True)
 class Packet:
-    """One response: (n,) samples in [-1, 1] at 24 kHz, and the timing record if asked for."""
+    """One response: (n,) samples in [-1, 1], and the timing record if asked for."""
 
     samples: NDArray[np.float32]
     timing: dict[str, Any] | None = None

@@ -1,7 +1,7 @@
 """How fast a model is on this CPU, part by part and end to end, against stated baselines.
 
-    python scripts/bench.py                        # the full size, random weights, and a baseline
-    python scripts/bench.py --model checkpoints/embedded --parts served --streams 1 4 8
+    python -m benchmarks                        # the full size, random weights, and a baseline
+    python -m benchmarks --model checkpoints/embedded --parts served --streams 1 4 8
 
 Parts: llm (prefill and decoding steps), stages (encoder, estimator, vocoder; the same work
 recomputed as upstream does it), growth (cost of a chunk as speech grows), served (end to end in
@@ -29,9 +29,7 @@ from tritone.config import CONFIG_NAME
 from tritone.errors import TritoneError
 from tritone.families import family_of
 from tritone.llm.checkpoint import LLM_DIR
-
-PROJECT = Path(__file__).resolve().parents[1]
-EMBEDDED = PROJECT / "checkpoints" / "embedded"
+from tritone.resources import embedded_voice
 
 
 class Bench:
@@ -113,7 +111,9 @@ PARTS: dict[str, Callable[[Bench], list[Figure]]] = {
 
 
 def arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=(__doc__ or "").split("\n")[0]
+    )
     parser.add_argument("--model", type=Path, help="model directory (full size, random weights)")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--precision", nargs="+", default=["int8"], help="of the language model")
@@ -136,7 +136,7 @@ def main() -> int:
     figures: list[Figure] = []
     try:
         if not args.model and not (model / CONFIG_NAME).is_file():
-            write_served_model(model, EMBEDDED, args.seconds)
+            write_served_model(model, embedded_voice(), args.seconds)
         bench = Bench(args, model)
         for name in args.parts:
             figures += PARTS[name](bench)

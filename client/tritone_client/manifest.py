@@ -18,7 +18,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from client.request import Utterance, infer_request
+from tritone_client.request import Utterance, infer_request
 
 PIPED = ("id", "prompt_text", "prompt_wav", "text")
 _KINDS: dict[str, tuple[type, ...]] = {

@@ -1,6 +1,6 @@
 """Measure a server with NVIDIA's perf_analyzer, independently of our own client.
 
-    python scripts/perf.py --concurrency 1 2 4 --requests 20
+    python -m benchmarks.perf --concurrency 1 2 4 --requests 20
 
 Without --url it starts the server itself. perf_analyzer comes from the wheel tritonclient 2.51 (the
 last one that runs on Debian 12 and Ubuntu 22.04) and needs two libraries of the server's wheel. Its
@@ -26,14 +26,13 @@ import numpy as np
 from tritone.errors import EnvironmentProblem, TritoneError
 from tritone.launcher import ServerSettings, TritonServer
 from tritone.launcher.launch import termination_as_exit
+from tritone.resources import model_repository, triton_folder
+from tritone_client import SpeechClient, SpeechError
 
-PROJECT = Path(__file__).resolve().parents[1]
 ANALYZER_WHEEL = "tritonclient==2.51.0"
 LIBRARIES = {"libb64.so.0d": "libb64-*.so.0d", "libcudart.so.12": "libcudart-*.so.12*"}
 """What perf_analyzer loads -> the same under its name in the server's wheel."""
 
-MODEL = "cosyvoice2"
-SAMPLE_RATE = 24000
 TEXTS = (
     "The weather is lovely today, so let us walk along the river before dinner.",
     "Please remember to close the window.",
@@ -91,7 +90,17 @@ def fetch_analyzer(target: Path) -> None:
         binary.rename(target)
 
 
-def analyze(analyzer: Path, url: str, texts: Sequence[str], load: Sequence[str]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Served:
+    """The gRPC address of a server, and its public model."""
+
+    url: str
+    model: str
+
+
+def analyze(
+    analyzer: Path, served: Served, texts: Sequence[str], load: Sequence[str]
+) -> dict[str, Any]:
     """Run perf_analyzer once and return its export, which does not stay on disk."""
     with tempfile.TemporaryDirectory(dir=analyzer.parent) as folder:
         inputs, export = Path(folder, "inputs.json"), Path(folder, "export.json")
@@ -99,7 +108,7 @@ def analyze(analyzer: Path, url: str, texts: Sequence[str], load: Sequence[str])
         inputs.write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
         done = subprocess.run(
             [
-                *(str(analyzer), "-m", MODEL, "-i", "grpc", "-u", url, "--streaming"),
+                *(str(analyzer), "-m", served.model, "-i", "grpc", "-u", served.url, "--streaming"),
                 *("--input-data", str(inputs), "--profile-export-file", str(export), *load),
             ],
             env={**os.environ, "LD_LIBRARY_PATH": str(analyzer.parent / "lib")},
@@ -115,7 +124,7 @@ def analyze(analyzer: Path, url: str, texts: Sequence[str], load: Sequence[str])
         return exported
 
 
-def rows(export: dict[str, Any]) -> list[Row]:
+def rows(export: dict[str, Any], sample_rate: int) -> list[Row]:
     """The load levels of an export, without the empty final responses that it counts too."""
     found = []
     for experiment in export["experiments"]:
@@ -133,7 +142,7 @@ def rows(export: dict[str, Any]) -> list[Row]:
         end = max(request["response_timestamps"][-1] for request in requests)
         load = f"{level['mode'].replace('_', ' ')} {level['value']}"
         seconds = (end - start) / 1e9
-        found.append(Row(load, tuple(firsts), tuple(gaps), samples / SAMPLE_RATE, seconds))
+        found.append(Row(load, tuple(firsts), tuple(gaps), samples / sample_rate, seconds))
     return found
 
 
@@ -166,12 +175,13 @@ def _percentiles(seconds: Sequence[float], points: Sequence[int]) -> str:
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="scripts/perf.py", description="Measure a server with NVIDIA's perf_analyzer."
+        prog="python -m benchmarks.perf",
+        description="Measure a server with NVIDIA's perf_analyzer.",
     )
     parser.add_argument("--url", help="gRPC address of a running server; without it one is started")
     parser.add_argument("--model", type=Path, help="model directory of the server to start")
     parser.add_argument("--profile", choices=("cpu", "gpu"), default="cpu")
-    parser.add_argument("--model-repository", type=Path, default=PROJECT / "model_repo")
+    parser.add_argument("--model-repository", type=Path, default=model_repository())
     parser.add_argument("--port-base", type=int, default=8000)
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 2, 4], help="streams")
     parser.add_argument(
@@ -200,7 +210,6 @@ def running_server(options: argparse.Namespace) -> Iterator[str]:
     base = options.port_base
     settings = ServerSettings(
         model_repository=options.model_repository,
-        wheel_dir=PROJECT / ".triton",
         profile=options.profile,
         model_dir=options.model,
         http_port=base,
@@ -216,18 +225,18 @@ def main() -> int:
     options = build_parser().parse_args()
     texts = options.text or TEXTS
     try:
-        analyzer = find_analyzer(
-            PROJECT / ".triton" / "perf", PROJECT / ".triton" / "nvidia_pytriton.libs"
-        )
-        with running_server(options) as url:
-            analyze(analyzer, url, texts[:1], ["--request-count=1", "--concurrency-range=1"])
-            exports = [analyze(analyzer, url, texts, load) for load in loads(options)]
-    except TritoneError as error:
+        binaries = triton_folder()
+        analyzer = find_analyzer(binaries / "perf", binaries / "nvidia_pytriton.libs")
+        with running_server(options) as url, SpeechClient(url) as client:
+            served, rate = Served(url, client.model), client.sample_rate
+            analyze(analyzer, served, texts[:1], ["--request-count=1", "--concurrency-range=1"])
+            exports = [analyze(analyzer, served, texts, load) for load in loads(options)]
+    except (TritoneError, SpeechError) as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
-    print(table([row for export in exports for row in rows(export)]))
+    print(table([row for export in exports for row in rows(export, rate)]))
     return 0
 
 
