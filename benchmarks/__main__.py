@@ -17,13 +17,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from tritone.acoustic.flow_placement import FlowSettings
 
 from benchmarks import chunks, end_to_end, fidelity, parts
 from benchmarks.baseline import eager_decode_seconds
 from benchmarks.figures import Figure, figure, ratio, table, write
 from benchmarks.served_model import SENTENCE, write_served_model
 from benchmarks.streams import some_segment
+from tritone.acoustic.placement import FlowSettings
 from tritone.compute.device import torch_dtype
 from tritone.config import CONFIG_NAME
 from tritone.errors import TritoneError

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tritone.acoustic.flow_placement import FlowSettings, PoolSettings
 
 from benchmarks.full_size import write_model
 from benchmarks.streams import BenchStages, decode_rate, run_streams, some_segment

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from paths import EMBEDDED
-from tritone.acoustic.flow_placement import FlowSettings
 from waiting import Clock
 
 from benchmarks import __main__ as bench
@@ -19,6 +18,7 @@ from benchmarks import chunks, end_to_end, fidelity, parts
 from benchmarks.baseline import VOCODER_OVERLAP, recomputed
 from benchmarks.figures import figure, ratio, table
 from benchmarks.served_model import CODES_PER_SECOND, SENTENCE, VOICE, write_served_model
+from tritone.acoustic.placement import FlowSettings
 from tritone.config import ModelConfig
 from tritone.families import family_of, read_config
 from tritone_client import StreamMetrics

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from paths import EMBEDDED
-from tritone.acoustic.flow_placement import FlowSettings
 
 from benchmarks import gpu
 from benchmarks.full_size import FULL_SIZE, llm_shapes, write_model
 from benchmarks.streams import BenchStages, decode_rate, run_streams
 from tritone.acoustic.flow_stage import FlowStage
+from tritone.acoustic.placement import FlowSettings
 from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.config import ModelConfig
 from tritone.families import family_of, read_config

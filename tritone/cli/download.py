@@ -10,9 +10,10 @@ import typer
 
 from tritone.checkpoints.fetch import Download
 from tritone.checkpoints.places import offline_variable
-from tritone.checkpoints.release import COSYVOICE2, RELEASES
+from tritone.checkpoints.release import RELEASES
 from tritone.cli.command import refused, run
 from tritone.errors import TritoneError
+from tritone.families.cosyvoice2.release import COSYVOICE2
 
 Release = Annotated[str, typer.Option(help=f"of {', '.join(sorted(RELEASES))}")]
 Folder = Annotated[

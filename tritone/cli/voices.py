@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from tritone.cli.command import refused, run
 from tritone.cli.options import Model
-from tritone.config import read_config
 from tritone.errors import TritoneError
+from tritone.families import read_config
 from tritone.frontend.voices import VoiceStore
 from tritone.resources import embedded_voice
 

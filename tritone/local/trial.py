@@ -12,7 +12,7 @@ from tritone.loading.steps import Report, step
 from tritone.loading.summary import Summary
 
 if TYPE_CHECKING:
-    from tritone.local.tts import LocalStages
+    from tritone.local.stages import LocalStages
 
 SILENCE = 1e-3  # RMS; speech has a hundredfold
 
@@ -62,9 +62,9 @@ class Progress:
 def load_and_speak(trial: Trial) -> None:
     """Everything, within the loader that is entered; raises what the steps raise."""
     with step("imports"):
-        from tritone.acoustic.device import torch_dtype
-        from tritone.acoustic.flow_placement import flow_of
-        from tritone.local.tts import LocalStages
+        from tritone.acoustic.placement import flow_of
+        from tritone.compute.device import torch_dtype
+        from tritone.local.stages import LocalStages
         from tritone.synthesis.limits import DEFAULT_LIMITS
 
     half = torch_dtype(trial.half) if trial.half else None
@@ -92,9 +92,9 @@ def speak(stages: "LocalStages", trial: Trial) -> None:
 
     from tritone.errors import StageFailed
     from tritone.frontend.voices import VoiceStore
+    from tritone.llm.contract import SamplingParams
     from tritone.local.tts import TTS
     from tritone.synthesis.pipeline import Settings
-    from tritone.types import SamplingParams
 
     names = VoiceStore(trial.model).names()
     voice = trial.voice or stages.config.default_voice or next(iter(names), None)

@@ -64,8 +64,8 @@ def safetensors_fault(path: Path) -> str:
     """
     from safetensors import SafetensorError, safe_open
 
+    from tritone.checkpoints.safetensors_file import Checkpoint
     from tritone.errors import ModelDirectoryError
-    from tritone.llm.checkpoint import Checkpoint
 
     try:
         with safe_open(str(path), framework="numpy"):

@@ -101,8 +101,8 @@ def cloning(target: Target) -> Finding:
 def checksums(target: Target) -> Finding:
     """Every file against its recorded SHA-256, as far as the time goes."""
     from tritone.checkpoints.download_record import read_record
-    from tritone.checkpoints.release import COSYVOICE2
     from tritone.checkpoints.verify import file_problem
+    from tritone.families.cosyvoice2.release import COSYVOICE2
 
     folder = target.model_dir
     if not folder.is_dir():
@@ -184,7 +184,7 @@ def _llm_parameters(folder: Path, llm: Any) -> int:
 
 def opened(model_dir: str) -> dict[str, Any]:
     """In a process of its own: the two models that read a reference recording, opened."""
-    from tritone.config import read_config
+    from tritone.families import read_config
     from tritone.families.cosyvoice2.reference import load_reader
 
     began, folder = time.monotonic(), Path(model_dir)

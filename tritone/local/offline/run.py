@@ -9,13 +9,14 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from tritone.llm.contract import SamplingParams
 from tritone.local.offline.log import RunLog
 from tritone.local.offline.manifest import Item, read_manifest
 from tritone.local.offline.speak import speak_all, wave_path
-from tritone.local.tts import LocalStages
+from tritone.local.stages import LocalStages
 from tritone.synthesis.limits import check
 from tritone.synthesis.pipeline import Settings
-from tritone.types import SamplingParams, SynthesisRequest
+from tritone.synthesis.values import SynthesisRequest
 
 
 @dataclass(frozen=True)

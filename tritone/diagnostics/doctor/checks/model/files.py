@@ -26,7 +26,7 @@ _AGAIN = "download the checkpoint again"
 @check("model.config")
 def config(target: Target) -> Finding:
     """config.json: every key known, of the right type, and a family that there is code for."""
-    from tritone.config import read_config
+    from tritone.families import read_config
 
     folder = target.model_dir
     if not folder.is_dir():

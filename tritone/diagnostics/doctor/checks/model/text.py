@@ -37,7 +37,7 @@ def text(target: Target) -> Finding:
 
 def spoken_date(model_dir: str) -> dict[str, Any]:
     """In a process of its own: tokenizer, phonemes and rules, tried on a date in two languages."""
-    from tritone.config import read_config
+    from tritone.families import read_config
     from tritone.frontend.text.normalize import TextNormalizer
     from tritone.frontend.text.pronounce import PHONEMES_NAME, load_pronouncer
     from tritone.frontend.text.tokenizer import TOKENIZER_NAME, TextTokenizer

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @check("model.voices", unless=no_model, limit_s=20)
 def voices(target: Target) -> Finding:
     """Every registered voice, and the default one."""
-    from tritone.config import read_config
+    from tritone.families import read_config
     from tritone.frontend.voices import VOICE_ID, VOICES_FOLDER, VoiceStore
 
     folder = target.model_dir
