@@ -12,7 +12,8 @@ PACKAGE = PROJECT / "tritone"
 
 # From the ground up. A room may import those on lower floors, and none of its own floor.
 FLOORS = (
-    ("errors", "arrays", "variables", "resources"),
+    ("errors", "arrays", "variables", "triton_models"),
+    ("resources",),
     ("loading",),
     ("config", "voice"),
     ("checkpoints",),

@@ -78,9 +78,9 @@ def examine(target: Target) -> Finding:
     url = _at(target, target.grpc_port).removeprefix("http://")
     try:
         with SpeechClient(url) as speaking:
-            spoken = _speak(speaking, Utterance(TEXT, seed=1), target)
+            spoken = _speak(speaking, Utterance(TEXT, seed=1))
             if spoken.metrics.total_s < _ONCE_S:  # the first may have met a cold server
-                again = _speak(speaking, Utterance(TEXT, seed=1), target)
+                again = _speak(speaking, Utterance(TEXT, seed=1))
                 spoken = min(spoken, again, key=lambda one: one.metrics.total_s)
     except SpeechError as error:
         return _refused(target, url, error)

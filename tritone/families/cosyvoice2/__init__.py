@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from tritone.acoustic.vocoder_stage import VocoderStage
     from tritone.checkpoints.conversion import ConvertOptions
     from tritone.checkpoints.release import Release
-    from tritone.diagnostics.doctor.check import Check
     from tritone.engines.sources import GraphSource
 
 
@@ -94,11 +93,13 @@ class CosyVoice2(Family[CosyVoice2Config]):
 
         return CosyVoice2Graphs(model_dir, config)
 
-    @property
-    def checks(self) -> "Sequence[Check]":
-        from tritone.families.cosyvoice2.doctor import CHECKS
-
-        return CHECKS
+    def voice_fault(self, config: CosyVoice2Config, voice: Voice) -> str:
+        codes = config.llm.speech_codes
+        if voice.prompt_tokens.size and not (
+            0 <= voice.prompt_tokens.min() <= voice.prompt_tokens.max() < codes
+        ):
+            return f"has speech codes outside 0 to {codes - 1}"
+        return ""
 
 
 FAMILY = CosyVoice2()
