@@ -7,6 +7,7 @@ URL ?= 127.0.0.1:8001
 MANIFEST ?= benchmarks/texts.jsonl
 RELEASE ?= CosyVoice2-0.5B
 RELEASED ?= models/cosyvoice2
+ROUNDS ?= 2
 export OMP_NUM_THREADS ?= 1
 
 VENV := .venv
@@ -14,7 +15,7 @@ RUN := $(VENV)/bin/python
 TRITON := .triton/nvidia_pytriton-0.7.0.dist-info
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup setup-tests demo serve say doctor top test check model engines bench-gpu offline load perf bench evaluate voice clean
+.PHONY: setup setup-tests demo serve say doctor top test test-stress check model engines bench-gpu offline load perf bench evaluate voice clean
 
 setup: $(VENV)/ready $(TRITON)  ## environment and Triton's binaries
 
@@ -64,6 +65,9 @@ top: setup  ## watch the server on ports 8000 to 8002: streams, first packets, w
 
 test: setup-tests  ## all tests; the real server is started once
 	@$(RUN) -m pytest
+
+test-stress: setup-tests  ## the tests that wait, ROUNDS times: alone, beside busy processes, on one core
+	@PYTHON=$(RUN) ROUNDS=$(ROUNDS) tests/stress.sh
 
 check: setup-tests  ## style and types
 	@$(VENV)/bin/ruff check .

@@ -16,11 +16,12 @@ from benchmarks.figures import Figure, figure
 from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.placement import FlowSettings, VocoderSettings
 from tritone.arrays import Float32, Int32
+from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.families.cosyvoice2.acoustics import load_flow, load_vocoder
 from tritone.families.cosyvoice2.config import CosyVoice2Config, with_cheaper_solver
 from tritone.families.cosyvoice2.frontend import Frontend
 from tritone.families.cosyvoice2.voice import Voice
-from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, Checkpoint, EmbeddingTable
+from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, EmbeddingTable
 from tritone.llm.contract import GenerationRequest, Increment, SamplingParams
 from tritone.llm.onnx.slots import OnnxSlots
 from tritone.llm.slots.opening import ensure_graph, open_onnx

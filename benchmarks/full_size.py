@@ -13,6 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from tritone.acoustic.solver_config import SolverConfig
+from tritone.checkpoints.safetensors_file import Part, TensorSpec, write_tensors
 from tritone.checkpoints.steps import write_json
 from tritone.config import CONFIG_NAME
 from tritone.families.cosyvoice2.acoustics import FLOW_FILE, VOCODER_FILE
@@ -34,11 +35,8 @@ from tritone.llm.checkpoint import (
     HEAD_BIAS,
     LLM_DIR,
     WEIGHTS_NAME,
-    Part,
-    TensorSpec,
     layer_name,
     layer_shapes,
-    write_tensors,
 )
 from tritone.llm.config import LLMConfig, SamplingConfig
 from tritone.llm.qwen2 import write_qwen2

@@ -23,7 +23,7 @@ from benchmarks.baseline import eager_decode_seconds
 from benchmarks.figures import Figure, figure, ratio, table, write
 from benchmarks.served_model import SENTENCE, write_served_model
 from benchmarks.streams import some_segment
-from tritone.acoustic.device import torch_dtype
+from tritone.compute.device import torch_dtype
 from tritone.acoustic.flow_placement import FlowSettings
 from tritone.config import CONFIG_NAME
 from tritone.errors import TritoneError

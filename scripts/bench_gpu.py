@@ -20,7 +20,7 @@ import torch
 from benchmarks.full_size import write_model
 from benchmarks.streams import BenchStages, decode_rate, run_streams, some_segment
 from client.metrics import StreamMetrics
-from tritone.acoustic.device import torch_device
+from tritone.compute.device import torch_device
 from tritone.acoustic.flow_placement import FlowSettings, PoolSettings
 from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.vocoder_stage import VocoderStage

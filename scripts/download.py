@@ -15,8 +15,9 @@ from pathlib import Path
 
 from tritone.checkpoints.fetch import Download
 from tritone.checkpoints.places import offline_variable
-from tritone.checkpoints.release import COSYVOICE2, RELEASES
+from tritone.checkpoints.release import RELEASES
 from tritone.errors import TritoneError
+from tritone.families.cosyvoice2.release import COSYVOICE2
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -33,7 +33,7 @@ from tritone.loading.steps import Loader, Report, step
 from tritone.loading.summary import Summary
 
 if TYPE_CHECKING:
-    from tritone.local.tts import LocalStages
+    from tritone.local.stages import LocalStages
 
 SILENCE = 1e-3  # RMS; speech has a hundredfold
 
@@ -123,9 +123,9 @@ def show_steps(profile: str) -> None:
 def load_and_speak(options: argparse.Namespace) -> None:
     """Everything, within the loader that is entered; raises what the steps raise."""
     with step("imports"):
-        from tritone.acoustic.device import torch_dtype
+        from tritone.compute.device import torch_dtype
         from tritone.acoustic.flow_placement import flow_of
-        from tritone.local.tts import LocalStages
+        from tritone.local.stages import LocalStages
         from tritone.synthesis.limits import DEFAULT_LIMITS
 
     half = torch_dtype(options.half) if options.half else None

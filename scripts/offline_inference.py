@@ -26,7 +26,7 @@ from tritone.llm.contract import SamplingParams
 from tritone.llm.onnx.graph import PRECISIONS
 from tritone.llm.runtimes import RUNTIMES
 from tritone.local.offline import MAX_BATCH, Item, RunLog, read_manifest, speak_all, wave_path
-from tritone.local.tts import LocalStages
+from tritone.local.stages import LocalStages
 from tritone.synthesis.limits import check
 from tritone.synthesis.pipeline import Settings
 from tritone.synthesis.values import SynthesisRequest

@@ -29,7 +29,9 @@ from training.train_vocoder import load_vocoder
 from training.voices import speaker_vector
 from tritone.arrays import Float32
 from tritone.families.cosyvoice2.flow import Flow, FlowPrompt
-from tritone.frontend.audio.features import prompt_mel, whisper_log_mel
+from tritone.families.cosyvoice2.prompt_mel import prompt_mel
+from tritone.families.cosyvoice2.released_tokenizer import TAGS
+from tritone.frontend.audio.features import whisper_log_mel
 from tritone.frontend.audio.resample import resample
 from tritone.frontend.text.normalize import TextNormalizer
 
@@ -49,7 +51,7 @@ class Chains:
         self._vectors = {
             name: speaker_vector(Track(work, name), encoder) for name in voice.speakers
         }
-        self._normalize = TextNormalizer()
+        self._normalize = TextNormalizer(TAGS)
         generator = torch.Generator().manual_seed(0)
         frames, mel = NOISE_SECONDS * 50, voice.flow.model.output_size
         scale = voice.flow.model.solver.start_noise_scale

@@ -16,6 +16,7 @@ from string import ascii_uppercase
 from evaluation.sentences import LISTS, sentences
 from training.config import VoiceConfig
 from tritone.checkpoints.atomic_write import written_whole
+from tritone.families.cosyvoice2.released_tokenizer import TAGS
 from tritone.frontend.text.normalize import TextNormalizer
 
 PACKAGE = "wordnet-base"
@@ -96,7 +97,7 @@ def write(work: Path, voice: VoiceConfig) -> None:
         return
     rng = random.Random(config.seed)
     judged = [sentence.text for name in LISTS for sentence in sentences(name)]
-    normalize = TextNormalizer()
+    normalize = TextNormalizer(TAGS)
     seen = {comparable(text) for text in (*judged, *map(normalize, judged))}
     lines = []
     written = map(_tidy, wordnet_sentences(download_wordnet(work)))

@@ -25,7 +25,9 @@ from training.config import SpeakerConfig, SpeechConfig, VoiceConfig
 from training.teachers import RATE, TEACHERS, Spoken, Teacher
 from tritone.arrays import Float32
 from tritone.checkpoints.atomic_write import written_whole
-from tritone.frontend.audio.features import prompt_mel, whisper_log_mel
+from tritone.families.cosyvoice2.prompt_mel import prompt_mel
+from tritone.families.cosyvoice2.released_tokenizer import TAGS
+from tritone.frontend.audio.features import whisper_log_mel
 from tritone.frontend.audio.resample import resample
 from tritone.frontend.text.pronounce import Pronouncer
 
@@ -52,7 +54,7 @@ def symbols() -> dict[str, str]:
 
 @lru_cache(maxsize=1)
 def pronouncer() -> Pronouncer:
-    return Pronouncer(symbols())
+    return Pronouncer(symbols(), tags=TAGS)
 
 
 @lru_cache(maxsize=4)

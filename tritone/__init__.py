@@ -1,4 +1,4 @@
-"""Tritone: streaming text-to-speech with CosyVoice2 checkpoints.
+"""Tritone: streaming text-to-speech with released checkpoints.
 
     import tritone
 
@@ -23,10 +23,10 @@ from tritone.errors import (
 )
 
 if TYPE_CHECKING:
-    from tritone.families.cosyvoice2.voice import Voice
     from tritone.llm.contract import SamplingParams
     from tritone.local.tts import TTS, load
     from tritone.synthesis.values import AudioChunk
+    from tritone.voice import Voice
 
 __all__ = [
     "TTS",
@@ -46,11 +46,11 @@ __all__ = [
 # Imported when they are asked for: most processes of the server need no torch, and the doctor must
 # run where numpy cannot be imported.
 _MODULES = {
-    "TTS": "tritone.local",
-    "load": "tritone.local",
-    "AudioChunk": "tritone.types",
-    "SamplingParams": "tritone.types",
-    "Voice": "tritone.types",
+    "TTS": "tritone.local.tts",
+    "load": "tritone.local.tts",
+    "AudioChunk": "tritone.synthesis.values",
+    "SamplingParams": "tritone.llm.contract",
+    "Voice": "tritone.voice",
 }
 
 

@@ -3,14 +3,14 @@
     {"format": 2, "family": NAME, "sample_rate": HZ, "default_voice": ID or null, NAME: {...}}
 
 The section under the family's name has every number of the checkpoint; the family's own class, a
-subclass of `ModelConfig`, reads it. An unknown key, a missing key or a value of the wrong type is an
-error that names the key. Numbers of a deployment (limits, ports, cache sizes) do not belong here.
+subclass of `ModelConfig`, reads it. An unknown key, a missing one or a value of the wrong type is
+an error that names the key. Numbers of a deployment (limits, ports, cache sizes) do not belong here.
 """
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from typing_extensions import Self
@@ -19,7 +19,7 @@ from tritone.errors import ModelDirectoryError
 from tritone.loading.steps import step
 
 CONFIG_NAME = "config.json"
-FORMAT = 2
+FORMAT: Final = 2
 
 
 class Strict(BaseModel):
@@ -76,7 +76,7 @@ def read_content(model_dir: Path) -> dict[str, Any]:
                 f"{path} does not exist: {model_dir} is not a Tritone model directory; "
                 "make one with `tritone convert RELEASED_DIR MODEL_DIR`"
             )
-        content = _parsed(path)
+        content = parse_json(path)
         if content.get("format") == 1:
             raise ModelDirectoryError(
                 f"{path} is of format 1, this version reads format {FORMAT}: run "
@@ -86,7 +86,8 @@ def read_content(model_dir: Path) -> dict[str, Any]:
         return content
 
 
-def _parsed(path: Path) -> dict[str, Any]:
+def parse_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; raises ModelDirectoryError for anything else."""
     try:
         content: Any = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

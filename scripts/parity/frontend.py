@@ -20,19 +20,14 @@ from tokenizers.pre_tokenizers import Split
 
 from parity import ParityResult
 from tritone.families.cosyvoice2.frontend import llm_prompt
+from tritone.families.cosyvoice2.prompt_mel import PROMPT_RATE, prompt_mel
 from tritone.families.cosyvoice2.reference import ReferenceReader
+from tritone.families.cosyvoice2.released_tokenizer import TAGS, WORD_PATTERN, build_base_tokenizer
 from tritone.families.cosyvoice2.voice_import import import_spk2info
-from tritone.frontend.audio.features import (
-    PROMPT_RATE,
-    SPEECH_RATE,
-    kaldi_fbank,
-    prompt_mel,
-    whisper_log_mel,
-)
+from tritone.frontend.audio.features import SPEECH_RATE, kaldi_fbank, whisper_log_mel
 from tritone.frontend.audio.resample import resample
 from tritone.frontend.text.normalize import TextNormalizer, is_raw
 from tritone.frontend.text.segment import SegmentRule, language_of, segment, split_paragraph
-from tritone.frontend.text.tokenizer import WORD_PATTERN, build_base_tokenizer
 from tritone.llm.config import LLMConfig
 
 RESAMPLE_LIMIT = 2e-6
@@ -129,7 +124,7 @@ def _rule(params: dict[str, Any]) -> SegmentRule:
 
 def _normalised(folder: Path) -> Iterator[ParityResult]:
     """Informational: the rules are those of the installed wetext, not of upstream's."""
-    normalize = TextNormalizer()
+    normalize = TextNormalizer(TAGS)
     for number, case in enumerate(_read(folder / "text_normalize.json")["cases"]):
         text = normalize(case["text"])
         pieces = [text] if is_raw(text) else segment(text, language_of(case["text"]), len)

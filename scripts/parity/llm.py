@@ -19,8 +19,9 @@ from safetensors.numpy import load_file
 
 from parity import ParityResult
 from tritone.arrays import Float32, Int32
+from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.families.cosyvoice2.merge_llm import merge_llm, read_merged
-from tritone.llm.checkpoint import EMBEDDING, WEIGHTS_NAME, Checkpoint, EmbeddingTable
+from tritone.llm.checkpoint import EMBEDDING, WEIGHTS_NAME, EmbeddingTable
 from tritone.llm.config import LLMConfig, SamplingConfig
 from tritone.llm.contract import SamplingParams
 from tritone.llm.onnx.graph import build_graph

@@ -14,9 +14,9 @@ from torch import Tensor
 from tritone.acoustic.attention import attend
 from tritone.acoustic.cache import KeyValueStore, Span
 from tritone.acoustic.channels_last import ChannelsLastFilter
-from tritone.acoustic.device import best_dtype
 from tritone.acoustic.linear import PackableLinear, pack_for_cpu
 from tritone.acoustic.placement import FlowSettings
+from tritone.compute.device import best_dtype
 from tritone.families.cosyvoice2.acoustics import load_hift
 from tritone.families.cosyvoice2.config import CosyVoice2Config
 from tritone.families.cosyvoice2.hift import HiFT

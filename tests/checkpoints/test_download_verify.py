@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from released_checkpoint import released_checkpoint
 
-from tritone.checkpoints.release import COSYVOICE2, RELEASES, ReleaseFile
+from tritone.checkpoints.release import RELEASES, ReleaseFile
 from tritone.checkpoints.verify import Finding, file_problem, sha256_of, verify
 from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2.convert import COPIES
+from tritone.families.cosyvoice2.release import COSYVOICE2
 from tritone.families.cosyvoice2.released_files import PHONEMES, open_source
 
 DATA = bytes(range(256)) * 9000  # more than one block

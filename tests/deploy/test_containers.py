@@ -262,8 +262,8 @@ def test_the_cpu_service_starts_speaks_and_stops(compose, tmp_path: Path) -> Non
     http, grpc, metrics = free_ports()
     ports = [f"--http-port={http}", f"--grpc-port={grpc}", f"--metrics-port={metrics}"]
     words = [*command_line(document, "cpu"), *ports]
+    assert health(http) != 0
     with container(words, tmp_path, service["environment"]) as process:
-        assert health(http) != 0
         ready = any(line.startswith("ready after ") for line in process.stdout)
         assert ready, (tmp_path / "stderr").read_text()
         assert health(http) == 0

@@ -6,12 +6,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 from doctor_checks import ABSENT, BROKEN, COMPANY, CRASHES, GOOD, HANGS, LACKS
+from out_of_time import by_marks
 from paths import PROJECT
+from waiting import is_running
 
-from tritone.diagnostics.doctor import examine as examining
 from tritone.diagnostics.doctor.catalogue import CHECKS, chosen
 from tritone.diagnostics.doctor.check import Finding, Status
 from tritone.diagnostics.doctor.examine import examine
@@ -20,9 +20,9 @@ from tritone.diagnostics.doctor.target import Target
 
 
 @pytest.fixture(autouse=True)
-def _found_by_their_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+def _found_by_their_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(PROJECT / "tests"))
-    monkeypatch.setattr(examining, "_START_S", 4.0)
+    by_marks(monkeypatch, tmp_path / "marks")
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_nothing_of_a_check_that_hangs_is_left(target: Target) -> None:
     (diagnosis,) = examine([COMPANY], target)
     assert "sleep_for_ever" in diagnosis.finding.text  # not the other thread's place
     daemon = int((target.cache_dir / "daemon").read_text())
-    assert not psutil.pid_exists(daemon) or psutil.Process(daemon).status() == "zombie"
+    assert not is_running(daemon)
 
 
 @pytest.mark.parametrize("check, sign", [(BROKEN, "not what was meant"), (CRASHES, "status -6")])

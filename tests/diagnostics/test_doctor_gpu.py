@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from native_fakes import Package, Program, compile_library, packages, programs
+from out_of_time import HANG, HANG_SH, by_marks
 
 from tritone.diagnostics.doctor.check import Status
 from tritone.diagnostics.doctor.checks import gpu, gpu_driver, gpu_sharing
@@ -18,9 +19,17 @@ GIB = 2**30
 
 # The calls of the CUDA Driver API that the doctor makes, with the answers of one machine.
 DRIVER = """
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-int cuInit(unsigned flags) {{ if ({hangs}) pause(); return {init}; }}
+static void hang(void) {{
+    char mark[4096];
+    snprintf(mark, sizeof mark, "%s/%d", getenv("HANG_MARKS"), (int) getpid());
+    close(creat(mark, 0600));
+    pause(); }}
+int cuInit(unsigned flags) {{ if ({hangs}) hang(); return {init}; }}
 int cuGetErrorName(int error, const char **name) {{ *name = "CUDA_ERROR_NO_DEVICE"; return 0; }}
 int cuDriverGetVersion(int *version) {{ *version = {cuda}; return 0; }}
 int cuDeviceGetCount(int *count) {{ *count = 1; return 0; }}
@@ -37,6 +46,11 @@ int cuMemGetInfo_v2(size_t *free, size_t *total) {{
 ANSWERS = {"hangs": 0, "init": 0, "cuda": 12080, "major": 8, "retain": 0, "free": 20 * GIB}
 
 Machine = Callable[..., None]
+
+
+@pytest.fixture(autouse=True)
+def _time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    by_marks(monkeypatch, tmp_path / "marks")
 
 
 @pytest.fixture
@@ -207,7 +221,7 @@ class TestMps:
         [
             ("read command; echo 4242", Status.PASS),
             ("echo Cannot find MPS control daemon process", Status.FAIL),
-            ("sleep 1000", Status.FAIL),
+            (HANG_SH, Status.FAIL),
         ],
         ids=["runs", "gone", "hangs"],
     )
@@ -247,7 +261,7 @@ def ones(*shape, device, dtype):
             (None, 0, "", Status.FAIL, "torch 2.9.0 is built for the CPU alone"),
             ("12.8", 0, "", Status.FAIL, "torch 2.9.0 for CUDA 12.8 sees no GPU"),
             ("12.8", 1, "raise RuntimeError('out of memory')", Status.FAIL, "out of memory"),
-            ("12.8", 1, "import time; time.sleep(1000)", Status.FAIL, "did not compute on cuda:0"),
+            ("12.8", 1, HANG, Status.FAIL, "did not compute on cuda:0"),
         ],
         ids=["cpu", "blind", "full", "hangs"],
     )

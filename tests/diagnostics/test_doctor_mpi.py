@@ -17,6 +17,7 @@ from native_fakes import (
     programs,
     write_library,
 )
+from waiting import HANG_S
 
 from tritone.diagnostics.doctor.check import Status
 from tritone.diagnostics.doctor.checks import mpi, mpi_host, mpi_imports, mpi_libraries
@@ -231,13 +232,14 @@ class TestHost:
     def test_the_host_name_must_resolve(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(mpi_host.socket, "gethostname", lambda: "nowhere.invalid")
         monkeypatch.setattr(mpi_host, "_address", lambda name: "")
+        monkeypatch.setattr(mpi_host, "RESOLVE_S", HANG_S)
         finding = mpi_host.hostname(GPU)
         assert finding.text == "the host name nowhere.invalid does not resolve"
         assert finding.fix == 'echo "127.0.0.1 nowhere.invalid" >> /etc/hosts'
 
     def test_a_resolver_that_does_not_answer(self, monkeypatch: pytest.MonkeyPatch) -> None:
         stop = threading.Event()
-        monkeypatch.setattr(mpi_host, "_address", lambda name: str(stop.wait(30)))
+        monkeypatch.setattr(mpi_host, "_address", lambda name: str(stop.wait(HANG_S)))
         monkeypatch.setattr(mpi_host, "RESOLVE_S", 0.1)
         assert "is not resolved in 0.1 s" in mpi_host.hostname(GPU).text
         stop.set()
@@ -246,7 +248,8 @@ class TestHost:
         monkeypatch.setattr(mpi_host.socket, "gethostname", lambda: "n" * 64)
         assert "the host name has 64 bytes, 63 are the limit" in mpi_host.hostname(GPU).text
 
-    def test_this_loopback_refuses(self) -> None:
+    def test_this_loopback_refuses(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(mpi_host, "REFUSE_S", HANG_S)
         assert mpi_host.loopback(GPU).status is Status.PASS
 
     @pytest.mark.parametrize("seconds, refused", [(2.0, False), (0.4, True)])

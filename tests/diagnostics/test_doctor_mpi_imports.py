@@ -3,7 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 from native_fakes import (
     Package,
@@ -13,6 +12,8 @@ from native_fakes import (
     packages,
     programs,
 )
+from out_of_time import HANG, HANG_SH, by_marks, by_marks_too
+from waiting import is_running
 
 from tritone.diagnostics.doctor.check import Check, Finding, Status
 from tritone.diagnostics.doctor.checks import mpi, mpi_imports, mpi_install
@@ -20,13 +21,14 @@ from tritone.diagnostics.doctor.checks.mpi_imports import Import, imported
 from tritone.diagnostics.doctor.examine import examine
 from tritone.diagnostics.doctor.target import Target
 
-QUICK = Import("tensorrt_llm", "import tensorrt_llm", first_s=1.0, again_s=10.0)
+IMPORT = Import("tensorrt_llm", "import tensorrt_llm", first_s=1.0, again_s=2.0)
 CPU, GPU = Target(profile="cpu"), Target(profile="gpu")
 
 
 @pytest.fixture(autouse=True)
-def _no_job(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hide_variables(monkeypatch)
+    by_marks(monkeypatch, tmp_path / "marks")
 
 
 @pytest.fixture
@@ -39,12 +41,14 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
     return programs(tmp_path, monkeypatch)
 
 
-HANGS_UNLESS = "import os, time\ndef sleeps():\n    time.sleep(1000)\nif {}: sleeps()\n"
+def hangs_if(condition: str) -> str:
+    return f"import os\ndef sleeps():\n    {HANG}\nif {condition}: sleeps()\n"
 
 
 def hanging(target: Target) -> Finding:
     """For a process of the doctor's own."""
-    return imported(QUICK, target)
+    by_marks_too()
+    return imported(IMPORT, target)
 
 
 class TestMpirun:
@@ -55,25 +59,25 @@ class TestMpirun:
         assert f"`{path} -n 1 --allow-run-as-root true` took" in finding.text
 
     def test_mpirun_that_hangs_or_fails(self, program) -> None:
-        hangs = [str(program("hanging", "sleep 1000; true")), "true"]
+        hangs = [str(program("hanging", f"{HANG_SH}; true")), "true"]
         late = mpi_imports.launched(hangs, GPU, 0.5)
         assert late.status is Status.FAIL
         assert "does not end within 0.5 s" in late.text and "with sleep below it" in late.text
         fails = [str(program("failing", "echo no such host >&2; exit 3"))]
-        assert "fails with status 3: no such host" in mpi_imports.launched(fails, GPU, 5).text
+        assert "fails with status 3: no such host" in mpi_imports.launched(fails, GPU, 0.5).text
 
 
 class TestImports:
     def test_an_import_that_works(self, package: Package) -> None:
         package("tensorrt_llm", "0.20.0")
-        finding = imported(QUICK, GPU)
+        finding = imported(IMPORT, GPU)
         assert finding.status is Status.PASS
         assert "loaded no MPI library" in finding.text
 
     def test_one_that_fails(self, package: Package) -> None:
         error = "libmpi.so.40: cannot open shared object file: No such file or directory"
         package("tensorrt_llm", code=f"raise ImportError({error!r})")
-        finding = imported(QUICK, GPU)
+        finding = imported(IMPORT, GPU)
         assert finding.status is Status.FAIL
         assert error in finding.text
         assert "mpi.libraries" in finding.fix
@@ -86,9 +90,9 @@ class TestImports:
         assert "No module named 'tensorrt_llm'" in finding.text
 
     def test_a_hang_that_a_clean_environment_ends(self, package: Package, monkeypatch) -> None:
-        package("tensorrt_llm", code=HANGS_UNLESS.format("'PMIX_RANK' in os.environ"))
+        package("tensorrt_llm", code=hangs_if("'PMIX_RANK' in os.environ"))
         monkeypatch.setenv("PMIX_RANK", "0")
-        (diagnosis,) = examine([Check("mpi.tensorrt_llm", hanging, limit_s=20)], GPU)
+        (diagnosis,) = examine([Check("mpi.tensorrt_llm", hanging)], GPU)
         finding = diagnosis.finding
         assert finding.status is Status.FAIL
         assert "`import tensorrt_llm` did not return within 1 s" in finding.text
@@ -101,8 +105,8 @@ class TestImports:
 
     def test_a_hang_that_ends_without_a_daemon(self, package: Package) -> None:
         awaits = "'OMPI_MCA_ess_singleton_isolated' not in os.environ"
-        package("tensorrt_llm", code=HANGS_UNLESS.format(awaits))
-        finding = imported(QUICK, GPU)
+        package("tensorrt_llm", code=hangs_if(awaits))
+        finding = imported(IMPORT, GPU)
         assert "without a daemon it takes" in finding.text
         start = "env OMPI_MCA_ess_singleton_isolated=1 python scripts/"
         assert finding.fix.startswith(f"{start}serve.py --profile gpu")
@@ -111,8 +115,8 @@ class TestImports:
     def test_a_hang_that_ends_under_mpirun(self, package: Package, program) -> None:
         path = program("mpirun", 'shift 3; OMPI_COMM_WORLD_SIZE=1 exec "$@"')
         awaits = "'OMPI_COMM_WORLD_SIZE' not in os.environ"
-        package("tensorrt_llm", code=HANGS_UNLESS.format(awaits))
-        finding = imported(replace(QUICK, again_s=2.0), GPU)
+        package("tensorrt_llm", code=hangs_if(awaits))
+        finding = imported(IMPORT, GPU)
         assert "without a daemon it hangs too (2 s)" in finding.text
         assert "under mpirun it takes" in finding.text
         assert finding.fix.startswith(f"{path} -n 1 --allow-run-as-root python scripts/serve.py")
@@ -121,19 +125,19 @@ class TestImports:
         orted, pids = tmp_path / "orted", tmp_path / "pids"
         orted.symlink_to("/bin/sleep")
         code = (
-            "import subprocess, time\n"
+            "import subprocess\n"
             f"daemon = subprocess.Popen([{str(orted)!r}, '1000'], start_new_session=True)\n"
             f"open({str(pids)!r}, 'a').write(f'{{daemon.pid}}\\n')\n"
-            "time.sleep(1000)\n"
+            f"{HANG}\n"
         )
         package("tensorrt_llm", code=code)
-        finding = imported(replace(QUICK, again_s=1.0), replace(GPU, profile="gpu-llmapi"))
-        assert ", with orted below it; without a daemon it hangs too (1 s)" in finding.text
+        finding = imported(IMPORT, replace(GPU, profile="gpu-llmapi"))
+        assert ", with orted below it; without a daemon it hangs too (2 s)" in finding.text
         assert "-D ENABLE_MULTI_DEVICE=0" in finding.fix
         assert "--profile gpu-torch" in finding.fix
         started = [int(line) for line in pids.read_text().split()]
         assert len(started) == 2
-        assert not any(psutil.pid_exists(pid) for pid in started if not _ended(pid))
+        assert not any(map(is_running, started))
 
     def test_two_libraries_in_one_process(self, package: Package, tmp_path) -> None:
         paths = [tmp_path / name / "libmpi.so.40" for name in ("a", "b")]
@@ -142,16 +146,9 @@ class TestImports:
         package(
             "tensorrt_llm", code=f"import ctypes\n[ctypes.CDLL(p) for p in {[*map(str, paths)]}]"
         )
-        finding = imported(QUICK, GPU)
+        finding = imported(IMPORT, GPU)
         assert finding.status is Status.FAIL
         assert f"loads two MPI libraries: {paths[0]}, {paths[1]}" in finding.text
-
-
-def _ended(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 def test_every_check_has_time_for_its_parts() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from out_of_time import HANG, by_marks
 
 from tritone.diagnostics.doctor.check import Status
 from tritone.diagnostics.doctor.checks import python
@@ -180,14 +181,14 @@ class TestImports:
         assert declared - set(python.IMPORTS.values()) == {"onnx", "tqdm"}  # not when it serves
 
     def test_one_that_sleeps_for_ever_is_named_with_its_place(
-        self, target: Target, planted: Path, monkeypatch
+        self, target: Target, planted: Path, monkeypatch, tmp_path: Path
     ):
         (planted / "soundfile.py").write_text(
-            "import time\n\ndef wait_for_the_sound_card():\n    time.sleep(1000)\n\n"
+            f"import time\n\ndef wait_for_the_sound_card():\n    {HANG}\n\n"
             "wait_for_the_sound_card()\n"
         )
         monkeypatch.setattr(python, "IMPORTS", {"safetensors": "safetensors", "soundfile": "x"})
-        monkeypatch.setattr(python.import_alone, "__defaults__", (2.0,))
+        by_marks(monkeypatch, tmp_path / "marks")
         found = python.imports(target)
         assert found.status is Status.FAIL
         assert re.search(r"soundfile did not import within \d s; it was in File ", found.text)
@@ -199,7 +200,7 @@ class TestImports:
     def test_one_that_raises_or_crashes(self, planted: Path):
         (planted / "wetext.py").write_text("import libcudart_of_old")
         (planted / "hibari.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGILL)")
-        raised, crashed = (python.import_alone(name, 10.0) for name in ("wetext", "hibari"))
+        raised, crashed = (python.import_alone(name) for name in ("wetext", "hibari"))
         assert python.how_it_failed(raised) == (
             "does not import: ModuleNotFoundError: No module named 'libcudart_of_old'"
         )

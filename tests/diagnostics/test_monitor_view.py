@@ -2,24 +2,18 @@
 
 import json
 import os
-import pty
 import re
-import select
 import signal
 import subprocess
 import sys
-import termios
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timezone
-from fcntl import ioctl
 from pathlib import Path
-from struct import pack
 
 import pytest
 from monitor_pages import HEALTHY, Routes, answering, babbling, metrics
+from monitor_terminal import ENTER, LEAVE, command, terminal
 from paths import PROJECT
+from waiting import HANG_S
 
 from scripts import monitor
 from tritone.diagnostics.monitor.address import address
@@ -156,15 +150,16 @@ class TestLines:
         assert "\n" not in line and "\x1b" not in line
 
 
-def command(*options: str) -> list[str]:
-    return [sys.executable, "scripts/monitor.py", *options]
-
-
 class TestCommand:
     def test_no_server_ever_answered(self):
         options = ["--port-base", str(free_ports()[0]), "--count", "2", "--interval", "0.1"]
         done = subprocess.run(
-            command(*options), cwd=PROJECT, capture_output=True, text=True, timeout=20, check=False
+            command(*options),
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            timeout=HANG_S,
+            check=False,
         )
         assert done.returncode == 1 and not done.stderr
         lines = done.stdout.splitlines()
@@ -198,57 +193,7 @@ class TestCommand:
         ):
             assert b"live=1" in process.stdout.readline()
             process.stdout.close()
-            assert process.wait(timeout=10) == 0 and process.stderr.read() == b""
-
-
-class Screen:
-    """A terminal of its own with the monitor in it, and all that was written to it."""
-
-    def __init__(self, lines: int, columns: int, *options: str) -> None:
-        self.ours, theirs = pty.openpty()
-        self.resize(lines, columns)
-        self.modes = termios.tcgetattr(self.ours)
-        self.text = ""
-        self.process = subprocess.Popen(
-            command(*options),
-            cwd=PROJECT,
-            env=os.environ | {"TERM": "xterm"},
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-        )
-        os.close(theirs)
-
-    def resize(self, lines: int, columns: int) -> None:
-        ioctl(self.ours, termios.TIOCSWINSZ, pack("HHHH", lines, columns, 0, 0))
-
-    def wait_for(self, pattern: str, within_s: float = 10) -> re.Match[str]:
-        """A match in what was not read yet."""
-        seen, deadline = "", time.monotonic() + within_s
-        while not (found := re.search(pattern, seen)):
-            assert time.monotonic() < deadline, (pattern, self.text)
-            if select.select([self.ours], [], [], 0.1)[0]:
-                seen += os.read(self.ours, 1 << 16).decode()
-        self.text += seen
-        return found
-
-    def wait_until_stopped(self) -> None:
-        assert os.WIFSTOPPED(os.waitpid(self.process.pid, os.WUNTRACED)[1]), self.text
-
-
-ENTER, LEAVE = r"\x1b\[\?1049h\x1b\[\?25l", r"\x1b\[\?25h\x1b\[\?1049l"
-
-
-@contextmanager
-def terminal(lines: int, columns: int, *options: str) -> Iterator[Screen]:
-    screen = Screen(lines, columns, *options)
-    try:
-        yield screen
-        assert termios.tcgetattr(screen.ours) == screen.modes, "the terminal is as it was"
-    finally:
-        screen.process.kill()
-        screen.process.wait()
-        os.close(screen.ours)
+            assert process.wait(timeout=HANG_S) == 0 and process.stderr.read() == b""
 
 
 class TestTerminal:
@@ -263,7 +208,7 @@ class TestTerminal:
             else:
                 seen.process.send_signal(end)
             seen.wait_for(LEAVE + "$")
-            assert seen.process.wait(timeout=10) == status
+            assert seen.process.wait(timeout=HANG_S) == status
 
     def test_a_stop_gives_it_back_until_it_goes_on(self):
         with answering(PAGES) as server, terminal(24, 80, "--url", server.url) as seen:
@@ -275,7 +220,7 @@ class TestTerminal:
             seen.wait_for(ENTER)
             os.write(seen.ours, b"q")
             seen.wait_for(LEAVE + "$")
-            assert seen.process.wait(timeout=10) == 0
+            assert seen.process.wait(timeout=HANG_S) == 0
 
     def test_its_size_is_kept_to(self):
         with (
@@ -289,7 +234,7 @@ class TestTerminal:
             seen.wait_for("parts of time")
             seen.process.send_signal(signal.SIGINT)
             seen.wait_for(LEAVE)
-            seen.process.wait(timeout=10)
+            seen.process.wait(timeout=HANG_S)
 
     def test_the_last_screen_is_left_on_it(self):
         with (
@@ -297,4 +242,4 @@ class TestTerminal:
             terminal(50, 100, "--url", server.url, "--count", "1") as seen,
         ):
             seen.wait_for(LEAVE + r"Tritone at [^\x00]*live yes")
-            assert seen.process.wait(timeout=10) == 0
+            assert seen.process.wait(timeout=HANG_S) == 0

@@ -1,34 +1,30 @@
-"""scripts/build_engines.py: what it refuses at the door, what it shows, builds and skips."""
+"""A build: what it refuses beforehand, what it plans, builds and skips."""
 
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from engine_models import exported, model_directory
+from engine_models import exported, model_directory, sources_of, tasks_of
 from fake_gpu import H200, plug_in
 from paths import EMBEDDED, SUPPORT
 
-from scripts import build_engines
-from tritone.engines import llm_build as llm_engine
+from tritone.engines import llm_build
 from tritone.engines.exports import ONNX_DIR
 from tritone.engines.preflight import problems
 from tritone.engines.record import check_language_model, engine_folder, read_record
-from tritone.engines.tasks import Task, run_tasks
+from tritone.engines.tasks import Outcome, Task, run_tasks
 from tritone.errors import ModelDirectoryError, StageFailed
-from tritone.families import read_config
 from tritone.llm.slots.opening import open_torch
 from tritone.llm.trtllm.engine_folder import find_engine
 
 FAKE_BUILD = SUPPORT / "fake_trtllm_build.py"
 GRAPHS = ["flow_encoder", "estimator_step", "estimator", "estimator_masked"]
 GRAPHS += ["f0_predictor", "vocoder"]
-
-Script = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -40,17 +36,6 @@ def model(tmp_path: Path) -> Path:
     for name in ("config.json", "model.safetensors"):
         shutil.copy(EMBEDDED / "llm" / name, folder / "llm" / name)
     return folder
-
-
-@pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Script:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["build_engines.py", *map(str, arguments)])
-        status = build_engines.main()
-        output = capsys.readouterr()
-        return status, output.out, output.err
-
-    return run
 
 
 @pytest.fixture
@@ -76,86 +61,72 @@ def listing(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
-def test_a_dry_run_shows_every_command_and_profile(script: Script, model: Path) -> None:
+def build(model: Path, *parts: str) -> list[Outcome]:
+    sources = sources_of(model)
+    return list(run_tasks(tasks_of(sources, parts or sources.parts, "float16", H200), force=False))
+
+
+def states(outcomes: Iterable[Outcome]) -> dict[str, str]:
+    return {outcome.name: outcome.state for outcome in outcomes}
+
+
+def test_a_plan_shows_every_command_and_profile(model: Path) -> None:
     before = listing(model)
-    status, out, _ = script(model, "--dry-run", "--dtype", "float16")
-    assert status == 0 and listing(model) == before
-    assert f"python scripts/convert_checkpoint.py --model_dir {model} --dtype float16" in out
-    assert "trtllm-build --checkpoint_dir" in out and "--gemm_plugin float16" in out
-    for name in GRAPHS:
-        assert f"\nexport {name}\n" in out and f"\nplan {name}\n" in out
-    assert "cache    5x2x2x4x1x32  5x2x2x4x500x32  5x2x8x4x3000x32" in out
-    assert "onnx/f0_predictor.onnx, products in float32" in out
-    assert "onnx/vocoder.onnx, products in float16" in out
-    assert "Here the build would stop:" in out
-    assert "tensorrt-cu12==10.10.0.31" in out
+    sources = sources_of(model)
+    tasks = {task.name: task.plan for task in tasks_of(sources, sources.parts, "float16", H200)}
+    assert listing(model) == before
+    assert list(tasks)[:2] == ["llm checkpoint", "llm engine"]
+    assert set(tasks) == {
+        *list(tasks)[:2],
+        *(f"{what} {name}" for what in ("export", "plan") for name in GRAPHS),
+    }
+    folder = engine_folder(model, H200, "float16")
+    weights, checkpoint = model / "llm" / "model.safetensors", model / "llm" / "trtllm" / "float16"
+    assert tasks["llm checkpoint"] == (f"{weights} in float16 -> {checkpoint}",)
+    command = tasks["llm engine"][0]
+    assert command.startswith(f"trtllm-build --checkpoint_dir {checkpoint}")
+    assert "--gemm_plugin float16" in command
+    assert "cache    5x2x2x4x1x32  5x2x2x4x500x32  5x2x8x4x3000x32" in tasks["plan estimator_step"]
+    pitch = f"onnx/f0_predictor.onnx, products in float32 -> {folder / 'f0_predictor.plan'}"
+    assert pitch in tasks["plan f0_predictor"]
+    assert "onnx/vocoder.onnx, products in float16" in tasks["plan vocoder"][0]
 
 
-def test_parts_are_chosen(script: Script, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    _, out, _ = script(model, "--dry-run", "--parts", "vocoder")
-    shown = [line for line in out.splitlines() if line.startswith(("llm", "export", "plan"))]
-    assert shown == [f"{what} {name}" for what in ("export", "plan") for name in GRAPHS[4:]]
-    with pytest.raises(SystemExit) as refused:
-        script(model, "--parts", "vocoder,frontend")
-    assert refused.value.code == 2
-    assert "unknown part 'frontend'; parts are llm, flow, vocoder" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        script(model, "--parts", "llm", "--export-only")
-    assert "--export-only exports flow and vocoder" in capsys.readouterr().err
+def test_parts_are_chosen_and_exports_need_no_machine(model: Path) -> None:
+    sources = sources_of(model)
+    assert sources.parts == ("llm", "flow", "vocoder")
+    named = [task.name for task in tasks_of(sources, ("vocoder",), "float16", H200)]
+    assert named == [f"{what} {name}" for what in ("export", "plan") for name in GRAPHS[4:]]
+    named = [task.name for task in tasks_of(sources, ("vocoder", "flow"), "float16")]
+    assert named == [f"export {name}" for name in GRAPHS]
 
 
-def test_without_a_gpu_everything_that_is_missing_is_named(script: Script, model: Path) -> None:
-    before = listing(model)
-    status, out, err = script(model)
-    assert status == 2 and not out and listing(model) == before
+def test_without_a_gpu_everything_that_is_missing_is_named(model: Path) -> None:
+    said = found(model)
     for missing in ("GPU", "driver version", "package tensorrt ", "tensorrt_llm"):
-        assert missing in err, err
+        assert missing in said
 
 
-def test_a_directory_that_is_no_model_is_named(script: Script, tmp_path: Path) -> None:
-    status, _, err = script(tmp_path, "--dry-run")
-    assert status == 2 and "is not a Tritone model directory" in err
-    (tmp_path / "config.json").write_text("{}")
-    status, _, err = script(tmp_path, "--export-only")
-    assert status == 2 and "llm: Field required" in err
+def test_exports_alone_need_no_gpu(model: Path) -> None:
+    assert not problems(sources_of(model), ("flow", "vocoder"), "float16", export_only=True)
 
 
-def test_exports_need_no_gpu(script: Script, model: Path) -> None:
-    shutil.rmtree(model / ONNX_DIR)
-    status, out, _ = script(model, "--export-only", "--parts", "vocoder")
-    assert status == 0
-    assert (model / ONNX_DIR / "vocoder.onnx").is_file() and not (model / "engines").exists()
-    assert "export vocoder       built" in out and "from torch" in out
-    assert out.endswith(f"machine with the GPU: python scripts/build_engines.py {model}\n")
-
-
-def test_everything_is_built_once(script: Script, model: Path, gpu: None) -> None:
-    status, out, _ = script(model, "--dtype", "float16")
-    assert status == 0, out
-    rows = [line.split() for line in out.splitlines() if " s  " in line]
-    states = {" ".join(row[:2]): row[2] for row in rows}
-    assert states == {
+def test_everything_is_built_once(model: Path, gpu: None) -> None:
+    assert states(build(model)) == {
         "llm checkpoint": "built",
         "llm engine": "built",
         **{f"export {name}": "there" for name in GRAPHS},
         **{f"plan {name}": "built" for name in GRAPHS},
     }
-    assert out.endswith(f"Next: python scripts/serve.py --model {model} --profile gpu\n")
     record = read_record(engine_folder(model, H200, "float16"))
     assert set(record.parts) == {"llm", *GRAPHS}
-    gate = record.parts["llm"].gate
-    assert gate is not None and gate.passed and gate.error < 1e-3 and gate.level == 1.0
-
-    status, out, _ = script(model, "--dtype", "float16")
-    assert status == 0 and " built " not in out
-
-    status, out, _ = script(model, "--dtype", "float16", "--dry-run")
-    assert status == 0 and "would stop" not in out
-    assert f"{engine_folder(model, H200, 'float16')}/estimator.plan" in out
+    verdict = record.parts["llm"].gate
+    assert verdict is not None and verdict.passed and verdict.error < 1e-3 and verdict.level == 1.0
+    assert set(states(build(model)).values()) == {"there"}
 
 
 def test_a_refused_engine_is_reported_and_built_again(
-    script: Script, model: Path, gpu: None, monkeypatch: pytest.MonkeyPatch
+    model: Path, gpu: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An engine that gives another model's tokens, here those of other weights."""
     other = model.parent / "other"
@@ -164,18 +135,16 @@ def test_a_refused_engine_is_reported_and_built_again(
     data = bytearray(weights.read_bytes())
     data[-200_000:-100_000] = data[-300_000:-200_000]
     weights.write_bytes(data)
-    real = llm_engine.open_executor
-    monkeypatch.setattr(llm_engine, "open_executor", lambda m, c, **s: real(other, c, **s))
-    status, out, _ = script(model, "--dtype", "float16", "--parts", "llm")
-    assert status == 1
-    assert "its engine was refused: it chose a token" in out
-    assert "Not built: llm engine." in out
-    engine, config = find_engine(model), read_config(model)
+    real = llm_build.open_executor
+    monkeypatch.setattr(llm_build, "open_executor", lambda m, c, **s: real(other, c, **s))
+    *_, refused = build(model, "llm")
+    assert refused.state == "failed"
+    assert "its engine was refused: it chose a token" in refused.said
+    engine, config = find_engine(model), sources_of(model).config
     with pytest.raises(ModelDirectoryError, match=r"llm was refused: it chose .* Build it again"):
         check_language_model(model, config, engine)
-    monkeypatch.setattr(llm_engine, "open_executor", real)
-    status, out, _ = script(model, "--dtype", "float16", "--parts", "llm")
-    assert status == 0 and "llm engine      built" in out
+    monkeypatch.setattr(llm_build, "open_executor", real)
+    assert states(build(model, "llm")) == {"llm checkpoint": "there", "llm engine": "built"}
     check_language_model(model, config, engine)
     (model / "llm" / "model.safetensors").write_bytes(data)
     with pytest.raises(ModelDirectoryError, match=r"llm was made from .*, the weights .* here are"):
@@ -183,7 +152,8 @@ def test_a_refused_engine_is_reported_and_built_again(
 
 
 def found(model: Path, dtype: str = "bfloat16") -> str:
-    return " | ".join(map(str, problems(model, ("llm", "flow"), dtype, export_only=False)))
+    sources = sources_of(model)
+    return " | ".join(map(str, problems(sources, ("llm", "flow"), dtype, export_only=False)))
 
 
 def test_nothing_is_wrong_on_a_machine_with_all_of_it(model: Path, gpu: None) -> None:
@@ -212,7 +182,7 @@ def test_a_missing_file_and_another_tensorrt_llm(
     (model / "flow.safetensors").unlink()
     monkeypatch.setattr("tritone.engines.preflight.installed_version", lambda: "1.0.0")
     said = found(model)
-    assert "flow.safetensors: missing; run scripts/convert.py again" in said
+    assert "flow.safetensors: missing; run `tritone convert` again" in said
     assert "TensorRT-LLM 1.0.0 is installed; engines are built and run with" in said
 
 

@@ -13,15 +13,15 @@ from engine_models import (
     largest_difference,
     model_directory,
     runner,
+    sources_of,
+    tasks_of,
 )
 from torch import Tensor, nn
 
 from tritone.acoustic.attention import chunk_mask
-from tritone.engines.build import build_tasks
 from tritone.engines.export import TOLERANCE, export, reference
 from tritone.engines.exports import onnx_path, read_exports
 from tritone.engines.graph import Axis, Graph, Shape, Sizes
-from tritone.engines.model_graphs import Sources
 from tritone.engines.tasks import run_tasks
 from tritone.errors import ModelDirectoryError, StageFailed
 from tritone.families.cosyvoice2.flow_graphs import EncoderGraph
@@ -75,7 +75,7 @@ def test_an_export_serves_every_length_of_its_profile(name: str, sizes: Sizes) -
         assert largest_difference(outputs[key], expected) < TOLERANCE, key
 
 
-def test_profiles_hold_the_lengths_of_the_gate() -> None:
+def test_profiles_hold_the_lengths_of_the_acceptance() -> None:
     for name, part in GRAPHS.items():
         graph = exported().graph(part, name)
         for sizes in graph.examples:
@@ -227,7 +227,7 @@ def test_exports_are_made_once_and_again_when_their_weights_change(tmp_path: Pat
     model = model_directory(tmp_path / "model")
 
     def states() -> list[str]:
-        tasks = build_tasks(Sources(model), ("vocoder",), "bfloat16", None, export_only=True)
+        tasks = tasks_of(sources_of(model), ("vocoder",), "bfloat16")
         return [outcome.state for outcome in run_tasks(tasks, force=False)]
 
     assert states() == ["built", "built"]
@@ -243,4 +243,4 @@ def test_a_directory_without_weights_is_named(tmp_path: Path) -> None:
     model = model_directory(tmp_path / "model")
     (model / "flow.safetensors").unlink()
     with pytest.raises(ModelDirectoryError, match=r"flow\.safetensors"):
-        Sources(model).digest("flow")
+        sources_of(model).digest("flow")

@@ -7,7 +7,7 @@ import torch
 from engine_models import export_of, exported, inputs_of, rms, runner, runner_of_half
 from onnx import TensorProto, helper, numpy_helper
 
-from tritone.engines.acceptance import BOUNDS, gate, judge
+from tritone.engines.acceptance import BOUNDS, judge, judge_graph
 from tritone.engines.export import reference
 from tritone.engines.precision import MOVES, PRODUCTS, TYPES, to_half
 from tritone.errors import ModelDirectoryError
@@ -82,9 +82,9 @@ def test_cached_keys_are_never_widened() -> None:
 
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize("name", [*FLOW, "vocoder"])
-def test_half_precision_passes_the_gate(name: str, dtype: str) -> None:
+def test_half_precision_is_accepted(name: str, dtype: str) -> None:
     graph = exported().graph("vocoder" if name == "vocoder" else "flow", name)
-    verdict = gate(graph, runner_of_half(half_of(name, dtype), graph.caches), dtype)
+    verdict = judge_graph(graph, runner_of_half(half_of(name, dtype), graph.caches), dtype)
     assert verdict.passed, verdict
     assert 1e-5 < verdict.error < BOUNDS[dtype] / 2  # it is half precision, with room to the limit
 

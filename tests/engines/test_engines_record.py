@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from fake_gpu import H200
+from paths import EMBEDDED
 
 from tritone.engines.acceptance import Verdict
 from tritone.engines.machine import Machine, driver_version, import_tensorrt
@@ -17,6 +18,7 @@ from tritone.engines.record import (
     read_record,
 )
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
+from tritone.families.cosyvoice2.config import CosyVoice2Config
 
 PASSED = Verdict(0.01, 0.05, 1.0, None)
 PART = PartRecord(source="a" * 64, settings="s", nbytes=1, seconds=1.0, gate=PASSED)
@@ -59,7 +61,7 @@ def test_engines_of_another_machine_are_refused_by_name(
         check(tmp_path)
     message = str(refused.value)
     assert f"{field} is {value}, here it is {getattr(H200, field)}" in message
-    assert f"python scripts/build_engines.py {tmp_path} --dtype bfloat16" in message
+    assert f"tritone engines {tmp_path} --dtype bfloat16" in message
 
 
 def test_a_copied_directory_is_refused_by_its_record(tmp_path: Path) -> None:
@@ -121,6 +123,11 @@ def test_a_record_of_another_machine_is_not_added_to(tmp_path: Path) -> None:
     folder = built(tmp_path)
     assert set(open_record(folder, H200, "bfloat16").parts) == {"vocoder"}
     assert not open_record(folder, replace(H200, driver="1"), "bfloat16").parts
+
+
+def test_a_familys_own_ids_stand_where_digests_have_always_had_them() -> None:
+    numbers = CosyVoice2Config.read(EMBEDDED).llm.model_dump()
+    assert list(numbers)[3:7] == ["stop_ids", "sos_id", "task_id", "hidden_size"]
 
 
 def test_a_missing_tensorrt_is_named_with_its_version(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,24 +1,26 @@
 """Stages on plans of this machine, on a stand-in for TensorRT: near those on torch, or refused."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from engine_models import exported
+from engine_models import exported, sources_of, tasks_of
 from fake_gpu import H200, plug_in
+from tritone.acoustic.placement import FlowSettings, VocoderSettings
+from tritone.families.cosyvoice2.acoustics import load_flow, load_vocoder
 
-from tritone.acoustic.flow_placement import FlowSettings
 from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.arrays import Float32
-from tritone.engines.build import build_tasks
-from tritone.engines.model_graphs import Sources
+from tritone.engines.served_plans import plan_filter, plan_solver
 from tritone.engines.tasks import run_tasks
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
-from tritone.families import family_of
+from tritone.families.cosyvoice2.config import CosyVoice2Config
 from tritone.families.cosyvoice2.voice import Voice
+from tritone.llm.contract import Increment
 
 SERVED = ("estimator_step", "vocoder")
 
@@ -33,22 +35,31 @@ def model(tmp_path: Path) -> Path:
     """The embedded voice's flow and vocoder with the plans that stages run on."""
     folder = tmp_path / "model"
     shutil.copytree(exported().model_dir, folder)
-    tasks = build_tasks(Sources(folder), ("flow", "vocoder"), "float16", H200, export_only=False)
+    tasks = tasks_of(sources_of(folder), ("flow", "vocoder"), "float16", H200)
     wanted = [task for task in tasks if task.name.split()[-1] in SERVED]
     assert [outcome.state for outcome in run_tasks(wanted, force=False)][1::2] == ["built"] * 2
     return folder
 
 
 def flow_stage(model: Path, settings: FlowSettings) -> FlowStage:
-    family, config = family_of(model)
-    return FlowStage(family.load_flow(model, config), family.start_noise(config), settings)
+    opener = partial(plan_solver, sources_of(model), "flow", "estimator_step")
+    return load_flow(
+        model, CosyVoice2Config.read(model), settings, opener if settings.plans else None
+    )
+
+
+def vocoder_stage(model: Path, settings: VocoderSettings) -> VocoderStage:
+    opener = partial(plan_filter, sources_of(model), "vocoder", "vocoder")
+    return load_vocoder(
+        model, CosyVoice2Config.read(model), settings, opener if settings.plans else None
+    )
 
 
 def mel_of(stage: FlowStage, voice: Voice) -> Float32:
     tokens = np.arange(60, dtype=np.int32) * 31 % 6561
     state, mels = stage.open(voice), []
     for part, finalize in ((tokens[:40], False), (tokens[40:], True)):
-        mel, state = stage.step(part, state, finalize=finalize)
+        mel, state = stage.step(Increment(part), state, finalize=finalize)
         mels.append(mel)
     return np.concatenate(mels, axis=1)
 
@@ -66,11 +77,9 @@ def test_a_stage_on_plans_is_near_one_on_torch(model: Path) -> None:
     assert mel.shape == exact.shape == (80, 120)
     assert 0 < relative(mel, exact) < 0.02
 
-    family, config = family_of(model)
     waves = []
     for plans in (None, model):
-        vocoder = family.load_vocoder(model, config)
-        stage = VocoderStage(vocoder, plans=plans, dtype=torch.float16)
+        stage = vocoder_stage(model, VocoderSettings(plans=plans, dtype=torch.float16))
         state = stage.start(seed=0, speed=1.0)
         waves.append(stage.step(exact, state, finalize=True)[0])
     assert waves[0].shape == waves[1].shape == (120 * 480,)

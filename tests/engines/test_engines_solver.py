@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from engine_models import runner
-from token2wav_model import some_prompt, some_tokens, tiny_flow
+from token2wav_model import some_prompt, some_tokens, tiny_flow, tiny_network
 from torch import Tensor
 
 from tritone.engines.export import export
@@ -31,7 +31,7 @@ def tiny_step() -> Path:
     """The exported estimator step of the tiny flow."""
     folder = Path(tempfile.mkdtemp(prefix="step"))
     atexit.register(shutil.rmtree, folder)
-    export(EstimatorStepGraph(tiny_flow(), Profiles()), folder / "step.onnx")
+    export(EstimatorStepGraph(tiny_network(), Profiles()), folder / "step.onnx")
     return folder / "step.onnx"
 
 

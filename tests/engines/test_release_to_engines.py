@@ -13,13 +13,15 @@ from paths import PROJECT
 from released_checkpoint import GOLDEN, released_checkpoint
 from safetensors.torch import load_file
 from torch import Tensor
+from tritone.families.cosyvoice2.acoustics import load_hift, load_network
 from trtllm_reader import logits
 
 from tritone.engines.export import run, session_of
 from tritone.engines.exports import onnx_path
 from tritone.engines.graph import Profiles
 from tritone.engines.plan_solver import PlanSolver
-from tritone.families import family_of
+from tritone.families.cosyvoice2.config import CosyVoice2Config
+from tritone.families.cosyvoice2.flow import Flow
 from tritone.families.cosyvoice2.merge_llm import read_merged
 
 
@@ -61,8 +63,7 @@ def test_the_checkpoint_gives_upstreams_logits(model: Path, case: str) -> None:
 
 def test_the_exported_estimator_gives_upstreams_mel(model: Path) -> None:
     golden = Golden(GOLDEN / "token2wav", "flow_stream")
-    family, config = family_of(model)
-    flow = family.load_flow(model, config)
+    flow = Flow.of(load_network(model, CosyVoice2Config.read(model)))
     flow.solver = PlanSolver(
         exported(model, "estimator_step"),
         flow.euler,
@@ -82,8 +83,7 @@ def test_the_exported_estimator_gives_upstreams_mel(model: Path) -> None:
 
 def test_the_exported_vocoder_gives_upstreams_waveform(model: Path) -> None:
     golden = Golden(GOLDEN / "token2wav", "hift_decode")
-    family, config = family_of(model)
-    network = family.load_vocoder(model, config).network
+    network = load_hift(model, CosyVoice2Config.read(model))
     mel, source = golden["mel"], golden["source"][:, 0]
     with torch.inference_mode():
         spectrum = network.analyse(source)

@@ -5,11 +5,12 @@ import re
 import pytest
 from frontend_fixtures import FRONTEND_GOLDEN
 
+from tritone.families.cosyvoice2.released_tokenizer import TAGS
 from tritone.frontend.text.normalize import TextNormalizer, blocks, clean, is_raw
 from tritone.frontend.text.segment import is_speakable
 
 CASES = json.loads((FRONTEND_GOLDEN / "text_normalize.json").read_text(encoding="utf-8"))["cases"]
-normalize = TextNormalizer()
+normalize = TextNormalizer(TAGS)
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["text"][:12] for case in CASES])

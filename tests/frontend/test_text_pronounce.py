@@ -5,6 +5,7 @@ import pytest
 from frontend_fixtures import GOLDEN
 
 from tritone.errors import ModelDirectoryError
+from tritone.families.cosyvoice2.released_tokenizer import TAGS
 from tritone.frontend.text.pronounce import Pronouncer, load_pronouncer
 from tritone.frontend.text.tokenizer import TextTokenizer
 
@@ -20,7 +21,7 @@ def tokenizer() -> TextTokenizer:
 
 @pytest.fixture(scope="module")
 def pronounce(tokenizer: TextTokenizer) -> Pronouncer:
-    return load_pronouncer(FOLDER / "phonemes.json", tokenizer)
+    return load_pronouncer(FOLDER / "phonemes.json", tokenizer, TAGS)
 
 
 def readable(text: str) -> str:

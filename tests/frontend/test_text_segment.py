@@ -5,6 +5,7 @@ from frontend_fixtures import FRONTEND_GOLDEN
 from tokenizers import Regex
 from tokenizers.pre_tokenizers import Split
 
+from tritone.families.cosyvoice2.released_tokenizer import WORD_PATTERN
 from tritone.frontend.text.segment import (
     SegmentRule,
     is_speakable,
@@ -13,7 +14,6 @@ from tritone.frontend.text.segment import (
     segment,
     split_paragraph,
 )
-from tritone.frontend.text.tokenizer import WORD_PATTERN
 
 WORDS = Split(Regex(WORD_PATTERN), behavior="isolated")
 

@@ -6,7 +6,8 @@ from frontend_fixtures import END_OF_PROMPT_ID, FRONTEND_GOLDEN, GOLDEN
 from tokenizers import Tokenizer
 
 from tritone.errors import ModelDirectoryError
-from tritone.frontend.text.tokenizer import END_OF_PROMPT, TAGS, TextTokenizer, build_base_tokenizer
+from tritone.families.cosyvoice2.released_tokenizer import END_OF_PROMPT, TAGS, build_base_tokenizer
+from tritone.frontend.text.tokenizer import TextTokenizer
 
 BLANK_EN = FRONTEND_GOLDEN / "llm_tiny" / "CosyVoice-BlankEN"
 CONTROL = (

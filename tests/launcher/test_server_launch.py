@@ -13,13 +13,15 @@ from pathlib import Path
 import psutil
 import pytest
 from paths import PROJECT, SUPPORT
-from toy_server import LONG, PACKET, TOY_REPO, free_ports, toy_settings
+from toy_server import HELD, PACKET, TOY_REPO, Toy, free_ports, toy_settings
+from waiting import HANG_S, wait_until
 
 from client import SpeechClient, SpeechError, Utterance
 from tritone.errors import EnvironmentProblem, StageFailed
 from tritone.launcher import TritonServer
 
 BROKEN_REPO = SUPPORT / "toy_repo_broken"
+LOADING_REPO = SUPPORT / "toy_repo_loading"
 SHM = Path("/dev/shm")
 
 pytestmark = pytest.mark.server
@@ -44,6 +46,16 @@ def regions(prefix: str) -> int:
     return len(list(SHM.glob(f"{prefix}*")))
 
 
+@contextmanager
+def held_server(cache_dir: Path) -> Iterator[Toy]:
+    """A server whose utterances can be held at a gate; its stop waits for them."""
+    notes = cache_dir / "events.jsonl"
+    changes = {"environment": {"TOY_EVENTS": str(notes)}, "exit_timeout_s": HANG_S}
+    with TritonServer(toy_settings(cache_dir, **changes)) as server:
+        server.wait_ready()
+        yield Toy(server, notes)
+
+
 def test_a_model_that_cannot_load_is_named(cache_dir: Path) -> None:
     settings = toy_settings(cache_dir, BROKEN_REPO)
     with pytest.raises(EnvironmentProblem) as caught, TritonServer(settings) as server:
@@ -56,60 +68,61 @@ def test_a_model_that_cannot_load_is_named(cache_dir: Path) -> None:
 
 
 def test_late_models_are_named_and_stop_leaves_nothing(cache_dir: Path) -> None:
-    with TritonServer(toy_settings(cache_dir, start_timeout_s=1.0)) as server:
+    settings = toy_settings(
+        cache_dir, LOADING_REPO, start_timeout_s=1.0, environment={"TOY_LOADING": "hangs"}
+    )
+    with TritonServer(settings) as server:
+        log = settings.log_path
+        wait_until(lambda: "flow weights: begins" in log.read_text(), log.read_text)
         with pytest.raises(EnvironmentProblem, match=r"after 1 s; models not ready: cosyvoice2;"):
             server.wait_ready()
         processes = descendants(server)
         assert len(processes) == 2, "a server and the process of its one model"
         prefix = region_prefix(server)
         assert regions(prefix) == 2, "the lock file and the model's region"
-    assert not psutil.wait_procs(processes, timeout=2)[1]
+    assert not psutil.wait_procs(processes, timeout=HANG_S)[1]
     assert regions(prefix) == 0
 
 
 def test_stop_lets_utterances_end_and_takes_no_new_ones(cache_dir: Path) -> None:
-    text = " ".join(["word"] * 30)
-    with TritonServer(toy_settings(cache_dir)) as server, SpeechClient(server.urls.grpc) as client:
-        server.wait_ready()
-        stream = client.stream(Utterance(text), timeout=20)
+    with held_server(cache_dir) as toy, SpeechClient(toy.url) as client:
+        stream = client.stream(Utterance("one wait:refusal two three"), timeout=2 * HANG_S)
         samples = next(stream).size
-        stopping = threading.Thread(target=server.stop)
+        stopping = threading.Thread(target=toy.server.stop)
         stopping.start()
-        time.sleep(0.3)
         with pytest.raises(SpeechError, match="cosyvoice2"):
-            client.speak(Utterance("too late"), timeout=5)
-        assert samples + sum(part.size for part in stream) == 30 * PACKET
+            while stopping.is_alive():  # what comes before the stop is still spoken
+                client.speak(Utterance("too late"), timeout=HANG_S)
+        assert stopping.is_alive(), "it waits for the utterance"
+        toy.open("refusal")
+        assert samples + sum(part.size for part in stream) == 3 * PACKET
         stopping.join()
 
 
 def test_stop_leaves_nothing(cache_dir: Path) -> None:
-    with TritonServer(toy_settings(cache_dir)) as server:
+    with TritonServer(toy_settings(cache_dir, exit_timeout_s=10 * HANG_S)) as server:
         server.wait_ready()
         prefix = region_prefix(server)
         processes = descendants(server)
         stopped = time.monotonic()
     assert not psutil.wait_procs(processes, timeout=0)[1]
     assert regions(prefix) == 0
-    assert time.monotonic() - stopped < 6, "the exit timeout was waited for"
+    assert time.monotonic() - stopped < HANG_S, "the exit timeout was waited for"
 
 
 def test_a_crash_reaches_the_client_and_leaves_nothing(cache_dir: Path) -> None:
     """The stub of a crashed server does not end by itself; the launcher ends it."""
-    with (
-        TritonServer(toy_settings(cache_dir)) as server,
-        SpeechClient(server.urls.grpc) as client,
-    ):
-        server.wait_ready()
-        prefix = region_prefix(server)
-        processes = descendants(server)
-        stream = client.stream(Utterance(LONG), timeout=20)
+    with held_server(cache_dir) as toy, SpeechClient(toy.url) as client:
+        prefix = region_prefix(toy.server)
+        processes = descendants(toy.server)
+        stream = client.stream(Utterance(HELD), timeout=HANG_S)
         next(stream)
-        threading.Timer(0.1, os.kill, (server.pid, signal.SIGKILL)).start()
+        os.kill(toy.server.pid, signal.SIGKILL)
         with pytest.raises(SpeechError) as caught:
-            list(stream)
+            next(stream)
         assert caught.value.status == "UNAVAILABLE"
-        assert server.wait() == -signal.SIGKILL
-    assert not psutil.wait_procs(processes, timeout=2)[1]
+        assert toy.server.wait() == -signal.SIGKILL
+    assert not psutil.wait_procs(processes, timeout=HANG_S)[1]
     assert regions(prefix) == 0
 
 
@@ -135,9 +148,9 @@ def test_the_command_ends_its_server_on_every_signal(cache_dir: Path) -> None:
         assert len(started) == 2 * len(signals), "a server and the process of its one model, each"
         for number, (launcher, _) in zip(signals, launchers, strict=True):
             launcher.send_signal(number)
-        status = [launcher.wait(timeout=20) for launcher, _ in launchers]
+        status = [launcher.wait(timeout=HANG_S) for launcher, _ in launchers]
         assert status == [0, 128 + signal.SIGTERM, -signal.SIGKILL]
-        assert not psutil.wait_procs(started, timeout=10)[1]
+        assert not psutil.wait_procs(started, timeout=HANG_S)[1]
 
 
 @contextmanager

@@ -56,7 +56,7 @@ def open_model(built: Built, installed: Install) -> Iterator[Open]:
 def greedy_reference(built: Built, llm: Any, given: Any) -> list[int]:
     """What plain argmax over the same logits gives, with the bias and the minimum."""
     config, bias = built[1].llm, torch.from_numpy(logit_bias(*(built[0], built[1].llm)))
-    tokens, prompt = [], given.input_ids.tolist()
+    tokens, prompt = [], given.prompt.ids.tolist()
     while len(tokens) < given.max_tokens:
         logits = llm.logits([*prompt, *tokens]) + bias
         if len(tokens) < given.min_tokens:
@@ -76,8 +76,8 @@ class TestModel:
         llm.step_seconds = 0.01
         given = request(1, tokens=30)
         increments = list(model.submit(given))
-        assert len(increments) > 5 and all(ids.dtype == np.int32 for ids in increments)
-        assert np.concatenate(increments).tolist() == greedy_reference(built, llm, given)
+        assert len(increments) > 5 and all(part.ids.dtype == np.int32 for part in increments)
+        assert tokens_of(increments) == greedy_reference(built, llm, given)
         assert model.stats().tokens == 30 and model.stats().generations == 0
 
     def test_only_speech_is_sampled_and_a_seed_repeats_it(
@@ -123,9 +123,9 @@ class TestModel:
 
     def test_an_error_ends_its_own_generation_alone(self, open_model: Open) -> None:
         model, llm = open_model()
-        llm.breaks_on = int(request(1).input_ids[1])
+        llm.breaks_on = int(request(1).prompt.ids[1])
         first, second = model.submit(request(1)), model.submit(request(3))
-        assert llm.breaks_on not in request(3).input_ids
+        assert llm.breaks_on not in request(3).prompt.ids
         with pytest.raises(StageFailed, match=r"^tensorrt_llm: CUDA error: out of luck"):
             tokens_of(first)
         assert len(tokens_of(second)) == 20
@@ -153,7 +153,7 @@ class TestModel:
             with pytest.raises((StageFailed, Cancelled)):
                 tokens_of(generation)
         assert llm.shut_down
-        with pytest.raises(StageFailed, match="the engine is closed"):
+        with pytest.raises(StageFailed, match="the language model is closed"):
             model.submit(request(1))
 
 

@@ -1,12 +1,15 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from llm_model import GREEDY, Built, Gate, Open, build_tiny, engines, request, tokens_of
+from llm_model import GREEDY, Built, Gate, Open, build_tiny, models, request, tokens_of
 
+from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.errors import Cancelled, Overloaded
-from tritone.llm.contract import SamplingParams
+from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, EmbeddingTable
+from tritone.llm.contract import Prompt, SamplingParams
 
 
 @pytest.fixture(scope="module")
@@ -17,12 +20,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 @pytest.fixture
 def open_model(built: Built) -> Iterator[Open]:
-    yield from engines(built)
+    yield from models(built)
 
 
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch, open_model: Open) -> Iterator[Gate]:
-    gate = Gate(monkeypatch)  # asks for open_model so that it opens before the engine closes
+    gate = Gate(monkeypatch)  # asks for open_model so that it opens before the model closes
     yield gate
     gate.open()
 
@@ -30,8 +33,9 @@ def gate(monkeypatch: pytest.MonkeyPatch, open_model: Open) -> Iterator[Gate]:
 def test_increments_are_llm_ids(open_model: Open) -> None:
     generation = open_model(precision="fp32").submit(request(tokens=30))
     increments = list(generation)
-    assert all(ids.dtype == np.int32 and ids.ndim == 1 and len(ids) for ids in increments)
-    tokens = np.concatenate(increments)
+    parts = [increment.ids for increment in increments]
+    assert all(ids.dtype == np.int32 and ids.ndim == 1 and len(ids) for ids in parts)
+    tokens = np.concatenate(parts)
     assert len(tokens) <= 30
     assert tokens.min() >= 284
     assert tokens.max() < 6845
@@ -55,6 +59,20 @@ def test_company_changes_nothing(open_model: Open, precision: str) -> None:
     assert model.stats().tokens == sum(map(len, alone))
 
 
+@pytest.mark.parametrize("seed", [1, 50])
+def test_a_prompt_of_embeddings_speaks_as_its_ids_do(
+    built: Built, open_model: Open, seed: int
+) -> None:
+    """Also one that is read in several parts; rows that may not be written are copied."""
+    given = request(seed)
+    table = EmbeddingTable(Checkpoint(built[0] / LLM_DIR / WEIGHTS_NAME))
+    rows = table(given.prompt.ids)
+    rows.setflags(write=False)
+    model = open_model(precision="fp32")
+    embedded = replace(given, prompt=Prompt(embeddings=rows))
+    assert tokens_of(model.submit(embedded)) == tokens_of(model.submit(given))
+
+
 def test_streams_join_and_leave_between_steps(open_model: Open, gate: Gate) -> None:
     model = open_model(slots=3)
     first = model.submit(request(1, tokens=9))
@@ -73,7 +91,7 @@ def test_a_long_prompt_is_read_between_steps(open_model: Open, gate: Gate, preci
     early = [model.submit(request(1, tokens=4)), model.submit(request(2, tokens=9))]
     gate.wait()
     long = request(50, tokens=8)
-    assert 2 * 64 < len(long.input_ids) < 3 * 64
+    assert 2 * 64 < len(long.prompt.ids) < 3 * 64
     generation = model.submit(long)
     gate.open()
     together = [tokens_of(g) for g in (*early, generation)]

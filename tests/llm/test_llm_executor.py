@@ -1,17 +1,20 @@
 """The language model on TensorRT-LLM's Executor, with a stand-in for TensorRT-LLM."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 from llm_model import Built, request, tokens_of
+from out_of_time import by_marks
 from trtllm_fixtures import Install, install, model_directory, write_engine
+from waiting import HANG_S, wait_until
 
+from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.errors import (
     Cancelled,
     EnvironmentProblem,
@@ -19,9 +22,10 @@ from tritone.errors import (
     Overloaded,
     StageFailed,
 )
+from tritone.llm import trtllm_import
 from tritone.llm.bias import BANNED, logit_bias
-from tritone.llm.checkpoint import HEAD_BIAS, LLM_DIR, WEIGHTS_NAME, Checkpoint
-from tritone.llm.contract import GenerationRequest, SamplingParams
+from tritone.llm.checkpoint import HEAD_BIAS, LLM_DIR, WEIGHTS_NAME
+from tritone.llm.contract import GenerationRequest, Prompt, SamplingParams
 from tritone.llm.trtllm.engine_folder import find_engine
 from tritone.llm.trtllm.executor import ExecutorLanguageModel, open_executor
 
@@ -66,26 +70,19 @@ def open_model(built: Built, installed: Install) -> Iterator[Open]:
         model.close()
 
 
-def within(seconds: float, condition: Callable[[], Any]) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.005)
-    return bool(condition())
-
-
 def test_increments_come_as_they_are_given_and_stop_ids_do_not(open_model: Open) -> None:
     model, executor = open_model()
     offset, stop = model._config.llm.speech_offset, model._config.llm.stop_ids
     generation = model.submit(request(1))
     reader = iter(generation)
     executor.give(1, [offset + 5])
-    assert next(reader).tolist() == [offset + 5]
+    assert next(reader).ids.tolist() == [offset + 5]
     executor.give(1, [])
     executor.give(1, [offset + 6, offset + 7])
-    assert next(reader).tolist() == [offset + 6, offset + 7]
+    assert next(reader).ids.tolist() == [offset + 6, offset + 7]
     assert model.stats().generations == 1
     executor.give(1, [offset + 8, stop[0]], final=True)
-    assert [ids.tolist() for ids in reader] == [[offset + 8]]
+    assert [part.ids.tolist() for part in reader] == [[offset + 8]]
     assert model.stats().generations == 0 and model.stats().tokens == 4
     assert executor.cancelled == []
 
@@ -95,7 +92,7 @@ def test_the_request_says_what_the_checkpoint_needs(open_model: Open, built: Bui
     llm = built[1].llm
     model.submit(request(1, tokens=9, minimum=3, sampling=SAMPLED))
     sent = executor.requests[1]
-    assert sent.input_token_ids == request(1).input_ids.tolist()
+    assert sent.input_token_ids == request(1).prompt.ids.tolist()
     assert (sent.max_tokens, sent.streaming, sent.end_id) == (9, True, llm.stop_ids[0])
     assert sent.stop_words == [[stop_id] for stop_id in llm.stop_ids]
     assert sent.output_config.exclude_input_from_output
@@ -154,7 +151,7 @@ def test_cancel_stops_one_generation_in_the_executor(open_model: Open) -> None:
     executor.give(1, [], final=True)  # the Executor's answer to the cancel
     executor.give(2, [offset + 2], final=True)
     assert tokens_of(second) == [offset + 2]
-    assert within(2, lambda: model.stats().generations == 0)
+    wait_until(lambda: model.stats().generations == 0)
     second.cancel()
     assert executor.cancelled == [1], "a generation that ended is not cancelled"
 
@@ -170,7 +167,19 @@ def test_dropping_a_generation_cancels_it_once(open_model: Open) -> None:
 def test_cancel_wakes_a_reader_that_waits(open_model: Open) -> None:
     model, _ = open_model()
     generation = model.submit(request(1))
-    threading.Timer(0.05, generation.cancel).start()
+    waits = threading.Event()
+
+    class Outbox(SimpleQueue):
+        def get(self) -> Any:
+            waits.set()
+            return super().get()
+
+    def cancel() -> None:
+        assert waits.wait(HANG_S)
+        generation.cancel()
+
+    generation._feed.outbox = Outbox()
+    threading.Thread(target=cancel).start()
     with pytest.raises(Cancelled):
         tokens_of(generation)
 
@@ -215,13 +224,21 @@ def test_requests_beyond_the_limits_are_refused(open_model: Open) -> None:
 def test_ids_that_cannot_be_served_are_named(open_model: Open, ids: Any, words: str) -> None:
     model, executor = open_model()
     with pytest.raises(InvalidRequest, match=words):
-        model.submit(GenerationRequest(ids, 1, 10))
+        model.submit(GenerationRequest(Prompt(ids=ids), 1, 10))
+    assert not executor.requests
+
+
+def test_a_prompt_of_embeddings_is_refused(open_model: Open) -> None:
+    model, executor = open_model()
+    prompt = Prompt(embeddings=np.zeros((3, model._config.llm.hidden_size), np.float32))
+    with pytest.raises(InvalidRequest, match="prompt_embeddings: this runtime takes prompts of id"):
+        model.submit(GenerationRequest(prompt, 1, 10))
     assert not executor.requests
 
 
 def test_lack_of_room_is_an_error_and_not_an_end(open_model: Open) -> None:
     model, executor = open_model()
-    prompt = len(request(1).input_ids)
+    prompt = len(request(1).prompt.ids)
     generation = model.submit(request(1, tokens=1000, minimum=1))
     longest = executor.requests[1].max_tokens
     assert longest == 120 - prompt
@@ -245,11 +262,11 @@ def test_close_ends_open_generations(open_model: Open) -> None:
     model, executor = open_model()
     generation = model.submit(request(1))
     model.close()
-    with pytest.raises(StageFailed, match="the engine was closed"):
+    with pytest.raises(StageFailed, match="the language model was closed"):
         tokens_of(generation)
     generation.cancel()
     assert executor.shut_down and executor.cancelled == []
-    with pytest.raises(StageFailed, match="the engine is closed"):
+    with pytest.raises(StageFailed, match="the language model is closed"):
         model.submit(request(1))
 
 
@@ -267,10 +284,11 @@ class TestImport:
     ) -> None:
         installed("0.20.0")
         monkeypatch.setenv("FAKE_TRTLLM", "hang")
-        monkeypatch.setenv("FAKE_TRTLLM_PID", str(tmp_path / "pid"))
+        by_marks(monkeypatch, tmp_path / "marks", trtllm_import)
         with pytest.raises(EnvironmentProblem, match=r"within 3 s: MPI hangs.*mpirun -n 1"):
             open_executor(*built, slots=4, import_seconds=3.0)
-        assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
+        (mark,) = (tmp_path / "marks").iterdir()
+        assert not psutil.pid_exists(int(mark.name))
 
     def test_a_failure_is_told_with_its_cause(
         self, built: Built, installed: Install, monkeypatch: pytest.MonkeyPatch
@@ -285,4 +303,4 @@ class TestImport:
     ) -> None:
         monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "0")
         monkeypatch.setenv("PMIX_RANK", "0")
-        open_model(import_seconds=30.0)  # the stand-in hangs where they are set
+        open_model(import_seconds=HANG_S)  # the stand-in hangs where they are set

@@ -4,10 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from llm_model import Built, Gate, Open, build_tiny, engines, request, tokens_of
+from llm_model import Built, Gate, Open, build_tiny, models, request, tokens_of
 
 from tritone.errors import InvalidRequest, StageFailed
-from tritone.llm.contract import GenerationRequest, SamplingParams
+from tritone.llm.contract import GenerationRequest, Prompt, SamplingParams
 from tritone.llm.onnx.slots import OnnxSlots
 
 
@@ -19,12 +19,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 @pytest.fixture
 def open_model(built: Built) -> Iterator[Open]:
-    yield from engines(built)
+    yield from models(built)
 
 
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch, open_model: Open) -> Iterator[Gate]:
-    gate = Gate(monkeypatch)  # asks for open_model so that it opens before the engine closes
+    gate = Gate(monkeypatch)  # asks for open_model so that it opens before the model closes
     yield gate
     gate.open()
 
@@ -35,7 +35,7 @@ def test_a_broken_prefill_harms_nobody_else(
     prefill = OnnxSlots.prefill
 
     def broken(session, slot, embeds, start):
-        if len(embeds) == len(request(2).input_ids):
+        if len(embeds) == len(request(2).prompt.ids):
             raise RuntimeError("out of luck")
         return prefill(session, slot, embeds, start)
 
@@ -105,11 +105,11 @@ def test_stop_ids_end_the_stream_and_are_not_passed_on(
 
 def test_a_full_slot_is_an_error_not_a_silent_end(open_model: Open) -> None:
     prompt = request(1)
-    model = open_model(max_tokens=len(prompt.input_ids) + 4)
+    model = open_model(max_tokens=len(prompt.prompt.ids) + 4)
     received: list[int] = []
     with pytest.raises(StageFailed, match="within the 14 positions"):
-        for ids in model.submit(prompt):
-            received.extend(ids)
+        for increment in model.submit(prompt):
+            received.extend(increment.ids)
     assert len(received) == 5
     assert len(tokens_of(model.submit(request(1, tokens=5)))) == 5
 
@@ -128,9 +128,25 @@ def test_a_full_slot_is_an_error_not_a_silent_end(open_model: Open) -> None:
 )
 def test_wrong_requests_are_refused(open_model: Open, ids, limits, message: str) -> None:
     with pytest.raises(InvalidRequest, match=message):
-        open_model().submit(GenerationRequest(np.array(ids, np.int32), *limits))
+        open_model().submit(GenerationRequest(Prompt(ids=np.array(ids, np.int32)), *limits))
     with pytest.raises(InvalidRequest, match="temperature"):
         open_model().submit(request(sampling=SamplingParams(temperature=-1.0)))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (np.zeros((0, 32)), r"shape \(0, 32\), expected \(n, 32\)"),
+        (np.zeros((3, 31)), r"shape \(3, 31\)"),
+        (np.zeros(32), r"shape \(32,\)"),
+        (np.zeros((256, 32)), "256 rows leave no room"),
+        (np.diag([0, 0, np.nan] + 29 * [0]), "row 2 has values that are NaN or infinite"),
+    ],
+)
+def test_wrong_embeddings_are_refused(open_model: Open, rows: np.ndarray, message: str) -> None:
+    prompt = Prompt(embeddings=rows.astype(np.float32))
+    with pytest.raises(InvalidRequest, match=f"^prompt_embeddings: {message}"):
+        open_model().submit(GenerationRequest(prompt, 0, 5))
 
 
 def test_close_ends_what_is_open(open_model: Open, gate: Gate) -> None:

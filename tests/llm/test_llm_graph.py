@@ -10,9 +10,10 @@ from onnx import TensorProto, helper
 from parity.llm import cases
 from safetensors.numpy import load_file
 
+from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2.merge_llm import read_merged
-from tritone.llm.checkpoint import Checkpoint, EmbeddingTable
+from tritone.llm.checkpoint import EmbeddingTable
 from tritone.llm.onnx.graph import PRECISIONS, build_graph, graph_path, pad_heads
 from tritone.llm.onnx.graph_writer import GraphWriter
 from tritone.llm.onnx.quantize import BlockFormat, BlockQuantized, quantize_blocks

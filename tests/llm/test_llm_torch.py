@@ -6,11 +6,12 @@ import pytest
 import torch
 from llm_model import Built, build_tiny, request, tokens_of
 
-from tritone.acoustic.cuda_graph import GraphCache
-from tritone.acoustic.device import torch_device, torch_dtype
+from tritone.compute.cuda_graph import GraphCache
+from tritone.compute.device import torch_device, torch_dtype
 from tritone.arrays import Float32
+from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.errors import EnvironmentProblem
-from tritone.llm.checkpoint import WEIGHTS_NAME, Checkpoint, EmbeddingTable
+from tritone.llm.checkpoint import WEIGHTS_NAME, EmbeddingTable
 from tritone.llm.onnx.slots import OnnxSlots
 from tritone.llm.slots.opening import open_onnx, open_torch
 from tritone.llm.slots.scheduler import SlotLanguageModel

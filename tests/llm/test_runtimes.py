@@ -11,7 +11,8 @@ from llm_model import GREEDY, build_tiny, request, tokens_of
 from trtllm_fixtures import Install, install, write_engine
 
 from tritone.errors import EnvironmentProblem
-from tritone.llm.runtimes import RUNTIMES, Runtime, runtime_named
+from tritone.llm.runtimes import RUNTIMES, Runtime, needs_bias, runtime_named, warm_up
+from tritone.llm.trtllm.engine_folder import find_engine
 from tritone.serving.generation_tensors import generation_tensors, stop_tensors
 from tritone.serving.parameters import given_parameters, parameters
 
@@ -32,6 +33,11 @@ def test_every_runtime_says_what_can_be_set(name: str) -> None:
     known = RUNTIMES[name].parameters()
     assert {"slots", "max_waiting"} <= set(known), "the adapter needs them"
     assert all(type(default) in (int, float, str) for default in known.values())
+
+
+def test_only_what_is_not_ours_needs_the_bias_with_every_request() -> None:
+    assert needs_bias("gpu-backend")
+    assert not any(needs_bias(runtime.profile) for runtime in RUNTIMES.values())
 
 
 def test_an_unknown_runtime_is_refused_with_the_known() -> None:
@@ -68,6 +74,7 @@ def test_onnx_opens_and_speaks(tmp_path: Path) -> None:
     config = build_tiny(tmp_path, "int8")
     model = RUNTIMES["onnx"].open(tmp_path, config, slots=2, max_tokens=256)
     try:
+        warm_up(model, np.array([config.llm.sos_id, config.llm.task_id], np.int32))
         assert len(tokens_of(model.submit(request(1)))) == 20
     finally:
         model.close()
@@ -77,8 +84,12 @@ def test_executor_and_llm_api_open_by_name(tmp_path: Path, installed: Install) -
     config = build_tiny(tmp_path)
     write_engine(tmp_path, config.llm.vocab_size)
     installed("0.20.0")
-    model = RUNTIMES["executor"].open(tmp_path, config, slots=2)
+    asked: list[Path] = []
+    model = RUNTIMES["executor"].open(
+        tmp_path, config, check_engine=lambda _, __, engine: asked.append(engine), slots=2
+    )
     model.close()
+    assert asked == [find_engine(tmp_path)]
     with pytest.raises(EnvironmentProblem, match=r"begins with 1\.0"):
         RUNTIMES["llm_api"].open(tmp_path, config)
 

@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_models import EMBEDDED
 from fake_gpu import H200, plug_in
 from llm_model import Built
 from trtllm_fixtures import Install, install, model_directory, write_engine
 
-from tritone.engines.record import EngineRecord
+from tritone.engines.record import EngineRecord, check_language_model
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
-from tritone.families import read_config
 from tritone.llm.trtllm.engine_folder import find_engine, read_engine
 from tritone.llm.trtllm.executor import open_executor
 
@@ -31,7 +29,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Insta
 
 
 def test_no_engine_says_how_to_build_one(built: Built, tmp_path: Path) -> None:
-    with pytest.raises(ModelDirectoryError, match=r"no TensorRT-LLM engine .*build_engines"):
+    with pytest.raises(ModelDirectoryError, match=r"no TensorRT-LLM engine .*tritone engines"):
         find_engine(tmp_path / "none")
 
 
@@ -86,6 +84,5 @@ def test_an_engine_of_another_machine_is_refused(
     other = dataclasses.replace(H200, gpu="NVIDIA A100-SXM4-80GB", compute_capability="8.0")
     EngineRecord(machine=other, dtype="bfloat16").write(find_engine(built[0]).parent)
     message = "no engines for this machine .*gpu is NVIDIA A100-SXM4-80GB, here it is NVIDIA H200"
-    config = read_config(EMBEDDED).model_copy(update={"llm": built[1].llm})
     with pytest.raises(ModelDirectoryError, match=message):
-        open_executor(built[0], config, slots=4)
+        open_executor(*built, check_language_model, slots=4)

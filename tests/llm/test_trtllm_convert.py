@@ -100,9 +100,10 @@ def refusal(directory: Path) -> str:
 
 def test_wrong_directories_are_named(tmp_path: Path) -> None:
     assert "nowhere is not a directory; give a model directory" in refusal(tmp_path / "nowhere")
-    assert "config.json does not exist; give a model directory (python" in refusal(tmp_path)
-    (tmp_path / "cosyvoice2.yaml").touch()
-    assert f"run python scripts/convert.py {tmp_path} MODEL_DIR" in refusal(tmp_path)
+    assert "config.json does not exist; give a model directory (`tritone" in refusal(tmp_path)
+    for name in ("model.yaml", "llm.pt"):
+        (tmp_path / name).touch()
+    assert f"is a release: run `tritone convert {tmp_path} MODEL_DIR`" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])

@@ -142,7 +142,7 @@ def test_the_default_voice_has_a_name(tts: tritone.TTS) -> None:
 def test_a_closed_model_says_so() -> None:
     tts = tritone.load(EMBEDDED)
     tts.close()
-    with pytest.raises(StageFailed, match="the engine is closed"):
+    with pytest.raises(StageFailed, match="the language model is closed"):
         tts.synthesize(TEXT)
 
 

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from fake_stages import CONFIG, SAMPLES, FakeStages, segment
+from fake_stages import CONFIG, RULES, SAMPLES, FakeStages, segment
 from paths import EMBEDDED, PROJECT
+from waiting import HANG_S
 
 from tritone.errors import InvalidRequest
 from tritone.local.offline import Item, Outcome, RunLog, speak_all, wave_path
@@ -28,14 +29,14 @@ class Stages:
     """Stages shared by all utterances: a fake one for each, found by its text."""
 
     def __init__(self, **fakes: FakeStages) -> None:
-        self.config, self.fakes = CONFIG, fakes
+        self.rules, self.fakes = RULES, fakes
         self.frontend = SimpleNamespace(voice_of=lambda request: None)
 
     def prepare(self, request):
         return self.fakes[request.text].prepare(request)
 
     def generate(self, request):
-        return self.fakes[bytes(request.input_ids.astype(np.uint8)).decode()].generate(request)
+        return self.fakes[bytes(request.prompt.ids.astype(np.uint8)).decode()].generate(request)
 
     def open_flow(self, voice, *, streaming):
         return next(iter(self.fakes.values())).open_flow(voice, streaming=streaming)
@@ -98,13 +99,31 @@ def test_a_full_disk_ends_the_run_and_leaves_no_wave(
     assert not wave_path(tmp_path, items("good")[0]).exists()
 
 
-def test_stages_are_measured_apart(tmp_path: Path) -> None:
-    waits = {"prepare 0": 0.02, "tokens of 0": 0.001, "flow 0 ends": 0.06, "vocoder ends": 0.08}
-    stages = Stages(one=fake("one", fail=lambda event: time.sleep(waits.get(event, 0))))
-    seconds = spoken(stages, "one", out=tmp_path)["one"].seconds
-    assert seconds.text >= 0.02 and seconds.flow >= 0.06 and seconds.vocoder >= 0.08
-    assert seconds.llm >= len(SPEECH) * 0.001
-    assert seconds.save > 0 and seconds.recording < 0.02
+class ThreadTime(threading.local):
+    """Of each thread: what it has spent."""
+
+    now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+def test_stages_are_measured_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, write = ThreadTime(), soundfile.write
+    costs = {"prepare 0": 0.02, "tokens of 0": 0.001, "flow 0 ends": 0.06, "vocoder ends": 0.08}
+
+    def spend(event: str) -> None:
+        clock.now += costs.get(event, 0.0)
+
+    def slow_write(*given, **options):
+        clock.now += 0.04
+        write(*given, **options)
+
+    monkeypatch.setattr("tritone.local.offline.measure.time", clock)
+    monkeypatch.setattr("tritone.local.offline.speak.soundfile.write", slow_write)
+    seconds = spoken(Stages(one=fake("one", fail=spend)), "one", out=tmp_path)["one"].seconds
+    expected = StageSeconds(text=0.02, llm=len(SPEECH) * 0.001, flow=0.06, vocoder=0.08, save=0.04)
+    assert vars(seconds) == pytest.approx(vars(expected))
 
 
 def test_leaving_early_stops_what_runs_and_what_waits(tmp_path: Path) -> None:
@@ -120,7 +139,7 @@ def test_leaving_early_stops_what_runs_and_what_waits(tmp_path: Path) -> None:
     outcomes = speak_all(items("short", "long", "never"), stages, Settings(), tmp_path, 1)
     with closing(outcomes):
         assert next(outcomes).item.id == "short"
-        assert begun.wait(10)
+        assert begun.wait(HANG_S)
     assert stages.fakes["never"].events == []
     assert long.generations[0].cancelled and long.generations[0].given < len(SPEECH) * 50
     assert [path.name for path in tmp_path.iterdir()] == ["short.wav"]

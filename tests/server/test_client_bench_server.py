@@ -4,13 +4,13 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from paths import PROJECT
-from toy_server import LONG, PACKET, Toy, toy_settings
+from toy_server import HELD, PACKET, Toy, toy_settings
+from waiting import HANG_S
 
 from client import SAMPLE_RATE
 from client.bench import main
@@ -42,9 +42,9 @@ def test_a_closed_loop(toy: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[s
     for measured in (one, two):
         assert measured["completed"] == 4
         assert measured["audio_s"] == pytest.approx(audio)
-        assert measured["rtf"] == pytest.approx(measured["wall_s"] / audio, rel=1e-3)
+        assert measured["rtf"] == pytest.approx(measured["wall_s"] / audio, abs=1e-3)
         assert 0 < measured["first_packet_s"]["p50"] <= measured["first_audible_s"]["p50"]
-        assert measured["total_s"]["max"] >= 0.05
+        assert measured["total_s"]["max"] >= measured["first_packet_s"]["max"]
     sent = [event["inputs"]["seed"][2][0] for event in toy.events() if event["event"] == "request"]
     assert sorted(sent[:4]) == [5, 6, 7, 8] and sorted(sent[4:]) == [5, 6, 7, 8]
 
@@ -65,8 +65,8 @@ def test_an_open_loop_goes_on_after_errors(
 
 
 def test_an_interrupt_leaves_what_was_measured(toy: Toy, tmp_path: Path) -> None:
-    target = tmp_path / "bench.json"
-    command = [sys.executable, "-m", "client.bench", "--url", toy.url, "--text", "one", LONG]
+    target, mark = tmp_path / "bench.json", toy.mark()
+    command = [sys.executable, "-m", "client.bench", "--url", toy.url, "--text", "one", HELD]
     running = subprocess.Popen(
         [*command, *FAST, "--json", str(target)],
         cwd=PROJECT,
@@ -74,15 +74,12 @@ def test_an_interrupt_leaves_what_was_measured(toy: Toy, tmp_path: Path) -> None
         stderr=subprocess.PIPE,
         text=True,
     )
-    seen = len(toy.events())
-    # The long text of five seconds is the second request: by then the first has been measured.
-    while sum(event["event"] == "request" for event in toy.events()[seen:]) < 2:
-        assert running.poll() is None, running.communicate()
-        time.sleep(0.02)
+    toy.wait_for("waiting", mark)  # the second request; the first has been measured by then
     running.send_signal(signal.SIGINT)
-    out, err = running.communicate(timeout=20)
+    out, err = running.communicate(timeout=HANG_S)
     assert running.returncode == 130, err
     assert "| 1 at once | 1/1 " in out
     assert "interrupted; this is what was measured" in err and "Traceback" not in err
     (measured,) = json.loads(target.read_text())["levels"]
     assert [sample["number"] for sample in measured["samples"]] == [0]
+    assert toy.wait_for("cancelled", mark)["after"] == 1

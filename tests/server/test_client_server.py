@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import aclosing
 from pathlib import Path
@@ -17,8 +16,9 @@ import pytest
 import tritonclient.grpc as grpcclient
 import upstream_client
 from paths import PROJECT
-from toy_server import LONG, PACKET, Toy, toy_settings
+from toy_server import HELD, PACKET, Toy, toy_settings
 from tritonclient.utils import InferenceServerException
+from waiting import HANG_S
 
 from client import (
     SAMPLE_RATE,
@@ -64,16 +64,19 @@ def test_the_model_runs_in_this_environment(toy: Toy) -> None:
 
 
 def test_stream_arrives_packet_by_packet(toy: Toy) -> None:
+    """Each packet is here before the next one is spoken."""
+    meter, parts = StreamMeter(SAMPLE_RATE), []
     with SpeechClient(toy.url) as client:
-        meter = StreamMeter(SAMPLE_RATE)
-        parts = []
-        for samples in client.stream(Utterance("one two three four")):
-            meter.packet(samples)
-            parts.append(samples)
+        text = "one wait:second two wait:third three wait:fourth four"
+        stream = client.stream(Utterance(text), timeout=HANG_S)
+        for gate in ("second", "third", "fourth", "end"):
+            parts.append(next(stream))
+            meter.packet(parts[-1])
+            toy.open(gate)
+        assert not list(stream)
     metrics = meter.finish()
     assert [part.shape for part in parts] == [(PACKET,)] * 4
-    assert min(metrics.gaps_s) > 0.02
-    assert metrics.audio_s == pytest.approx(0.4)
+    assert len(metrics.gaps_s) == 3 and metrics.audio_s == pytest.approx(0.4)
     tone = 0.25 * np.sin(2 * np.pi * 440 * np.arange(PACKET) / SAMPLE_RATE)
     np.testing.assert_allclose(parts[3], tone, atol=1e-5)
 
@@ -83,12 +86,12 @@ def test_the_model_sees_what_the_client_sent(toy: Toy) -> None:
     utterance = Utterance(
         "hello", wav, 24000, 3, "said", "slowly", "anna", 7, 0.5, 0.75, 25, 1.5, streaming=False
     )
-    since = time.monotonic()
+    mark = toy.mark()
     with SpeechClient(toy.url) as client:
         packets = list(client.packets(utterance, timing=True, request_id="r1"))
     assert [packet.samples.size for packet in packets] == [PACKET]
     assert packets[0].timing == {"packets": 1}
-    event = toy.wait_for("request", since)
+    event = toy.wait_for("request", mark)
     assert sorted(event["asked"]) == ["timing", "waveform"]
     assert event["inputs"] == {
         "target_text": ["object", [1, 1], ["hello"]],
@@ -108,23 +111,28 @@ def test_the_model_sees_what_the_client_sent(toy: Toy) -> None:
 
 
 def test_async_streams_run_side_by_side(toy: Toy) -> None:
-    async def speak_all() -> tuple[list[np.ndarray], float]:
-        started = time.monotonic()
-        async with AsyncSpeechClient(toy.url) as client:
-            waves = await asyncio.gather(*(client.speak(Utterance("a b c d")) for _ in range(4)))
-        return waves, time.monotonic() - started
+    """All four are in their midst before any may go on."""
+    mark = toy.mark()
 
-    waves, seconds = asyncio.run(speak_all())
-    assert [wave.size for wave in waves] == [4 * PACKET] * 4
-    assert seconds < 0.6, "four streams of 0.2 s did not overlap"
+    def open_for_all() -> None:
+        toy.wait_for("waiting", mark, count=4)
+        toy.open("all")
+
+    async def speak_all() -> list[np.ndarray]:
+        async with AsyncSpeechClient(toy.url) as client:
+            four = [client.speak(Utterance("a b wait:all c d")) for _ in range(4)]
+            *waves, _ = await asyncio.gather(*four, asyncio.to_thread(open_for_all))
+        return waves
+
+    assert [wave.size for wave in asyncio.run(speak_all())] == [4 * PACKET] * 4
 
 
 def test_a_client_of_the_upstream_runtime_is_served(toy: Toy) -> None:
-    since = time.monotonic()
+    mark = toy.mark()
     wav = np.full(20000, 0.5, np.float32)
-    chunks = upstream_client.speak(toy.url, wav, "what was said", "one two three", timeout=10)
+    chunks = upstream_client.speak(toy.url, wav, "what was said", "one two three", timeout=HANG_S)
     assert [chunk.size for chunk in chunks] == [PACKET] * 3
-    event = toy.wait_for("request", since)
+    event = toy.wait_for("request", mark)
     assert event["asked"] == ["waveform"]
     assert event["inputs"] == {
         "reference_wav": ["float32", [1, 160000], [0.5] * 4],
@@ -135,46 +143,52 @@ def test_a_client_of_the_upstream_runtime_is_served(toy: Toy) -> None:
 
 
 def test_leaving_the_loop_cancels_on_the_server(toy: Toy) -> None:
+    mark = toy.mark()
     with SpeechClient(toy.url) as client:
-        for _ in client.stream(Utterance(LONG)):
+        for _ in client.stream(Utterance(HELD)):
             break
-        event = toy.wait_for("cancelled", time.monotonic() - 0.05)
-    assert event["after"] < 20
+        assert toy.wait_for("cancelled", mark)["after"] == 1
 
 
 def test_leaving_the_async_loop_cancels_on_the_server(toy: Toy) -> None:
-    async def leave_early() -> float:
+    mark = toy.mark()
+
+    async def leave_early() -> None:
         async with AsyncSpeechClient(toy.url) as client:
-            async with aclosing(client.stream(Utterance(LONG))) as stream:
+            async with aclosing(client.stream(Utterance(HELD))) as stream:
                 async for _ in stream:
                     break
-            return time.monotonic()
+            await asyncio.to_thread(toy.wait_for, "cancelled", mark)
 
-    event = toy.wait_for("cancelled", asyncio.run(leave_early()) - 0.05)
-    assert event["after"] < 20
+    asyncio.run(leave_early())
+    assert toy.wait_for("cancelled", mark)["after"] == 1
 
 
 def test_cancelling_the_task_cancels_on_the_server(toy: Toy) -> None:
-    async def cancel_task() -> float:
+    mark = toy.mark()
+
+    async def cancel_task() -> None:
         async with AsyncSpeechClient(toy.url) as client:
-            task = asyncio.create_task(client.speak(Utterance(LONG)))
-            await asyncio.sleep(0.2)
+            task = asyncio.create_task(client.speak(Utterance(HELD)))
+            await asyncio.to_thread(toy.wait_for, "waiting", mark)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            return time.monotonic()
+            await asyncio.to_thread(toy.wait_for, "cancelled", mark)
 
-    event = toy.wait_for("cancelled", asyncio.run(cancel_task()) - 0.05)
-    assert event["after"] < 20
+    asyncio.run(cancel_task())
+    assert toy.wait_for("cancelled", mark)["after"] == 1
 
 
 def test_a_deadline_ends_both_sides(toy: Toy) -> None:
-    started = time.monotonic()
-    with SpeechClient(toy.url) as client, pytest.raises(SpeechError) as caught:
-        client.speak(Utterance(LONG), timeout=0.3)
-    assert caught.value.status == "DEADLINE_EXCEEDED"
-    assert time.monotonic() - started < 0.8
-    toy.wait_for("cancelled", started, within_s=1.5)
+    mark = toy.mark()
+    with SpeechClient(toy.url) as client:
+        stream = client.stream(Utterance(HELD), timeout=1)
+        next(stream)
+        with pytest.raises(SpeechError) as caught:
+            next(stream)
+        assert caught.value.status == "DEADLINE_EXCEEDED"
+        assert toy.wait_for("cancelled", mark)["after"] == 1
 
 
 def test_an_error_surfaces_in_both_clients_and_harms_nobody(toy: Toy) -> None:
@@ -195,7 +209,12 @@ def test_say_command(toy: Toy, tmp_path: Path) -> None:
     target = tmp_path / "said.wav"
     command = [sys.executable, "-m", "client.say", "one two", "--url", toy.url, "-o", str(target)]
     done = subprocess.run(
-        [*command, "--json"], cwd=PROJECT, capture_output=True, text=True, timeout=30, check=True
+        [*command, "--json"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=HANG_S,
+        check=True,
     )
     assert json.loads(done.stdout)["packets"] == 2
     assert "0.20 s of audio" in done.stderr
@@ -205,7 +224,7 @@ def test_say_command(toy: Toy, tmp_path: Path) -> None:
 def test_only_the_launcher_may_unload(toy: Toy) -> None:
     url = f"{toy.server.urls.http}/v2/repository/models/cosyvoice2/unload"
     with pytest.raises(HTTPError) as caught:
-        urlopen(Request(url, data=b"{}"), timeout=5)
+        urlopen(Request(url, data=b"{}"), timeout=HANG_S)
     with caught.value as refusal:
         assert refusal.code == 403
     with grpcclient.InferenceServerClient(toy.url) as client:

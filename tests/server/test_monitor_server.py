@@ -14,6 +14,7 @@ import pytest
 from paths import PROJECT
 from serving import SHORT
 from toy_server import toy_settings
+from waiting import HANG_S, wait_until
 
 from client import SpeechClient, SpeechError, Utterance
 from tritone.diagnostics.monitor.address import address
@@ -37,7 +38,12 @@ def monitored(server: TritonServer, *options: str) -> list[str]:
     where = ["--url", urls.http, "--metrics-url", urls.metrics, "--log", log]
     command = [sys.executable, "scripts/monitor.py", *where, "--count", "2", "--interval", "0.5"]
     done = subprocess.run(
-        [*command, *options], cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False
+        [*command, *options],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=HANG_S,
+        check=False,
     )
     assert done.returncode == 0 and not done.stderr, done.stderr
     return done.stdout.splitlines()
@@ -67,7 +73,7 @@ def test_lines_while_the_server_speaks(server: TritonServer, client: SpeechClien
         first, second = (json.loads(line) for line in monitored(server, "--json"))
     assert first["live"] and first["ready"] and not first["problems"]
     assert first["figures"]["window_s"] is None
-    assert 0.4 < second["figures"]["window_s"] < 30
+    assert second["figures"]["window_s"] >= 0.4
     figures = second["figures"]
     assert figures["requests"]["ok"]["total"] >= 1
     assert figures["counted"]["audio_s"]["total"] > 0
@@ -88,13 +94,16 @@ def test_words_for_grep(server: TritonServer) -> None:
 
 
 def test_processes_of_a_server_on_this_machine(server: TritonServer) -> None:
+    process = psutil.Process(server.pid)
+    youngest = time.time() - process.create_time()
     snapshot = observer(server).observe()
+    oldest = time.time() - process.create_time()
     assert set(snapshot.models) == MODELS
     for model in snapshot.models.values():
         assert model.state == "READY" and model.processes.count == 1
         assert 2**23 < model.processes.pss_bytes < 2**33
-    process = psutil.Process(server.pid)
-    assert snapshot.uptime_s == pytest.approx(time.time() - process.create_time(), abs=1)
+    rounding = 2.0  # of the time at which the machine was started
+    assert youngest - rounding < snapshot.uptime_s < oldest + rounding
     pss = process.memory_full_info().pss
     assert snapshot.server_process.pss_bytes == pytest.approx(pss, rel=0.3)
 
@@ -116,13 +125,14 @@ def refused(snapshot: Snapshot) -> float:
     return snapshot.figures.requests["refused"].total
 
 
-def when(watching: Observer, seen, within_s: float = 20) -> Snapshot:
+def when(watching: Observer, seen) -> Snapshot:
     """The first snapshot of which `seen` is true."""
-    deadline = time.monotonic() + within_s
-    while not seen(snapshot := watching.observe()):
-        assert time.monotonic() < deadline, screen(snapshot)
-        time.sleep(0.1)
-    return snapshot
+
+    def look() -> Snapshot | None:
+        snapshot = watching.observe()
+        return snapshot if seen(snapshot) else None
+
+    return wait_until(look, lambda: screen(watching.observe()))
 
 
 def test_a_model_whose_process_died_and_a_server_that_ended(tmp_path: Path) -> None:

@@ -5,11 +5,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from paths import EMBEDDED
+from paths import EMBEDDED, SUPPORT
+from toy_server import toy_settings
+from waiting import HANG_S
 
 from scripts import reproduce_backend_stall as script
 from tritone.launcher import TritonServer
 
+LLM_REPO = SUPPORT / "toy_repo_llm"
 GOOD = script.Outcome(tokens=10, first_s=0.1, total_s=0.5, problem="")
 STALLED = script.Outcome(tokens=1, first_s=0.1, total_s=15.0, problem="no end within 15 s")
 
@@ -42,7 +45,7 @@ def test_a_machine_without_a_gpu_is_told_so(monkeypatch, tmp_path: Path, capsys)
 
 @pytest.mark.server
 def test_the_cpu_profile_does_not_stall(server: TritonServer, monkeypatch, capsys) -> None:
-    chosen = ["--url", server.urls.grpc, "--model", str(EMBEDDED)]
+    chosen = ["--url", server.urls.grpc, "--model", str(EMBEDDED), "--limit", str(HANG_S)]
     options(monkeypatch, *chosen, "--requests", "3", "--together", "2", "--tokens", "30")
     assert script.main() == 0
     lines = capsys.readouterr().out.splitlines()
@@ -51,10 +54,11 @@ def test_the_cpu_profile_does_not_stall(server: TritonServer, monkeypatch, capsy
 
 
 @pytest.mark.server
-def test_time_runs_out_for_a_request_that_does_not_end(
-    server: TritonServer, monkeypatch, capsys
-) -> None:
-    chosen = ["--url", server.urls.grpc, "--model", str(EMBEDDED), "--limit", "0.3"]
-    options(monkeypatch, *chosen, "--requests", "1", "--together", "1", "--tokens", "1000")
-    assert script.main() == 2
+def test_time_runs_out_for_a_request_that_does_not_end(monkeypatch, tmp_path: Path, capsys) -> None:
+    settings = toy_settings(tmp_path, LLM_REPO, model_dir=EMBEDDED, public_model="tensorrt_llm")
+    with TritonServer(settings) as server:
+        server.wait_ready()
+        chosen = ["--url", server.urls.grpc, "--model", str(EMBEDDED), "--limit", "0.3"]
+        options(monkeypatch, *chosen, "--requests", "1", "--together", "1", "--tokens", "2")
+        assert script.main() == 2
     assert "no end within 0.3 s" in capsys.readouterr().out

@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 from paths import EMBEDDED, PROJECT
 from serving import SHORT, is_speech
 from toy_server import free_ports
+from waiting import HANG_S
 
 from client import SpeechClient, Utterance
 from tritone.launcher import ServerSettings, TritonServer
@@ -44,17 +44,16 @@ class Collector:
             self.spans += [span for scope in scopes for span in scope["spans"]]
             self.arrived.notify_all()
 
-    def attributes(self, name: str, within_s: float) -> dict[str, str]:
-        """Of the span of this name."""
-        deadline = time.monotonic() + within_s
+    def attributes(self, name: str) -> dict[str, str]:
+        """Of the span of this name, once it has arrived."""
+
+        def named() -> list[dict]:
+            return [span for span in self.spans if span["name"] == name]
+
         with self.arrived:
-            while time.monotonic() < deadline:
-                for span in self.spans:
-                    if span["name"] == name:
-                        pairs = span["attributes"]
-                        return {p["key"]: next(iter(p["value"].values())) for p in pairs}
-                self.arrived.wait(0.1)
-        raise AssertionError(f"no span {name!r}: {[span['name'] for span in self.spans]}")
+            assert self.arrived.wait_for(named, HANG_S), [span["name"] for span in self.spans]
+            pairs = named()[0]["attributes"]
+        return {pair["key"]: next(iter(pair["value"].values())) for pair in pairs}
 
 
 @pytest.fixture
@@ -91,5 +90,5 @@ def test_a_traced_request_is_spoken_and_its_span_has_its_id(
         with SpeechClient(server.urls.grpc) as client:
             packets = list(client.packets(Utterance(SHORT), request_id="call-7", timing=True))
             assert is_speech(client.speak(Utterance(SHORT)))  # and the server still stands
-        attributes = collector.attributes("cosyvoice2", within_s=10)
+        attributes = collector.attributes("cosyvoice2")
     assert attributes["triton.request_id"] == packets[-1].timing["id"] == "call-7"

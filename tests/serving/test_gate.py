@@ -5,6 +5,7 @@ import threading
 from types import ModuleType
 
 import pytest
+from waiting import HANG_S
 
 
 @pytest.fixture
@@ -26,11 +27,11 @@ def test_many_may_wait_at_once(gate) -> None:
 
     def receive() -> None:
         with gate.receiving():
-            everybody.wait(timeout=10)
+            everybody.wait(timeout=HANG_S)
 
     threads = [run(receive) for _ in range(3)]
     for thread in threads:
-        thread.join(timeout=10)
+        thread.join(timeout=HANG_S)
     assert not any(thread.is_alive() for thread in threads) and not everybody.broken
 
 
@@ -40,7 +41,7 @@ def test_a_start_waits_for_receivers_and_goes_before_new_ones(gate) -> None:
     def receive() -> None:
         with gate.receiving():
             received.set()
-            may_return.wait(timeout=10)
+            may_return.wait(timeout=HANG_S)
             order.append("received")
 
     def start() -> None:
@@ -52,7 +53,7 @@ def test_a_start_waits_for_receivers_and_goes_before_new_ones(gate) -> None:
             order.append("received again")
 
     first = run(receive)
-    assert received.wait(timeout=10)
+    assert received.wait(timeout=HANG_S)
     starter = run(start)
     while not gate._starters:  # until the starter stands in line
         threading.Event().wait(0.001)
@@ -60,7 +61,7 @@ def test_a_start_waits_for_receivers_and_goes_before_new_ones(gate) -> None:
     assert order == []
     may_return.set()
     for thread in (first, starter, second):
-        thread.join(timeout=10)
+        thread.join(timeout=HANG_S)
     assert order == ["received", "started", "received again"]
 
 

@@ -3,25 +3,91 @@
 import atexit
 import shutil
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnxruntime
 import torch
 from onnx import TensorProto, helper
 from paths import EMBEDDED
+from pydantic import BaseModel
 from torch import Tensor
+from tritone.families.cosyvoice2.acoustics import (
+    FLOW_FILE,
+    VOCODER_FILE,
+    load_hift,
+    load_network,
+)
+from tritone.families.cosyvoice2.network import FlowNetwork
 
+from tritone.arrays import Int32
 from tritone.engines.build import build_tasks
 from tritone.engines.export import run, session_of
 from tritone.engines.exports import onnx_path
-from tritone.engines.model_graphs import Sources
+from tritone.engines.graph import Graph, Profiles
+from tritone.engines.machine import Machine
 from tritone.engines.precision import PRODUCTS
-from tritone.engines.tasks import run_tasks
+from tritone.engines.sources import Sources
+from tritone.engines.tasks import Task, run_tasks
+from tritone.families.cosyvoice2.config import CosyVoice2Config, SpeechIds
+from tritone.families.cosyvoice2.flow_graphs import flow_graphs
+from tritone.families.cosyvoice2.hift import HiFT
+from tritone.families.cosyvoice2.vocoder import Vocoder
+from tritone.families.cosyvoice2.vocoder_graphs import vocoder_graphs
 
 Run = Callable[[dict[str, Tensor]], dict[str, Tensor]]
+
+
+class Graphs:
+    """The `GraphSource` of a model directory."""
+
+    parts = {"flow": FLOW_FILE, "vocoder": VOCODER_FILE}  # noqa: RUF012
+
+    def __init__(self, model_dir: Path, config: CosyVoice2Config) -> None:
+        self._model_dir, self._config = model_dir, config
+
+    def settings(self, part: str) -> BaseModel:
+        return self._config.flow if part == "flow" else self._config.vocoder
+
+    def outlines(self, part: str, profiles: Profiles) -> Sequence[Graph]:
+        with torch.device("meta"):
+            if part == "flow":
+                return flow_graphs(FlowNetwork(self._config.flow).eval(), profiles)
+            return self._vocoder_graphs(HiFT(self._config.vocoder), profiles)
+
+    def graphs(self, part: str, profiles: Profiles) -> Sequence[Graph]:
+        if part == "flow":
+            return flow_graphs(load_network(self._model_dir, self._config), profiles)
+        return self._vocoder_graphs(load_hift(self._model_dir, self._config), profiles)
+
+    def _vocoder_graphs(self, network: HiFT, profiles: Profiles) -> Sequence[Graph]:
+        return vocoder_graphs(Vocoder(network, self._config.sample_rate), profiles)
+
+
+def sources_of(model_dir: Path) -> Sources:
+    config = CosyVoice2Config.read(model_dir)
+    return Sources(model_dir, config, Graphs(model_dir, config))
+
+
+def tasks_of(sources: Sources, parts: Collection[str], dtype: str, *machine: Machine) -> list[Task]:
+    """Tasks of a build on a machine, or of the exports alone."""
+    llm = sources.config.llm
+    assert isinstance(llm, SpeechIds)
+
+    def example_prompt(text: Int32) -> Int32:
+        return np.array([llm.sos_id, *text, llm.task_id], np.int32)
+
+    return build_tasks(
+        sources,
+        tuple(parts),
+        dtype,
+        machine[0] if machine else None,
+        export_only=not machine,
+        example_prompt=example_prompt,
+    )
 
 
 def model_directory(folder: Path) -> Path:
@@ -37,8 +103,8 @@ def exported() -> Sources:
     """The embedded voice with all its exports; not to be changed."""
     folder = Path(tempfile.mkdtemp(prefix="exports"))
     atexit.register(shutil.rmtree, folder)
-    sources = Sources(model_directory(folder / "model"))
-    tasks = build_tasks(sources, ("flow", "vocoder"), "bfloat16", None, export_only=True)
+    sources = sources_of(model_directory(folder / "model"))
+    tasks = tasks_of(sources, ("flow", "vocoder"), "bfloat16")
     for outcome in run_tasks(tasks, force=False):
         assert outcome.state == "built", outcome
     return sources

@@ -1,29 +1,32 @@
 """`pipeline.Stages` without models: what it was asked is written down, what it gives is set."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from frontend_fixtures import OFFSET, model_config, voice
+from waiting import HANG_S
 
-from tritone.arrays import Float32, Int32
+from tritone.arrays import Float32
 from tritone.families.cosyvoice2.config import TextConfig
+from tritone.families.cosyvoice2.rules import CosyVoice2Rules
 from tritone.families.cosyvoice2.voice import Voice
-from tritone.llm.contract import GenerationRequest, SamplingParams
+from tritone.llm.contract import GenerationRequest, Increment, Prompt, SamplingParams
 from tritone.synthesis.pipeline import Settings, synthesize
+from tritone.synthesis.rules import Hops, SpeechRules
 from tritone.synthesis.values import AudioChunk, Segment, SynthesisRequest
 
 SAMPLES = 960  # for each token
 CONFIG = model_config(TextConfig())
+RULES = CosyVoice2Rules(CONFIG, Hops())
 SEEDED = SamplingParams(seed=7)
 
 
 def segment(text: str, tokens: int = 10, prompt: int = 0) -> Segment:
     ids = np.frombuffer(text.encode(), np.uint8).astype(np.int32)
-    return Segment(ids, tokens, text, voice(tokens=prompt), notes=(f"note of {text}",))
+    return Segment(Prompt(ids), tokens, text, voice(tokens=prompt), notes=(f"note of {text}",))
 
 
 def codes(count: int, first: int = 0) -> list[int]:
@@ -34,15 +37,16 @@ def codes(count: int, first: int = 0) -> list[int]:
 class FakeStages:
     """speeches: for each generation in turn its codes, given `increment` at a time.
 
-    fail: called with the name of each thing done, to raise in its place. pace: seconds that an
-    increment takes. The sound of a token is SAMPLES samples of its code / 6561.
+    fail: called with the name of each thing done, to raise in its place. hold: a generation gives
+    so many codes and then waits until it is cancelled. The sound of a token is SAMPLES samples of
+    its code / 6561.
     """
 
     segments: Sequence[Segment]
     speeches: Sequence[Sequence[int]]
     increment: int = 1
     fail: Callable[[str], None] = lambda _: None
-    pace: float = 0.0
+    hold: int | None = None
     events: list[str] = field(default_factory=list)
     asked: list[GenerationRequest] = field(default_factory=list)
     voices: list[Voice] = field(default_factory=list)
@@ -90,23 +94,29 @@ class FakeStages:
 class FakeGeneration:
     def __init__(self, stages: FakeStages, index: int) -> None:
         self.stages, self.index = stages, index
-        self.cancelled = self.ended = False
+        self.stopped = threading.Event()
+        self.ended = False
         self.given = 0
 
-    def __iter__(self) -> Iterator[Int32]:
+    @property
+    def cancelled(self) -> bool:
+        return self.stopped.is_set()
+
+    def __iter__(self) -> Iterator[Increment]:
         speech = self.stages.speeches[self.index]
         for begin in range(0, len(speech), self.stages.increment):
+            if begin == self.stages.hold:
+                assert self.stopped.wait(HANG_S), "nobody cancelled it"
             if self.cancelled:
                 return
-            time.sleep(self.stages.pace)
             self.stages.note(f"tokens of {self.index}")
             given = speech[begin : begin + self.stages.increment]
             self.given += len(given)
-            yield np.array(given, dtype=np.int32) + OFFSET
+            yield Increment(np.array(given, dtype=np.int32) + OFFSET)
         self.ended = True
 
     def cancel(self) -> None:
-        self.cancelled = True
+        self.stopped.set()
 
 
 class FakeFlow:
@@ -120,12 +130,12 @@ class FakeFlow:
     def taken(self) -> int:
         return sum(map(len, self.tokens))
 
-    def step(self, tokens: Int32, *, finalize: bool) -> Float32:
+    def step(self, tokens: Increment, *, finalize: bool) -> Float32:
         assert not self.closed
         self.stages.note(f"flow {self.index}{' ends' if finalize else ''}")
-        self.tokens.append(tokens.tolist())
+        self.tokens.append(tokens.ids.tolist())
         self.thread = threading.current_thread().name
-        mel = np.repeat(tokens.astype(np.float32) / 6561, 2)
+        mel = np.repeat(tokens.ids.astype(np.float32) / 6561, 2)
         return np.broadcast_to(mel, (80, len(mel))).copy()
 
     def close(self) -> None:
@@ -137,19 +147,24 @@ class FakeVocoder:
         self.stages = stages
         self.ended = False
 
-    def step(self, mel: Float32, *, finalize: bool) -> Float32:
+    def step(self, frames: Float32, *, finalize: bool) -> Float32:
         assert not self.ended
         self.ended = finalize
         self.stages.note("vocoder ends" if finalize else "vocoder")
-        return np.repeat(mel[0], SAMPLES // 2)
+        return np.repeat(frames[0], SAMPLES // 2)
 
 
 def request(**changes: Any) -> SynthesisRequest:
     return SynthesisRequest(**{"text": "hello", "sampling": SEEDED, **changes})
 
 
-def speak(stages: FakeStages, settings: Settings | None = None, **changes: Any) -> list[AudioChunk]:
-    chunks = list(synthesize(request(**changes), stages, CONFIG, settings or Settings()))
+def speak(
+    stages: FakeStages,
+    settings: Settings | None = None,
+    rules: SpeechRules = RULES,
+    **changes: Any,
+) -> list[AudioChunk]:
+    chunks = list(synthesize(request(**changes), stages, rules, settings or Settings()))
     assert stages.all_freed
     return chunks
 

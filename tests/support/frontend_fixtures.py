@@ -8,18 +8,19 @@ import numpy as np
 from paths import GOLDEN
 
 from tritone.acoustic.solver_config import SolverConfig
-from tritone.config import ModelConfig
 from tritone.families.cosyvoice2.config import (
+    CosyVoice2Config,
     EstimatorConfig,
     FlowConfig,
     FlowEncoderConfig,
+    SpeechIds,
     TextConfig,
     VocoderConfig,
 )
+from tritone.families.cosyvoice2.released_tokenizer import END_OF_PROMPT, build_base_tokenizer
 from tritone.families.cosyvoice2.voice import Voice
-from tritone.frontend.text.tokenizer import END_OF_PROMPT, build_base_tokenizer
 from tritone.frontend.voices import VoiceStore, save_voice
-from tritone.llm.config import LLMConfig, SamplingConfig
+from tritone.llm.config import SamplingConfig
 
 FRONTEND_GOLDEN = GOLDEN / "llm_frontend"
 
@@ -28,9 +29,9 @@ OFFSET, SOS, TASK_ID = 284, 6848, 6849
 END_OF_PROMPT_ID = 267
 
 
-def llm_config(offset: int = OFFSET) -> LLMConfig:
+def llm_config(offset: int = OFFSET) -> SpeechIds:
     stops = offset + 6561
-    return LLMConfig(
+    return SpeechIds(
         vocab_size=-(-(stops + 5) // 128) * 128,
         speech_offset=offset,
         speech_codes=6561,
@@ -48,7 +49,7 @@ def llm_config(offset: int = OFFSET) -> LLMConfig:
     )
 
 
-def model_config(text: TextConfig, offset: int = OFFSET, **changes: Any) -> ModelConfig:
+def model_config(text: TextConfig, offset: int = OFFSET, **changes: Any) -> CosyVoice2Config:
     flow = FlowConfig(
         vocab_size=6561,
         input_size=16,
@@ -84,8 +85,7 @@ def model_config(text: TextConfig, offset: int = OFFSET, **changes: Any) -> Mode
         audio_limit=0.99,
         f0_channels=16,
     )
-    return ModelConfig(
-        family="cosyvoice2",
+    return CosyVoice2Config(
         sample_rate=24000,
         text=text,
         sampling=SamplingConfig(),
@@ -96,7 +96,7 @@ def model_config(text: TextConfig, offset: int = OFFSET, **changes: Any) -> Mode
     )
 
 
-def byte_model(folder: Path, cloning: bool = True, **changes: Any) -> tuple[Path, ModelConfig]:
+def byte_model(folder: Path, cloning: bool = True, **changes: Any) -> tuple[Path, CosyVoice2Config]:
     """A model directory with the tiny byte-level tokenizer and, for cloning, the stand-in ONNX."""
     blank_en = FRONTEND_GOLDEN / "llm_tiny" / "CosyVoice-BlankEN"
     build_base_tokenizer(blank_en).save(str(folder / "tokenizer.json"))
@@ -107,7 +107,7 @@ def byte_model(folder: Path, cloning: bool = True, **changes: Any) -> tuple[Path
     return folder, model_config(TextConfig(instruct_end=END_OF_PROMPT), **changes)
 
 
-def phoneme_model(folder: Path) -> tuple[Path, ModelConfig]:
+def phoneme_model(folder: Path) -> tuple[Path, CosyVoice2Config]:
     """A model directory with phoneme tokens and the one voice `default`, which has no prompt."""
     for name in ("tokenizer.json", "phonemes.json"):
         shutil.copy(GOLDEN / "phoneme_voice" / name, folder / name)

@@ -1,7 +1,8 @@
-"""The tiny golden language model for the tests of the llm package, and a hand on its engine."""
+"""The tiny golden language model for the tests of the llm room, and a hand on its scheduler."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,10 @@ import numpy as np
 import paths
 import pytest
 
-from tritone.config import ModelConfig
+from tritone.families.cosyvoice2.config import SpeechIds
 from tritone.families.cosyvoice2.merge_llm import merge_llm
-from tritone.llm.config import LLMConfig, SamplingConfig
-from tritone.llm.contract import GenerationRequest, SamplingParams
-from tritone.llm.generation import SlotGeneration
+from tritone.llm.config import SamplingConfig, SpokenConfig
+from tritone.llm.contract import GenerationRequest, Increment, Prompt, SamplingParams
 from tritone.llm.onnx.graph import build_graph
 from tritone.llm.onnx.slots import OnnxSlots
 from tritone.llm.slots.opening import open_onnx
@@ -24,25 +24,34 @@ TINY = GOLDEN / "llm_tiny"
 TEXT_IDS = 284
 GREEDY = SamplingParams(top_k=1)
 
-Built = tuple[Path, ModelConfig]
+Built = tuple[Path, SpokenConfig]
 Open = Callable[..., SlotLanguageModel]
 
 
-def merge_tiny(llm_dir: Path) -> LLMConfig:
+def merge_tiny(llm_dir: Path) -> SpeechIds:
     base = TINY / "CosyVoice-BlankEN"
     return merge_llm(TINY / "llm.pt", base, llm_dir, text_ids=TEXT_IDS)
 
 
-def build_tiny(model_dir: Path, *precisions: str) -> ModelConfig:
+@dataclass(frozen=True)
+class TinyConfig:
+    """As much of a configuration as a runtime reads."""
+
+    llm: SpeechIds
+    sampling: SamplingConfig
+    sample_rate: int = 24000
+
+
+def build_tiny(model_dir: Path, *precisions: str) -> TinyConfig:
     """A model directory that holds the language model alone, with a config to match."""
     llm = merge_tiny(model_dir / "llm")
     for precision in precisions:
         build_graph(model_dir / "llm", llm, precision)
-    return ModelConfig.model_construct(llm=llm, sampling=SamplingConfig())
+    return TinyConfig(llm, SamplingConfig())
 
 
-def engines(built: Built) -> Iterator[Open]:
-    """Yield a function that opens engines, and close them afterwards."""
+def models(built: Built) -> Iterator[Open]:
+    """Yield a function that opens language models, and close them afterwards."""
     opened: list[SlotLanguageModel] = []
 
     def open_one(**options: Any) -> SlotLanguageModel:
@@ -65,15 +74,16 @@ def request(
     rng = np.random.default_rng(seed)
     text = rng.integers(0, 264, 5 + 3 * seed)
     ids = np.concatenate([[6848], text, [6849]]).astype(np.int32)
-    return GenerationRequest(ids, tokens if minimum is None else minimum, tokens, sampling)
+    least = tokens if minimum is None else minimum
+    return GenerationRequest(Prompt(ids=ids), least, tokens, sampling)
 
 
-def tokens_of(generation: SlotGeneration) -> list[int]:
-    return [int(token) for ids in generation for token in ids]
+def tokens_of(generation: Iterable[Increment]) -> list[int]:
+    return [int(token) for increment in generation for token in increment.ids]
 
 
 class Gate:
-    """Lets the engine take one step at a time."""
+    """Lets the scheduler take one step at a time."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._permits = threading.Semaphore(0)
@@ -90,7 +100,7 @@ class Gate:
         monkeypatch.setattr(OnnxSlots, "decode", gated)
 
     def wait(self) -> None:
-        """Until the engine stands before its next step."""
+        """Until the scheduler stands before its next step."""
         assert self._reached.acquire(timeout=20)
 
     def step(self) -> None:

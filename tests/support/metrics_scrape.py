@@ -7,6 +7,7 @@ from urllib.request import urlopen
 
 from paths import PROJECT
 from prometheus_client.parser import text_string_to_metric_families
+from waiting import HANG_S
 
 MONITORING = PROJECT / "monitoring"
 PROMTOOL = shutil.which("promtool") or shutil.which("promtool", path=PROJECT / ".venv" / "bin")
@@ -15,7 +16,7 @@ Labels = frozenset[tuple[str, str]]
 
 
 def text_of(url: str) -> str:
-    with urlopen(url, timeout=10) as answer:
+    with urlopen(url, timeout=HANG_S) as answer:
         return answer.read().decode()
 
 
@@ -49,5 +50,10 @@ class Scrape:
 def promtool(*arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
     assert PROMTOOL is not None
     return subprocess.run(
-        [PROMTOOL, *arguments], input=text, capture_output=True, text=True, check=False, timeout=60
+        [PROMTOOL, *arguments],
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=HANG_S,
     )

@@ -1,11 +1,10 @@
 """What the tests of the real server share."""
 
-import time
-
 import numpy as np
 import tritonclient.grpc as triton
 from metrics_scrape import Scrape, text_of
 from tritonclient.utils import np_to_triton_dtype
+from waiting import wait_until
 
 from tritone.launcher import TritonServer
 from tritone.synthesis.deadlines import STAGES
@@ -14,6 +13,8 @@ RATE = 24000
 SHORT = "Hello there."
 SENTENCE = "The birch canoe slid on the smooth planks."
 LONG = " ".join([SENTENCE, "Glue the sheet to the dark blue background."] * 4)
+LONGEST = " ".join([LONG] * 5)
+"""About 90 s of speech: nothing that a test does meanwhile takes as long as speaking it."""
 GAUGES = ("tritone_streams", "tritone_llm_generations", "tritone_flow_sequences")
 
 
@@ -43,8 +44,16 @@ def is_speech(samples: np.ndarray) -> bool:
     return bool(np.isfinite(samples).all() and 0.01 < samples.std() < 0.5)
 
 
-def wait_until_free(server: TritonServer, within: float) -> dict[str, float]:
-    deadline = time.monotonic() + within
-    while any(gauges(server).values()) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return gauges(server)
+def wait_until_free(server: TritonServer) -> dict[str, float]:
+    """The gauges once nothing is held any more."""
+
+    def free() -> dict[str, float] | None:
+        held = gauges(server)
+        return None if any(held.values()) else held
+
+    return wait_until(free, lambda: gauges(server))
+
+
+def cancelled(server: TritonServer) -> float:
+    """Requests that were cancelled so far."""
+    return Scrape(text_of(server.urls.metrics)).of("tritone_requests_total", outcome="cancelled")

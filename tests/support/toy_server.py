@@ -3,17 +3,17 @@
 import json
 import random
 import socket
-import time
 from pathlib import Path
 
 from paths import PROJECT, SUPPORT
+from waiting import HANG_S, wait_until
 
 from tritone.launcher import ServerSettings, TritonServer
 
 TOY_REPO = SUPPORT / "toy_repo"
 PACKET = 2400
-LONG = " ".join(["word"] * 100)
-"""Five seconds of packets, 50 ms apart."""
+HELD = "one wait:never two"
+"""One packet, and then a gate that nobody opens."""
 
 
 def free_ports() -> dict[str, int]:
@@ -33,7 +33,7 @@ def free_ports() -> dict[str, int]:
 
 
 def toy_settings(cache_dir: Path, repository: Path = TOY_REPO, **changes: object) -> ServerSettings:
-    options = {**free_ports(), "start_timeout_s": 60.0, "exit_timeout_s": 10, **changes}
+    options = {**free_ports(), "start_timeout_s": HANG_S, "exit_timeout_s": 10, **changes}
     return ServerSettings(repository, PROJECT / ".triton", cache_dir=cache_dir, **options)
 
 
@@ -51,11 +51,19 @@ class Toy:
     def events(self) -> list[dict]:
         return [json.loads(line) for line in self.notes.read_text().splitlines()]
 
-    def wait_for(self, kind: str, since: float, within_s: float = 1.0) -> dict:
-        """The first event of this kind at or after `since` (time.monotonic)."""
-        while True:
-            for event in self.events():
-                if event["event"] == kind and event["at"] >= since:
-                    return event
-            assert time.monotonic() < since + within_s, f"no {kind!r} within {within_s} s"
-            time.sleep(0.02)
+    def mark(self) -> int:
+        """The number of events so far."""
+        return len(self.events())
+
+    def wait_for(self, kind: str, mark: int, count: int = 1) -> dict:
+        """The event with which there are `count` of this kind since the mark."""
+
+        def found() -> list[dict]:
+            return [event for event in self.events()[mark:] if event["event"] == kind]
+
+        wait_until(lambda: len(found()) >= count, lambda: f"no {count} {kind!r}: {self.events()}")
+        return found()[count - 1]
+
+    def open(self, gate: str) -> None:
+        """Let go on what waits at `wait:gate`."""
+        self.notes.with_name(gate).touch()

@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llm_model import build_tiny
+from llm_model import Built, build_tiny
 from paths import SUPPORT
-
-from tritone.config import ModelConfig
 
 FAKES = SUPPORT / "fake_trtllm"
 
@@ -34,7 +32,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         del sys.modules[name]
 
 
-def model_directory(folder: Path) -> tuple[Path, ModelConfig]:
+def model_directory(folder: Path) -> Built:
     """A model directory that holds the tiny merged language model alone."""
     return folder, build_tiny(folder)
 

@@ -27,7 +27,7 @@ def request(**changes: Any) -> SynthesisRequest:
         request(reference_wav=np.tile(WAV, 90), reference_rate=48000),
         request(reference_text="  ", instruct_text=""),
         request(speed=0.5),
-        request(sampling=SamplingParams(temperature=2.0, top_p=1.0, top_k=6564, seed=2**64 - 1)),
+        request(sampling=SamplingParams(temperature=2.0, top_p=1.0, top_k=10_000, seed=2**64 - 1)),
         request(sampling=SamplingParams(temperature=0.01, top_p=0.01, top_k=1, seed=0)),
     ],
 )
@@ -79,8 +79,8 @@ def bad_sample(value: float) -> np.ndarray:
         (request(sampling=SamplingParams(temperature=float("nan"))), "temperature", "is nan"),
         (request(sampling=SamplingParams(top_p=0)), "top_p", "is 0"),
         (request(sampling=SamplingParams(top_p=1.01)), "top_p", "is 1.01"),
-        (request(sampling=SamplingParams(top_k=0)), "top_k", "is 0; the limits are 1 and 6564"),
-        (request(sampling=SamplingParams(top_k=6565)), "top_k", "is 6565"),
+        (request(sampling=SamplingParams(top_k=0)), "top_k", "is 0; the limits are 1 and 10000"),
+        (request(sampling=SamplingParams(top_k=10_001)), "top_k", "is 10001"),
         (request(sampling=SamplingParams(seed=-1)), "seed", "is -1"),
     ],
 )

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Generator
 
 import pytest
+from waiting import HANG_S
 
 from tritone.synthesis.run_ahead import RunAhead
 
@@ -41,17 +42,17 @@ def test_it_keeps_a_bounded_number_ahead(depth: int) -> None:
     source = Source(100)
     with RunAhead(source.items, depth) as ahead:
         for _ in range(depth + 1):  # those in store and the one that waits for room
-            assert source.reached.acquire(timeout=10)
+            assert source.reached.acquire(timeout=HANG_S)
         assert source.made == depth + 1
         assert next(iter(ahead)) == 0
-        assert source.reached.acquire(timeout=10)
+        assert source.reached.acquire(timeout=HANG_S)
     assert source.made == depth + 2 and source.closed.is_set()
 
 
 def test_without_a_bound_it_takes_all_and_says_how_many_wait() -> None:
     source = Source(100)
     with RunAhead(source.items, None) as ahead:
-        assert source.closed.wait(timeout=10)
+        assert source.closed.wait(timeout=HANG_S)
         assert ahead.waiting == 100
         assert next(iter(ahead)) == 0
         assert ahead.waiting == 99

@@ -1,16 +1,33 @@
 """The pipeline over fakes: order, overlap, clean-up, seeds, timing."""
 
+import itertools
 import threading
-import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from fake_stages import CONFIG, SAMPLES, FakeStages, codes, one, request, segment, speak, spoken
+from fake_stages import (
+    CONFIG,
+    RULES,
+    SAMPLES,
+    FakeStages,
+    codes,
+    one,
+    request,
+    segment,
+    speak,
+    spoken,
+)
+from waiting import HANG_S
 
 from tritone.errors import Cancelled, InvalidRequest, StageFailed
+from tritone.families.cosyvoice2.rules import CosyVoice2Rules
 from tritone.llm.contract import SamplingParams
+from tritone.synthesis import pipeline
 from tritone.synthesis.pipeline import Settings, synthesize
+from tritone.synthesis.rules import Hops
+from tritone.synthesis.run_ahead import RunAhead
 from tritone.synthesis.timing import Timing
 
 
@@ -56,7 +73,7 @@ def test_the_next_segment_starts_before_the_last_chunk_of_this_one() -> None:
     stages = FakeStages(pieces, speeches)
     seen_at_chunk = []
     heard = []
-    for chunk in synthesize(request(), stages, CONFIG, Settings()):
+    for chunk in synthesize(request(), stages, RULES, Settings()):
         heard.append(chunk)
         seen_at_chunk.append(len(stages.asked))
     assert spoken(heard) == codes(60) + codes(40, 100) + codes(30, 200)
@@ -66,7 +83,7 @@ def test_the_next_segment_starts_before_the_last_chunk_of_this_one() -> None:
         assert events.index(f"open flow {number + 1}") < events.index(f"flow {number} ends")
     assert [chunk.last for chunk in heard].count(True) == 1 and heard[-1].last
     assert stages.all_freed and len(stages.vocoders) == 3
-    assert [bytes(ask.input_ids.astype(np.uint8)) for ask in stages.asked] == [
+    assert [bytes(ask.prompt.ids.astype(np.uint8)) for ask in stages.asked] == [
         b"one",
         b"two",
         b"six",
@@ -81,7 +98,7 @@ def test_flow_runs_beside_the_vocoder() -> None:
         if event == "flow 0" and stages.events.count("flow 0") == 2:
             again.set()
         if event == "vocoder":
-            assert again.wait(timeout=10)
+            assert again.wait(HANG_S)
 
     stages = one(codes(90), fail=meet)
     assert spoken(speak(stages)) == codes(90)
@@ -99,7 +116,7 @@ def test_without_streaming_the_whole_speech_is_one_chunk() -> None:
 def test_the_prompt_is_trimmed_for_the_first_hop() -> None:
     stages = FakeStages([segment("one", prompt=37)], [codes(60)])
     voice = stages.segments[0].voice
-    speak(stages, Settings(first_hop=5, max_hop=25))
+    speak(stages, rules=CosyVoice2Rules(CONFIG, Hops(first_hop=5, max_hop=25)))
     # 37 tokens would leave 13 of a chunk open; without 17 of them 5 are left.
     assert np.array_equal(stages.voices[0].prompt_tokens, voice.prompt_tokens[17:])
     assert np.array_equal(stages.voices[0].prompt_mel, voice.prompt_mel[34:])
@@ -130,7 +147,7 @@ def test_a_failing_stage_frees_the_others(at: str) -> None:
     error = StageFailed("any", at)
     stages = FakeStages([segment("one"), segment("two")], [codes(60)] * 2, fail=failing(at, error))
     with pytest.raises(StageFailed) as raised:
-        list(synthesize(request(), stages, CONFIG, Settings()))
+        list(synthesize(request(), stages, RULES, Settings()))
     assert raised.value is error
     assert stages.all_freed
     assert not _pipeline_threads()
@@ -143,38 +160,45 @@ def _pipeline_threads() -> list[str]:
 @pytest.mark.parametrize("after", [1, 2])
 def test_closing_the_iterator_stops_everything(after: int) -> None:
     segments, speeches = [segment("one"), segment("two")], [codes(400), codes(400)]
-    stages = FakeStages(segments, speeches, pace=0.002)
-    chunks = synthesize(request(), stages, CONFIG, Settings(max_hop=25))
+    stages = FakeStages(segments, speeches, hold=300)
+    rules = CosyVoice2Rules(CONFIG, Hops(max_hop=25))
+    chunks = synthesize(request(), stages, rules, Settings())
     for _ in range(after):
         next(chunks)
     chunks.close()
     assert stages.all_freed and not _pipeline_threads()
-    assert len(stages.generations) == 1 and stages.generations[0].given < 400
+    assert len(stages.generations) == 1 and not stages.generations[0].ended
     assert stages.flows[0].taken < 28 + 25 * (after + 3)
 
 
-def test_closing_does_not_wait_for_the_next_hop() -> None:
+def test_closing_does_not_wait_for_the_next_hop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One token after the caller has gone, and not those of a hop, lets the stages be freed."""
     closing = threading.Event()
 
-    def hold(event: str) -> None:
-        # The second hop's tokens come only once the caller is gone.
-        if event == "tokens of 0" and stages.events.count(event) == 30:
-            assert closing.wait(timeout=10)
+    class Closing(RunAhead):
+        def close(self) -> None:
+            closing.set()
+            super().close()
 
-    stages = one(codes(400), fail=hold, pace=0.002)
-    chunks = synthesize(request(), stages, CONFIG, Settings())
+    def hold(event: str) -> None:
+        if event == "tokens of 0" and stages.events.count(event) == 30:
+            assert closing.wait(HANG_S)
+
+    monkeypatch.setattr(pipeline, "RunAhead", Closing)
+    stages = one(codes(400), fail=hold, hold=30)
+    chunks = synthesize(request(), stages, RULES, Settings())
     next(chunks)
-    threading.Timer(0.05, closing.set).start()
     chunks.close()
-    assert stages.all_freed and 29 <= stages.generations[0].given < 400
+    assert stages.all_freed and stages.generations[0].given == 30
     assert stages.events.count("flow 0") == 1
 
 
 def test_a_late_stream_has_its_tokens_taken_together() -> None:
     """A clock so fast that playback is always dry, and tokens that are all there at once."""
     stages = one(codes(400), increment=400)
-    timing = Timing(CONFIG.sample_rate, lambda: 1e6 * time.monotonic())
-    list(synthesize(request(), stages, CONFIG, Settings(), timing=timing))
+    seconds = itertools.count(step=1000.0)
+    timing = Timing(CONFIG.sample_rate, lambda: next(seconds))
+    list(synthesize(request(), stages, RULES, Settings(), timing=timing))
     sizes = [len(call) for call in stages.flows[0].tokens]
     assert sizes[0] == 28 and max(sizes) == 100 and sum(sizes) == 400
 
@@ -182,17 +206,17 @@ def test_a_late_stream_has_its_tokens_taken_together() -> None:
 @pytest.mark.parametrize("calls", [0, 1, 30, 45])
 def test_a_cancelled_request_ends(calls: int) -> None:
     asked = iter(range(10_000))
-    stages = one(codes(400), pace=0.002)
+    stages = one(codes(400), hold=100)
     with pytest.raises(Cancelled):
-        list(synthesize(request(), stages, CONFIG, Settings(), lambda: next(asked) >= calls))
-    assert stages.all_freed and stages.generations[0].given < 400
+        list(synthesize(request(), stages, RULES, Settings(), lambda: next(asked) >= calls))
+    assert stages.all_freed and not stages.generations[0].ended
     assert stages.flows[0].taken <= calls
 
 
 def test_a_bad_request_reaches_no_stage() -> None:
     stages = one(codes(40))
     with pytest.raises(InvalidRequest, match="speed"):
-        next(synthesize(request(speed=3.0), stages, CONFIG, Settings()))
+        next(synthesize(request(speed=3.0), stages, RULES, Settings()))
     assert stages.events == []
 
 
@@ -203,7 +227,7 @@ def test_no_segment_is_the_front_end_s_fault() -> None:
 
 def test_lengths_follow_the_text() -> None:
     stages = FakeStages([segment("one", tokens=7), segment("two", tokens=100)], [codes(60)] * 2)
-    speak(stages, Settings(max_segment_tokens=900))
+    speak(stages, Settings(max_segment_seconds=36))
     assert [(ask.min_tokens, ask.max_tokens) for ask in stages.asked] == [(14, 140), (200, 900)]
 
 
@@ -222,7 +246,9 @@ def test_seeds_are_reproducible_and_segments_have_their_own() -> None:
 
 def test_the_timing_record_adds_up() -> None:
     stages = FakeStages([segment("one"), segment("two")], [codes(60), codes(40)])
-    chunks = speak(stages)
+    moments = itertools.count(step=1e-4)
+    timing = Timing(CONFIG.sample_rate, lambda: next(moments))
+    chunks = list(synthesize(request(), stages, RULES, Settings(), timing=timing))
     records = [chunk.timing for chunk in chunks]
     last = records[-1]
     assert last["packets"] == len(chunks) and last["segments"] == 2 and last["tokens"] == 100
@@ -235,3 +261,14 @@ def test_the_timing_record_adds_up() -> None:
     assert (last["underruns"], last["retries"]) == (0, 0) and last["voice_cached"] is False
     assert last["rtf"] == pytest.approx(last["total_s"] / 4.0, abs=1e-4)
     assert last["notes"] == ["note of one", "note of two"]
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_a_pause_is_silence_before_its_segment(streaming: bool) -> None:
+    segments = [segment("one"), replace(segment("two"), pause=0.5)]
+    stages = FakeStages(segments, [codes(30, 1), codes(20, 100)])
+    wave = np.concatenate([chunk.samples for chunk in speak(stages, streaming=streaming)])
+    before, silence = 30 * SAMPLES, CONFIG.sample_rate // 2
+    assert len(wave) == 50 * SAMPLES + silence
+    assert not wave[before : before + silence].any()
+    assert wave[:before].all() and wave[before + silence :].all()

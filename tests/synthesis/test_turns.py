@@ -1,15 +1,18 @@
 """Turns at a busy stage go by deadline."""
 
+import itertools
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
-from fake_stages import CONFIG, codes, one, request
+from fake_stages import CONFIG, RULES, codes, one, request
+from waiting import HANG_S
 
 from tritone.synthesis.deadlines import StageTurns, Turns
 from tritone.synthesis.pipeline import Settings, synthesize
+from tritone.synthesis.timing import Timing
 
 
 class Stage:
@@ -25,7 +28,7 @@ class Stage:
         with self.turns.turn(seconds_left):
             self.served.append(seconds_left)
             self.entered.release()
-            assert self.leave.acquire(timeout=10)
+            assert self.leave.acquire(timeout=HANG_S)
 
     def queue(self, pool: ThreadPoolExecutor, deadlines: list[float]) -> None:
         """Callers that come one after the other while the stage is busy."""
@@ -42,11 +45,11 @@ def test_the_nearest_deadline_goes_first(together: int) -> None:
     with ThreadPoolExecutor(8) as pool:
         for _ in range(together):
             pool.submit(stage.call, 50.0)
-            assert stage.entered.acquire(timeout=10)
+            assert stage.entered.acquire(timeout=HANG_S)
         stage.queue(pool, [40.0, 10.0, 30.0, 20.0])
         for _ in range(4):
             stage.leave.release()
-            assert stage.entered.acquire(timeout=10)
+            assert stage.entered.acquire(timeout=HANG_S)
         for _ in range(together):
             stage.leave.release()
     assert stage.served[together:] == [10.0, 20.0, 30.0, 40.0]
@@ -64,7 +67,7 @@ def test_a_caller_that_fails_gives_its_turn_back() -> None:
 
 def test_no_more_than_are_let_in_together() -> None:
     turns, inside, most = Turns(3), 0, 0
-    counting = threading.Lock()
+    counting, three = threading.Lock(), threading.Barrier(3)
 
     def call(number: int) -> None:
         nonlocal inside, most
@@ -72,7 +75,7 @@ def test_no_more_than_are_let_in_together() -> None:
             with counting:
                 inside += 1
                 most = max(most, inside)
-            threading.Event().wait(0.002)
+            three.wait(HANG_S)  # they are in there together
             with counting:
                 inside -= 1
 
@@ -96,12 +99,14 @@ class Recorded(Turns):
 
 
 def test_streams_say_when_their_playback_runs_dry() -> None:
-    turns = StageTurns(patience=3.0)
+    turns, moments = StageTurns(patience=3.0), itertools.count(step=1e-6)
+    timing = Timing(CONFIG.sample_rate, lambda: next(moments))
     turns.flow, turns.vocoder = flow, vocoder = Recorded(), Recorded()
     stages = one(codes(70))
-    chunks = list(synthesize(request(), stages, CONFIG, Settings(), turns=turns))
+    chunks = list(synthesize(request(), stages, RULES, Settings(), turns=turns, timing=timing))
     assert len(flow.seconds) == len(stages.flows[0].tokens) == 3
     assert len(vocoder.seconds) == len(chunks) == 4
-    assert 2 < flow.seconds[0] <= 3 and 2 < vocoder.seconds[0] <= 3  # nothing is out yet
+    early = [flow.seconds[0], vocoder.seconds[0]]  # nothing is out yet
+    assert early == pytest.approx([3, 3], abs=1e-2)
     sent = sum(len(chunk.samples) for chunk in chunks[:-1]) / CONFIG.sample_rate
-    assert sent - 1 < vocoder.seconds[-1] <= sent
+    assert vocoder.seconds[-1] == pytest.approx(sent, abs=1e-2)

@@ -24,6 +24,7 @@ from training.train_speaker_encoder import fbank_of, load_speaker_encoder
 from training.train_vocoder import load_vocoder
 from training.upstream_weights import flow_state, vocoder_state
 from training.voices import LONGEST_SECONDS, SHORTEST_SECONDS
+from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.config import ModelConfig
 from tritone.families import family_of, read_config
 from tritone.families.cosyvoice2.convert import Conversion, Options
@@ -32,7 +33,7 @@ from tritone.families.cosyvoice2.hift import HiFT
 from tritone.families.cosyvoice2.released_files import open_source
 from tritone.frontend.audio.encoders import SpeechTokenizer
 from tritone.frontend.voices import VoiceStore
-from tritone.llm.checkpoint import Checkpoint, EmbeddingTable
+from tritone.llm.checkpoint import EmbeddingTable
 from tritone.llm.onnx.slots import OnnxSlots
 
 HALF = 2**-10  # what storing weights in float16 may change, relative

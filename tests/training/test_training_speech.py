@@ -13,7 +13,8 @@ from training.dataset import Crops, Track
 from training.speech import SAMPLES_PER_TOKEN, Utterance, fit
 from training.teachers import RATE, TEACHERS, Spoken
 from training.train_tokenizer import PhonemeClasses
-from tritone.frontend.audio.features import prompt_mel, whisper_log_mel
+from tritone.families.cosyvoice2.prompt_mel import prompt_mel
+from tritone.frontend.audio.features import whisper_log_mel
 from tritone.frontend.audio.resample import resample
 
 CONFIG = tiny_voice().speech

@@ -7,8 +7,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from tritone.acoustic.cuda_graph import GraphCache
 from tritone.acoustic.filter import FilterNetwork
+from tritone.compute.cuda_graph import GraphCache
 
 SEEN = 3  # calls of a shape before it is worth a graph, which costs as much as several
 MOST = 24  # graphs; the windows of a stream's hops are a handful

@@ -15,11 +15,11 @@ from torch import Tensor
 from tritone.acoustic.attention import attend
 from tritone.acoustic.cache import Span
 from tritone.acoustic.conv import CausalConv1d
-from tritone.acoustic.cuda_graph import GraphCache
 from tritone.acoustic.estimator import VelocityEstimator
 from tritone.acoustic.pages import EMPTY, SCRATCH, Page, PagePool
 from tritone.acoustic.passes import Pass
 from tritone.acoustic.solver import GUIDED_ROWS, ChunkInput, EulerSolver, SolverState, guide
+from tritone.compute.cuda_graph import GraphCache
 
 SHORTEST_REACH = 4  # pages; the smallest bucket of a stream's past
 

@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from tritone.acoustic.channels_last import ChannelsLastFilter
-from tritone.acoustic.device import best_dtype, torch_device
 from tritone.acoustic.estimator import VelocityEstimator
 from tritone.acoustic.filter import Filter, FilterNetwork
 from tritone.acoustic.graphed_filter import GraphedFilter
@@ -15,6 +14,7 @@ from tritone.acoustic.linear import pack_for_cpu
 from tritone.acoustic.paged_solver import PagedSolver, page_bytes
 from tritone.acoustic.solver import GUIDED_ROWS, EulerSolver, Solver, SolverSettings
 from tritone.acoustic.solver_config import SolverConfig
+from tritone.compute.device import best_dtype, torch_device
 from tritone.errors import EnvironmentProblem
 from tritone.loading.steps import step
 

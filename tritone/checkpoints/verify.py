@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from tritone.checkpoints.integrity import is_lfs_pointer
 from tritone.checkpoints.release import ReleaseFile
-from tritone.families.cosyvoice2.released_files import LFS_MARK
 
 _BLOCK = 1 << 20
 
@@ -64,12 +64,6 @@ def file_problem(
     if digest != file.sha256:
         return f"has the wrong content: its SHA-256 is {digest}, the release has {file.sha256}"
     return ""
-
-
-def is_lfs_pointer(path: Path) -> bool:
-    """Whether the file only names the one that Git LFS was to put in its place."""
-    with path.open("rb") as file:
-        return file.read(len(LFS_MARK)) == LFS_MARK
 
 
 def sha256_of(path: Path, progress: Callable[[int], object] = lambda _: None) -> str:

@@ -1,12 +1,14 @@
-"""Engines of one GPU: TensorRT plans of the flow and the vocoder, and the LLM's build around them.
+"""Engines of one GPU: TensorRT plans of a family's networks, and the language model's build.
 
-    graph, modules, flow_graphs, vocoder_graphs   networks as functions of tensors, with their axes
-    export, precision                             ONNX files, checked; their half-precision form
-    machine, record                               what engines are tied to; engine.json
-    builder, gate, llm_gate                       building a plan; judging what was built
-    plan, solver                                  running a plan; the flow's solver on one
-    sources, tasks, exports, plans, llm_engine    the work of scripts/build_engines.py
-    door, build                                   what it needs, and all of it in order
+    graph, sources                networks as functions of tensors with their axes, as families give
+    export, precision             ONNX files, checked; their half-precision form
+    machine, record               what engines are tied to; engine.json
+    builder                       building a plan
+    acceptance, llm_acceptance    judging what was built
+    plan, plan_solver             running a plan; a flow's solver on one
+    served_plans                  the same, for the stages that serve
+    tasks, exports, plans, llm_build, build    a build in tasks
+    preflight                     what a build needs
 
 TensorRT is imported only by calls that build or run a plan.
 """

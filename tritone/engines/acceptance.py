@@ -1,4 +1,4 @@
-"""The gate: a plan is opened only if it gave what torch gives in float32 on fixed inputs."""
+"""Acceptance: a plan is opened only if it gave what torch gives in float32 on fixed inputs."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from torch import Tensor
 from tritone.engines.export import SEED, reference
 from tritone.engines.graph import Graph
 
-# Largest RMS error of an output as a share of its RMS. With rounded products the graphs of the
-# released sizes are off by up to 0.014 in bfloat16 and 0.002 in float16; a wrong layer, by about 1.
+# Largest RMS error of an output as a share of its RMS. With rounded products full-size graphs are
+# off by up to 0.014 in bfloat16 and 0.002 in float16; a wrong layer, by about 1.
 BOUNDS = {"float32": 0.001, "bfloat16": 0.05, "float16": 0.01}
 SILENCE = 0.1  # of the reference's RMS
 
@@ -32,7 +32,7 @@ class Verdict:
         return self.problem is None
 
 
-def gate(graph: Graph, runner: Runner, dtype: str) -> Verdict:
+def judge_graph(graph: Graph, runner: Runner, dtype: str) -> Verdict:
     """Judge a plan by both of the graph's example lengths.
 
     runner: the plan, from inputs on the CPU in float32 to outputs on any device. dtype: of its

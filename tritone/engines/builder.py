@@ -12,7 +12,7 @@ from tritone.engines.graph import Profile
 from tritone.engines.machine import import_tensorrt
 from tritone.errors import StageFailed
 
-WORKSPACE_BYTES = 4 << 30  # as much as upstream's own plans may take
+WORKSPACE_BYTES = 4 << 30  # of scratch memory that a kernel may take
 
 _log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from tritone.checkpoints.steps import write_json
 from tritone.config import Strict
 from tritone.engines.export import OPSET, TOLERANCE, export
 from tritone.engines.graph import VERSION, Graph
-from tritone.engines.model_graphs import Sources
 from tritone.engines.record import settings_digest
+from tritone.engines.sources import Sources
 from tritone.engines.tasks import Task
 
 ONNX_DIR = "onnx"
@@ -58,7 +58,7 @@ def read_exports(model_dir: Path) -> ExportsRecord:
 
 
 def export_task(sources: Sources, part: str, outline: Graph) -> Task:
-    """Export one graph of "flow" or "vocoder" and check it."""
+    """Export one graph of a part and check it."""
     name = outline.name
     path = onnx_path(sources.model_dir, name)
 

@@ -26,14 +26,13 @@ class Axis:
 
 @dataclass(frozen=True)
 class Profiles:
-    """Every dynamic axis of every plan.
+    """Every dynamic axis of every plan; the defaults are for 25 codes and 50 mel frames a second.
 
-    streams: computed in one call; each is two rows of the estimator, with its conditions and
-    without. tokens: codes in one call of the encoder, a chunk or a whole utterance of 30 s; it
-    takes one stream. chunk_frames: mel frames of one chunk. past_tokens, past_frames: cached, up to
-    a minute.
-    frames: of a whole utterance, a minute as upstream's plan takes; batch_frames: of one among
-    several. window_frames: of the vocoder; a stream's windows have 24 to 78.
+    streams: computed in one call; each is two rows of an estimator, with its conditions and
+    without. tokens: codes in one call of an encoder, a chunk or a whole utterance of 30 s; it takes
+    one stream. chunk_frames: mel frames of one chunk. past_tokens, past_frames: cached, up to a
+    minute. frames: of a whole utterance, up to a minute; batch_frames: of one among several.
+    window_frames: of a vocoder; a stream's windows have 24 to 78.
     """
 
     streams: Axis = Axis(1, 1, 4)
@@ -52,7 +51,8 @@ class Graph(ABC):
     name: of its files. outputs: names in order. axes: the lengths of `shapes` by name. caches:
     inputs and outputs that a stream keeps, stored in half precision. half: whether matrix products
     may run in half precision. examples: two choices of lengths for the export, its check and the
-    gate: above 1 in the first, and such that dimensions are alike in both only if they always are.
+    acceptance: above 1 in the first, and such that dimensions are alike in both only if they always
+    are.
     """
 
     name: str

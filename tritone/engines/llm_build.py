@@ -4,19 +4,28 @@ import os
 import shlex
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
+from tritone.arrays import Int32
+from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.config import CONFIG_NAME
 from tritone.engines.acceptance import Verdict
-from tritone.engines.llm_acceptance import BOUND, PROMPTS, TOKENS, gate_language_model
+from tritone.engines.llm_acceptance import (
+    BOUND,
+    PROMPTS,
+    TOKENS,
+    example_texts,
+    judge_language_model,
+)
 from tritone.engines.machine import Machine
-from tritone.engines.model_graphs import Sources
 from tritone.engines.record import EngineRecord, PartRecord, open_record, settings_digest
+from tritone.engines.sources import LLM, Sources
 from tritone.engines.tasks import Task
 from tritone.errors import ModelDirectoryError, StageFailed
-from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, Checkpoint, EmbeddingTable
+from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, EmbeddingTable
 from tritone.llm.torch.slots import TorchSlots
 from tritone.llm.trtllm.build import build_command, run_build
 from tritone.llm.trtllm.checkpoint import Conversion
@@ -26,37 +35,39 @@ from tritone.llm.trtllm.engine_settings import EngineSettings, settings_for
 from tritone.llm.trtllm.executor import open_executor
 from tritone.llm.trtllm.source_checkpoint import open_llm
 
-PART = "llm"
 BUILD_TIMEOUT_S = 3600.0
 BUILD_LOG = "trtllm-build.log"
-_GATE_SLOTS = 4
-_GATE_POSITIONS = 64
-_GATE_MEMORY = 0.1  # share of the free GPU memory for keys and values
+_SLOTS = 4
+_MEMORY = 0.1  # share of the free GPU memory for keys and values
 
 
 class LanguageModelBuild:
     """Converts the checkpoint, then builds, checks and judges the engine of one machine."""
 
-    def __init__(self, sources: Sources, folder: Path, machine: Machine | None, dtype: str) -> None:
-        """machine: None where only the tasks' descriptions are wanted."""
+    def __init__(
+        self,
+        sources: Sources,
+        folder: Path,
+        machine: Machine | None,
+        dtype: str,
+        example_prompt: Callable[[Int32], Int32],
+    ) -> None:
+        """machine: None where only the tasks' descriptions are wanted. example_prompt: text ids
+        (n,) to the ids of a whole prompt."""
         self._sources, self._machine, self._dtype = sources, machine, dtype
-        self._folder, self._engine_dir = folder, folder / PART
+        self._example_prompt = example_prompt
+        self._folder, self._engine_dir = folder, folder / LLM
         llm_dir = sources.model_dir / LLM_DIR
         self._weights = llm_dir / WEIGHTS_NAME
         self._options = CheckpointOptions(dtype)
         self._checkpoint = llm_dir / CHECKPOINTS_DIR / self._options.name
 
     def tasks(self) -> list[Task]:
-        command = [
-            *("python", "scripts/convert_checkpoint.py"),
-            *("--model_dir", str(self._sources.model_dir)),
-            *("--dtype", self._dtype),
-        ]
         build = build_command(self._settings(), self._checkpoint, self._engine_dir)
         convert = Task(
             name="llm checkpoint",
             needs=(),
-            plan=(shlex.join(command),),
+            plan=(f"{self._weights} in {self._dtype} -> {self._checkpoint}",),
             done=self._is_converted,
             run=self._convert,
         )
@@ -66,8 +77,8 @@ class LanguageModelBuild:
             plan=(
                 shlex.join(build),
                 "a model of fewer positions gets smaller bounds, by its checkpoint",
-                f"gate: {PROMPTS * TOKENS} greedy tokens, each at most {BOUND:g} nats below the "
-                "best one of torch in float32",
+                f"refused unless {PROMPTS * TOKENS} greedy tokens are each at most {BOUND:g} nats "
+                "below the best one of torch in float32",
             ),
             done=self._is_built,
             run=self._build,
@@ -94,7 +105,7 @@ class LanguageModelBuild:
         return f"{sum(path.stat().st_size for path in files) / 1e6:.1f} MB in {self._checkpoint}"
 
     def _is_built(self) -> bool:
-        entry = self._record().parts.get(PART)
+        entry = self._record().parts.get(LLM)
         if entry is None or entry.gate is None or not entry.gate.passed:
             return False
         try:
@@ -102,7 +113,7 @@ class LanguageModelBuild:
         except ModelDirectoryError:
             return False
         same = entry.settings == settings_digest(engine=self._settings())
-        return same and entry.source == self._sources.digest(PART)
+        return same and entry.source == self._sources.digest(LLM)
 
     def _build(self) -> str:
         begin, settings = time.monotonic(), self._settings()
@@ -115,38 +126,40 @@ class LanguageModelBuild:
         verdict = self._judge()
         nbytes = sum(path.stat().st_size for path in self._engine_dir.iterdir())
         entry = PartRecord(
-            source=self._sources.digest(PART),
+            source=self._sources.digest(LLM),
             settings=settings_digest(engine=settings),
             nbytes=nbytes,
             seconds=round(time.monotonic() - begin, 1),
             gate=verdict,
         )
-        self._record().with_part(PART, entry).write(self._folder)
+        self._record().with_part(LLM, entry).write(self._folder)
         if not verdict.passed:
-            raise StageFailed(PART, f"its engine was refused: {verdict.problem}; see {log}")
+            raise StageFailed(LLM, f"its engine was refused: {verdict.problem}; see {log}")
         return f"{nbytes / 1e6:.1f} MB, {verdict.error:.2g} nats from the best token at worst"
 
     def _judge(self) -> Verdict:
         config, model_dir = self._sources.config, self._sources.model_dir
         checkpoint = Checkpoint(self._weights)
+        prompts = [self._example_prompt(text) for text in example_texts(config.llm)]
         session = TorchSlots(
             checkpoint,
             config.llm,
             device=torch.device("cpu"),
             dtype=torch.float32,
             slots=1,
-            slot_length=_GATE_POSITIONS,
+            slot_length=max(map(len, prompts)) + TOKENS,
         )
         model = open_executor(
             model_dir,
             config,
             engine_dir=str(self._engine_dir),
-            slots=_GATE_SLOTS,
-            kv_memory_fraction=_GATE_MEMORY,
+            slots=_SLOTS,
+            kv_memory_fraction=_MEMORY,
             repetition_penalty=1.0,
         )
         try:
-            return gate_language_model(model, session, EmbeddingTable(checkpoint), config.llm)
+            embed = EmbeddingTable(checkpoint)
+            return judge_language_model(model, session, embed, config.llm, prompts)
         finally:
             model.close()
 

@@ -28,7 +28,7 @@ class Plan:
         if context is None:
             raise ModelDirectoryError(
                 f"{path} is not a plan for this GPU and version, or the GPU's memory is full; "
-                "build it again: python scripts/build_engines.py"
+                "build it again: tritone engines"
             )
         self.name, self.device = path.stem, device
         self._engine, self._context = engine, context

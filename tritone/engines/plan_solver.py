@@ -21,9 +21,11 @@ Run = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 @dataclass(frozen=True)
 class StepState:
-    """What a stream carries of one ODE step, as `EstimatorStep` takes it.
+    """What a stream carries of one ODE step.
 
-    cache: room for frames, of which the first `frames` are written; the others are finite.
+    tails: (GUIDED_ROWS, tail_frames, sum of tail_channels), of all convolutions side by side.
+    cache: (attention_layers, 2, GUIDED_ROWS, heads, room, head_dim) keys and values, of which the
+    first `frames` are written; the others are finite.
     """
 
     tails: Tensor
@@ -49,8 +51,11 @@ class PlanState:
 class PlanSolver:
     """`Solver` whose estimator is a plan; one stream after the other, all of its past visible.
 
-    run: the plan `estimator_step`, named tensors in and out on `device`. euler: of the same flow,
-    for its times and time shifts in float32. most_frames: that the plan takes as its cache.
+    run: the plan of one step of the estimator, named tensors in and out on `device`. In: x (rows,
+    n, inputs), shifts (stages, channels) of the ODE time, tails and cache as in `StepState`, and
+    visible (rows, room + n) boolean. Out: velocity (rows, n, mel), next_tails, and new_frames, what
+    the cache is to hold of these n frames. euler: of the same flow, for its times and time shifts
+    in float32. most_frames: that the plan takes as its cache.
     """
 
     most_chunks = 1
@@ -64,16 +69,15 @@ class PlanSolver:
         cache_dtype: torch.dtype,
         most_frames: int,
     ) -> None:
-        config = euler.estimator.config
+        estimator = euler.estimator
         self._run, self._euler, self._most_frames = run, euler, most_frames
-        self._chunk = config.chunk_size * config.token_mel_ratio
-        part = config.estimator
+        self._chunk = estimator.chunk_frames
         self._cache_shape = (
-            *((part.num_mid_blocks + 2) * part.n_blocks, 2, GUIDED_ROWS, part.num_heads),
-            *(2 * self._chunk, part.attention_head_dim),
+            *(estimator.attention_layers, 2, GUIDED_ROWS, estimator.heads),
+            *(2 * self._chunk, estimator.head_dim),
         )
-        tails = euler.estimator.start(GUIDED_ROWS, self._chunk, 0, torch.float32).tails
-        self._tails = torch.zeros_like(torch.cat(tails, dim=2), device=device)
+        tails = (GUIDED_ROWS, estimator.tail_frames, sum(estimator.tail_channels))
+        self._tails = torch.zeros(tails, device=device)
         self._device, self._cache_dtype = device, cache_dtype
         self._shifts = [torch.cat(shifts)[:, 0].to(device) for shifts in euler.time_shifts()]
 

@@ -7,12 +7,11 @@ import onnx
 import torch
 from torch import Tensor
 
-from tritone.engines.acceptance import BOUNDS, Verdict, gate
+from tritone.engines.acceptance import BOUNDS, Verdict, judge_graph
 from tritone.engines.builder import build_plan
 from tritone.engines.exports import ONNX_DIR, onnx_path, read_exports
 from tritone.engines.graph import Graph
 from tritone.engines.machine import Machine
-from tritone.engines.model_graphs import Sources
 from tritone.engines.plan import Plan
 from tritone.engines.precision import to_half
 from tritone.engines.record import (
@@ -24,6 +23,7 @@ from tritone.engines.record import (
     profile_text,
     settings_digest,
 )
+from tritone.engines.sources import Sources
 from tritone.engines.tasks import Task
 from tritone.errors import EnvironmentProblem, StageFailed
 
@@ -39,7 +39,7 @@ def precision_of(graph: Graph, dtype: str) -> str:
 def open_plan(
     sources: Sources, part: str, name: str, machine: Machine, dtype: str, device: torch.device
 ) -> Plan:
-    """Load a plan that was built for this machine, from these weights, and passed its gate.
+    """Load a plan that was built for this machine, from these weights, and was accepted.
 
     Raises ModelDirectoryError that names what differs otherwise, and EnvironmentProblem without
     TensorRT.
@@ -64,7 +64,7 @@ class PlanBuild:
             needs=(f"export {name}",),
             plan=(
                 f"{ONNX_DIR}/{name}.onnx, products in {precision} -> {path}",
-                f"gate: NaN, silence, or off by more than {BOUNDS[precision]:g} of an output's RMS",
+                f"refused for NaN, silence, or an error above {BOUNDS[precision]:g} of the RMS",
                 *profile_text(outline.profile()),
             ),
             done=lambda: self._is_built(part, outline),
@@ -128,7 +128,7 @@ class PlanBuild:
 
 
 def judge_plan(graph: Graph, plan: Plan, precision: str) -> Verdict:
-    """The gate of a plan on its GPU; raises EnvironmentProblem if its memory is full."""
+    """Judge a plan on its GPU; raises EnvironmentProblem if its memory is full."""
     stream = torch.cuda.Stream(plan.device)  # type: ignore[no-untyped-call]
 
     def run(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -139,6 +139,6 @@ def judge_plan(graph: Graph, plan: Plan, precision: str) -> Verdict:
         return outputs
 
     try:
-        return gate(graph, run, precision)
+        return judge_graph(graph, run, precision)
     except torch.OutOfMemoryError as error:
-        raise EnvironmentProblem(f"{graph.name}: no GPU memory for the gate: {error}") from error
+        raise EnvironmentProblem(f"{graph.name}: no GPU memory to judge it: {error}") from error

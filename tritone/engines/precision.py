@@ -3,9 +3,8 @@
 Matrix products and convolutions run in half precision; everything else stays in float32: the
 residual stream, LayerNorm, softmax, activations, sines, powers and sums. That is what torch's
 autocast does, and the choice is by kind of operator, not by trial: products have the arithmetic,
-and what overflowed in float16 lies between them. Upstream's plans, all of float16, gave NaN from
-the flow's estimator (CosyVoice issues 1113, 1528 and 1930); its pull request 1803 found that
-LayerNorm in float32, or autocast, cures it: a LayerNorm squares the residual stream, and 256
+and what overflows in float16 lies between them. Plans all of float16 give NaN from a flow's
+estimator, and LayerNorm in float32 cures it: a LayerNorm squares the residual stream, and 256
 squared is beyond float16. Operators that only move values keep the type of what they move, so that
 cached keys and values, stored in half precision, are never widened.
 """

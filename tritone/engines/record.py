@@ -11,29 +11,29 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from tritone.checkpoints.steps import write_json
-from tritone.config import ModelConfig, Strict
+from tritone.config import Strict
 from tritone.engines.acceptance import Verdict
 from tritone.engines.graph import Profile
 from tritone.engines.machine import Machine, this_machine
 from tritone.errors import ModelDirectoryError
-from tritone.families.cosyvoice2 import FLOW_FILE, VOCODER_FILE
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME
+from tritone.llm.config import SpokenConfig
 
 RECORD = "engine.json"
 ENGINES_DIR = "engines"
-BUILD = "python scripts/build_engines.py"
+BUILD = "tritone engines"
 _READ_BYTES = 1 << 22
-_WEIGHTS = {"flow": FLOW_FILE, "vocoder": VOCODER_FILE, LLM_DIR: f"{LLM_DIR}/{WEIGHTS_NAME}"}
 
 
 class PartRecord(Strict):
     """One plan, or the LLM's engine.
 
     source: digest of the weights and numbers it was made from. settings: digest of how. nbytes: of
-    its files. seconds: of the build. gate: the judgement; a part without a passed one is not used.
+    its files. seconds: of the build. gate: how it was judged; a part without a passed
+    verdict is not used.
     """
 
     source: str
@@ -120,13 +120,13 @@ def check_part(model_dir: Path, name: str, machine: Machine, dtype: str, source:
     return folder
 
 
-def check_language_model(model_dir: Path, config: ModelConfig, engine: Path) -> None:
+def check_language_model(model_dir: Path, config: SpokenConfig, engine: Path) -> None:
     """`check_part` of the language model's engine, which lies in the directory `engine`.
 
     One that was built by hand has no record and is taken as it is.
     """
     if (engine.parent / RECORD).is_file():
-        dtype, source = read_record(engine.parent).dtype, source_digest(model_dir, config, LLM_DIR)
+        dtype, source = read_record(engine.parent).dtype, language_model_digest(model_dir, config)
         check_part(model_dir, LLM_DIR, this_machine(), dtype, source)
 
 
@@ -144,21 +144,25 @@ def _differences(record: EngineRecord, machine: Machine, dtype: str) -> Iterator
             yield f"{name} is {theirs[name]}, here it is {here}"
 
 
-def source_digest(model_dir: Path, config: ModelConfig, part: str) -> str:
-    """SHA-256 of what a part is made from: "flow", "vocoder" or "llm".
+def language_model_digest(model_dir: Path, config: SpokenConfig) -> str:
+    """`source_digest` of the language model."""
+    return source_digest(model_dir / LLM_DIR / WEIGHTS_NAME, config.llm, config.sample_rate)
+
+
+def source_digest(weights: Path, numbers: BaseModel, sample_rate: int) -> str:
+    """SHA-256 of what a part is made from: its numbers and its weights file.
 
     Reads the weights: half a second a gigabyte.
     """
-    weights = model_dir / _WEIGHTS[part]
-    digest = hashlib.sha256(getattr(config, part).model_dump_json().encode())
-    digest.update(str(config.sample_rate).encode())
+    digest = hashlib.sha256(numbers.model_dump_json().encode())
+    digest.update(str(sample_rate).encode())
     try:
         with weights.open("rb") as file:
             while block := file.read(_READ_BYTES):
                 digest.update(block)
     except OSError as error:
         raise ModelDirectoryError(
-            f"{weights} cannot be read ({error}); run scripts/convert.py again"
+            f"{weights} cannot be read ({error}); run `tritone convert` again"
         ) from error
     return digest.hexdigest()
 

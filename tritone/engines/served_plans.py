@@ -1,46 +1,49 @@
-"""The plans of this machine in the place of a stage's torch modules."""
+"""The plans of this machine in the place of a family's torch modules."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from tritone.engines.graph import Profiles
+from tritone.acoustic.solver import EulerSolver
 from tritone.engines.machine import this_machine
-from tritone.engines.model_graphs import Sources
 from tritone.engines.plan import Plan
 from tritone.engines.plan_solver import PlanSolver
 from tritone.engines.plans import open_plan
-from tritone.engines.preflight import FLOW, VOCODER
-from tritone.families.cosyvoice2.flow import Flow
+from tritone.engines.sources import Sources
 
 _NAMES = {torch.bfloat16: "bfloat16", torch.float16: "float16"}
 
 
 def plan_solver(
-    flow: Flow, model_dir: Path, dtype: torch.dtype, device: torch.device
+    sources: Sources,
+    part: str,
+    name: str,
+    euler: EulerSolver,
+    dtype: torch.dtype,
+    device: torch.device,
 ) -> PlanSolver:
-    """The flow's solver on the plan of its estimator; the flow itself stays in float32.
+    """A flow's solver on the plan of its estimator; `euler` itself stays in float32.
 
-    dtype: in which the plans were built. Raises ModelDirectoryError for a plan that is missing,
-    refused, or of another machine or other weights, and EnvironmentProblem without TensorRT.
+    part, name: of the graph, whose inputs and outputs are those of `PlanSolver`. dtype: in which
+    the plan was built. Raises ModelDirectoryError for a plan that is missing, refused, or of
+    another machine or other weights, and EnvironmentProblem without TensorRT.
     """
-    plan = _open(model_dir, FLOW, "estimator_step", dtype, device)
+    plan = _open(sources, part, name, dtype, device)
     return PlanSolver(
         BesideStream(plan),
-        flow.euler,
+        euler,
         device=device,
         cache_dtype=plan.inputs["cache"],
-        most_frames=Profiles().past_frames.most,
+        most_frames=sources.profiles.past_frames.most,
     )
 
 
 def plan_filter(
-    model_dir: Path, dtype: torch.dtype, device: torch.device
+    sources: Sources, part: str, name: str, dtype: torch.dtype, device: torch.device
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """`HiFT.filter` on the vocoder's plan; errors as for `plan_solver`."""
-    run = BesideStream(_open(model_dir, VOCODER, "vocoder", dtype, device))
+    """A vocoder between its Fourier transforms, (mel, spectrum) -> bins; as `plan_solver`."""
+    run = BesideStream(_open(sources, part, name, dtype, device))
     return lambda mel, spectrum: run({"mel": mel, "spectrum": spectrum})["bins"]
 
 
@@ -67,5 +70,5 @@ class BesideStream:
         return outputs
 
 
-def _open(model_dir: Path, part: str, name: str, dtype: torch.dtype, device: torch.device) -> Plan:
-    return open_plan(Sources(model_dir), part, name, this_machine(), _NAMES[dtype], device)
+def _open(sources: Sources, part: str, name: str, dtype: torch.dtype, device: torch.device) -> Plan:
+    return open_plan(sources, part, name, this_machine(), _NAMES[dtype], device)

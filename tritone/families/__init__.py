@@ -1,48 +1,75 @@
-"""Model families. A family is one module with one value, `FAMILY`; `config.json` names it."""
+"""Model families. A family is a folder with one value, `FAMILY`; `config.json` names it.
 
+Folders named in TRITONE_FAMILIES (separated as in PATH) may hold further families.
+"""
+
+import os
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from tritone.config import ModelConfig
+from tritone.config import ModelConfig, read_content
 from tritone.errors import ModelDirectoryError
-from tritone.families import read_config
+from tritone.families.contract import Family, Model
+from tritone.variables import FAMILIES_VARIABLE
 
-if TYPE_CHECKING:
-    from torch import Tensor
+__path__ += [folder for folder in os.environ.get(FAMILIES_VARIABLE, "").split(os.pathsep) if folder]
 
-    from tritone.families.cosyvoice2.flow import Flow
-    from tritone.families.cosyvoice2.vocoder import Vocoder
-
-
-@dataclass(frozen=True)
-class Family:
-    """The code of a family; its numbers are in ModelConfig.
-
-    load_flow and load_vocoder take (model directory, configuration) and return modules in float32
-    on the CPU, ready for inference. start_noise gives the flow's noise buffer (frames, mel).
-    """
-
-    load_flow: Callable[[Path, ModelConfig], "Flow"]
-    load_vocoder: Callable[[Path, ModelConfig], "Vocoder"]
-    start_noise: Callable[[ModelConfig], "Tensor"]
+NAME = re.compile(r"[a-z][a-z0-9]*")
 
 
-def family_of(model_dir: Path) -> tuple[Family, ModelConfig]:
-    """The family and configuration of a model directory; raises ModelDirectoryError."""
-    config = read_config(model_dir)
-    if not re.fullmatch(r"[a-z][a-z0-9]*", config.family):
-        raise ModelDirectoryError(f"family {config.family!r} in {model_dir} is not a family name")
+def known() -> list[str]:
+    """The names of all families, sorted; those that are only folders of checks left out."""
+    folders = (Path(folder) for folder in __path__)
+    found = {path.name for folder in folders for path in folder.glob("*/") if _is_family(path)}
+    return sorted(found)
+
+
+def _is_family(folder: Path) -> bool:
+    marker = folder / "__init__.py"
+    return marker.is_file() and "\nFAMILY" in marker.read_text(encoding="utf-8")
+
+
+def family_named(name: str) -> Family[Any]:
+    """Raises ModelDirectoryError for a name that is unknown, and for a family that lacks a part."""
+    if not NAME.fullmatch(name) or name not in known():
+        raise ModelDirectoryError(f"family {name!r} is unknown; known are {', '.join(known())}")
     try:
-        module = import_module(f"{__name__}.{config.family}")
-    except ModuleNotFoundError as error:
-        known = ", ".join(sorted(p.stem for p in Path(__file__).parent.glob("[a-z]*.py")))
-        raise ModelDirectoryError(
-            f"{model_dir} is of the unknown family {config.family!r}; known are {known}"
-        ) from error
-    family = module.FAMILY
-    assert isinstance(family, Family)
-    return family, config
+        family: Any = import_module(f"{__name__}.{name}").FAMILY
+    except TypeError as error:  # an abstract method is missing
+        raise ModelDirectoryError(f"family {name!r} is not complete: {error}") from error
+    if not isinstance(family, Family):
+        raise ModelDirectoryError(f"family {name!r}: FAMILY is {type(family).__name__}, no Family")
+    return family
+
+
+def open_model(model_dir: Path) -> Model:
+    """The family and the configuration of a model directory; raises ModelDirectoryError."""
+    name = read_content(model_dir)["family"]
+    try:
+        family = family_named(name)
+    except ModelDirectoryError as error:
+        raise ModelDirectoryError(f"{model_dir}: {error}") from error
+    return Model(model_dir, family, family.config.read(model_dir))
+
+
+def read_config(model_dir: Path) -> Any:
+    """The configuration of a model directory, of its family's own class."""
+    return open_model(model_dir).config
+
+
+def all_families() -> list[Family[Any]]:
+    return [family_named(name) for name in known()]
+
+
+__all__ = [
+    "Family",
+    "Model",
+    "ModelConfig",
+    "all_families",
+    "family_named",
+    "known",
+    "open_model",
+    "read_config",
+]

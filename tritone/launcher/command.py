@@ -7,13 +7,10 @@ from pathlib import Path
 
 from tritone.launcher.binaries import Binaries, find_libpython
 from tritone.launcher.settings import ServerSettings
-from tritone.serving.parameters import MODEL_VARIABLE, PROFILE_VARIABLE
+from tritone.variables import DEVICE_VARIABLE, MODEL_VARIABLE, PROFILE_VARIABLE
 
 DEFAULT_PROFILE = "gpu"
 """Its configurations are the models' config.pbtxt; another's are configs/<profile>.pbtxt."""
-
-DEVICE_VARIABLE = "TRITONE_DEVICE"
-"""Where the flow and the vocoder run: cpu, cuda or cuda:N."""
 
 UNLOAD_TIMEOUT_S = 10
 """Time for all models to end, after the last utterance: the server is told to exit only then."""

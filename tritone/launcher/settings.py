@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tritone.serving.parameters import EMBEDDED, MODEL_VARIABLE
+from tritone.variables import MODEL_VARIABLE
 
 Profile = Literal["cpu", "gpu", "gpu-torch", "gpu-llmapi", "gpu-backend"]
 """What serves the language model: ONNX Runtime, our model on TensorRT-LLM's Executor, torch, the
 LLM API of TensorRT-LLM 1.x, or NVIDIA's C++ backend. All but cpu run everything on a GPU."""
+
+EMBEDDED = Path("checkpoints") / "embedded"
 
 
 def default_cache_dir() -> Path:

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from tritone.arrays import Float32
+from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.errors import ModelDirectoryError
-from tritone.llm.checkpoint import HEAD_BIAS, LLM_DIR, WEIGHTS_NAME, Checkpoint
+from tritone.llm.checkpoint import HEAD_BIAS, LLM_DIR, WEIGHTS_NAME
 from tritone.llm.config import LLMConfig
 from tritone.loading.steps import step
 

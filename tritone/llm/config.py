@@ -1,6 +1,8 @@
 """Numbers of a language model that speaks: its vocabulary, its decoder, how it is sampled."""
 
-from typing import Protocol
+from typing import Any, Protocol
+
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from tritone.config import Strict
 
@@ -38,6 +40,15 @@ class LLMConfig(Strict):
     rms_norm_eps: float
     max_position_embeddings: int
 
+    @model_serializer(mode="wrap")
+    def _ids_first(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A family's own ids follow the stop ids, where digests of built engines have them."""
+        values = write(self)
+        shared = list(LLMConfig.model_fields)
+        cut = shared.index("hidden_size")
+        own = [name for name in values if name not in LLMConfig.model_fields]
+        return {name: values[name] for name in (*shared[:cut], *own, *shared[cut:])}
+
     @property
     def speech_head_size(self) -> int:
         """Rows of the speech head: codes and stop ids."""
@@ -51,6 +62,9 @@ class LLMConfig(Strict):
 
 class SpokenConfig(Protocol):
     """The part of a family's configuration that a runtime of its language model reads."""
+
+    @property
+    def sample_rate(self) -> int: ...
 
     @property
     def llm(self) -> LLMConfig: ...

@@ -1,8 +1,10 @@
 """What a runtime of the language model takes and gives: the one seam to the pipeline."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
+
+import numpy as np
 
 from tritone.arrays import Float32, Int32
 
@@ -67,6 +69,13 @@ class Increment:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Increment]") -> "Increment":
+        """Neighbouring increments as one."""
+        ids = np.concatenate([np.zeros(0, np.int32), *(part.ids for part in parts)])
+        latents = [part.latents for part in parts if part.latents is not None]
+        return cls(ids, np.concatenate(latents) if latents else None)
 
 
 class Generation(Protocol):

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from tritone.errors import StageFailed, TritoneError
+from tritone.arrays import Int32
+from tritone.errors import InvalidRequest, StageFailed, TritoneError
 from tritone.llm.contract import GenerationRequest
-from tritone.llm.generation import Feed
+from tritone.llm.generation import STAGE, Feed
 
-STAGE = "tensorrt_llm"
-REPETITION_PENALTY = 1.1  # where there is no repetition-aware sampling; upstream's Triton runtime's
+REPETITION_PENALTY = 1.1  # where there is no repetition-aware sampling
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,16 @@ class RuntimeStats:
     tokens: int
 
 
+def prompt_ids(request: GenerationRequest) -> Int32:
+    """The ids of the prompt; raises InvalidRequest for one of embeddings."""
+    if request.prompt.ids is None:
+        raise InvalidRequest("prompt_embeddings", "this runtime takes prompts of ids alone")
+    return request.prompt.ids
+
+
 @dataclass(eq=False)
 class RuntimeFeed(Feed):
-    """One generation in a foreign runtime, and how to stop it there.
+    """One generation in an external runtime, and how to stop it there.
 
     positions: of the generation, prompt included. handle: what the runtime knows it by.
     """
@@ -36,14 +43,14 @@ class RuntimeFeed(Feed):
     @property
     def longest(self) -> int:
         """Tokens to ask for: what was asked for, as far as it fits."""
-        return min(self.request.max_tokens, self.positions - len(self.request.input_ids))
+        return min(self.request.max_tokens, self.positions - len(self.request.prompt))
 
     def cancel(self) -> None:
         if not self.cancelled:
             self.cancelled = True
             self.stop(self)
 
-    def publish(self, ids: Iterable[int]) -> int:
+    def emit(self, ids: Iterable[int]) -> int:
         """Pass ids on, and return how many; the stop id that ended it may be among the last."""
         before = self.emitted
         for token in ids:

@@ -6,10 +6,11 @@ from queue import Empty, SimpleQueue
 
 import numpy as np
 
-from tritone.arrays import Int32
 from tritone.errors import Cancelled, TritoneError
-from tritone.llm.contract import GenerationRequest
+from tritone.llm.contract import Generation, GenerationRequest, Increment
 from tritone.llm.sampler import Sampler
+
+STAGE = "tensorrt_llm"  # as Triton knows it, whatever the runtime
 
 
 @dataclass(eq=False, kw_only=True)
@@ -31,31 +32,31 @@ class Feed:
 
 @dataclass(eq=False)
 class Stream(Feed):
-    """The engine's end. Only the engine's thread changes it, except for `cancelled`.
+    """The scheduler's end. Only the scheduler's thread changes it, except for `cancelled`.
 
-    length: positions filled in the slot. last_id: LLM id to feed next. news: what the caller is to
-    learn, in the form of the outbox, before it is published.
+    length: positions filled in the slot. last_id: LLM id to feed next. pending: what was drawn and
+    is not in the outbox yet, in the same form.
     """
 
     request: GenerationRequest
     sampler: Sampler
     length: int = 0
     last_id: int = -1
-    news: list[int | TritoneError | None] = field(default_factory=list)
+    pending: list[int | TritoneError | None] = field(default_factory=list)
 
-    def publish(self) -> None:
-        """Pass the news on.
+    def flush(self) -> None:
+        """Put what is pending into the outbox.
 
         Apart from drawing, because a woken reader takes the interpreter away from the draws of the
         other streams; the runtime's next step leaves it to the readers.
         """
-        for item in self.news:
+        for item in self.pending:
             self.outbox.put(item)
-        self.news.clear()
+        self.pending.clear()
 
 
-class SlotGeneration:
-    """The caller's end (`tritone.llm.contract.Generation`).
+class FeedGeneration(Generation):
+    """The caller's end.
 
     Leaving the iteration early, or dropping the object, cancels like `cancel` does. `cancel` takes
     no lock and may be called from any thread at any time.
@@ -66,12 +67,12 @@ class SlotGeneration:
         self._over = False
         self._error: TritoneError | None = None
 
-    def __iter__(self) -> Iterator[Int32]:
+    def __iter__(self) -> Iterator[Increment]:
         try:
             while not self._over and not self._feed.cancelled:
                 ids = self._take()
                 if ids and not self._feed.cancelled:
-                    yield np.array(ids, np.int32)
+                    yield Increment(np.array(ids, np.int32))
         finally:
             self.cancel()
         if self._feed.cancelled:
@@ -89,7 +90,7 @@ class SlotGeneration:
         self.cancel()
 
     def _take(self) -> list[int]:
-        """Wait for news and take all there is."""
+        """Wait for the next token and take all there are."""
         ids: list[int] = []
         item = self._feed.outbox.get()
         while isinstance(item, int):

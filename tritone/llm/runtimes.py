@@ -12,15 +12,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
-from tritone.config import ModelConfig
+from tritone.arrays import Int32
 from tritone.errors import EnvironmentProblem
-from tritone.llm.config import LLMConfig
-from tritone.llm.contract import GenerationRequest, LanguageModel
+from tritone.llm.config import SpokenConfig
+from tritone.llm.contract import GenerationRequest, LanguageModel, Prompt
 from tritone.loading.steps import step
 
 Opener = Callable[..., LanguageModel]
+# of (model directory, configuration, engine): raises TritoneError for an engine not to be used
+EngineCheck = Callable[[Path, SpokenConfig, Path], None]
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,14 @@ class Runtime:
     """module, function: (model_dir, config, *, parameters) -> LanguageModel.
 
     profile: of the server that serves it. instead: the profile for machines without its packages.
+    on_engine: it runs an engine that was built, so that an EngineCheck follows config.
     """
 
     module: str
     function: str
     profile: str
     instead: str
+    on_engine: bool = False
 
     def opener(self) -> Opener:
         """Raises EnvironmentProblem naming a package that is not installed."""
@@ -57,16 +59,31 @@ class Runtime:
         known = inspect.signature(self.opener()).parameters.values()
         return {p.name: p.default for p in known if p.kind is p.KEYWORD_ONLY}
 
-    def open(self, model_dir: Path, config: ModelConfig, **values: Any) -> LanguageModel:
-        """Open the language model of `model_dir`; see the opener for values and errors."""
-        return self.opener()(model_dir, config, **values)
+    def open(
+        self,
+        model_dir: Path,
+        config: SpokenConfig,
+        *,
+        check_engine: EngineCheck | None = None,
+        **values: Any,
+    ) -> LanguageModel:
+        """Open the language model of `model_dir`; see the opener for values and errors.
+
+        check_engine: asked by a runtime that runs an engine, before it loads one that it found.
+        """
+        check = (check_engine,) if self.on_engine else ()
+        return self.opener()(model_dir, config, *check, **values)
 
 
 RUNTIMES = {
     "onnx": Runtime("tritone.llm.slots.opening", "open_onnx", profile="cpu", instead="gpu-torch"),
     "torch": Runtime("tritone.llm.slots.opening", "open_torch", profile="gpu-torch", instead="cpu"),
     "executor": Runtime(
-        "tritone.llm.trtllm.executor", "open_executor", profile="gpu", instead="gpu-torch"
+        "tritone.llm.trtllm.executor",
+        "open_executor",
+        profile="gpu",
+        instead="gpu-torch",
+        on_engine=True,
     ),
     "llm_api": Runtime(
         "tritone.llm.trtllm.llm_api", "open_llm_api", profile="gpu-llmapi", instead="gpu-torch"
@@ -90,9 +107,17 @@ def runtime_named(name: str | None) -> Runtime:
     return RUNTIMES[name]
 
 
-def warm_up(model: LanguageModel, llm: LLMConfig) -> None:
-    """Speak a few tokens: a runtime's first calls are several times slower."""
-    prompt = np.array([llm.sos_id, llm.task_id], dtype=np.int32)
+def needs_bias(profile: str) -> bool:
+    """Whether every request has to bring the head's bias: none of our runtimes serves it then."""
+    return all(runtime.profile != profile for runtime in RUNTIMES.values())
+
+
+def warm_up(model: LanguageModel, prompt: Int32) -> None:
+    """Speak a few tokens: a runtime's first calls are several times slower.
+
+    prompt: (n,) ids as the front end would send them.
+    """
+    request = GenerationRequest(Prompt(ids=prompt), min_tokens=4, max_tokens=4)
     with step("LLM warm-up"):
-        for _ in model.submit(GenerationRequest(prompt, min_tokens=4, max_tokens=4)):
+        for _ in model.submit(request):
             pass

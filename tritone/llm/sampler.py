@@ -1,4 +1,4 @@
-"""Repetition-aware sampling of the next speech token (CosyVoice2; VALL-E 2, arXiv:2406.05370).
+"""Repetition-aware sampling of the next speech token (VALL-E 2, arXiv:2406.05370).
 
 A draw from the nucleus (the most likely tokens until top_p mass or top_k of them) that was already
 emitted within the last `repetition_window` tokens is replaced, once, by a draw from the whole

@@ -67,7 +67,8 @@ class Loader:
 
     model: whose steps they are. patience: factor on every limit. deadline_s: a step that takes
     longer ends the process with exit status 1; None lets it go on. model_dir, profile: for the
-    doctor's command. stacks_to: file descriptor for the stacks when a step is late.
+    doctor's command. stacks_to: file descriptor for the stacks when a step is late. clock: in
+    seconds.
 
     An exception of `report` ends the loading.
     """
@@ -82,12 +83,16 @@ class Loader:
         model_dir: Path | None = None,
         profile: str | None = None,
         stacks_to: int = STDERR,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._model, self._report, self._patience = model, report, patience
+        self._clock = clock
         self._model_dir, self._profile = model_dir, profile
         self._deadline_s = deadline_s or math.inf
         self._running: list[_Running] = []
-        self._watchdog = Watchdog(self._late, deadline_s=deadline_s, stacks_to=stacks_to)
+        self._watchdog = Watchdog(
+            self._late, deadline_s=deadline_s, stacks_to=stacks_to, clock=clock
+        )
 
     def __enter__(self) -> "Loader":
         self._token = _ENTERED.set(self)
@@ -119,7 +124,7 @@ class Loader:
         assert len(self._running) < MOST_NESTED, f"{name} is nested too deep"
         kind = STEPS[name]
         inside = self._running[-1].name if self._running else ""
-        running = _Running(name, inside, path, monotonic(), self._patience * kind.limit(0))
+        running = _Running(name, inside, path, self._clock(), self._patience * kind.limit(0))
         self._running.append(running)
         self._watchdog.watch(running.limit_s)  # before its file is looked at, which may hang
         if path is not None:
@@ -141,7 +146,7 @@ class Loader:
     def _late(self) -> None:
         for running in self._running[-1:]:
             # the one that was late may be done by now, and this the next
-            if monotonic() - running.began >= min(running.limit_s, self._deadline_s):
+            if self._clock() - running.began >= min(running.limit_s, self._deadline_s):
                 self._tell("late", running)
 
     def _tell(self, kind: Kind, running: _Running, error: BaseException | None = None) -> None:
@@ -160,7 +165,7 @@ class Loader:
             inside=running.inside,
             path=running.path,
             nbytes=running.nbytes,
-            seconds=monotonic() - running.began,
+            seconds=self._clock() - running.began,
             limit_s=running.limit_s,
             memory=memory_now(ask_gpu=kind != "late"),
             **advice,

@@ -21,7 +21,8 @@ class Watchdog:
     ended, with exit status 1, when something takes that long; native code cannot be interrupted
     otherwise.
 
-    faulthandler has one timer for the whole process; nobody else may use it meanwhile.
+    faulthandler has one timer for the whole process; nobody else may use it meanwhile. clock: in
+    seconds, for all but that timer.
     """
 
     def __init__(
@@ -30,8 +31,10 @@ class Watchdog:
         *,
         deadline_s: float | None = None,
         stacks_to: int = STDERR,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._late, self._deadline_s, self._stacks_to = late, deadline_s, stacks_to
+        self._clock = clock
         self._changed = threading.Condition()
         self._interval = 0.0
         self._due: float | None = None
@@ -43,7 +46,7 @@ class Watchdog:
         """From now on watch something new, in the place of what was watched."""
         with self._changed:
             assert not self._closed, "the watchdog is closed"
-            now = time.monotonic()
+            now = self._clock()
             self._interval = limit_s
             self._end = None if self._deadline_s is None else now + self._deadline_s
             self._set_alarm(now)
@@ -93,13 +96,13 @@ class Watchdog:
         with self._changed:
             if self._due is None or self._end is None:
                 return False
-            return time.monotonic() >= self._end
+            return self._clock() >= self._end
 
     def _wait_until_due(self) -> bool:
         """Sleep until something is late; false when closed."""
         with self._changed:
             while not self._closed:
-                now = time.monotonic()
+                now = self._clock()
                 if self._due is not None and self._due <= now:
                     self._interval *= 2
                     self._set_alarm(now)

@@ -1,4 +1,4 @@
-"""All stages in this process: offline use, tests, and measurements without a server."""
+"""A model directory in this process: offline use, tests, and measurements without a server."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
@@ -6,106 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from tritone.acoustic.device import torch_device
-from tritone.acoustic.flow_placement import FlowSettings, flow_of
-from tritone.acoustic.flow_stage import FlowStage
-from tritone.acoustic.vocoder_stage import VocoderStage
+from tritone.acoustic.placement import FlowSettings
 from tritone.arrays import Float32, Int32
-from tritone.config import ModelConfig
-from tritone.families import family_of
-from tritone.families.cosyvoice2.frontend import Frontend
-from tritone.families.cosyvoice2.voice import Voice
-from tritone.llm.contract import Generation, GenerationRequest, LanguageModel, SamplingParams
-from tritone.llm.runtimes import runtime_of, warm_up
+from tritone.llm.contract import Increment, SamplingParams
 from tritone.loading.steps import Loader, Reporter
+from tritone.local.stages import LocalStages
 from tritone.synthesis.deadlines import StageTurns
-from tritone.synthesis.limits import Limits
 from tritone.synthesis.pipeline import Settings, synthesize
-from tritone.synthesis.values import AudioChunk, Segment, SynthesisRequest
-
-
-class LocalFlowSession:
-    """`pipeline.FlowSession` on a FlowStage of this process."""
-
-    def __init__(self, stage: FlowStage, voice: Voice, *, streaming: bool) -> None:
-        self._stage, self._voice = stage, voice
-        self._state = stage.open(voice) if streaming else None
-        self._whole: list[Int32] = []
-
-    def step(self, tokens: Int32, *, finalize: bool) -> Float32:
-        if self._state is not None:
-            mel, self._state = self._stage.step(tokens, self._state, finalize=finalize)
-            return mel
-        self._whole.append(tokens)
-        if not finalize:
-            return np.zeros((self._stage.config.output_size, 0), dtype=np.float32)
-        return self._stage.whole(np.concatenate(self._whole), self._voice)
-
-    def close(self) -> None:
-        self._state = None
-        self._whole.clear()
-
-
-class LocalVocoderSession:
-    """`pipeline.VocoderSession` on a VocoderStage of this process."""
-
-    def __init__(self, stage: VocoderStage, *, seed: int, speed: float) -> None:
-        self._stage = stage
-        self._state = stage.start(seed=seed, speed=speed)
-
-    def step(self, mel: Float32, *, finalize: bool) -> Float32:
-        wave, self._state = self._stage.step(mel, self._state, finalize=finalize)
-        return wave
-
-
-class LocalStages:
-    """`pipeline.Stages` with every model of a model directory loaded here.
-
-    vocoder_dtype: as for VocoderStage. Other parameters, and errors, as for `load`.
-    """
-
-    def __init__(
-        self,
-        model_dir: Path,
-        limits: Limits,
-        *,
-        profile: str = "cpu",
-        language_model: Mapping[str, Any] | None = None,
-        flow: FlowSettings | None = None,
-        vocoder_dtype: torch.dtype | None = None,
-    ) -> None:
-        runtime = runtime_of(profile)
-        flow = flow or flow_of(profile)
-        device = torch_device(flow.device)  # before anything is read
-        family, config = family_of(model_dir)
-        self.config = config
-        self.frontend = Frontend(model_dir, config, limits)
-        self.flow = FlowStage(family.load_flow(model_dir, config), family.start_noise(config), flow)
-        self.vocoder = VocoderStage(
-            family.load_vocoder(model_dir, config), str(device), dtype=vocoder_dtype
-        )
-        self.llm: LanguageModel = runtime.open(model_dir, config, **(language_model or {}))
-
-    def warm_up(self) -> None:
-        """Run every model once, as a server does before it is ready."""
-        self.frontend.warm_up()
-        self.flow.warm_up()
-        self.vocoder.warm_up()
-        warm_up(self.llm, self.config.llm)
-
-    def prepare(self, request: SynthesisRequest) -> Iterator[Segment]:
-        return self.frontend.prepare(request)
-
-    def generate(self, request: GenerationRequest) -> Generation:
-        return self.llm.submit(request)
-
-    def open_flow(self, voice: Voice, *, streaming: bool) -> LocalFlowSession:
-        return LocalFlowSession(self.flow, voice, streaming=streaming)
-
-    def open_vocoder(self, *, seed: int, speed: float) -> LocalVocoderSession:
-        return LocalVocoderSession(self.vocoder, seed=seed, speed=speed)
+from tritone.synthesis.rules import Hops
+from tritone.synthesis.values import AudioChunk, SynthesisRequest
+from tritone.voice import Voice
 
 
 class TTS:
@@ -118,13 +29,9 @@ class TTS:
         self._stages, self._settings, self._turns = stages, settings, StageTurns()
 
     @property
-    def config(self) -> ModelConfig:
-        return self._stages.config
-
-    @property
     def sample_rate(self) -> int:
         """Of everything that comes out, in Hz."""
-        return self.config.sample_rate
+        return self._stages.rules.rates.sample_rate
 
     def stream(
         self,
@@ -159,7 +66,9 @@ class TTS:
             speed=speed,
             streaming=streaming,
         )
-        return synthesize(request, self._stages, self.config, self._settings, turns=self._turns)
+        return synthesize(
+            request, self._stages, self._stages.rules, self._settings, turns=self._turns
+        )
 
     def synthesize(self, text: str, **options: object) -> Float32:
         """The whole utterance, (n,) samples; options as for `stream`."""
@@ -174,8 +83,8 @@ class TTS:
         streaming: chunk by chunk with the chunk mask, else one pass with full attention.
         """
         flow = self._stages.open_flow(prompt, streaming=streaming)
-        mel = flow.step(np.asarray(tokens, dtype=np.int32), finalize=True)
-        return self._stages.open_vocoder(seed=seed, speed=1.0).step(mel, finalize=True)
+        frames = flow.step(Increment(np.asarray(tokens, dtype=np.int32)), finalize=True)
+        return self._stages.open_vocoder(seed=seed, speed=1.0).step(frames, finalize=True)
 
     def close(self) -> None:
         """Stop the language model; running streams end with StageFailed."""
@@ -194,6 +103,7 @@ def load(
     profile: str = "cpu",
     language_model: Mapping[str, Any] | None = None,
     flow: FlowSettings | None = None,
+    hops: Hops | None = None,
     settings: Settings | None = None,
     report: Reporter | None = None,
 ) -> TTS:
@@ -201,7 +111,7 @@ def load(
 
     profile: where it runs, as for scripts/serve.py: cpu, gpu, gpu-torch or gpu-llmapi.
     language_model: parameters of the profile's runtime, as in tensorrt_llm's configurations, e.g.
-        {"precision": "fp32"}. flow: other than the profile's.
+        {"precision": "fp32"}. flow: other than the profile's. hops: other than the family's.
     report: called for every step of loading, before and after it, and for one that takes too long;
         `tritone.loading.lines.line` makes a line of each. None loads silently.
 
@@ -211,6 +121,11 @@ def load(
     settings, model_dir = settings or Settings(), Path(model_dir)
     with Loader("local", report, model_dir=model_dir, profile=profile) if report else nullcontext():
         stages = LocalStages(
-            model_dir, settings.limits, profile=profile, language_model=language_model, flow=flow
+            model_dir,
+            settings.limits,
+            profile=profile,
+            language_model=language_model,
+            flow=flow,
+            hops=hops,
         )
     return TTS(stages, settings)

@@ -7,7 +7,7 @@ from the model directory that they read. Two have another name in some versions 
 from typing import Any
 
 from tritone.errors import InvalidRequest
-from tritone.llm.contract import GenerationRequest, SamplingParams
+from tritone.llm.contract import GenerationRequest, Prompt, SamplingParams
 from tritone.serving.tensors import Inputs
 
 
@@ -21,8 +21,10 @@ def read_generation(inputs: Inputs) -> GenerationRequest:
     longest = inputs.scalar("request_output_len")
     if longest is None or longest < 1:
         raise InvalidRequest("request_output_len", f"is {longest}; it must be at least 1")
+    embeddings = inputs.shaped("prompt_embeddings", length, -1)
+    prompt = Prompt(ids[:length]) if embeddings is None else Prompt(embeddings=embeddings)
     return GenerationRequest(
-        input_ids=ids[:length],
+        prompt=prompt,
         min_tokens=_either(inputs, "min_length", "min_tokens") or 0,
         max_tokens=longest,
         sampling=SamplingParams(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tritone.arrays import Float32
-from tritone.config import ModelConfig
+from tritone.llm.config import SpokenConfig
 from tritone.llm.contract import GenerationRequest, SamplingParams
 from tritone.llm.external import REPETITION_PENALTY
 
@@ -19,27 +19,35 @@ OUTPUTS = ("output_ids", "sequence_length")
 
 
 def generation_tensors(
-    request: GenerationRequest, config: ModelConfig, bias: Float32
+    request: GenerationRequest, config: SpokenConfig, bias: Float32 | None
 ) -> dict[str, NDArray[Any]]:
     """Inputs of one generation by name, with the leading batch dimension of one.
 
-    bias: (vocab_size,) of `tritone.llm.bias.logit_bias`.
+    bias: (vocab_size,) of `tritone.llm.bias.logit_bias`; None where the runtime reads the checkpoint
+    itself. A prompt of embeddings goes as `prompt_embeddings`, beside as many ids of zero.
     """
     sampling = _resolved(request.sampling, config)
     greedy = sampling.top_k == 1
     stop_ids = config.llm.stop_ids
     words = [stop_ids, range(1, len(stop_ids) + 1)]  # ids, and where each word ends
     minimum, seed = _row([request.min_tokens], np.int32), _row([sampling.seed or 0], np.uint64)
+    prompt = request.prompt
+    ids = np.zeros(len(prompt), np.int32) if prompt.ids is None else prompt.ids
+    optional = {}
+    if bias is not None:
+        optional["embedding_bias"] = _row(bias, np.float32)
+    if prompt.embeddings is not None:
+        optional["prompt_embeddings"] = np.asarray(prompt.embeddings, np.float32)[None]
     return {
-        "input_ids": _row(request.input_ids, np.int32),
-        "input_lengths": _row([len(request.input_ids)], np.int32),
+        **optional,
+        "input_ids": _row(ids, np.int32),
+        "input_lengths": _row([len(prompt)], np.int32),
         "request_output_len": _row([request.max_tokens], np.int32),
         "min_length": minimum,
         "min_tokens": minimum,
         "end_id": _row([stop_ids[0]], np.int32),
         "pad_id": _row([stop_ids[0]], np.int32),
         "stop_words_list": np.array([words], np.int32),
-        "embedding_bias": _row(bias, np.float32),
         "streaming": _row([True], np.bool_),
         "runtime_top_k": _row([sampling.top_k], np.int32),
         "runtime_top_p": _row([sampling.top_p], np.float32),
@@ -64,7 +72,7 @@ def _row(values: Any, dtype: Any) -> NDArray[Any]:
     return np.asarray(values, dtype=dtype).reshape(1, -1)
 
 
-def _resolved(given: SamplingParams, config: ModelConfig) -> SamplingParams:
+def _resolved(given: SamplingParams, config: SpokenConfig) -> SamplingParams:
     """Every value said, since another runtime knows nothing of the checkpoint's defaults."""
     defaults = config.sampling
     return SamplingParams(

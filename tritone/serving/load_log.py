@@ -9,13 +9,7 @@ import triton_python_backend_utils as pb_utils
 
 from tritone.loading.lines import line
 from tritone.loading.steps import Loader, Report
-from tritone.serving.parameters import MODEL_VARIABLE, PROFILE_VARIABLE
-
-PATIENCE_VARIABLE = "TRITONE_LOAD_PATIENCE"
-"""Factor on the time limits of all steps; raise it where disks are slow."""
-
-DEADLINE_VARIABLE = "TRITONE_LOAD_DEADLINE"
-"""Seconds after which a step ends the model's process, so that the server gives up; else never."""
+from tritone.variables import DEADLINE_VARIABLE, MODEL_VARIABLE, PATIENCE_VARIABLE, PROFILE_VARIABLE
 
 
 @contextmanager

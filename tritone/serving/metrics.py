@@ -15,7 +15,7 @@ import triton_python_backend_utils as pb_utils
 _CHANGING = threading.Lock()
 
 
-class Family:
+class MetricGroup:
     """Metrics of one name, one for each value of its label."""
 
     def __init__(
@@ -37,7 +37,7 @@ class Family:
         del self._family
 
 
-class Gauge(Family):
+class Gauge(MetricGroup):
     """A number that goes up and down."""
 
     def __init__(
@@ -51,7 +51,7 @@ class Gauge(Family):
             self._metrics[value].set(number)
 
 
-class Counter(Family):
+class Counter(MetricGroup):
     """A number that only grows."""
 
     def __init__(
@@ -66,7 +66,7 @@ class Counter(Family):
                 self._metrics[value].increment(number)
 
 
-class Histogram(Family):
+class Histogram(MetricGroup):
     """How often values fell below each of some bounds, and their sum."""
 
     def __init__(

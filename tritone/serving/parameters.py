@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tritone.errors import ModelDirectoryError
+from tritone.variables import DEVICE_VARIABLE, MODEL_VARIABLE
 
-MODEL_VARIABLE = "TRITONE_MODEL"
-PROFILE_VARIABLE = "TRITONE_PROFILE"  # set by the launcher, for messages
-DEVICE_VARIABLE = "TRITONE_DEVICE"
 EMBEDDED = Path("checkpoints") / "embedded"  # beside model_repo/
 
 
@@ -24,7 +22,7 @@ def model_directory(args: Mapping[str, str]) -> Path:
     path = Path(named) if named else repository.parent / EMBEDDED
     if not path.is_dir():
         raise ModelDirectoryError(
-            f"{path} is no directory; set {MODEL_VARIABLE} to what scripts/convert.py wrote"
+            f"{path} is no directory; set {MODEL_VARIABLE} to what `tritone convert` wrote"
         )
     return path
 

@@ -16,11 +16,9 @@ import triton_python_backend_utils as pb_utils
 
 from tritone.errors import Cancelled, InvalidRequest, Overloaded, StageFailed, TritoneError
 
-PUBLIC = "cosyvoice2"  # its errors go to clients, with the gRPC status in front
 
-
-def error_of(error: Exception, stage: str) -> Any:
-    """The TritonError that tells a client, or the orchestrator, what happened."""
+def error_of(error: Exception, stage: str, *, public: bool = False) -> Any:
+    """The TritonError that tells the orchestrator, or a client of a public model, what happened."""
     if not isinstance(error, TritoneError):
         error = StageFailed(stage, f"{type(error).__name__}: {error}")
     codes = pb_utils.TritonError
@@ -29,7 +27,7 @@ def error_of(error: Exception, stage: str) -> Any:
         Overloaded: (codes.UNAVAILABLE, "UNAVAILABLE"),
         Cancelled: (codes.CANCELLED, "CANCELLED"),
     }.get(type(error), (codes.INTERNAL, "INTERNAL"))
-    return codes(f"{status if stage == PUBLIC else type(error).__name__}: {error}", code)
+    return codes(f"{status if public else type(error).__name__}: {error}", code)
 
 
 def raise_error(reply: Any, stage: str) -> None:
@@ -100,14 +98,16 @@ def _outcome(call: Callable[[], Any]) -> Any:
 
 
 @contextmanager
-def respond(sender: Any, stage: str) -> Iterator[Callable[[Any], None]]:
+def respond(sender: Any, stage: str, *, public: bool = False) -> Iterator[Callable[[Any], None]]:
     """Send responses of a decoupled request; an error is sent too, and always exactly one FINAL."""
     final = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
     try:
         yield sender.send
     except Exception as error:
         _log(error, stage)
-        sender.send(pb_utils.InferenceResponse(error=error_of(error, stage)), flags=final)
+        sender.send(
+            pb_utils.InferenceResponse(error=error_of(error, stage, public=public)), flags=final
+        )
     else:
         sender.send(flags=final)
 

@@ -1,8 +1,9 @@
-"""The public request: inputs of `cosyvoice2` to a SynthesisRequest."""
+"""The public request: inputs of the public model to a SynthesisRequest."""
 
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tritone.arrays import Float32
 from tritone.errors import InvalidRequest
@@ -38,19 +39,24 @@ def read_request(request: Any) -> SynthesisRequest:
 
 def request_tensors(request: SynthesisRequest) -> list[tuple[str, Any]]:
     """What of a SynthesisRequest the front end needs, by wire name; absent fields left out."""
-    texts = (
-        ("target_text", request.text),
-        ("reference_text", request.reference_text),
-        ("instruct_text", request.instruct_text),
-        ("voice", request.voice),
-    )
-    values: list[tuple[str, Any]] = [
-        (name, np.array([text.encode()], dtype=np.object_)) for name, text in texts if text
-    ]
+    values = text_tensors(request)
+    for name, text in (("reference_text", request.reference_text), ("voice", request.voice)):
+        if text:
+            values.append((name, _text(text)))
     if request.reference_wav is not None:
         values.append(("reference_wav", request.reference_wav))
         values.append(("reference_sample_rate", np.array([request.reference_rate], np.int32)))
     return values
+
+
+def text_tensors(request: SynthesisRequest) -> list[tuple[str, Any]]:
+    """Those of them that are still needed once the voice is known."""
+    texts = (("target_text", request.text), ("instruct_text", request.instruct_text))
+    return [(name, _text(text)) for name, text in texts if text]
+
+
+def _text(text: str) -> NDArray[Any]:
+    return np.array([text.encode()], dtype=np.object_)
 
 
 def _reference(inputs: Inputs) -> Float32 | None:

@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from tritone.arrays import Float32, Int32
-from tritone.config import ModelConfig
-from tritone.families.cosyvoice2.voice import Voice
-from tritone.llm.contract import GenerationRequest
+from tritone.arrays import Float32
+from tritone.llm.config import SpokenConfig
+from tritone.llm.contract import GenerationRequest, Increment
 from tritone.serving.call_gate import CallGate
 from tritone.serving.generation_tensors import OUTPUTS as LLM_OUTPUTS
 from tritone.serving.generation_tensors import generation_tensors, stop_tensors
 from tritone.serving.replies import raise_error
-from tritone.serving.request import request_tensors
+from tritone.serving.request import request_tensors, text_tensors
 from tritone.serving.tensors import tensor
-from tritone.serving.text_block import OUTPUTS, read_block, voice_cached
+from tritone.serving.text_block import OUTPUTS, PreparedVoice, read_block
 from tritone.synthesis.text_blocks import TextBlock, in_order
 from tritone.synthesis.values import Segment, SynthesisRequest
+from tritone.voice import Voice, pack
 
 FRONTEND, LLM, FLOW, VOCODER = "frontend", "tensorrt_llm", "token2wav", "vocoder"
 
@@ -67,53 +67,63 @@ class Caller:
 
 
 class TritonStages:
-    """The models of this server, for one request of a client."""
+    """The models of this server, for one request of a client.
 
-    def __init__(self, caller: Caller, config: ModelConfig, bias: Float32) -> None:
-        """bias: (vocab_size,) of `tritone.llm.bias.logit_bias`."""
-        self._caller, self._config, self._bias = caller, config, bias
+    voice: its family's class. bias: (vocab_size,) of `tritone.llm.bias.logit_bias`, where the
+    runtime needs it from the request.
+    """
+
+    def __init__(
+        self,
+        caller: Caller,
+        language_model: SpokenConfig,
+        voice: type[Voice],
+        bias: Float32 | None = None,
+    ) -> None:
+        self._caller, self._language_model = caller, language_model
+        self._voice, self._bias = voice, bias
 
     def prepare(self, request: SynthesisRequest) -> Iterator[Segment]:
-        voice: Voice | None = None
+        """The reference recording travels once, with the first block, and so does the voice that is
+        made of it; later blocks are asked for in that voice."""
+        first, prepared = self._block(request_tensors(request), 0)
+        assert prepared is not None, "the first block comes with its voice"
 
         def block_at(index: int) -> TextBlock:
-            nonlocal voice
-            tensors = [tensor(name, values) for name, values in request_tensors(request)]
-            tensors.append(tensor("block", np.array([index], np.int32)))
-            reply = self._caller.call(FRONTEND, OUTPUTS, tensors).exec()
-            raise_error(reply, FRONTEND)
-            voice = voice or self._voice(reply)
-            return read_block(lambda name: _array(reply, name), voice)
+            if index == 0:
+                return first
+            return self._block([*text_tensors(request), *prepared.inputs()], index)[0]
 
-        return in_order(block_at)
+        return in_order(block_at, prepared.open(self._voice), prepared.cached)
+
+    def _block(
+        self, inputs: Sequence[tuple[str, Any]], index: int
+    ) -> tuple[TextBlock, PreparedVoice | None]:
+        tensors = [tensor(name, values) for name, values in inputs]
+        tensors.append(tensor("block", np.array([index], np.int32)))
+        reply = self._caller.call(FRONTEND, OUTPUTS, tensors).exec()
+        raise_error(reply, FRONTEND)
+        return read_block(lambda name: _array(reply, name))
 
     def generate(self, request: GenerationRequest) -> "TritonGeneration":
-        return TritonGeneration(self._caller, request, self._config, self._bias)
+        return TritonGeneration(self._caller, request, self._language_model, self._bias)
 
     def open_flow(self, voice: Voice, *, streaming: bool) -> "TritonFlowSession":
-        bins = self._config.flow.output_size
-        return TritonFlowSession(self._caller, voice, bins, streaming=streaming)
+        return TritonFlowSession(self._caller, voice, streaming=streaming)
 
     def open_vocoder(self, *, seed: int, speed: float) -> "TritonVocoderSession":
         return TritonVocoderSession(self._caller, seed, speed)
-
-    def _voice(self, reply: Any) -> Voice:
-        # The models after the front end need no transcript, and a prompt of no tokens is not sent.
-        tokens, mel = _array(reply, "prompt_speech_tokens"), _array(reply, "prompt_speech_feat")
-        bins = self._config.flow.output_size
-        return Voice(
-            prompt_tokens=np.zeros(0, np.int32) if tokens is None else tokens,
-            prompt_mel=np.zeros((0, bins), np.float32) if mel is None else mel,
-            embedding=_array(reply, "prompt_spk_embedding"),
-            cached=voice_cached(lambda name: _array(reply, name)),
-        )
 
 
 class TritonGeneration:
     """One generation of the model `tensorrt_llm`."""
 
     def __init__(
-        self, caller: Caller, request: GenerationRequest, config: ModelConfig, bias: Float32
+        self,
+        caller: Caller,
+        request: GenerationRequest,
+        config: SpokenConfig,
+        bias: Float32 | None,
     ) -> None:
         self._caller = caller
         # NVIDIA's backend reads leading digits of an id as its number: "3f" and "3a" would be one
@@ -124,7 +134,7 @@ class TritonGeneration:
         with _GATE.starting():
             self._replies = call.exec(decoupled=True)
 
-    def __iter__(self) -> Iterator[Int32]:
+    def __iter__(self) -> Iterator[Increment]:
         for reply in _received(self._replies):
             if reply.has_error():
                 self._ended = True
@@ -135,7 +145,7 @@ class TritonGeneration:
             ids = ids.reshape(-1)
             ids = ids[(ids >= 0) & ~np.isin(ids, self._stop_ids)]
             if ids.size:
-                yield ids.astype(np.int32)
+                yield Increment(ids.astype(np.int32))
         self._ended = True
 
     def cancel(self) -> None:
@@ -157,23 +167,24 @@ class TritonGeneration:
 class TritonFlowSession:
     """One sequence of the model `token2wav`; its state lives in that model until END."""
 
-    def __init__(self, caller: Caller, voice: Voice, mel_bins: int, *, streaming: bool) -> None:
+    def __init__(self, caller: Caller, voice: Voice, *, streaming: bool) -> None:
         self._caller = caller
         self._sequence = secrets.randbits(63) | 1  # zero is no correlation id
-        self._bins = mel_bins
         self._open = False
-        self._prompt = [_row("prompt_spk_embedding", voice.embedding, np.float32)]
+        packed = np.frombuffer(pack(voice.to_arrays()), np.uint8)
+        self._prompt = [_row("prompt_voice", packed, np.uint8)]
         self._prompt.append(_row("streaming", [streaming], np.bool_))
-        if len(voice.prompt_tokens):
-            self._prompt.append(_row("prompt_speech_tokens", voice.prompt_tokens, np.int32))
-            self._prompt.append(tensor("prompt_speech_feat", voice.prompt_mel[None]))
-        if streaming and len(voice.prompt_tokens):
+        if streaming:
             self._call([], finalize=False)  # prepares the voice while the language model runs
 
-    def step(self, tokens: Int32, *, finalize: bool) -> Float32:
-        inputs = [_row("target_speech_tokens", tokens, np.int32)] if len(tokens) else []
-        mel = self._call(inputs, finalize=finalize)
-        return mel[0] if mel is not None else np.zeros((self._bins, 0), np.float32)
+    def step(self, tokens: Increment, *, finalize: bool) -> Float32:
+        inputs = []
+        if len(tokens):
+            inputs.append(_row("target_speech_tokens", tokens.ids, np.int32))
+            if tokens.latents is not None:
+                inputs.append(tensor("target_latents", tokens.latents[None]))
+        frames = self._call(inputs, finalize=finalize)
+        return np.zeros((0, 0), np.float32) if frames is None else frames[0]
 
     def close(self) -> None:
         if self._open:
@@ -189,13 +200,13 @@ class TritonFlowSession:
             flags |= pb_utils.TRITONSERVER_REQUEST_FLAG_SEQUENCE_END
         reply = self._caller.call(
             FLOW,
-            ["mel"],
+            ["frames"],
             [*inputs, _row("finalize", [finalize], np.bool_)],
             correlation_id=self._sequence,
             flags=flags,
         ).exec()
         raise_error(reply, FLOW)
-        return _array(reply, "mel")
+        return _array(reply, "frames")
 
 
 class TritonVocoderSession:
@@ -209,10 +220,10 @@ class TritonVocoderSession:
         ]
         self._state: Any = None
 
-    def step(self, mel: Float32, *, finalize: bool) -> Float32:
+    def step(self, frames: Float32, *, finalize: bool) -> Float32:
         carried = self._begin if self._state is None else [tensor("state", self._state)]
-        frames = [tensor("mel", mel)] if mel.shape[1] else []
-        inputs = [*frames, tensor("finalize", np.array([finalize])), *carried]
+        given = [tensor("frames", frames)] if frames.shape[1] else []
+        inputs = [*given, tensor("finalize", np.array([finalize])), *carried]
         reply = self._caller.call(VOCODER, ["waveform", "next_state"], inputs).exec()
         raise_error(reply, VOCODER)
         self._state = _array(reply, "next_state")

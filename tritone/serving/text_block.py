@@ -1,65 +1,112 @@
-"""A TextBlock as tensors: what the model `frontend` answers and the orchestrator reads.
+"""A block of text, and the voice that speaks it, as tensors between `frontend` and orchestrator.
 
-Segments lie one after the other in `input_ids`; a part that would be empty is left out, since the
-Python backend does not carry tensors of no elements reliably.
+Prompts lie one after the other in `input_ids` or `prompt_embeddings`; a part that would be empty is
+left out, since the Python backend does not carry tensors of no elements reliably.
 """
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tritone.families.cosyvoice2.voice import Voice
-from tritone.synthesis.text_blocks import TextBlock
-from tritone.synthesis.values import Segment
+from tritone.llm.contract import Prompt
+from tritone.synthesis.text_blocks import TextBlock, TextPiece
+from tritone.voice import Voice, pack, unpack
 
 OUTPUTS = (
     "input_ids",
+    "prompt_embeddings",
     "segment_lengths",
     "target_tokens",
     "info",
-    "prompt_speech_tokens",
-    "prompt_speech_feat",
-    "prompt_spk_embedding",
+    "prepared_voice",
 )
 
 
-def block_arrays(block: TextBlock, voice: Voice) -> Iterator[tuple[str, NDArray[Any]]]:
-    segments = block.segments
-    if segments:
-        yield "input_ids", np.concatenate([s.input_ids for s in segments])
-        yield "segment_lengths", np.array([len(s.input_ids) for s in segments], np.int32)
-        yield "target_tokens", np.array([s.target_tokens for s in segments], np.int32)
+@dataclass(frozen=True)
+class PreparedVoice:
+    """The voice of a request on the wire. arrays: packed. cached: the front end had it ready."""
+
+    arrays: bytes
+    transcript: str
+    cached: bool = False
+
+    @classmethod
+    def of(cls, voice: Voice, cached: bool) -> "PreparedVoice":
+        return cls(pack(voice.to_arrays()), voice.transcript, cached)
+
+    def open(self, kind: type[Voice]) -> Voice:
+        return kind.from_arrays(unpack(self.arrays), self.transcript)
+
+    def inputs(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        """For the front end, in the place of what the voice was made from."""
+        yield "prepared_voice", np.frombuffer(self.arrays, np.uint8)
+        if self.transcript:
+            yield "transcript", np.array([self.transcript.encode()], dtype=np.object_)
+
+
+def block_arrays(
+    block: TextBlock, voice: PreparedVoice | None
+) -> Iterator[tuple[str, NDArray[Any]]]:
+    """voice: for whoever does not have it yet."""
+    pieces = block.pieces
+    if pieces:
+        yield from _prompts([piece.prompt for piece in pieces])
+        yield "target_tokens", np.array([p.target_tokens for p in pieces], np.int32)
     info = {
-        "texts": [s.text for s in segments],
-        "notes": [s.notes for s in segments],
+        "texts": [p.text for p in pieces],
+        "notes": [p.notes for p in pieces],
+        "pauses": [p.pause for p in pieces],
         "skipped": block.notes,
         "more": block.more,
-        "voice_cached": voice.cached,
+        "transcript": voice.transcript if voice else "",
+        "voice_cached": bool(voice and voice.cached),
     }
     yield "info", np.array([json.dumps(info).encode()], dtype=np.object_)
-    yield "prompt_spk_embedding", voice.embedding
-    if len(voice.prompt_tokens):
-        yield "prompt_speech_tokens", voice.prompt_tokens
-        yield "prompt_speech_feat", voice.prompt_mel
+    if voice:
+        yield "prepared_voice", np.frombuffer(voice.arrays, np.uint8)
 
 
-def read_block(array: Callable[[str], Any], voice: Voice) -> TextBlock:
-    """array: an output by name, None where it was left out. voice: of the whole request."""
+def _prompts(prompts: list[Prompt]) -> Iterator[tuple[str, NDArray[Any]]]:
+    yield "segment_lengths", np.array([len(p) for p in prompts], np.int32)
+    ids = [p.ids for p in prompts if p.ids is not None]
+    embeddings = [p.embeddings for p in prompts if p.embeddings is not None]
+    assert not ids or not embeddings, "the prompts of a block are of one kind"
+    if ids:
+        yield "input_ids", np.concatenate(ids)
+    else:
+        yield "prompt_embeddings", np.concatenate(embeddings)
+
+
+def read_block(array: Callable[[str], Any]) -> tuple[TextBlock, PreparedVoice | None]:
+    """array: an output by name, None where it was left out."""
     info = json.loads(array("info")[0])
-    ids, lengths, targets = (array(name) for name in OUTPUTS[:3])
-    segments = []
+    pieces = tuple(
+        TextPiece(prompt, int(target), text, tuple(notes), pause)
+        for prompt, target, text, notes, pause in zip(
+            _read_prompts(array),
+            array("target_tokens") if info["texts"] else (),
+            info["texts"],
+            info["notes"],
+            info["pauses"],
+            strict=True,
+        )
+    )
+    arrays, voice = array("prepared_voice"), None
+    if arrays is not None:
+        voice = PreparedVoice(arrays.tobytes(), info["transcript"], info["voice_cached"])
+    return TextBlock(pieces, tuple(info["skipped"]), bool(info["more"])), voice
+
+
+def _read_prompts(array: Callable[[str], Any]) -> list[Prompt]:
+    lengths = array("segment_lengths")
+    if lengths is None:
+        return []
+    ends = np.cumsum(lengths)[:-1]
+    ids = array("input_ids")
     if ids is not None:
-        parts = np.split(ids, np.cumsum(lengths)[:-1])
-        for part, target, text, notes in zip(
-            parts, targets, info["texts"], info["notes"], strict=True
-        ):
-            segments.append(Segment(part, int(target), text, voice, tuple(notes)))
-    return TextBlock(tuple(segments), tuple(info["skipped"]), bool(info["more"]))
-
-
-def voice_cached(array: Callable[[str], Any]) -> bool:
-    """Whether the front end had the voice ready; `array` as for `read_block`."""
-    return bool(json.loads(array("info")[0])["voice_cached"])
+        return [Prompt(part) for part in np.split(ids, ends)]
+    return [Prompt(embeddings=part) for part in np.split(array("prompt_embeddings"), ends)]

@@ -34,7 +34,7 @@ class Limits:
     min_speed: float = 0.5
     max_speed: float = 2.0
     max_temperature: float = 2.0
-    max_top_k: int = 6564
+    max_top_k: int = 10_000
 
 
 DEFAULT_LIMITS = Limits()

@@ -1,8 +1,8 @@
 """From a request to audio chunks, over whatever runs the stages.
 
 Three things go on at once for one request: the language model decodes, the flow turns the tokens so
-far into mel, and the vocoder turns the mel before that into audio. The next segment's generation
-starts as soon as this one's has ended.
+far into acoustic frames, and the vocoder turns the frames before that into audio. The next
+segment's generation starts as soon as this one's has ended.
 """
 
 import threading
@@ -12,14 +12,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from tritone.arrays import Float32
-from tritone.config import ModelConfig
 from tritone.errors import StageFailed
-from tritone.families.cosyvoice2.chunk_planner import ChunkPolicy
-from tritone.families.cosyvoice2.guard import GuardPolicy
 from tritone.synthesis.deadlines import StageTurns
 from tritone.synthesis.limits import Limits, check
+from tritone.synthesis.rules import SpeechRules
 from tritone.synthesis.run_ahead import RunAhead
-from tritone.synthesis.segment_speech import Run, SegmentSpeech, SpeechPolicy
+from tritone.synthesis.segment_speech import Run, SegmentSpeech
 from tritone.synthesis.stages import Stages, VocoderSession
 from tritone.synthesis.timing import Timing
 from tritone.synthesis.values import AudioChunk, Segment, SynthesisRequest
@@ -27,39 +25,31 @@ from tritone.synthesis.values import AudioChunk, Segment, SynthesisRequest
 
 @dataclass(frozen=True)
 class Settings:
-    """What the deployment decides."""
+    """What the deployment decides. max_segment_seconds: of speech, to end a generation that has
+    lost the text. attempts: generations of one segment before any of it is spoken."""
 
     limits: Limits = field(default_factory=Limits)
-    guard: GuardPolicy = field(default_factory=GuardPolicy)
-    first_hop: int = 15  # tokens that the first audio waits for, where the prompt allows it
-    max_hop: int = 100
-    first_frames: int = 24  # of the first hop's mel that the vocoder gets before the rest
-    max_segment_tokens: int = 1500  # one minute
+    max_segment_seconds: float = 60.0
     attempts: int = 2
-
-    def speech_policy(self, config: ModelConfig) -> SpeechPolicy:
-        chunks = ChunkPolicy(
-            chunk=config.flow.chunk_size,
-            lookahead=config.flow.pre_lookahead_len,
-            first_hop=self.first_hop,
-            max_hop=self.max_hop,
-        )
-        return SpeechPolicy(chunks, self.guard, self.max_segment_tokens, self.attempts)
 
 
 @dataclass(frozen=True)
-class MelPiece:
-    """Some frames, (mel, frames), and whether a segment or the whole speech ends with them."""
+class Piece:
+    """Some frames, (bins, frames), and whether a segment or the whole speech ends with them.
 
-    mel: Float32
+    pause: seconds of silence before them.
+    """
+
+    frames: Float32
     ends_segment: bool
     ends_speech: bool
+    pause: float = 0.0
 
 
 def synthesize(
     request: SynthesisRequest,
     stages: Stages,
-    config: ModelConfig,
+    rules: SpeechRules,
     settings: Settings,
     cancelled: Callable[[], bool] = lambda: False,
     turns: StageTurns | None = None,
@@ -67,8 +57,9 @@ def synthesize(
 ) -> Iterator[AudioChunk]:
     """Speak a request: chunks of audio, the last of which carries the whole timing record.
 
-    turns: of the stages, shared by all streams that run on them; None where there is one stream.
-    timing: the record that is kept, where the caller began it or wants it after a failure too.
+    rules: of the family whose models the stages run. turns: of the stages, shared by all streams
+    that run on them; None where there is one stream. timing: the record that is kept, where the
+    caller began it or wants it after a failure too.
 
     Raises InvalidRequest before any work, StageFailed when a stage breaks, and Cancelled once
     `cancelled()` is true. However it ends, also by closing the iterator, all it held is freed.
@@ -81,18 +72,18 @@ def synthesize(
     def unwanted() -> bool:
         return over.is_set() or cancelled()
 
-    policy, turns = settings.speech_policy(config), turns or StageTurns()
-    timing = timing or Timing(config.sample_rate)
-    run = Run(request, stages, config, policy, timing, unwanted, seed, turns)
-    with RunAhead(_mels(run)) as pieces:
+    turns, timing = turns or StageTurns(), timing or Timing(rules.rates.sample_rate)
+    longest = int(settings.max_segment_seconds * rules.rates.tokens)
+    run = Run(request, stages, rules, longest, settings.attempts, timing, unwanted, seed, turns)
+    with RunAhead(_pieces(run)) as pieces:
         try:
-            yield from _audio(_early(pieces, request, settings.first_frames), run)
+            yield from _audio(_early(pieces, run), run)
         finally:
             over.set()
 
 
-def _mels(run: Run) -> Generator[MelPiece, None, None]:
-    """Text to mel, segment after segment."""
+def _pieces(run: Run) -> Generator[Piece, None, None]:
+    """Text to acoustic frames, segment after segment."""
     prepared = run.stages.prepare(run.request)
     segments: Iterator[tuple[int, Segment | None]] = enumerate(prepared)
     speaking = upcoming = None
@@ -107,10 +98,12 @@ def _mels(run: Run) -> Generator[MelPiece, None, None]:
         if speaking is None:
             raise StageFailed("frontend", "gave no segment")
         while speaking:
-            for mel in speaking.hops():
-                yield MelPiece(mel, ends_segment=False, ends_speech=False)
+            pause = speaking.pause
+            for frames in speaking.hops():
+                yield Piece(frames, ends_segment=False, ends_speech=False, pause=pause)
+                pause = 0.0
             upcoming = begin_next()
-            yield MelPiece(speaking.rest(), ends_segment=True, ends_speech=upcoming is None)
+            yield Piece(speaking.rest(), True, ends_speech=upcoming is None, pause=pause)
             speaking.close()
             speaking, upcoming = upcoming, None
     finally:
@@ -121,21 +114,21 @@ def _mels(run: Run) -> Generator[MelPiece, None, None]:
             prepared.close()  # after an error its traceback would keep it open
 
 
-def _early(
-    pieces: RunAhead[MelPiece], request: SynthesisRequest, frames: int
-) -> Iterator[MelPiece]:
+def _early(pieces: RunAhead[Piece], run: Run) -> Iterator[Piece]:
     """Split the first piece of a stream, so that its first samples do not wait for the rest."""
-    first = True
+    first, few = True, run.rules.first_frames
     for piece in pieces:
-        if first and request.streaming and piece.mel.shape[1] > frames:
-            yield MelPiece(piece.mel[:, :frames], ends_segment=False, ends_speech=False)
-            piece = replace(piece, mel=piece.mel[:, frames:])
+        if first and run.request.streaming and piece.frames.shape[1] > few:
+            yield replace(
+                piece, frames=piece.frames[:, :few], ends_segment=False, ends_speech=False
+            )
+            piece = replace(piece, frames=piece.frames[:, few:], pause=0.0)
         first = False
         yield piece
 
 
-def _audio(pieces: Iterator[MelPiece], run: Run) -> Iterator[AudioChunk]:
-    """Mel to audio; each segment has a vocoder session of its own.
+def _audio(pieces: Iterator[Piece], run: Run) -> Iterator[AudioChunk]:
+    """Frames to audio; each segment has a vocoder session of its own.
 
     Unless the request is streamed, the whole speech is one chunk.
     """
@@ -154,10 +147,10 @@ def _audio(pieces: Iterator[MelPiece], run: Run) -> Iterator[AudioChunk]:
                 waves.clear()
 
 
-def _waited_for(pieces: Iterator[MelPiece], timing: Timing) -> Iterator[MelPiece]:
+def _waited_for(pieces: Iterator[Piece], timing: Timing) -> Iterator[Piece]:
     """The pieces, with the time that was spent waiting for each."""
     while True:
-        with timing.waiting_for_mel():
+        with timing.waiting_for_frames():
             piece = next(pieces, None)
         if piece is None:
             return
@@ -171,9 +164,10 @@ def _chunk(wave: Float32, run: Run, *, last: bool) -> AudioChunk:
     return AudioChunk(wave, run.timing.record(), last)
 
 
-def _wave(piece: MelPiece, vocoder: VocoderSession, run: Run) -> Float32:
+def _wave(piece: Piece, vocoder: VocoderSession, run: Run) -> Float32:
     with run.turns.vocoder.turn(run.seconds_left):
-        wave = vocoder.step(piece.mel, finalize=piece.ends_segment)
+        wave = vocoder.step(piece.frames, finalize=piece.ends_segment)
     if not np.isfinite(wave).all():
         raise StageFailed("vocoder", "gave samples that are not finite")
-    return wave
+    silence = np.zeros(round(piece.pause * run.rules.rates.samples), np.float32)
+    return np.concatenate([silence, wave]) if len(silence) else wave

@@ -3,17 +3,17 @@
 from collections.abc import Iterator
 from typing import Protocol
 
-from tritone.arrays import Float32, Int32
-from tritone.families.cosyvoice2.voice import Voice
-from tritone.llm.contract import Generation, GenerationRequest
+from tritone.arrays import Float32
+from tritone.llm.contract import Generation, GenerationRequest, Increment
 from tritone.synthesis.values import Segment, SynthesisRequest
+from tritone.voice import Voice
 
 
 class FlowSession(Protocol):
     """One segment's way through the flow."""
 
-    def step(self, tokens: Int32, *, finalize: bool) -> Float32:
-        """Take new codes; return the mel frames that became final, (mel, frames)."""
+    def step(self, tokens: Increment, *, finalize: bool) -> Float32:
+        """Take new tokens; return the acoustic frames that became final, (bins, frames)."""
         ...
 
     def close(self) -> None:
@@ -24,8 +24,8 @@ class FlowSession(Protocol):
 class VocoderSession(Protocol):
     """One segment's way through the vocoder."""
 
-    def step(self, mel: Float32, *, finalize: bool) -> Float32:
-        """Take new frames, (mel, frames); return the samples that are ready."""
+    def step(self, frames: Float32, *, finalize: bool) -> Float32:
+        """Take new frames, (bins, frames); return the samples that are ready."""
         ...
 
 

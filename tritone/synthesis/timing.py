@@ -14,8 +14,8 @@ PARTS = ("queue", "frontend", "prefill", "first_tokens", "tokens", "flow", "voco
 
 queue: from its arrival until a thread took it; frontend: to the first segment; prefill: to the
 first speech token; first_tokens: until the first call of the flow has its tokens. From then on what
-the thread that makes audio did: it waited for mel frames while the flow worked or waited for its
-turn (flow) or while the language model did (tokens), decoded them (vocoder), handed audio over
+the thread that makes audio did: it waited for acoustic frames while the flow worked or waited for
+its turn (flow) or while the language model did (tokens), decoded them (vocoder), handed audio over
 (send).
 """
 
@@ -28,7 +28,8 @@ _MARKS = ("started", "frontend", "first_token", "first_hop")  # the ends of the 
 class Timing:
     """One request's record; times in seconds since it arrived.
 
-    Two threads write it, each its own part: one brings text to mel frames, the other makes audio.
+    Two threads write it, each its own part: one brings text to acoustic frames, the other makes
+    audio.
     """
 
     def __init__(self, sample_rate: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -36,8 +37,7 @@ class Timing:
         self._clock, self._arrived = clock, clock()
         self._marks: dict[str, float] = {}
         self._later = dict.fromkeys(PARTS[len(_MARKS) :], 0.0)  # the parts after the first hop
-        self._flow_busy = 0.0
-        self._flow_since: float | None = None
+        self._flow: tuple[float, float | None] = 0.0, None  # its seconds, and since when it works
         self.playback = Playback(sample_rate)
         self.voice_cached: bool | None = None
         self.total: float | None = None
@@ -63,14 +63,15 @@ class Timing:
     def flowing(self) -> Iterator[None]:
         """The flow works on this request, or it waits for its turn there."""
         self.mark("first_hop")
-        self._flow_since = begin = self.elapsed()
+        busy, begin = self._flow[0], self.elapsed()
+        self._flow = busy, begin
         try:
             yield
         finally:
-            self._flow_busy, self._flow_since = self._flow_busy + self.elapsed() - begin, None
+            self._flow = busy + self.elapsed() - begin, None
 
     @contextmanager
-    def waiting_for_mel(self) -> Iterator[None]:
+    def waiting_for_frames(self) -> Iterator[None]:
         """The thread that makes audio has nothing to do."""
         begin, flow_before = self.elapsed(), self._flow_clock()
         try:
@@ -131,7 +132,7 @@ class Timing:
             "audio_s": _rounded(audio),
             "rtf": _rounded(self.total / audio if self.total and audio else None),
             "parts_s": {name: _rounded(value) for name, value in self.parts().items()},
-            "flow_busy_s": _rounded(self._flow_busy),
+            "flow_busy_s": _rounded(self._flow[0]),
             "voice_cached": self.voice_cached,
             "segments": self.segments,
             "tokens": self.tokens,
@@ -146,8 +147,8 @@ class Timing:
 
     def _flow_clock(self) -> float:
         """Seconds in the flow, the present ones included."""
-        since = self._flow_since
-        return self._flow_busy + (0.0 if since is None else self.elapsed() - since)
+        busy, since = self._flow  # read at once: the other thread may end the call meanwhile
+        return busy + (0.0 if since is None else self.elapsed() - since)
 
 
 def _rounded(seconds: float | None) -> float | None:

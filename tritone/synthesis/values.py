@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass, field
 
-from tritone.arrays import Float32, Int32
-from tritone.families.cosyvoice2.voice import Voice
-from tritone.llm.contract import SamplingParams
+from tritone.arrays import Float32
+from tritone.llm.contract import Prompt, SamplingParams
+from tritone.voice import Voice
 
 
 @dataclass(frozen=True)
 class SynthesisRequest:
-    """One utterance as the caller asked for it; `tritone.synthesis.limits.check` says whether it is served.
+    """One utterance as the caller asked for it; `synthesis.limits.check` says whether it is served.
 
     reference_wav: (N,) mono samples in [-1, 1] at reference_rate Hz, cut to its true length.
     """
@@ -29,25 +29,27 @@ class SynthesisRequest:
 class Segment:
     """One piece of the text, ready for the language model.
 
-    input_ids: (n,) the whole LLM prompt in LLM ids (text, control and offset speech ids).
-    target_tokens: number of text tokens of this piece alone; length limits are multiples of it.
-    text: the normalised piece, for logs and timing.
-    voice: the prompt of the flow; the same object for every segment of a request.
-    notes: what the text front end wants the caller to know (skipped symbols, spelled words).
+    prompt: of the language model. target_tokens: number of text tokens of this piece alone; length
+    limits are multiples of it. text: the normalised piece, for logs and timing. voice: the same
+    object for every segment of a request; voice_cached: whether the front end had it ready. notes:
+    what the text front end wants the caller to know (skipped symbols, spelled words). pause:
+    seconds of silence before it.
     """
 
-    input_ids: Int32
+    prompt: Prompt
     target_tokens: int
     text: str
     voice: Voice
+    voice_cached: bool = False
     notes: tuple[str, ...] = ()
+    pause: float = 0.0
 
 
 @dataclass(frozen=True)
 class AudioChunk:
     """A piece of the answer.
 
-    samples: (n,) at the model's sample rate. timing: the record so far, see `tritone.synthesis.timing`.
+    samples: (n,) at the model's sample rate. timing: the record so far, see `synthesis.timing`.
     """
 
     samples: Float32

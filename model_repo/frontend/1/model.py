@@ -1,15 +1,16 @@
 """A block of text and reference audio in; its segments as LLM prompts, and the voice, out."""
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
-from tritone.families import read_config
-from tritone.families.cosyvoice2.frontend import Frontend
+from tritone.families import open_model
 from tritone.serving.load_log import staged
 from tritone.serving.parameters import model_directory, parameters
 from tritone.serving.replies import respond_once
 from tritone.serving.request import read_request
 from tritone.serving.tensors import Inputs, response, tensor
-from tritone.serving.text_block import block_arrays
+from tritone.serving.text_block import PreparedVoice, block_arrays
 from tritone.synthesis.limits import Limits
 
 STAGE = "frontend"
@@ -17,23 +18,31 @@ STAGE = "frontend"
 
 class TritonPythonModel:
     @staged(STAGE)
-    def initialize(self, args):
+    def initialize(self, args: Mapping[str, str]) -> None:
         values = parameters(args, threads=4, max_text_characters=Limits().max_text_characters)
-        model_dir = model_directory(args)
+        model = open_model(model_directory(args))
         limits = Limits(max_text_characters=values["max_text_characters"])
-        self._frontend = Frontend(model_dir, read_config(model_dir), limits)
+        self._voice_kind = model.family.voice
+        self._frontend = model.family.load_frontend(model.folder, model.config, limits)
         self._frontend.warm_up()
         self._pool = ThreadPoolExecutor(values["threads"], thread_name_prefix="frontend")
 
-    def execute(self, requests):
+    def execute(self, requests: list[Any]) -> None:
         for request in requests:
             sender = request.get_response_sender()
             self._pool.submit(respond_once, sender, STAGE, lambda r=request: self._answer(r))
 
-    def _answer(self, request):
-        wanted = read_request(request)
-        block, voice = self._frontend.prepare_block(wanted, Inputs(request).scalar("block") or 0)
-        return response(*(tensor(name, array) for name, array in block_arrays(block, voice)))
+    def _answer(self, request: Any) -> Any:
+        inputs, wanted = Inputs(request), read_request(request)
+        packed, made = inputs.array("prepared_voice"), None
+        if packed is None:
+            voice, cached = self._frontend.voice_of(wanted)
+            made = PreparedVoice.of(voice, cached)
+        else:
+            given = PreparedVoice(packed.tobytes(), inputs.text("transcript") or "")
+            voice = given.open(self._voice_kind)
+        block = self._frontend.block(wanted, inputs.scalar("block") or 0, voice)
+        return response(*(tensor(name, array) for name, array in block_arrays(block, made)))
 
-    def finalize(self):
+    def finalize(self) -> None:
         self._pool.shutdown(wait=True)

@@ -1,14 +1,17 @@
-"""Flow matching: new speech tokens of a sequence in, new mel frames out."""
+"""The flow: new speech tokens of a sequence in, new acoustic frames out."""
+
+from collections.abc import Generator, Mapping
+from typing import Any
 
 import numpy as np
+from tritone.acoustic.placement import FlowSettings, PoolSettings
 
-from tritone.acoustic.device import torch_dtype
-from tritone.acoustic.flow_placement import FlowSettings, PoolSettings
-from tritone.acoustic.flow_stage import FlowStage, StageStep
+from tritone.compute.device import torch_dtype
+from tritone.acoustic.flow_stage import StageStep
+from tritone.arrays import Float32
 from tritone.errors import InvalidRequest
-from tritone.families import family_of
-from tritone.families.cosyvoice2.config import with_cheaper_solver
-from tritone.families.cosyvoice2.voice import Voice
+from tritone.families import open_model
+from tritone.llm.contract import Increment
 from tritone.serving.load_log import staged
 from tritone.serving.metrics import Gauge
 from tritone.serving.parameters import (
@@ -20,14 +23,14 @@ from tritone.serving.parameters import (
 from tritone.serving.replies import answer_together
 from tritone.serving.sequence_states import SequenceTable
 from tritone.serving.tensors import Inputs, response, tensor
+from tritone.voice import Voice, unpack
 
 STAGE = "token2wav"
-MOST_TOGETHER = 16  # max_batch_size in config.pbtxt
 
 
 class TritonPythonModel:
     @staged(STAGE)
-    def initialize(self, args):
+    def initialize(self, args: Mapping[str, str]) -> None:
         values = parameters(
             args,
             left_context_chunks=0,
@@ -41,72 +44,74 @@ class TritonPythonModel:
             max_sequences=64,
             max_idle_seconds=60.0,
         )
-        model_dir = model_directory(args)
-        family, config = family_of(model_dir)
-        settings = self._settings(values, torch_device_name(), model_dir)
-        config = with_cheaper_solver(config, values["ode_steps"], values["guided_steps"])
-        flow, noise = family.load_flow(model_dir, config), family.start_noise(config)
-        self._stage = FlowStage(flow, noise, settings)
+        model = open_model(model_directory(args))
+        family, settings = model.family, self._settings(values)
+        config = family.with_steps(model.config, values["ode_steps"], values["guided_steps"])
+        self._stage = family.load_flow(model.folder, config, settings)
         self._stage.warm_up()
-        self._sequences = SequenceTable(values["max_sequences"], values["max_idle_seconds"])
+        self._voice_kind: type[Voice] = family.voice
+        self._sequences: SequenceTable[Any] = SequenceTable(
+            values["max_sequences"], values["max_idle_seconds"]
+        )
         self._gauge = Gauge("tritone_flow_sequences", "Sequences whose caches are held")
 
     @staticmethod
-    def _settings(values, device, model_dir):
-        on_gpu, plans = device != "cpu", uses_plans(values)
-        pool = PoolSettings(
-            cache_mb=values["cache_mb"], streams=2 * values["max_sequences"], batch=MOST_TOGETHER
-        )
+    def _settings(values: Mapping[str, Any]) -> FlowSettings:
+        device, plans = torch_device_name(), uses_plans(values)
+        pool = PoolSettings(cache_mb=values["cache_mb"], streams=2 * values["max_sequences"])
         return FlowSettings(
             left_chunks=values["left_context_chunks"],
             dtype=torch_dtype(values["dtype"]),
             cache_dtype=torch_dtype(values["cache_dtype"]),
             prepared_bytes=values["prepared_voices_mb"] << 20,
             device=device,
-            pool=pool if on_gpu and not plans else None,
-            plans=model_dir if plans else None,
+            pool=pool if device != "cpu" and not plans else None,
+            plans=plans,
         )
 
-    def execute(self, requests):
+    def execute(self, requests: list[Any]) -> list[Any]:
         responses = answer_together(requests, self._step, self._stage.step_all, STAGE)
         self._gauge.set(len(self._sequences))
         return responses
 
-    def _step(self, request):
+    def _step(self, request: Any) -> Generator[StageStep, Any, Any]:
         """Yields the step that is taken together with those of other sequences."""
         inputs = Inputs(request)
         sequence, finalize = inputs.scalar("CORRID"), inputs.flag("finalize")
-        state = self._sequences.take(sequence)
-        tokens = inputs.integers("target_speech_tokens")
-        tokens = np.zeros(0, np.int32) if tokens is None else tokens
+        state, tokens = self._sequences.take(sequence), _tokens(inputs)
         if inputs.flag("START"):
             voice = self._voice(inputs)
             if not inputs.flag("streaming", default=True):
-                return self._answer(self._stage.whole(tokens, voice))
+                return _answer(self._stage.whole(tokens, voice))
             state = self._stage.open(voice)
         if inputs.flag("END") and not finalize:
             return response()  # cancelled: the state is dropped with this
         if state is None:
             raise InvalidRequest("START", f"is missing: sequence {sequence} is not open")
-        mel, state = yield StageStep(tokens, state, finalize=finalize)
+        frames, state = yield StageStep(tokens, state, finalize=finalize)
         if not inputs.flag("END"):
             self._sequences.put(sequence, state)
-        return self._answer(mel)
+        return _answer(frames)
 
-    def _voice(self, inputs):
-        embedding = inputs.shaped("prompt_spk_embedding", -1)
-        if embedding is None:
-            raise InvalidRequest("prompt_spk_embedding", "is required with START")
-        tokens = inputs.integers("prompt_speech_tokens")
-        mel = inputs.shaped("prompt_speech_feat", -1, self._stage.config.output_size)
-        if tokens is None or mel is None:
-            tokens = np.zeros(0, np.int32)
-            mel = np.zeros((0, self._stage.config.output_size), np.float32)
-        return Voice(tokens, mel, embedding)
+    def _voice(self, inputs: Inputs) -> Voice:
+        packed = inputs.array("prompt_voice")
+        if packed is None:
+            raise InvalidRequest("prompt_voice", "is required with START")
+        try:
+            return self._voice_kind.from_arrays(unpack(packed.tobytes()))
+        except Exception as error:  # of the library that reads the arrays, or of the family
+            raise InvalidRequest("prompt_voice", f"holds no voice: {error}") from error
 
-    @staticmethod
-    def _answer(mel):
-        return response(tensor("mel", mel[None])) if mel.shape[1] else response()
-
-    def finalize(self):
+    def finalize(self) -> None:
         self._gauge.close()
+
+
+def _tokens(inputs: Inputs) -> Increment:
+    ids = inputs.integers("target_speech_tokens")
+    ids = np.zeros(0, np.int32) if ids is None else ids
+    latents = inputs.shaped("target_latents", len(ids), -1)
+    return Increment(ids, latents)
+
+
+def _answer(frames: Float32) -> Any:
+    return response(tensor("frames", frames[None])) if frames.shape[1] else response()

@@ -1,10 +1,13 @@
-"""Mel frames and a stream's small state in; samples and the next state out."""
+"""Acoustic frames and a stream's small state in; samples and the next state out."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from tritone.acoustic.placement import VocoderSettings
 
-from tritone.acoustic.device import torch_dtype
-from tritone.acoustic.vocoder_stage import VocoderStage, Vocoding
-from tritone.families import family_of
+from tritone.compute.device import torch_dtype
+from tritone.families import open_model
 from tritone.serving.load_log import staged
 from tritone.serving.parameters import (
     model_directory,
@@ -20,23 +23,21 @@ STAGE = "vocoder"
 
 class TritonPythonModel:
     @staged(STAGE)
-    def initialize(self, args):
+    def initialize(self, args: Mapping[str, str]) -> None:
         values = parameters(args, engine="torch", dtype="auto")
-        model_dir = model_directory(args)
-        family, config = family_of(model_dir)
-        self._bins = config.flow.output_size
-        self._stage = VocoderStage(
-            family.load_vocoder(model_dir, config),
-            torch_device_name(),
-            plans=model_dir if uses_plans(values) else None,
+        model = open_model(model_directory(args))
+        settings = VocoderSettings(
+            device=torch_device_name(),
             dtype=torch_dtype(values["dtype"]),
+            plans=uses_plans(values),
         )
+        self._stage = model.family.load_vocoder(model.folder, model.config, settings)
         self._stage.warm_up()
 
-    def execute(self, requests):
+    def execute(self, requests: list[Any]) -> list[Any]:
         return answer(requests, self._step, STAGE)
 
-    def _step(self, request):
+    def _step(self, request: Any) -> Any:
         inputs = Inputs(request)
         packed = inputs.array("state")
         if packed is None:
@@ -45,10 +46,10 @@ class TritonPythonModel:
                 seed=inputs.scalar("seed") or 0, speed=1.0 if speed is None else speed
             )
         else:
-            state = Vocoding.from_bytes(packed.tobytes())
-        mel = inputs.shaped("mel", self._bins, -1)
-        mel = np.zeros((self._bins, 0), np.float32) if mel is None else mel
-        wave, state = self._stage.step(mel, state, finalize=inputs.flag("finalize"))
+            state = self._stage.unpack(packed.tobytes())
+        frames = inputs.shaped("frames", self._stage.bins, -1)
+        frames = np.zeros((self._stage.bins, 0), np.float32) if frames is None else frames
+        wave, state = self._stage.step(frames, state, finalize=inputs.flag("finalize"))
         outputs = [tensor("next_state", np.frombuffer(state.to_bytes(), dtype=np.uint8))]
         if len(wave):
             outputs.append(tensor("waveform", wave))

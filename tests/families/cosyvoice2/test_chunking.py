@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from tritone.arrays import Int32
 from tritone.errors import EnvironmentProblem
 from tritone.families.cosyvoice2.chunk_planner import ChunkPlanner, ChunkPolicy
+from tritone.llm.contract import Increment
 
 POLICY = ChunkPolicy(chunk=25, lookahead=3)
 FAST, SLOW = 0.0, 1.0  # seconds a token has cost
 
 
-def tokens(count: int, first: int = 0) -> Int32:
-    return np.arange(first, first + count, dtype=np.int32)
+def tokens(count: int, first: int = 0) -> Increment:
+    return Increment(np.arange(first, first + count, dtype=np.int32))
 
 
 def hops(planner: ChunkPlanner, count: int, ahead: float = 0.0, cost: float = SLOW) -> list[int]:
@@ -24,7 +24,7 @@ def hops(planner: ChunkPlanner, count: int, ahead: float = 0.0, cost: float = SL
             seen.append(planner.take(ahead, cost))
             sizes.append(len(seen[-1]))
     seen.append(planner.rest())
-    assert np.array_equal(np.concatenate(seen), tokens(count))
+    assert np.array_equal(Increment.joined(seen).ids, tokens(count).ids)
     return [*sizes, len(seen[-1])]
 
 

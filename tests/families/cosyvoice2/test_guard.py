@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from tritone.arrays import Int32
 from tritone.errors import StageFailed
 from tritone.families.cosyvoice2.guard import GuardPolicy, TokenGuard
+from tritone.llm.contract import Increment
 
 
-def codes(*values: int) -> Int32:
-    return np.array(values, dtype=np.int32)
+def codes(*values: int) -> Increment:
+    return Increment(np.array(values, dtype=np.int32))
 
 
 def guard(**policy: float) -> TokenGuard:
@@ -20,7 +20,7 @@ def guard(**policy: float) -> TokenGuard:
 def test_a_run_is_counted_across_increments(increment: int) -> None:
     watch = guard(longest_run=50)
     run = np.full(60, 7, dtype=np.int32)
-    answers = [watch.admit(run[i : i + increment]) for i in range(0, 60, increment)]
+    answers = [watch.admit(Increment(run[i : i + increment])) for i in range(0, 60, increment)]
     first = next(i for i, answer in enumerate(answers) if answer)
     assert first == 50 // increment
     assert answers[first] == "the same token 51 times in a row"
@@ -51,7 +51,7 @@ def test_the_edges_of_the_codebook_are_in_it() -> None:
 )
 def test_speech_must_be_as_long_as_the_text_asks(spoken: int, text: int, passes: bool) -> None:
     watch = guard(shortest=0.25)
-    watch.admit(np.arange(spoken, dtype=np.int32))
+    watch.admit(codes(*range(spoken)))
     problem = watch.ended(text)
     assert problem == ("" if passes else f"{spoken} speech tokens for {text} text tokens")
 

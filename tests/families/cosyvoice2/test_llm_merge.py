@@ -8,9 +8,10 @@ import torch
 from llm_model import GOLDEN, TEXT_IDS, TINY, merge_tiny
 from safetensors.torch import load_file, save_file
 
+from tritone.checkpoints.safetensors_file import Checkpoint, TensorSpec, write_tensors
 from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2.merge_llm import copy_merged, merge_llm, read_merged
-from tritone.llm.checkpoint import Checkpoint, EmbeddingTable, TensorSpec, write_tensors
+from tritone.llm.checkpoint import EmbeddingTable
 
 BASE = TINY / "CosyVoice-BlankEN"
 

@@ -1,1 +1,104 @@
-"""CosyVoice2: Qwen2 speech LM, U-Net flow matching, HiFT vocoder."""
+"""CosyVoice2: Qwen2 speech LM, U-Net flow matching, HiFT vocoder.
+
+Importing this imports no torch: what needs it is imported when it is loaded.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tritone.arrays import Int32
+from tritone.families.contract import Family, Frontend
+from tritone.families.cosyvoice2.config import CosyVoice2Config, with_cheaper_solver
+from tritone.families.cosyvoice2.rules import CosyVoice2Rules
+from tritone.families.cosyvoice2.voice import Voice
+from tritone.synthesis.limits import Limits
+from tritone.synthesis.rules import Hops
+
+if TYPE_CHECKING:
+    from tritone.acoustic.flow_stage import FlowStage
+    from tritone.acoustic.placement import FlowSettings, VocoderSettings
+    from tritone.acoustic.vocoder_stage import VocoderStage
+    from tritone.checkpoints.conversion import ConvertOptions
+    from tritone.checkpoints.release import Release
+    from tritone.diagnostics.doctor.check import Check
+    from tritone.engines.sources import GraphSource
+
+
+class CosyVoice2(Family[CosyVoice2Config]):
+    name = "cosyvoice2"
+    config = CosyVoice2Config
+    voice = Voice
+
+    @property
+    def releases(self) -> "Sequence[Release]":
+        from tritone.families.cosyvoice2.release import COSYVOICE2
+
+        return (COSYVOICE2,)
+
+    def language_model(self, config: CosyVoice2Config) -> CosyVoice2Config:
+        return config
+
+    def example_prompt(self, config: CosyVoice2Config, text_ids: Int32) -> Int32:
+        llm = config.llm
+        return np.array([llm.sos_id, *text_ids.tolist(), llm.task_id], dtype=np.int32)
+
+    def rules(self, config: CosyVoice2Config, hops: Hops) -> CosyVoice2Rules:
+        return CosyVoice2Rules(config, hops)
+
+    def load_frontend(self, model_dir: Path, config: CosyVoice2Config, limits: Limits) -> Frontend:
+        from tritone.families.cosyvoice2.frontend import CosyVoice2Frontend
+
+        return CosyVoice2Frontend(model_dir, config, limits)
+
+    def load_flow(
+        self, model_dir: Path, config: CosyVoice2Config, settings: "FlowSettings"
+    ) -> "FlowStage":
+        from tritone.families.cosyvoice2.acoustics import load_flow
+        from tritone.families.cosyvoice2.graph_source import flow_plan
+
+        plan = flow_plan(model_dir, config) if settings.plans else None
+        return load_flow(model_dir, config, settings, plan)
+
+    def load_vocoder(
+        self, model_dir: Path, config: CosyVoice2Config, settings: "VocoderSettings"
+    ) -> "VocoderStage":
+        from tritone.families.cosyvoice2.acoustics import load_vocoder
+        from tritone.families.cosyvoice2.graph_source import vocoder_plan
+
+        plan = vocoder_plan(model_dir, config) if settings.plans else None
+        return load_vocoder(model_dir, config, settings, plan)
+
+    def with_steps(
+        self, config: CosyVoice2Config, ode_steps: int, guided_steps: int
+    ) -> CosyVoice2Config:
+        return with_cheaper_solver(config, ode_steps, guided_steps)
+
+    def recognises(self, released: Path) -> bool:
+        from tritone.families.cosyvoice2.released_files import YAML
+
+        return (released / YAML).is_file()
+
+    def convert(self, released: Path, model_dir: Path, options: "ConvertOptions") -> Iterator[str]:
+        from tritone.families.cosyvoice2.convert import Conversion
+        from tritone.families.cosyvoice2.released_files import open_source
+        from tritone.families.cosyvoice2.self_check import self_check
+
+        Conversion(open_source(released, options.merged_llm), model_dir, options).run()
+        yield from self_check(model_dir, options.graphs)
+
+    def graph_source(self, model_dir: Path, config: CosyVoice2Config) -> "GraphSource":
+        from tritone.families.cosyvoice2.graph_source import CosyVoice2Graphs
+
+        return CosyVoice2Graphs(model_dir, config)
+
+    @property
+    def checks(self) -> "Sequence[Check]":
+        from tritone.families.cosyvoice2.doctor import CHECKS
+
+        return CHECKS
+
+
+FAMILY = CosyVoice2()

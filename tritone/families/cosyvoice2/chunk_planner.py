@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tritone.arrays import Int32
 from tritone.errors import EnvironmentProblem
+from tritone.llm.contract import Increment
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class ChunkPlanner:
         self._sent = 0
         self._boundary = policy.chunk - prompt_tokens % policy.chunk
 
-    def push(self, tokens: Int32) -> None:
-        self._tokens = np.concatenate([self._tokens, tokens])
+    def push(self, increment: Increment) -> None:
+        self._tokens = np.concatenate([self._tokens, increment.ids])
 
     @property
     def received(self) -> int:
@@ -69,7 +69,9 @@ class ChunkPlanner:
         """Whether the next hop and its look-ahead are complete."""
         return self.received >= self._boundary + self._policy.lookahead
 
-    def take(self, seconds_ahead: float, seconds_per_token: float, *, alone: bool = False) -> Int32:
+    def take(
+        self, seconds_ahead: float, seconds_per_token: float, *, alone: bool = False
+    ) -> Increment:
         """The tokens of the next call, once `ready`; plans the hop after it.
 
         seconds_ahead: audio sent and not yet played; seconds_per_token: what a token has cost from
@@ -80,14 +82,14 @@ class ChunkPlanner:
         if alone and self._sent and seconds_ahead < 0:
             self._boundary += self._backlog()
         until = self._boundary + self._policy.lookahead
-        tokens = self._tokens[self._sent : until]
+        tokens = Increment(self._tokens[self._sent : until])
         self._sent = until
         self._boundary += self._next_hop(seconds_ahead, seconds_per_token)
         return tokens
 
-    def rest(self) -> Int32:
+    def rest(self) -> Increment:
         """What is left when generation has ended; may be empty."""
-        tokens = self._tokens[self._sent :]
+        tokens = Increment(self._tokens[self._sent :])
         self._sent = self.received
         return tokens
 

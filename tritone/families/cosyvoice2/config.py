@@ -1,4 +1,4 @@
-"""CosyVoice2's section of config.json: every number of a checkpoint. Importing this imports no torch."""
+"""CosyVoice2's section of config.json: every number of a checkpoint. It needs no torch."""
 
 from typing import Literal
 

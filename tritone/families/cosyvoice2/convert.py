@@ -5,7 +5,6 @@ import pickle
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +16,23 @@ from torch import Tensor
 from tritone.acoustic.solver_config import SolverConfig
 from tritone.acoustic.weights import load_strictly
 from tritone.checkpoints.atomic_write import written_whole
+from tritone.checkpoints.conversion import ConvertOptions
 from tritone.checkpoints.plain_yaml import YamlValues
 from tritone.checkpoints.steps import Step, run_steps, write_bytes, write_json
-from tritone.config import CONFIG_NAME, ModelConfig, Strict
+from tritone.config import CONFIG_NAME, Strict
 from tritone.errors import ModelDirectoryError
-from tritone.families.cosyvoice2 import FLOW_FILE, VOCODER_FILE
 from tritone.families.cosyvoice2 import released_files as names
-from tritone.families.cosyvoice2.config import FlowConfig, TextConfig, VocoderConfig
-from tritone.families.cosyvoice2.flow import Flow
+from tritone.families.cosyvoice2.acoustics import FLOW_FILE, VOCODER_FILE
+from tritone.families.cosyvoice2.config import (
+    CosyVoice2Config,
+    FlowConfig,
+    SpeechIds,
+    TextConfig,
+    VocoderConfig,
+)
 from tritone.families.cosyvoice2.hift import HiFT
-from tritone.families.cosyvoice2.merge_llm import DType, copy_merged, merge_llm
+from tritone.families.cosyvoice2.merge_llm import copy_merged, merge_llm
+from tritone.families.cosyvoice2.network import FlowNetwork
 from tritone.families.cosyvoice2.reference import SPEAKER_ENCODER_NAME, SPEECH_TOKENIZER_NAME
 from tritone.families.cosyvoice2.released_files import DOWNLOAD_AGAIN, Source
 from tritone.families.cosyvoice2.released_numbers import (
@@ -34,18 +40,14 @@ from tritone.families.cosyvoice2.released_numbers import (
     sampling_config,
     vocoder_config,
 )
+from tritone.families.cosyvoice2.released_tokenizer import END_OF_PROMPT, build_base_tokenizer
 from tritone.families.cosyvoice2.released_weights import flow_weights, vocoder_weights
 from tritone.families.cosyvoice2.voice_import import import_spk2info
 from tritone.frontend.text.pronounce import PHONEMES_NAME
-from tritone.frontend.text.tokenizer import (
-    END_OF_PROMPT,
-    TOKENIZER_NAME,
-    TextTokenizer,
-    build_base_tokenizer,
-)
+from tritone.frontend.text.tokenizer import TOKENIZER_NAME, TextTokenizer
 from tritone.frontend.voices import save_voice
 from tritone.llm.checkpoint import GRAPH_DIR
-from tritone.llm.config import LLMConfig, SamplingConfig
+from tritone.llm.config import SamplingConfig
 from tritone.llm.onnx.graph import build_graph, graph_path
 from tritone.llm.trtllm.checkpoint_config import CHECKPOINTS_DIR
 
@@ -67,24 +69,16 @@ class Extras(Strict):
     default_voice: str | None = None
 
 
-@dataclass(frozen=True)
-class Options:
-    """dtype: of the stored weights, None keeps the source's. graphs: LLM precisions to build."""
-
-    dtype: DType | None = None
-    graphs: tuple[str, ...] = ("int8",)
-
-
 class Conversion:
     """The steps from one source to one model directory."""
 
-    def __init__(self, source: Source, target: Path, options: Options) -> None:
+    def __init__(self, source: Source, target: Path, options: ConvertOptions) -> None:
         self._source, self._target, self._options = source, target, options
         with _advice():
             self._values = YamlValues(source.path(names.YAML))
             self._extras = self._read_extras()
 
-    def run(self) -> ModelConfig:
+    def run(self) -> CosyVoice2Config:
         """Convert what is not converted yet and write config.json last.
 
         Raises ModelDirectoryError for anything in the source that is not as it should be.
@@ -92,17 +86,16 @@ class Conversion:
         (self._target / "voices").mkdir(parents=True, exist_ok=True)
         with _advice():
             results = run_steps(self._steps(), self._target)
-        config = ModelConfig(
-            family="cosyvoice2",
+        config = CosyVoice2Config(
             sample_rate=SAMPLE_RATE,
             default_voice=self._default_voice(results["voices"]["names"]),
             text=self._extras.text or TextConfig(instruct_end=self._instruct_end()),
             sampling=self._extras.sampling or sampling_config(self._values),
-            llm=LLMConfig.model_validate(results["language model"]),
+            llm=SpeechIds.model_validate(results["language model"]),
             flow=FlowConfig.model_validate(results["flow"]),
             vocoder=VocoderConfig.model_validate(results["vocoder"]),
         )
-        write_json(self._target / CONFIG_NAME, config.model_dump(mode="json"))
+        write_json(self._target / CONFIG_NAME, config.to_content())
         for precision in self._options.graphs:
             if not graph_path(self._target / "llm", precision).is_file():
                 build_graph(self._target / "llm", config.llm, precision)
@@ -158,7 +151,7 @@ class Conversion:
             config = config.model_copy(update={"solver": self._extras.solver})
         state = flow_weights(state)
         with torch.device("meta"):
-            load_strictly(Flow(config), state, names.FLOW, assign=True)
+            load_strictly(FlowNetwork(config), state, names.FLOW, assign=True)
         self._save(state, FLOW_FILE)
         return config.model_dump(mode="json")
 

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tritone.arrays import Int32
-from tritone.config import ModelConfig
 from tritone.errors import InvalidRequest, ModelDirectoryError
+from tritone.families.cosyvoice2.config import CosyVoice2Config, SpeechIds
 from tritone.families.cosyvoice2.reference import load_reader, missing_models
+from tritone.families.cosyvoice2.released_tokenizer import TAGS
 from tritone.families.cosyvoice2.voice import Voice
 from tritone.frontend.text.normalize import TextNormalizer, blocks, clean, is_raw
 from tritone.frontend.text.pronounce import PHONEMES_NAME, Pronunciation, load_pronouncer
@@ -32,29 +32,29 @@ from tritone.frontend.text.segment import (
 )
 from tritone.frontend.text.tokenizer import TOKENIZER_NAME, TextTokenizer
 from tritone.frontend.voices import VoiceCache, VoiceStore, reference_key
-from tritone.llm.config import LLMConfig
+from tritone.llm.contract import Prompt
 from tritone.loading.steps import step
 from tritone.synthesis.limits import DEFAULT_LIMITS, Limits, check, is_given
-from tritone.synthesis.text_blocks import TextBlock, in_order
+from tritone.synthesis.text_blocks import TextBlock, TextPiece, in_order
 from tritone.synthesis.values import Segment, SynthesisRequest
 
 VOICES_CACHED = 64  # a 30 s voice takes half a megabyte
 
 
 def llm_prompt(
-    llm: LLMConfig, prompt_text: Sequence[int], text: Sequence[int], speech: Sequence[int]
-) -> Int32:
-    """sos · prompt text · text · task_id · speech codes moved to their LLM ids; (n,) int32."""
+    llm: SpeechIds, prompt_text: Sequence[int], text: Sequence[int], speech: Sequence[int]
+) -> Prompt:
+    """sos · prompt text · text · task_id · speech codes moved to their LLM ids; of (n,) ids."""
     codes = [code + llm.speech_offset for code in speech]
     ids = [llm.sos_id, *prompt_text, *text, llm.task_id, *codes]
-    return np.array(ids, dtype=np.int32)
+    return Prompt(np.array(ids, dtype=np.int32))
 
 
-class Frontend:
+class CosyVoice2Frontend:
     """Loaded once a process; safe to use from several threads."""
 
     def __init__(
-        self, model_dir: Path, config: ModelConfig, limits: Limits = DEFAULT_LIMITS
+        self, model_dir: Path, config: CosyVoice2Config, limits: Limits = DEFAULT_LIMITS
     ) -> None:
         """Raises ModelDirectoryError when a file of the model directory is missing or damaged."""
         self._llm = config.llm
@@ -73,15 +73,15 @@ class Frontend:
         self._pronounce = None
         if config.text.pronunciation == "hibari":
             with step("pronunciation", model_dir / PHONEMES_NAME):
-                self._pronounce = load_pronouncer(model_dir / PHONEMES_NAME, self._tokenizer)
+                self._pronounce = load_pronouncer(model_dir / PHONEMES_NAME, self._tokenizer, TAGS)
         # The tokens of a word that is spoken as phonemes are not those of its letters.
         self._length = len if self._pronounce else self._tokenizer.length
         with step("text normaliser"):
-            self._normalize = TextNormalizer()
+            self._normalize = TextNormalizer(TAGS)
         self._rule = SegmentRule()
         self._missing = missing_models(model_dir)
         self._reader = None if self._missing else load_reader(model_dir, config.llm.speech_codes)
-        self._cache = VoiceCache(VOICES_CACHED)
+        self._cache: VoiceCache[Voice] = VoiceCache(VOICES_CACHED)
         self._transcript_ids = lru_cache(VOICES_CACHED)(
             lambda text: self._tokenizer.encode(self._spoken(text).text)
         )
@@ -92,19 +92,8 @@ class Frontend:
 
         Raises InvalidRequest before or with the first segment, and not after it.
         """
-        check(request, self._limits)
-        voice = self.voice_of(request)
-        return in_order(lambda index: self._block(request, index, voice))
-
-    def prepare_block(self, request: SynthesisRequest, index: int) -> tuple[TextBlock, Voice]:
-        """One block of the text, and the voice that speaks; `prepare` is all of them.
-
-        index: 0 for the first; `more` of a block says whether the next one exists. Raises
-        InvalidRequest as `prepare` does, and for an index beyond the text.
-        """
-        check(request, self._limits)
-        voice = self.voice_of(request)
-        return self._block(request, index, voice), voice
+        voice, cached = self.voice_of(request)
+        return in_order(lambda index: self.block(request, index, voice), voice, cached)
 
     def warm_up(self) -> None:
         """Run the text part once: normaliser and lexicon load what they need on first use.
@@ -116,8 +105,10 @@ class Frontend:
                 for piece in self._pieces(text, 0)[0]:
                     self._tokenizer.encode(self._spoken(piece).text)
 
-    def voice_of(self, request: SynthesisRequest) -> Voice:
-        """The voice that speaks: the reference, the registered one, or the default."""
+    def voice_of(self, request: SynthesisRequest) -> tuple[Voice, bool]:
+        """The voice that speaks (the reference, the registered one, or the default), and whether it
+        was ready."""
+        check(request, self._limits)
         if request.reference_wav is not None:
             return self._cloned_voice(request)
         name = request.voice if is_given(request.voice) else self._default_voice
@@ -129,7 +120,7 @@ class Frontend:
         return self._cache.get(self._store.key(name), lambda: self._registered_voice(name))
 
     def _registered_voice(self, name: str) -> Voice:
-        voice = self._store.load(name)
+        voice = self._store.load(name, Voice)
         codes = self._llm.speech_codes
         if voice.prompt_tokens.size and not (
             0 <= voice.prompt_tokens.min() <= voice.prompt_tokens.max() < codes
@@ -137,7 +128,7 @@ class Frontend:
             raise ModelDirectoryError(f"voice {name}: has speech codes outside 0 to {codes - 1}")
         return voice
 
-    def _cloned_voice(self, request: SynthesisRequest) -> Voice:
+    def _cloned_voice(self, request: SynthesisRequest) -> tuple[Voice, bool]:
         reader, wav, rate = self._reader, request.reference_wav, request.reference_rate
         assert wav is not None
         if reader is None:
@@ -169,7 +160,8 @@ class Frontend:
         text = clean(text).removesuffix(self._instruct_end_text)
         return [*self._tokenizer.encode(text), self._instruct_end]
 
-    def _block(self, request: SynthesisRequest, index: int, voice: Voice) -> TextBlock:
+    def block(self, request: SynthesisRequest, index: int, voice: Voice) -> TextBlock:
+        """Block `index` of the text; `more` of a block says whether the next one exists."""
         prompt_text, prompt_speech, notes = self._layout(request, voice)
         notes = notes if index == 0 else ()
         pieces, more = self._pieces(request.text, index)
@@ -180,7 +172,7 @@ class Frontend:
             ids = self._tokenizer.encode(spoken.text)
             if ids:
                 prompt = llm_prompt(self._llm, prompt_text, ids, prompt_speech)
-                segments.append(Segment(prompt, len(ids), piece, voice, notes))
+                segments.append(TextPiece(prompt, len(ids), piece, notes))
                 notes = ()
         return TextBlock(tuple(segments), notes, more)
 

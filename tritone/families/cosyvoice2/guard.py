@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tritone.arrays import Int32
 from tritone.errors import StageFailed
+from tritone.llm.contract import Increment
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,12 @@ class TokenGuard:
         self._run = 0
         self.count = 0
 
-    def admit(self, tokens: Int32) -> str:
+    def admit(self, increment: Increment) -> str:
         """Take new codes; return what is wrong with the generation, or nothing.
 
         Raises StageFailed for a code outside the codebook: it must never reach the flow.
         """
+        tokens = increment.ids
         outside = tokens[(tokens < 0) | (tokens >= self._codes)]
         if outside.size:
             raise StageFailed(

@@ -12,14 +12,23 @@ serve it, provided that it applies `lm_head.bias`: plain Hugging Face and Tensor
 import pickle
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tritone.checkpoints.conversion import DType
+from tritone.checkpoints.safetensors_file import (
+    Checkpoint,
+    Part,
+    TensorSpec,
+    to_float32,
+    write_tensors,
+)
 from tritone.errors import ModelDirectoryError
+from tritone.families.cosyvoice2.config import SpeechIds
 from tritone.llm.checkpoint import (
     EMBEDDING,
     FINAL_NORM,
@@ -27,18 +36,10 @@ from tritone.llm.checkpoint import (
     HEAD,
     HEAD_BIAS,
     WEIGHTS_NAME,
-    Checkpoint,
-    Part,
-    TensorSpec,
     layer_name,
     layer_shapes,
-    to_float32,
-    write_tensors,
 )
-from tritone.llm.config import LLMConfig
 from tritone.llm.qwen2 import Qwen2Config, read_qwen2, write_qwen2
-
-DType = Literal["fp32", "fp16", "bf16"]
 
 STOP_IDS = 3
 PADDING = 128
@@ -50,7 +51,7 @@ _STORAGE = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
 
 def merge_llm(
     llm_pt: Path, base_dir: Path, llm_dir: Path, *, text_ids: int, dtype: DType | None = None
-) -> LLMConfig:
+) -> SpeechIds:
     """Write the merged checkpoint of `llm_pt` into `llm_dir` and return its numbers.
 
     base_dir: Qwen2 directory of the release (`CosyVoice-BlankEN`); only its config.json is read.
@@ -95,7 +96,7 @@ def merge_llm(
     return config
 
 
-def read_merged(llm_dir: Path) -> LLMConfig:
+def read_merged(llm_dir: Path) -> SpeechIds:
     """Verify a merged checkpoint (ours or a published one) and return its numbers.
 
     The speech rows are those whose head bias is finite. Raises ModelDirectoryError where config,
@@ -125,7 +126,7 @@ def read_merged(llm_dir: Path) -> LLMConfig:
     return config
 
 
-def copy_merged(source_dir: Path, llm_dir: Path, *, dtype: DType | None = None) -> LLMConfig:
+def copy_merged(source_dir: Path, llm_dir: Path, *, dtype: DType | None = None) -> SpeechIds:
     """Verify the merged checkpoint of `source_dir` and write it to `llm_dir` as `merge_llm` would.
 
     Rows that only pad the vocabulary become zero. Raises ModelDirectoryError like `read_merged`.
@@ -157,7 +158,7 @@ def released_shapes(base: Qwen2Config, speech_rows: int) -> dict[str, tuple[int,
     }
 
 
-def merged_shapes(config: LLMConfig) -> dict[str, tuple[int, ...]]:
+def merged_shapes(config: SpeechIds) -> dict[str, tuple[int, ...]]:
     """Every tensor of the merged checkpoint and its shape, in file order."""
     table = (config.vocab_size, config.hidden_size)
     return {
@@ -186,7 +187,7 @@ def check_shapes(
         raise ModelDirectoryError(f"{path}: " + "; ".join(sorted(problems)[:8]) + more)
 
 
-def _body_shapes(sizes: Qwen2Config | LLMConfig) -> dict[str, tuple[int, ...]]:
+def _body_shapes(sizes: Qwen2Config | SpeechIds) -> dict[str, tuple[int, ...]]:
     layer = layer_shapes(
         sizes.hidden_size,
         sizes.intermediate_size,
@@ -198,10 +199,10 @@ def _body_shapes(sizes: Qwen2Config | LLMConfig) -> dict[str, tuple[int, ...]]:
     return {**shapes, FINAL_NORM: (sizes.hidden_size,)}
 
 
-def _llm_config(base: Qwen2Config, text_ids: int, speech_codes: int) -> LLMConfig:
+def _llm_config(base: Qwen2Config, text_ids: int, speech_codes: int) -> SpeechIds:
     stop = text_ids + speech_codes
     used = stop + STOP_IDS + 2
-    return LLMConfig(
+    return SpeechIds(
         vocab_size=-(-used // PADDING) * PADDING,
         speech_offset=text_ids,
         speech_codes=speech_codes,
@@ -239,7 +240,7 @@ class _RowSource(Protocol):
     def __call__(self, spec: TensorSpec) -> list[Tensor | int]: ...
 
 
-def _write_merged(llm_dir: Path, config: LLMConfig, dtype: torch.dtype, rows: _RowSource) -> None:
+def _write_merged(llm_dir: Path, config: SpeechIds, dtype: torch.dtype, rows: _RowSource) -> None:
     llm_dir.mkdir(parents=True, exist_ok=True)
     for stale in (llm_dir / GRAPH_DIR).glob("*.onnx*"):
         stale.unlink()  # built from the weights that are about to be replaced

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from tritone.arrays import Float32, Int32
-from tritone.families.cosyvoice2.voice import Voice
+from tritone.families.cosyvoice2.prompt_mel import PROMPT_RATE, prompt_mel
+from tritone.families.cosyvoice2.voice import EMBEDDING_SIZE, MEL_FRAMES_PER_TOKEN, Voice
 from tritone.frontend.audio.encoders import SpeakerEncoder, SpeechTokenizer
-from tritone.frontend.audio.features import PROMPT_RATE, SPEECH_RATE, prompt_mel
+from tritone.frontend.audio.features import SPEECH_RATE
 from tritone.frontend.audio.resample import resample
-from tritone.frontend.voices import EMBEDDING_SIZE, MEL_FRAMES_PER_TOKEN
 from tritone.loading.steps import step
 
 SPEECH_TOKENIZER_NAME = "speech_tokenizer.onnx"

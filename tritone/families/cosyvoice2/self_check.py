@@ -1,24 +1,29 @@
 """After a conversion: load everything the way the server does and say what holds."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import safe_open
 
-from tritone.acoustic.flow_placement import FlowSettings
-from tritone.acoustic.flow_stage import FlowStage
-from tritone.acoustic.vocoder_stage import VocoderStage
-from tritone.config import ModelConfig
+from tritone.acoustic.placement import FlowSettings, VocoderSettings
 from tritone.errors import ModelDirectoryError
-from tritone.families import family_of, read_config
+from tritone.families.cosyvoice2.acoustics import (
+    FLOW_FILE,
+    VOCODER_FILE,
+    load_flow,
+    load_vocoder,
+)
+from tritone.families.cosyvoice2.config import CosyVoice2Config
 from tritone.families.cosyvoice2.reference import load_reader, missing_models
 from tritone.families.cosyvoice2.voice import Voice
 from tritone.frontend.audio.features import SPEECH_RATE
 from tritone.frontend.text.tokenizer import TOKENIZER_NAME, TextTokenizer
 from tritone.frontend.voices import VoiceStore
 from tritone.llm.checkpoint import HEAD_BIAS, WEIGHTS_NAME, Checkpoint
-from tritone.llm.contract import GenerationRequest, SamplingParams
+from tritone.llm.contract import GenerationRequest, Increment, Prompt, SamplingParams
 from tritone.llm.slots.opening import open_onnx
 
 TOKENS = 40  # enough for one whole attention chunk and a part of the next
@@ -26,21 +31,21 @@ TOKENS = 40  # enough for one whole attention chunk and a part of the next
 
 def self_check(model_dir: Path, precisions: tuple[str, ...]) -> Iterator[str]:
     """Yield one line for each part that was verified; raise ModelDirectoryError at a failure."""
-    config = read_config(model_dir)
+    config = CosyVoice2Config.read(model_dir)
     yield f"config.json: family {config.family}, {config.sample_rate} Hz"
     yield _text(model_dir, config)
     yield _head(model_dir, config)
     for precision in precisions:
         yield _generation(model_dir, config, precision)
-    yield _acoustics(model_dir)
+    yield _acoustics(model_dir, config)
     yield _cloning(model_dir, config)
     store = VoiceStore(model_dir)
     for name in store.names():
-        store.load(name)
+        store.load(name, Voice)
     yield f"voices: {', '.join(store.names()) or 'none registered'}"
 
 
-def _text(model_dir: Path, config: ModelConfig) -> str:
+def _text(model_dir: Path, config: CosyVoice2Config) -> str:
     tokenizer = TextTokenizer(model_dir / TOKENIZER_NAME)
     ids = tokenizer.encode("<|im_start|>speech<|s_1|>")
     if any(i >= config.llm.speech_offset for i in ids):
@@ -48,7 +53,7 @@ def _text(model_dir: Path, config: ModelConfig) -> str:
     return f"{TOKENIZER_NAME}: {tokenizer.size} text ids; user text makes no control id"
 
 
-def _head(model_dir: Path, config: ModelConfig) -> str:
+def _head(model_dir: Path, config: CosyVoice2Config) -> str:
     """The speech head's bias: runtimes that drop it shift every logit by this much."""
     llm = config.llm
     bias = Checkpoint(model_dir / "llm" / WEIGHTS_NAME).float32(HEAD_BIAS)
@@ -62,13 +67,13 @@ def _head(model_dir: Path, config: ModelConfig) -> str:
     )
 
 
-def _generation(model_dir: Path, config: ModelConfig, precision: str) -> str:
+def _generation(model_dir: Path, config: CosyVoice2Config, precision: str) -> str:
     engine = open_onnx(model_dir, config, precision=precision, slots=1, max_tokens=256)
     llm = config.llm
     ids = np.array([llm.sos_id, 1, 2, 3, llm.task_id], dtype=np.int32)
-    request = GenerationRequest(ids, TOKENS, TOKENS, SamplingParams(top_k=1, seed=0))
+    request = GenerationRequest(Prompt(ids), TOKENS, TOKENS, SamplingParams(top_k=1, seed=0))
     try:
-        tokens = np.concatenate(list(engine.submit(request)))
+        tokens = np.concatenate([increment.ids for increment in engine.submit(request)])
     finally:
         engine.close()
     codes = tokens - llm.speech_offset
@@ -77,30 +82,33 @@ def _generation(model_dir: Path, config: ModelConfig, precision: str) -> str:
     return f"llm/onnx/{precision}.onnx: generated {len(tokens)} speech codes"
 
 
-def _acoustics(model_dir: Path) -> str:
-    family, config = family_of(model_dir)
-    flow, vocoder = family.load_flow(model_dir, config), family.load_vocoder(model_dir, config)
-    stage = FlowStage(flow, family.start_noise(config), FlowSettings())
+def _acoustics(model_dir: Path, config: CosyVoice2Config) -> str:
+    flow = load_flow(model_dir, config, FlowSettings(dtype=torch.float32))
+    vocoder = load_vocoder(model_dir, config, VocoderSettings(dtype=torch.float32))
     speaker = np.ones(config.flow.spk_embed_dim, dtype=np.float32)
     mel_bins = config.flow.output_size
     voice = Voice(np.zeros(0, np.int32), np.zeros((0, mel_bins), np.float32), speaker)
-    tokens = (np.arange(TOKENS) * 37 % config.flow.vocab_size).astype(np.int32)
-    mel, _ = stage.step(tokens, stage.open(voice), finalize=True)
-    speech = VocoderStage(vocoder)
-    wave, _ = speech.step(mel, speech.start(seed=0, speed=1.0), finalize=True)
+    tokens = Increment((np.arange(TOKENS) * 37 % config.flow.vocab_size).astype(np.int32))
+    mel, _ = flow.step(tokens, flow.open(voice), finalize=True)
+    wave, _ = vocoder.step(mel, vocoder.start(seed=0, speed=1.0), finalize=True)
     if not (np.isfinite(mel).all() and np.isfinite(wave).all()):
         raise ModelDirectoryError(f"{model_dir}: flow or vocoder give values that are not finite")
-    sizes = [sum(p.numel() for p in module.parameters()) for module in (flow, vocoder)]
     codes = (config.llm.speech_codes, config.flow.vocab_size)
     warning = f" (warning: the language model has {codes[0]} codes, the flow {codes[1]})"
     return (
-        f"flow: {sizes[0]:,} parameters, vocoder: {sizes[1]:,}; {TOKENS} codes gave "
-        f"{mel.shape[1]} mel frames and {len(wave) / config.sample_rate:.2f} s of finite audio"
+        f"flow: {_parameters(model_dir / FLOW_FILE):,} parameters, vocoder: "
+        f"{_parameters(model_dir / VOCODER_FILE):,}; {TOKENS} codes gave {mel.shape[1]} mel frames "
+        f"and {len(wave) / config.sample_rate:.2f} s of finite audio"
         f"{warning if codes[0] != codes[1] else ''}"
     )
 
 
-def _cloning(model_dir: Path, config: ModelConfig) -> str:
+def _parameters(weights: Path) -> int:
+    with safe_open(str(weights), framework="numpy") as file:
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+
+
+def _cloning(model_dir: Path, config: CosyVoice2Config) -> str:
     missing = missing_models(model_dir)
     if missing:
         return f"cloning: not possible without {' and '.join(missing)}; registered voices only"

@@ -7,8 +7,8 @@ from torch import Tensor
 from tritone.engines.graph import Graph, Profiles, Shape, Sizes
 from tritone.families.cosyvoice2.graph_modules import PitchPredictor, VocoderFilter
 from tritone.families.cosyvoice2.harmonic_source import frame_noise
+from tritone.families.cosyvoice2.prompt_mel import PROMPT_HOP, PROMPT_RATE, prompt_mel
 from tritone.families.cosyvoice2.vocoder import Vocoder
-from tritone.frontend.audio.features import PROMPT_HOP, PROMPT_RATE, prompt_mel
 
 _PITCH = (120.0, 240.0)  # Hz at the two ends of a sample
 _HARMONICS = 30

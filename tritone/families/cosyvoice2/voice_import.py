@@ -13,8 +13,7 @@ import numpy as np
 
 from tritone.arrays import Float32
 from tritone.errors import ModelDirectoryError
-from tritone.families.cosyvoice2.voice import Voice
-from tritone.frontend.voices import MEL_BINS, check_shapes
+from tritone.families.cosyvoice2.voice import MEL_BINS, Voice, check_shapes
 
 Decode = Callable[[Sequence[int]], str]
 

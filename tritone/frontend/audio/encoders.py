@@ -34,7 +34,7 @@ def _session(path: Path, inputs: int) -> onnxruntime.InferenceSession:
 
 
 class SpeechTokenizer:
-    """speech_tokenizer_v2.onnx: 25 codes a second."""
+    """A tokenizer of speech that reads Whisper's log-mel: 25 codes a second."""
 
     def __init__(self, path: Path, codes: int) -> None:
         """codes: size of the codebook; a code outside 0 .. codes - 1 is an error."""
@@ -58,7 +58,7 @@ class SpeechTokenizer:
 
 
 class SpeakerEncoder:
-    """campplus.onnx: one vector for the speaker."""
+    """A speaker encoder that reads Kaldi's fbank: one vector for the speaker."""
 
     def __init__(self, path: Path, size: int) -> None:
         self._session = _session(path, inputs=1)

@@ -1,8 +1,7 @@
-"""The three spectral features of a reference recording.
+"""Spectral features of a reference recording.
 
 Each follows the recipe that its consumer was trained with, computed in float64: Whisper's log-mel
-for the speech tokenizer, Kaldi's fbank for the speaker encoder, and the 24 kHz log-mel (HiFi-GAN
-style, as Matcha-TTS computes it) for the flow.
+for speech tokenizers, Kaldi's fbank for speaker encoders, HiFi-GAN's log-mel for flows.
 """
 
 import numpy as np
@@ -12,13 +11,10 @@ from numpy.typing import NDArray
 from tritone.arrays import Float32
 from tritone.frontend.audio.mel import kaldi_filters, slaney_filters
 
-SPEECH_RATE = 16000  # rate of the speech tokenizer and the speaker encoder
-PROMPT_RATE = 24000  # rate of the flow's mel
+SPEECH_RATE = 16000  # rate of speech tokenizers and speaker encoders
 
 WHISPER_FFT, WHISPER_HOP, WHISPER_BINS = 400, 160, 128
 FBANK_WINDOW, FBANK_HOP, FBANK_FFT, FBANK_BINS = 400, 160, 512, 80
-PROMPT_FFT, PROMPT_HOP, PROMPT_BINS = 1920, 480, 80
-PROMPT_PAD = (PROMPT_FFT - PROMPT_HOP) // 2
 
 PRE_EMPHASIS = 0.97
 FLOAT32_EPSILON = 1.1920929e-07  # Kaldi's floor under the logarithm
@@ -73,14 +69,17 @@ def kaldi_fbank(wav: Float32) -> Float32:
     return _float32(fbank - fbank.mean(axis=0))
 
 
-def prompt_mel(wav: Float32) -> Float32:
-    """Natural-log mel of the flow's prompt.
+def natural_log_mel(
+    wav: Float32, rate: int, *, n_fft: int, hop: int, bins: int, high_hz: float
+) -> Float32:
+    """Natural-log mel of magnitudes, as HiFi-GAN and Matcha-TTS compute it.
 
-    wav: (N,) at 24 kHz, N > 720. Returns (N // 480, 80), 50 frames a second, bins from 0 to 8 kHz.
+    wav: (N,) at `rate` Hz, N > (n_fft - hop) / 2. Returns (N // hop, bins), bins from 0 to high_hz.
     """
-    assert wav.ndim == 1 and len(wav) > PROMPT_PAD
-    padded = np.pad(wav.astype(np.float64), PROMPT_PAD, mode="reflect")
-    spectrum = np.fft.rfft(_frames(padded, PROMPT_FFT, PROMPT_HOP) * _hann(PROMPT_FFT))
+    pad = (n_fft - hop) // 2
+    assert wav.ndim == 1 and len(wav) > pad
+    padded = np.pad(wav.astype(np.float64), pad, mode="reflect")
+    spectrum = np.fft.rfft(_frames(padded, n_fft, hop) * _hann(n_fft))
     magnitude = np.sqrt(np.abs(spectrum) ** 2 + 1e-9)
-    filters = slaney_filters(PROMPT_RATE, PROMPT_FFT, PROMPT_BINS, 8000.0)
+    filters = slaney_filters(rate, n_fft, bins, high_hz)
     return _float32(np.log(np.maximum(magnitude @ filters.T, 1e-5)))

@@ -1,22 +1,20 @@
 """Written text to spoken words: numbers, dates, units and symbols, in Chinese and English.
 
-The order of the rules is upstream's (cosyvoice/cli/frontend.py `text_normalize` with wetext). What
-differs is on purpose: a point between digits stays a point, no input raises, and control and
-private-use characters are dropped.
+The order of the rules is that of the text front end that the supported checkpoints were released
+with (wetext). What differs is on purpose: a point between digits stays a point, no input raises,
+and control and private-use characters are dropped.
 """
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from wetext import Normalizer
 
 from tritone.frontend.text.segment import Language, language_of
-from tritone.frontend.text.tokenizer import TAGS
 
 BLOCK_CHARACTERS = 400  # about one longest segment of English; wetext takes some 20 ms for it
 
-TAG = re.compile("|".join(re.escape(tag) for tag in TAGS))
 FIRST_PLACEHOLDER = 0xE000  # private use: removed from user text, passed through by wetext
 
 NUMERALS = "0-9零一二三四五六七八九十百千万亿幺两"
@@ -27,6 +25,11 @@ NUMBER_OR_REST = re.compile(r"\d+(?:[.,]\d+)*|\D+")
 
 # A full stop ends a block only after a number or a long word: "Dr." does not end a sentence.
 BLOCK_END = re.compile(r"[。！？]+[”’]?|[!?]+[\"”’)]*\s|(?:(?<=\d)|(?<=\w{4}))\.+[\"”’)]*\s|\n")
+
+
+def tag_pattern(tags: Sequence[str]) -> re.Pattern[str]:
+    """Matches every one of the tags, and nothing where there are none."""
+    return re.compile("|".join(map(re.escape, tags)) or r"(?!)")
 
 
 def is_raw(text: str) -> bool:
@@ -58,7 +61,9 @@ def blocks(text: str, size: int = BLOCK_CHARACTERS) -> Iterator[str]:
 class TextNormalizer:
     """Chinese and English rules; the object is stateless and may be shared by threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, tags: Sequence[str] = ()) -> None:
+        """tags: such as [laughter], that a checkpoint knows; they pass as they are."""
+        self._tags, self._tag = tags, tag_pattern(tags)
         self._rules = {
             "zh": Normalizer(lang="zh", operator="tn", remove_erhua=False),
             "en": Normalizer(lang="en", operator="tn"),
@@ -73,12 +78,15 @@ class TextNormalizer:
         if not text or is_raw(text):
             return text
         text = "".join(_ascii_digit(c) for c in text.replace("\\", " "))
-        text = TAG.sub(lambda tag: chr(FIRST_PLACEHOLDER + TAGS.index(tag[0])), text)
+        text = self._tag.sub(self._placeholder, text)
         language = language or language_of(text)
         text = self._chinese(text) if language == "zh" else self._english(text)
-        for i, tag in enumerate(TAGS):
+        for i, tag in enumerate(self._tags):
             text = text.replace(chr(FIRST_PLACEHOLDER + i), tag)
         return text
+
+    def _placeholder(self, tag: re.Match[str]) -> str:
+        return chr(FIRST_PLACEHOLDER + self._tags.index(tag[0]))
 
     def _chinese(self, text: str) -> str:
         text = self._spoken(text, "zh").replace("\n", "")

@@ -8,14 +8,14 @@ hibari-tts package writes them (stress marks before the vowel).
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hibari.g2p import G2P
 
 from tritone.errors import ModelDirectoryError
-from tritone.frontend.text.normalize import TAG
+from tritone.frontend.text.normalize import tag_pattern
 from tritone.frontend.text.tokenizer import TextTokenizer
 
 PHONEMES_NAME = "phonemes.json"
@@ -38,15 +38,21 @@ class Pronunciation:
 class Pronouncer:
     """Words of phoneme characters, separated by spaces, with the punctuation , . ? !"""
 
-    def __init__(self, symbols: Mapping[str, str], phonemes: Callable[[str], str] | None = None):
-        """symbols: phoneme to character. phonemes: text to phoneme string; by default hibari's."""
-        self._symbols = symbols
+    def __init__(
+        self,
+        symbols: Mapping[str, str],
+        phonemes: Callable[[str], str] | None = None,
+        tags: Sequence[str] = (),
+    ) -> None:
+        """symbols: phoneme to character. phonemes: text to phoneme string; by default hibari's.
+        tags: as for TextNormalizer; they have no sound here and are skipped with a note."""
+        self._symbols, self._tag = symbols, tag_pattern(tags)
         self._phonemes = phonemes or G2P()
 
     def __call__(self, text: str) -> Pronunciation:
-        tags = sorted(set(TAG.findall(text)))
+        tags = sorted(set(self._tag.findall(text)))
         # NFKC makes plain letters and digits of ligatures, wide letters, circled and raised digits.
-        text = unicodedata.normalize("NFKC", TAG.sub(" ", text))
+        text = unicodedata.normalize("NFKC", self._tag.sub(" ", text))
         foreign = sorted({c for c in text if not _is_readable(c)})
         text = "".join(" " if c in foreign else c for c in text)
         phonemes = self._phonemes(text)
@@ -63,7 +69,7 @@ class Pronouncer:
         return symbol if symbol in PUNCTUATION else self._symbols.get(symbol, "")
 
 
-def load_pronouncer(path: Path, tokenizer: TextTokenizer) -> Pronouncer:
+def load_pronouncer(path: Path, tokenizer: TextTokenizer, tags: Sequence[str] = ()) -> Pronouncer:
     """Read phonemes.json; ModelDirectoryError when it is missing, malformed or does not fit."""
     try:
         symbols = json.loads(path.read_text(encoding="utf-8"))
@@ -76,7 +82,7 @@ def load_pronouncer(path: Path, tokenizer: TextTokenizer) -> Pronouncer:
             raise ModelDirectoryError(
                 f"{path}: {symbol} maps to {character!r}, not in tokenizer.json"
             )
-    return Pronouncer(symbols)
+    return Pronouncer(symbols, tags=tags)
 
 
 def _tidy(text: str) -> str:

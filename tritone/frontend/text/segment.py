@@ -1,6 +1,6 @@
 """Normalised text into segments of speakable length.
 
-The rule is upstream's `split_paragraph` (cosyvoice/utils/frontend_utils.py): cut at sentence ends,
+The rule is upstream's `split_paragraph`: cut at sentence ends,
 then join short pieces. Unlike there, no number such as 2.5 is cut, and odd input raises nothing.
 """
 

@@ -19,17 +19,9 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from tritone.arrays import Float32
+from tritone.checkpoints.safetensors_file import Checkpoint, to_float32
 from tritone.errors import ModelDirectoryError
-from tritone.llm.checkpoint import (
-    FINAL_NORM,
-    GRAPH_DIR,
-    HEAD,
-    HEAD_BIAS,
-    WEIGHTS_NAME,
-    Checkpoint,
-    layer_name,
-    to_float32,
-)
+from tritone.llm.checkpoint import FINAL_NORM, GRAPH_DIR, HEAD, HEAD_BIAS, WEIGHTS_NAME, layer_name
 from tritone.llm.config import LLMConfig
 from tritone.llm.onnx.graph_writer import GraphWriter
 from tritone.llm.onnx.quantize import BlockFormat, quantize_blocks

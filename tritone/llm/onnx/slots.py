@@ -102,8 +102,8 @@ def _open(
     if precision not in PRECISIONS or not path.is_file():
         built = ", ".join(sorted(p.stem for p in path.parent.glob("*.onnx"))) or "nothing"
         raise ModelDirectoryError(
-            f"{path} does not exist (built: {built}); build it with llm.onnx.graph.build_graph, "
-            f"precision one of {', '.join(PRECISIONS)}"
+            f"{path} does not exist (built: {built}); build it with `tritone convert "
+            f"--llm-precision`, one of {', '.join(PRECISIONS)}"
         )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -117,6 +117,6 @@ def _open(
     except Exception as error:  # the runtime's exceptions share no narrower base
         raise ModelDirectoryError(f"{path} cannot be loaded: {error}") from error
     found = session.get_modelmeta().custom_metadata_map.get(CONFIG_KEY)
-    if found is None or LLMConfig.model_validate_json(found) != config:
+    if found is None or type(config).model_validate_json(found) != config:
         raise ModelDirectoryError(f"{path} was built from another checkpoint; build it again")
     return session

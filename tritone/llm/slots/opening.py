@@ -3,9 +3,10 @@
 import os
 from pathlib import Path
 
-from tritone.config import ModelConfig
+from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.errors import ModelDirectoryError
-from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, Checkpoint, EmbeddingTable
+from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, EmbeddingTable
+from tritone.llm.config import SpokenConfig
 from tritone.llm.onnx.graph import build_graph, graph_path
 from tritone.llm.onnx.slots import OnnxSlots
 from tritone.llm.slots.scheduler import SlotLanguageModel
@@ -14,7 +15,7 @@ from tritone.loading.steps import step
 
 def open_onnx(
     model_dir: Path,
-    config: ModelConfig,
+    config: SpokenConfig,
     *,
     precision: str = "int8",
     slots: int = 8,
@@ -46,7 +47,7 @@ def open_onnx(
 
 def open_torch(
     model_dir: Path,
-    config: ModelConfig,
+    config: SpokenConfig,
     *,
     device: str = "cuda",
     dtype: str = "bf16",
@@ -62,7 +63,7 @@ def open_torch(
     cannot.
     """
     # a process that runs the model on ONNX Runtime should not pay for torch
-    from tritone.acoustic.device import best_dtype, torch_device, torch_dtype
+    from tritone.compute.device import best_dtype, torch_device, torch_dtype
     from tritone.llm.torch.slots import TorchSlots
 
     place = torch_device(device)
@@ -78,7 +79,7 @@ def open_torch(
     return SlotLanguageModel(session, EmbeddingTable(checkpoint), config, max_waiting)
 
 
-def ensure_graph(model_dir: Path, config: ModelConfig, precision: str) -> None:
+def ensure_graph(model_dir: Path, config: SpokenConfig, precision: str) -> None:
     """Build the graph of `precision` unless it is there; seconds for a small model, a minute for
     half a billion parameters.
 
@@ -90,7 +91,7 @@ def ensure_graph(model_dir: Path, config: ModelConfig, precision: str) -> None:
         return
     if not os.access(llm_dir, os.W_OK):
         raise ModelDirectoryError(
-            f"{path} does not exist and {llm_dir} cannot be written: run scripts/convert.py with "
+            f"{path} does not exist and {llm_dir} cannot be written: run `tritone convert` with "
             f"--llm-precision {precision} where it can"
         )
     with step("LLM graph", llm_dir / WEIGHTS_NAME):

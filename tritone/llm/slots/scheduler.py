@@ -1,4 +1,4 @@
-"""Language model engine: many generations on one slot session (continuous batching).
+"""The language model on slots: many generations on one session (continuous batching).
 
 One thread owns the session. Between two steps it lets finished and cancelled streams go and works
 on at most one part of one new prompt, so that a long prompt holds nobody up; a step then advances
@@ -13,22 +13,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from tritone.arrays import Float32
-from tritone.config import ModelConfig
 from tritone.errors import StageFailed, TritoneError
 from tritone.llm.checkpoint import EmbeddingTable
-from tritone.llm.contract import GenerationRequest
-from tritone.llm.generation import SlotGeneration, Stream
+from tritone.llm.config import SpokenConfig
+from tritone.llm.contract import Generation, GenerationRequest
+from tritone.llm.generation import STAGE, FeedGeneration, Stream
 from tritone.llm.sampler import Sampler
 from tritone.llm.slots.session import SlotSession
 from tritone.llm.validation import check_generation, check_load
 
-STAGE = "tensorrt_llm"
-
 
 @dataclass(frozen=True)
-class EngineStats:
-    """State of the engine. tokens: emitted since start. kv_bytes: reserved for all slots, of which
-    kv_used_bytes hold live streams."""
+class SlotStats:
+    """State of the scheduler. tokens: emitted since start. kv_bytes: reserved for all slots, of
+    which kv_used_bytes hold live streams."""
 
     active: int
     waiting: int
@@ -48,7 +46,7 @@ class SlotLanguageModel:
         self,
         session: SlotSession,
         embedding: EmbeddingTable,
-        config: ModelConfig,
+        config: SpokenConfig,
         max_waiting: int,
     ) -> None:
         self._session, self._embedding, self._config = session, embedding, config
@@ -63,7 +61,7 @@ class SlotLanguageModel:
         self._thread = threading.Thread(target=self._run, name="tritone-llm", daemon=True)
         self._thread.start()
 
-    def submit(self, request: GenerationRequest) -> SlotGeneration:
+    def submit(self, request: GenerationRequest) -> Generation:
         """Queue a generation and return at once.
 
         Raises InvalidRequest, Overloaded when max_waiting requests wait already, and StageFailed
@@ -80,21 +78,21 @@ class SlotLanguageModel:
         stream = Stream(request, sampler)
         with self._changed:
             if self._closed:
-                raise StageFailed(STAGE, "the engine is closed")
+                raise StageFailed(STAGE, "the language model is closed")
             self._waiting = deque(s for s in self._waiting if not s.cancelled)
             check_load(self._occupied() + len(self._waiting), slots, self._max_waiting)
             self._waiting.append(stream)
             self._changed.notify()
-        return SlotGeneration(stream)
+        return FeedGeneration(stream)
 
-    def stats(self) -> EngineStats:
-        """A snapshot, taken without stopping the engine."""
+    def stats(self) -> SlotStats:
+        """A snapshot, taken without stopping the scheduler."""
         with self._changed:
             active = [*self._active, *([self._joining] if self._joining else [])]
             waiting = sum(not stream.cancelled for stream in self._waiting)
         used = sum(stream.length for stream in active)
         slots, position = self._session.slots, self._session.bytes_per_position
-        return EngineStats(
+        return SlotStats(
             active=len(active),
             waiting=waiting,
             free_slots=slots - len(active),
@@ -104,20 +102,20 @@ class SlotLanguageModel:
         )
 
     def close(self) -> None:
-        """Stop the engine; generations still open end with StageFailed."""
+        """Stop the scheduler; generations still open end with StageFailed."""
         with self._changed:
             self._closed = True
             self._changed.notify()
         self._thread.join()
 
     def _run(self) -> None:
-        problem = "the engine broke down, restart the server"
+        problem = "the language model broke down, restart the server"
         try:
             while self._wait_for_work():
                 self._remove([stream.cancelled for stream in self._active])
                 self._prefill()
                 self._step()
-            problem = "the engine was closed"
+            problem = "the language model was closed"
         finally:
             with self._changed:
                 self._closed = True
@@ -151,20 +149,19 @@ class SlotLanguageModel:
         stream = self._next_prompt()
         if stream is None:
             return
-        part = stream.request.input_ids[stream.length : stream.length + self._session.prefill_part]
         try:
-            embeds = self._embedding(part)
+            embeds = self._embedded(stream)
             logits = self._session.prefill(self._joining_slot, embeds, stream.length)
         except Exception as error:  # whatever broke this prompt must not stop the other streams
             stream.outbox.put(_failure(error))
             with self._changed:
                 self._joining = None
             return
-        stream.length += len(part)
-        if stream.length < len(stream.request.input_ids):
+        stream.length += len(embeds)
+        if stream.length < len(stream.request.prompt):
             return
         goes_on = self._advance(stream, logits)
-        stream.publish()
+        stream.flush()
         with self._changed:
             self._joining = None
             if goes_on:
@@ -172,6 +169,15 @@ class SlotLanguageModel:
                 if self._joining_slot != len(self._active):
                     self._session.move(self._joining_slot, len(self._active), stream.length)
                 self._active.append(stream)
+
+    def _embedded(self, stream: Stream) -> Float32:
+        """(n, hidden) of the next part of a prompt."""
+        prompt = stream.request.prompt
+        part = slice(stream.length, stream.length + self._session.prefill_part)
+        if prompt.ids is not None:
+            return self._embedding(prompt.ids[part])
+        assert prompt.embeddings is not None
+        return np.array(prompt.embeddings[part], np.float32)
 
     def _step(self) -> None:
         """Advance every stream by one token."""
@@ -181,7 +187,7 @@ class SlotLanguageModel:
         lengths = np.array([stream.length for stream in self._active], np.int32)
         try:
             logits = self._session.decode(self._embedding(last_ids), lengths)
-        except Exception as error:  # a broken step ends its streams, not the engine
+        except Exception as error:  # a broken step ends its streams, not the scheduler
             for stream in self._active:
                 stream.outbox.put(_failure(error))
             self._active.clear()
@@ -190,7 +196,7 @@ class SlotLanguageModel:
             stream.length += 1
         goes_on = [self._advance(s, row) for s, row in zip(self._active, logits, strict=True)]
         for stream in self._active:
-            stream.publish()
+            stream.flush()
         self._remove([not on for on in goes_on])
 
     def _advance(self, stream: Stream, logits: Float32) -> bool:
@@ -199,22 +205,22 @@ class SlotLanguageModel:
         try:
             row = stream.sampler.draw(logits)
         except Exception as error:  # of one stream: its neighbours go on
-            stream.news.append(_failure(error))
+            stream.pending.append(_failure(error))
             return False
         if row >= llm.speech_codes:
-            stream.news.append(None)
+            stream.pending.append(None)
             return False
         stream.sampler.emit(row)
         stream.last_id = llm.speech_offset + row
         stream.emitted += 1
         self._tokens += 1
-        stream.news.append(stream.last_id)
+        stream.pending.append(stream.last_id)
         if stream.emitted == stream.request.max_tokens:
-            stream.news.append(None)
+            stream.pending.append(None)
             return False
         if stream.length == self._session.slot_length:
             problem = f"no end of speech within the {self._session.slot_length} positions of a slot"
-            stream.news.append(StageFailed(STAGE, problem))
+            stream.pending.append(StageFailed(STAGE, problem))
             return False
         return True
 

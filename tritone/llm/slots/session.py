@@ -1,4 +1,4 @@
-"""The seam between the engine and what computes: one language model, the caches of many streams."""
+"""What computes for the scheduler: one language model with the caches of many streams."""
 
 from typing import Protocol
 

@@ -11,14 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tritone.llm.checkpoint import (
-    FINAL_NORM,
-    HEAD,
-    HEAD_BIAS,
-    Checkpoint,
-    layer_name,
-    to_float32,
-)
+from tritone.checkpoints.safetensors_file import Checkpoint, to_float32
+from tritone.llm.checkpoint import FINAL_NORM, HEAD, HEAD_BIAS, layer_name
 from tritone.llm.config import LLMConfig
 from tritone.llm.onnx.graph import rotary_tables
 

@@ -8,9 +8,15 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+from tritone.checkpoints.safetensors_file import (
+    Checkpoint,
+    Part,
+    TensorSpec,
+    to_float32,
+    write_tensors,
+)
 from tritone.config import CONFIG_NAME
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
-from tritone.llm.checkpoint import Checkpoint, Part, TensorSpec, to_float32, write_tensors
 from tritone.llm.trtllm.checkpoint_config import CheckpointOptions, checkpoint_config
 from tritone.llm.trtllm.precision import STORAGE, to_dtype
 from tritone.llm.trtllm.sharding import Block, RankTensor, check_tp_size, rank_tensors

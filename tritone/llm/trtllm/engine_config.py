@@ -15,7 +15,7 @@ from tritone.llm.trtllm.checkpoint_config import WEIGHT_ONLY_INT8
 from tritone.llm.trtllm.engine_settings import EngineSettings, read_json
 from tritone.llm.trtllm.requirement import WHY_THIS_VERSION, is_supported
 
-BUILD_AGAIN = "build the engines again: python scripts/build_engines.py"
+BUILD_AGAIN = "build the engines again: tritone engines"
 _ABSENT = "absent"
 
 

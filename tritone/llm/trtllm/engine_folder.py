@@ -13,7 +13,7 @@ from tritone.errors import EnvironmentProblem, ModelDirectoryError
 if TYPE_CHECKING:
     from tritone.llm.config import LLMConfig
 
-_BUILD = "build one with scripts/build_engines.py"
+_BUILD = "build one with `tritone engines`"
 
 
 @dataclass(frozen=True)

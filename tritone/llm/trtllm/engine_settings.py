@@ -14,7 +14,7 @@ ENGINE_DTYPES = ("bfloat16", "float16")
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """Bounds of an engine. Lengths in tokens; a second of speech has 25.
+    """Bounds of an engine. Lengths in tokens; the defaults are for 25 in a second of speech.
 
     checkpoint: what it is built from.
     max_batch_size: requests in flight. Each of 32 streams may have the next segment of its text
@@ -91,7 +91,7 @@ def settings_for(checkpoint_dir: Path, **bounds: int) -> EngineSettings:
 def _read_checkpoint(directory: Path) -> tuple[CheckpointOptions, int]:
     """How the checkpoint was converted, and the positions of its model."""
     path = directory / CONFIG_NAME
-    config = read_json(path, "write the checkpoint: python scripts/convert_checkpoint.py")
+    config = read_json(path, "write the checkpoint with `tritone engines`")
     try:
         tp_size = int(config["mapping"]["tp_size"])
         weight_only = config["quantization"]["quant_algo"] == WEIGHT_ONLY_INT8
@@ -100,7 +100,7 @@ def _read_checkpoint(directory: Path) -> tuple[CheckpointOptions, int]:
     except (KeyError, TypeError, ValueError) as error:
         raise ModelDirectoryError(
             f"{path} is not of a TensorRT-LLM checkpoint ({error!r}); write one with "
-            "scripts/convert_checkpoint.py"
+            "`tritone engines`"
         ) from error
     for rank in range(tp_size):
         weights = directory / f"rank{rank}.safetensors"

@@ -1,12 +1,12 @@
 """The language model on TensorRT-LLM's C++ Executor (Python bindings of 0.20).
 
 The Executor batches and schedules by itself. Here one thread takes its responses, which come for
-all generations together, and hands each to its own. What the Executor lacks of CosyVoice2:
+all generations together, and hands each to its own. What the Executor lacks:
 
 - the bias of the speech head and the ban on all other ids: `embedding_bias` of every request;
-- repetition-aware sampling: a repetition penalty stands in, as in the upstream Triton runtime,
-  except for greedy decoding, which is a plain argmax on every runtime. The penalty counts the
-  prompt too, so that a cloned voice is penalised for its own recording's tokens.
+- repetition-aware sampling: a repetition penalty stands in for it, except for greedy decoding,
+  which is a plain argmax on every runtime. The penalty counts the prompt too, so that a cloned
+  voice is penalised for its own recording's tokens.
 
 Stop words cost about 100 bytes a request that 0.20 never frees (TensorRT-LLM issue 5509).
 
@@ -23,13 +23,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tritone.config import ModelConfig
-from tritone.engines.record import check_language_model
+from tritone.arrays import Int32
 from tritone.errors import StageFailed
 from tritone.llm.bias import logit_bias
-from tritone.llm.contract import GenerationRequest
-from tritone.llm.external import REPETITION_PENALTY, STAGE, RuntimeFeed, RuntimeStats
-from tritone.llm.generation import SlotGeneration
+from tritone.llm.config import SpokenConfig
+from tritone.llm.contract import Generation, GenerationRequest
+from tritone.llm.external import REPETITION_PENALTY, RuntimeFeed, RuntimeStats, prompt_ids
+from tritone.llm.generation import STAGE, FeedGeneration
+from tritone.llm.runtimes import EngineCheck
 from tritone.llm.sampler import Sampler
 from tritone.llm.trtllm.engine_folder import check_engine, find_engine, read_engine
 from tritone.llm.trtllm.importing import import_tensorrt_llm, installed_version
@@ -51,7 +52,7 @@ class ExecutorLanguageModel:
         self,
         bindings: Any,
         executor: Any,
-        config: ModelConfig,
+        config: SpokenConfig,
         bias: Tensor,
         *,
         positions: int,
@@ -72,20 +73,21 @@ class ExecutorLanguageModel:
         self._thread = threading.Thread(target=self._run, name="tritone-llm", daemon=True)
         self._thread.start()
 
-    def submit(self, request: GenerationRequest) -> SlotGeneration:
+    def submit(self, request: GenerationRequest) -> Generation:
         """Queue a generation and return at once.
 
         Raises InvalidRequest, Overloaded when max_waiting requests wait already, and StageFailed
         after `close` or when the Executor refuses the request.
         """
+        ids = prompt_ids(request)
         # a prompt may fill all that is allowed of it, and one position more must be there to speak
         room = min(self._positions, self._longest_prompt + 1)
         check_generation(request, self._config.llm, room)
         feed = RuntimeFeed(request, self._positions, self._stop_ids, self._cancel)
-        call = self._call(request, feed.longest)
+        call = self._call(request, ids, feed.longest)
         with self._changed:
             if self._closed:
-                raise StageFailed(STAGE, "the engine is closed")
+                raise StageFailed(STAGE, "the language model is closed")
             check_load(len(self._running), self._slots, self._max_waiting)
             try:
                 # under the lock, since the first response may come before this returns
@@ -94,7 +96,7 @@ class ExecutorLanguageModel:
                 raise StageFailed(STAGE, _first_line(error)) from error
             self._running[feed.handle] = feed
             self._changed.notify()
-        return SlotGeneration(feed)
+        return FeedGeneration(feed)
 
     def stats(self) -> RuntimeStats:
         """A snapshot."""
@@ -114,13 +116,13 @@ class ExecutorLanguageModel:
         if not self._closed:
             self._executor.cancel_request(feed.handle)
 
-    def _call(self, request: GenerationRequest, longest: int) -> Any:
+    def _call(self, request: GenerationRequest, ids: Int32, longest: int) -> Any:
         """The request in the Executor's terms."""
         llm, given = self._config.llm, request.sampling
         end_id = llm.stop_ids[0]
         sampling = Sampler(self._config.sampling, given, end_id=end_id - llm.speech_offset)
         return self._bindings.Request(
-            input_token_ids=request.input_ids.tolist(),
+            input_token_ids=ids.tolist(),
             max_tokens=longest,
             streaming=True,
             sampling_config=self._bindings.SamplingConfig(
@@ -140,13 +142,13 @@ class ExecutorLanguageModel:
         )
 
     def _run(self) -> None:
-        problem = "the engine was closed"
+        problem = "the language model was closed"
         try:
             while self._wait_for_work():
                 for response in self._executor.await_responses(_AWAIT):
                     self._deliver(response)
         except Exception as error:  # nobody above this thread could tell the generations
-            problem = f"the engine broke down, restart the server: {_first_line(error)}"
+            problem = f"the language model broke down, restart the server: {_first_line(error)}"
         finally:
             with self._changed:
                 self._closed = True
@@ -160,7 +162,7 @@ class ExecutorLanguageModel:
             return not self._closed
 
     def _deliver(self, response: Any) -> None:
-        """Pass the news of one response on to its generation."""
+        """Pass what one response says on to its generation."""
         with self._changed:
             feed = self._running.get(response.request_id)
         if feed is None:
@@ -169,7 +171,7 @@ class ExecutorLanguageModel:
         if response.has_error():
             error = StageFailed(STAGE, _first_line(response.error_msg))
         else:
-            self._tokens += feed.publish(response.result.output_token_ids[0])
+            self._tokens += feed.emit(response.result.output_token_ids[0])
             over = response.result.is_final
         if over:
             with self._changed:
@@ -179,7 +181,8 @@ class ExecutorLanguageModel:
 
 def open_executor(
     model_dir: Path,
-    config: ModelConfig,
+    config: SpokenConfig,
+    check: EngineCheck | None = None,
     *,
     engine_dir: str = "",
     slots: int = 32,
@@ -191,19 +194,20 @@ def open_executor(
     """On an engine that trtllm-build 0.20 made for this GPU.
 
     engine_dir: of the engine, which is taken as it is; "" takes the only one under
-    MODEL_DIR/engines, if it was built here, from these weights, and passed its gate. slots:
-    generations that advance together, at most the engine's max_batch_size. max_waiting: more that
-    may wait. kv_memory_fraction: of the GPU memory that is free once the weights are loaded, for
-    the paged keys and values of all generations; blocks of equal prompts are shared. The flow and
-    the vocoder need the rest. import_seconds: longest time that importing tensorrt_llm may take.
+    MODEL_DIR/engines, if `check` lets it pass: it was built here, from these weights, and accepted.
+    slots: generations that advance together, at most the engine's max_batch_size. max_waiting: more
+    that may wait. kv_memory_fraction: of the GPU memory that is free once the weights are loaded,
+    for the paged keys and values of all generations; blocks of equal prompts are shared. The flow
+    and the vocoder need the rest. import_seconds: longest time that importing tensorrt_llm may
+    take.
 
-    Raises ModelDirectoryError for a missing or foreign engine and EnvironmentProblem when
+    Raises ModelDirectoryError for a missing engine or another model's and EnvironmentProblem when
     tensorrt_llm cannot be imported or is of another version than the engine.
     """
     engine = read_engine(find_engine(model_dir, engine_dir))
-    if not engine_dir:
+    if check is not None and not engine_dir:
         with step("LLM engine check", engine.path):
-            check_language_model(model_dir, config, engine.path)
+            check(model_dir, config, engine.path)
     check_engine(engine, config.llm, slots=slots, version=installed_version())
     bias = logit_bias(model_dir, config.llm)
     import_tensorrt_llm(import_seconds)

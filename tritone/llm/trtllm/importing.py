@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 from types import ModuleType
 
 from tritone.errors import EnvironmentProblem
@@ -20,9 +21,7 @@ from tritone.llm.trtllm.environment import is_inherited
 from tritone.loading.steps import step
 
 PACKAGE = "tensorrt_llm"
-
-# the interpreter that runs models inside Triton does not tell its path to a child
-_PROBE = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); import tensorrt_llm"
+_PROBE = Path(__file__).with_name("import_probe.py")
 
 
 def installed_version() -> str:
@@ -57,7 +56,7 @@ def _try_import(seconds: float) -> None:
     python = sys.executable or shutil.which("python3") or "python3"
     with tempfile.TemporaryFile() as output:
         probe = subprocess.Popen(
-            [python, "-c", _PROBE, json.dumps(sys.path)],
+            [python, str(_PROBE), json.dumps(sys.path)],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -24,13 +24,14 @@ from typing import Any
 
 import torch
 
-from tritone.config import ModelConfig
+from tritone.arrays import Int32
 from tritone.errors import EnvironmentProblem, StageFailed
 from tritone.llm.bias import logit_bias
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME
-from tritone.llm.contract import GenerationRequest
-from tritone.llm.external import STAGE, RuntimeFeed, RuntimeStats
-from tritone.llm.generation import SlotGeneration
+from tritone.llm.config import SpokenConfig
+from tritone.llm.contract import Generation, GenerationRequest
+from tritone.llm.external import RuntimeFeed, RuntimeStats, prompt_ids
+from tritone.llm.generation import STAGE, FeedGeneration
 from tritone.llm.sampler import Sampler
 from tritone.llm.trtllm.importing import import_tensorrt_llm, installed_version
 from tritone.llm.trtllm.speech_logits import HeadBias, SpeechLogits
@@ -52,7 +53,7 @@ class LlmApiLanguageModel:
         self,
         llm: Any,
         sampling_params: Callable[..., Any],
-        config: ModelConfig,
+        config: SpokenConfig,
         bias: HeadBias,
         *,
         positions: int,
@@ -70,22 +71,23 @@ class LlmApiLanguageModel:
         self._thread = threading.Thread(target=self._run, name="tritone-llm", daemon=True)
         self._thread.start()
 
-    def submit(self, request: GenerationRequest) -> SlotGeneration:
+    def submit(self, request: GenerationRequest) -> Generation:
         """Queue a generation and return at once.
 
         Raises InvalidRequest, Overloaded when max_waiting requests wait already, and StageFailed
         after `close`.
         """
+        ids = prompt_ids(request)
         check_generation(request, self._config.llm, self._positions)
         feed = RuntimeFeed(request, self._positions, self._stop_ids, self._cancel)
         params = self._sampling_params(request, feed.longest)
         with self._lock:
             if self._closed:
-                raise StageFailed(STAGE, "the engine is closed")
+                raise StageFailed(STAGE, "the language model is closed")
             check_load(len(self._running), self._slots, self._max_waiting)
             self._running.add(feed)
-            asyncio.run_coroutine_threadsafe(self._generate(feed, params), self._loop)
-        return SlotGeneration(feed)
+            asyncio.run_coroutine_threadsafe(self._generate(feed, ids, params), self._loop)
+        return FeedGeneration(feed)
 
     def stats(self) -> RuntimeStats:
         """A snapshot."""
@@ -113,7 +115,7 @@ class LlmApiLanguageModel:
             self._config.sampling,
             sampling,
             min_tokens=request.min_tokens,
-            prompt=len(request.input_ids),
+            prompt=len(request.prompt),
         )
         draw = {"top_k": 1} if sampling.top_k == 1 else {"top_p": 1.0, "temperature": 1.0}
         return self._params(
@@ -138,35 +140,34 @@ class LlmApiLanguageModel:
             self._loop.run_until_complete(asyncio.wait(tasks))
         self._loop.close()
         for feed in self._running:
-            feed.end(StageFailed(STAGE, "the engine was closed"))
+            feed.end(StageFailed(STAGE, "the language model was closed"))
 
     def _cancel(self, feed: RuntimeFeed) -> None:
         if not self._closed:
             self._loop.call_soon_threadsafe(_abort, feed)
 
-    async def _generate(self, feed: RuntimeFeed, params: Any) -> None:
+    async def _generate(self, feed: RuntimeFeed, ids: Int32, params: Any) -> None:
         error = None
         try:
-            await self._read(feed, params)
+            await self._read(feed, ids, params)
         except Exception as failure:  # whatever broke this generation must not stop the others
             error = StageFailed(STAGE, str(failure) or type(failure).__name__)
         with self._lock:
             self._running.remove(feed)
         feed.end(error)
 
-    async def _read(self, feed: RuntimeFeed, params: Any) -> None:
+    async def _read(self, feed: RuntimeFeed, ids: Int32, params: Any) -> None:
         """Pass increments on until the generation ends or was aborted."""
         if feed.cancelled:
             return
-        prompt = feed.request.input_ids.tolist()
-        feed.handle = self._llm.generate_async(prompt, params, streaming=True)
+        feed.handle = self._llm.generate_async(ids.tolist(), params, streaming=True)
         async for part in feed.handle:
-            self._tokens += feed.publish(part.outputs[0].token_ids_diff)
+            self._tokens += feed.emit(part.outputs[0].token_ids_diff)
 
 
 def open_llm_api(
     model_dir: Path,
-    config: ModelConfig,
+    config: SpokenConfig,
     *,
     dtype: str = "bf16",
     slots: int = 32,

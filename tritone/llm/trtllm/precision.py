@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tritone.arrays import Float32
+from tritone.checkpoints.safetensors_file import to_float32
 from tritone.errors import InvalidRequest, ModelDirectoryError
-from tritone.llm.checkpoint import to_float32
 
 STORAGE = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}  # name there: in safetensors
 

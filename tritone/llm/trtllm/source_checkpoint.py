@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
+from tritone.checkpoints.integrity import is_lfs_pointer
+from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.config import CONFIG_NAME
 from tritone.errors import ModelDirectoryError
-from tritone.families.cosyvoice2.released_files import LFS_MARK, YAML
 from tritone.llm.checkpoint import (
     EMBEDDING,
     FINAL_NORM,
     HEAD,
     HEAD_BIAS,
     WEIGHTS_NAME,
-    Checkpoint,
     layer_name,
     layer_shapes,
 )
@@ -23,7 +23,7 @@ from tritone.llm.qwen2 import Qwen2Config, read_qwen2
 from tritone.llm.trtllm.precision import STORAGE
 
 WHAT_TO_GIVE = (
-    "give a model directory (python scripts/convert.py writes it) or a Qwen2 in Hugging Face form "
+    "give a model directory (`tritone convert` writes it) or a Qwen2 in Hugging Face form "
     f"with its weights in one {WEIGHTS_NAME}"
 )
 ROTARY_BUFFER = ".rotary_emb.inv_freq"  # old exports store it; it follows from rope_theta
@@ -72,7 +72,7 @@ def open_llm(model_dir: Path) -> SourceLLM:
     elif in_model_directory or settings.get("use_bias", False):
         raise ModelDirectoryError(
             f"{weights.path}: {HEAD_BIAS} is missing (a plain Qwen2 export drops it) and text ids "
-            "would be spoken without it; convert the release again with scripts/convert.py"
+            "would be spoken without it; convert the release again with `tritone convert`"
         )
     else:
         biased_rows = None
@@ -83,10 +83,10 @@ def _check_files(directory: Path) -> None:
     """Raise ModelDirectoryError for another kind of directory and for pointers to files."""
     if not directory.is_dir():
         raise ModelDirectoryError(f"{directory} is not a directory; {WHAT_TO_GIVE}")
-    if (directory / YAML).is_file():
+    if any(directory.glob("*.yaml")) and any(directory.glob("*.pt")):
         raise ModelDirectoryError(
-            f"{directory} is a release: run python scripts/convert.py {directory} MODEL_DIR, then "
-            "give MODEL_DIR"
+            f"{directory} is a release: run `tritone convert {directory} MODEL_DIR`, then give "
+            "MODEL_DIR"
         )
     if (directory / f"{WEIGHTS_NAME}.index.json").is_file():
         raise ModelDirectoryError(
@@ -95,11 +95,10 @@ def _check_files(directory: Path) -> None:
     for path in (directory / CONFIG_NAME, directory / WEIGHTS_NAME):
         if not path.is_file():
             raise ModelDirectoryError(f"{path} does not exist; {WHAT_TO_GIVE}")
-        with path.open("rb") as file:
-            if file.read(len(LFS_MARK)) == LFS_MARK:
-                raise ModelDirectoryError(
-                    f"{path} is a Git LFS pointer, not the file itself: run `git lfs pull` there"
-                )
+        if is_lfs_pointer(path):
+            raise ModelDirectoryError(
+                f"{path} is a Git LFS pointer, not the file itself: run `git lfs pull` there"
+            )
 
 
 def _check_tensors(weights: Checkpoint, config: Qwen2Config, head: str) -> None:

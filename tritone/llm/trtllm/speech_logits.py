@@ -1,11 +1,11 @@
-"""CosyVoice2's sampling as a rewrite of logits, for runtimes that sample by themselves in torch.
+"""Repetition-aware sampling as a rewrite of logits, for runtimes that draw by themselves in torch.
 
-Repetition-aware sampling draws twice where a token repeats. What it draws has a law that can be
-written down (`Sampler.distribution`): with nucleus law N, recent tokens W and the softmax S,
+It draws twice where a token repeats. What it draws has a law that can be written down
+(`Sampler.distribution`): with nucleus law N, recent tokens W and the softmax S,
 
     P(x) = N(x) [x not in W] + sum over y in W of N(y) S(x) [x != y] / (1 - S(y)).
 
-A runtime that samples plainly from log P therefore samples as CosyVoice2 does.
+A runtime that samples plainly from log P therefore samples as `Sampler` does.
 """
 
 from collections import Counter

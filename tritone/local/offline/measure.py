@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tritone.arrays import Float32, Int32
-from tritone.families.cosyvoice2.voice import Voice
-from tritone.llm.contract import Generation, GenerationRequest
-from tritone.local.tts import LocalStages
+from tritone.arrays import Float32
+from tritone.llm.contract import Generation, GenerationRequest, Increment
+from tritone.local.stages import LocalStages
 from tritone.synthesis.stages import FlowSession, VocoderSession
 from tritone.synthesis.values import Segment, SynthesisRequest
+from tritone.voice import Voice
 
 ItemT = TypeVar("ItemT")
 
@@ -22,7 +22,7 @@ class StageSeconds:
 
     recording: reading the recording of the voice. voice: turning it into a voice (resampling,
     speech tokenizer, mel, speaker encoder), or loading the registered one. text: normalising,
-    cutting and tokenising. llm: speech tokens. flow: tokens to mel. vocoder: mel to samples.
+    cutting and tokenising. llm: speech tokens. flow: tokens to frames. vocoder: frames to samples.
     save: writing the file.
 
     Each is written by one thread alone; stages of one utterance may overlap.
@@ -88,7 +88,7 @@ class _MeasuredGeneration:
     generation: Generation
     seconds: StageSeconds
 
-    def __iter__(self) -> Iterator[Int32]:
+    def __iter__(self) -> Iterator[Increment]:
         return self.seconds.waits("llm", self.generation)
 
     def cancel(self) -> None:
@@ -100,7 +100,7 @@ class _MeasuredFlow:
     session: FlowSession
     seconds: StageSeconds
 
-    def step(self, tokens: Int32, *, finalize: bool) -> Float32:
+    def step(self, tokens: Increment, *, finalize: bool) -> Float32:
         with self.seconds.measure("flow"):
             return self.session.step(tokens, finalize=finalize)
 
@@ -113,6 +113,6 @@ class _MeasuredVocoder:
     session: VocoderSession
     seconds: StageSeconds
 
-    def step(self, mel: Float32, *, finalize: bool) -> Float32:
+    def step(self, frames: Float32, *, finalize: bool) -> Float32:
         with self.seconds.measure("vocoder"):
-            return self.session.step(mel, finalize=finalize)
+            return self.session.step(frames, finalize=finalize)

@@ -14,7 +14,7 @@ from tritone.errors import StageFailed, TritoneError
 from tritone.families.cosyvoice2.frontend import VOICES_CACHED
 from tritone.local.offline.manifest import Item
 from tritone.local.offline.measure import MeasuredStages, StageSeconds
-from tritone.local.tts import LocalStages
+from tritone.local.stages import LocalStages
 from tritone.synthesis.pipeline import Settings, synthesize
 
 MAX_BATCH = VOICES_CACHED  # with more at once, a voice could be made twice
@@ -68,14 +68,14 @@ def _outcome(
     try:
         wave, timing = _speak(item, seconds, stages, settings, stop)
         with seconds.measure("save"):
-            _save(wave_path(out, item), wave, stages.config.sample_rate)
+            _save(wave_path(out, item), wave, stages.rules.rates.sample_rate)
     except OSError:
         raise
     except TritoneError as error:
         return Outcome(item, seconds, problem=str(error))
     except Exception as error:  # whatever broke this utterance must not end a night's work
         return Outcome(item, seconds, problem=f"{type(error).__name__}: {error}")
-    return Outcome(item, seconds, len(wave) / stages.config.sample_rate, timing)
+    return Outcome(item, seconds, len(wave) / stages.rules.rates.sample_rate, timing)
 
 
 def _speak(
@@ -88,7 +88,7 @@ def _speak(
     with seconds.measure("recording"):
         request = item.load()
     measured = MeasuredStages(stages, seconds)
-    chunks = list(synthesize(request, measured, stages.config, settings, stop.is_set))
+    chunks = list(synthesize(request, measured, stages.rules, settings, stop.is_set))
     wave = np.concatenate([chunk.samples for chunk in chunks])
     if not len(wave):
         raise StageFailed("vocoder", "gave no samples")

@@ -16,7 +16,7 @@ _CPUINFO = Path("/proc/cpuinfo")
 _MEMINFO = Path("/proc/meminfo")
 _GIB = 2**30
 
-_BFLOAT16_UNITS = ("amx_bf16", "avx512_bf16")  # as tritone.acoustic.device asks torch for them
+_BFLOAT16_UNITS = ("amx_bf16", "avx512_bf16")  # as tritone.compute.device asks torch for them
 _INT8_UNITS = ("amx_int8", "avx512_vnni", "avx_vnni")
 
 PROCESSES_BYTES = 1.1 * _GIB

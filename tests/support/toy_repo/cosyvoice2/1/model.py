@@ -1,8 +1,9 @@
 """A stand-in for the public model: one tone a word; clients and launcher need no checkpoint.
 
-Words are spoken one packet each (PACKET samples, DELAY seconds apart); the word `fail` ends the
-utterance with INVALID_ARG. What the model received, and when a cancel reached it, goes as JSON
-lines to the file named by TOY_EVENTS.
+Words are spoken one packet each (PACKET samples). Two are not spoken: `fail` ends the utterance
+with INVALID_ARG, and `wait:NAME` is a gate at which it waits until the file NAME is there, beside
+the one named by TOY_EVENTS. To that one go, as JSON lines, what the model received, and when it
+waits, is cancelled, or has finished.
 """
 
 import json
@@ -10,13 +11,15 @@ import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
 RATE = 24000
 PACKET = 2400
-DELAY = 0.05
+GATE = "wait:"
+POLL_S = 0.005
 INPUTS = (
     "target_text",
     "reference_wav",
@@ -38,7 +41,7 @@ def note(**event):
     path = os.environ.get("TOY_EVENTS")
     if path:
         with open(path, "a", encoding="utf-8") as log:
-            log.write(json.dumps({"at": time.monotonic(), **event}) + "\n")
+            log.write(json.dumps(event) + "\n")
 
 
 def received(request):
@@ -51,6 +54,17 @@ def received(request):
             flat = [v.decode() if isinstance(v, bytes) else v.item() for v in array.reshape(-1)[:4]]
             found[name] = [str(array.dtype), list(array.shape), flat]
     return found
+
+
+def opened(word, sender):
+    """Wait at this gate; false when the request was cancelled there."""
+    gate = Path(os.environ["TOY_EVENTS"]).with_name(word.removeprefix(GATE))
+    note(event="waiting", gate=gate.name)
+    while not gate.exists():
+        if sender.is_cancelled():
+            return False
+        time.sleep(POLL_S)
+    return True
 
 
 class TritonPythonModel:
@@ -81,16 +95,18 @@ class TritonPythonModel:
         if inputs.get("streaming", [None, None, [True]])[2] == [False]:
             sender.send(self.response(len(words), asked, len(words)))
             return None
-        for index, word in enumerate(words):
-            if sender.is_cancelled():
-                note(event="cancelled", after=index)
+        sent = 0
+        for word in words:
+            if sender.is_cancelled() or (word.startswith(GATE) and not opened(word, sender)):
+                note(event="cancelled", after=sent)
                 return None
             if word == "fail":
                 problem = "target_text: it says fail"
                 return pb_utils.TritonError(problem, pb_utils.TritonError.INVALID_ARG)
-            sender.send(self.response(1, asked, index + 1))
-            time.sleep(DELAY)
-        note(event="finished", words=len(words))
+            if not word.startswith(GATE):
+                sent += 1
+                sender.send(self.response(1, asked, sent))
+        note(event="finished", words=sent)
         return None
 
     def response(self, packets, asked, count):

@@ -1,4 +1,4 @@
-"""What the gate refuses: NaN, silence, a large error, a wrong shape; and the language model's."""
+"""What is refused: NaN, silence, large errors, wrong shapes, and choices of a language model."""
 
 from collections.abc import Iterator
 
@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from tritone.arrays import Float32, Int32
-from tritone.engines.acceptance import BOUNDS, gate, judge
+from tritone.engines.acceptance import BOUNDS, judge, judge_graph
 from tritone.engines.graph import Axis, Graph, Shape, Sizes
-from tritone.engines.llm_acceptance import BOUND, TOKENS, gate_language_model
+from tritone.engines.llm_acceptance import BOUND, TOKENS, example_texts, judge_language_model
 from tritone.llm.config import LLMConfig
-from tritone.llm.contract import GenerationRequest
+from tritone.llm.contract import GenerationRequest, Increment
 
 
 class Doubling(Graph):
@@ -47,7 +47,7 @@ def plan(change: float = 0.0, *, scale: float = 2.0, long: float | None = None) 
 
 
 def test_a_plan_within_its_bound_passes() -> None:
-    verdict = gate(Doubling(), plan(0.01), "bfloat16")  # type: ignore[arg-type]
+    verdict = judge_graph(Doubling(), plan(0.01), "bfloat16")  # type: ignore[arg-type]
     assert verdict.passed and verdict.problem is None
     assert verdict.error == pytest.approx(0.01, rel=0.2)
     assert verdict.level == pytest.approx(1.0, rel=0.1)
@@ -55,13 +55,13 @@ def test_a_plan_within_its_bound_passes() -> None:
 
 
 def test_both_lengths_count() -> None:
-    verdict = gate(Doubling(), plan(0.001, long=0.5), "bfloat16")  # type: ignore[arg-type]
+    verdict = judge_graph(Doubling(), plan(0.001, long=0.5), "bfloat16")  # type: ignore[arg-type]
     assert not verdict.passed and verdict.error == pytest.approx(0.5, rel=0.2)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_a_large_error_is_refused(dtype: str) -> None:
-    verdict = gate(Doubling(), plan(1.5 * BOUNDS[dtype]), dtype)  # type: ignore[arg-type]
+    verdict = judge_graph(Doubling(), plan(1.5 * BOUNDS[dtype]), dtype)  # type: ignore[arg-type]
     assert not verdict.passed
     assert verdict.problem is not None and "of its RMS; the limit is" in verdict.problem
 
@@ -76,7 +76,7 @@ def test_nan_and_infinity_are_refused(value: float) -> None:
 
 
 def test_silence_is_refused_by_name() -> None:
-    verdict = gate(Doubling(), plan(scale=0.02), "bfloat16")  # type: ignore[arg-type]
+    verdict = judge_graph(Doubling(), plan(scale=0.02), "bfloat16")  # type: ignore[arg-type]
     assert verdict.problem is not None and verdict.problem.startswith("y is silent: 0.01")
 
 
@@ -96,8 +96,6 @@ LLM = LLMConfig(
     speech_offset=20,
     speech_codes=8,
     stop_ids=(28, 29),
-    sos_id=30,
-    task_id=31,
     hidden_size=4,
     intermediate_size=8,
     num_hidden_layers=1,
@@ -136,18 +134,19 @@ class Engine:
     def __init__(self, step: int = 1, count: int = TOKENS) -> None:
         self.step, self.count = step, count
 
-    def submit(self, request: GenerationRequest) -> Iterator[Int32]:
-        last = int(request.input_ids[-1])
+    def submit(self, request: GenerationRequest) -> Iterator[Increment]:
+        last = int(request.prompt.ids[-1])
         for _ in range(self.count):
             last = (last + self.step) % LLM.speech_codes + LLM.speech_offset
-            yield np.array([last], np.int32)
+            yield Increment(np.array([last], np.int32))
 
     def close(self) -> None:
         pass
 
 
 def judged(engine: object) -> tuple[bool, str]:
-    verdict = gate_language_model(engine, Reference(), embed, LLM)  # type: ignore[arg-type]
+    prompts = example_texts(LLM)
+    verdict = judge_language_model(engine, Reference(), embed, LLM, prompts)  # type: ignore[arg-type]
     return verdict.passed, verdict.problem or ""
 
 
@@ -174,8 +173,8 @@ def test_an_engine_that_says_little_is_refused() -> None:
 
 def test_an_engine_that_leaves_the_codes_is_refused() -> None:
     class Text(Engine):
-        def submit(self, request: GenerationRequest) -> Iterator[Int32]:
-            yield np.array([5], np.int32)
+        def submit(self, request: GenerationRequest) -> Iterator[Increment]:
+            yield Increment(np.array([5], np.int32))
 
     passed, problem = judged(Text())
     assert not passed and problem == "it chose id 5, no speech code"

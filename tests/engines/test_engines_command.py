@@ -1,0 +1,97 @@
+"""scripts/build_engines.py: what it refuses at the door, what it shows, builds and skips."""
+
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from engine_models import exported, model_directory
+from paths import EMBEDDED, SUPPORT
+
+from scripts import build_engines
+from tritone.engines.exports import ONNX_DIR
+
+FAKE_BUILD = SUPPORT / "fake_trtllm_build.py"
+GRAPHS = ["flow_encoder", "estimator_step", "estimator", "estimator_masked"]
+GRAPHS += ["f0_predictor", "vocoder"]
+
+Script = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """The embedded voice with all its exports and its language model, no engine."""
+    folder = model_directory(tmp_path / "model")
+    shutil.copytree(exported().model_dir / ONNX_DIR, folder / ONNX_DIR)
+    (folder / "llm").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(EMBEDDED / "llm" / name, folder / "llm" / name)
+    return folder
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Script:
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["build_engines.py", *map(str, arguments)])
+        status = build_engines.main()
+        output = capsys.readouterr()
+        return status, output.out, output.err
+
+    return run
+
+
+def listing(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_a_dry_run_shows_every_command_and_profile(script: Script, model: Path) -> None:
+    before = listing(model)
+    status, out, _ = script(model, "--dry-run", "--dtype", "float16")
+    assert status == 0 and listing(model) == before
+    assert "trtllm-build --checkpoint_dir" in out and "--gemm_plugin float16" in out
+    for name in GRAPHS:
+        assert f"\nexport {name}\n" in out and f"\nplan {name}\n" in out
+    assert "cache    5x2x2x4x1x32  5x2x2x4x500x32  5x2x8x4x3000x32" in out
+    assert "onnx/f0_predictor.onnx, products in float32" in out
+    assert "onnx/vocoder.onnx, products in float16" in out
+    assert "Here the build would stop:" in out
+    assert "tensorrt-cu12==10.10.0.31" in out
+
+
+def test_parts_are_chosen(script: Script, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = script(model, "--dry-run", "--parts", "vocoder")
+    shown = [line for line in out.splitlines() if line.startswith(("llm", "export", "plan"))]
+    assert shown == [f"{what} {name}" for what in ("export", "plan") for name in GRAPHS[4:]]
+    with pytest.raises(SystemExit) as refused:
+        script(model, "--parts", "vocoder,frontend")
+    assert refused.value.code == 2
+    assert "unknown part 'frontend'; parts are llm, flow, vocoder" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        script(model, "--parts", "llm", "--export-only")
+    assert "--export-only exports flow and vocoder" in capsys.readouterr().err
+
+
+def test_without_a_gpu_everything_that_is_missing_is_named(script: Script, model: Path) -> None:
+    before = listing(model)
+    status, out, err = script(model)
+    assert status == 2 and not out and listing(model) == before
+    for missing in ("GPU", "driver version", "package tensorrt ", "tensorrt_llm"):
+        assert missing in err, err
+
+
+def test_a_directory_that_is_no_model_is_named(script: Script, tmp_path: Path) -> None:
+    status, _, err = script(tmp_path, "--dry-run")
+    assert status == 2 and "is not a Tritone model directory" in err
+    (tmp_path / "config.json").write_text("{}")
+    status, _, err = script(tmp_path, "--export-only")
+    assert status == 2 and "llm: Field required" in err
+
+
+def test_exports_need_no_gpu(script: Script, model: Path) -> None:
+    shutil.rmtree(model / ONNX_DIR)
+    status, out, _ = script(model, "--export-only", "--parts", "vocoder")
+    assert status == 0
+    assert (model / ONNX_DIR / "vocoder.onnx").is_file() and not (model / "engines").exists()
+    assert "export vocoder       built" in out and "from torch" in out
+    assert out.endswith(f"machine with the GPU: python scripts/build_engines.py {model}\n")

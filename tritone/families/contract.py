@@ -1,0 +1,142 @@
+"""The contract of a model family: all that the other rooms ask of it.
+
+A family is a folder `families/<name>/` whose `__init__` has one value, `FAMILY`, of a subclass of
+`Family`. Importing it, its `config` and its rules must not import torch: the orchestrator has none.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+
+from tritone.arrays import Int32
+from tritone.config import ModelConfig
+from tritone.synthesis.limits import Limits
+from tritone.synthesis.rules import Hops, SpeechRules
+from tritone.synthesis.text_blocks import TextBlock
+from tritone.synthesis.values import Segment, SynthesisRequest
+from tritone.voice import Voice
+
+if TYPE_CHECKING:
+    from tritone.acoustic.flow_stage import FlowStage
+    from tritone.acoustic.placement import FlowSettings, VocoderSettings
+    from tritone.acoustic.vocoder_stage import VocoderStage
+    from tritone.checkpoints.conversion import ConvertOptions
+    from tritone.checkpoints.release import Release
+    from tritone.diagnostics.doctor.check import Check
+    from tritone.engines.sources import GraphSource
+    from tritone.llm.config import SpokenConfig
+
+ConfigT = TypeVar("ConfigT", bound=ModelConfig)
+
+
+class Frontend(Protocol):
+    """A request to segments. Loaded once a process; safe to use from several threads."""
+
+    def prepare(self, request: SynthesisRequest) -> Iterator[Segment]:
+        """Segments in speaking order, each made when it is asked for; at least one.
+
+        Raises InvalidRequest before or with the first segment, and not after it.
+        """
+        ...
+
+    def voice_of(self, request: SynthesisRequest) -> tuple[Voice, bool]:
+        """The voice that speaks (the reference, the registered one, or the default), and whether it
+        was ready."""
+        ...
+
+    def block(self, request: SynthesisRequest, index: int, voice: Voice) -> TextBlock:
+        """Block `index` of the text; raises InvalidRequest for one beyond its end."""
+        ...
+
+    def warm_up(self) -> None:
+        """Run the text part once: what it needs is loaded on first use."""
+        ...
+
+
+class Family(ABC, Generic[ConfigT]):
+    """name: as in config.json, the folder's own, and the name of the public Triton model.
+
+    config: the class that reads the section of config.json. voice: a speaker; opaque to all other
+    rooms. release: the released files, None where the family has none to fetch.
+    """
+
+    name: ClassVar[str]
+    config: type[ConfigT]
+    voice: ClassVar[type[Any]]
+
+    @property
+    def releases(self) -> "Sequence[Release]":
+        """What can be fetched from the hubs."""
+        return ()
+
+    @abstractmethod
+    def language_model(self, config: ConfigT) -> "SpokenConfig":
+        """The numbers that a runtime of the language model reads."""
+
+    @abstractmethod
+    def example_prompt(self, config: ConfigT, text_ids: Int32) -> Int32:
+        """A prompt of the language model around some text ids, for warm-ups and checks."""
+
+    @abstractmethod
+    def rules(self, config: ConfigT, hops: Hops) -> SpeechRules:
+        """Rates, planner and guard; raises EnvironmentProblem for hops that cannot be."""
+
+    @abstractmethod
+    def load_frontend(self, model_dir: Path, config: ConfigT, limits: Limits) -> Frontend:
+        """Raises ModelDirectoryError for a missing or damaged file, as the other loaders do."""
+
+    @abstractmethod
+    def load_flow(self, model_dir: Path, config: ConfigT, settings: "FlowSettings") -> "FlowStage":
+        """Tokens to acoustic frames."""
+
+    @abstractmethod
+    def load_vocoder(
+        self, model_dir: Path, config: ConfigT, settings: "VocoderSettings"
+    ) -> "VocoderStage":
+        """Acoustic frames to samples."""
+
+    @abstractmethod
+    def convert(self, released: Path, model_dir: Path, options: "ConvertOptions") -> Iterator[str]:
+        """Convert released files and verify the result; yields one line for each part verified.
+
+        Raises ModelDirectoryError naming the file at fault.
+        """
+
+    def recognises(self, released: Path) -> bool:
+        """Whether a folder looks like released files of this family."""
+        return False
+
+    def with_steps(self, config: ConfigT, ode_steps: int, guided_steps: int) -> ConfigT:
+        """The configuration with a cheaper ODE solver; 0 keeps what it has.
+
+        Raises EnvironmentProblem for a count that cannot be, or where the family has no solver.
+        """
+        if ode_steps or guided_steps:
+            from tritone.errors import EnvironmentProblem
+
+            raise EnvironmentProblem(f"ode_steps and guided_steps: {self.name} has no ODE solver")
+        return config
+
+    def graph_source(self, model_dir: Path, config: ConfigT) -> "GraphSource | None":
+        """What is exported to ONNX and TensorRT; None where nothing is."""
+        return None
+
+    @property
+    def checks(self) -> "Sequence[Check]":
+        """What the doctor examines of this family's files beside the general checks."""
+        return ()
+
+
+@dataclass(frozen=True)
+class Model:
+    """An opened model directory: the family that it names, and its configuration."""
+
+    folder: Path
+    family: Family[Any]
+    config: Any
+
+    @property
+    def language_model(self) -> "SpokenConfig":
+        return self.family.language_model(self.config)

@@ -1,0 +1,79 @@
+"""The generations that the model `tensorrt_llm` runs, and how their tokens are sent."""
+
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from tritone.errors import Cancelled, InvalidRequest
+from tritone.llm.contract import Generation, GenerationRequest, Increment, LanguageModel
+from tritone.serving.metrics import Gauge
+from tritone.serving.replies import respond
+from tritone.serving.tensors import response, tensor
+
+# A response costs about a millisecond, as much as a token of a small model: 15 that take 15 ms came
+# after 32. Where tokens come so fast several go in one response; where they come slowly none waits.
+PAUSE_S = 0.004
+
+
+class Generations:
+    """most: that run or wait at a time."""
+
+    def __init__(self, language_model: LanguageModel, most: int, stage: str) -> None:
+        self._language_model, self._stage = language_model, stage
+        self._gauge = Gauge("tritone_llm_generations", "Generations running or waiting")
+        self._running: dict[str, Generation] = {}  # by request id: a `stop` request names it so
+        self._pool = ThreadPoolExecutor(most, thread_name_prefix="generation")
+
+    def start(self, request_id: str, request: GenerationRequest, sender: Any) -> None:
+        """Queue a generation; its tokens are sent as they come. Errors as for `submit`."""
+        generation = self._language_model.submit(request)
+        self._running[request_id] = generation
+        self._gauge.set(len(self._running))
+        self._pool.submit(self._send, generation, generation, sender, request_id)
+
+    def stop(self, request_id: str, sender: Any) -> None:
+        """Cancel a generation; what is left to answer is nothing."""
+        if not request_id:
+            raise InvalidRequest("stop", "needs the id of the request to stop")
+        generation = self._running.get(request_id)
+        if generation:
+            generation.cancel()
+        self._pool.submit(self._send, None, (), sender, request_id)
+
+    def _send(
+        self,
+        generation: Generation | None,
+        increments: Iterable[Increment],
+        sender: Any,
+        request_id: str,
+    ) -> None:
+        with respond(sender, self._stage) as send:
+            try:
+                # A caller in this server gets its hands on the stream with the first response, and
+                # holds up others until then: do not let it wait for the prompt.
+                send(response(tensor("sequence_length", np.zeros((1, 1), np.int32))))
+                for increment in increments:
+                    send(_response(increment))
+                    if sender.is_cancelled() and generation:
+                        generation.cancel()
+                    time.sleep(PAUSE_S)
+            except Cancelled:
+                pass  # as with the TensorRT-LLM backend, a stopped generation ends without an error
+            finally:
+                if generation and self._running.get(request_id) is generation:
+                    del self._running[request_id]
+                    self._gauge.set(len(self._running))
+
+    def close(self) -> None:
+        self._language_model.close()
+        self._pool.shutdown(wait=True)
+        self._gauge.close()
+
+
+def _response(increment: Increment) -> Any:
+    length = np.array([[len(increment)]], dtype=np.int32)
+    outputs = [tensor("output_ids", increment.ids[None, None]), tensor("sequence_length", length)]
+    return response(*outputs)

@@ -1,0 +1,107 @@
+"""What the pipeline asks a family about speech: its rates, when tokens become hops, what is flawed.
+
+Everything here is sans-I/O: no clock, no lock, no sleep, no torch.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol
+
+from tritone.llm.contract import Increment
+from tritone.voice import Voice
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Speech tokens, acoustic frames and samples a second, exactly."""
+
+    tokens: Fraction
+    frames: Fraction
+    samples: Fraction
+
+    @property
+    def sample_rate(self) -> int:
+        """In Hz; waveforms have whole rates."""
+        assert self.samples.denominator == 1
+        return self.samples.numerator
+
+
+@dataclass(frozen=True)
+class Hops:
+    """What a deployment asks of a family's planner; None leaves it to the family.
+
+    first_hop: tokens that the first audio waits for, where the voice's prompt allows it. max_hop:
+    most tokens in one call of the flow; larger ones cost less and are computed later.
+    """
+
+    first_hop: int | None = None
+    max_hop: int | None = None
+
+
+class Planner(Protocol):
+    """Takes tokens as they come and hands out the next call's tokens when they are complete."""
+
+    def push(self, increment: Increment) -> None: ...
+
+    @property
+    def ready(self) -> bool:
+        """Whether the next hop and its look-ahead are complete."""
+        ...
+
+    def take(
+        self, seconds_ahead: float, seconds_per_token: float, *, alone: bool = False
+    ) -> Increment:
+        """The tokens of the next call, once `ready`; plans the hop after it.
+
+        seconds_ahead: audio sent and not yet played. seconds_per_token: what a token has cost from
+        text to audio so far. alone: no other stream wants the flow.
+        """
+        ...
+
+    def rest(self) -> Increment:
+        """What is left when generation has ended; may be empty."""
+        ...
+
+
+class Guard(Protocol):
+    """Checks one generation as its tokens come. count: tokens admitted."""
+
+    count: int
+
+    def admit(self, increment: Increment) -> str:
+        """Take new tokens; return what is wrong with the generation, or nothing.
+
+        Raises StageFailed for a token that must never reach the flow.
+        """
+        ...
+
+    def ended(self, target_tokens: int) -> str:
+        """What is wrong with a generation that ended by itself, or nothing."""
+        ...
+
+
+class SpeechRules(Protocol):
+    """A family's rules of speech. first_frames: of the first hop's frames that the vocoder gets
+    before the rest, so that the first samples do not wait for it."""
+
+    @property
+    def rates(self) -> Rates: ...
+
+    @property
+    def first_frames(self) -> int: ...
+
+    def token_bounds(self, target_tokens: int) -> tuple[int, int]:
+        """Fewest and most speech tokens for a text of so many tokens."""
+        ...
+
+    def codes(self, increment: Increment) -> Increment:
+        """What the language model gave as the flow takes it."""
+        ...
+
+    def guard(self) -> Guard:
+        """For a new generation."""
+        ...
+
+    def plan(self, voice: Voice, *, streaming: bool) -> tuple[Planner, Voice]:
+        """For a new segment: its planner, and the voice as its flow is to have it."""
+        ...
