@@ -30,13 +30,10 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 
 RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=bind,target=/src,rw \
-    pip install -c /src/constraints.txt '/src[client,convert]'
+    pip install -c /src/constraints.txt '/src[convert]'
 
-COPY scripts scripts
-COPY model_repo model_repo
-COPY checkpoints/embedded checkpoints/embedded
 # The language model's graph for the CPU: a running container could not write it.
-RUN python3 -c "import tritone; tritone.load('checkpoints/embedded').close()"
+RUN python3 -c "import tritone; tritone.load().close()"
 
 USER 10001:10001
 VOLUME /var/cache/tritone
@@ -45,7 +42,7 @@ EXPOSE 8000 8001 8002
 STOPSIGNAL SIGINT
 HEALTHCHECK --interval=10s --timeout=5s --start-period=300s \
     CMD ["python3", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/v2/health/ready', timeout=4)"]
-ENTRYPOINT ["python3", "scripts/serve.py", "--address", "0.0.0.0", \
+ENTRYPOINT ["tritone", "serve", "--address", "0.0.0.0", "--wheel-dir", "/opt/tritone/.triton", \
             "--cache-dir", "/var/cache/tritone", "--echo-log", "--profile", "cpu"]
 
 
@@ -56,16 +53,15 @@ WORKDIR /opt/tritone
 
 # The base has torch, tensorrt and tensorrt_llm built for one another. Everything it has is a
 # constraint, so pip adds what is missing and fails rather than replace any of it. NVIDIA's images
-# may name a constraint file of their own; what is installed is the better one.
+# may name a constraint file of their own; what is installed is the better one. Nothing there is
+# built for typer, which the command line wants newer.
 RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=bind,target=/src,rw \
     python3 -m pip list --format=freeze > /tmp/base.txt \
+    && sed -i '/^typer==/d' /tmp/base.txt \
     && env --unset=PIP_CONSTRAINT python3 -m pip install --break-system-packages \
         --only-binary :all: -c /tmp/base.txt /src \
     && rm /tmp/base.txt
-
-COPY scripts scripts
-COPY model_repo model_repo
 
 USER 10001:10001
 VOLUME /var/cache/tritone
@@ -76,5 +72,5 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=300s \
 # NVIDIA's entry point chooses the CUDA compatibility libraries for an older driver, then becomes
 # the command.
 ENTRYPOINT ["/opt/nvidia/nvidia_entrypoint.sh", \
-            "python3", "scripts/serve.py", "--address", "0.0.0.0", \
+            "tritone", "serve", "--address", "0.0.0.0", \
             "--cache-dir", "/var/cache/tritone", "--echo-log", "--profile", "gpu"]

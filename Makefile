@@ -12,6 +12,7 @@ export OMP_NUM_THREADS ?= 1
 
 VENV := .venv
 RUN := $(VENV)/bin/python
+TRITONE := $(RUN) -m tritone
 TRITON := .triton/nvidia_pytriton-0.7.0.dist-info
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
@@ -25,12 +26,12 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v < (3, 13) else f"Python {v[0]}.{v[1]} will not do: 3.10 to 3.12 is needed; set PYTHON=...")'
 	@$(PYTHON) -m venv $(VENV) || { echo "no venv module: apt-get install python3-venv"; exit 1; }
 	@echo "installing Tritone and what it needs into $(VENV) (some minutes the first time)"
-	@$(PIP) -c constraints.txt -e '.[client,convert]'
+	@$(PIP) -c constraints.txt -e '.[convert]'
 	@touch $@
 
 $(VENV)/ready-to-test: $(VENV)/ready
 	@echo "installing what tests, judges of speech and training need"
-	@$(PIP) -c constraints.txt -e '.[client,convert,download,test,check,asr,bench,voice]'
+	@$(PIP) -c constraints.txt -e '.[convert,download,test,check,asr,bench,voice]'
 	@$(PIP) --no-deps resemblyzer==0.1.4  # for its weights alone; what it requires is compiled
 	@touch $@
 
@@ -48,20 +49,20 @@ $(TRITON): | $(VENV)/ready
 	@$(PIP) --no-deps --upgrade --target .triton nvidia-pytriton==0.7.0
 
 demo: setup  ## start the server, speak TEXT, write out/demo.wav, stop the server
-	@$(RUN) scripts/demo.py --model $(MODEL) --out $(OUT)/demo.wav "$(TEXT)"
+	@$(TRITONE) demo --model $(MODEL) --out $(OUT)/demo.wav "$(TEXT)"
 
 serve: setup  ## serve MODEL on 127.0.0.1:8000 (HTTP), 8001 (gRPC), 8002 (metrics)
-	@$(RUN) scripts/serve.py --model $(MODEL)
+	@$(TRITONE) serve --model $(MODEL)
 
 say: setup  ## speak TEXT through the running server at URL
 	@mkdir -p $(OUT)
-	@$(RUN) -m client.say --url $(URL) "$(TEXT)" -o $(OUT)/say.wav
+	@$(TRITONE) say --url $(URL) "$(TEXT)" -o $(OUT)/say.wav
 
 doctor: setup  ## examine this machine, the environment, MODEL and a running server, and say how to fix them
-	@$(RUN) scripts/doctor.py --model $(MODEL)
+	@$(TRITONE) doctor --model $(MODEL)
 
 top: setup  ## watch the server on ports 8000 to 8002: streams, first packets, what takes the time, errors
-	@$(RUN) scripts/monitor.py
+	@$(TRITONE) top
 
 test: setup-tests  ## all tests; the real server is started once
 	@$(RUN) -m pytest
@@ -76,34 +77,34 @@ check: setup-tests  ## style and types
 
 model: setup  ## fetch the released RELEASE and convert it into RELEASED
 	@$(PIP) -c constraints.txt -e '.[convert,download]'
-	@$(RUN) scripts/download.py --release $(RELEASE) --dir models/$(RELEASE)
-	@$(RUN) scripts/convert.py models/$(RELEASE) $(RELEASED)
+	@$(TRITONE) download --release $(RELEASE) --dir models/$(RELEASE)
+	@$(TRITONE) convert models/$(RELEASE) $(RELEASED)
 
 engines: setup  ## TensorRT-LLM and TensorRT engines of RELEASED for this machine's GPU
-	@$(RUN) scripts/build_engines.py $(RELEASED)
+	@$(TRITONE) engines $(RELEASED)
 
 bench-gpu: setup  ## the full-size model on this machine's GPU with torch alone
-	@$(RUN) scripts/bench_gpu.py --out $(OUT)/bench
+	@$(RUN) -m benchmarks.gpu --out $(OUT)/bench
 
 offline: setup  ## speak MANIFEST into OUT/wavs, without a server
-	@$(RUN) scripts/offline_inference.py --model $(MODEL) --manifest $(MANIFEST) --out $(OUT)/wavs
+	@$(TRITONE) offline --model $(MODEL) --manifest $(MANIFEST) --out $(OUT)/wavs
 
 load: setup  ## measure the running server at URL with MANIFEST
 	@mkdir -p $(OUT)
-	@$(RUN) -m client.bench --url $(URL) --manifest $(MANIFEST) --json $(OUT)/load.json
+	@$(TRITONE) bench --url $(URL) --manifest $(MANIFEST) --json $(OUT)/load.json
 
 perf: setup  ## perf_analyzer in streaming mode against a server of its own
-	@$(RUN) scripts/perf.py --model $(MODEL)
+	@$(RUN) -m benchmarks.perf --model $(MODEL)
 
 bench: setup-tests  ## the full-size model against its baselines; table, JSON and plots in bench/
-	@$(RUN) scripts/bench.py
+	@$(RUN) -m benchmarks
 
 evaluate: setup-tests  ## words, voice, sound and length of MODEL's speech; into OUT/evaluate
-	@$(RUN) scripts/evaluate.py --model $(MODEL) --out $(OUT)/evaluate
+	@$(RUN) -m evaluation --model $(MODEL) --out $(OUT)/evaluate
 
 voice: setup-tests  ## make the embedded voice from nothing (hours): see training/README.md
 	@$(RUN) -m training
-	@$(RUN) scripts/convert.py build/voice/checkpoint build/voice/model
+	@$(TRITONE) convert build/voice/checkpoint build/voice/model
 
 clean:  ## remove what the other targets made
 	rm -rf $(VENV) .triton $(OUT)

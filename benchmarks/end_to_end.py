@@ -10,13 +10,12 @@ import psutil
 
 import tritone
 from benchmarks.figures import Figure, figure
-from client import SAMPLE_RATE, SpeechClient, Utterance
-from client.metrics import StreamMeter, StreamMetrics
 from tritone.launcher import ServerSettings, TritonServer
 from tritone.launcher.ports import free_ports
 from tritone.llm.contract import SamplingParams
+from tritone_client import SpeechClient, Utterance
+from tritone_client.metrics import StreamMeter, StreamMetrics
 
-PROJECT = Path(__file__).resolve().parents[1]
 Speak = Callable[[int], StreamMetrics]
 """Speaks the sentence with a seed."""
 
@@ -38,8 +37,6 @@ def in_process(model: Path, text: str) -> Iterator[Speak]:
 def served(model: Path, text: str) -> Iterator[tuple[Speak, TritonServer]]:
     http, grpc, metrics = free_ports()
     settings = ServerSettings(
-        PROJECT / "model_repo",
-        PROJECT / ".triton",
         model_dir=model.resolve(),
         http_port=http,
         grpc_port=grpc,
@@ -50,7 +47,7 @@ def served(model: Path, text: str) -> Iterator[tuple[Speak, TritonServer]]:
         with SpeechClient(server.urls.grpc) as client:
 
             def speak(seed: int) -> StreamMetrics:
-                meter = StreamMeter(SAMPLE_RATE)
+                meter = StreamMeter(client.sample_rate)
                 for samples in client.stream(Utterance(text, seed=seed)):
                     meter.packet(samples)
                 return meter.finish()

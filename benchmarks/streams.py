@@ -7,15 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from client.metrics import StreamMeter, StreamMetrics
 from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.config import ModelConfig
 from tritone.families.cosyvoice2.voice import Voice
 from tritone.llm.contract import Generation, GenerationRequest, LanguageModel, SamplingParams
-from tritone.local.tts import LocalFlowSession, LocalVocoderSession
+from tritone.local.stages import LocalFlowSession, LocalVocoderSession
 from tritone.synthesis.pipeline import Settings, synthesize
 from tritone.synthesis.values import Segment, SynthesisRequest
+from tritone_client.metrics import StreamMeter, StreamMetrics
 
 TEXT_TOKENS = 25
 CODES_PER_SECOND = 25

@@ -1,6 +1,6 @@
 """How good the speech is: words, voice, sound, seams and length, for a model, a server or files.
 
-`scripts/evaluate.py` is the command. Training code calls `score` for the words alone:
+`python -m evaluation` is the command. Training code calls `score` for the words alone:
 
     from evaluation import score
 

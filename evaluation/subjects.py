@@ -10,10 +10,10 @@ import numpy as np
 import soundfile
 
 import tritone
-from client import SAMPLE_RATE, SpeechClient, SpeechError, StreamMeter, Utterance
 from evaluation.seams import seams_of
 from evaluation.sentences import Sentence
 from tritone.arrays import Float32
+from tritone_client import SpeechClient, SpeechError, StreamMeter, Utterance
 
 NO_SERVER = {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
 
@@ -94,7 +94,7 @@ class ServedSubject:
             for packet in self._client.packets(utterance, timing=True):
                 yield _Part(packet.samples, _notes(packet.timing or {}))
 
-        return _collect(parts, SAMPLE_RATE)
+        return _collect(parts, self._client.sample_rate)
 
     def close(self) -> None:
         self._client.close()

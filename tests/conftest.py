@@ -4,11 +4,11 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from paths import EMBEDDED, PROJECT
+from paths import EMBEDDED
 
-from client import SpeechClient
 from tritone.launcher import ServerSettings, TritonServer
 from tritone.launcher.ports import free_ports
+from tritone_client import SpeechClient
 
 # A shell's background job ignores this signal, and so would every process that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -18,8 +18,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
     http, grpc, metrics = free_ports()
     settings = ServerSettings(
-        PROJECT / "model_repo",
-        PROJECT / ".triton",
         model_dir=EMBEDDED,
         http_port=http,
         grpc_port=grpc,

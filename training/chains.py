@@ -1,6 +1,6 @@
 """Stage 'chains': the test sentences through ever more of the voice, to see which part is weak.
 
-Wave files for scripts/evaluate.py --wavs, in WORK/chains/CHAIN/SPEAKER:
+Wave files for python -m evaluation --wavs, in WORK/chains/CHAIN/SPEAKER:
 
 - teacher: the teacher's own audio;
 - vocoder: its mel through the vocoder;
@@ -30,7 +30,6 @@ from training.voices import speaker_vector
 from tritone.arrays import Float32
 from tritone.families.cosyvoice2.flow import Flow, FlowPrompt
 from tritone.families.cosyvoice2.prompt_mel import prompt_mel
-from tritone.families.cosyvoice2.released_tokenizer import TAGS
 from tritone.frontend.audio.features import whisper_log_mel
 from tritone.frontend.audio.resample import resample
 from tritone.frontend.text.normalize import TextNormalizer
@@ -51,7 +50,7 @@ class Chains:
         self._vectors = {
             name: speaker_vector(Track(work, name), encoder) for name in voice.speakers
         }
-        self._normalize = TextNormalizer(TAGS)
+        self._normalize = TextNormalizer()
         generator = torch.Generator().manual_seed(0)
         frames, mel = NOISE_SECONDS * 50, voice.flow.model.output_size
         scale = voice.flow.model.solver.start_noise_scale

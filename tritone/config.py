@@ -4,7 +4,7 @@
 
 The section under the family's name has every number of the checkpoint; the family's own class, a
 subclass of `ModelConfig`, reads it. An unknown key, a missing one or a value of the wrong type is
-an error that names the key. Numbers of a deployment (limits, ports, cache sizes) do not belong here.
+an error that names the key. Numbers of a deployment (limits, ports, cache sizes) belong elsewhere.
 """
 
 import json

@@ -192,7 +192,7 @@ def test_the_command_names_the_next_step(
     assert script(monkeypatch) == 0
     assert capsys.readouterr().out == (
         "models/Tiny-0.5B is whole: 3 files, 0.00 GB, verified\n"
-        "next: python scripts/convert.py models/Tiny-0.5B models/cosyvoice2\n"
+        "next: tritone convert models/Tiny-0.5B models/cosyvoice2\n"
     )
 
 

@@ -10,13 +10,15 @@ import grpc
 import numpy as np
 import pytest
 import soundfile
+from serving import RATE
 from tritonclient.grpc import service_pb2
 
-from client import SAMPLE_RATE, SpeechClient, SpeechError, StreamMeter, Utterance, pad_reference
-from client.output import SUFFIXES, RawWriter, open_writer, to_s16le
-from client.request import infer_request
-from client.response import ResponseReader
-from client.say import build_parser, main, summary, utterance_from
+from tritone_client import SpeechClient, SpeechError, StreamMeter, Utterance, pad_reference
+from tritone_client.output import SUFFIXES, RawWriter, open_writer, to_s16le
+from tritone_client.public_model import rate_of
+from tritone_client.request import infer_request
+from tritone_client.response import ResponseReader
+from tritone_client.say import build_parser, main, summary, utterance_from
 
 
 def tensors(request: service_pb2.ModelInferRequest) -> dict[str, tuple[str, list[int], bytes]]:
@@ -127,6 +129,31 @@ class TestResponse:
         )
 
 
+def configured(**parameters: str) -> service_pb2.ModelConfigResponse:
+    answer = service_pb2.ModelConfigResponse()
+    for name, text in parameters.items():
+        answer.config.parameters[name].string_value = text
+    return answer
+
+
+class TestPublicModel:
+    def test_the_rate_is_the_models_own(self):
+        assert rate_of("indextts2", configured(sample_rate="22050", max_streams="16")) == 22050
+
+    @pytest.mark.parametrize(
+        ("parameters", "words"),
+        [
+            ({"max_streams": "16"}, "cosyvoice2 has no sample_rate among the parameters"),
+            ({"sample_rate": "fast"}, "cosyvoice2 has sample_rate 'fast' among"),
+            ({"sample_rate": "0"}, "cosyvoice2 has sample_rate '0' among"),
+        ],
+    )
+    def test_a_model_that_does_not_say_is_an_error(self, parameters, words):
+        with pytest.raises(SpeechError, match=words) as caught:
+            rate_of("cosyvoice2", configured(**parameters))
+        assert caught.value.status == "FAILED_PRECONDITION"
+
+
 class Clock:
     def __init__(self):
         self.now = 100.0
@@ -185,19 +212,19 @@ class TestMetrics:
 
 @pytest.fixture
 def tone() -> np.ndarray:
-    return (0.5 * np.sin(2 * np.pi * 440 * np.arange(SAMPLE_RATE) / SAMPLE_RATE)).astype(np.float32)
+    return (0.5 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)).astype(np.float32)
 
 
 class TestOutput:
     @pytest.mark.parametrize("suffix", [s for s in SUFFIXES if s not in (".pcm", ".raw")])
     def test_written_in_pieces_reads_as_a_whole(self, tmp_path, tone, suffix):
         path = tmp_path / f"tone{suffix}"
-        writer = open_writer(str(path), SAMPLE_RATE)
+        writer = open_writer(str(path), RATE)
         for piece in np.array_split(tone, 7):
             writer.write(piece)
         writer.close()
         read, rate = soundfile.read(path, dtype="float32")
-        assert (read.shape, rate) == (tone.shape, SAMPLE_RATE)
+        assert (read.shape, rate) == (tone.shape, RATE)
         level = np.sqrt(np.mean(read[2000:-2000] ** 2))
         assert level == pytest.approx(0.5 / np.sqrt(2), rel=0.02)
         if suffix in (".wav", ".flac"):
@@ -205,7 +232,7 @@ class TestOutput:
 
     def test_wav_is_valid_while_it_grows(self, tmp_path, tone):
         path = tmp_path / "growing.wav"
-        writer = open_writer(str(path), SAMPLE_RATE)
+        writer = open_writer(str(path), RATE)
         for pieces in (1, 2):
             writer.write(tone)
             with wave.open(str(path)) as reader:
@@ -220,19 +247,19 @@ class TestOutput:
         assert np.frombuffer(sink.getvalue(), "<i2").tolist() == [0, 32767, -32767, 16384]
 
     def test_raw_file(self, tmp_path, tone):
-        writer = open_writer(str(tmp_path / "tone.pcm"), SAMPLE_RATE)
+        writer = open_writer(str(tmp_path / "tone.pcm"), RATE)
         writer.write(tone)
         writer.close()
         assert (tmp_path / "tone.pcm").read_bytes() == to_s16le(tone)
 
     def test_unknown_format_says_which_are_known(self, tmp_path):
         with pytest.raises(ValueError, match=r"unknown format \.mp3; use \.wav \.flac"):
-            open_writer(str(tmp_path / "tone.mp3"), SAMPLE_RATE)
+            open_writer(str(tmp_path / "tone.mp3"), RATE)
 
 
 class TestSay:
     def parse(self, *arguments):
-        return utterance_from(build_parser().parse_args(arguments))
+        return utterance_from(build_parser("say").parse_args(arguments))
 
     def test_options_reach_the_utterance(self, tmp_path: Path):
         stereo = np.stack([np.full(441, 0.5), np.full(441, 0.25)], axis=1)

@@ -7,13 +7,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from serving import RATE
 from waiting import HANG_S, Clock
 
-from client import SAMPLE_RATE, SpeechError, StreamMeter, StreamMetrics
-from client.bench import main
-from client.load import Level, Sample, closed_loop, counted_from, open_loop, poisson_arrivals
-from client.manifest import ManifestError, read_manifest
-from client.summary import Spread, spread, summarize, table
+from tritone_client import SpeechError, StreamMeter, StreamMetrics
+from tritone_client.bench import main
+from tritone_client.load import (
+    Level,
+    Sample,
+    closed_loop,
+    counted_from,
+    open_loop,
+    poisson_arrivals,
+)
+from tritone_client.manifest import ManifestError, read_manifest
+from tritone_client.summary import Spread, spread, summarize, table
 
 
 def metrics(first: float = 0.2, total: float = 1.0, audio: float = 2.0, **more) -> StreamMetrics:
@@ -129,9 +137,9 @@ class TestSummary:
     def test_playback_of_a_stream_by_hand(self):
         """100 ms of sound arrive at 0.5 s and at 0.8 s: 0.2 s of silence in between."""
         times = iter([10.0, 10.5, 10.8, 10.9])
-        meter = StreamMeter(SAMPLE_RATE, clock=lambda: next(times))
-        sound = np.zeros(SAMPLE_RATE // 10, np.float32)
-        sound[SAMPLE_RATE // 20 :] = 0.5
+        meter = StreamMeter(RATE, clock=lambda: next(times))
+        sound = np.zeros(RATE // 10, np.float32)
+        sound[RATE // 20 :] = 0.5
         meter.packet(sound)
         meter.packet(sound)
         heard = meter.finish()
@@ -238,7 +246,7 @@ class TestCommand:
         assert words in capsys.readouterr().err
 
     def test_a_plot_needs_matplotlib_before_the_measurement(self, capsys, monkeypatch):
-        monkeypatch.setattr("client.bench.find_spec", lambda name: None)
+        monkeypatch.setattr("tritone_client.bench.find_spec", lambda name: None)
         with pytest.raises(SystemExit):
             main(["--text", "a", "--plot", "x.png"])
         assert "pip install 'matplotlib" in capsys.readouterr().err
@@ -264,7 +272,7 @@ class TestCommand:
 
     def test_a_plot_is_drawn(self, tmp_path):
         pytest.importorskip("matplotlib")
-        from client.plot import plot
+        from tritone_client.plot import plot
 
         error = SpeechError("INTERNAL", "broken")
         levels = [

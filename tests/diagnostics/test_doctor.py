@@ -1,6 +1,7 @@
 """The doctor itself: isolation, time limits, repair, report. Its checks have tests of their own."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,19 +10,20 @@ from pathlib import Path
 import pytest
 from doctor_checks import ABSENT, BROKEN, COMPANY, CRASHES, GOOD, HANGS, LACKS
 from out_of_time import by_marks
-from paths import PROJECT
+from paths import PROJECT, SUPPORT
+from scripts.doctor import known_checks
 from waiting import is_running
 
-from tritone.diagnostics.doctor.catalogue import CHECKS, chosen
-from tritone.diagnostics.doctor.check import Finding, Status
+from tritone.diagnostics.doctor.catalogue import chosen
 from tritone.diagnostics.doctor.examine import examine
+from tritone.diagnostics.doctor.finding import Finding, Status
 from tritone.diagnostics.doctor.report import as_json, exit_status, table
 from tritone.diagnostics.doctor.target import Target
 
 
 @pytest.fixture(autouse=True)
 def _found_by_their_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(PROJECT / "tests"))
+    monkeypatch.setenv("PYTHONPATH", str(SUPPORT))
     by_marks(monkeypatch, tmp_path / "marks")
 
 
@@ -31,10 +33,7 @@ def target(tmp_path: Path) -> Target:
 
 
 def test_a_target_survives_the_way_to_another_process(tmp_path: Path) -> None:
-    for target in (
-        Target(),
-        replace(Target(), indextts2_dir=tmp_path, server=False, profile="gpu"),
-    ):
+    for target in (Target(), Target(releases={"x": tmp_path}, server=False, profile="gpu")):
         assert Target.from_plain(json.loads(json.dumps(target.plain()))) == target
 
 
@@ -113,28 +112,56 @@ def test_json_has_what_the_table_has(target: Target) -> None:
 
 
 def test_checks_have_names_of_their_own_and_are_chosen_by_group() -> None:
-    names = [check.name for check in CHECKS]
+    checks = known_checks()
+    names = [check.name for check in checks]
     assert len(set(names)) == len(names)
     assert all(name.count(".") == 1 for name in names)
-    group = CHECKS[0].group
-    assert {check.group for check in chosen([group])} == {group}
+    group = checks[0].group
+    assert {check.group for check in chosen(checks, [group])} == {group}
     with pytest.raises(ValueError, match="'nonsense' is no check"):
-        chosen(["nonsense"])
+        chosen(checks, ["nonsense"])
 
 
 def test_the_checks_need_nothing_that_may_be_broken() -> None:
     """Each process imports its check, and must be able to say what is wrong with the rest."""
-    code = "import sys, tritone.diagnostics.doctor.catalogue; print(*sys.modules)"
+    code = "import sys, scripts.doctor; scripts.doctor.known_checks(); print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PROJECT
     )
     others = {"numpy", "pydantic", "torch", "onnxruntime", "grpc", "safetensors", "tritonclient"}
+    others |= {"psutil", "rich"}
     assert "tritone.diagnostics.doctor.checks.mpi" in done.stdout.split()
+    assert "tritone.families.indextts2.doctor" in done.stdout.split()
     assert not others & set(done.stdout.split())
 
 
 def test_the_command_says_what_is_wrong_with_it() -> None:
-    command = [sys.executable, "scripts/doctor.py", "--only", "nonsense"]
+    command = [sys.executable, "-m", "tritone", "doctor", "--only", "nonsense"]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "'nonsense' is no check" in done.stderr
+
+
+@pytest.mark.parametrize("broken", ["psutil", "numpy", "torch"])
+def test_it_runs_where_a_package_cannot_be_imported(broken: str, tmp_path: Path) -> None:
+    error = f"raise ModuleNotFoundError('No module named {broken}', name={broken!r})"
+    (tmp_path / f"{broken}.py").write_text(error)
+    only = ["python.imports", "machine.cpu", "machine.memory", "model.files", "indextts2.files"]
+    done = subprocess.run(
+        [sys.executable, "scripts/doctor.py", "--json", "--only", *only],
+        cwd=PROJECT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    checks = {check["check"]: check for check in json.loads(done.stdout)["checks"]}
+    imports = checks.pop("python.imports")
+    assert f"{broken} does not import: ModuleNotFoundError" in imports["text"]
+    assert imports["fix"].endswith(f" {broken}")
+    memory = checks["machine.memory"]
+    assert (memory["status"] == "skip") == (broken == "psutil")
+    if broken == "psutil":
+        assert memory["text"] == "psutil cannot be imported: see python.imports"
+    assert "fail" not in {check["status"] for check in checks.values()}

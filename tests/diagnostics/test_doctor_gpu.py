@@ -9,10 +9,14 @@ import pytest
 from native_fakes import Package, Program, compile_library, packages, programs
 from out_of_time import HANG, HANG_SH, by_marks
 
-from tritone.diagnostics.doctor.check import Status
-from tritone.diagnostics.doctor.checks import gpu, gpu_driver, gpu_sharing
+from tritone.diagnostics.doctor.catalogue import GENERAL, chosen
+from tritone.diagnostics.doctor.checks.gpu import device, driver, sharing
+from tritone.diagnostics.doctor.checks.gpu import torch as gpu_torch
 from tritone.diagnostics.doctor.examine import examine
+from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.target import Target
+
+CHECKS = chosen(GENERAL, ["gpu"])
 
 CPU, GPU, TORCH = (Target(profile=profile) for profile in ("cpu", "gpu", "gpu-torch"))
 GIB = 2**30
@@ -56,17 +60,17 @@ def _time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """A machine whose driver answers as ANSWERS, changed."""
-    device = tmp_path / "nvidiactl"
-    device.touch()
-    for module in (gpu, gpu_driver):
-        monkeypatch.setattr(module, "DRIVER_FILES", (device,))
+    node = tmp_path / "nvidiactl"
+    node.touch()
+    for module in (device, driver):
+        monkeypatch.setattr(module, "DRIVER_FILES", (node,))
     for name in ("TRITONE_DEVICE", "CUDA_VISIBLE_DEVICES", "CUDA_MPS_PIPE_DIRECTORY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(gpu_sharing, "_PIPES", str(tmp_path / "nvidia-mps"))
-    monkeypatch.setattr(gpu, "torch_cuda", lambda: "12.8")
+    monkeypatch.setattr(sharing, "_PIPES", str(tmp_path / "nvidia-mps"))
+    monkeypatch.setattr(device, "torch_cuda", lambda: "12.8")
 
     def have(**changes: int) -> None:
-        library = tmp_path / "driver" / gpu_driver.LIBRARY
+        library = tmp_path / "driver" / driver.LIBRARY
         compile_library(library, DRIVER.format(**{**ANSWERS, **changes}))
         monkeypatch.setenv("LD_LIBRARY_PATH", str(library.parent))
 
@@ -86,17 +90,17 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Package:
 class TestNone:
     @pytest.fixture(autouse=True)
     def _no_driver(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        for module in (gpu, gpu_driver):
+        for module in (device, driver):
             monkeypatch.setattr(module, "DRIVER_FILES", (tmp_path / "nvidiactl",))
 
     def test_a_cpu_needs_none(self) -> None:
-        for check in gpu.CHECKS:
-            finding = check.run(CPU)
+        for check in CHECKS:
+            finding = check(CPU)
             assert finding.status is Status.SKIP
             assert "profile cpu" in finding.text
 
     def test_a_gpu_profile_fails_once(self) -> None:
-        findings = [check.run(GPU) for check in gpu.CHECKS]
+        findings = [check(GPU) for check in CHECKS]
         assert [f.status for f in findings] == [Status.FAIL, *[Status.SKIP] * 4]
         assert "no NVIDIA driver" in findings[0].text
         assert "docker run --gpus all" in findings[0].fix
@@ -106,47 +110,47 @@ class TestDriver:
     def test_it_answers(self, machine: Machine, program: Program) -> None:
         machine()
         program("nvidia-smi", "echo 570.124.06")
-        finding = gpu.driver(GPU)
+        finding = device.driver(GPU)
         assert finding.status is Status.PASS
         assert finding.text == (
             "driver 570.124.06 runs CUDA 12.8: NVIDIA L4; torch is built for CUDA 12.8"
         )
-        assert gpu.driver(CPU).text == "driver 570.124.06 runs CUDA 12.8: NVIDIA L4"
+        assert device.driver(CPU).text == "driver 570.124.06 runs CUDA 12.8: NVIDIA L4"
 
     def test_it_is_too_old_for_torch(self, machine: Machine, monkeypatch, program) -> None:
         machine(cuda=12040)
         program("nvidia-smi", "echo 550.54.15")
-        monkeypatch.setattr(gpu, "torch_cuda", lambda: "13.0")
-        finding = gpu.driver(TORCH)
+        monkeypatch.setattr(device, "torch_cuda", lambda: "13.0")
+        finding = device.driver(TORCH)
         assert finding.status is Status.FAIL
         assert "torch is built for CUDA 13.0, which this driver does not run" in finding.text
         assert "cu124" in finding.fix
-        monkeypatch.setattr(gpu, "torch_cuda", lambda: "12.9")
-        assert gpu.driver(TORCH).status is Status.PASS, "minor versions are compatible"
+        monkeypatch.setattr(device, "torch_cuda", lambda: "12.9")
+        assert device.driver(TORCH).status is Status.PASS, "minor versions are compatible"
 
     def test_its_own_error(self, machine: Machine) -> None:
         machine(init=100)
-        finding = gpu.driver(GPU)
+        finding = device.driver(GPU)
         assert finding.status is Status.FAIL
         assert "cuInit: CUDA_ERROR_NO_DEVICE (100)" in finding.text
-        assert gpu.driver(CPU).status is Status.WARN
-        assert gpu.capability(GPU).status is Status.SKIP, "said once"
+        assert device.driver(CPU).status is Status.WARN
+        assert device.capability(GPU).status is Status.SKIP, "said once"
 
     def test_a_driver_that_hangs(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
         machine(hangs=1)
-        monkeypatch.setattr(gpu_driver, "_LIMIT_S", 0.5)
-        finding = gpu.driver(GPU)
+        monkeypatch.setattr(driver, "_LIMIT_S", 0.5)
+        finding = device.driver(GPU)
         assert finding.status is Status.FAIL
         assert "the driver does not answer within 0.5 s" in finding.text
 
     def test_no_library_at_all(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(gpu_driver, "LIBRARY", "libnocuda.so.1")
-        assert "libnocuda.so.1: cannot open shared object file" in gpu.driver(GPU).text
+        monkeypatch.setattr(driver, "LIBRARY", "libnocuda.so.1")
+        assert "libnocuda.so.1: cannot open shared object file" in device.driver(GPU).text
 
     def test_a_device_that_is_not_there(self, machine: Machine, monkeypatch) -> None:
         machine()
         monkeypatch.setenv("TRITONE_DEVICE", "cuda:3")
-        assert "device cuda:3 is wanted and CUDA sees 1 GPUs" in gpu.driver(GPU).text
+        assert "device cuda:3 is wanted and CUDA sees 1 GPUs" in device.driver(GPU).text
 
     @pytest.mark.parametrize(
         "body, why", [("exit 9", "fails"), ("", "")], ids=["broken", "not there"]
@@ -157,23 +161,23 @@ class TestDriver:
             program("nvidia-smi", f"echo Driver/library version mismatch; {body}")
         else:
             monkeypatch.setenv("PATH", "/nowhere")
-        finding = gpu.driver(GPU)
+        finding = device.driver(GPU)
         assert finding.status is Status.WARN
         assert f"nvidia-smi {why or 'is not on PATH'}" in finding.text
         assert "NVIDIA_DRIVER_CAPABILITIES=compute,utility" in finding.fix
-        assert gpu.driver(TORCH).status is Status.PASS
+        assert device.driver(TORCH).status is Status.PASS
 
 
 class TestCapability:
     def test_bfloat16(self, machine: Machine) -> None:
         machine()
-        assert gpu.capability(GPU).text == (
+        assert device.capability(GPU).text == (
             "NVIDIA L4: compute capability 8.9, at least 8.0: bfloat16"
         )
 
     def test_too_old(self, machine: Machine) -> None:
         machine(major=7)
-        finding = gpu.capability(TORCH)
+        finding = device.capability(TORCH)
         assert finding.status is Status.FAIL
         assert "has compute capability 7.9; bfloat16" in finding.text
 
@@ -194,7 +198,7 @@ class TestMemory:
     )
     def test_free_against_needed(self, machine: Machine, target, free, status) -> None:
         machine(free=free * GIB)
-        finding = gpu_sharing.memory(target)
+        finding = sharing.memory(target)
         assert finding.status is status
         assert finding.text.startswith(
             f"NVIDIA L4: {free}.0 GiB of 24.0 GiB free; 3 processes with 4.0 GiB of weights take "
@@ -203,16 +207,16 @@ class TestMemory:
 
     def test_no_context(self, machine: Machine, target: Target) -> None:
         machine(retain=2)
-        finding = gpu_sharing.memory(target)
+        finding = sharing.memory(target)
         assert finding.status is Status.FAIL
         assert "cuDevicePrimaryCtxRetain" in finding.text
 
 
 class TestMps:
     def test_not_in_use(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert gpu_sharing.mps(GPU).status is Status.SKIP
+        assert sharing.mps(GPU).status is Status.SKIP
         monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", "/nonexistent/mps")
-        finding = gpu_sharing.mps(GPU)
+        finding = sharing.mps(GPU)
         assert finding.status is Status.WARN
         assert "/nonexistent/mps does not exist" in finding.text
 
@@ -228,17 +232,17 @@ class TestMps:
     def test_the_daemon(self, machine, program, monkeypatch, tmp_path, body, status) -> None:
         (tmp_path / "nvidia-mps").mkdir()
         program("nvidia-cuda-mps-control", body)
-        monkeypatch.setattr(gpu_sharing, "_CONTROL_S", 0.5)
+        monkeypatch.setattr(sharing, "_CONTROL_S", 0.5)
         monkeypatch.setenv("CUDA_MPS_ACTIVE_THREAD_PERCENTAGE", "40")
-        finding = gpu_sharing.mps(GPU)
+        finding = sharing.mps(GPU)
         assert finding.status is status
         assert ("40 %" in finding.text) == (status is Status.PASS)
         assert ("rm -r" in finding.fix) == (status is Status.FAIL)
 
     def test_pipes_of_another_user(self, machine, monkeypatch, tmp_path) -> None:
         (tmp_path / "nvidia-mps").mkdir()
-        monkeypatch.setattr(gpu_sharing.os, "access", lambda *a: False)
-        assert f"belongs to user {os.getuid()}" in gpu_sharing.mps(GPU).text
+        monkeypatch.setattr(sharing.os, "access", lambda *a: False)
+        assert f"belongs to user {os.getuid()}" in sharing.mps(GPU).text
 
 
 class TestTorch:
@@ -268,7 +272,7 @@ def ones(*shape, device, dtype):
     def test_what_is_wrong(self, package: Package, cuda, available, ones, status, sign) -> None:
         code = self.FAKE.format(cuda=cuda, available=available, ones=ones or "pass")
         package("torch", code=code)
-        finding = gpu.torch_computes("cuda:0", 1.5)
+        finding = gpu_torch.torch_computes("cuda:0", 1.5)
         assert finding.status is status
         assert sign in finding.text
         assert finding.fix
@@ -276,11 +280,11 @@ def ones(*shape, device, dtype):
     def test_it_computes(self, package: Package) -> None:
         product = "return type('T', (), {'__matmul__': lambda a, b: {(0, 0): 256}})()"
         package("torch", code=self.FAKE.format(cuda="12.8", available=1, ones=product))
-        finding = gpu.torch_computes("cuda:0", 10)
+        finding = gpu_torch.torch_computes("cuda:0", 10)
         assert finding.status is Status.PASS
         assert "sees NVIDIA L4; products on cuda:0 are right" in finding.text
 
 
 def test_a_process_of_the_doctor_runs_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    for diagnosis in examine(gpu.CHECKS, CPU):
+    for diagnosis in examine(CHECKS, CPU):
         assert diagnosis.finding.status is not Status.FAIL

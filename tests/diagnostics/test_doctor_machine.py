@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 from machine_target import GIB, MIB, check, target_in
 
-from tritone.diagnostics.doctor.check import Status
-from tritone.diagnostics.doctor.checks import machine, machine_limits
-from tritone.diagnostics.doctor.checks.machine_cgroup import ControlGroups
+from tritone.diagnostics.doctor.catalogue import GENERAL, chosen
+from tritone.diagnostics.doctor.checks.machine import limits, memory, processor
+from tritone.diagnostics.doctor.checks.machine.control_groups import ControlGroups
 from tritone.diagnostics.doctor.examine import examine
+from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.target import Target
+
+CHECKS = chosen(GENERAL, ["machine"])
 
 
 @pytest.fixture
@@ -30,13 +33,13 @@ class TestProcessor:
         ],
     )
     def test_instructions(self, flags, status, words):
-        found = machine.instructions("x86_64", f"model name\t: Toy\nflags\t\t: fpu {flags}\n")
+        found = processor.instructions("x86_64", f"model name\t: Toy\nflags\t\t: fpu {flags}\n")
         assert found.status is status
         assert words in found.text
         assert found.text.startswith("Toy")
 
     def test_another_kind_of_processor_is_not_judged(self):
-        assert machine.instructions("aarch64", "").status is Status.PASS
+        assert processor.instructions("aarch64", "").status is Status.PASS
 
     @pytest.mark.parametrize(
         "allowed, quota, threads, status, words",
@@ -50,7 +53,7 @@ class TestProcessor:
         ],
     )
     def test_cores(self, allowed, quota, threads, status, words):
-        found = machine.processors(allowed, quota, threads)
+        found = processor.processors(allowed, quota, threads)
         assert found.status is status
         assert words in found.text
 
@@ -68,10 +71,10 @@ class TestMemory:
         ],
     )
     def test_measured_sizes_decide(self, weights, free, status):
-        assert machine.memory_for(weights, free, "so much free").status is status
+        assert memory.memory_for(weights, free, "so much free").status is status
 
     def test_full_size_comes_out_as_measured(self):
-        text = machine.memory_for(950 * 10**6, 8 * GIB, "8 GiB free").text
+        text = memory.memory_for(950 * 10**6, 8 * GIB, "8 GiB free").text
         assert "about 3.3 GiB needed" in text  # 3.4 measured
 
     def test_only_what_a_server_reads_counts(self, target: Target):
@@ -87,11 +90,11 @@ class TestMemory:
             path = target.model_dir / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(bytes(size))
-        assert machine.weight_bytes(target) == 3 + 5 + 7 + 40
-        assert machine.weight_bytes(replace(target, profile="gpu")) == 3 + 5 + 7 + 100
+        assert memory.weight_bytes(target) == 3 + 5 + 7 + 40
+        assert memory.weight_bytes(replace(target, profile="gpu")) == 3 + 5 + 7 + 100
 
     def test_without_a_model_the_need_is_not_known(self, target: Target):
-        found = machine.memory(replace(target, model_dir=target.model_dir / "none"))
+        found = memory.memory(replace(target, model_dir=target.model_dir / "none"))
         assert found.status is Status.SKIP
         assert "GiB free" in found.text
 
@@ -180,7 +183,7 @@ class TestLimits:
     @pytest.mark.parametrize("files, status", [(100, Status.FAIL), (1000, Status.WARN)])
     def test_few_open_files(self, target: Target, limited, files, status):
         limited(RLIMIT_NOFILE=files)
-        found = machine_limits.limits(target)
+        found = limits.limits(target)
         assert found.status is status
         assert f"open files {files}" in found.text
         assert found.fix.startswith("ulimit -n")
@@ -188,18 +191,18 @@ class TestLimits:
     def test_few_tasks_left_in_the_group(self, target: Target, limited, monkeypatch):
         limited()
         monkeypatch.setattr(ControlGroups, "task_room", lambda self: 100)
-        found = machine_limits.limits(target)
+        found = limits.limits(target)
         assert found.status is Status.WARN
         assert "100 left in the control group" in found.text
 
     def test_limited_address_space(self, target: Target, limited):
         limited(RLIMIT_AS=4 * GIB)
-        assert machine_limits.limits(target).fix == "ulimit -v unlimited"
+        assert limits.limits(target).fix == "ulimit -v unlimited"
 
     def test_no_limits(self, target: Target, limited, monkeypatch):
         limited()
         monkeypatch.setattr(ControlGroups, "task_room", lambda self: None)
-        assert machine_limits.limits(target).status is Status.PASS
+        assert limits.limits(target).status is Status.PASS
 
 
 @pytest.mark.parametrize(
@@ -217,11 +220,11 @@ def test_text_encoding(target: Target, monkeypatch, locale, status, words):
 def test_an_encoding_without_chinese(target: Target, monkeypatch):
     monkeypatch.setattr("locale.setlocale", lambda category, name: name)
     monkeypatch.setattr("locale.nl_langinfo", lambda item: "ISO-8859-1")
-    found = machine_limits.text(target)
+    found = limits.text(target)
     assert found.status is Status.WARN
     assert found.fix == "export LC_ALL=C.UTF-8"
 
 
 def test_all_of_them_run_here(target: Target):
-    found = examine(machine.CHECKS, target)
+    found = examine(CHECKS, target)
     assert not [d for d in found if "the check itself broke" in d.finding.text]

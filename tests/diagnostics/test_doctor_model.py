@@ -7,15 +7,12 @@ from pathlib import Path
 
 import pytest
 from released_checkpoint import released_checkpoint
-from voice_copy import change_config, found, voice_copy
+from voice_copy import CHECKS, change_config, found, voice_copy
 
-from tritone.diagnostics.doctor.check import Status
-from tritone.diagnostics.doctor.checks import model_dir, model_folder
+from tritone.diagnostics.doctor.checks.model import files
 from tritone.diagnostics.doctor.examine import examine
+from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.target import Target
-from tritone.families import cosyvoice2
-from tritone.families.cosyvoice2.reference import SPEAKER_ENCODER_NAME, SPEECH_TOKENIZER_NAME
-from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 450575567\n"
 
@@ -25,15 +22,9 @@ def target(tmp_path: Path) -> Target:
     return voice_copy(tmp_path)
 
 
-def test_file_names_are_those_that_the_loaders_use() -> None:
-    llm = f"{LLM_DIR}/{WEIGHTS_NAME}"
-    assert (cosyvoice2.FLOW_FILE, cosyvoice2.VOCODER_FILE, llm) == model_folder.WEIGHTS
-    assert model_folder.CLONING == (SPEECH_TOKENIZER_NAME, SPEAKER_ENCODER_NAME)
-
-
 def test_a_whole_directory_passes(target: Target) -> None:
     """Through the doctor itself; the two checks that start torch have tests of their own."""
-    cheap = [c for c in model_dir.CHECKS if c.name not in ("model.weights", "model.cloning")]
+    cheap = [c for c in CHECKS.values() if c.name not in ("model.shapes", "model.cloning")]
     findings = {d.check.name: d.finding for d in examine(cheap, target)}
     assert findings.pop("model.checksums").status is Status.SKIP
     assert {name: f.text for name, f in findings.items() if f.status is not Status.PASS} == {}
@@ -42,7 +33,7 @@ def test_a_whole_directory_passes(target: Target) -> None:
 
 def test_without_a_directory_one_check_fails_and_the_others_skip(tmp_path: Path) -> None:
     target = Target(model_dir=tmp_path / "nowhere")
-    findings = [check.run(target) for check in model_dir.CHECKS]
+    findings = [check(target) for check in CHECKS.values()]
     assert [f.status for f in findings] == [Status.FAIL, *[Status.SKIP] * (len(findings) - 1)]
     assert "does not exist" in findings[0].text
     assert "make model" in findings[0].fix
@@ -74,23 +65,6 @@ def test_a_wrong_config_names_the_key(target: Target, changes, sign: str) -> Non
     finding = found("model.config", target)
     assert finding.status is Status.FAIL
     assert sign in finding.text
-
-
-@pytest.mark.parametrize("name", ["tokenizer.json", "phonemes.json", *model_folder.WEIGHTS])
-def test_a_missing_file_is_named(target: Target, name: str) -> None:
-    (target.model_dir / name).unlink()
-    finding = found("model.files", target)
-    assert finding.status is Status.FAIL
-    assert f"lacks {name}" in finding.text
-    assert "scripts/convert.py" in finding.fix
-
-
-def test_without_the_models_for_cloning_it_still_speaks(target: Target) -> None:
-    (target.model_dir / "speaker_encoder.onnx").unlink()
-    finding = found("model.files", target)
-    assert finding.status is Status.WARN
-    assert "speaker_encoder.onnx" in finding.text
-    assert found("model.cloning", target).status is Status.SKIP
 
 
 def test_an_lfs_pointer_is_named(target: Target) -> None:
@@ -150,17 +124,17 @@ def test_a_voice_with_an_impossible_name_is_pointed_out(target: Target) -> None:
     assert "my voice" in finding.text
 
 
-def test_without_voices_there_must_be_cloning(target: Target) -> None:
+def test_without_voices_each_request_brings_its_own(target: Target) -> None:
     shutil.rmtree(target.model_dir / "voices")
     change_config(target, default_voice=None)
-    assert found("model.voices", target).status is Status.PASS
-    (target.model_dir / "speech_tokenizer.onnx").unlink()
-    assert found("model.voices", target).status is Status.FAIL
+    finding = found("model.voices", target)
+    assert finding.status is Status.PASS
+    assert "each request must bring a reference recording" in finding.text
 
 
 def test_what_cannot_be_read_is_named(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     closed = target.model_dir / "flow.safetensors"
-    monkeypatch.setattr(model_dir.os, "access", lambda path, mode: path != closed)
+    monkeypatch.setattr(files.os, "access", lambda path, mode: path != closed)
     finding = found("model.permissions", target)
     assert finding.status is Status.FAIL
     assert "flow.safetensors" in finding.text
@@ -170,7 +144,7 @@ def test_what_cannot_be_read_is_named(target: Target, monkeypatch: pytest.Monkey
 def test_a_read_only_directory_without_a_graph_cannot_be_served_on_a_cpu(
     target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_dir.os, "access", lambda path, mode: not mode & model_dir.os.W_OK)
+    monkeypatch.setattr(files.os, "access", lambda path, mode: not mode & files.os.W_OK)
     finding = found("model.permissions", target)
     assert finding.status is Status.FAIL
     assert "is not writable" in finding.text

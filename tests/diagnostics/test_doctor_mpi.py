@@ -19,10 +19,10 @@ from native_fakes import (
 )
 from waiting import HANG_S
 
-from tritone.diagnostics.doctor.check import Status
-from tritone.diagnostics.doctor.checks import mpi, mpi_host, mpi_imports, mpi_libraries
+from tritone.diagnostics.doctor.checks.mpi import host, imports, job, libraries
 from tritone.diagnostics.doctor.elf import read_library
 from tritone.diagnostics.doctor.examine import examine
+from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.target import Target
 
 CPU, GPU = Target(profile="cpu"), Target(profile="gpu")
@@ -71,42 +71,42 @@ class TestElf:
 
 class TestVersions:
     def test_a_cpu_without_mpi_is_left_alone(self) -> None:
-        for run in (mpi.versions, mpi.launcher, mpi_libraries.libraries, mpi_host.hostname):
+        for run in (job.versions, job.launcher, libraries.libraries, host.hostname):
             finding = run(CPU)
             assert finding.status is Status.SKIP
             assert "profile cpu needs no tensorrt_llm" in finding.text
 
     def test_a_gpu_profile_needs_mpi4py(self) -> None:
-        finding = mpi.versions(GPU)
+        finding = job.versions(GPU)
         assert finding.status is Status.FAIL
         assert "mpi4py is not installed; tensorrt_llm is not installed" in finding.text
 
     def test_an_old_mpi4py(self, package: Package) -> None:
         package("mpi4py", "3.1.6")
         package("tensorrt_llm", "0.20.0")
-        finding = mpi.versions(GPU)
+        finding = job.versions(GPU)
         assert finding.status is Status.FAIL
         assert "mpi4py 3.1.6, tensorrt_llm 0.20.0; imports are known to hang" in finding.text
         assert "mpi4py>=4" in finding.fix
-        assert mpi.versions(CPU).status is Status.WARN, "not needed, but there"
+        assert job.versions(CPU).status is Status.WARN, "not needed, but there"
 
     def test_mpi4py_of_another_python(self, package: Package) -> None:
         folder = package("mpi4py", "4.0.3")
         (folder / "MPI.cpython-39-x86_64-linux-gnu.so").touch()
-        assert f"has no MPI*{EXTENSION_SUFFIXES[0]}" in mpi.versions(GPU).text
+        assert f"has no MPI*{EXTENSION_SUFFIXES[0]}" in job.versions(GPU).text
         (folder / f"MPI{EXTENSION_SUFFIXES[0]}").touch()
-        assert mpi.versions(GPU).status is Status.PASS
+        assert job.versions(GPU).status is Status.PASS
 
 
 class TestEnvironment:
     def test_none(self) -> None:
-        assert mpi.environment(CPU).status is Status.PASS
+        assert job.environment(CPU).status is Status.PASS
 
     def test_what_a_launcher_left(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PMIX_RANK", "0")
         monkeypatch.setenv("SLURM_JOB_ID", "7")
         monkeypatch.setenv("OMPI_MCA_btl", "self")  # a setting of the user, not of a job
-        (diagnosis,) = examine([mpi.CHECKS[1]], GPU)
+        (diagnosis,) = examine([job.environment], GPU)
         assert diagnosis.check.name == "mpi.environment"
         assert diagnosis.finding.status is Status.WARN
         assert "this process is not part of: PMIX_RANK, SLURM_JOB_ID." in diagnosis.finding.text
@@ -116,35 +116,35 @@ class TestEnvironment:
 
     def test_the_backend_does_not_clean_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "0")
-        assert mpi.environment(replace(GPU, profile="gpu-backend")).status is Status.FAIL
+        assert job.environment(replace(GPU, profile="gpu-backend")).status is Status.FAIL
 
     def test_under_a_launcher_they_are_right(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PMIX_RANK", "0")
-        monkeypatch.setattr(mpi, "_LAUNCHERS", (psutil.Process().parent().name()[:15],))
-        finding = mpi.environment(GPU)
+        monkeypatch.setattr(job, "_LAUNCHERS", (psutil.Process().parent().name(),))
+        finding = job.environment(GPU)
         assert finding.status is Status.PASS
         assert "PMIX_RANK: this runs under" in finding.text
 
     def test_a_switch_that_does_nothing_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("ENABLE_MULTI_DEVICE", "0")
-        assert "ENABLE_MULTI_DEVICE cannot stop MPI" in mpi.environment(GPU).text
+        assert "ENABLE_MULTI_DEVICE cannot stop MPI" in job.environment(GPU).text
 
 
 class TestLauncher:
     def test_the_daemon_is_missing(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
-        assert "neither of orted, prted, prterun is in PATH" in mpi.launcher(GPU).text
-        assert "no mpirun" in mpi_imports.mpirun(GPU).text
+        assert "neither of orted, prted, prterun is in PATH" in job.launcher(GPU).text
+        assert "no mpirun" in imports.mpirun(GPU).text
 
     def test_it_is_below_opal_prefix(self, monkeypatch, tmp_path: Path, program) -> None:
         path = program("orted", "true")
         monkeypatch.setenv("PATH", str(tmp_path))
         monkeypatch.setenv("OPAL_PREFIX", str(path.parents[1]))
-        assert mpi.launcher(GPU).status is Status.PASS
+        assert job.launcher(GPU).status is Status.PASS
 
     def test_opal_prefix_names_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("OPAL_PREFIX", "/nonexistent/ompi")
-        finding = mpi.launcher(GPU)
+        finding = job.launcher(GPU)
         assert finding.status is Status.FAIL
         assert "OPAL_PREFIX is /nonexistent/ompi" in finding.text
 
@@ -163,7 +163,7 @@ class TestLibraries:
 
     def test_two_different_ones(self, built) -> None:
         built("libmpi.so.12", "libmpi.so.40")
-        finding = mpi_libraries.libraries(GPU)
+        finding = libraries.libraries(GPU)
         assert finding.status is Status.FAIL
         assert "two MPI libraries in one process" in finding.text
         assert "MPICH (libmpi.so.12) for mpi4py/MPI" in finding.text
@@ -172,8 +172,8 @@ class TestLibraries:
 
     def test_one_that_the_loader_does_not_find(self, built, monkeypatch) -> None:
         built("libmpi.so.40", "libmpi.so.40")
-        monkeypatch.setattr(mpi_libraries, "OPEN_MPI", "libmpi.so.40")
-        (diagnosis,) = examine(mpi_libraries.CHECKS, GPU)
+        monkeypatch.setattr(libraries, "OPEN_MPI", "libmpi.so.40")
+        (diagnosis,) = examine([libraries.libraries], GPU)
         if diagnosis.finding.status is Status.PASS:
             pytest.skip("Open MPI is installed here")
         assert "libmpi.so.40: cannot open shared object file" in diagnosis.finding.text
@@ -185,39 +185,39 @@ class TestLibraries:
             write_library(folder / f"MPI.{abi}{EXTENSION_SUFFIXES[0]}", name)
         libs = package("tensorrt_llm") / "libs"
         write_library(libs / "libtensorrt_llm.so", "libmpi.so.40")
-        users = mpi_libraries.find_users(GPU)
+        users = libraries.find_users(GPU)
         assert set(users.fixed) == {"libmpi.so.40"}
         assert set(users.offered) == {"libmpi.so.40", "libmpi.so.12"}
         write_library(libs / "libtensorrt_llm.so", "libmpi.so.99")
-        finding = mpi_libraries.libraries(GPU)
+        finding = libraries.libraries(GPU)
         assert finding.status is Status.FAIL
         assert "an unknown MPI (libmpi.so.99)" in finding.text
 
     @pytest.mark.parametrize("needs, built_with", [("libmpi.so.40", True), ("", False)])
     def test_whether_it_is_built_with_multi_device(self, built, needs, built_with) -> None:
         built("libmpi.so.40", needs)
-        assert mpi_libraries.find_users(GPU).multi_device is built_with
+        assert libraries.find_users(GPU).multi_device is built_with
 
     def test_a_library_beside_is_loaded(self, package: Package, tmp_path: Path) -> None:
         folder = package("mpi4py", "4.0.3")
         compile_library(tmp_path / "mpi" / "libmpi.so.40", "int MPI_Init(void) { return 0; }")
         extension = folder / f"MPI{EXTENSION_SUFFIXES[0]}"
         write_library(extension, "libmpi.so.40", runpath=str(tmp_path / "mpi"))
-        finding = mpi_libraries.libraries(GPU)
+        finding = libraries.libraries(GPU)
         assert finding.status is Status.PASS
         assert str(tmp_path / "mpi" / "libmpi.so.40") in finding.text
 
     def test_half_a_library(self, package: Package) -> None:
         (package("mpi4py") / "MPI.so").write_bytes(b"\x7fELF\2\1")
-        assert "cut short" in mpi_libraries.libraries(GPU).text
+        assert "cut short" in libraries.libraries(GPU).text
 
 
 class TestHost:
     def test_tmpdir(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("TMPDIR", "/tmp")
-        assert mpi_host.tmpdir(GPU).status is Status.PASS
+        assert host.tmpdir(GPU).status is Status.PASS
         monkeypatch.setenv("TMPDIR", str(tmp_path / "gone"))
-        finding = mpi_host.tmpdir(GPU)
+        finding = host.tmpdir(GPU)
         assert finding.status is Status.FAIL
         assert f"TMPDIR {tmp_path}/gone: no file can be made there" in finding.text
         assert finding.fix.startswith("export TMPDIR=/tmp")
@@ -226,35 +226,35 @@ class TestHost:
         folder = tmp_path / ("d" * 100)
         folder.mkdir()
         monkeypatch.setenv("TMPDIR", str(folder))
-        assert "is too long: a session of Open MPI there is" in mpi_host.tmpdir(GPU).text
-        assert mpi_host.tmpdir(CPU).status is Status.WARN
+        assert "is too long: a session of Open MPI there is" in host.tmpdir(GPU).text
+        assert host.tmpdir(CPU).status is Status.WARN
 
     def test_the_host_name_must_resolve(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(mpi_host.socket, "gethostname", lambda: "nowhere.invalid")
-        monkeypatch.setattr(mpi_host, "_address", lambda name: "")
-        monkeypatch.setattr(mpi_host, "RESOLVE_S", HANG_S)
-        finding = mpi_host.hostname(GPU)
+        monkeypatch.setattr(host.socket, "gethostname", lambda: "nowhere.invalid")
+        monkeypatch.setattr(host, "_address", lambda name: "")
+        monkeypatch.setattr(host, "RESOLVE_S", HANG_S)
+        finding = host.hostname(GPU)
         assert finding.text == "the host name nowhere.invalid does not resolve"
         assert finding.fix == 'echo "127.0.0.1 nowhere.invalid" >> /etc/hosts'
 
     def test_a_resolver_that_does_not_answer(self, monkeypatch: pytest.MonkeyPatch) -> None:
         stop = threading.Event()
-        monkeypatch.setattr(mpi_host, "_address", lambda name: str(stop.wait(HANG_S)))
-        monkeypatch.setattr(mpi_host, "RESOLVE_S", 0.1)
-        assert "is not resolved in 0.1 s" in mpi_host.hostname(GPU).text
+        monkeypatch.setattr(host, "_address", lambda name: str(stop.wait(HANG_S)))
+        monkeypatch.setattr(host, "RESOLVE_S", 0.1)
+        assert "is not resolved in 0.1 s" in host.hostname(GPU).text
         stop.set()
 
     def test_a_long_host_name(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(mpi_host.socket, "gethostname", lambda: "n" * 64)
-        assert "the host name has 64 bytes, 63 are the limit" in mpi_host.hostname(GPU).text
+        monkeypatch.setattr(host.socket, "gethostname", lambda: "n" * 64)
+        assert "the host name has 64 bytes, 63 are the limit" in host.hostname(GPU).text
 
     def test_this_loopback_refuses(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(mpi_host, "REFUSE_S", HANG_S)
-        assert mpi_host.loopback(GPU).status is Status.PASS
+        monkeypatch.setattr(host, "REFUSE_S", HANG_S)
+        assert host.loopback(GPU).status is Status.PASS
 
     @pytest.mark.parametrize("seconds, refused", [(2.0, False), (0.4, True)])
     def test_a_loopback_that_swallows(self, monkeypatch, seconds, refused) -> None:
-        monkeypatch.setattr(mpi_host, "_refusal", lambda: (seconds, refused))
-        finding = mpi_host.loopback(GPU)
+        monkeypatch.setattr(host, "_refusal", lambda: (seconds, refused))
+        finding = host.loopback(GPU)
         assert finding.status is Status.FAIL
         assert f"after {seconds:.2f} s" in finding.text

@@ -15,11 +15,15 @@ from native_fakes import (
 from out_of_time import HANG, HANG_SH, by_marks, by_marks_too
 from waiting import is_running
 
-from tritone.diagnostics.doctor.check import Check, Finding, Status
-from tritone.diagnostics.doctor.checks import mpi, mpi_imports, mpi_install
-from tritone.diagnostics.doctor.checks.mpi_imports import Import, imported
+from tritone.diagnostics.doctor.catalogue import GENERAL, chosen
+from tritone.diagnostics.doctor.check import Check
+from tritone.diagnostics.doctor.checks.mpi import imports, installation
+from tritone.diagnostics.doctor.checks.mpi.imports import Import, imported
 from tritone.diagnostics.doctor.examine import examine
+from tritone.diagnostics.doctor.finding import Finding, Status
 from tritone.diagnostics.doctor.target import Target
+
+CHECKS = chosen(GENERAL, ["mpi"])
 
 IMPORT = Import("tensorrt_llm", "import tensorrt_llm", first_s=1.0, again_s=2.0)
 CPU, GPU = Target(profile="cpu"), Target(profile="gpu")
@@ -54,17 +58,17 @@ def hanging(target: Target) -> Finding:
 class TestMpirun:
     def test_mpirun_with_a_program_that_does_nothing(self, program) -> None:
         path = program("mpirun", 'shift 3; exec "$@"')
-        finding = mpi_imports.mpirun(GPU)
+        finding = imports.mpirun(GPU)
         assert finding.status is Status.PASS
         assert f"`{path} -n 1 --allow-run-as-root true` took" in finding.text
 
     def test_mpirun_that_hangs_or_fails(self, program) -> None:
         hangs = [str(program("hanging", f"{HANG_SH}; true")), "true"]
-        late = mpi_imports.launched(hangs, GPU, 0.5)
+        late = imports.launched(hangs, GPU, 0.5)
         assert late.status is Status.FAIL
         assert "does not end within 0.5 s" in late.text and "with sleep below it" in late.text
         fails = [str(program("failing", "echo no such host >&2; exit 3"))]
-        assert "fails with status 3: no such host" in mpi_imports.launched(fails, GPU, 0.5).text
+        assert "fails with status 3: no such host" in imports.launched(fails, GPU, 0.5).text
 
 
 class TestImports:
@@ -83,9 +87,9 @@ class TestImports:
         assert "mpi.libraries" in finding.fix
 
     def test_what_is_not_installed(self) -> None:
-        assert mpi_imports.import_tensorrt_llm(CPU).status is Status.SKIP
-        assert mpi_imports.import_mpi4py(CPU).status is Status.SKIP
-        finding = mpi_imports.import_tensorrt_llm(GPU)
+        assert imports.import_tensorrt_llm(CPU).status is Status.SKIP
+        assert imports.import_mpi4py(CPU).status is Status.SKIP
+        finding = imports.import_tensorrt_llm(GPU)
         assert finding.status is Status.FAIL
         assert "No module named 'tensorrt_llm'" in finding.text
 
@@ -96,7 +100,7 @@ class TestImports:
         finding = diagnosis.finding
         assert finding.status is Status.FAIL
         assert "`import tensorrt_llm` did not return within 1 s" in finding.text
-        assert "tensorrt_llm/__init__.py, line 3, sleeps" in finding.text
+        assert 'tensorrt_llm/__init__.py", line 3 in sleeps' in finding.text
         assert "without the launcher's variables it takes" in finding.text
         assert finding.fix == (
             "env -u PMIX_RANK python scripts/serve.py --profile gpu; to check: env -u PMIX_RANK "
@@ -152,11 +156,11 @@ class TestImports:
 
 
 def test_every_check_has_time_for_its_parts() -> None:
-    limits = {check.name: check.limit_s for check in mpi.CHECKS}
+    limits = {check.name: check.limit_s for check in CHECKS}
     for name, what in (
-        ("mpi.import", mpi_imports.MPI4PY_IMPORT),
-        ("mpi.tensorrt_llm", mpi_imports.TRTLLM_IMPORT),
+        ("mpi.import", imports.MPI4PY_IMPORT),
+        ("mpi.tensorrt_llm", imports.TRTLLM_IMPORT),
     ):
         assert what.first_s + what.again_s < limits[name] < 60
-    assert mpi_install.needs_mpi(replace(GPU, profile="gpu-backend"))
-    assert not mpi_install.needs_mpi(replace(GPU, profile="gpu-torch"))
+    assert installation.needs_mpi(replace(GPU, profile="gpu-backend"))
+    assert not installation.needs_mpi(replace(GPU, profile="gpu-torch"))

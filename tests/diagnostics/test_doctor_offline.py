@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tritone.diagnostics.doctor.check import Status
+from tritone.diagnostics.doctor.check import checks_in
 from tritone.diagnostics.doctor.checks import offline
 from tritone.diagnostics.doctor.examine import examine
+from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.target import PROJECT, Target
 
 PROXY = "http://user:secret@proxy.example:3128"
@@ -42,7 +43,7 @@ def set_all(monkeypatch: pytest.MonkeyPatch):
 
 class TestVariables:
     def test_nothing_set(self, target: Target):
-        for diagnosis in examine(offline.CHECKS, target):
+        for diagnosis in examine(checks_in(offline), target):
             assert diagnosis.finding.status is Status.PASS, diagnosis.finding
 
     def test_offline_is_no_fault(self, target: Target, set_all):
@@ -75,7 +76,7 @@ class TestVariables:
 class TestCaches:
     def test_a_cache_below_a_file(self, target: Target, tmp_path: Path):
         (tmp_path / "cache").write_text("")
-        (found,) = examine([offline.CHECKS[1]], target)
+        (found,) = examine([offline.caches], target)
         assert found.finding.status is Status.FAIL
         assert f"{tmp_path / 'cache'} is no folder" in found.finding.text
         assert "--cache-dir" in found.finding.fix
@@ -90,7 +91,7 @@ class TestCaches:
         unshare = ["unshare", "--user", "--map-root-user", "--mount"]
         if shutil.which("unshare") is None or subprocess.run([*unshare, "true"]).returncode:
             pytest.skip("no mount namespace for this user")
-        doctor = f"{sys.executable} scripts/doctor.py --only offline.caches --cache-dir {tmp_path}"
+        doctor = f"{sys.executable} -m tritone doctor --only offline.caches --cache-dir {tmp_path}"
         script = f"mount -t tmpfs -o ro tmpfs {tmp_path} && {doctor}"
         done = subprocess.run(
             [*unshare, "sh", "-c", script], cwd=PROJECT, capture_output=True, text=True

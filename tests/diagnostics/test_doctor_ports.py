@@ -10,9 +10,10 @@ import pytest
 from toy_server import free_ports
 from triton_http import FakeTriton
 
-from tritone.diagnostics.doctor.check import Status
+from tritone.diagnostics.doctor.check import checks_in
 from tritone.diagnostics.doctor.checks import ports
 from tritone.diagnostics.doctor.examine import examine
+from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.target import Target
 from tritone.launcher.ports import check_free, holder_of
 
@@ -30,13 +31,13 @@ def taken(target: Target) -> Iterator[int]:
 
 
 def test_free_ports(target: Target):
-    for diagnosis in examine(ports.CHECKS, target):
+    for diagnosis in examine(checks_in(ports), target):
         assert diagnosis.finding.status is Status.PASS
         assert diagnosis.finding.text.endswith("is free")
 
 
 def test_a_taken_port_is_found_with_its_holder(target: Target, taken: int):
-    http, _, metrics = examine(ports.CHECKS, target)
+    http, _, metrics = examine(checks_in(ports), target)
     assert http.finding.status is Status.PASS
     assert metrics.finding.status is Status.FAIL
     assert f"the metrics port {taken} is taken by process {os.getpid()} (" in metrics.finding.text

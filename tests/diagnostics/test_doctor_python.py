@@ -9,17 +9,20 @@ from pathlib import Path
 import pytest
 from out_of_time import HANG, by_marks
 
-from tritone.diagnostics.doctor.check import Status
-from tritone.diagnostics.doctor.checks import python
+from tritone.diagnostics.doctor.catalogue import GENERAL, chosen
+from tritone.diagnostics.doctor.checks.python import imports, interpreter, requirements
 from tritone.diagnostics.doctor.examine import examine
+from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.isolated import Outcome
 from tritone.diagnostics.doctor.target import PROJECT, Target
 from tritone.launcher import checks
 from tritone.launcher.binaries import STUB, python_version
 
+CHECKS = chosen(GENERAL, ["python"])
+
 
 def check(name: str):
-    return next(c for c in python.CHECKS if c.name == f"python.{name}")
+    return next(c for c in CHECKS if c.name == f"python.{name}")
 
 
 @pytest.fixture
@@ -49,35 +52,35 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 class TestThisOne:
     def test_everything_is_well_here(self, target: Target):
-        for diagnosis in examine([c for c in python.CHECKS if c.name != "python.imports"], target):
+        for diagnosis in examine([c for c in CHECKS if c.name != "python.imports"], target):
             assert diagnosis.finding.status is Status.PASS, diagnosis.finding
 
     def test_versions_are_those_of_the_project(self, monkeypatch, target: Target):
-        (_, oldest), (_, newest) = python.VERSIONS
+        (_, oldest), (_, newest) = interpreter.VERSIONS
         project = importlib.metadata.metadata("tritone")
         assert set(project["Requires-Python"].split(",")) == {f"<3.{newest + 1}", f">=3.{oldest}"}
-        monkeypatch.setattr(python, "VERSIONS", ((3, 6), (3, 7)))
-        found = python.version(target)
+        monkeypatch.setattr(interpreter, "VERSIONS", ((3, 6), (3, 7)))
+        found = interpreter.version(target)
         assert found.status is Status.FAIL
         assert "3.6 to 3.7 is needed" in found.text
         assert found.fix.startswith("make setup PYTHON=python3.7")
 
     def test_an_interpreter_that_is_everybodys(self, monkeypatch, target: Target):
         monkeypatch.setattr(sys, "prefix", sys.base_prefix)
-        assert python.version(target).status is Status.WARN
+        assert interpreter.version(target).status is Status.WARN
 
 
 class TestTriton:
     def test_no_server(self, target: Target, tmp_path: Path, monkeypatch):
         monkeypatch.setenv("PATH", "/nonexistent")
-        found = python.triton(replace(target, wheel_dir=tmp_path))
+        found = interpreter.triton(replace(target, wheel_dir=tmp_path))
         assert found.status is Status.FAIL
         assert "no Triton server" in found.text
         assert "make setup" in found.fix
         assert "--no-deps" in found.fix
 
     def test_a_stub_for_another_python(self, target: Target, wheel: Path):
-        found = python.triton(replace(target, wheel_dir=wheel))
+        found = interpreter.triton(replace(target, wheel_dir=wheel))
         assert found.status is Status.FAIL
         assert f"this is Python {python_version()}" in found.text
         assert "3.8 only" in found.text
@@ -86,7 +89,7 @@ class TestTriton:
     def test_no_libpython(self, target: Target, wheel: Path, tmp_path, monkeypatch):
         monkeypatch.setattr("sysconfig.get_config_var", lambda name: str(tmp_path))
         monkeypatch.setattr(sys, "base_prefix", str(tmp_path))
-        found = python.libpython(replace(target, wheel_dir=wheel))
+        found = interpreter.libpython(replace(target, wheel_dir=wheel))
         assert found.status is Status.FAIL
         assert f"apt-get install libpython{python_version()}" in found.fix
 
@@ -101,7 +104,7 @@ class TestTriton:
     def test_what_the_stub_will_see(self, target: Target, monkeypatch, seen, text, fix):
         answer = {"prefix": sys.prefix, "numpy": "1.26.4", "tritone": True, **seen}
         monkeypatch.setattr(checks, "_ask_stub_interpreter", lambda environment: answer)
-        found = python.interpreter(target)
+        found = interpreter.interpreter(target)
         assert found.status is Status.FAIL
         assert text in found.text
         assert found.fix.endswith(fix)
@@ -111,20 +114,20 @@ class TestPath:
     def test_a_module_in_front(self, target: Target, planted: Path):
         (planted / "torch.py").touch()
         (planted / "unrelated.py").touch()
-        found = python.path(target)
+        found = interpreter.path(target)
         assert found.status is Status.WARN
         assert str(planted / "torch.py") in found.text
         assert "unrelated" not in found.text
         assert found.fix == "unset PYTHONPATH"
 
     def test_nothing_in_front(self, target: Target, planted: Path, monkeypatch):
-        assert python.path(target).status is Status.PASS
+        assert interpreter.path(target).status is Status.PASS
         monkeypatch.setenv("PYTHONPATH", str(PROJECT))
-        assert python.path(target).status is Status.PASS
+        assert interpreter.path(target).status is Status.PASS
 
     def test_another_home(self, target: Target, monkeypatch):
         monkeypatch.setenv("PYTHONHOME", "/elsewhere")
-        assert python.path(target).fix == "unset PYTHONHOME"
+        assert interpreter.path(target).fix == "unset PYTHONHOME"
 
 
 class TestRequirements:
@@ -148,10 +151,10 @@ class TestRequirements:
         assert found.finding.fix.endswith("-m pip install -c constraints.txt -e .")
 
     def test_only_what_is_needed_counts(self):
-        needed = python.distributions_needed()
+        needed = requirements.distributions_needed()
         assert {"tritone", "numpy", "onnxruntime", "packaging", "hibari-tts"} <= needed
         assert not {"pytest", "tritonclient", "resemblyzer"} & needed
-        ours, others = python.clashes(
+        ours, others = requirements.clashes(
             [
                 "Hibari_TTS 0.2.1 requires wetext, which is not installed.",
                 "resemblyzer 0.1.4 requires librosa, which is not installed.",
@@ -164,11 +167,11 @@ class TestRequirements:
 
     def test_no_pip(self, target: Target, planted: Path):
         (planted / "pip.py").write_text("raise SystemExit('/python: No module named pip')")
-        assert python.requirements(target).status is Status.SKIP
+        assert requirements.requirements(target).status is Status.SKIP
 
     def test_a_pip_that_breaks(self, target: Target, planted: Path):
         (planted / "pip.py").write_text("raise SystemExit('no such luck')")
-        found = python.requirements(target)
+        found = requirements.requirements(target)
         assert found.status is Status.WARN
         assert "no such luck" in found.text
 
@@ -177,8 +180,9 @@ class TestImports:
     def test_what_is_declared_is_imported(self):
         lines = importlib.metadata.requires("tritone") or []
         declared = {re.match(r"[\w-]+", line)[0] for line in lines if "extra ==" not in line}
-        assert declared >= set(python.IMPORTS.values())
-        assert declared - set(python.IMPORTS.values()) == {"onnx", "tqdm"}  # not when it serves
+        assert set(imports.IMPORTS.values()) - declared <= {"psutil"}
+        # not when it serves
+        assert declared - set(imports.IMPORTS.values()) <= {"onnx", "tqdm", "rich"}
 
     def test_one_that_sleeps_for_ever_is_named_with_its_place(
         self, target: Target, planted: Path, monkeypatch, tmp_path: Path
@@ -187,9 +191,9 @@ class TestImports:
             f"import time\n\ndef wait_for_the_sound_card():\n    {HANG}\n\n"
             "wait_for_the_sound_card()\n"
         )
-        monkeypatch.setattr(python, "IMPORTS", {"safetensors": "safetensors", "soundfile": "x"})
+        monkeypatch.setattr(imports, "IMPORTS", {"safetensors": "safetensors", "soundfile": "x"})
         by_marks(monkeypatch, tmp_path / "marks")
-        found = python.imports(target)
+        found = imports.imports(target)
         assert found.status is Status.FAIL
         assert re.search(r"soundfile did not import within \d s; it was in File ", found.text)
         assert f'"{planted}/soundfile.py", line 4 in wait_for_the_sound_card < File ' in found.text
@@ -200,19 +204,19 @@ class TestImports:
     def test_one_that_raises_or_crashes(self, planted: Path):
         (planted / "wetext.py").write_text("import libcudart_of_old")
         (planted / "hibari.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGILL)")
-        raised, crashed = (python.import_alone(name) for name in ("wetext", "hibari"))
-        assert python.how_it_failed(raised) == (
+        raised, crashed = (imports.import_alone(name) for name in ("wetext", "hibari"))
+        assert imports.how_it_failed(raised) == (
             "does not import: ModuleNotFoundError: No module named 'libcudart_of_old'"
         )
-        assert "signal 4 on import, an instruction" in python.how_it_failed(crashed)
+        assert "signal 4 on import, an instruction" in imports.how_it_failed(crashed)
 
     def test_the_fix_of_a_broken_one_is_its_distribution(self, target: Target, monkeypatch):
         broken = Outcome(1, 0.1, "", "ImportError: undefined symbol")
         good = Outcome(0, 0.1, "", "")
         monkeypatch.setattr(
-            python, "import_alone", lambda name: broken if name == "hibari" else good
+            imports, "import_alone", lambda name: broken if name == "hibari" else good
         )
-        found = python.imports(target)
+        found = imports.imports(target)
         assert found.text == "hibari does not import: ImportError: undefined symbol"
         assert found.fix.endswith("-c constraints.txt hibari-tts")
 

@@ -14,9 +14,9 @@ import pytest
 from machine_target import MIB, check, target_in
 from paths import PROJECT
 
-from tritone.diagnostics.doctor.check import Status
-from tritone.diagnostics.doctor.checks import machine_storage
+from tritone.diagnostics.doctor.checks.machine import storage
 from tritone.diagnostics.doctor.examine import examine
+from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.target import Target
 
 Usage = namedtuple("Usage", "total used free")
@@ -29,13 +29,13 @@ def target(tmp_path: Path) -> Target:
 
 class TestDisk:
     def test_there_is_room(self, target: Target):
-        found = machine_storage.disk(target)
+        found = storage.disk(target)
         assert found.status is not Status.FAIL
         assert str(target.cache_dir) in found.text
 
     def test_a_folder_that_is_not_there_yet_is_on_its_parents_disk(self, target: Target):
         later = replace(target, cache_dir=target.cache_dir / "not" / "yet")
-        assert machine_storage.disk(later).text.startswith(f"cache {later.cache_dir}: ")
+        assert storage.disk(later).text.startswith(f"cache {later.cache_dir}: ")
 
     @pytest.mark.parametrize("free, status", [(10, Status.FAIL), (500, Status.WARN)])
     def test_full(self, target: Target, monkeypatch, free, status):
@@ -48,16 +48,16 @@ class TestDisk:
             return os.statvfs_result(values) if path == target.cache_dir else found
 
         monkeypatch.setattr(os, "statvfs", statvfs)
-        found = machine_storage.disk(target)
+        found = storage.disk(target)
         assert found.status is status
         assert f"du -xh --max-depth=2 {target.cache_dir}" in found.fix
 
     def test_the_first_start_writes_the_graph(self, target: Target):
         (target.model_dir / "llm" / "onnx").mkdir(parents=True)
         (target.model_dir / "llm" / "model.safetensors").write_bytes(bytes(1000))
-        assert machine_storage.graph_to_build(target) == 600
+        assert storage.graph_to_build(target) == 600
         (target.model_dir / "llm" / "onnx" / "int8.onnx").touch()
-        assert machine_storage.graph_to_build(target) == 0
+        assert storage.graph_to_build(target) == 0
 
 
 class TestSharedMemory:
@@ -72,19 +72,19 @@ class TestSharedMemory:
     def test_its_size_decides(self, target: Target, monkeypatch, free, status, words):
         usage = Usage(2048 * MIB, 0, free * MIB)
         monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
-        found = machine_storage.shm(target)
+        found = storage.shm(target)
         assert found.status is status
         assert words in found.text
         assert status is Status.PASS or "--shm-size=1g" in found.fix
         assert not list(target.shm_dir.iterdir())
 
     def test_no_folder(self, target: Target):
-        found = machine_storage.shm(replace(target, shm_dir=target.shm_dir / "none"))
+        found = storage.shm(replace(target, shm_dir=target.shm_dir / "none"))
         assert found.status is Status.FAIL
         assert "does not exist" in found.text
 
     def test_a_file_system_that_takes_no_files(self, target: Target):
-        found = machine_storage.shm(replace(target, shm_dir=Path("/proc")))
+        found = storage.shm(replace(target, shm_dir=Path("/proc")))
         assert found.status is Status.FAIL
         assert "no file can be made" in found.text
 
@@ -97,7 +97,7 @@ class TestSharedMemory:
         if shutil.which("unshare") is None or subprocess.run([*unshare, "true"]).returncode:
             pytest.skip("no mount namespace for this user")
         doctor = (
-            f"{sys.executable} scripts/doctor.py --only machine.shm --json --shm-dir {tmp_path}"
+            f"{sys.executable} -m tritone doctor --only machine.shm --json --shm-dir {tmp_path}"
         )
         script = f"mount -t tmpfs -o {options} tmpfs {tmp_path} && {doctor}"
         done = subprocess.run(
@@ -129,6 +129,6 @@ class TestRegions:
     def test_those_of_a_server_that_lives_stay(self, target: Target):
         with (target.shm_dir / self.LOCK).open("w") as held:
             fcntl.flock(held, fcntl.LOCK_EX)
-            assert machine_storage.regions(target).status is Status.PASS
-            assert machine_storage.remove_regions(target) == "removed nothing"
+            assert storage.regions(target).status is Status.PASS
+            assert storage.remove_regions(target) == "removed nothing"
             assert (target.shm_dir / self.LOCK).exists()

@@ -1,6 +1,7 @@
 """Versions that clash, engines of another machine, backends that are missing: each by its name."""
 
 import importlib.metadata
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,10 @@ from fake_gpu import H200
 from paths import EMBEDDED
 from trtllm_fixtures import write_engine
 
-from tritone.diagnostics.doctor.check import Status
-from tritone.diagnostics.doctor.checks import tensorrt, tensorrt_plans
+from tritone.diagnostics.doctor.checks.tensorrt import backends, plans, versions
+from tritone.diagnostics.doctor.child import ANSWER
+from tritone.diagnostics.doctor.finding import Status
+from tritone.diagnostics.doctor.isolated import Outcome
 from tritone.diagnostics.doctor.target import Target
 from tritone.engines.acceptance import Verdict
 from tritone.engines.machine import Machine
@@ -28,11 +31,11 @@ CPU, GPU, TORCH, BACKEND = (
 def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Sets the versions that metadata tells, "_" for "-"."""
 
-    def have(**versions: str) -> None:
+    def have(**known: str) -> None:
         def version(name: str) -> str:
-            if name.replace("-", "_") not in versions:
+            if name.replace("-", "_") not in known:
                 raise importlib.metadata.PackageNotFoundError(name)
-            return versions[name.replace("-", "_")]
+            return known[name.replace("-", "_")]
 
         monkeypatch.setattr(importlib.metadata, "version", version)
 
@@ -41,11 +44,11 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 class TestVersions:
     def test_a_cpu_needs_none(self) -> None:
-        assert tensorrt.versions(CPU).status is Status.SKIP
+        assert versions.versions(CPU).status is Status.SKIP
 
     def test_what_fits(self, installed) -> None:
         installed(tensorrt_llm="0.20.0", torch="2.7.0a0+79aa174", tensorrt="10.10.0.31")
-        finding = tensorrt.versions(GPU)
+        finding = versions.versions(GPU)
         assert finding.status is Status.PASS
         assert finding.text == "tensorrt_llm 0.20.0, torch 2.7.0a0+79aa174, tensorrt 10.10.0.31"
 
@@ -65,28 +68,28 @@ class TestVersions:
     def test_what_clashes(self, installed, changes, sign) -> None:
         fits = {"tensorrt_llm": "0.20.0", "torch": "2.7.0", "tensorrt": "10.10.0.31"}
         installed(**{**fits, **changes})
-        finding = tensorrt.versions(GPU)
+        finding = versions.versions(GPU)
         assert finding.status is Status.FAIL
         assert sign in finding.text
         assert finding.fix
 
     def test_what_is_missing(self, installed) -> None:
         installed(torch="2.7.0")
-        assert "the package tensorrt_llm is not installed" in tensorrt.versions(GPU).text
+        assert "the package tensorrt_llm is not installed" in versions.versions(GPU).text
         installed(torch="2.7.0", tensorrt_llm="0.20.0")
-        assert "needs TensorRT 10.10, which is not installed" in tensorrt.versions(GPU).text
-        assert tensorrt.versions(TORCH).status is Status.PASS
+        assert "needs TensorRT 10.10, which is not installed" in versions.versions(GPU).text
+        assert versions.versions(TORCH).status is Status.PASS
 
     def test_the_llm_api_needs_another(self, installed) -> None:
         llmapi = replace(GPU, profile="gpu-llmapi")
         installed(torch="2.9.1", tensorrt_llm="0.20.0")
-        assert "1.0 or later is needed" in tensorrt.versions(llmapi).text
+        assert "1.0 or later is needed" in versions.versions(llmapi).text
         installed(torch="2.9.1", tensorrt_llm="1.1.0", tensorrt="10.13.2.6")
-        assert tensorrt.versions(llmapi).status is Status.PASS
+        assert versions.versions(llmapi).status is Status.PASS
 
     def test_torch_alone_can_do_without(self, installed) -> None:
         installed(torch="2.9.1", tensorrt_cu12="10.13.0.35")
-        finding = tensorrt.versions(TORCH)
+        finding = versions.versions(TORCH)
         assert finding.status is Status.WARN
         assert "not tensorrt-cu12 10.13.0.35" in finding.text
 
@@ -116,43 +119,43 @@ class TestPlans:
         return folder
 
     def test_what_each_profile_makes_of_none(self, model: Path) -> None:
-        assert tensorrt_plans.plans(CPU).status is Status.SKIP
-        without = tensorrt_plans.plans(replace(TORCH, model_dir=model))
+        assert plans.plans(CPU).status is Status.SKIP
+        without = plans.plans(replace(TORCH, model_dir=model))
         assert without.status is Status.SKIP
         assert "has no engines; flow and vocoder run on torch" in without.text
-        finding = tensorrt_plans.plans(replace(GPU, model_dir=model))
+        finding = plans.plans(replace(GPU, model_dir=model))
         assert finding.status is Status.FAIL
         assert finding.fix == f"python scripts/build_engines.py {model}"
         write_engine(model, 6912)
-        assert tensorrt_plans.plans(replace(GPU, model_dir=model)).status is Status.PASS
+        assert plans.plans(replace(GPU, model_dir=model)).status is Status.PASS
 
     def test_what_was_built_here_from_these_weights(self, model: Path) -> None:
         self.build(model, vocoder="", llm="")
-        verdicts = tensorrt_plans.verdicts_of(model, H200)
+        verdicts = plans.verdicts_of(model, H200)
         assert verdicts == {"llm in bfloat16": "", "vocoder in bfloat16": ""}
 
     def test_other_weights(self, model: Path) -> None:
         self.build(model, vocoder="f" * 64, llm="")
-        verdicts = tensorrt_plans.verdicts_of(model, H200)
+        verdicts = plans.verdicts_of(model, H200)
         assert "vocoder was made from ffffffffffff" in verdicts["vocoder in bfloat16"]
         assert verdicts["llm in bfloat16"] == ""
 
     def test_another_machine_counts_only_without_this_one(self, model: Path) -> None:
         self.build(model, replace(H200, driver="550.54.15"), vocoder="")
-        (refused,) = tensorrt_plans.verdicts_of(model, H200).values()
+        (refused,) = plans.verdicts_of(model, H200).values()
         assert "driver is 550.54.15, here it is 570.124.06" in refused
         self.build(model, vocoder="")
-        assert list(tensorrt_plans.verdicts_of(model, H200).values()) == [""]
+        assert list(plans.verdicts_of(model, H200).values()) == [""]
 
     def test_a_damaged_record(self, model: Path) -> None:
         folder = self.build(model, vocoder="")
         (folder / "engine.json").write_text("{")
-        assert "cannot be read" in tensorrt_plans.verdicts_of(model, H200)[folder.name]
+        assert "cannot be read" in plans.verdicts_of(model, H200)[folder.name]
 
     def test_a_machine_that_cannot_tell(self, model: Path) -> None:
         """torch here is for the CPU, and says so from a process of its own."""
         self.build(model, vocoder="")
-        finding = tensorrt_plans.plans(replace(TORCH, model_dir=model))
+        finding = plans.plans(replace(TORCH, model_dir=model))
         assert finding.status is Status.FAIL
         assert "the engines cannot be compared with this machine" in finding.text
 
@@ -168,8 +171,9 @@ class TestPlans:
         write_engine(model, 6912)
         self.build(model, vocoder="")
         said = {"llm in bfloat16": "" if answer else "driver is 1, here it is 2"}
-        monkeypatch.setattr(tensorrt_plans, "_PROBE", f"import json; print(json.dumps({said}))")
-        finding = tensorrt_plans.plans(replace(GPU, model_dir=model))
+        outcome = Outcome(0, 1.0, f"{ANSWER}{json.dumps(said)}", "")
+        monkeypatch.setattr(plans, "call", lambda *_, limit_s: outcome)
+        finding = plans.plans(replace(GPU, model_dir=model))
         assert finding.status is status
         assert sign in finding.text
 
@@ -188,22 +192,22 @@ class TestBackends:
         return tmp_path / "backends"
 
     def test_what_the_profiles_need(self, server: Path) -> None:
-        assert tensorrt.backends(CPU).text == f"{server}: python"
-        finding = tensorrt.backends(BACKEND)
+        assert backends.backends(CPU).text == f"{server}: python"
+        finding = backends.backends(BACKEND)
         assert finding.status is Status.FAIL
         assert "needs tensorrtllm/libtriton_tensorrtllm.so" in finding.text
         library = server / "tensorrtllm" / "libtriton_tensorrtllm.so"
         library.parent.mkdir()
         library.touch()
-        assert tensorrt.backends(BACKEND).text == f"{server}: python, tensorrtllm"
+        assert backends.backends(BACKEND).text == f"{server}: python, tensorrtllm"
 
     def test_a_server_without_python(self, server: Path) -> None:
         (server / "python" / "libtriton_python.so").unlink()
-        assert "every model needs the backend python" in tensorrt.backends(CPU).text
+        assert "every model needs the backend python" in backends.backends(CPU).text
 
     def test_no_server(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", "/nowhere")
-        finding = tensorrt.backends(replace(CPU, wheel_dir=tmp_path))
+        finding = backends.backends(replace(CPU, wheel_dir=tmp_path))
         assert finding.status is Status.FAIL
         assert "no Triton server" in finding.text
         assert finding.fix == "make setup"

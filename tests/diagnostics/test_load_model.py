@@ -1,4 +1,4 @@
-"""scripts/load_model.py on the embedded voice and on damaged copies of it."""
+"""`tritone load` on the embedded voice and on damaged copies of it."""
 
 import json
 import re
@@ -9,8 +9,9 @@ import pytest
 import torch
 from paths import EMBEDDED
 
-from scripts import load_model
+from tritone.cli import load
 from tritone.loading.steps import step
+from tritone.local import trial
 from tritone.local import tts as local
 
 
@@ -25,7 +26,7 @@ def rows(table: str) -> list[str]:
 
 
 def test_it_loads_and_speaks(capsys: pytest.CaptureFixture[str]) -> None:
-    assert load_model.main([str(EMBEDDED)]) == 0
+    assert load.main([str(EMBEDDED)]) == 0
     out, err = capsys.readouterr()
     names = rows(out)
     assert names[:3] == ["step", "imports", "config"] and names[-2:] == ["speak", "total"]
@@ -36,7 +37,7 @@ def test_it_loads_and_speaks(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_half_precision_as_json(capsys: pytest.CaptureFixture[str]) -> None:
-    assert load_model.main([str(EMBEDDED), "--half", "--json", "--text", "Yes."]) == 0
+    assert load.main([str(EMBEDDED), "--half", "--json", "--text", "Yes."]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert summary["model_dir"] == str(EMBEDDED) and summary["failed"] is None
     steps = {entry["step"]: entry for entry in summary["steps"]}
@@ -58,12 +59,12 @@ def test_half_precision_reaches_flow_and_vocoder(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(local, "LocalStages", opened)
     with pytest.raises(Stop):
-        load_model.main([str(EMBEDDED), "--half", "fp16"])
+        load.main([str(EMBEDDED), "--half", "fp16"])
     assert seen["flow"].dtype == seen["vocoder_dtype"] == torch.float16
 
 
 def test_until_a_step(capsys: pytest.CaptureFixture[str]) -> None:
-    assert load_model.main([str(EMBEDDED), "--until", "text tokenizer"]) == 0
+    assert load.main([str(EMBEDDED), "--until", "text tokenizer"]) == 0
     assert rows(capsys.readouterr().out) == ["step", "imports", "config", "text tokenizer", "total"]
 
 
@@ -71,7 +72,7 @@ def test_until_a_step_that_the_checkpoint_lacks(
     voice: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (voice / "speaker_encoder.onnx").unlink()
-    assert load_model.main([str(voice), "--until", "speaker encoder"]) == 2
+    assert load.main([str(voice), "--until", "speaker encoder"]) == 2
     assert "this checkpoint has no step speaker encoder" in capsys.readouterr().err
 
 
@@ -79,7 +80,7 @@ def test_a_damaged_file_is_named_with_its_step(
     voice: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (voice / "vocoder.safetensors").unlink()
-    assert load_model.main([str(voice), "--json"]) == 1
+    assert load.main([str(voice), "--json"]) == 1
     out, err = capsys.readouterr()
     problem = err.splitlines()[-1]
     assert problem == (
@@ -95,8 +96,8 @@ def test_a_damaged_file_is_named_with_its_step(
 def test_silence_is_no_speech(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(load_model, "SILENCE", 10.0)
-    assert load_model.main([str(EMBEDDED)]) == 1
+    monkeypatch.setattr(trial, "SILENCE", 10.0)
+    assert load.main([str(EMBEDDED)]) == 1
     assert re.search(
         r"the step speak failed: StageFailed: speak: \d+ samples came out with an RMS of 0\.\d",
         capsys.readouterr().err,
@@ -109,13 +110,13 @@ def test_a_checkpoint_without_voices_speaks_as_noise(
     shutil.rmtree(voice / "voices")
     config = json.loads((voice / "config.json").read_text())
     (voice / "config.json").write_text(json.dumps({**config, "default_voice": None}))
-    assert load_model.main([str(voice)]) == 0
+    assert load.main([str(voice)]) == 0
     assert "speak" in rows(capsys.readouterr().out)
 
 
 def test_no_gpu(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.version, "cuda", None)
-    assert load_model.main([str(EMBEDDED), "--profile", "gpu-torch"]) == 1
+    assert load.main([str(EMBEDDED), "--profile", "gpu-torch"]) == 1
     out, err = capsys.readouterr()
     assert "loading ended after the step imports: EnvironmentProblem: device cuda was ask" in err
     assert rows(out) == ["step", "imports", "total"]
@@ -128,13 +129,13 @@ def test_an_interrupted_step_is_named(
         with step("config"):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(load_model, "load_and_speak", interrupted)
-    assert load_model.main([str(EMBEDDED)]) == 130
+    monkeypatch.setattr(trial, "load_and_speak", interrupted)
+    assert load.main([str(EMBEDDED)]) == 130
     assert capsys.readouterr().err.endswith("interrupted in the step config\n")
 
 
 def test_the_list_is_of_the_profile(capsys: pytest.CaptureFixture[str]) -> None:
-    assert load_model.main(["--profile", "gpu", "--list"]) == 0
+    assert load.main(["--profile", "gpu", "--list"]) == 0
     listed = capsys.readouterr().out
     doctor = r"python scripts/doctor\.py --only mpi --profile gpu"
     assert re.search(rf"^TensorRT-LLM import +\d+ s +{doctor}$", listed, re.MULTILINE)
@@ -145,6 +146,7 @@ def test_the_list_is_of_the_profile(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "problem"),
     [
         ([], "MODEL_DIR is missing"),
+        (["/nowhere"], "/nowhere is no folder; make one with tritone convert"),
         (["m", "--until", "tea"], "--until: 'tea' is no step; they are: imports, config,"),
         (["m", "--until", "LLM graphs"], "'LLM graphs' is no step"),
         (["m", "--patience", "0"], "--patience: 0; it must be above 0"),
@@ -158,6 +160,5 @@ def test_a_wrong_command_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("TRITONE_MODEL", raising=False)
-    with pytest.raises(SystemExit) as caught:
-        load_model.main(arguments)
-    assert caught.value.code == 2 and problem in capsys.readouterr().err
+    assert load.main(arguments) == 2
+    assert problem in capsys.readouterr().err

@@ -2,14 +2,16 @@
 
 import numpy as np
 import pytest
-from monitor_pages import BOUNDS, GIB, metrics
+from monitor_pages import BOUNDS, GIB, metrics, printed
+from rich.text import Text
 
 from tritone.diagnostics.monitor.address import Address, address
 from tritone.diagnostics.monitor.figures import Device, figures
 from tritone.diagnostics.monitor.histogram import Histogram
 from tritone.diagnostics.monitor.scrape import parse
 from tritone.diagnostics.monitor.speech_log import SpeechError, SpeechLog
-from tritone.diagnostics.monitor.text import clipped, duration, number, printable, three_digits
+from tritone.diagnostics.monitor.text import duration, number, printable, three_digits
+from tritone.diagnostics.monitor.view import Fitted
 from tritone.diagnostics.monitor.window import Window
 from tritone.synthesis.timing import PARTS
 
@@ -233,5 +235,5 @@ class TestText:
         assert printable("a\x1b[2Jb\x9bc\nd") == "a?[2Jb?c d"
 
     def test_wide_characters_take_two_columns(self):
-        assert clipped("你好 world", 5) == "你好 "
-        assert clipped("你好", 3) == "你"
+        assert printed(Fitted(Text("你好 world")), columns=5) == "你好 \n"
+        assert printed(Fitted(Text("你好")), columns=3) == "你 \n"

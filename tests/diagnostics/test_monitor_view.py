@@ -5,22 +5,21 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
-from monitor_pages import HEALTHY, Routes, answering, babbling, metrics
-from monitor_terminal import ENTER, LEAVE, command, terminal
+from monitor_pages import HEALTHY, Routes, answering, babbling, drawn, metrics
+from monitor_terminal import ENTER, LEAVE, OFTEN, command, terminal
 from paths import PROJECT
 from waiting import HANG_S
 
-from scripts import monitor
+from tritone.cli import top
 from tritone.diagnostics.monitor.address import address
 from tritone.diagnostics.monitor.observer import Observer
 from tritone.diagnostics.monitor.report import as_json, as_line
 from tritone.diagnostics.monitor.speech_log import SpeechError
-from tritone.diagnostics.monitor.view import ALERT, screen
+from tritone.diagnostics.monitor.view import ALERT
 from tritone.launcher.ports import free_ports
 
 ERROR = SpeechError("2026-01-02T03:04:05.678+00:00", "id-7", "failed", "flow: \x1b[2J broke")
@@ -100,7 +99,7 @@ def snapshot(log: Path):
 
 class TestScreen:
     def test_every_part(self, snapshot):
-        lines = screen(snapshot)
+        lines = drawn(snapshot)
         text = "\n".join(lines)
         assert lines[0].startswith(f"Tritone at {snapshot.server}   live yes   ready yes   up -")
         assert re.search(r"^CPU +-   memory - of - GiB$", text, re.M)
@@ -116,7 +115,7 @@ class TestScreen:
         assert max(map(len, lines[:-2])) <= 80
 
     def test_columns_are_below_their_names(self, snapshot):
-        lines = screen(snapshot)
+        lines = drawn(snapshot)
         names = next(line for line in lines if line.startswith("parts of time"))
         shares = lines[lines.index(names) + 2]
         assert shares.index("75 %") + 4 == names.index(" flow") + 5
@@ -125,7 +124,7 @@ class TestScreen:
     def test_a_server_that_is_away(self):
         with answering({}) as server:
             pass
-        lines = screen(observer(server).observe())
+        lines = drawn(observer(server).observe())
         assert lines[0].split("live")[1].split()[0] == "-"
         assert lines[1].startswith(f"{ALERT}nothing answers since ")
         assert lines[2] == f"{ALERT}no answer from http://{server.url}: Connection refused"
@@ -175,11 +174,9 @@ class TestCommand:
             (["--url", "a:1", "--port-base", "8000"], "not allowed with"),
         ],
     )
-    def test_a_wrong_command_line(self, options, message, monkeypatch, capsys):
-        monkeypatch.setattr(sys, "argv", command(*options)[1:])
-        with pytest.raises(SystemExit) as ended:
-            monitor.main()
-        assert ended.value.code == 2 and message in capsys.readouterr().err
+    def test_a_wrong_command_line(self, options, message, capsys):
+        assert top.main(options) == 2
+        assert message in capsys.readouterr().err
 
     def test_a_reader_that_has_enough(self):
         with (
@@ -225,11 +222,13 @@ class TestTerminal:
     def test_its_size_is_kept_to(self):
         with (
             answering(PAGES) as server,
-            terminal(5, 20, "--url", server.url, "--metrics-url", server.url) as seen,
+            terminal(5, 20, "--url", server.url, "--metrics-url", server.url, *OFTEN) as seen,
         ):
-            frame = seen.wait_for(r"\x1b\[H([^\x00]*?)\x1b\[J")[1]
-            rows = [re.sub(r"\x1b\[[0-9;]*[mK]", "", row) for row in frame.split("\r\n")]
-            assert len(rows) == 5 and all(rows) and max(map(len, rows)) == 20
+            frame = seen.wait_for(r"\x1b\[H(?P<frame>[^\x00]*Tritone[^\x00]*?)\x1b\[H")["frame"]
+            frame = frame.rpartition("\x1b[H")[2]
+            rows = [re.sub(r"\x1b\[[0-9;]*m", "", row) for row in frame.split("\r\n")]
+            assert len(rows) == 5 and {len(row) for row in rows} == {20}
+            assert all(row.strip() for row in rows)
             seen.resize(50, 100)
             seen.wait_for("parts of time")
             seen.process.send_signal(signal.SIGINT)
@@ -241,5 +240,5 @@ class TestTerminal:
             answering(PAGES) as server,
             terminal(50, 100, "--url", server.url, "--count", "1") as seen,
         ):
-            seen.wait_for(LEAVE + r"Tritone at [^\x00]*live yes")
+            seen.wait_for(LEAVE + r"\x1b\[1mTritone at [^\x00]*live yes")
             assert seen.process.wait(timeout=HANG_S) == 0

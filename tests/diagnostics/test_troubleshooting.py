@@ -5,15 +5,14 @@ from pathlib import Path
 
 import pytest
 from paths import PROJECT
-
-from tritone.diagnostics.doctor.catalogue import CHECKS
+from scripts.doctor import known_checks
 
 PAGE = PROJECT / "docs" / "troubleshooting.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 PARTS = ("Symptom", "Cause", "Check", "Fix")
 
-NAMES = {check.name for check in CHECKS}
-GROUPS = {check.group for check in CHECKS}
+NAMES = {check.name for check in known_checks()}
+GROUPS = {check.group for check in known_checks()}
 CODE = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", TEXT, flags=re.DOTALL))
 BLOCKS = re.findall(r"```\w+\n(.*?)```", TEXT, flags=re.DOTALL)
 COMMANDS = [*CODE, *(line.lstrip("$ ") for block in BLOCKS for line in block.splitlines())]

@@ -9,15 +9,15 @@ import pytest
 import torch
 from engine_models import exported, sources_of, tasks_of
 from fake_gpu import H200, plug_in
-from tritone.acoustic.placement import FlowSettings, VocoderSettings
-from tritone.families.cosyvoice2.acoustics import load_flow, load_vocoder
 
 from tritone.acoustic.flow_stage import FlowStage
+from tritone.acoustic.placement import FlowSettings, VocoderSettings
 from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.arrays import Float32
 from tritone.engines.served_plans import plan_filter, plan_solver
 from tritone.engines.tasks import run_tasks
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
+from tritone.families.cosyvoice2.acoustics import load_flow, load_vocoder
 from tritone.families.cosyvoice2.config import CosyVoice2Config
 from tritone.families.cosyvoice2.voice import Voice
 from tritone.llm.contract import Increment

@@ -13,13 +13,13 @@ from paths import PROJECT
 from released_checkpoint import GOLDEN, released_checkpoint
 from safetensors.torch import load_file
 from torch import Tensor
-from tritone.families.cosyvoice2.acoustics import load_hift, load_network
 from trtllm_reader import logits
 
 from tritone.engines.export import run, session_of
 from tritone.engines.exports import onnx_path
 from tritone.engines.graph import Profiles
 from tritone.engines.plan_solver import PlanSolver
+from tritone.families.cosyvoice2.acoustics import load_hift, load_network
 from tritone.families.cosyvoice2.config import CosyVoice2Config
 from tritone.families.cosyvoice2.flow import Flow
 from tritone.families.cosyvoice2.merge_llm import read_merged

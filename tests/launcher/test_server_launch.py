@@ -16,9 +16,9 @@ from paths import PROJECT, SUPPORT
 from toy_server import HELD, PACKET, TOY_REPO, Toy, free_ports, toy_settings
 from waiting import HANG_S, wait_until
 
-from client import SpeechClient, SpeechError, Utterance
 from tritone.errors import EnvironmentProblem, StageFailed
 from tritone.launcher import TritonServer
+from tritone_client import SpeechClient, SpeechError, Utterance
 
 BROKEN_REPO = SUPPORT / "toy_repo_broken"
 LOADING_REPO = SUPPORT / "toy_repo_loading"
@@ -143,7 +143,7 @@ def test_the_command_ends_its_server_on_every_signal(cache_dir: Path) -> None:
         for launcher, port in launchers:
             lines = [launcher.stdout.readline() for _ in range(4)]
             assert lines[1].startswith("ready after ")
-            assert f"client.say --url 127.0.0.1:{port} " in lines[3]
+            assert f"tritone say --url 127.0.0.1:{port} " in lines[3]
             started += psutil.Process(launcher.pid).children(recursive=True)
         assert len(started) == 2 * len(signals), "a server and the process of its one model, each"
         for number, (launcher, _) in zip(signals, launchers, strict=True):
@@ -155,10 +155,16 @@ def test_the_command_ends_its_server_on_every_signal(cache_dir: Path) -> None:
 
 @contextmanager
 def launch_command(cache_dir: Path) -> Iterator[tuple[subprocess.Popen, int]]:
-    """scripts/serve.py with the toy models, and its gRPC port."""
+    """`tritone serve` with the toy models, and its gRPC port."""
     ports = free_ports()
-    command = [sys.executable, "scripts/serve.py", "--model-repository", str(TOY_REPO)]
-    options = ["--port-base", str(ports["http_port"]), "--cache-dir", str(cache_dir)]
+    command = [sys.executable, "-m", "tritone", "serve", "--model-repository", str(TOY_REPO)]
+    options = [
+        "--no-warm-up",
+        "--port-base",
+        str(ports["http_port"]),
+        "--cache-dir",
+        str(cache_dir),
+    ]
     with subprocess.Popen(
         [*command, *options], cwd=PROJECT, stdout=subprocess.PIPE, text=True
     ) as launcher:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from paths import EMBEDDED
 
+from tritone.cli.speaker import speaker
 from tritone.config import CONFIG_NAME
 from tritone.families import read_config
 from tritone.frontend.voices import VOICES_FOLDER
@@ -48,17 +49,17 @@ def test_a_folder_without_a_model_has_no_voices(tmp_path: Path) -> None:
 def test_a_voice_that_fails_is_named_and_the_others_are_warm(
     server: TritonServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.WARNING):
-        warm, seconds = warm_up(server.urls.grpc, ["nobody", "joe"])
+    with caplog.at_level(logging.WARNING), speaker(server.urls.grpc) as speak:
+        warm, seconds = warm_up(speak, ["stranger", "joe"])
     assert warm == ["joe"]
     assert seconds > 0
     (record,) = caplog.records
-    assert "a word in the voice nobody failed" in record.message
-    assert "'nobody' is not registered" in record.message
+    assert "a word in the voice stranger failed" in record.message
+    assert "'stranger' is not registered" in record.message
 
 
 def test_a_server_that_has_gone_is_one_warning(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
-        assert warm_up("127.0.0.1:1", ["joe", "heart"])[0] == []
+    with caplog.at_level(logging.WARNING), speaker("127.0.0.1:1") as speak:
+        assert warm_up(speak, ["joe", "heart"])[0] == []
     (record,) = caplog.records
     assert "a word in the voice joe failed: UNAVAILABLE" in record.message

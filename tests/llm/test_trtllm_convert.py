@@ -219,7 +219,7 @@ def test_script_needs_neither_torch_nor_tensorrt_llm(model_dir: Path) -> None:
     assert said[0] == str(output)
     assert said[1].split()[0] == "config.json" and said[2].split()[0] == "rank0.safetensors"
     assert "6564 of 6912 ids" in said[3] and "as embedding_bias" in said[3]
-    assert said[4].endswith(f"python scripts/build_engines.py {model_dir}")
+    assert said[4].endswith(f"tritone engines {model_dir}")
     assert "100%" in done.stderr
 
 

@@ -1,21 +1,21 @@
 """Offline inference: over fakes where something breaks, and on the embedded voice as a command."""
 
-import importlib.util
 import json
 import threading
 import time
 from contextlib import closing
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 from fake_stages import CONFIG, RULES, SAMPLES, FakeStages, segment
-from paths import EMBEDDED, PROJECT
+from paths import EMBEDDED
 from waiting import HANG_S
 
+from tritone.cli import offline
 from tritone.errors import InvalidRequest
 from tritone.local.offline import Item, Outcome, RunLog, speak_all, wave_path
 from tritone.local.offline.measure import StageSeconds
@@ -174,28 +174,19 @@ def test_totals_have_the_names_of_the_upstream_script(tmp_path: Path) -> None:
     assert (second["id"], second["error"], second["audio_seconds"]) == ("bad", "llm: broke", 0.0)
 
 
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    path = PROJECT / "scripts" / "offline_inference.py"
-    spec = importlib.util.spec_from_file_location("offline_inference", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def arguments(manifest: Path, out: Path, *more: str) -> list[str]:
     paths = ["--model", str(EMBEDDED), "--manifest", str(manifest), "--out", str(out)]
     return [*paths, "--batch", "2", "--threads", str(torch.get_num_threads()), *more]
 
 
 def test_the_command_speaks_names_bad_lines_and_resumes(
-    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     manifest, out = tmp_path / "meta.lst", tmp_path / "out"
     good = ["a|||Yes.", '{"id": "b", "text": "Good morning.", "seed": 3}']
     bad = ["../c|||No.", '{"id": "d", "text": "No.", "voice": "x"}']
     manifest.write_text("\n".join([*good, *bad]))
-    assert script.main(arguments(manifest, out)) == 1
+    assert offline.main(arguments(manifest, out)) == 1
     told = capsys.readouterr()
     assert "line 3: id: '../c' cannot name a file" in told.err
     assert "line 4 (d): voice: 'x' is not registered" in told.err
@@ -212,7 +203,7 @@ def test_the_command_speaks_names_bad_lines_and_resumes(
     kept = (out / "b.wav").read_bytes()
     (out / "a.wav").rename(out / ".a.wav.part")  # as if the run had been broken off here
     manifest.write_text("\n".join(good))
-    assert script.main(arguments(manifest, out)) == 0
+    assert offline.main(arguments(manifest, out)) == 0
     assert "1 spoken, 1 were there, 0 failed" in capsys.readouterr().out
     assert (out / "b.wav").read_bytes() == kept and (out / "a.wav").is_file()
     assert not list(out.glob(".*"))
@@ -233,17 +224,12 @@ def test_the_command_speaks_names_bad_lines_and_resumes(
     ],
 )
 def test_what_cannot_start_is_status_2(
-    script: ModuleType,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     options: list[str],
     words: str,
 ) -> None:
     (tmp_path / "meta.lst").write_text("a|||Yes.")
-    try:
-        status = script.main(arguments(tmp_path / "meta.lst", tmp_path / "out", *options))
-    except SystemExit as refused:
-        status = refused.code
-    assert status == 2
+    assert offline.main(arguments(tmp_path / "meta.lst", tmp_path / "out", *options)) == 2
     assert words in capsys.readouterr().err
     assert not list(tmp_path.glob("out/*"))

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 from paths import PROJECT
+from serving import RATE
 from toy_server import HELD, PACKET, Toy, toy_settings
 from waiting import HANG_S
 
-from client import SAMPLE_RATE
-from client.bench import main
 from tritone.launcher import TritonServer
+from tritone_client.bench import main
 
 pytestmark = pytest.mark.server
 
@@ -38,7 +38,7 @@ def test_a_closed_loop(toy: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "| 2 at once | 4/4 " in capsys.readouterr().out
     one, two = json.loads(target.read_text())["levels"]
     assert (one["most_in_flight"], two["most_in_flight"]) == (1, 2)
-    audio = 6 * PACKET / SAMPLE_RATE
+    audio = 6 * PACKET / RATE
     for measured in (one, two):
         assert measured["completed"] == 4
         assert measured["audio_s"] == pytest.approx(audio)
@@ -66,7 +66,8 @@ def test_an_open_loop_goes_on_after_errors(
 
 def test_an_interrupt_leaves_what_was_measured(toy: Toy, tmp_path: Path) -> None:
     target, mark = tmp_path / "bench.json", toy.mark()
-    command = [sys.executable, "-m", "client.bench", "--url", toy.url, "--text", "one", HELD]
+    bench = [sys.executable, "-m", "tritone_client.bench"]
+    command = [*bench, "--url", toy.url, "--text", "one", HELD]
     running = subprocess.Popen(
         [*command, *FAST, "--json", str(target)],
         cwd=PROJECT,

@@ -16,19 +16,19 @@ import pytest
 import tritonclient.grpc as grpcclient
 import upstream_client
 from paths import PROJECT
+from serving import RATE
 from toy_server import HELD, PACKET, Toy, toy_settings
 from tritonclient.utils import InferenceServerException
 from waiting import HANG_S
 
-from client import (
-    SAMPLE_RATE,
+from tritone.launcher import TritonServer
+from tritone_client import (
     AsyncSpeechClient,
     SpeechClient,
     SpeechError,
     StreamMeter,
     Utterance,
 )
-from tritone.launcher import TritonServer
 
 pytestmark = pytest.mark.server
 
@@ -65,7 +65,7 @@ def test_the_model_runs_in_this_environment(toy: Toy) -> None:
 
 def test_stream_arrives_packet_by_packet(toy: Toy) -> None:
     """Each packet is here before the next one is spoken."""
-    meter, parts = StreamMeter(SAMPLE_RATE), []
+    meter, parts = StreamMeter(RATE), []
     with SpeechClient(toy.url) as client:
         text = "one wait:second two wait:third three wait:fourth four"
         stream = client.stream(Utterance(text), timeout=HANG_S)
@@ -77,8 +77,29 @@ def test_stream_arrives_packet_by_packet(toy: Toy) -> None:
     metrics = meter.finish()
     assert [part.shape for part in parts] == [(PACKET,)] * 4
     assert len(metrics.gaps_s) == 3 and metrics.audio_s == pytest.approx(0.4)
-    tone = 0.25 * np.sin(2 * np.pi * 440 * np.arange(PACKET) / SAMPLE_RATE)
+    tone = 0.25 * np.sin(2 * np.pi * 440 * np.arange(PACKET) / RATE)
     np.testing.assert_allclose(parts[3], tone, atol=1e-5)
+
+
+def test_the_client_finds_out_who_speaks_and_how_fast(toy: Toy) -> None:
+    async def ask() -> tuple[str, int]:
+        async with AsyncSpeechClient(toy.url) as client:
+            return await client.model(), await client.sample_rate()
+
+    with SpeechClient(toy.url) as client:
+        assert (client.model, client.sample_rate) == ("cosyvoice2", RATE) == asyncio.run(ask())
+
+
+def test_a_server_without_a_public_model_is_named(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tritone_client.sync.PUBLIC_MODELS", ("nobody",))
+    with SpeechClient(toy.url) as client, pytest.raises(SpeechError) as caught:
+        client.speak(Utterance("one"))
+    assert caught.value.status == "UNAVAILABLE"
+    assert f"is ready on {toy.url}; if the server speaks with another one" in str(caught.value)
+    with SpeechClient(toy.url, "nobody") as client, pytest.raises(SpeechError, match="'nobody'"):
+        client.sample_rate  # noqa: B018
 
 
 def test_the_model_sees_what_the_client_sent(toy: Toy) -> None:
@@ -207,7 +228,16 @@ def test_an_error_surfaces_in_both_clients_and_harms_nobody(toy: Toy) -> None:
 
 def test_say_command(toy: Toy, tmp_path: Path) -> None:
     target = tmp_path / "said.wav"
-    command = [sys.executable, "-m", "client.say", "one two", "--url", toy.url, "-o", str(target)]
+    command = [
+        sys.executable,
+        "-m",
+        "tritone_client.say",
+        "one two",
+        "--url",
+        toy.url,
+        "-o",
+        str(target),
+    ]
     done = subprocess.run(
         [*command, "--json"],
         cwd=PROJECT,

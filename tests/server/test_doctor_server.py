@@ -16,24 +16,26 @@ from paths import PROJECT
 from toy_server import free_ports
 from triton_http import FakeTriton
 
-from client import StreamMetrics
-from tritone.diagnostics.doctor.check import Finding, Status
-from tritone.diagnostics.doctor.checks import server as checks
-from tritone.diagnostics.doctor.checks import server_speech
-from tritone.diagnostics.doctor.checks.server_http import ANSWER_S, Reach, ask
-from tritone.diagnostics.doctor.checks.server_speech import Spoken, bad_sound, judge_pace
+from tritone.cli import server_speech
+from tritone.cli.server_speech import Spoken, bad_sound, judge_pace
+from tritone.diagnostics.doctor.check import checks_in
+from tritone.diagnostics.doctor.checks.server import health as checks
+from tritone.diagnostics.doctor.checks.server.http import ANSWER_S, Reach, ask
 from tritone.diagnostics.doctor.examine import examine
+from tritone.diagnostics.doctor.finding import Finding, Status
 from tritone.diagnostics.doctor.target import Target
 from tritone.diagnostics.monitor.processes import by_model
 from tritone.launcher import TritonServer
+from tritone_client import StreamMetrics
 
 GOOD = dict.fromkeys(
     ["cosyvoice2", "frontend", "tensorrt_llm", "token2wav", "vocoder"], ("READY", "")
 )
+CHECKS = checks_in(checks, server_speech)
 
 
 def check(name: str):
-    return next(c for c in checks.CHECKS if c.name == f"server.{name}")
+    return next(c for c in CHECKS if c.name == f"server.{name}")
 
 
 @pytest.fixture
@@ -74,7 +76,7 @@ class TestNoServer:
         assert found.text.endswith("start one: make serve")
 
     def test_one_that_is_demanded_is_dead(self, target: Target):
-        found = examine(checks.CHECKS, replace(target, server=True))
+        found = examine(CHECKS, replace(target, server=True))
         assert found[0].finding.status is Status.FAIL
         assert "nothing listens" in found[0].finding.text
         assert f"--port-base {target.http_port}" in found[0].finding.fix
@@ -82,8 +84,8 @@ class TestNoServer:
 
     def test_one_that_is_to_be_left_alone(self, target: Target):
         with FakeTriton(GOOD, target.http_port):
-            for one in checks.CHECKS:
-                assert one.run(replace(target, server=False)).status is Status.SKIP
+            for one in CHECKS:
+                assert one(replace(target, server=False)).status is Status.SKIP
 
     def test_one_that_hangs_is_named(self, target: Target, silent: int):
         (diagnosis,) = examine([check("live")], target)
@@ -270,7 +272,7 @@ class TestRealServer:
         )
 
     def test_all_is_well(self, target: Target):
-        found = {d.check.name: d.finding for d in examine(checks.CHECKS, target)}
+        found = {d.check.name: d.finding for d in examine(CHECKS, target)}
         pace = found.pop("server.speech")
         assert {f.status for f in found.values()} == {Status.PASS}, found
         assert "cosyvoice2, frontend, tensorrt_llm, token2wav, vocoder" in (

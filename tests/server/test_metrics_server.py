@@ -12,9 +12,9 @@ from metrics_scrape import PROMTOOL, Scrape, promtool, text_of
 from serving import SENTENCE, SHORT
 from waiting import HANG_S, wait_until
 
-from client import SpeechClient, SpeechError, Utterance
 from tritone.launcher import TritonServer
 from tritone.synthesis.timing import PARTS
+from tritone_client import SpeechClient, SpeechError, Utterance
 
 pytestmark = pytest.mark.server
 REQUESTS = 20
@@ -143,7 +143,7 @@ def test_promtool_takes_the_scrape(spoken: Spoken) -> None:
 
 
 def test_the_command_shows_where_the_time_went(server: TritonServer, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "client.say", SHORT, "--url", server.urls.grpc]
+    command = [sys.executable, "-m", "tritone_client.say", SHORT, "--url", server.urls.grpc]
     command += ["-o", str(tmp_path / "a.wav"), "--request-id", "mine", "--timing", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=HANG_S)
     record = json.loads(done.stdout)["server"]

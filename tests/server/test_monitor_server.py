@@ -11,16 +11,16 @@ from pathlib import Path
 
 import psutil
 import pytest
+from monitor_pages import drawn
 from paths import PROJECT
 from serving import SHORT
 from toy_server import toy_settings
 from waiting import HANG_S, wait_until
 
-from client import SpeechClient, SpeechError, Utterance
 from tritone.diagnostics.monitor.address import address
 from tritone.diagnostics.monitor.observer import NO_PROCESS, Observer, Snapshot
-from tritone.diagnostics.monitor.view import screen
 from tritone.launcher import TritonServer
+from tritone_client import SpeechClient, SpeechError, Utterance
 
 pytestmark = pytest.mark.server
 
@@ -36,7 +36,7 @@ def monitored(server: TritonServer, *options: str) -> list[str]:
     """The lines of two looks."""
     urls, log = server.urls, str(server.settings.log_path)
     where = ["--url", urls.http, "--metrics-url", urls.metrics, "--log", log]
-    command = [sys.executable, "scripts/monitor.py", *where, "--count", "2", "--interval", "0.5"]
+    command = [sys.executable, "-m", "tritone", "top", *where, "--count", "2", "--interval", "0.5"]
     done = subprocess.run(
         [*command, *options],
         cwd=PROJECT,
@@ -118,7 +118,7 @@ def test_a_refused_request_is_among_the_last_errors(
     after = when(watching, lambda seen: refused(seen) > refused(before))
     assert refused(after) == refused(before) + 1
     assert after.errors[-1].outcome == "refused"
-    assert "'nobody' is not registered" in screen(after)[-len(after.errors)]
+    assert "'nobody' is not registered" in drawn(after)[-len(after.errors)]
 
 
 def refused(snapshot: Snapshot) -> float:
@@ -132,7 +132,7 @@ def when(watching: Observer, seen) -> Snapshot:
         snapshot = watching.observe()
         return snapshot if seen(snapshot) else None
 
-    return wait_until(look, lambda: screen(watching.observe()))
+    return wait_until(look, lambda: drawn(watching.observe()))
 
 
 def test_a_model_whose_process_died_and_a_server_that_ended(tmp_path: Path) -> None:
@@ -149,4 +149,4 @@ def test_a_model_whose_process_died_and_a_server_that_ended(tmp_path: Path) -> N
         assert broken.live and "cosyvoice2: its process ended" in broken.problems[0]
     gone = watching.observe()
     assert gone.away_since is not None and gone.uptime_s is None
-    assert "nothing answers since" in screen(gone)[1]
+    assert "nothing answers since" in drawn(gone)[1]

@@ -9,7 +9,7 @@ from paths import EMBEDDED, SUPPORT
 from toy_server import toy_settings
 from waiting import HANG_S
 
-from scripts import reproduce_backend_stall as script
+from benchmarks import backend_stall as script
 from tritone.launcher import TritonServer
 
 LLM_REPO = SUPPORT / "toy_repo_llm"

@@ -26,8 +26,8 @@ from serving import (
 )
 from waiting import HANG_S, wait_until
 
-from client import AsyncSpeechClient, SpeechClient, Utterance
 from tritone.launcher import TritonServer
+from tritone_client import AsyncSpeechClient, SpeechClient, Utterance
 
 pytestmark = pytest.mark.server
 MOST = 2000

@@ -12,8 +12,8 @@ from serving import LONG, LONGEST, SHORT, gauges, is_speech, reference, tensors,
 from tritonclient.utils import InferenceServerException
 from waiting import HANG_S
 
-from client import SpeechClient, SpeechError, Utterance
 from tritone.launcher import TritonServer
+from tritone_client import SpeechClient, SpeechError, Utterance
 
 pytestmark = pytest.mark.server
 

@@ -12,8 +12,8 @@ from serving import SHORT, is_speech
 from toy_server import free_ports
 from waiting import HANG_S
 
-from client import SpeechClient, Utterance
 from tritone.launcher import ServerSettings, TritonServer
+from tritone_client import SpeechClient, Utterance
 
 pytestmark = pytest.mark.server
 

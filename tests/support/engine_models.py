@@ -15,13 +15,6 @@ from onnx import TensorProto, helper
 from paths import EMBEDDED
 from pydantic import BaseModel
 from torch import Tensor
-from tritone.families.cosyvoice2.acoustics import (
-    FLOW_FILE,
-    VOCODER_FILE,
-    load_hift,
-    load_network,
-)
-from tritone.families.cosyvoice2.network import FlowNetwork
 
 from tritone.arrays import Int32
 from tritone.engines.build import build_tasks
@@ -32,9 +25,16 @@ from tritone.engines.machine import Machine
 from tritone.engines.precision import PRODUCTS
 from tritone.engines.sources import Sources
 from tritone.engines.tasks import Task, run_tasks
+from tritone.families.cosyvoice2.acoustics import (
+    FLOW_FILE,
+    VOCODER_FILE,
+    load_hift,
+    load_network,
+)
 from tritone.families.cosyvoice2.config import CosyVoice2Config, SpeechIds
 from tritone.families.cosyvoice2.flow_graphs import flow_graphs
 from tritone.families.cosyvoice2.hift import HiFT
+from tritone.families.cosyvoice2.network import FlowNetwork
 from tritone.families.cosyvoice2.vocoder import Vocoder
 from tritone.families.cosyvoice2.vocoder_graphs import vocoder_graphs
 

@@ -4,18 +4,17 @@ Every file has its released size, as a hole: nothing of it takes room on the dis
 """
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tritone.diagnostics.doctor.check import Finding
-from tritone.diagnostics.doctor.checks import indextts2, indextts2_build, indextts2_memory
-from tritone.diagnostics.doctor.checks.gpu_driver import Driver
-from tritone.diagnostics.doctor.checks.indextts2_folder import AUXILIARY, RELEASED, Part
+from tritone.diagnostics.doctor.checks.gpu.driver import Driver
+from tritone.diagnostics.doctor.finding import Finding
 from tritone.diagnostics.doctor.target import Target
+from tritone.families.indextts2 import build_state, doctor, memory
+from tritone.families.indextts2.release_folder import AUXILIARY, FAMILY, RELEASED, Part
 
-CHECKS = {check.name: check for check in indextts2.CHECKS}
+CHECKS = {check.name: check for check in doctor.CHECKS}
 KERNEL = "s2mel/modules/bigvgan/alias_free_activation/cuda/build"
 
 
@@ -23,7 +22,7 @@ def whole_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Target:
     """A checkout with the package and the folder; no GPU, and caches of their own."""
     monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path / "torch_extensions"))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(indextts2_build.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(build_state.tempfile, "gettempdir", lambda: str(tmp_path))
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     set_gpu(monkeypatch, None)
@@ -33,7 +32,7 @@ def whole_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Target:
     folder = checkout / "checkpoints"
     for part in (*RELEASED, *AUXILIARY):
         put(folder, part)
-    return replace(Target(), indextts2_dir=folder)
+    return Target(releases={FAMILY: folder})
 
 
 def put(folder: Path, part: Part) -> None:
@@ -54,17 +53,16 @@ def put(folder: Path, part: Part) -> None:
 
 
 def found(name: str, target: Target) -> Finding:
-    return CHECKS[f"indextts2.{name}"].run(target)
+    return CHECKS[f"indextts2.{name}"](target)
 
 
 def folder_of(target: Target) -> Path:
-    assert target.indextts2_dir
-    return target.indextts2_dir
+    return target.releases[FAMILY]
 
 
 def set_gpu(monkeypatch: pytest.MonkeyPatch, free_mib: int | None) -> None:
     """A GPU of 24 GiB with so much free; None for no driver."""
     driver = Driver((12, 8), (), (free_mib << 20, 24 << 30) if free_mib is not None else None)
-    for module in (indextts2_memory, indextts2_build):
+    for module in (memory, build_state):
         monkeypatch.setattr(module, "has_driver", lambda: free_mib is not None)
-    monkeypatch.setattr(indextts2_memory, "ask_driver", lambda **_: driver)
+    monkeypatch.setattr(memory, "ask_driver", lambda **_: driver)

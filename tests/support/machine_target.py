@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from tritone.diagnostics.doctor.catalogue import GENERAL
 from tritone.diagnostics.doctor.check import Check
-from tritone.diagnostics.doctor.checks import machine
 from tritone.diagnostics.doctor.target import Target
 
 MIB = 2**20
@@ -11,7 +11,7 @@ GIB = 2**30
 
 
 def check(name: str) -> Check:
-    return next(c for c in machine.CHECKS if c.name == f"machine.{name}")
+    return next(c for c in GENERAL if c.name == f"machine.{name}")
 
 
 def target_in(folder: Path) -> Target:

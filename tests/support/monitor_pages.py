@@ -1,5 +1,6 @@
 """Metrics pages as Triton writes them, and servers that answer with them."""
 
+import io
 import socket
 import threading
 from collections.abc import Iterator
@@ -7,10 +8,26 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
+from rich.console import Console, RenderableType
+
+from tritone.diagnostics.monitor.observer import Snapshot
+from tritone.diagnostics.monitor.view import screen
 
 BOUNDS = (0.1, 0.2, 0.5, 1.0)
 GIB = 2**30
 HEALTHY = {"/v2/health/live": b"", "/v2/health/ready": b""}
+
+
+def printed(renderable: RenderableType, columns: int) -> str:
+    """What stands on a terminal that is so wide, without colours."""
+    out = io.StringIO()
+    Console(file=out, width=columns).print(renderable)
+    return out.getvalue()
+
+
+def drawn(snapshot: Snapshot) -> list[str]:
+    """The lines of the monitor's screen on a wide terminal."""
+    return [line.rstrip() for line in printed(screen(snapshot), columns=200).splitlines()]
 
 
 def metrics(

@@ -57,7 +57,9 @@ class Screen:
         assert os.WIFSTOPPED(os.waitpid(self.process.pid, os.WUNTRACED)[1]), self.text
 
 
-ENTER, LEAVE = r"\x1b\[\?1049h\x1b\[\?25l", r"\x1b\[\?25h\x1b\[\?1049l"
+ENTER, LEAVE = r"\x1b\[\?1049h\x1b\[H\x1b\[\?25l", r"\x1b\[\?25h\x1b\[\?1049l"
+
+OFTEN = ("--interval", "0.2")
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from waiting import wait_until
 
-from tritone.doctor import isolated
+from tritone.diagnostics.doctor import isolated
 
 _MARKS = "HANG_MARKS"
 HANG = (

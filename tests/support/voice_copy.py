@@ -6,11 +6,12 @@ from pathlib import Path
 
 from paths import EMBEDDED
 
-from tritone.diagnostics.doctor.check import Finding
-from tritone.diagnostics.doctor.checks import model_dir
+from tritone.diagnostics.doctor.catalogue import GENERAL, chosen
+from tritone.diagnostics.doctor.finding import Finding
 from tritone.diagnostics.doctor.target import Target
+from tritone.families.cosyvoice2 import doctor
 
-CHECKS = {check.name: check for check in model_dir.CHECKS}
+CHECKS = {check.name: check for check in (*chosen(GENERAL, ["model"]), *doctor.CHECKS)}
 
 
 def voice_copy(folder: Path) -> Target:
@@ -20,7 +21,7 @@ def voice_copy(folder: Path) -> Target:
 
 
 def found(name: str, target: Target) -> Finding:
-    return CHECKS[name].run(target)
+    return CHECKS[name](target)
 
 
 def change_config(target: Target, **changes: object) -> None:

@@ -9,10 +9,10 @@ import pytest
 from fake_stages import RULES, FakeStages, codes, one, request, segment
 from waiting import HANG_S, Clock
 
-from client.metrics import StreamMeter
 from tritone.synthesis.pipeline import Settings, synthesize
 from tritone.synthesis.playback import Playback
 from tritone.synthesis.timing import PARTS, Timing
+from tritone_client.metrics import StreamMeter
 
 RATE = 24000
 SECONDS = {"prepare": 0.05, "tokens": 0.002, "flow": 0.06, "vocoder": 0.03}

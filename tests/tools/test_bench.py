@@ -13,16 +13,16 @@ import torch
 from paths import EMBEDDED
 from waiting import Clock
 
+from benchmarks import __main__ as bench
 from benchmarks import chunks, end_to_end, fidelity, parts
 from benchmarks.baseline import VOCODER_OVERLAP, recomputed
 from benchmarks.figures import figure, ratio, table
 from benchmarks.served_model import CODES_PER_SECOND, SENTENCE, VOICE, write_served_model
-from client import StreamMetrics
-from client.load import counted_from
-from scripts import bench
-from tritone.acoustic.flow_placement import FlowSettings
+from tritone.acoustic.placement import FlowSettings
 from tritone.config import ModelConfig
 from tritone.families import family_of, read_config
+from tritone_client import StreamMetrics
+from tritone_client.load import counted_from
 
 SECONDS = 2.0
 

@@ -1,18 +1,18 @@
 """The models and streams that the benchmarks run, on a small model."""
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from paths import EMBEDDED, PROJECT
+from paths import EMBEDDED
 
+from benchmarks import gpu
 from benchmarks.full_size import FULL_SIZE, llm_shapes, write_model
 from benchmarks.streams import BenchStages, decode_rate, run_streams
-from tritone.acoustic.flow_placement import FlowSettings
 from tritone.acoustic.flow_stage import FlowStage
+from tritone.acoustic.placement import FlowSettings
 from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.config import ModelConfig
 from tritone.families import family_of, read_config
@@ -56,21 +56,17 @@ def test_every_stream_speaks_its_length(model: Path) -> None:
 def test_the_gpu_benchmark_runs_on_a_cpu(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    spec = importlib.util.spec_from_file_location("bench_gpu", PROJECT / "scripts" / "bench_gpu.py")
-    assert spec and spec.loader
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
     arguments = "--device cpu --streams 1 --llm-streams 1 2 --rounds 1 --seconds 1 --cache-mb 200"
     command = ["bench_gpu", "--model", str(model), "--out", str(tmp_path), *arguments.split()]
     monkeypatch.setattr(sys, "argv", command)
-    assert script.main() == 0
+    assert gpu.main() == 0
     figures = json.loads((tmp_path / "gpu.json").read_text())["figures"]
     assert 0 < figures["bf16 logits, error"] < 0.1
     assert 0 < figures["bf16 mel, error"] < 0.1
     assert figures["LLM tokens/s, 2 streams"] > 0 < figures["first packet, 1 stream, p50, ms"]
     assert "at most 90" in capsys.readouterr().out
     monkeypatch.setattr(sys, "argv", [*command, "--device", "cuda:9"])
-    assert script.main() == 2
+    assert gpu.main() == 2
 
 
 def test_a_model_of_random_weights_has_the_given_configuration(model: Path) -> None:

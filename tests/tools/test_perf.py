@@ -1,19 +1,9 @@
-"""The table that scripts/perf.py makes of perf_analyzer's export."""
-
-import importlib.util
-from types import ModuleType
+"""The table that benchmarks/perf.py makes of perf_analyzer's export."""
 
 import pytest
-from paths import PROJECT
+from serving import RATE
 
-
-@pytest.fixture(scope="module")
-def perf() -> ModuleType:
-    path = PROJECT / "scripts" / "perf.py"
-    spec = importlib.util.spec_from_file_location("perf", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from benchmarks import perf
 
 
 def request(start_ms: float, arrivals_ms: list[float], packet: int = 2400) -> dict:
@@ -27,14 +17,14 @@ def request(start_ms: float, arrivals_ms: list[float], packet: int = 2400) -> di
     }
 
 
-def test_table_leaves_the_final_response_out(perf):
+def test_table_leaves_the_final_response_out():
     requests = [request(0, [200, 300, 500]), request(100, [500, 600, 999])]
     export = {
         "experiments": [
             {"experiment": {"mode": "request_rate", "value": 0.5}, "requests": requests}
         ]
     }
-    (row,) = perf.rows(export)
+    (row,) = perf.rows(export, RATE)
     assert row.first_packets == pytest.approx((0.2, 0.4))
     assert row.gaps == pytest.approx((0.1, 0.2, 0.1, 0.399))
     assert row.audio_s == pytest.approx(0.6)
@@ -43,6 +33,6 @@ def test_table_leaves_the_final_response_out(perf):
     assert line == "| request rate 0.5 | 2 | 300 / 380 / 398 | 150 / 393 / 399 | 0.60 |"
 
 
-def test_a_missing_library_is_named(perf, tmp_path):
+def test_a_missing_library_is_named(tmp_path):
     with pytest.raises(perf.EnvironmentProblem, match=r"libb64\.so\.0d: no libb64-\*\.so\.0d in"):
         perf.find_analyzer(tmp_path / "perf", tmp_path)

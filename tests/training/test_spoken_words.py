@@ -7,7 +7,6 @@ import pytest
 from hibari.tts import Hibari
 from paths import PROJECT
 
-from client import SAMPLE_RATE, SpeechClient, Utterance
 from evaluation import Recognizer, score, sentences
 from evaluation.dnsmos import Dnsmos
 from evaluation.speakers import VoiceEncoder, VoiceReferences
@@ -15,6 +14,7 @@ from training.config import read_voice
 from training.speech import read_aloud
 from training.teachers import RATE, TEACHERS
 from tritone.arrays import Float32
+from tritone_client import SpeechClient, Utterance
 
 pytest.importorskip("faster_whisper", reason="the extra asr is not installed")
 
@@ -27,8 +27,7 @@ VOICE = PROJECT / "training" / "voice.yaml"
 @pytest.mark.server
 def test_streamed_sentences_are_understood(client: SpeechClient) -> None:
     spoken = [
-        (sentence.text, client.speak(Utterance(sentence.text, seed=0)), SAMPLE_RATE)
-        for sentence in SPOKEN
+        (sentence.text, client.speak(Utterance(sentence.text, seed=0)), RATE) for sentence in SPOKEN
     ]
     found = score(spoken)
     assert found.wer <= WORST_WER, [(s.reference, s.heard) for s in found.sentences]
@@ -56,7 +55,7 @@ def test_each_voice_is_nearest_to_itself(
         voice = Utterance(SPOKEN[0].text, seed=0, voice=name)
         if chosen == "by a recording":
             voice = Utterance(SPOKEN[0].text, wav, rate, reference_text=SAID, seed=0)
-        near = references.similarities(client.speak(voice), SAMPLE_RATE)
+        near = references.similarities(client.speak(voice), RATE)
         assert max(near, key=near.__getitem__) == name, near
 
 
@@ -73,18 +72,18 @@ def test_clean_speech_is_understood_and_other_words_are_not(
     recognizer = Recognizer()
     spoken, other = (sentence.text for sentence in SPOKEN[:2])
     wav = teacher(spoken)
-    assert score([(spoken, wav, SAMPLE_RATE)], recognizer).wer == 0
-    assert score([(other, wav, SAMPLE_RATE)], recognizer).wer > 0.7
-    cut = recognizer.errors(spoken, wav[: len(wav) // 2], SAMPLE_RATE)
+    assert score([(spoken, wav, RATE)], recognizer).wer == 0
+    assert score([(other, wav, RATE)], recognizer).wer > 0.7
+    cut = recognizer.errors(spoken, wav[: len(wav) // 2], RATE)
     assert not cut.last_word_heard and cut.word_errors >= 2
-    assert recognizer.transcribe(np.zeros(SAMPLE_RATE, np.float32), SAMPLE_RATE) == ""
+    assert recognizer.transcribe(np.zeros(RATE, np.float32), RATE) == ""
 
 
 def test_noise_lowers_the_opinion_of_the_sound(teacher: Callable[[str], Float32]) -> None:
     dnsmos = Dnsmos()
     wav = teacher(SPOKEN[0].text)
     noise = np.random.default_rng(0).normal(0, 0.03, len(wav)).astype(np.float32)
-    clean, noisy = (dnsmos(w, SAMPLE_RATE) for w in (wav, wav + noise))
+    clean, noisy = (dnsmos(w, RATE) for w in (wav, wav + noise))
     assert clean.overall > 2.5 and clean.background > 3.5
     assert noisy.overall < clean.overall - 0.5
     assert noisy.background < clean.background - 1
@@ -94,9 +93,9 @@ def test_a_voice_is_nearer_to_itself_than_to_a_deeper_one(
     teacher: Callable[[str], Float32],
 ) -> None:
     first, second, third = (teacher(sentence.text) for sentence in SPOKEN[:3])
-    deeper = SAMPLE_RATE * 7 // 10  # played slower: a larger speaker
-    references = {"own": (first, SAMPLE_RATE), "deep": (second, deeper)}
+    deeper = RATE * 7 // 10  # played slower: a larger speaker
+    references = {"own": (first, RATE), "deep": (second, deeper)}
     voices = VoiceReferences(VoiceEncoder(), references)
-    own, deep = voices.similarities(third, SAMPLE_RATE), voices.similarities(third, deeper)
+    own, deep = voices.similarities(third, RATE), voices.similarities(third, deeper)
     assert own["own"] > own["deep"] + 0.1
     assert deep["deep"] > deep["own"] + 0.1

@@ -46,8 +46,11 @@ class Frontend(Protocol):
         was ready."""
         ...
 
-    def block(self, request: SynthesisRequest, index: int, voice: Voice) -> TextBlock:
-        """Block `index` of the text; raises InvalidRequest for one beyond its end."""
+    def block(self, request: SynthesisRequest, index: int, voice: Any) -> TextBlock:
+        """Block `index` of the text, in a voice of the family.
+
+        Raises InvalidRequest for one beyond its end.
+        """
         ...
 
     def warm_up(self) -> None:

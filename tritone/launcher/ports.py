@@ -1,16 +1,11 @@
 """Whether a TCP port is free, and which process has it if not."""
 
 import errno
-import os
 import socket
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 from tritone.errors import EnvironmentProblem
-
-_PROC = Path("/proc")
-_LISTEN = "0A"  # TCP_LISTEN in /proc/net/tcp (include/net/tcp_states.h)
 
 
 def check_free(address: str, ports: dict[str, int]) -> None:
@@ -54,42 +49,23 @@ UNSEEN = "another process"
 
 
 def holder_of(port: int) -> Holder | None:
-    """The process that listens on `port`; None where /proc does not tell this user."""
-    inodes = {inode for table in ("tcp", "tcp6") for inode in _listeners(table, port)}
-    for process in _PROC.glob("[0-9]*"):
-        if _sockets(process) & inodes:
-            return Holder(int(process.name), _command(process))
+    """The process that listens on `port`; None where this user may not know it."""
+    import psutil  # here, as the doctor must run where it cannot be imported
+
+    for connection in psutil.net_connections("tcp"):
+        listens = connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+        if listens and connection.pid:
+            return Holder(connection.pid, _command(connection.pid))
     return None
 
 
-def _command(process: Path) -> str:
+def _command(pid: int) -> str:
+    import psutil
+
     try:
-        words = (process / "cmdline").read_bytes().split(b"\0")
-    except OSError:  # it has just ended
+        return " ".join(psutil.Process(pid).cmdline()[:2])
+    except psutil.Error:  # it has just ended
         return "ended"
-    return b" ".join(words[:2]).decode(errors="replace").strip()
-
-
-def _listeners(table: str, port: int) -> list[str]:
-    """Socket inodes listening on `port`, from /proc/net/{tcp,tcp6} (proc(5))."""
-    lines = _PROC / "net" / table
-    if not lines.is_file():
-        return []
-    rows = [line.split() for line in lines.read_text().splitlines()[1:]]
-    return [row[9] for row in rows if row[3] == _LISTEN and int(row[1].split(":")[1], 16) == port]
-
-
-def _sockets(process: Path) -> set[str]:
-    """Inodes of the sockets this process has open; none where it is gone or not ours to see."""
-    inodes = set()
-    try:
-        for descriptor in (process / "fd").iterdir():
-            target = os.readlink(descriptor)
-            if target.startswith("socket:["):
-                inodes.add(target[8:-1])
-    except OSError:
-        return inodes
-    return inodes
 
 
 def free_ports(address: str = "127.0.0.1") -> tuple[int, int, int]:

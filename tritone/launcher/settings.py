@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from tritone import resources
+from tritone.resources import default_cache_dir as default_cache_dir
 from tritone.variables import MODEL_VARIABLE
 
 Profile = Literal["cpu", "gpu", "gpu-torch", "gpu-llmapi", "gpu-backend"]
@@ -13,12 +15,6 @@ Profile = Literal["cpu", "gpu", "gpu-torch", "gpu-llmapi", "gpu-backend"]
 LLM API of TensorRT-LLM 1.x, or NVIDIA's C++ backend. All but cpu run everything on a GPU."""
 
 EMBEDDED = Path("checkpoints") / "embedded"
-
-
-def default_cache_dir() -> Path:
-    """Where prepared backends and logs go, by the XDG base directory convention."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "tritone"
 
 
 @dataclass(frozen=True)
@@ -43,8 +39,8 @@ class ServerSettings:
     arguments: further arguments for `tritonserver`, last, so that they win.
     """
 
-    model_repository: Path
-    wheel_dir: Path
+    model_repository: Path = field(default_factory=resources.model_repository)
+    wheel_dir: Path = field(default_factory=resources.triton_folder)
     profile: Profile = "cpu"
     model_dir: Path | None = None
     address: str = "127.0.0.1"
@@ -66,7 +62,7 @@ class ServerSettings:
     def served_model(self) -> Path:
         """The model directory that the models will read; it need not exist."""
         named = os.environ.get(MODEL_VARIABLE)
-        return self.model_dir or Path(named or self.model_repository.resolve().parent / EMBEDDED)
+        return self.model_dir or (Path(named) if named else resources.embedded_voice())
 
     @property
     def ports(self) -> dict[str, int]:

@@ -12,6 +12,7 @@ from tritone.arrays import Float32, Int32
 from tritone.llm.contract import Increment, SamplingParams
 from tritone.loading.steps import Loader, Reporter
 from tritone.local.stages import LocalStages
+from tritone.resources import embedded_voice
 from tritone.synthesis.deadlines import StageTurns
 from tritone.synthesis.pipeline import Settings, synthesize
 from tritone.synthesis.rules import Hops
@@ -98,7 +99,7 @@ class TTS:
 
 
 def load(
-    model_dir: str | Path,
+    model_dir: str | Path | None = None,
     *,
     profile: str = "cpu",
     language_model: Mapping[str, Any] | None = None,
@@ -107,9 +108,9 @@ def load(
     settings: Settings | None = None,
     report: Reporter | None = None,
 ) -> TTS:
-    """Load a model directory into this process.
+    """Load a model directory, by default the embedded voice, into this process.
 
-    profile: where it runs, as for scripts/serve.py: cpu, gpu, gpu-torch or gpu-llmapi.
+    profile: where it runs, as for `tritone serve`: cpu, gpu, gpu-torch or gpu-llmapi.
     language_model: parameters of the profile's runtime, as in tensorrt_llm's configurations, e.g.
         {"precision": "fp32"}. flow: other than the profile's. hops: other than the family's.
     report: called for every step of loading, before and after it, and for one that takes too long;
@@ -118,7 +119,7 @@ def load(
     Raises ModelDirectoryError when something in it is missing, damaged or of another shape, and
     EnvironmentProblem when the profile's device or packages are missing.
     """
-    settings, model_dir = settings or Settings(), Path(model_dir)
+    settings, model_dir = settings or Settings(), Path(model_dir or embedded_voice())
     with Loader("local", report, model_dir=model_dir, profile=profile) if report else nullcontext():
         stages = LocalStages(
             model_dir,

@@ -23,8 +23,8 @@ def generation_tensors(
 ) -> dict[str, NDArray[Any]]:
     """Inputs of one generation by name, with the leading batch dimension of one.
 
-    bias: (vocab_size,) of `tritone.llm.bias.logit_bias`; None where the runtime reads the checkpoint
-    itself. A prompt of embeddings goes as `prompt_embeddings`, beside as many ids of zero.
+    bias: (vocab_size,) of `tritone.llm.bias.logit_bias`; None where the runtime reads the
+    checkpoint itself. A prompt of embeddings goes as `prompt_embeddings`, beside ids of zero.
     """
     sampling = _resolved(request.sampling, config)
     greedy = sampling.top_k == 1

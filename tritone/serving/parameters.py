@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from tritone.errors import ModelDirectoryError
+from tritone.resources import embedded_voice
 from tritone.variables import DEVICE_VARIABLE, MODEL_VARIABLE
 
 EMBEDDED = Path("checkpoints") / "embedded"  # beside model_repo/
 
 
 def model_directory(args: Mapping[str, str]) -> Path:
-    """The model directory: $TRITONE_MODEL, or the embedded voice of this checkout.
+    """The model directory: $TRITONE_MODEL, or the embedded voice.
 
     args: as `initialize` gets them. Raises ModelDirectoryError when it does not exist.
     """
     named = os.environ.get(MODEL_VARIABLE)
-    repository = Path(args["model_repository"]).resolve().parent
-    path = Path(named) if named else repository.parent / EMBEDDED
+    path = Path(named) if named else embedded_voice()
     if not path.is_dir():
         raise ModelDirectoryError(
             f"{path} is no directory; set {MODEL_VARIABLE} to what `tritone convert` wrote"

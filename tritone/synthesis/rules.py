@@ -5,7 +5,7 @@ Everything here is sans-I/O: no clock, no lock, no sleep, no torch.
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol
+from typing import Any, Protocol
 
 from tritone.llm.contract import Increment
 from tritone.voice import Voice
@@ -102,6 +102,7 @@ class SpeechRules(Protocol):
         """For a new generation."""
         ...
 
-    def plan(self, voice: Voice, *, streaming: bool) -> tuple[Planner, Voice]:
-        """For a new segment: its planner, and the voice as its flow is to have it."""
+    def plan(self, voice: Any, *, streaming: bool) -> tuple[Planner, Voice]:
+        """For a new segment: its planner, and the voice (of the family's own class) as its flow is
+        to have it."""
         ...

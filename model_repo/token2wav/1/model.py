@@ -4,11 +4,11 @@ from collections.abc import Generator, Mapping
 from typing import Any
 
 import numpy as np
-from tritone.acoustic.placement import FlowSettings, PoolSettings
 
-from tritone.compute.device import torch_dtype
 from tritone.acoustic.flow_stage import StageStep
+from tritone.acoustic.placement import FlowSettings, PoolSettings
 from tritone.arrays import Float32
+from tritone.compute.device import torch_dtype
 from tritone.errors import InvalidRequest
 from tritone.families import open_model
 from tritone.llm.contract import Increment

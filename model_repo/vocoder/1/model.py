@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from tritone.acoustic.placement import VocoderSettings
 
+from tritone.acoustic.placement import VocoderSettings
 from tritone.compute.device import torch_dtype
 from tritone.families import open_model
 from tritone.serving.load_log import staged

@@ -1,38 +1,43 @@
 """All checks, in the order in which they are shown."""
 
-from tritone.diagnostics.doctor.check import Check
-from tritone.diagnostics.doctor.checks import (
-    gpu,
-    indextts2,
-    machine,
-    model_dir,
-    mpi,
-    offline,
-    ports,
-    python,
-    server,
-    tensorrt,
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Protocol
+
+from tritone.diagnostics.doctor import checks
+from tritone.diagnostics.doctor.check import Check, checks_in
+
+_MODULES = (
+    *("machine.processor", "machine.memory", "machine.storage", "machine.limits", "ports"),
+    *("python.interpreter", "python.requirements", "python.imports"),
+    *("gpu.device", "gpu.sharing", "gpu.torch"),
+    *("tensorrt.versions", "tensorrt.plans", "tensorrt.backends"),
+    *("mpi.job", "mpi.libraries", "mpi.host", "mpi.imports"),
+    *("model.files", "model.voices", "model.text"),
+    *("offline", "server.health"),
 )
-
-CHECKS: tuple[Check, ...] = (
-    *machine.CHECKS,
-    *ports.CHECKS,
-    *python.CHECKS,
-    *gpu.CHECKS,
-    *tensorrt.CHECKS,
-    *mpi.CHECKS,
-    *model_dir.CHECKS,
-    *offline.CHECKS,
-    *indextts2.CHECKS,
-    *server.CHECKS,
-)
+GENERAL = checks_in(*(import_module(f"{checks.__name__}.{name}") for name in _MODULES))
+"""Those that hold for every family of models."""
 
 
-def chosen(names: list[str]) -> list[Check]:
-    """The checks of these names or groups, all of them for none; raises ValueError."""
-    known = {check.name for check in CHECKS} | {check.group for check in CHECKS}
+class Checks(Protocol):
+    """A module with checks of a family."""
+
+    CHECKS: tuple[Check, ...]
+
+
+def all_checks(families: Sequence[Checks] = (), extra: Sequence[Check] = ()) -> list[Check]:
+    """The general ones, those of the families and the extra ones, a group's together."""
+    every = [*GENERAL, *(check for family in families for check in family.CHECKS), *extra]
+    groups = list(dict.fromkeys(check.group for check in every))
+    return sorted(every, key=lambda check: groups.index(check.group))
+
+
+def chosen(checks: Sequence[Check], names: Sequence[str]) -> list[Check]:
+    """Those of these names or groups, all of them for none; raises ValueError."""
+    known = {name for check in checks for name in (check.name, check.group)}
     unknown = [name for name in names if name not in known]
     if unknown:
-        groups = ", ".join(dict.fromkeys(check.group for check in CHECKS))
+        groups = ", ".join(dict.fromkeys(check.group for check in checks))
         raise ValueError(f"{unknown[0]!r} is no check; groups: {groups}; --list shows all")
-    return [c for c in CHECKS if not names or c.name in names or c.group in names]
+    return [c for c in checks if not names or c.name in names or c.group in names]

@@ -1,53 +1,13 @@
-"""A check, and what it finds."""
+"""A check, and the decorator that makes one of a function."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
+from types import ModuleType
+from typing import Any
 
+from tritone.diagnostics.doctor.finding import Finding, refused, skipped
 from tritone.diagnostics.doctor.target import Target
-
-
-class Status(str, Enum):
-    """How good or bad a finding is. SKIP: it does not apply here, for the reason given."""
-
-    PASS = "pass"
-    WARN = "warn"
-    FAIL = "fail"
-    SKIP = "skip"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What a check found.
-
-    text: the facts, with values and limits. fix: the next step, a command where there is one;
-    every warning and failure has it. repairable: whether the check's `repair` can do it.
-    """
-
-    status: Status
-    text: str
-    fix: str = ""
-    repairable: bool = False
-
-    def __post_init__(self) -> None:
-        needs_fix = self.status in (Status.WARN, Status.FAIL)
-        assert self.fix or not needs_fix, f"a {self.status.value} without a fix: {self.text}"
-
-
-def passed(text: str) -> Finding:
-    return Finding(Status.PASS, text)
-
-
-def skipped(reason: str) -> Finding:
-    return Finding(Status.SKIP, reason)
-
-
-def warning(text: str, fix: str, *, repairable: bool = False) -> Finding:
-    return Finding(Status.WARN, text, fix, repairable)
-
-
-def failure(text: str, fix: str, *, repairable: bool = False) -> Finding:
-    return Finding(Status.FAIL, text, fix, repairable)
+from tritone.errors import EnvironmentProblem
 
 
 @dataclass(frozen=True)
@@ -56,6 +16,7 @@ class Check:
 
     name: group.subject. run: a function of a module; looks, changes nothing, and returns. What it
         raises becomes a failure. It runs in a process of its own, which is killed after limit_s.
+    unless: why the check does not apply to a target; empty where it does.
     when_late: the next step if it does not end in time.
     repair: does what `--fix` may do, and says what it did. It must be safe to run at any time.
     """
@@ -63,9 +24,33 @@ class Check:
     name: str
     run: Callable[[Target], Finding]
     limit_s: float = 10.0
+    unless: Callable[[Target], str] = lambda target: ""
     when_late: str = "run it alone, with more time: scripts/doctor.py --only {name} --slow 10"
     repair: Callable[[Target], str] | None = None
 
     @property
     def group(self) -> str:
         return self.name.partition(".")[0]
+
+    def __call__(self, target: Target) -> Finding:
+        """In this process, and without a limit; what the launcher refuses is a failure."""
+        why = self.unless(target)
+        try:
+            return skipped(why) if why else self.run(target)
+        except EnvironmentProblem as error:
+            return refused(error)
+
+
+def check(name: str, **options: Any) -> Callable[[Callable[[Target], Finding]], Check]:
+    """Makes a check of the function that it decorates; options: fields of Check."""
+    return lambda run: Check(name, run, **options)
+
+
+def checks_in(*modules: ModuleType) -> tuple[Check, ...]:
+    """The checks that modules define, in their order."""
+    return tuple(
+        value
+        for module in modules
+        for value in vars(module).values()
+        if isinstance(value, Check) and value.run.__module__ == module.__name__
+    )

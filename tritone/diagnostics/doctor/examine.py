@@ -1,23 +1,21 @@
 """Runs checks, each in a process of its own, and repairs what is safe to repair."""
 
-import importlib
+import inspect
 import json
-import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from tritone.diagnostics.doctor.check import Check, Finding, Status, failure
-from tritone.diagnostics.doctor.isolated import STACKS_ON_SIGNAL, Outcome, run_isolated
+from tritone.diagnostics.doctor.check import Check
+from tritone.diagnostics.doctor.child import load
+from tritone.diagnostics.doctor.finding import Finding, Status, failure, skipped
+from tritone.diagnostics.doctor.isolated import Outcome, call
 from tritone.diagnostics.doctor.target import Target
 
 AT_ONCE = 4  # most checks wait for something else than the processor
 _START_S = 5.0  # for the process itself to begin on a busy machine; on a free one it takes 0.1 s
-_ANSWER = "finding: "
-_CHILD = (
-    STACKS_ON_SIGNAL + "from tritone.diagnostics.doctor.examine import child\nchild(sys.argv)\n"
-)
 
 
 @dataclass(frozen=True)
@@ -61,41 +59,33 @@ def examine(
 
 def _run(check: Check, target: Target, slow: float) -> Diagnosis:
     limit = slow * check.limit_s
-    where = f"{check.run.__module__}:{check.run.__qualname__}"
-    command = [sys.executable, "-c", _CHILD, where, json.dumps(target.plain())]
-    outcome = run_isolated(command, limit + _START_S)
-    return Diagnosis(check, _finding(check, outcome, limit), outcome.seconds, _stacks(outcome))
+    file = str(Path(inspect.getfile(check.run)).absolute())
+    where = (check.run.__module__, file, check.run.__qualname__)
+    outcome = call(finding_of, *where, json.dumps(target.plain()), limit_s=limit + _START_S)
+    stacks = outcome.error if outcome.status != 0 else ""
+    return Diagnosis(check, _finding(check, outcome, limit), outcome.seconds, stacks)
 
 
 def _finding(check: Check, outcome: Outcome, limit: float) -> Finding:
     if outcome.late:
-        doing = innermost(outcome.error) or "native code"
-        text = f"did not end within {limit:g} s; it was in {doing}"
+        text = f"did not end within {limit:g} s; it was in {outcome.place}"
         return failure(text, check.when_late.format(name=check.name))
-    for line in reversed(outcome.output.splitlines()):
-        if line.startswith(_ANSWER):
-            values: dict[str, Any] = json.loads(line[len(_ANSWER) :])
-            return Finding(**{**values, "status": Status(values["status"])})
-    return failure(
-        f"the check itself broke (status {outcome.status}): {outcome.last_line}",
-        f"see the whole error: scripts/doctor.py --only {check.name} --verbose",
-    )
+    if outcome.status != 0:
+        return failure(
+            f"the check itself broke (status {outcome.status}): {outcome.last_line}",
+            f"see the whole error: scripts/doctor.py --only {check.name} --verbose",
+        )
+    values: dict[str, Any] = outcome.answer
+    return Finding(**{**values, "status": Status(values["status"])})
 
 
-def child(arguments: Sequence[str]) -> None:
-    """The process of one check: `module:function` and the target as JSON; prints the finding."""
-    module, _, function = arguments[1].partition(":")
-    run = getattr(importlib.import_module(module), function)
-    finding = run(Target.from_plain(json.loads(arguments[2])))
-    sys.stdout.write(f"\n{_ANSWER}{json.dumps(asdict(finding))}\n")
-
-
-def _stacks(outcome: Outcome) -> str:
-    return outcome.error if outcome.status != 0 else ""
-
-
-def innermost(stacks: str) -> str:
-    """The newest frame of the thread that took the signal, as faulthandler writes it."""
-    _, _, main = stacks.rpartition("Current thread ")
-    frames = [line.strip() for line in main.splitlines() if line.strip().startswith("File ")]
-    return frames[0] if frames else ""
+def finding_of(module: str, file: str, function: str, target: str) -> dict[str, Any]:
+    """In the process of a check: what its function finds, for JSON. target: as JSON."""
+    try:
+        look = getattr(load(module, Path(file)), function)
+        found: Finding = look(Target.from_plain(json.loads(target)))
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] != "psutil":
+            raise
+        found = skipped("psutil cannot be imported: see python.imports")
+    return asdict(found)

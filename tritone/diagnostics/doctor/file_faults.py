@@ -1,21 +1,19 @@
 """What is wrong with files, found without reading them whole."""
 
 import os
-import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
 
 from tritone.checkpoints.disk import STAGING
-from tritone.checkpoints.verify import is_lfs_pointer
 
 # Of huggingface_hub, modelscope, aria2, curl's and wget's front ends, browsers; then our own.
 _UNFINISHED = (
     *("*.incomplete", "._____temp", "*.aria2", "*.part", "*.crdownload", "*.download"),
     *(STAGING, "*.partial.*"),
 )
-_ZIP = b"PK\x03\x04"  # how torch.save begins since torch 1.6
+_LFS = b"version https://git-lfs"
 _SHOWN = 3
 
 
@@ -32,12 +30,7 @@ def folders_below(folder: Path) -> list[Path]:
 
 def lfs_pointers(paths: Iterable[Path]) -> list[Path]:
     """Those of the files that only name the one that Git LFS was to put in their place."""
-    found = []
-    for path in paths:
-        with suppress(OSError):  # not readable, which is another check's; or gone by now
-            if is_lfs_pointer(path):
-                found.append(path)
-    return found
+    return _those(paths, lambda path: begins_with(path, _LFS))
 
 
 def unfinished(folder: Path) -> list[Path]:
@@ -51,10 +44,15 @@ def unfinished(folder: Path) -> list[Path]:
 
 
 def empty(paths: Iterable[Path]) -> list[Path]:
+    return _those(paths, lambda path: not path.stat().st_size)
+
+
+def _those(paths: Iterable[Path], test: Callable[[Path], bool]) -> list[Path]:
+    """What passes a test; not what cannot be read, or was renamed by a download just now."""
     found = []
     for path in paths:
-        with suppress(FileNotFoundError):  # a download has just renamed it
-            if not path.stat().st_size:
+        with suppress(OSError):
+            if test(path):
                 found.append(path)
     return found
 
@@ -66,8 +64,8 @@ def safetensors_fault(path: Path) -> str:
     """
     from safetensors import SafetensorError, safe_open
 
+    from tritone.checkpoints.safetensors_file import Checkpoint
     from tritone.errors import ModelDirectoryError
-    from tritone.llm.checkpoint import Checkpoint
 
     try:
         with safe_open(str(path), framework="numpy"):
@@ -81,20 +79,10 @@ def safetensors_fault(path: Path) -> str:
     return reason
 
 
-def torch_fault(path: Path, released: int) -> str:
-    """Why a file of torch.save is not whole; empty if nothing shows.
-
-    It is a zip, whose directory stands at its end; one of torch before 1.6 is not, and is compared
-    with the size that was released, in bytes.
-    """
-    size = path.stat().st_size
+def begins_with(path: Path, mark: bytes) -> bool:
+    """Whether these are a file's first bytes."""
     with path.open("rb") as file:
-        is_zip = file.read(len(_ZIP)) == _ZIP
-    if is_zip and not zipfile.is_zipfile(path):
-        return f"is cut short: {size} bytes, and the directory at a torch file's end is missing"
-    if not is_zip and size < released:
-        return f"is cut short or no torch file: {size} bytes, {released} were released"
-    return ""
+        return file.read(len(mark)) == mark
 
 
 def names(paths: Iterable[Path], folder: Path) -> str:

@@ -4,28 +4,31 @@ Its output goes to files, never to a pipe: a launcher that MPI leaves running in
 and a pipe would then never end (Open MPI's orted; open-mpi/ompi, singleton start).
 """
 
+import inspect
+import json
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-_PROC = Path("/proc")
-_MARK = "TRITONE_ISOLATED"  # in the environment of the process and of all that it starts
+from tritone.diagnostics.doctor import child
+from tritone.diagnostics.doctor.child import ANSWER, REFUSED
+
+if TYPE_CHECKING:
+    import psutil
+
+_MARK = "DOCTOR"  # in the environment of the process and of all that it starts
 _INTERRUPT_S = 0.5  # time for a late process to write its stacks
 _KILL_S, _KILL_POLL_S = 5.0, 0.01  # killed processes have so long to die, looked at so often
 _KEPT = 20_000  # characters of each output
-
-STACKS_ON_SIGNAL = (
-    "import faulthandler, signal, sys\n"
-    "faulthandler.register(signal.SIGUSR2, file=sys.stderr, all_threads=True)\n"
-)
-"""Put in front of Python code: it writes the stacks of all threads to stderr when it is late."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,55 @@ class Outcome:
         return self.status is None
 
     @property
+    def refused(self) -> bool:
+        """Whether a function that was called raised an error of Tritone's own."""
+        return self.status == REFUSED
+
+    @property
+    def answer(self) -> Any:
+        """What a function that was called returned; raises StopIteration where it did not."""
+        lines = reversed(self.output.splitlines())
+        return json.loads(next(line for line in lines if line.startswith(ANSWER))[len(ANSWER) :])
+
+    @property
     def last_line(self) -> str:
         """Of what it wrote to stderr, or else to stdout."""
         lines = [line for line in (self.output + "\n" + self.error).splitlines() if line.strip()]
         return lines[-1].strip() if lines else "no message"
+
+    @property
+    def frames(self) -> list[str]:
+        """Of its main thread when it was late, as faulthandler writes them, the newest first."""
+        _, _, main = self.error.rpartition("Current thread ")
+        lines = [line.strip() for line in main.splitlines()]
+        return [line for line in lines if line.startswith("File ") and "<frozen " not in line]
+
+    @property
+    def place(self) -> str:
+        """Where it was when it was late."""
+        return self.frames[0] if self.frames else "native code"
+
+    @property
+    def wait(self) -> str:
+        """What it waited for in the kernel, to be put behind other words."""
+        return f", waiting in {self.waiting}" if self.waiting else ""
+
+
+def command_of(function: Callable[..., object], *arguments: str) -> list[str]:
+    """The command that calls a function of a module with texts, in a process of its own."""
+    file = str(Path(inspect.getfile(function)).absolute())
+    where = (function.__module__, file, function.__qualname__)
+    return [sys.executable, child.__file__, *where, *arguments]
+
+
+def call(
+    function: Callable[..., object],
+    *arguments: str,
+    limit_s: float,
+    environment: Mapping[str, str] | None = None,
+) -> Outcome:
+    """Call a function of a module in a process of its own; see `run_isolated`."""
+    return run_isolated(command_of(function, *arguments), limit_s, environment)
 
 
 def run_isolated(
@@ -60,7 +108,8 @@ def run_isolated(
 ) -> Outcome:
     """Run a command in a session of its own, for limit_s at most; then nothing of it is left.
 
-    Raises FileNotFoundError where the command does not exist.
+    Where psutil is missing, what has left that session may stay. Raises FileNotFoundError where the
+    command does not exist.
     """
     mark = f"{_MARK}_{uuid4().hex}"
     variables = {**(os.environ if environment is None else environment), mark: "1"}
@@ -105,51 +154,52 @@ def _kill_all(process: "subprocess.Popen[bytes]", mark: str) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    killed, until = set[int](), time.monotonic() + _KILL_S
-    while time.monotonic() < until:
-        killed |= _kill_marked(mark)
-        if not any(_lives(pid) for pid in killed):
-            return
-        time.sleep(_KILL_POLL_S)
+    killed, until = set["psutil.Process"](), time.monotonic() + _KILL_S
+    with suppress(ImportError):
+        while time.monotonic() < until:
+            killed |= _kill_marked(mark)
+            if not any(map(_lives, killed)):
+                return
+            time.sleep(_KILL_POLL_S)
 
 
-def _kill_marked(mark: str) -> set[int]:
+def _kill_marked(mark: str) -> set["psutil.Process"]:
+    import psutil
+
     killed = set()
-    for folder in _PROC.glob("[0-9]*"):
-        with suppress(OSError):
-            if f"{mark}=1".encode() in (folder / "environ").read_bytes():
-                os.kill(int(folder.name), signal.SIGKILL)
-                killed.add(int(folder.name))
+    for process in psutil.process_iter(["environ"]):
+        if mark in (process.info["environ"] or ()):
+            with suppress(psutil.Error):
+                process.kill()
+                killed.add(process)
     return killed
 
 
-def _lives(pid: int) -> bool:
+def _lives(process: "psutil.Process") -> bool:
     """Neither gone nor a dead process that its parent has not waited for."""
-    with suppress(OSError):
-        return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    import psutil
+
+    with suppress(psutil.NoSuchProcess):
+        return process.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
     return False
 
 
 def _waits_in(pid: int) -> str:
     with suppress(OSError):
-        return (_PROC / str(pid) / "wchan").read_text().strip("0 \n")
+        return Path(f"/proc/{pid}/wchan").read_text().strip("0 \n")
     return ""
 
 
 def _names_below(pid: int) -> tuple[str, ...]:
     """Names of the process's descendants."""
-    parents, names = {}, {}
-    for folder in _PROC.glob("[0-9]*"):
-        with suppress(OSError, IndexError, ValueError):
-            head, _, rest = (folder / "stat").read_text().rpartition(")")
-            names[int(folder.name)] = head.partition("(")[2]
-            parents[int(folder.name)] = int(rest.split()[1])
-    below, found = {pid}, []
-    for child in sorted(parents):
-        if parents[child] in below:
-            below.add(child)
-            found.append(names[child])
-    return tuple(found)
+    try:
+        import psutil
+
+        return tuple(child.name() for child in psutil.Process(pid).children(recursive=True))
+    except ImportError:
+        return ()
+    except psutil.Error:  # it has just ended
+        return ()
 
 
 def _tail(path: Path) -> str:

@@ -1,8 +1,10 @@
 """What is examined."""
 
-from dataclasses import asdict, dataclass, field, fields
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from tritone.launcher.settings import default_cache_dir
 
@@ -17,8 +19,8 @@ class Target:
         as in ServerSettings. profile: what is to be served, as for scripts/serve.py.
     server: whether a running server is to be examined: True demands one, False leaves it alone,
         None examines it if one answers.
-    shm_dir: where shared memory lives. indextts2_dir: a folder of IndexTTS2's released files, to be
-        examined as upstream would load it; None leaves that out.
+    shm_dir: where shared memory lives. releases: family -> a folder of its released files, to be
+        examined as upstream would load it.
     """
 
     model_dir: Path = PROJECT / "checkpoints" / "embedded"
@@ -32,7 +34,7 @@ class Target:
     metrics_port: int = 8002
     server: bool | None = None
     shm_dir: Path = Path("/dev/shm")
-    indextts2_dir: Path | None = None
+    releases: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def on_gpu(self) -> bool:
@@ -48,19 +50,31 @@ class Target:
         """Where to connect to: what is bound to every interface is on loopback too."""
         return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.address, self.address)
 
+    @property
+    def config(self) -> dict[str, Any]:
+        """config.json of the model directory, unchecked; empty where there is none to be read."""
+        try:
+            values = json.loads((self.model_dir / "config.json").read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return values if isinstance(values, dict) else {}
+
+    @property
+    def family(self) -> str:
+        """Of the model, and so the name of the model that clients call; empty if not known."""
+        return str(self.config.get("family") or "")
+
     def plain(self) -> dict[str, Any]:
         """For JSON; `from_plain` reads it."""
-        return {
-            name: str(value) if isinstance(value, Path) else value
-            for name, value in asdict(self).items()
-        }
+        values: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
+        return values
 
     @classmethod
     def from_plain(cls, values: dict[str, Any]) -> "Target":
-        kinds = get_type_hints(cls)
-        paths = {f.name for f in fields(cls) if kinds[f.name] in (Path, Path | None)}
+        usual = asdict(cls())
         typed: dict[str, Any] = {
-            name: Path(value) if name in paths and value is not None else value
+            name: Path(value) if isinstance(usual[name], Path) else value
             for name, value in values.items()
         }
-        return cls(**typed)
+        releases = {family: Path(folder) for family, folder in values["releases"].items()}
+        return cls(**{**typed, "releases": releases})

@@ -1,16 +1,12 @@
-"""The processes of a server on this machine, by /proc (proc(5))."""
+"""The processes of a server on this machine.
 
-import os
-import re
+psutil is imported where it is used: the doctor must run where it cannot be.
+"""
+
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from tritone.launcher.model_processes import model_processes
-
-_PROC = Path("/proc")
-_PSS = re.compile(r"^Pss: +(\d+) kB$", re.MULTILINE)
-_START_TIME = 22 - 3  # field 22 of stat, where the fields after the command's name begin with 3
 
 
 @dataclass(frozen=True)
@@ -24,12 +20,12 @@ class Processes:
 
 def uptime_s(pid: int) -> float | None:
     """Seconds since that process was started; None if it is gone."""
+    import psutil
+
     try:
-        fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
-    except OSError:
+        return float(time.time() - psutil.Process(pid).create_time())
+    except psutil.Error:
         return None
-    started = int(fields[_START_TIME]) / os.sysconf("SC_CLK_TCK")
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - started
 
 
 def memory(*pids: int) -> Processes:
@@ -48,8 +44,9 @@ def by_model(server: int) -> dict[str, Processes]:
 
 
 def _pss(pid: int) -> int | None:
+    import psutil
+
     try:
-        found = _PSS.search((_PROC / str(pid) / "smaps_rollup").read_text())
-    except OSError:  # gone, another user's, or a kernel without it
+        return int(psutil.Process(pid).memory_full_info().pss)
+    except psutil.Error:  # gone, or another user's
         return None
-    return int(found[1]) * 1024 if found else None

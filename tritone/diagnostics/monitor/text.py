@@ -1,11 +1,9 @@
 """Numbers, times and foreign text, as a terminal shows them."""
 
 import math
-import unicodedata
 from datetime import datetime
 
 UNKNOWN = "-"
-_WIDE = "WF"  # East Asian width (Unicode annex 11) of what takes two columns
 
 
 def number(value: float | None) -> str:
@@ -53,19 +51,3 @@ def clock(moment: datetime) -> str:
 def printable(text: str) -> str:
     """Without what could move the cursor: a message may hold what a stranger has sent."""
     return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
-
-
-def clipped(text: str, columns: int) -> str:
-    """As much of the text as fits."""
-    taken = 0
-    for index, character in enumerate(text):
-        taken += _columns(character)
-        if taken > columns:
-            return text[:index]
-    return text
-
-
-def _columns(character: str) -> int:
-    if unicodedata.combining(character):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in _WIDE else 1

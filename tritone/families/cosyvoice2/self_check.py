@@ -9,6 +9,7 @@ import torch
 from safetensors import safe_open
 
 from tritone.acoustic.placement import FlowSettings, VocoderSettings
+from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2.acoustics import (
     FLOW_FILE,
@@ -22,7 +23,7 @@ from tritone.families.cosyvoice2.voice import Voice
 from tritone.frontend.audio.features import SPEECH_RATE
 from tritone.frontend.text.tokenizer import TOKENIZER_NAME, TextTokenizer
 from tritone.frontend.voices import VoiceStore
-from tritone.llm.checkpoint import HEAD_BIAS, WEIGHTS_NAME, Checkpoint
+from tritone.llm.checkpoint import HEAD_BIAS, WEIGHTS_NAME
 from tritone.llm.contract import GenerationRequest, Increment, Prompt, SamplingParams
 from tritone.llm.slots.opening import open_onnx
 

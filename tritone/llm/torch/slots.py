@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tritone.compute.cuda_graph import GraphCache
 from tritone.arrays import Float32, Int32
 from tritone.checkpoints.safetensors_file import Checkpoint
+from tritone.compute.cuda_graph import GraphCache
 from tritone.llm.config import LLMConfig
 from tritone.llm.torch.qwen2 import TorchQwen2
 from tritone.loading.steps import step

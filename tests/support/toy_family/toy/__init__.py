@@ -29,9 +29,8 @@ from tritone.synthesis.values import Segment, SynthesisRequest
 from tritone.voice import Arrays
 
 if TYPE_CHECKING:
-    from tritone.acoustic.placement import FlowSettings, VocoderSettings
-
     from tritone.acoustic.flow_stage import FlowStage
+    from tritone.acoustic.placement import FlowSettings, VocoderSettings
     from tritone.acoustic.vocoder_stage import VocoderStage
     from tritone.diagnostics.doctor.check import Check
 

@@ -2,9 +2,7 @@
 
 from typing import get_args
 
-from tritone.diagnostics.doctor.check import Finding, failure
 from tritone.diagnostics.doctor.target import Target
-from tritone.errors import TritoneError
 from tritone.launcher.settings import Profile, ServerSettings
 
 
@@ -22,12 +20,6 @@ def settings_of(target: Target) -> ServerSettings:
         metrics_port=target.metrics_port,
         cache_dir=target.cache_dir,
     )
-
-
-def refused(error: TritoneError) -> Finding:
-    """A refusal of the launcher, whose messages end with the next step, after a semicolon."""
-    problem, _, step = str(error).rpartition("; ")
-    return failure(problem or step, step.removeprefix("run: ").removeprefix("run "))
 
 
 def serve_command(target: Target, port_base: int | None = None) -> str:

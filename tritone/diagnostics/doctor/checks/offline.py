@@ -8,11 +8,11 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
-from tritone.checkpoints.places import OFFLINE_VARIABLES
-from tritone.diagnostics.doctor.check import Check, Finding, failure, passed, warning
+from tritone.diagnostics.doctor.check import check
+from tritone.diagnostics.doctor.finding import Finding, failure, passed, warning
 from tritone.diagnostics.doctor.target import Target
 
-SWITCHES = (*OFFLINE_VARIABLES, "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
+SWITCHES = ("HF_HUB_OFFLINE", "MODELSCOPE_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
 ENDPOINTS = ("HF_ENDPOINT", "MODELSCOPE_ENDPOINT")
 HUB_CACHES = {
     "HF_HOME": "HF_HUB_OFFLINE",
@@ -33,6 +33,7 @@ _NO = ("", "0", "OFF", "NO", "FALSE")
 _LOCAL = "127.0.0.1,localhost"
 
 
+@check("offline.variables")
 def variables(target: Target) -> Finding:
     """Whether the switches and endpoints mean what they seem to."""
     chosen = {name: os.environ[name] for name in (*SWITCHES, *ENDPOINTS) if name in os.environ}
@@ -65,6 +66,7 @@ def _is_url(text: str) -> bool:
     return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
+@check("offline.caches", when_late="a cache's disk does not answer: df -h, mount, dmesg")
 def caches(target: Target) -> Finding:
     """Whether what must be written can be, by writing there."""
     problem = unwritable(target.cache_dir)
@@ -114,6 +116,7 @@ def _folder(text: str) -> Path:
     return Path(os.path.expandvars(text)).expanduser().absolute()
 
 
+@check("offline.proxies")
 def proxies(target: Target) -> Finding:
     """Whether a proxy catches what goes to the server itself."""
     host = target.reachable_host
@@ -160,12 +163,3 @@ def _with(listed: str, host: str) -> str:
 
 def _without_password(url: str) -> str:
     return re.sub(r"//[^/@]*@", "//***@", url)
-
-
-CHECKS: tuple[Check, ...] = (
-    Check("offline.variables", variables),
-    Check(
-        "offline.caches", caches, when_late="a cache's disk does not answer: df -h, mount, dmesg"
-    ),
-    Check("offline.proxies", proxies),
-)

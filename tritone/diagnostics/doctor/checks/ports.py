@@ -2,9 +2,10 @@
 
 from contextlib import suppress
 
-from tritone.diagnostics.doctor.check import Check, Finding, failure, passed
-from tritone.diagnostics.doctor.checks.launcher import refused, serve_command
-from tritone.diagnostics.doctor.checks.server_http import PUBLIC_MODEL, is_ready
+from tritone.diagnostics.doctor.check import check
+from tritone.diagnostics.doctor.checks.launcher import serve_command
+from tritone.diagnostics.doctor.checks.server.http import is_ready
+from tritone.diagnostics.doctor.finding import Finding, failure, passed, refused
 from tritone.diagnostics.doctor.target import Target
 from tritone.errors import EnvironmentProblem
 from tritone.launcher.ports import UNSEEN, check_free, holder_of
@@ -12,14 +13,17 @@ from tritone.launcher.ports import UNSEEN, check_free, holder_of
 _BASES = range(8010, 9000, 10)
 
 
+@check("ports.http")
 def http(target: Target) -> Finding:
     return port(target, "http")
 
 
+@check("ports.grpc")
 def grpc(target: Target) -> Finding:
     return port(target, "grpc")
 
 
+@check("ports.metrics")
 def metrics(target: Target) -> Finding:
     return port(target, "metrics")
 
@@ -35,7 +39,7 @@ def port(target: Target, service: str) -> Finding:
         return passed(f"{target.address}:{number} is free")
     holder = holder_of(number)
     if is_ready(target) and holder == holder_of(target.http_port):
-        server = f"a Triton server that is ready and has {PUBLIC_MODEL}"
+        server = f"a Triton server that is ready and has {target.family}"
         return passed(f"{target.address}:{number} is held by {server}: {holder or UNSEEN}")
     elsewhere = serve_command(target, free_base(target.address))
     fix = (
@@ -51,10 +55,3 @@ def free_base(address: str) -> int | None:
             check_free(address, {"http": base, "grpc": base + 1, "metrics": base + 2})
             return base
     return None
-
-
-CHECKS: tuple[Check, ...] = (
-    Check("ports.http", http),
-    Check("ports.grpc", grpc),
-    Check("ports.metrics", metrics),
-)

@@ -1,0 +1,153 @@
+"""How fast a model is on this CPU, part by part and end to end, against stated baselines.
+
+    python -m benchmarks                        # the full size, random weights, and a baseline
+    python -m benchmarks --model checkpoints/embedded --parts served --streams 1 4 8
+
+Parts: llm (prefill and decoding steps), stages (encoder, estimator, vocoder; the same work
+recomputed as upstream does it), growth (cost of a chunk as speech grows), served (end to end in
+this process and through Triton, and several streams at once), eager (Hugging Face's decoding; needs
+transformers), fidelity (what precisions and knobs change, against float32). Rounds are taken in
+turn, medians are shown. Seconds of CPU count all threads. Writes bench.json and plots to --out.
+Exit status: 0 measured, 2 something is missing.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from benchmarks import chunks, end_to_end, fidelity, parts
+from benchmarks.baseline import eager_decode_seconds
+from benchmarks.figures import Figure, figure, ratio, table, write
+from benchmarks.served_model import SENTENCE, write_served_model
+from benchmarks.streams import some_segment
+from tritone.acoustic.placement import FlowSettings
+from tritone.compute.device import torch_dtype
+from tritone.config import CONFIG_NAME
+from tritone.errors import TritoneError
+from tritone.families.cosyvoice2.config import CosyVoice2Config
+from tritone.llm.checkpoint import LLM_DIR
+from tritone.resources import embedded_voice
+
+
+class Bench:
+    """One model; each method measures one part."""
+
+    def __init__(self, args: argparse.Namespace, model: Path) -> None:
+        self._args, self._model = args, model
+        self._config = CosyVoice2Config.read(model)
+
+    def llm(self) -> list[Figure]:
+        return [
+            one
+            for precision in self._args.precision
+            for one in parts.language_model(
+                self._model, self._config, precision, self._args.streams, self._args.steps
+            )
+        ]
+
+    def eager(self) -> list[Figure]:
+        """Hugging Face and ours decode after the same prompt."""
+        prompt = some_segment(self._config, parts.PROMPT_TOKENS).input_ids
+        steps = self._args.steps
+        theirs = figure(
+            "LLM, Hugging Face eager float32, a step",
+            "s of CPU",
+            eager_decode_seconds(self._model / LLM_DIR, prompt, steps),
+        )
+        ours = parts.language_model(self._model, self._config, self._args.precision[0], [1], steps)[
+            -1
+        ]
+        return [theirs, ratio("  eager over ours", theirs, ours, "at least 5")]
+
+    def stages(self) -> list[Figure]:
+        acoustics = self._acoustics(0)
+        seconds = self._args.seconds
+        return [
+            *acoustics.steps(seconds),
+            *acoustics.against_recomputing(seconds, self._args.rounds),
+        ]
+
+    def growth(self) -> list[Figure]:
+        bounded = f"{self._args.left_chunks} chunks in view"
+        kinds = {
+            "all of the past": self._acoustics(0),
+            bounded: self._acoustics(self._args.left_chunks),
+        }
+        grown = chunks.growth(kinds, self._args.rounds)
+        chunks.plot(grown, self._args.out / "chunks.png")
+        return chunks.figures_of(grown, bounded)
+
+    def served(self) -> list[Figure]:
+        with end_to_end.in_process(self._model, SENTENCE) as here:
+            here(0)
+            with end_to_end.served(self._model, SENTENCE) as (there, server):
+                there(0)
+                figures = end_to_end.side_by_side(here, there, self._args.rounds)
+                memory = end_to_end.resident_mb(server.pid)
+                figures.append(figure("memory of the server, one stream", "MB", [memory]))
+                return figures + end_to_end.many(there, self._args.streams, self._args.rounds)
+
+    def fidelity(self) -> list[Figure]:
+        speech = fidelity.spoken(self._model, self._config)
+        where = (self._model, self._config)
+        return [
+            *fidelity.of_language_model(*where, ["int8", "int4", "int4_b128"], speech),
+            *fidelity.of_flow(*where, speech),
+            *fidelity.of_vocoder(*where, speech),
+        ]
+
+    def _acoustics(self, left_chunks: int) -> parts.Acoustics:
+        settings = FlowSettings(left_chunks, dtype=torch_dtype(self._args.dtype))
+        return parts.Acoustics(self._model, self._config, settings)
+
+
+PARTS: dict[str, Callable[[Bench], list[Figure]]] = {
+    name: getattr(Bench, name)
+    for name in ("llm", "eager", "stages", "growth", "served", "fidelity")
+}
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=(__doc__ or "").split("\n")[0]
+    )
+    parser.add_argument("--model", type=Path, help="model directory (full size, random weights)")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--precision", nargs="+", default=["int8"], help="of the language model")
+    parser.add_argument("--dtype", default="auto", help="of flow and vocoder: auto, fp32, bf16")
+    parser.add_argument("--streams", type=int, nargs="+", default=[1, 4, 8])
+    parser.add_argument("--steps", type=int, default=20, help="of decoding")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of speech")
+    parser.add_argument("--left-chunks", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1, help="of flow and vocoder")
+    parser.add_argument("--out", type=Path, default=Path("bench"))
+    return parser
+
+
+def main() -> int:
+    args = arguments().parse_args()
+    torch.set_num_threads(args.threads)
+    args.out.mkdir(parents=True, exist_ok=True)
+    model = args.model or args.out / f"full-size-{args.seconds:g}s"
+    figures: list[Figure] = []
+    try:
+        if not args.model and not (model / CONFIG_NAME).is_file():
+            write_served_model(model, embedded_voice(), args.seconds)
+        bench = Bench(args, model)
+        for name in args.parts:
+            figures += PARTS[name](bench)
+    except (TritoneError, ModuleNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(table(figures))
+    settings = {k: v for k, v in vars(args).items() if k not in ("model", "out")}
+    write(args.out / "bench.json", figures, model=model.name, settings=settings)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,22 @@
+"""Streaming client of a Tritone server: a library, and the commands tritone-say and tritone-bench.
+
+It needs numpy, soundfile and tritonclient[grpc], and imports nothing of the server's package.
+"""
+
+from tritone_client.aio import AsyncSpeechClient
+from tritone_client.errors import SpeechError
+from tritone_client.metrics import StreamMeter, StreamMetrics
+from tritone_client.request import Utterance, pad_reference
+from tritone_client.response import Packet
+from tritone_client.sync import SpeechClient
+
+__all__ = [
+    "AsyncSpeechClient",
+    "Packet",
+    "SpeechClient",
+    "SpeechError",
+    "StreamMeter",
+    "StreamMetrics",
+    "Utterance",
+    "pad_reference",
+]

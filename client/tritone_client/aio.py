@@ -1,0 +1,121 @@
+"""The asyncio client; requests, responses and errors are those of the blocking one."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from types import TracebackType
+
+import grpc
+import numpy as np
+from numpy.typing import NDArray
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from tritone_client.errors import from_grpc
+from tritone_client.public_model import ASK_TIMEOUT, PUBLIC_MODELS, none_ready, rate_of
+from tritone_client.request import Utterance, infer_request
+from tritone_client.response import Packet, ResponseReader
+from tritone_client.sync import CHANNEL_OPTIONS, DEFAULT_TIMEOUT, DEFAULT_URL
+
+
+class AsyncSpeechClient:
+    """Speaks utterances through one gRPC channel; any number of tasks of one loop may share it.
+
+    model: as for SpeechClient.
+    """
+
+    def __init__(self, url: str = DEFAULT_URL, model: str | None = None) -> None:
+        self._url, self._model, self._rate = url, model, 0
+        self._channel = grpc.aio.insecure_channel(url, options=CHANNEL_OPTIONS)
+        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+
+    async def model(self) -> str:
+        """As `SpeechClient.model`."""
+        if self._model is None:
+            self._model = await self._find_model()
+        return self._model
+
+    async def _find_model(self) -> str:
+        try:
+            for name in PUBLIC_MODELS:
+                question = service_pb2.ModelReadyRequest(name=name)
+                if (await self._stub.ModelReady(question, timeout=ASK_TIMEOUT)).ready:
+                    return name
+        except grpc.RpcError as error:
+            raise from_grpc(error) from error
+        raise none_ready(self._url)
+
+    async def sample_rate(self) -> int:
+        """As `SpeechClient.sample_rate`."""
+        if not self._rate:
+            model = await self.model()
+            question = service_pb2.ModelConfigRequest(name=model)
+            try:
+                answer = await self._stub.ModelConfig(question, timeout=ASK_TIMEOUT)
+            except grpc.RpcError as error:
+                raise from_grpc(error) from error
+            self._rate = rate_of(model, answer)
+        return self._rate
+
+    async def stream(
+        self, utterance: Utterance, *, timeout: float | None = DEFAULT_TIMEOUT, request_id: str = ""
+    ) -> AsyncGenerator[NDArray[np.float32], None]:
+        """Yield (n,) float32 samples at the sample rate as they arrive.
+
+        Leave early through `contextlib.aclosing` (or cancel the task): that cancels the utterance
+        on the server at once. Raises SpeechError; after `timeout` seconds with DEADLINE_EXCEEDED.
+        """
+        async with aclosing(
+            self.packets(utterance, timeout=timeout, request_id=request_id)
+        ) as packets:
+            async for packet in packets:
+                yield packet.samples
+
+    async def packets(
+        self,
+        utterance: Utterance,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        request_id: str = "",
+        timing: bool = False,
+    ) -> AsyncGenerator[Packet, None]:
+        """As `stream`, but yield packets; with `timing` they carry the server's timing record."""
+        request = infer_request(utterance, await self.model(), request_id, timing)
+        reader = ResponseReader()
+        call = self._stub.ModelStreamInfer(_once(request), timeout=timeout)
+        try:
+            async for message in call:
+                packet = reader.feed(message)
+                if packet is not None:
+                    yield packet
+            reader.end()
+        except grpc.RpcError as error:
+            raise from_grpc(error) from error
+        finally:
+            call.cancel()  # nothing to cancel where the stream ran to its end
+
+    async def speak(
+        self, utterance: Utterance, *, timeout: float | None = DEFAULT_TIMEOUT
+    ) -> NDArray[np.float32]:
+        """The whole utterance, (n,) float32 at the sample rate."""
+        parts = [samples async for samples in self.stream(utterance, timeout=timeout)]
+        return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+    async def close(self) -> None:
+        """Close the channel; utterances still running end with CANCELLED."""
+        await self._channel.close()
+
+    async def __aenter__(self) -> "AsyncSpeechClient":
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+
+async def _once(
+    request: service_pb2.ModelInferRequest,
+) -> AsyncIterator[service_pb2.ModelInferRequest]:
+    yield request

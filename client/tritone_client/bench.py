@@ -1,0 +1,251 @@
+"""Measure a running server under load.
+
+    tritone-bench --text "Hello there." --concurrency 1,2,4
+    tritone-bench --manifest meta.lst --rate 0.5,1,2 --json bench.json --plot bench.png
+
+Closed loop (--concurrency): so many streams are kept going; a slow server is asked less often.
+Open loop (--rate): requests arrive as a Poisson process, whatever became of those before; this is
+what users do. There, times count from when a request was due, not from when it was sent, so that a
+client or server that falls behind cannot hide the wait (coordinated omission).
+
+A manifest has lines id|prompt_text|prompt_wav|text, or JSON objects with id, text and, if wanted,
+prompt_text, prompt_wav, voice, instruct_text, seed, temperature, top_p, top_k, speed.
+
+What is measured, for each request:
+  first packet    until the first packet with audio has arrived
+  audible         until playback that starts with the first packet reaches a sample above -50 dBFS
+  total           until the server has said that the stream is complete
+  gap             between the arrivals of neighbouring packets
+  underrun        such playback runs dry (by over 1 ms): how often, and for how long
+  request_rtf     total / seconds of audio of this request
+
+and for each level:
+  good            requests that ended well with audio, of all; only these count below
+  RTF             wall / sum of audio seconds, wall from the level's begin to its last request's end
+                  (as in the upstream runtime's client)
+  audio s/s       sum of audio seconds / wall
+  real time       good requests that played without an underrun
+  late            open loop: how long after it was due a request was sent, at most
+
+JSON adds avg, p50, p90, p95, p99, min and max of each, and every single request.
+
+Exit status: 0 measured, 1 every request failed, 2 wrong usage, 130 interrupted (what was measured
+until then is reported and written).
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+from tritone_client.aio import AsyncSpeechClient
+from tritone_client.load import (
+    Kind,
+    Level,
+    Speak,
+    closed_loop,
+    open_loop,
+    poisson_arrivals,
+    speaker,
+)
+from tritone_client.manifest import Entry, ManifestError, read_manifest
+from tritone_client.request import Utterance
+from tritone_client.summary import Summary, summarize, table
+from tritone_client.sync import DEFAULT_TIMEOUT, DEFAULT_URL
+
+NumberT = TypeVar("NumberT", int, float)
+
+
+def numbers(kind: type[NumberT]) -> Callable[[str], list[NumberT]]:
+    """A reader of comma-separated numbers above 0."""
+
+    def read(text: str) -> list[NumberT]:
+        try:
+            values = [kind(part) for part in text.split(",")]
+        except ValueError:
+            values = []
+        if not values or not all(0 < value < float("inf") for value in values):
+            name = "whole numbers" if kind is int else "numbers"
+            raise argparse.ArgumentTypeError(f"{text!r}: {name} above 0 are needed, such as 1,2,4")
+        return values
+
+    return read
+
+
+def build_parser(prog: str) -> argparse.ArgumentParser:
+    """The command's options."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--url", default=DEFAULT_URL, help="gRPC address (%(default)s)")
+    parser.add_argument("--model", help="Triton model (the public one that is ready)")
+    spoken = parser.add_mutually_exclusive_group(required=True)
+    spoken.add_argument("--manifest", type=Path, help="what to say, in turn")
+    spoken.add_argument("--text", nargs="+", help="what to say, in turn")
+    load = parser.add_mutually_exclusive_group()
+    load.add_argument("--concurrency", type=numbers(int), metavar="N,...", help="closed loop (1)")
+    load.add_argument("--rate", type=numbers(float), metavar="R,...", help="open loop, a second")
+    parser.add_argument("--requests", type=int, default=20, help="of each level (%(default)s)")
+    parser.add_argument(
+        "--warmup", type=int, default=1, help="requests before each level, not measured (1)"
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        help="of the arrivals (0), and of sampling: request n gets SEED + n (the server's choice)",
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=DEFAULT_TIMEOUT, help="of a request, s (%(default)s)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw them; .png, .svg or .pdf")
+    return parser
+
+
+def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Refuse what could only fail after the measurement."""
+    busiest = max(options.concurrency or [1])
+    if options.requests < busiest:
+        parser.error(f"--requests {options.requests} cannot keep {busiest} streams going")
+    if options.warmup < 0 or options.timeout <= 0:
+        parser.error("--warmup must be at least 0, and --timeout above 0")
+    if options.seed is not None and not 0 <= options.seed < 2**63:
+        parser.error(f"--seed is {options.seed}; it must be at least 0 and below 2**63")
+    for target in filter(None, (options.json, options.plot)):
+        if not target.parent.is_dir() or target.is_dir():
+            parser.error(f"{target}: must be a file in a folder that exists")
+    if options.plot and options.plot.suffix not in (".png", ".svg", ".pdf"):
+        parser.error(f"--plot {options.plot}: its suffix must be .png, .svg or .pdf")
+    if options.plot and find_spec("matplotlib") is None:
+        parser.error("--plot needs matplotlib: pip install 'matplotlib>=3.8'")
+
+
+def entries(options: argparse.Namespace) -> list[Entry]:
+    """What is to be said. Raises ManifestError."""
+    if options.text:
+        return [Entry(text, Utterance(text)) for text in options.text]
+    return read_manifest(options.manifest)
+
+
+async def measure(options: argparse.Namespace, speak: Speak, levels: list[Level]) -> None:
+    """Run the levels, each added to `levels` as it begins, so that a break leaves what there is."""
+    kind: Kind = "rate" if options.rate else "concurrency"
+    for value in options.rate or options.concurrency or [1]:
+        at_once = 1 if options.rate else value
+        await closed_loop(Level(kind, value), speak, options.warmup, at_once)
+        with tqdm(total=options.requests, desc=f"{kind} {value:g}", unit="request") as bar:
+            level = Level(kind, value, on_sample=bar.update)
+            levels.append(level)
+            if options.rate:
+                arrivals = poisson_arrivals(value, options.requests, options.seed or 0)
+                await open_loop(level, speak, arrivals)
+            else:
+                await closed_loop(level, speak, options.requests, at_once)
+
+
+async def connect(
+    options: argparse.Namespace, spoken: Sequence[Entry], levels: list[Level]
+) -> None:
+    """The measurement, over one connection."""
+    async with AsyncSpeechClient(options.url, options.model) as client:
+        utterances = [entry.utterance for entry in spoken]
+        await measure(options, speaker(client, utterances, options.seed, options.timeout), levels)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A run that has ended. began: ISO 8601. Levels and summaries correspond."""
+
+    options: argparse.Namespace
+    began: str
+    spoken: Sequence[Entry]
+    levels: Sequence[Level]
+    summaries: Sequence[Summary]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as plain values, for JSON."""
+        arguments = {k: str(v) if isinstance(v, Path) else v for k, v in vars(self.options).items()}
+        ids = [entry.id for entry in self.spoken]
+        levels = [
+            {
+                **summary.as_dict(),
+                "samples": [
+                    {"id": ids[sample.number % len(ids)], **sample.as_dict()}
+                    for sample in level.samples
+                ],
+            }
+            for level, summary in zip(self.levels, self.summaries, strict=True)
+        ]
+        return {"arguments": arguments, "began": self.began, "levels": levels}
+
+    def write(self) -> None:
+        """The files that were asked for."""
+        if self.options.json:
+            text = json.dumps(self.as_dict(), indent=1, ensure_ascii=False)
+            self.options.json.write_text(text + "\n", encoding="utf-8")
+        if self.options.plot and self.levels:
+            from tritone_client.plot import plot
+
+            plot(self.levels, self.summaries, self.options.plot)
+
+
+def notes(summaries: Sequence[Summary]) -> list[str]:
+    """What a reader of the table must know."""
+    lines = []
+    for s in summaries:
+        if s.errors:
+            kinds = ", ".join(f"{count} {status}" for status, count in s.errors.items())
+            lines.append(f"{s.kind} {s.value:g}: {kinds}; the first: {s.first_error}")
+        if s.most_late_s > 0.05:
+            lines.append(
+                f"{s.kind} {s.value:g}: this client sent up to {s.most_late_s:.2f} s late; "
+                "that is part of the times above"
+            )
+    return lines
+
+
+def run(options: argparse.Namespace, spoken: Sequence[Entry]) -> int:
+    """Measure, report and write what was asked for; the exit status."""
+    began = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    levels: list[Level] = []
+    interrupted = False
+    try:
+        asyncio.run(connect(options, spoken, levels))
+    except KeyboardInterrupt:
+        interrupted = True
+        print("interrupted; this is what was measured", file=sys.stderr)
+    levels = [level for level in levels if level.samples]
+    summaries = [summarize(level) for level in levels]
+    print(table(summaries))
+    for line in notes(summaries):
+        print(line, file=sys.stderr)
+    Measured(options, began, spoken, levels, summaries).write()
+    if interrupted:
+        return 130
+    return 0 if any(summary.completed for summary in summaries) else 1
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "tritone-bench") -> int:
+    """The command, by default with the arguments of this process."""
+    parser = build_parser(prog)
+    options = parser.parse_args(arguments)
+    check(parser, options)
+    try:
+        spoken = entries(options)
+    except ManifestError as error:
+        parser.error(str(error))
+    return run(options, spoken)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

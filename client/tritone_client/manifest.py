@@ -1,0 +1,119 @@
+"""The utterances that a benchmark speaks: the lines of a manifest, all checked before any work.
+
+    id|prompt_text|prompt_wav|text
+    {"id": "b", "text": "Hello.", "voice": "anna", "seed": 3}
+
+A line is of the one or the other kind; blank lines are skipped. prompt_text and prompt_wav may be
+empty: then the server's own voice speaks. Paths count from the manifest's own folder.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from tritone_client.request import Utterance, infer_request
+
+PIPED = ("id", "prompt_text", "prompt_wav", "text")
+_KINDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("id", "text", "prompt_text", "prompt_wav", "voice", "instruct_text"), (str,)),
+    **dict.fromkeys(("seed", "top_k"), (int,)),
+    **dict.fromkeys(("temperature", "top_p", "speed"), (int, float)),
+}
+_SAME = ("text", "voice", "instruct_text", "seed", "temperature", "top_p", "top_k", "speed")
+"""Keys that have the same name in an Utterance."""
+
+
+_Recording = tuple[NDArray[np.float32], int]
+"""(N,) mono samples, and their rate."""
+
+
+class ManifestError(ValueError):
+    """A manifest cannot be used; the message has a line for each of its lines at fault."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One utterance under the id that the manifest gives it."""
+
+    id: str
+    utterance: Utterance
+
+
+def read_manifest(path: Path) -> list[Entry]:
+    """Read all of it, recordings included. Raises ManifestError naming every line at fault."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ManifestError(f"{path} cannot be read: {error}") from error
+    entries: dict[str, Entry] = {}
+    problems = []
+    read = cache(_read)  # many lines share a recording
+    for number, line in _lines(text):
+        try:
+            entry = _entry(_keys(line), path.parent, read)
+            if entry.id in entries:
+                raise ValueError(f"id {entry.id!r} is there already")
+            entries[entry.id] = entry
+        except ValueError as error:
+            problems.append(f"{path}, line {number}: {error}")
+    if not entries and not problems:
+        problems.append(f"{path} has no lines; write {'|'.join(PIPED)} or JSON objects")
+    if problems:
+        raise ManifestError("\n".join(problems))
+    return list(entries.values())
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """The lines that are not blank, counted from 1."""
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            yield number, line.strip()
+
+
+def _keys(line: str) -> dict[str, Any]:
+    """What a line says, by key. Raises ValueError."""
+    if not line.startswith("{"):
+        parts = [part.strip() for part in line.split("|")]
+        if len(parts) != len(PIPED):
+            raise ValueError(f"{len(parts)} fields; {'|'.join(PIPED)} has {len(PIPED)}")
+        return dict(zip(PIPED, parts, strict=True))
+    found: dict[str, Any] = json.loads(line)
+    for key, value in found.items():
+        if key not in _KINDS:
+            raise ValueError(f"{key!r} is not known; the keys are {', '.join(_KINDS)}")
+        if isinstance(value, bool) or not isinstance(value, _KINDS[key]):
+            raise ValueError(f"{key}: {value!r} is not {_KINDS[key][-1].__name__}")
+    return found
+
+
+def _entry(keys: dict[str, Any], folder: Path, read: Callable[[Path], _Recording]) -> Entry:
+    for key in ("id", "text"):
+        if not keys.get(key, "").strip():
+            raise ValueError(f"{key} is missing or empty")
+    given = {key: keys[key] for key in _SAME if key in keys}
+    if keys.get("prompt_wav"):
+        given["reference_wav"], given["reference_rate"] = read(folder / keys["prompt_wav"])
+        given["reference_text"] = keys.get("prompt_text") or None
+    elif keys.get("prompt_text"):
+        raise ValueError("prompt_text needs prompt_wav, the recording that it transcribes")
+    utterance = Utterance(**given)
+    infer_request(utterance, "any")  # what does not fit the wire is found now
+    return Entry(keys["id"], utterance)
+
+
+def _read(path: Path) -> _Recording:
+    """Raises ValueError."""
+    if not path.is_file():
+        raise ValueError(f"prompt_wav: {path} does not exist")
+    try:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise ValueError(f"prompt_wav: {error}") from error
+    return samples.mean(axis=1), rate

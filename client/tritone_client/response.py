@@ -1,0 +1,67 @@
+"""Reading what the server streams back; no I/O, so that both clients share it."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tritonclient.grpc import service_pb2
+
+from tritone_client.errors import SpeechError, from_stream
+
+
+@dataclass(frozen=True)
+class Packet:
+    """One response: (n,) samples in [-1, 1], and the timing record if asked for."""
+
+    samples: NDArray[np.float32]
+    timing: dict[str, Any] | None = None
+
+
+class ResponseReader:
+    """Turns the messages of one utterance into packets and knows whether all of it arrived."""
+
+    def __init__(self) -> None:
+        self._complete = False
+        self._error: SpeechError | None = None
+
+    def feed(self, message: service_pb2.ModelStreamInferResponse) -> Packet | None:
+        """The packet in this message; None for one without outputs, such as the empty final one.
+
+        The model's error is raised as SpeechError: by `end` if it is the final message, since
+        Triton 2.51 never frees a request that is cancelled just while it completes; else here.
+        """
+        response = message.infer_response
+        self._complete = response.parameters["triton_final_response"].bool_param
+        if message.error_message:
+            self._error = from_stream(message.error_message)
+            if not self._complete:
+                raise self._error
+            return None
+        outputs = {
+            output.name: contents
+            for output, contents in zip(response.outputs, response.raw_output_contents, strict=True)
+        }
+        if not outputs:
+            return None
+        timing = outputs.get("timing")
+        return Packet(
+            samples=np.frombuffer(outputs.get("waveform", b""), dtype="<f4"),
+            timing=None if timing is None else json.loads(_first_string(timing)),
+        )
+
+    def end(self) -> None:
+        """Call it when the stream has ended; raises SpeechError if that was not the good end."""
+        if self._error is not None:
+            raise self._error
+        if not self._complete:
+            raise SpeechError(
+                "UNAVAILABLE", "the stream ended before the server said it was complete"
+            )
+
+
+def _first_string(contents: bytes) -> bytes:
+    """The first element of a BYTES tensor: a little-endian uint32 length, then the text."""
+    length = int.from_bytes(contents[:4], "little")
+    return contents[4 : 4 + length]

@@ -1,0 +1,193 @@
+"""Speak a text from the command line: tritone-say "Hello there." -o hello.wav
+
+Exit status: 0 spoken, 1 the server refused or failed, 2 wrong usage, 3 no server or it went away,
+4 out of time, 130 interrupted.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import soundfile
+
+from tritone_client.errors import SpeechError
+from tritone_client.metrics import StreamMeter, StreamMetrics
+from tritone_client.output import SUFFIXES, AudioWriter, check_target, open_writer
+from tritone_client.request import Utterance, pad_reference
+from tritone_client.sync import DEFAULT_TIMEOUT, DEFAULT_URL, SpeechClient
+
+_EXIT_STATUS = {"UNAVAILABLE": 3, "DEADLINE_EXCEEDED": 4}
+
+
+@dataclass
+class _Sinks:
+    """The outputs, opened with the first packet: a refused text leaves no empty file."""
+
+    targets: list[str]
+    sample_rate: int = 0  # set before the first packet
+    writers: list[AudioWriter] = field(default_factory=list)
+
+    def write(self, samples: Any) -> None:
+        if not self.writers:
+            self.writers = [open_writer(target, self.sample_rate) for target in self.targets]
+        for writer in self.writers:
+            writer.write(samples)
+
+    def close(self) -> None:
+        for writer in self.writers:
+            writer.close()
+
+
+def build_parser(prog: str) -> argparse.ArgumentParser:
+    """The command's options."""
+    parser = argparse.ArgumentParser(
+        prog=prog, description="Speak a text through a Tritone server."
+    )
+    parser.add_argument("text", help="what to say; - reads it from standard input")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help=f"{' '.join(SUFFIXES)}, or - for raw s16le on stdout"
+    )
+    parser.add_argument(
+        "--play",
+        action="store_true",
+        help="raw s16le on stdout, here at 24 kHz: ... --play | aplay -f S16_LE -r 24000",
+    )
+    parser.add_argument("--url", default=DEFAULT_URL, help="gRPC address (%(default)s)")
+    parser.add_argument("--model", help="Triton model (the public one that is ready)")
+    parser.add_argument(
+        "--timeout", type=float, default=DEFAULT_TIMEOUT, help="seconds (%(default)s)"
+    )
+    parser.add_argument("--request-id", default="", help="under which the server logs the request")
+    parser.add_argument(
+        "--timing", action="store_true", help="ask a server of Tritone where its time went"
+    )
+    parser.add_argument("--json", action="store_true", help="metrics as JSON on stdout")
+    voice = parser.add_argument_group("voice")
+    voice.add_argument("--voice", help="a voice registered with the server")
+    voice.add_argument("--reference-audio", metavar="FILE", help="a recording of the voice to use")
+    voice.add_argument("--reference-text", help="what the recording says")
+    voice.add_argument(
+        "--pad-reference", type=float, metavar="SECONDS", help="pad the recording to a multiple"
+    )
+    voice.add_argument("--instruct", metavar="TEXT", help="how to speak, in words")
+    speech = parser.add_argument_group("speech")
+    speech.add_argument("--seed", type=int, help="the same seed gives the same audio")
+    speech.add_argument("--temperature", type=float)
+    speech.add_argument("--top-p", type=float)
+    speech.add_argument("--top-k", type=int)
+    speech.add_argument("--speed", type=float, help="0.5 to 2.0")
+    speech.add_argument(
+        "--no-stream", action="store_true", help="the whole utterance in one packet"
+    )
+    return parser
+
+
+def utterance_from(options: argparse.Namespace) -> Utterance:
+    """The utterance of these options; the recording is read at its own rate and mixed to mono.
+
+    Raises ValueError or soundfile.LibsndfileError for what cannot be used.
+    """
+    wav, rate = None, 16000
+    if options.reference_audio:
+        channels, rate = soundfile.read(options.reference_audio, dtype="float32", always_2d=True)
+        wav = channels.mean(axis=1)
+    utterance = Utterance(
+        text=sys.stdin.read().strip() if options.text == "-" else options.text,
+        reference_wav=wav,
+        reference_rate=rate,
+        reference_text=options.reference_text,
+        instruct_text=options.instruct,
+        voice=options.voice,
+        seed=options.seed,
+        temperature=options.temperature,
+        top_p=options.top_p,
+        top_k=options.top_k,
+        speed=options.speed,
+        streaming=not options.no_stream,
+    )
+    if options.pad_reference:
+        utterance = pad_reference(utterance, options.pad_reference)
+    return utterance
+
+
+def summary(metrics: StreamMetrics) -> str:
+    """One line for a person."""
+    if metrics.first_packet_s is None or metrics.rtf is None:
+        return f"no audio in {metrics.total_s:.2f} s"
+    dry = f"{metrics.underruns} underruns ({metrics.underrun_s:.2f} s)"
+    return (
+        f"{metrics.audio_s:.2f} s of audio in {metrics.total_s:.2f} s (RTF {metrics.rtf:.2f}), "
+        f"first packet {metrics.first_packet_s:.3f} s, {metrics.packets} packets, "
+        f"{dry if metrics.underruns else 'no underruns'}"
+    )
+
+
+def parts(record: dict[str, Any]) -> str:
+    """Where the server's time went, in one line for a person."""
+    parts = (f"{name} {1000 * seconds:.0f}" for name, seconds in record["parts_s"].items())
+    return f"request {record['id']}, ms: {', '.join(parts)}"
+
+
+def speak(
+    client: SpeechClient, utterance: Utterance, options: argparse.Namespace, sinks: _Sinks
+) -> tuple[StreamMetrics, dict[str, Any] | None]:
+    """Stream the utterance into the sinks; also the server's last record, if asked for."""
+    sinks.sample_rate = client.sample_rate
+    meter, record = StreamMeter(sinks.sample_rate), None
+    for packet in client.packets(
+        utterance, timeout=options.timeout, timing=options.timing, request_id=options.request_id
+    ):
+        meter.packet(packet.samples)
+        sinks.write(packet.samples)
+        record = packet.timing or record
+    return meter.finish(), record
+
+
+def run(options: argparse.Namespace, utterance: Utterance, targets: Sequence[str]) -> int:
+    """Speak into the targets and say how it went; the exit status."""
+    sinks = _Sinks(list(dict.fromkeys(targets)))
+    try:
+        with SpeechClient(options.url, options.model) as client:
+            metrics, record = speak(client, utterance, options, sinks)
+    except SpeechError as error:
+        kept = f" (what had arrived is in {options.output})"
+        print(f"{error}{kept if sinks.writers and options.output else ''}", file=sys.stderr)
+        return _EXIT_STATUS.get(error.status, 1)
+    except (OSError, ValueError) as error:
+        print(f"cannot speak or write this: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    finally:
+        sinks.close()
+    print(summary(metrics), file=sys.stderr)
+    if record is not None:
+        print(parts(record), file=sys.stderr)
+    if options.json:
+        server = {} if record is None else {"server": record}
+        print(json.dumps({**metrics.as_dict(), **server}))
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "tritone-say") -> int:
+    """The command, by default with the arguments of this process."""
+    parser = build_parser(prog)
+    options = parser.parse_args(arguments)
+    targets = [target for target in (options.output, "-" if options.play else None) if target]
+    if options.json and "-" in targets:
+        parser.error("--json and raw audio both want stdout; write the audio to a file with -o")
+    try:
+        for target in targets:
+            check_target(target)
+        utterance = utterance_from(options)
+    except (ValueError, OSError, soundfile.LibsndfileError) as error:
+        parser.error(str(error))
+    return run(options, utterance, targets)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,140 @@
+"""From the requests of a load level to its figures; what they mean: see client/bench.py."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from tritone_client.load import Level
+
+_DIGITS = 4
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean, percentiles (linear between neighbours) and extremes."""
+
+    avg: float
+    p50: float
+    p90: float
+    p95: float
+    p99: float
+    min: float
+    max: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One level. Times in seconds; a spread is None where no request has such a value."""
+
+    kind: str
+    value: float
+    requests: int
+    completed: int
+    errors: dict[str, int]
+    first_error: str | None
+    wall_s: float
+    audio_s: float
+    rtf: float | None
+    throughput: float
+    real_time_streams: int
+    underruns: int
+    underrun_s: float
+    most_in_flight: int
+    most_late_s: float
+    first_packet_s: Spread | None
+    first_audible_s: Spread | None
+    total_s: Spread | None
+    request_rtf: Spread | None
+    gaps_s: Spread | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON; times rounded to 0.1 ms."""
+        rounded: dict[str, Any] = _rounded(asdict(self))
+        return rounded
+
+
+def spread(values: Sequence[float | None]) -> Spread | None:
+    """Of the values that are there."""
+    found = [value for value in values if value is not None]
+    if not found:
+        return None
+    points = np.percentile(found, (50, 90, 95, 99, 0, 100)).tolist()
+    return Spread(float(np.mean(found)), *points)
+
+
+def summarize(level: Level) -> Summary:
+    """The figures of what has ended so far."""
+    samples = level.samples
+    failed = [sample.error for sample in samples if sample.error is not None]
+    good = [sample.metrics for sample in samples if sample.error is None]
+    wall = max((sample.end_s for sample in samples), default=0.0)
+    audio = sum(metrics.audio_s for metrics in good)
+    return Summary(
+        kind=level.kind,
+        value=level.value,
+        requests=len(samples),
+        completed=len(good),
+        errors=dict(Counter(error.status for error in failed)),
+        first_error=str(failed[0]) if failed else None,
+        wall_s=wall,
+        audio_s=audio,
+        rtf=wall / audio if audio else None,
+        throughput=audio / wall if wall else 0.0,
+        real_time_streams=sum(metrics.underruns == 0 for metrics in good),
+        underruns=sum(metrics.underruns for metrics in good),
+        underrun_s=sum(metrics.underrun_s for metrics in good),
+        most_in_flight=level.most_in_flight,
+        most_late_s=max((sample.late_s for sample in samples), default=0.0),
+        first_packet_s=spread([metrics.first_packet_s for metrics in good]),
+        first_audible_s=spread([metrics.first_audible_s for metrics in good]),
+        total_s=spread([metrics.total_s for metrics in good]),
+        request_rtf=spread([metrics.rtf for metrics in good]),
+        gaps_s=spread([gap for metrics in good for gap in metrics.gaps_s]),
+    )
+
+
+def table(summaries: Sequence[Summary]) -> str:
+    """A Markdown table, one line a level, its columns aligned."""
+    head = (
+        *("load", "good", "first packet p50/p90/p99 ms", "audible p50/p99 ms"),
+        *("total p50/p99 s", "gap p50/p99 ms", "RTF", "audio s/s", "underruns", "real time"),
+    )
+    rows = [head, *(_row(summary) for summary in summaries)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+        for row in rows
+    ]
+    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+    return "\n".join([lines[0], rule, *lines[1:]])
+
+
+def _row(s: Summary) -> tuple[str, ...]:
+    unit = "at once" if s.kind == "concurrency" else "a second"
+    return (
+        f"{s.value:g} {unit}",
+        f"{s.completed}/{s.requests}",
+        _points(s.first_packet_s, ("p50", "p90", "p99"), 1000, 0),
+        _points(s.first_audible_s, ("p50", "p99"), 1000, 0),
+        _points(s.total_s, ("p50", "p99"), 1, 2),
+        _points(s.gaps_s, ("p50", "p99"), 1000, 0),
+        "-" if s.rtf is None else f"{s.rtf:.3f}",
+        f"{s.throughput:.2f}",
+        f"{s.underruns} ({s.underrun_s:.2f} s)",
+        f"{s.real_time_streams}/{s.completed}",
+    )
+
+
+def _points(values: Spread | None, names: Sequence[str], scale: float, digits: int) -> str:
+    if values is None:
+        return "-"
+    return "/".join(f"{scale * getattr(values, name):.{digits}f}" for name in names)
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return round(value, _DIGITS) if isinstance(value, float) else value

@@ -1,0 +1,126 @@
+"""The blocking client."""
+
+from collections.abc import Generator
+from contextlib import closing
+from functools import cached_property
+from types import TracebackType
+
+import grpc
+import numpy as np
+from numpy.typing import NDArray
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from tritone_client.errors import from_grpc
+from tritone_client.public_model import ASK_TIMEOUT, PUBLIC_MODELS, none_ready, rate_of
+from tritone_client.request import Utterance, infer_request
+from tritone_client.response import Packet, ResponseReader
+
+DEFAULT_URL = "127.0.0.1:8001"
+DEFAULT_TIMEOUT = 300.0
+"""Seconds for one whole utterance."""
+
+CHANNEL_OPTIONS = [
+    # gRPC's own limit of 4 MiB is 43 s of audio in one packet.
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+]
+
+
+class SpeechClient:
+    """Speaks utterances through one gRPC channel; any number of threads may share it.
+
+    Every utterance has a gRPC stream of its own, closed when it ends: an open idle stream would
+    hold back a model's unloading and the server's exit.
+
+    model: the Triton model that speaks. None takes the public model that the server has ready; it
+        is asked for once, when it is first needed.
+    """
+
+    def __init__(self, url: str = DEFAULT_URL, model: str | None = None) -> None:
+        self._url, self._named = url, model
+        self._channel = grpc.insecure_channel(url, options=CHANNEL_OPTIONS)
+        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+
+    @cached_property
+    def model(self) -> str:
+        """The Triton model that speaks. Raises SpeechError where no public model is ready."""
+        if self._named is not None:
+            return self._named
+        try:
+            for name in PUBLIC_MODELS:
+                question = service_pb2.ModelReadyRequest(name=name)
+                if self._stub.ModelReady(question, timeout=ASK_TIMEOUT).ready:
+                    return name
+        except grpc.RpcError as error:
+            raise from_grpc(error) from error
+        raise none_ready(self._url)
+
+    @cached_property
+    def sample_rate(self) -> int:
+        """Samples a second of what is spoken, as the model's configuration says; asked for once.
+
+        Raises SpeechError where there is no such model or it does not say.
+        """
+        question = service_pb2.ModelConfigRequest(name=self.model)
+        try:
+            answer = self._stub.ModelConfig(question, timeout=ASK_TIMEOUT)
+        except grpc.RpcError as error:
+            raise from_grpc(error) from error
+        return rate_of(self.model, answer)
+
+    def stream(
+        self, utterance: Utterance, *, timeout: float | None = DEFAULT_TIMEOUT, request_id: str = ""
+    ) -> Generator[NDArray[np.float32], None, None]:
+        """Yield (n,) float32 samples at `sample_rate` as they arrive.
+
+        Closing the generator (or breaking out of the loop that holds its only reference) cancels
+        the utterance on the server. Raises SpeechError; after `timeout` s DEADLINE_EXCEEDED.
+        """
+        with closing(self.packets(utterance, timeout=timeout, request_id=request_id)) as packets:
+            for packet in packets:
+                yield packet.samples
+
+    def packets(
+        self,
+        utterance: Utterance,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        request_id: str = "",
+        timing: bool = False,
+    ) -> Generator[Packet, None, None]:
+        """As `stream`, but yield packets; with `timing` they carry the server's timing record."""
+        request = infer_request(utterance, self.model, request_id, timing)
+        reader = ResponseReader()
+        call = self._stub.ModelStreamInfer(iter([request]), timeout=timeout)
+        try:
+            for message in call:
+                packet = reader.feed(message)
+                if packet is not None:
+                    yield packet
+            reader.end()
+        except grpc.RpcError as error:
+            raise from_grpc(error) from error
+        finally:
+            call.cancel()  # nothing to cancel where the stream ran to its end
+
+    def speak(
+        self, utterance: Utterance, *, timeout: float | None = DEFAULT_TIMEOUT
+    ) -> NDArray[np.float32]:
+        """The whole utterance, (n,) float32 at `sample_rate`."""
+        parts = list(self.stream(utterance, timeout=timeout))
+        return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+    def close(self) -> None:
+        """Close the channel; utterances still running end with CANCELLED."""
+        self._channel.close()
+
+    def __enter__(self) -> "SpeechClient":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

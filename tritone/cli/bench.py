@@ -1,0 +1,3 @@
+"""The client's own command under this name."""
+
+from tritone_client.bench import main as main

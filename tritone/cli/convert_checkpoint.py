@@ -1,0 +1,109 @@
+"""Convert the language model of a model directory to a TensorRT-LLM 0.20 checkpoint.
+
+    python scripts/convert_checkpoint.py --model_dir models/cosyvoice2 --dtype bfloat16
+
+Its options are spelt as those of TensorRT-LLM's own scripts of that name. Runs without a GPU and
+without tensorrt_llm. Exit status: 0 written, 1 refused or failed.
+"""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from tritone.errors import TritoneError
+from tritone.llm.trtllm.build import build_command
+from tritone.llm.trtllm.checkpoint import Conversion
+from tritone.llm.trtllm.checkpoint_config import CHECKPOINTS_DIR, CheckpointOptions
+from tritone.llm.trtllm.engine_settings import ENGINE_DTYPES, settings_for
+from tritone.llm.trtllm.precision import STORAGE
+from tritone.llm.trtllm.source_checkpoint import SourceLLM, open_llm
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="scripts/convert_checkpoint.py", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument(
+        "--model_dir",
+        type=Path,
+        required=True,
+        help="model directory of `tritone convert`, its llm, or a Qwen2 in Hugging Face form",
+    )
+    parser.add_argument(
+        "--output_dir", type=Path, help="(trtllm/DTYPE in the directory of the language model)"
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=list(STORAGE),
+        default="bfloat16",
+        help="GPUs before Ampere need float16; float32 is for comparison, no engine is built of it",
+    )
+    parser.add_argument(
+        "--tp_size", type=int, choices=(1, 2, 4), default=1, help="GPUs that share each layer (1)"
+    )
+    parser.add_argument("--workers", type=int, default=1, help="ranks written at the same time (1)")
+    parser.add_argument(
+        "--use_weight_only",
+        action="store_true",
+        help="int8 matrices, made by trtllm-build; not for Blackwell (SM 100 and later)",
+    )
+    parser.add_argument("--weight_only_precision", choices=("int8",), default="int8")
+    return parser
+
+
+def convert(args: argparse.Namespace) -> tuple[SourceLLM, list[Path]]:
+    source = open_llm(args.model_dir)
+    options = CheckpointOptions(args.dtype, args.tp_size, args.use_weight_only)
+    output_dir = args.output_dir or source.directory / CHECKPOINTS_DIR / options.name
+    conversion = Conversion(source, output_dir, options)
+    with tqdm(total=conversion.nbytes, unit="B", unit_scale=True, desc="convert") as bar:
+        return source, conversion.run(args.workers, bar.update)
+
+
+def summary(source: SourceLLM, files: list[Path]) -> str:
+    """What was written and what does not travel with it."""
+    directory = files[0].parent
+    width = max(len(path.name) for path in files)
+    lines = [f"{directory}"]
+    lines += [
+        f"  {path.name:<{width}}  {tqdm.format_sizeof(path.stat().st_size, 'B'):>7}"
+        for path in files
+    ]
+    if source.biased_rows is None:
+        lines.append("The head has no bias; requests need no embedding_bias.")
+    else:
+        lines.append(
+            f"lm_head.bias is not in it, since a TensorRT-LLM head has none: it allows "
+            f"{source.biased_rows} of {source.config.vocab_size} ids and travels with each request "
+            f"as embedding_bias, read from {source.weights.path}."
+        )
+    return "\n".join(lines)
+
+
+def next_command(source: SourceLLM, checkpoint_dir: Path, dtype: str) -> str | None:
+    """The command that builds the engine, where there is one."""
+    if dtype not in ENGINE_DTYPES:
+        return None
+    if source.in_model_directory:
+        model_dir = source.directory.resolve().parent
+        return shlex.join(["tritone", "engines", str(model_dir)])
+    engine_dir = checkpoint_dir.with_name(f"{checkpoint_dir.name}-engine")
+    return shlex.join(build_command(settings_for(checkpoint_dir), checkpoint_dir, engine_dir))
+
+
+def main(arguments: Sequence[str]) -> int:
+    args = build_parser().parse_args(arguments)
+    try:
+        source, files = convert(args)
+        command = next_command(source, files[0].parent, args.dtype)
+    except (TritoneError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(summary(source, files))
+    if command is not None:
+        print(f"Next, on the machine with the GPU: {command}")
+    return 0

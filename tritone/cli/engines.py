@@ -1,0 +1,127 @@
+"""tritone engines: the engines of a model directory for this machine's GPU, each judged."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from tritone.cli.command import refused, run
+from tritone.engines.build import DTYPES, build_tasks
+from tritone.engines.machine import this_machine
+from tritone.engines.model_graphs import Sources
+from tritone.engines.preflight import LLM, PARTS, problems
+from tritone.engines.tasks import Outcome, Task, run_tasks, table
+from tritone.errors import TritoneError
+
+ALL = ",".join(PARTS)
+
+ModelDir = Annotated[Path, typer.Argument(help="as `tritone convert` wrote it")]
+Dtype = Annotated[
+    str,
+    typer.Option(
+        help=f"of matrix products, keys and values: {', '.join(DTYPES)} "
+        "(GPUs before Ampere: float16)"
+    ),
+]
+Parts = Annotated[str, typer.Option(metavar="PART,..", help=f"what to build, of {ALL}")]
+ExportOnly = Annotated[
+    bool, typer.Option("--export-only", help="only the ONNX exports and their check")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="show every command and profile, and do nothing")
+]
+Force = Annotated[bool, typer.Option("--force", help="build what is there again")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="TensorRT's own messages too")]
+
+
+def engines(
+    model_dir: ModelDir,
+    dtype: Dtype = DTYPES[0],
+    parts: Parts = ALL,
+    export_only: ExportOnly = False,
+    dry_run: DryRun = False,
+    force: Force = False,
+    verbose: Verbose = False,
+) -> int:
+    """Build the engines of a model directory for this machine's GPU.
+
+    TensorRT-LLM's engine of the language model, ONNX exports of the flow and
+    the vocoder, and their TensorRT plans. What is done already is not done
+    again. --dry-run and --export-only need neither a GPU nor TensorRT.
+
+    Exit status: 0 all is there, 1 something failed or was refused by its gate,
+    2 the build could not start.
+    """
+    logging.basicConfig(
+        format="%(levelname)s: %(message)s", level=logging.INFO if verbose else logging.ERROR
+    )
+    try:
+        chosen = chosen_parts(parts, export_only)
+        if dtype not in DTYPES:
+            return refused(f"--dtype: {dtype!r} is none of {', '.join(DTYPES)}")
+        sources = Sources(model_dir)
+        found = problems(model_dir, chosen, dtype, export_only=export_only)
+        if found and not dry_run:
+            return max(refused(problem) for problem in found)
+        machine = None if found or export_only else this_machine()
+        tasks = build_tasks(sources, chosen, dtype, machine, export_only=export_only)
+    except (TritoneError, ValueError) as error:
+        return refused(error)
+    if dry_run:
+        show(tasks, found)
+        return 0
+    return build(tasks, model_dir, force=force, export_only=export_only)
+
+
+def chosen_parts(text: str, export_only: bool) -> tuple[str, ...]:
+    """The parts of a list; of the language model there is nothing to export. Raises ValueError."""
+    chosen = tuple(part.strip() for part in text.split(","))
+    unknown = [part for part in chosen if part not in PARTS]
+    if unknown:
+        raise ValueError(f"--parts: unknown part {unknown[0]!r}; parts are {', '.join(PARTS)}")
+    kept = tuple(part for part in chosen if not (export_only and part == LLM))
+    if not kept:
+        raise ValueError("--export-only exports flow and vocoder; --parts names neither")
+    return kept
+
+
+def show(tasks: Sequence[Task], found: Sequence[TritoneError]) -> None:
+    """What a dry run prints."""
+    for task in tasks:
+        print(f"{task.name}")
+        for line in task.plan:
+            print(f"    {line}")
+    if found:
+        print("\nHere the build would stop:")
+        for problem in found:
+            print(f"  - {problem}")
+
+
+def build(tasks: Sequence[Task], model_dir: Path, *, force: bool, export_only: bool) -> int:
+    """Run the tasks under a bar; each is reported as it ends. The exit status."""
+    outcomes: list[Outcome] = []
+    with tqdm(total=len(tasks), unit="step") as bar, logging_redirect_tqdm():
+        for outcome in run_tasks(tasks, force=force):
+            outcomes.append(outcome)
+            bar.write(f"{outcome.name}: {outcome.state}, {outcome.said}")
+            bar.update()
+    failed = [outcome for outcome in outcomes if outcome.state in ("failed", "skipped")]
+    print("\n".join(["", *table(outcomes), next_step(model_dir, failed, export_only)]))
+    return 1 if failed else 0
+
+
+def next_step(model_dir: Path, failed: Sequence[Outcome], export_only: bool) -> str:
+    if failed:
+        names = ", ".join(outcome.name for outcome in failed)
+        return f"Not built: {names}. What was built stays; run the same command again."
+    if export_only:
+        return f"Next, on the machine with the GPU: tritone engines {model_dir}"
+    return f"Next: tritone serve --model {model_dir} --profile gpu"
+
+
+def main(arguments: Sequence[str], prog: str = "tritone engines") -> int:
+    return run(engines, arguments, prog)

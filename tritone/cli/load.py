@@ -1,0 +1,136 @@
+"""tritone load: a model directory step by step without a server, then a word."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from tritone.cli.command import refused, run
+from tritone.cli.options import Runtime
+from tritone.errors import TritoneError
+from tritone.loading.catalogue import SLOWEST_READ, doctor_command, steps_of
+from tritone.loading.steps import Loader
+from tritone.loading.summary import Summary
+from tritone.local import trial
+from tritone.local.trial import Progress, Reached, Trial
+
+ModelDir = Annotated[
+    Path | None, typer.Argument(envvar="TRITONE_MODEL", metavar="MODEL_DIR", help="what to load")
+]
+Half = Annotated[
+    Literal["bf16", "fp16"] | None,
+    typer.Option(
+        help="flow and vocoder in 16 bits, without a value bf16; on a GPU the vocoder stays in 32. "
+        "Without it each takes what is best on the device"
+    ),
+]
+Until = Annotated[str | None, typer.Option(metavar="STEP", help="end after this step")]
+ListThem = Annotated[bool, typer.Option("--list", help="name the steps and load nothing")]
+AsJson = Annotated[bool, typer.Option("--json", help="the summary as JSON on stdout")]
+Patience = Annotated[float, typer.Option(metavar="FACTOR", help="on the limit of each step")]
+Deadline = Annotated[
+    float | None, typer.Option(metavar="SECONDS", help="end a step that takes longer (never)")
+]
+Text = Annotated[str, typer.Option(help="what is spoken")]
+Voice = Annotated[
+    str | None, typer.Option(help="a registered voice (the checkpoint's own, or the first)")
+]
+
+
+def load(
+    model: ModelDir = None,
+    profile: Runtime = "cpu",
+    half: Half = None,
+    until: Until = None,
+    list_: ListThem = False,
+    as_json: AsJson = False,
+    patience: Patience = 1.0,
+    deadline: Deadline = None,
+    text: Text = "Hello there.",
+    voice: Voice = None,
+) -> int:
+    """Load a model directory step by step, then speak a word.
+
+    Every step is shown before and after it, and a table at the end has its
+    file, seconds, and the memory after it. A step that takes too long is named,
+    with all Python stacks, the likely cause and the doctor's command, and goes
+    on; --deadline ends it.
+
+    Exit status: 0 all steps are done and it spoke, or --until was reached; 1 a
+    step failed or took longer than --deadline; 2 the command line is wrong, or
+    the step of --until was not met; 130 interrupted.
+    """
+    names = [kind.name for kind in steps_of(profile)]
+    if list_:
+        show_steps(profile)
+        return 0
+    if model is None:
+        return refused("MODEL_DIR is missing, and TRITONE_MODEL is not set")
+    if until is not None and until not in names:
+        return refused(f"--until: {until!r} is no step; they are: {', '.join(names)}")
+    for name, value in (("patience", patience), ("deadline", deadline)):
+        if value is not None and not value > 0:
+            return refused(f"--{name}: {value:g}; it must be above 0")
+    if not model.is_dir():
+        return refused(f"{model} is no folder; make one with tritone convert RELEASE {model}")
+    summary = Summary(model)
+    progress = Progress(summary, len(names), until)
+    loader = Loader(
+        "load_model",
+        progress,
+        patience=patience,
+        deadline_s=deadline,
+        model_dir=model,
+        profile=profile,
+    )
+    status = attempt(Trial(model, profile, half, text, voice), loader, progress, summary)
+    return status or report(summary, progress, until, as_json)
+
+
+def attempt(what: Trial, loader: Loader, progress: Progress, summary: Summary) -> int:
+    """Load and speak, the outcome in the summary; the exit status of an interrupt, else 0."""
+    try:
+        with loader:
+            trial.load_and_speak(what)
+    except Reached:
+        pass
+    except KeyboardInterrupt:
+        print(f"interrupted in the step {progress.running}", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if summary.failed is None and not isinstance(error, TritoneError):
+            raise  # nothing but its trace says where
+        summary.end(error)
+    finally:
+        progress.close()
+    return 0
+
+
+def report(summary: Summary, progress: Progress, until: str | None, as_json: bool) -> int:
+    """Say how it went; the exit status."""
+    print(json.dumps(summary.plain(), indent=2) if as_json else summary.table())
+    if summary.problem:
+        print(summary.problem, file=sys.stderr)
+        return 1
+    if not progress.reached:
+        print(f"this checkpoint has no step {until}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def show_steps(profile: str) -> None:
+    rows = [
+        (kind.name, kind.seconds, doctor_command(kind.check, profile=profile), kind.optional)
+        for kind in steps_of(profile)
+    ]
+    for name, seconds, doctor, optional in rows:
+        note = "if it is needed" if optional else ""
+        print(f"{name:<20} {seconds:>4g} s  {doctor:<74} {note}".rstrip())
+    print(f"limits are for no file; a file adds the time to read it at {SLOWEST_READ / 1e6:g} MB/s")
+
+
+def main(arguments: Sequence[str], prog: str = "tritone load") -> int:
+    return run(load, arguments, prog, usual={"--half": "bf16"})

@@ -1,0 +1,100 @@
+"""tritone offline: every line of a manifest into a file, without a server."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from tqdm import tqdm
+
+from tritone.cli.command import refused, run
+from tritone.cli.options import Runtime
+from tritone.errors import TritoneError
+from tritone.llm.onnx.graph import PRECISIONS
+from tritone.local.offline import MAX_BATCH, RunLog
+from tritone.local.offline.run import Order
+from tritone.local.offline.run import run as speak_manifest
+
+Model = Annotated[Path, typer.Option(help="model directory")]
+Manifest = Annotated[Path, typer.Option(help="what to say")]
+Out = Annotated[Path, typer.Option(metavar="DIR", help="where the wave files go")]
+Batch = Annotated[int, typer.Option(help=f"utterances at a time, 1 to {MAX_BATCH}")]
+Threads = Annotated[
+    int | None, typer.Option(help="of each operator of flow and vocoder (torch's own / batch)")
+]
+Precision = Annotated[
+    str,
+    typer.Option(
+        help=f"of the language model's weights, with --profile cpu: {', '.join(sorted(PRECISIONS))}"
+    ),
+]
+Seed = Annotated[int, typer.Option(help="for lines that do not say")]
+Number = Annotated[float | None, typer.Option(help="for lines that do not say")]
+TopK = Annotated[int | None, typer.Option(help="for lines that do not say; 1 is greedy")]
+
+
+def offline(
+    model: Model,
+    manifest: Manifest,
+    out: Out,
+    profile: Runtime = "cpu",
+    batch: Batch = 8,
+    threads: Threads = None,
+    precision: Precision = "int8",
+    seed: Seed = 0,
+    temperature: Number = None,
+    top_p: Number = None,
+    top_k: TopK = None,
+) -> int:
+    """Speak every line of a manifest into DIR/ID.wav, without a server.
+
+    A line is id|prompt_text|prompt_wav|text or a JSON object with id and text,
+    and, if wanted, prompt_text, prompt_wav, voice, instruct_text, seed,
+    temperature, top_p, top_k, speed; prompt_wav counts from the manifest's
+    folder. All lines are checked before the first is spoken; bad ones are named
+    and left out. What is finished is skipped, so a run that was broken off goes
+    on when it is started again. DIR/log.json has seconds by stage and the
+    real-time factor, DIR/utterances.jsonl one line an utterance.
+
+    Exit status: 0 all is spoken, 1 some lines are not, 2 it could not start or
+    go on, 130 interrupted.
+    """
+    if not 1 <= batch <= MAX_BATCH:
+        return refused(f"--batch is {batch}; it must be 1 to {MAX_BATCH}")
+    if threads is not None and threads < 1:
+        return refused(f"--threads is {threads}; it must be at least 1")
+    if precision not in PRECISIONS:
+        return refused(f"--precision: {precision!r} is none of {', '.join(sorted(PRECISIONS))}")
+    how = (profile, batch, threads, precision, seed, temperature, top_p, top_k)
+    try:
+        log = speak_manifest(Order(model, manifest, out, *how), tell)
+    except (TritoneError, OSError) as error:
+        return refused(error)
+    except KeyboardInterrupt:
+        print("interrupted; start it again to go on", file=sys.stderr)
+        return 130
+    print(summary(log))
+    return 1 if log.counts["failed"] or log.counts["bad_lines"] else 0
+
+
+def tell(problem: str) -> None:
+    """Say it above the bar that shows how far the work is."""
+    tqdm.write(problem, file=sys.stderr)
+
+
+def summary(log: RunLog) -> str:
+    """What was done, and what is left to do."""
+    n = log.counts
+    lines = [f"{n['spoken']} spoken, {n['skipped']} were there, {n['failed']} failed"]
+    if log.rtf is not None:
+        lines[0] += f"; {log.audio_s:.1f} s of speech in {log.pipeline_s:.1f} s, RTF {log.rtf:.3f}"
+    if n["bad_lines"]:
+        lines.append(f"{n['bad_lines']} lines of the manifest cannot be spoken, see above")
+    if n["failed"] or n["bad_lines"]:
+        lines.append("mend them and start again: what is finished is skipped")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str], prog: str = "tritone offline") -> int:
+    return run(offline, arguments, prog)

@@ -1,0 +1,30 @@
+"""Options that several subcommands have."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tritone import resources
+from tritone.launcher.settings import Profile
+
+MODELS = resources.model_repository()
+TRITON = resources.triton_folder()
+CACHE = resources.default_cache_dir()
+
+Model = Annotated[
+    Path | None,
+    typer.Option(envvar="TRITONE_MODEL", help="model directory; without it the embedded voice"),
+]
+Runtime = Annotated[
+    Profile,
+    typer.Option(
+        help="what serves the language model: ONNX Runtime on the CPU (cpu); on a GPU "
+        "TensorRT-LLM's Executor (gpu), torch (gpu-torch), the LLM API of TensorRT-LLM 1.x "
+        "(gpu-llmapi) or NVIDIA's C++ backend (gpu-backend)"
+    ),
+]
+Address = Annotated[str, typer.Option(help="0.0.0.0 serves other machines too")]
+PortBase = Annotated[int, typer.Option(help="port of HTTP; gRPC is +1, metrics +2")]
+WheelDir = Annotated[Path, typer.Option(help="where Triton's wheel is unpacked")]
+CacheDir = Annotated[Path, typer.Option(help="prepared backends and logs")]

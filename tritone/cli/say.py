@@ -1,0 +1,3 @@
+"""The client's own command under this name."""
+
+from tritone_client.say import main as main

@@ -1,0 +1,125 @@
+"""tritone serve: the server, until it is interrupted."""
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tritone.cli.command import run
+from tritone.cli.options import (
+    CACHE,
+    MODELS,
+    TRITON,
+    Address,
+    CacheDir,
+    Model,
+    PortBase,
+    Runtime,
+    WheelDir,
+)
+from tritone.cli.speaker import speaker
+from tritone.errors import TritoneError
+from tritone.launcher import ServerSettings, TritonServer
+from tritone.launcher.launch import termination_as_exit
+from tritone.launcher.warm_up import voices_to_warm, warm_up
+
+Port = Annotated[int | None, typer.Option(help="in place of --port-base")]
+Repository = Annotated[Path, typer.Option(help="Triton's models")]
+Threads = Annotated[int | None, typer.Option(help="threads of each model process (1)")]
+WarmUp = Annotated[bool, typer.Option(help="speak a word in registered voices before saying ready")]
+StartTimeout = Annotated[float, typer.Option(metavar="SECONDS", help="for loading the models")]
+ExitTimeout = Annotated[int, typer.Option(metavar="SECONDS", help="for running utterances to end")]
+LogFile = Annotated[Path | None, typer.Option(help="the server's own log (below --cache-dir)")]
+EchoLog = Annotated[bool, typer.Option("--echo-log", help="the server's log on stderr too")]
+Verbosity = Annotated[int, typer.Option(metavar="LEVEL")]
+Further = Annotated[
+    list[str] | None, typer.Argument(metavar="-- ARGUMENTS", help="more for tritonserver")
+]
+
+
+def serve(
+    model: Model = None,
+    profile: Runtime = "cpu",
+    model_repository: Repository = MODELS,
+    threads: Threads = None,
+    warm_up: WarmUp = True,
+    start_timeout: StartTimeout = 300.0,
+    exit_timeout_secs: ExitTimeout = 30,
+    address: Address = "127.0.0.1",
+    port_base: PortBase = 8000,
+    http_port: Port = None,
+    grpc_port: Port = None,
+    metrics_port: Port = None,
+    wheel_dir: WheelDir = TRITON,
+    cache_dir: CacheDir = CACHE,
+    log_file: LogFile = None,
+    echo_log: EchoLog = False,
+    log_verbose: Verbosity = 0,
+    arguments: Further = None,
+) -> int:
+    """Serve Tritone's models with Triton Inference Server until interrupted.
+
+    Exit status: 0 ended by the server itself or interrupted, 1 the server
+    failed, 2 it could not start.
+    """
+    settings = ServerSettings(
+        model_repository=model_repository,
+        wheel_dir=wheel_dir,
+        profile=profile,
+        model_dir=model,
+        address=address,
+        http_port=port_base if http_port is None else http_port,
+        grpc_port=port_base + 1 if grpc_port is None else grpc_port,
+        metrics_port=port_base + 2 if metrics_port is None else metrics_port,
+        threads=threads,
+        start_timeout_s=start_timeout,
+        exit_timeout_s=exit_timeout_secs,
+        verbosity=log_verbose,
+        cache_dir=cache_dir,
+        log_file=log_file,
+        echo_log=echo_log,
+        arguments=tuple(arguments or ()),
+    )
+    return run_server(settings, warm=warm_up)
+
+
+def run_server(settings: ServerSettings, *, warm: bool) -> int:
+    """Run the server until it ends or a signal unwinds this function; `warm`: warmed up first."""
+    with termination_as_exit(), TritonServer(settings) as server:
+        print(f"starting; the log is {settings.log_path}", flush=True)
+        seconds = server.wait_ready()
+        urls = server.urls
+        if warm:
+            with speaker(urls.grpc) as speak:
+                voices, took = warm_up(speak, voices_to_warm(settings.served_model))
+            seconds += took
+            if voices:
+                print(f"warmed up in {took:.1f} s: {', '.join(voices)}", flush=True)
+        print(
+            f"ready after {seconds:.1f} s\n"
+            f"gRPC {urls.grpc}, HTTP {urls.http}, metrics {urls.metrics}\n"
+            f'say something: tritone say --url {urls.grpc} "Hello there." -o hello.wav',
+            flush=True,
+        )
+        status = server.wait()
+        if status != 0:
+            print(
+                f"the server ended with status {status}; last lines of {settings.log_path}:\n"
+                f"{server.log_tail()}",
+                file=sys.stderr,
+            )
+    return 0 if status == 0 else 1
+
+
+def main(arguments: Sequence[str], prog: str = "tritone serve") -> int:
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO)
+    try:
+        return run(serve, arguments, prog)
+    except TritoneError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 0

@@ -1,0 +1,128 @@
+"""tritone top: a running server's models, its speed, and where the time goes."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tritone.cli.command import refused, run
+from tritone.diagnostics.monitor.address import Address, address
+from tritone.diagnostics.monitor.background import Background
+from tritone.diagnostics.monitor.observer import Observer, Snapshot
+from tritone.diagnostics.monitor.report import as_json, as_line
+from tritone.diagnostics.monitor.terminal import Terminal
+from tritone.diagnostics.monitor.view import screen
+from tritone.launcher import ServerSettings
+from tritone.launcher.launch import termination_as_exit
+
+KEY_TIMEOUT_S = 0.1
+
+Url = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Triton's HTTP service")]
+PortBase = Annotated[
+    int | None, typer.Option(help="of a server here, as for `tritone serve` (8000)")
+]
+MetricsUrl = Annotated[str | None, typer.Option(metavar="URL", help="metrics page (two ports on)")]
+Log = Annotated[
+    Path | None, typer.Option(help="the server's log (of a server here, where serve puts it)")
+]
+Interval = Annotated[float, typer.Option(metavar="SECONDS", help="between two looks")]
+Count = Annotated[int | None, typer.Option(help="end after so many looks")]
+Window = Annotated[float, typer.Option(metavar="SECONDS", help="of recent figures")]
+AsJson = Annotated[bool, typer.Option("--json", help="a JSON object a line")]
+
+
+def top(
+    url: Url = None,
+    port_base: PortBase = None,
+    metrics_url: MetricsUrl = None,
+    log: Log = None,
+    interval: Interval = 2.0,
+    count: Count = None,
+    window: Window = 60.0,
+    json: AsJson = False,
+) -> int:
+    """Watch a running server: models, speed, and where the time goes.
+
+    On a terminal it draws one screen again and again; q or Ctrl-C ends it.
+    Otherwise it writes a line of key=value for each look, or of JSON with
+    --json. What is not known is "-", and null in JSON.
+
+    Exit status: 0 ended by its user or after --count looks, 1 no server ever
+    answered, 2 the command line is wrong.
+    """
+    if url is not None and port_base is not None:
+        return refused("--port-base is not allowed with --url")
+    if not (interval > 0 and window > 0):
+        return refused("--interval and --window must be above 0")
+    if count is not None and count < 1:
+        return refused(f"--count is {count}; it must be at least 1")
+    try:
+        server = address(url or f"127.0.0.1:{port_base or 8000}", metrics_url)
+    except ValueError as error:
+        return refused(error)
+    observer = Observer(server, window, log or default_log(server))
+    snapshots = looks(observer.observe, interval, count)
+    try:
+        with termination_as_exit():
+            if Terminal.available() and not json:
+                show(snapshots)
+            else:
+                write_lines(snapshots, as_json if json else as_line)
+    except KeyboardInterrupt:
+        pass  # its way to end
+    return 0 if observer.answered else 1
+
+
+def default_log(server: Address) -> Path | None:
+    """Where `tritone serve` has the log of a server on this machine."""
+    return ServerSettings(http_port=server.http_port).log_path if server.is_local else None
+
+
+def looks(
+    observe: Callable[[], Snapshot], interval_s: float, count: int | None
+) -> Iterator[Snapshot]:
+    """A snapshot for each interval; a look that takes longer delays the next."""
+    done, due = 0, time.monotonic()
+    while count is None or done < count:
+        time.sleep(max(0.0, due - time.monotonic()))
+        due = max(due, time.monotonic() - interval_s) + interval_s
+        yield observe()
+        done += 1
+
+
+def write_lines(snapshots: Iterator[Snapshot], form: Callable[[Snapshot], str]) -> None:
+    try:
+        for snapshot in snapshots:
+            print(form(snapshot), flush=True)
+    except BrokenPipeError:  # the reader has enough; what is buffered is for nobody
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def show(snapshots: Iterator[Snapshot]) -> None:
+    """Draw each snapshot, anew when the terminal's size changes; q ends it.
+
+    After the last one the terminal is given back with that screen left on it.
+    """
+    background = Background(snapshots)
+    background.start()
+    drawn = None
+    with Terminal() as terminal:
+        while terminal.key(KEY_TIMEOUT_S) not in ("q", "Q"):
+            ended, wanted = background.ended, (background.newest(), terminal.size())
+            if wanted[0] is not None and wanted != drawn:
+                terminal.draw(screen(wanted[0]))
+                drawn = wanted
+            if ended:
+                break
+        else:
+            return
+    if drawn is not None and drawn[0] is not None:
+        print("\n".join(screen(drawn[0])))
+
+
+def main(arguments: Sequence[str], prog: str = "tritone top") -> int:
+    return run(top, arguments, prog)

@@ -1,0 +1,1 @@
+"""The machine: instructions, cores, memory, folders, limits."""

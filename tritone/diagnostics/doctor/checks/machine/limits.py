@@ -1,0 +1,87 @@
+"""The limits that this process and what it starts run under, and the text encoding."""
+
+import locale
+import os
+import resource
+
+from tritone.diagnostics.doctor.check import check
+from tritone.diagnostics.doctor.checks.machine.control_groups import ControlGroups
+from tritone.diagnostics.doctor.finding import Finding, failure, passed, warning
+from tritone.diagnostics.doctor.target import Target
+
+LEAST_FILES = 256
+FEW_FILES = 1024
+"""The process of a server holds some 70, and more for each connection; a limit is a process's."""
+
+LEAST_TASKS = 512
+"""A server of five models runs some 250 threads with one thread a library, and clients come on
+top."""
+
+_UNLIMITED = resource.RLIM_INFINITY
+
+
+@check("machine.limits")
+def limits(target: Target) -> Finding:
+    files, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    locked, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    tasks, _ = resource.getrlimit(resource.RLIMIT_NPROC)
+    address, _ = resource.getrlimit(resource.RLIMIT_AS)
+    room = ControlGroups().task_room()
+    facts = (
+        f"open files {_shown(files)}, tasks {_shown(tasks)}"
+        f"{'' if room is None else f' ({room} left in the control group)'}, "
+        f"locked memory {_shown(locked, 'KiB')}"
+    )
+    if _below(address, 64 << 30):
+        return failure(
+            f"{facts}; address space limited to {address / 2**30:.1f} GiB: torch and CUDA reserve "
+            "far more than they use, and end with out of memory",
+            "ulimit -v unlimited",
+        )
+    if _below(files, FEW_FILES):
+        found = failure if files < LEAST_FILES else warning
+        most = "1048576" if hard == _UNLIMITED else str(hard)
+        raised = f"ulimit -n {most}; in a container: docker run --ulimit nofile=65536"
+        return found(f"{facts}: few open files for a server with many streams", raised)
+    if room is not None and room < LEAST_TASKS:
+        return warning(
+            f"{facts}: a server starts about {LEAST_TASKS // 2} threads",
+            "docker run --pids-limit=4096; systemd: TasksMax=4096; Kubernetes: podPidsLimit",
+        )
+    if os.getuid() != 0 and _below(tasks, LEAST_TASKS):  # root is exempt
+        return warning(
+            f"{facts}: a server starts about {LEAST_TASKS // 2} threads", "ulimit -u 4096"
+        )
+    return passed(facts)
+
+
+def _below(limit: int, least: int) -> bool:
+    return limit != _UNLIMITED and limit < least
+
+
+def _shown(limit: int, unit: str = "") -> str:
+    if limit == _UNLIMITED:
+        return "unlimited"
+    return f"{limit // 1024} {unit}" if unit else str(limit)
+
+
+@check("machine.text")
+def text(target: Target) -> Finding:
+    """Whether text and file names are UTF-8: Triton's interpreter takes the locale's encoding."""
+    chosen = {
+        name: os.environ[name] for name in ("LC_ALL", "LC_CTYPE", "LANG") if name in os.environ
+    }
+    facts = ", ".join(f"{name}={value}" for name, value in chosen.items()) or "no locale chosen"
+    fix = "export LC_ALL=C.UTF-8"
+    try:
+        locale.setlocale(locale.LC_CTYPE, "")
+    except locale.Error:
+        return warning(f"{facts}, which is not installed here: text falls back to ASCII", fix)
+    encoding = locale.nl_langinfo(locale.CODESET)
+    if encoding.upper().replace("-", "") != "UTF8":
+        return warning(
+            f"{facts}: the encoding is {encoding}; Chinese text on the command line, in files and "
+            "in file names breaks",
+            fix,
+        )
+    return passed(f"{facts}; {encoding}")

@@ -1,0 +1,135 @@
+"""The machine's folders: room on the disks, and shared memory."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from tritone.diagnostics.doctor.check import check
+from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
+from tritone.diagnostics.doctor.target import Target
+from tritone.launcher.checks import SMALL_SHM
+from tritone.launcher.shared_memory import abandoned_regions, sweep_regions
+
+_MIB = 2**20
+
+LEAST_SHM = 16 * _MIB
+"""Five Python models take 1 MiB each before the first request; a stream's tensors come on top."""
+
+_LEAST_FREE = 64 * _MIB  # the backend's copy, logs, temporary files
+_LOW_FREE = 1024 * _MIB
+_GRAPH_PART = 0.6  # int8 graph over the merged checkpoint in bfloat16, rounded up
+_SHM_FIX = (
+    "in a container: docker run --shm-size=1g (or --ipc=host); else: mount -o remount,size=1g"
+)
+
+
+@check("machine.disk", when_late="a disk does not answer; see: df -h, mount, dmesg")
+def disk(target: Target) -> Finding:
+    """Room where the server, or the first start with a model, writes."""
+    folders = {
+        "cache": (target.cache_dir, 0),
+        "temporary": (Path(tempfile.gettempdir()), 0),
+        "model": (target.model_dir, graph_to_build(target)),
+    }
+    rooms = {name: _room(folder) for name, (folder, _) in folders.items()}
+    facts = ", ".join(
+        f"{name} {folder}: {rooms[name] / 2**30:.1f} GiB free"
+        for name, (folder, _) in folders.items()
+    )
+    for name, (folder, needed) in folders.items():
+        fix = f"free some (du -xh --max-depth=2 {_existing(folder)}), or choose another folder"
+        if name == "model" and not needed:
+            continue  # it is only read
+        if rooms[name] < max(_LEAST_FREE, needed):
+            what = f" and {needed / 1e9:.1f} GB are needed for the language model's graph"
+            return failure(f"{facts}; {name} is full{what if needed else ''}", fix)
+        if rooms[name] < _LOW_FREE:
+            return warning(f"{facts}; {name} is nearly full", fix)
+    return passed(facts)
+
+
+def graph_to_build(target: Target) -> int:
+    """Bytes that the first start writes into the model directory; 0 where it writes none."""
+    llm = target.model_dir / "llm"
+    merged = llm / "model.safetensors"
+    if target.on_gpu or any(llm.glob("onnx/*.onnx")) or not merged.is_file():
+        return 0
+    return int(merged.stat().st_size * _GRAPH_PART)
+
+
+def _room(folder: Path) -> int:
+    """Bytes free; 0 where no further file can be made."""
+    found = os.statvfs(_existing(folder))
+    inodes_gone = found.f_files > 0 and found.f_favail == 0
+    return 0 if inodes_gone else found.f_bavail * found.f_frsize
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one around it that exists."""
+    return next(place for place in (folder, *folder.parents) if place.is_dir())
+
+
+@check("machine.shm")
+def shm(target: Target) -> Finding:
+    """Room and permission for the tensors that Triton's Python models exchange."""
+    folder = target.shm_dir
+    if not folder.is_dir():
+        return failure(
+            f"{folder} does not exist: Triton's Python models exchange tensors there",
+            f"mount -t tmpfs -o size=1g tmpfs {folder}; in a container: docker run --shm-size=1g",
+        )
+    usage = shutil.disk_usage(folder)
+    facts = f"{folder}: {usage.free // _MIB} of {usage.total // _MIB} MiB free"
+    try:
+        _write(folder, min(usage.free, _MIB))
+    except OSError as error:
+        return failure(
+            f"{facts}, but no file can be made there ({error.strerror}); Triton's Python models "
+            "could not start",
+            f"mount it writable for this user: mount -o remount,rw,mode=1777 {folder}; {_SHM_FIX}",
+        )
+    if usage.free < LEAST_SHM:
+        return failure(f"{facts}; the models need {LEAST_SHM // _MIB} MiB to start", _fix(folder))
+    if usage.free <= SMALL_SHM:
+        return warning(
+            f"{facts}, as Docker gives by default or less; streams may fail under load",
+            _fix(folder),
+        )
+    return passed(f"{facts}, writable")
+
+
+def _write(folder: Path, size: int) -> None:
+    """Make a file of that size and remove it: a folder's mode does not tell whether one can."""
+    descriptor, name = tempfile.mkstemp(prefix=".tritone-doctor-", dir=folder)
+    try:
+        os.posix_fallocate(descriptor, 0, max(1, size))
+    finally:
+        os.close(descriptor)
+        os.unlink(name)
+
+
+def _fix(folder: Path) -> str:
+    return f"{_SHM_FIX} {folder}"
+
+
+def remove_regions(target: Target) -> str:
+    """Only what no living process holds is removed, so it may run at any time."""
+    removed = sweep_regions(target.shm_dir)
+    return f"removed {', '.join(f'{prefix}*' for prefix in sorted(removed)) or 'nothing'}"
+
+
+@check("machine.regions", repair=remove_regions)
+def regions(target: Target) -> Finding:
+    """Remains of servers that were killed; a starting server removes them too."""
+    if not target.shm_dir.is_dir():
+        return skipped(f"{target.shm_dir} does not exist")
+    found = abandoned_regions(target.shm_dir)
+    if not found:
+        return passed(f"no remains of servers of ours in {target.shm_dir}")
+    return warning(
+        f"{target.shm_dir}: {sum(found.values()) / _MIB:.1f} MiB in regions of servers that are "
+        f"gone: {', '.join(f'{prefix}*' for prefix in sorted(found))}",
+        f"python scripts/doctor.py --only machine.regions --fix --shm-dir {target.shm_dir}",
+        repairable=True,
+    )

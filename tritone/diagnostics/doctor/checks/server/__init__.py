@@ -1,0 +1,1 @@
+"""A running server, asked over HTTP and looked at from outside."""

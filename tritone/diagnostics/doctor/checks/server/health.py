@@ -1,0 +1,191 @@
+"""A running server: live, ready, its models, their processes."""
+
+import time
+from pathlib import Path
+
+from tritone.diagnostics.doctor.check import check
+from tritone.diagnostics.doctor.checks.launcher import serve_command, settings_of
+from tritone.diagnostics.doctor.checks.server.http import (
+    ANSWER_S,
+    READY,
+    Answer,
+    Reach,
+    ask,
+    is_live,
+    model_states,
+    url_of,
+)
+from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
+from tritone.diagnostics.doctor.target import Target
+from tritone.diagnostics.monitor.address import address
+from tritone.diagnostics.monitor.health import PYTHON, HealthProbe
+from tritone.diagnostics.monitor.processes import by_model, uptime_s
+from tritone.launcher.model_processes import find_server
+from tritone.launcher.ports import Holder, holder_of
+from tritone.loading.catalogue import STEPS, doctor_command
+from tritone.loading.lines import StepState, states
+
+LOADING_S = 300.0
+"""As long as scripts/serve.py gives a server to load its models."""
+
+
+@check("server.live")
+def live(target: Target) -> Finding:
+    if target.server is False:
+        return skipped("left alone, as asked for")
+    answer = ask(target, "/v2/health/live")
+    if answer.good:
+        return passed(f"{url_of(target)} answers{_process_words(target)}")
+    server, holder = _seen_here(target)
+    if server is not None and answer.reach is Reach.REFUSED:
+        return _loads(target, server)
+    hangs = answer.reach is Reach.UNREACHED and holder is not None  # its queue is full
+    if hangs or answer.reach is Reach.SILENT:
+        return _hangs(target, server, holder)
+    return _no_server(target, answer)
+
+
+def _seen_here(target: Target) -> tuple[int | None, Holder | None]:
+    """The server's process, and what listens on its port, where both are on this machine."""
+    if not address(url_of(target)).is_local:
+        return None, None
+    return find_server(target.http_port), holder_of(target.http_port)
+
+
+def _process_words(target: Target) -> str:
+    server, _ = _seen_here(target)
+    seconds = None if server is None else uptime_s(server)
+    return "" if seconds is None else f", process {server}, up for {seconds:.0f} s"
+
+
+def _loads(target: Target, server: int) -> Finding:
+    """Triton listens when every model is loaded, so one that hangs leaves it without a port."""
+    seconds = uptime_s(server) or 0.0
+    text = (
+        f"process {server} has run for {seconds:.0f} s and does not listen on {target.http_port} "
+        f"yet: it loads its models; {_steps_in_words(target)}"
+    )
+    found = failure if seconds > LOADING_S else warning
+    return found(text, _loading_fix(target))
+
+
+def _steps_in_words(target: Target) -> str:
+    return "; ".join(map(_step_words, _steps(target))) or "its log names no step that it is in"
+
+
+def _steps(target: Target) -> list[StepState]:
+    """What the models are in, or failed in, by the log of a server that this project started."""
+    log = log_path(target)
+    if not log.is_file():
+        return []
+    return list(states(log.read_text(encoding="utf-8", errors="replace").splitlines()).values())
+
+
+def _step_words(state: StepState) -> str:
+    if state.failed:
+        return f"{state.model} failed in the step {state.step}"
+    seconds = time.time() - state.since
+    kind = STEPS.get(state.step)
+    late = f" (late after {state.limit_s:.0f} s; likely cause: {kind.cause})" if kind else ""
+    doing = f"{state.model} has been for {seconds:.0f} s in the step {state.step}"
+    return f"{doing}{late if seconds > state.limit_s else ''}"
+
+
+def _loading_fix(target: Target) -> str:
+    """Load the models one by one, without a server; the log has what they said."""
+    load = f"python scripts/load_model.py {target.model_dir}"
+    kinds = [STEPS[state.step] for state in _steps(target) if state.step in STEPS]
+    examine = f"; {doctor_command(kinds[0].check, target.model_dir)}" if kinds else ""
+    return f"{load}{examine}; tail {log_path(target)}"
+
+
+def log_path(target: Target) -> Path:
+    """The server's log, where scripts/serve.py puts it."""
+    return settings_of(target).log_path
+
+
+def _hangs(target: Target, server: int | None, holder: Holder | None) -> Finding:
+    pid = server or (holder.pid if holder else None)
+    text = (
+        f"{url_of(target)} accepts connections and does not answer within {ANSWER_S:g} s: "
+        f"{holder or 'what listens there'} hangs"
+    )
+    stop = f"kill -9 {pid}" if pid else "end that process"
+    return failure(text, f"{stop}; {serve_command(target, target.http_port)}; {_log_hint(target)}")
+
+
+def _log_hint(target: Target) -> str:
+    log = log_path(target)
+    return f"its log is {log}" if log.is_file() else "its log: docker compose logs, or its terminal"
+
+
+def _no_server(target: Target, answer: Answer) -> Finding:
+    what = f"HTTP {answer.status}, no Triton server" if answer.status else answer.reach.value
+    detail = f" ({answer.detail})" if answer.detail and answer.reach is Reach.UNREACHED else ""
+    text = f"no server answers on {url_of(target)}: {what}{detail}"
+    if target.server is None:
+        return skipped(f"{text}; start one: make serve")
+    start = f"{serve_command(target, target.http_port)}, or name the server: --address, --port-base"
+    return failure(text, start)
+
+
+def not_live(target: Target) -> str:
+    """Why there is no server to look at; empty where there is one."""
+    if target.server is False:
+        return "left alone, as asked for"
+    return "" if is_live(target) else "no live server; see server.live"
+
+
+@check("server.ready", unless=not_live, limit_s=30.0)
+def ready(target: Target) -> Finding:
+    if ask(target, "/v2/health/ready").good:
+        return passed("the server is ready to infer")
+    waiting = [model.name for model in model_states(target) if model.state != READY]
+    names = ", ".join(waiting) or "none of those that it tells of"
+    text = f"live but not ready; models not ready: {names}; {_steps_in_words(target)}"
+    server, _ = _seen_here(target)
+    seconds = None if server is None else uptime_s(server)
+    young = seconds is not None and seconds < LOADING_S
+    return (warning if young else failure)(text, _loading_fix(target))
+
+
+@check("server.models", unless=not_live, limit_s=30.0)
+def models(target: Target) -> Finding:
+    found = model_states(target)
+    bad = [model for model in found if model.state != READY]
+    if bad:
+        text = "; ".join(
+            f"{model.name} is {model.state}{f': {model.reason}' if model.reason else ''}"
+            for model in bad
+        )
+        return failure(text, _loading_fix(target))
+    names = ", ".join(model.name for model in found)
+    if target.family and target.family not in [model.name for model in found]:
+        return failure(
+            f"the server has {names or 'no models'}, and no {target.family}: it serves another "
+            "repository",
+            serve_command(target, target.http_port),
+        )
+    return passed(f"{names}: all {READY}")
+
+
+@check("server.processes", unless=not_live, limit_s=30.0)
+def processes(target: Target) -> Finding:
+    """Triton 2.51 calls a model ready whose process has died."""
+    server, _ = _seen_here(target)
+    if server is None:
+        return skipped("the server's process cannot be seen: another machine, container or user")
+    probe, running = HealthProbe(url_of(target)), by_model(server)
+    claimed = [model.name for model in model_states(target) if model.state == READY]
+    dead = [name for name in claimed if name not in running and probe.backend(name) == PYTHON]
+    if dead:
+        return failure(
+            f"{', '.join(dead)}: the process has ended while the server calls the model ready; "
+            "every request for it fails. Memory may have run out",
+            f"restart the server: kill {server}; {serve_command(target, target.http_port)}; "
+            f"{_log_hint(target)}; dmesg shows what the kernel killed",
+        )
+    sizes = [used.pss_bytes for used in running.values()]
+    total = sum(size or 0 for size in sizes) / 2**30
+    size = f", {total:.2f} GiB of memory" if sizes and None not in sizes else ""
+    return passed(f"{', '.join(sorted(running))}: all processes live{size}")

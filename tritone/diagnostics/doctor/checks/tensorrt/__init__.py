@@ -1,0 +1,1 @@
+"""TensorRT and TensorRT-LLM: versions that fit one another, engines that fit, Triton's backends."""

@@ -1,0 +1,1 @@
+"""IndexTTS2 as upstream releases and loads it; Tritone does not serve it."""

@@ -1,0 +1,288 @@
+"""A folder of IndexTTS2's released files: what upstream reads from it, in the order of loading.
+
+Steps are numbered as upstream's constructor goes: 1 auxiliary models (downloads), 2 config.yaml,
+3 the emotion model, 4 GPT, 5 DeepSpeed, 6 the vocoder's CUDA kernel, 7 w2v-bert, 8 its statistics,
+9 semantic codec, 10 s2mel, 12 speaker encoder, 13 BigVGAN, 14 text normaliser, 15 tokenizer and
+emotion matrices.
+"""
+
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tritone.diagnostics.doctor.check import check
+from tritone.diagnostics.doctor.file_faults import (
+    begins_with,
+    empty,
+    files_below,
+    lfs_pointers,
+    names,
+    safetensors_fault,
+    unfinished,
+)
+from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
+from tritone.diagnostics.doctor.target import Target
+
+FAMILY = "indextts2"
+NO_FOLDER = "no IndexTTS2 folder is named (--indextts2 DIR)"
+W2V_BERT = "hf_cache/w2v-bert-2.0"
+W2V_BERT_REPOSITORY = "facebook/w2v-bert-2.0"
+_CONFORMER_BYTES = 2_330_000_000  # conformer_shaw.pt, which no step reads but a snapshot brings
+_SMALL = 2**20  # below this many bytes a file may have been edited to any size
+_LEAST = 0.4  # of the released size; weights saved again in float16 have half
+_ZIP = b"PK\x03\x04"  # how torch.save begins since torch 1.6
+_OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file that loading reads. size: bytes, as released. repository: its name on the hubs."""
+
+    step: int
+    file: str
+    size: int
+    repository: str = "IndexTeam/IndexTTS-2"
+
+    def __str__(self) -> str:
+        size = f" ({megabytes(self.size)})" if self.size >= _SMALL else ""
+        return f"step {self.step}: {self.file}{size}"
+
+
+# Sizes at the revisions 740dcaff (IndexTTS-2), da985ba0 (w2v-bert-2.0), 265c6cef (MaskGCT),
+# e4b6ede7 (campplus) and 633ff708 (BigVGAN), as public download manifests list them.
+RELEASED = (
+    Part(2, "config.yaml", 2_882),
+    Part(3, "qwen0.6bemo4-merge/config.json", 727),
+    Part(3, "qwen0.6bemo4-merge/model.safetensors", 1_192_135_096),
+    Part(3, "qwen0.6bemo4-merge/tokenizer.json", 11_422_654),
+    Part(3, "qwen0.6bemo4-merge/tokenizer_config.json", 5_433),
+    Part(4, "gpt.pth", 3_484_663_079),
+    Part(8, "wav2vec2bert_stats.pt", 9_343),
+    Part(10, "s2mel.pth", 1_202_198_223),
+    Part(15, "bpe.model", 475_997),
+    Part(15, "feat1.pt", 57_170),
+    Part(15, "feat2.pt", 374_866),
+)
+AUXILIARY = (
+    Part(7, f"{W2V_BERT}/config.json", 1_874, W2V_BERT_REPOSITORY),
+    Part(7, f"{W2V_BERT}/preprocessor_config.json", 275, W2V_BERT_REPOSITORY),
+    Part(7, f"{W2V_BERT}/model.safetensors", 2_322_063_736, W2V_BERT_REPOSITORY),
+    Part(9, "hf_cache/semantic_codec_model.safetensors", 177_183_712, "amphion/MaskGCT"),
+    Part(12, "hf_cache/campplus_cn_common.bin", 28_036_335, "funasr/campplus"),
+    Part(13, "hf_cache/bigvgan/config.json", 1_405, "nvidia/bigvgan_v2_22khz_80band_256x"),
+    Part(
+        13,
+        "hf_cache/bigvgan/bigvgan_generator.pt",
+        449_228_171,
+        "nvidia/bigvgan_v2_22khz_80band_256x",
+    ),
+)
+
+
+def folder_of(target: Target) -> Path | Finding:
+    """The folder of the release, or what a check finds where there is none."""
+    folder = target.releases.get(FAMILY)
+    if folder is None:
+        return skipped(NO_FOLDER)
+    if not folder.is_dir():
+        return skipped(f"{folder} does not exist: indextts2.files says more")
+    return folder
+
+
+@check("indextts2.files")
+def files(target: Target) -> Finding:
+    """The release's own files, step by step, and whether their sizes are of the released order."""
+    folder = target.releases.get(FAMILY)
+    if folder is None:
+        return skipped(NO_FOLDER)
+    if not folder.is_dir():
+        return failure(f"{folder} does not exist", "name the folder of the release: --indextts2")
+    missing = [part for part in RELEASED if not (folder / part.file).is_file()]
+    if missing:
+        return failure(f"missing: {listed(missing)}", fetch(folder, missing))
+    small = [
+        (part, size)
+        for part in RELEASED
+        if part.size > _SMALL and (size := (folder / part.file).stat().st_size) < _LEAST * part.size
+    ]
+    if small:
+        facts = "; ".join(f"{part} has {megabytes(size)}" for part, size in small)
+        return failure(f"too small: {facts}", fetch(folder, [part for part, _ in small]))
+    total = sum((folder / part.file).stat().st_size for part in RELEASED)
+    return passed(f"all {len(RELEASED)} files of the release, {megabytes(total)}")
+
+
+@check("indextts2.downloads")
+def downloads(target: Target) -> Finding:
+    """What step 1 would fetch before anything is loaded."""
+    folder = folder_of(target)
+    if isinstance(folder, Finding):
+        return folder
+    lacking = [part for part in AUXILIARY if not (folder / part.file).is_file()]
+    if _counts_as_there(folder):  # indextts2.w2v_bert looks at what is in it
+        lacking = [part for part in lacking if part.repository != W2V_BERT_REPOSITORY]
+    wanted = [part for part in lacking if not _in_old_cache(folder, part.repository)]
+    if not wanted:
+        copied = f"; {len(lacking)} files are copied from a hub's cache" if lacking else ""
+        return passed(f"step 1 has nothing to download{copied}")
+    size = sum(part.size for part in wanted)
+    whole = any(part.repository == W2V_BERT_REPOSITORY for part in wanted)
+    if whole:
+        size += _CONFORMER_BYTES
+    facts = f"step 1 would download {megabytes(size)}: {listed(wanted)}"
+    if whole:
+        facts += f"; upstream takes the whole repository {W2V_BERT_REPOSITORY}"
+    advice = f"{fetch(folder, wanted)}; then the doctor again"
+    offline = [name for name in _OFFLINE if os.environ.get(name, "0") not in ("", "0")]
+    if offline:
+        return failure(f"{facts}; but {offline[0]} forbids downloads", advice)
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        return failure(
+            f"{facts}; the disk has {megabytes(free)} free", f"make room, then: {advice}"
+        )
+    return warning(facts, advice)
+
+
+@check("indextts2.w2v_bert")
+def w2v_bert(target: Target) -> Finding:
+    """Whether w2v-bert is whole: upstream asks only whether its folder is there and not empty."""
+    folder = folder_of(target)
+    if isinstance(folder, Finding):
+        return folder
+    if not _counts_as_there(folder):
+        return skipped(f"{W2V_BERT} is not there yet: indextts2.downloads says more")
+    fault = w2v_bert_fault(folder)
+    if not fault:
+        return passed(f"{W2V_BERT} is whole")
+    return failure(
+        f"{W2V_BERT} {fault}; upstream takes it for downloaded, because it is not empty, and step "
+        "7 breaks",
+        fetch(folder, w2v_bert_parts()),
+    )
+
+
+def w2v_bert_parts() -> list[Part]:
+    return [part for part in AUXILIARY if part.repository == W2V_BERT_REPOSITORY]
+
+
+def w2v_bert_fault(folder: Path) -> str:
+    """What is wrong with a folder of w2v-bert that is there; empty if nothing."""
+    needed = w2v_bert_parts()
+    missing = [Path(p.file).name for p in needed if not (folder / p.file).is_file()]
+    if missing:
+        return f"is half filled: it lacks {', '.join(missing)}"
+    weights = folder / needed[-1].file
+    fault = safetensors_fault(weights)
+    return f"is half filled: {weights.name} {fault}" if fault else ""
+
+
+@check("indextts2.truncated", limit_s=20)
+def truncated(target: Target) -> Finding:
+    """Files that are there but not whole; upstream tests none of them."""
+    folder = folder_of(target)
+    if isinstance(folder, Finding):
+        return folder
+    there = [part for part in (*RELEASED, *AUXILIARY) if (folder / part.file).is_file()]
+    pointers = lfs_pointers(folder / part.file for part in there)
+    whole = [part for part in there if folder / part.file not in pointers]
+    faults = {part: fault for part in whole if (fault := _fault(folder / part.file, part.size))}
+    if faults:
+        facts = "; ".join(f"{part.file} {fault}" for part, fault in faults.items())
+        return failure(facts, fetch(folder, list(faults)))
+    left = unfinished(folder)
+    if left:
+        return warning(
+            f"unfinished downloads: {names(left, folder)}",
+            "let the download end, or run it again; delete them when all files are there",
+        )
+    return passed(f"{len(whole)} files end where they should")
+
+
+@check("indextts2.lfs")
+def lfs(target: Target) -> Finding:
+    """Git LFS pointers where files should be."""
+    folder = folder_of(target)
+    if isinstance(folder, Finding):
+        return folder
+    every = files_below(folder)
+    pointers = lfs_pointers(every)
+    if pointers:
+        return failure(
+            f"Git LFS pointers in place of files: {names(pointers, folder)}",
+            f"git -C {folder} lfs install && git -C {folder} lfs pull",
+        )
+    return passed(f"none of {len(every)} files is a Git LFS pointer")
+
+
+def megabytes(size: int) -> str:
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
+def listed(parts: Iterable[Part]) -> str:
+    return "; ".join(map(str, parts))
+
+
+def fetch(folder: Path, parts: list[Part]) -> str:
+    """The command that brings the first of the parts; the hub's clients skip what is whole."""
+    first = parts[0]
+    if first.repository == W2V_BERT_REPOSITORY:
+        wanted = " ".join(Path(part.file).name for part in w2v_bert_parts())
+        return (
+            f"hf download {first.repository} {wanted} --force-download "
+            f"--local-dir {folder / W2V_BERT}"
+        )
+    if first.repository == RELEASED[0].repository:
+        return (
+            f"hf download {first.repository} --local-dir {folder}; or: modelscope download "
+            f"--model {first.repository} --local_dir {folder}"
+        )
+    return f"delete {folder / first.file} if it is there, and let step 1 fetch it again"
+
+
+def _counts_as_there(folder: Path) -> bool:
+    """Upstream's own test of the w2v-bert folder."""
+    place = folder / W2V_BERT
+    return place.is_dir() and any(place.iterdir())
+
+
+def _in_old_cache(folder: Path, repository: str) -> bool:
+    """Whether step 1 would copy it from a cache in huggingface_hub's layout."""
+    home = Path.home() / ".cache" / "huggingface" / "hub"
+    caches = (folder / "hf_cache", Path(os.environ.get("HF_HUB_CACHE", home)))
+    name = f"models--{repository.replace('/', '--')}/snapshots/*/*"
+    return any(any(cache.glob(name)) for cache in caches)
+
+
+def _fault(path: Path, released: int) -> str:
+    if path in empty([path]):
+        return "has zero bytes"
+    if path.suffix == ".safetensors":
+        return safetensors_fault(path)
+    if path.suffix in (".pth", ".pt", ".bin"):
+        return _torch_fault(path, released)
+    if path.suffix == ".json":
+        try:
+            json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            return f"is no valid JSON: {error}"
+    return ""
+
+
+def _torch_fault(path: Path, released: int) -> str:
+    """Why a file of torch.save is not whole; empty if nothing shows.
+
+    It is a zip, whose directory stands at its end; one of torch before 1.6 is not, and is compared
+    with the size that was released, in bytes.
+    """
+    size = path.stat().st_size
+    is_zip = begins_with(path, _ZIP)
+    if is_zip and not zipfile.is_zipfile(path):
+        return f"is cut short: {size} bytes, and the directory at a torch file's end is missing"
+    if not is_zip and size < released:
+        return f"is cut short or no torch file: {size} bytes, {released} were released"
+    return ""
