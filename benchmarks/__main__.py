@@ -27,7 +27,7 @@ from tritone.acoustic.placement import FlowSettings
 from tritone.compute.device import torch_dtype
 from tritone.config import CONFIG_NAME
 from tritone.errors import TritoneError
-from tritone.families import family_of
+from tritone.families.cosyvoice2.config import CosyVoice2Config
 from tritone.llm.checkpoint import LLM_DIR
 from tritone.resources import embedded_voice
 
@@ -37,7 +37,7 @@ class Bench:
 
     def __init__(self, args: argparse.Namespace, model: Path) -> None:
         self._args, self._model = args, model
-        self._family, self._config = family_of(model)
+        self._config = CosyVoice2Config.read(model)
 
     def llm(self) -> list[Figure]:
         return [
@@ -95,13 +95,13 @@ class Bench:
         where = (self._model, self._config)
         return [
             *fidelity.of_language_model(*where, ["int8", "int4", "int4_b128"], speech),
-            *fidelity.of_flow(self._family, *where, speech),
-            *fidelity.of_vocoder(self._family, *where, speech),
+            *fidelity.of_flow(*where, speech),
+            *fidelity.of_vocoder(*where, speech),
         ]
 
     def _acoustics(self, left_chunks: int) -> parts.Acoustics:
         settings = FlowSettings(left_chunks, dtype=torch_dtype(self._args.dtype))
-        return parts.Acoustics(self._family, self._model, self._config, settings)
+        return parts.Acoustics(self._model, self._config, settings)
 
 
 PARTS: dict[str, Callable[[Bench], list[Figure]]] = {

@@ -11,7 +11,7 @@ from tritone.diagnostics.doctor.finding import Finding, passed, warning
 from tritone.diagnostics.doctor.target import Target
 
 _CPUINFO = Path("/proc/cpuinfo")
-_BFLOAT16_UNITS = ("amx_bf16", "avx512_bf16")  # as tritone.acoustic.device asks torch for them
+_BFLOAT16_UNITS = ("amx_bf16", "avx512_bf16")  # as tritone.compute.device asks torch for them
 _INT8_UNITS = ("amx_int8", "avx512_vnni", "avx_vnni")
 
 
