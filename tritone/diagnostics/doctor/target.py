@@ -14,7 +14,7 @@ class Target:
     """The folders, ports and server that the checks look at.
 
     model_dir: a converted checkpoint. wheel_dir, cache_dir, model_repository, address and ports:
-        as in ServerSettings. profile: what is to be served, as for scripts/serve.py.
+        as in ServerSettings. profile: what is to be served, as for tritone serve.
     server: whether a running server is to be examined: True demands one, False leaves it alone,
         None examines it if one answers.
     shm_dir: where shared memory lives. releases: family -> a folder of its released files, to be

@@ -94,12 +94,7 @@ class CosyVoice2(Family[CosyVoice2Config]):
         return CosyVoice2Graphs(model_dir, config)
 
     def voice_fault(self, config: CosyVoice2Config, voice: Voice) -> str:
-        codes = config.llm.speech_codes
-        if voice.prompt_tokens.size and not (
-            0 <= voice.prompt_tokens.min() <= voice.prompt_tokens.max() < codes
-        ):
-            return f"has speech codes outside 0 to {codes - 1}"
-        return ""
+        return voice.fault(config.llm.speech_codes)
 
 
 FAMILY = CosyVoice2()

@@ -61,7 +61,7 @@ def processors(allowed: int, quota: float | None, threads: str | None) -> Findin
         return warning(
             f"{facts}: each of the server's five processes starts that many threads, and they "
             "slow each other down",
-            "export OMP_NUM_THREADS=1, or scripts/serve.py --threads 1",
+            "export OMP_NUM_THREADS=1, or tritone serve --threads 1",
         )
     if usable < 2:
         return warning(

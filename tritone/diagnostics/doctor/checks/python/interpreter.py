@@ -36,7 +36,7 @@ def version(target: Target) -> Finding:
     if sys.prefix == sys.base_prefix:
         return warning(
             f"{name} is no virtual environment: what else is installed there may clash",
-            f"{_SETUP}  # makes .venv; then run .venv/bin/python scripts/doctor.py",
+            f"{_SETUP}  # makes .venv; then run .venv/bin/python tritone doctor",
         )
     return passed(f"{name}; {oldest} to {newest} will do")
 
