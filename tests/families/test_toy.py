@@ -2,7 +2,6 @@
 the doctor without an edit outside its own folder."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,7 +84,11 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.server
 def test_it_streams_through_the_real_server(model: Path, repository: Path, tmp_path: Path) -> None:
     settings = ServerSettings(
-        repository, model_dir=model, cache_dir=tmp_path, environment=os.environ, **free_ports()
+        repository,
+        model_dir=model,
+        cache_dir=tmp_path,
+        environment={"TRITONE_FAMILIES": str(FOLDER)},
+        **free_ports(),
     )
     with TritonServer(settings) as server:
         server.wait_ready()
