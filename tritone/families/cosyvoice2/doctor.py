@@ -112,7 +112,7 @@ def checksums(target: Target) -> Finding:
     try:
         record = read_record(folder)
     except ModelDirectoryError as error:
-        return failure(str(error), f"python tritone download --dir {folder}")
+        return failure(str(error), f"tritone download --dir {folder}")
     if record is None and not _is_release(folder):
         return skipped("no checksums are recorded here; model.weights compares sizes and shapes")
     expected = record.release_files() if record else COSYVOICE2.files
@@ -123,7 +123,7 @@ def checksums(target: Target) -> Finding:
         if problem := file_problem(folder / file.name, file):
             problems.append(f"{file.name} {problem}")
         done += 1
-    all_of_them = f"python tritone download --dir {folder}"
+    all_of_them = f"tritone download --dir {folder}"
     if problems:
         return failure("; ".join(problems[:3]), all_of_them)
     if done < len(expected):

@@ -26,4 +26,4 @@ def serve_command(target: Target, port_base: int | None = None) -> str:
     """The command that starts the server of this target."""
     port = "" if port_base in (None, 8000) else f" --port-base {port_base}"
     profile = "" if target.profile == "cpu" else f" --profile {target.profile}"
-    return f"python tritone serve --model {target.model_dir}{profile}{port}"
+    return f"tritone serve --model {target.model_dir}{profile}{port}"

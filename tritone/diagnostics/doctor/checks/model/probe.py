@@ -28,7 +28,7 @@ def probe(
     if outcome.late:
         return failure(
             f"did not end within {limit_s:g} s; it was in {outcome.place}",
-            f"load it step by step, which names the one that hangs: python tritone load {folder}",
+            f"load it step by step, which names the one that hangs: tritone load {folder}",
         )
     if outcome.refused:
         return failure(outcome.last_line, when_refused)

@@ -36,7 +36,7 @@ def version(target: Target) -> Finding:
     if sys.prefix == sys.base_prefix:
         return warning(
             f"{name} is no virtual environment: what else is installed there may clash",
-            f"{_SETUP}  # makes .venv; then run .venv/bin/python tritone doctor",
+            f"{_SETUP}  # makes .venv; then run .venv/bin/tritone doctor",
         )
     return passed(f"{name}; {oldest} to {newest} will do")
 
@@ -77,11 +77,11 @@ def interpreter(target: Target) -> Finding:
 
 @check("python.path")
 def path(target: Target) -> Finding:
-    """Variables that Triton's interpreter ignores, and the scripts do not."""
+    """Variables that Triton's interpreter ignores, and the commands do not."""
     home, listed = os.environ.get("PYTHONHOME"), os.environ.get("PYTHONPATH", "")
     if home:
         return warning(
-            f"PYTHONHOME={home}: the scripts take their libraries from there and the server from "
+            f"PYTHONHOME={home}: the commands take their libraries from there and the server from "
             f"{sys.prefix}",
             "unset PYTHONHOME",
         )
@@ -89,7 +89,7 @@ def path(target: Target) -> Finding:
     shadows = [str(place) for folder in folders for place in _modules_in(folder)]
     if shadows:
         return warning(
-            f"PYTHONPATH puts {', '.join(shadows)} before what is installed, for the scripts alone",
+            f"PYTHONPATH puts {', '.join(shadows)} before what is installed, for commands alone",
             "unset PYTHONPATH",
         )
     return passed(f"PYTHONPATH {listed or 'not set'}: no module of a server is put before others")

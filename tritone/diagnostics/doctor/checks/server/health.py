@@ -93,7 +93,7 @@ def _step_words(state: StepState) -> str:
 
 def _loading_fix(target: Target) -> str:
     """Load the models one by one, without a server; the log has what they said."""
-    load = f"python tritone load {target.model_dir}"
+    load = f"tritone load {target.model_dir}"
     kinds = [STEPS[state.step] for state in _steps(target) if state.step in STEPS]
     examine = f"; {doctor_command(kinds[0].check, target.model_dir)}" if kinds else ""
     return f"{load}{examine}; tail {log_path(target)}"
