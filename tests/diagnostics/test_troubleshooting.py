@@ -1,9 +1,11 @@
 """docs/troubleshooting.md names checks, files, links and commands that exist."""
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+import typer
 from paths import PROJECT
 
 from tritone.cli.doctor import known_checks
@@ -94,9 +96,26 @@ def test_every_relative_link_leads_somewhere() -> None:
 def test_every_file_of_ours_that_is_named_exists() -> None:
     pattern = r"(?<![\w/])(?:scripts|model_repo|docs|benchmarks|tritone)/[\w./-]+\.\w+"
     named = {name for command in COMMANDS for name in re.findall(pattern, command)}
-    assert "tritone doctor" in named
+    assert "model_repo/vocoder/config.pbtxt" in named
     upstreams = {"scripts/build_wheel.py"}  # TensorRT-LLM's
     assert [name for name in named - upstreams if not (PROJECT / name).is_file()] == []
+
+
+@pytest.mark.parametrize("command", ["doctor", "load", "serve", "download", "convert"])
+def test_every_option_that_is_named_exists(command: str) -> None:
+    beginning = rf"(?:^|[ (])tritone {command}\b"
+    parts = [re.split(beginning, line)[1:] for line in COMMANDS]
+    ours = [re.split(r" -- | +# |; ", part)[0] for found in parts for part in found]
+    assert ours
+    named = {option for words in ours for option in re.findall(r"(?<= )--[a-z][\w-]*", words)}
+    assert named - options_of(command) == set()
+
+
+def options_of(command: str) -> set[str]:
+    app = typer.Typer()
+    app.command()(getattr(import_module(f"tritone.cli.{command}"), command))
+    known = typer.main.get_command(app).params
+    return {name for option in known for name in (*option.opts, *option.secondary_opts)}
 
 
 def test_every_make_target_that_is_named_exists() -> None:
