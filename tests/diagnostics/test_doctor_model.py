@@ -4,22 +4,41 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from released_checkpoint import released_checkpoint
-from voice_copy import CHECKS, change_config, found, voice_copy
+from voice_copy import change_config, voice_copy
 
+from tritone.cli.doctor import known_checks
+from tritone.diagnostics.doctor.catalogue import chosen
 from tritone.diagnostics.doctor.checks.model import files
 from tritone.diagnostics.doctor.examine import examine
-from tritone.diagnostics.doctor.finding import Status
+from tritone.diagnostics.doctor.finding import Finding, Status
 from tritone.diagnostics.doctor.target import Target
 
+CHECKS = {check.name: check for check in chosen(known_checks(), ["model"])}
+FAMILY = "cosyvoice2"
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 450575567\n"
 
 
 @pytest.fixture
 def target(tmp_path: Path) -> Target:
     return voice_copy(tmp_path)
+
+
+def found(name: str, target: Target) -> Finding:
+    return CHECKS[name](target)
+
+
+def numbers(target: Target) -> dict[str, Any]:
+    """The family's section of config.json."""
+    section: dict[str, Any] = json.loads((target.model_dir / "config.json").read_text())[FAMILY]
+    return section
+
+
+def change_numbers(target: Target, **changes: object) -> None:
+    change_config(target, **{FAMILY: {**numbers(target), **changes}})
 
 
 def test_a_whole_directory_passes(target: Target) -> None:
@@ -33,10 +52,13 @@ def test_a_whole_directory_passes(target: Target) -> None:
 
 def test_without_a_directory_one_check_fails_and_the_others_skip(tmp_path: Path) -> None:
     target = Target(model_dir=tmp_path / "nowhere")
-    findings = [check(target) for check in CHECKS.values()]
-    assert [f.status for f in findings] == [Status.FAIL, *[Status.SKIP] * (len(findings) - 1)]
-    assert "does not exist" in findings[0].text
-    assert "make model" in findings[0].fix
+    findings = {name: check(target) for name, check in CHECKS.items()}
+    config = findings.pop("model.config")
+    assert config.status is Status.FAIL
+    assert "does not exist" in config.text
+    assert "make model" in config.fix
+    assert len(findings) > 8
+    assert {f.status for f in findings.values()} == {Status.SKIP}
 
 
 def test_a_release_is_to_be_converted(tmp_path: Path) -> None:
@@ -55,9 +77,8 @@ def test_a_release_is_to_be_converted(tmp_path: Path) -> None:
     "changes, sign",
     [
         ({"sample_rat": 1}, "sample_rat: Extra inputs"),
-        ({"flow": None}, "flow: Input should be"),
-        ({"family": "cosyvoice9"}, "the family 'cosyvoice9'"),
-        ({"family": "../x"}, "the family '../x'"),
+        ({"family": "cosyvoice9"}, "family 'cosyvoice9' is unknown; known are cosyvoice2"),
+        ({"family": "../x"}, "family '../x' is unknown"),
     ],
 )
 def test_a_wrong_config_names_the_key(target: Target, changes, sign: str) -> None:
@@ -65,6 +86,13 @@ def test_a_wrong_config_names_the_key(target: Target, changes, sign: str) -> Non
     finding = found("model.config", target)
     assert finding.status is Status.FAIL
     assert sign in finding.text
+
+
+def test_a_wrong_number_of_the_family_names_the_key(target: Target) -> None:
+    change_numbers(target, flow=None)
+    finding = found("model.config", target)
+    assert finding.status is Status.FAIL
+    assert "flow: Input should be" in finding.text
 
 
 def test_an_lfs_pointer_is_named(target: Target) -> None:
@@ -111,8 +139,7 @@ def test_a_damaged_voice_is_named(target: Target) -> None:
 
 
 def test_a_voice_with_codes_of_another_checkpoint_is_named(target: Target) -> None:
-    llm = json.loads((target.model_dir / "config.json").read_text())["llm"]
-    change_config(target, llm={**llm, "speech_codes": 10})
+    change_numbers(target, llm={**numbers(target)["llm"], "speech_codes": 10})
     assert "voice joe: has speech codes outside 0 to 9" in found("model.voices", target).text
 
 

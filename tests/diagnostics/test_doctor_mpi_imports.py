@@ -104,7 +104,7 @@ class TestImports:
         assert "without the launcher's variables it takes" in finding.text
         assert finding.fix == (
             "env -u PMIX_RANK tritone serve --profile gpu; to check: env -u PMIX_RANK "
-            "python tritone doctor --only mpi"
+            "tritone doctor --only mpi"
         )
 
     def test_a_hang_that_ends_without_a_daemon(self, package: Package) -> None:
@@ -112,9 +112,9 @@ class TestImports:
         package("tensorrt_llm", code=hangs_if(awaits))
         finding = imported(IMPORT, GPU)
         assert "without a daemon it takes" in finding.text
-        start = "env OMPI_MCA_ess_singleton_isolated=1 python scripts/"
-        assert finding.fix.startswith(f"{start}serve.py --profile gpu")
-        assert f"{start}doctor.py --only mpi" in finding.fix
+        start = "env OMPI_MCA_ess_singleton_isolated=1 tritone"
+        assert finding.fix.startswith(f"{start} serve --profile gpu")
+        assert f"{start} doctor --only mpi" in finding.fix
 
     def test_a_hang_that_ends_under_mpirun(self, package: Package, program) -> None:
         path = program("mpirun", 'shift 3; OMPI_COMM_WORLD_SIZE=1 exec "$@"')

@@ -18,8 +18,9 @@ from tritone.diagnostics.doctor.isolated import Outcome
 from tritone.diagnostics.doctor.target import Target
 from tritone.engines.acceptance import Verdict
 from tritone.engines.machine import Machine
-from tritone.engines.record import EngineRecord, PartRecord, engine_folder, source_digest
-from tritone.families import doctor, read_config
+from tritone.engines.record import EngineRecord, PartRecord, engine_folder
+from tritone.engines.sources import Sources
+from tritone.families import doctor, open_model
 
 PASSED = Verdict(0.01, 0.05, 1.0, None)
 CPU, GPU, TORCH, BACKEND = (
@@ -107,9 +108,12 @@ class TestPlans:
 
     def build(self, model: Path, machine: Machine = H200, **parts: str) -> Path:
         """A record of parts, each with the digest of its weights unless one is given."""
-        config, entries = read_config(model), {}
+        opened, entries = open_model(model), {}
+        given = opened.family.graph_source(model, opened.config)
+        assert given is not None
+        sources = Sources(model, opened.language_model, given)
         for name, source in parts.items():
-            digest = source or source_digest(model, config, name)
+            digest = source or sources.digest(name)
             entries[name] = PartRecord(
                 source=digest, settings="s", nbytes=1, seconds=1.0, gate=PASSED
             )
@@ -125,7 +129,7 @@ class TestPlans:
         assert "has no engines; flow and vocoder run on torch" in without.text
         finding = doctor.plans(replace(GPU, model_dir=model))
         assert finding.status is Status.FAIL
-        assert finding.fix == f"python tritone engines {model}"
+        assert finding.fix == f"tritone engines {model}"
         write_engine(model, 6912)
         assert doctor.plans(replace(GPU, model_dir=model)).status is Status.PASS
 

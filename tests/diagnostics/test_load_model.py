@@ -11,8 +11,7 @@ from paths import EMBEDDED
 
 from tritone.cli import load
 from tritone.loading.steps import step
-from tritone.local import trial
-from tritone.local import tts as local
+from tritone.local import stages, trial
 
 
 @pytest.fixture
@@ -57,10 +56,10 @@ def test_half_precision_reaches_flow_and_vocoder(monkeypatch: pytest.MonkeyPatch
         seen.update(options)
         raise Stop
 
-    monkeypatch.setattr(local, "LocalStages", opened)
+    monkeypatch.setattr(stages, "LocalStages", opened)
     with pytest.raises(Stop):
         load.main([str(EMBEDDED), "--half", "fp16"])
-    assert seen["flow"].dtype == seen["vocoder_dtype"] == torch.float16
+    assert seen["flow"].dtype == seen["vocoder"].dtype == torch.float16
 
 
 def test_until_a_step(capsys: pytest.CaptureFixture[str]) -> None:
@@ -137,7 +136,7 @@ def test_an_interrupted_step_is_named(
 def test_the_list_is_of_the_profile(capsys: pytest.CaptureFixture[str]) -> None:
     assert load.main(["--profile", "gpu", "--list"]) == 0
     listed = capsys.readouterr().out
-    doctor = r"python scripts/doctor\.py --only mpi --profile gpu"
+    doctor = "tritone doctor --only mpi --profile gpu"
     assert re.search(rf"^TensorRT-LLM import +\d+ s +{doctor}$", listed, re.MULTILINE)
     assert "LLM session" not in listed and "20 MB/s" in listed
 

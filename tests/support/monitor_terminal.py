@@ -19,7 +19,7 @@ from waiting import HANG_S
 
 
 def command(*options: str) -> list[str]:
-    return [sys.executable, "tritone top", *options]
+    return [sys.executable, "-m", "tritone", "top", *options]
 
 
 class Screen:
