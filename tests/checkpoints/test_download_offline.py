@@ -2,9 +2,7 @@
 
 import hashlib
 import os
-import runpy
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -23,17 +21,14 @@ from download_fakes import (
     run,
     two_hubs,
 )
-from paths import PROJECT
 
-from tritone.checkpoints import release as releases
 from tritone.checkpoints.download_record import RECORD_NAME, read_record, recorded_files
 from tritone.checkpoints.fetch import Download
 from tritone.checkpoints.hub import HubFailed
 from tritone.checkpoints.release import HubName, ReleaseFile
 from tritone.checkpoints.verify import verify
+from tritone.cli import download as command
 from tritone.errors import EnvironmentProblem, InvalidRequest, ModelDirectoryError
-
-SCRIPT = PROJECT / "scripts" / "download.py"
 
 
 @pytest.fixture(autouse=True)
@@ -175,13 +170,10 @@ def test_a_damaged_record(folder: Path, text: bytes) -> None:
         recorded_files(folder, RELEASE)
 
 
-def script(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int | str | None:
+def script(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     """The exit status of tritone download, run in this process for the tiny release."""
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT), "--release", RELEASE.name, *arguments])
-    monkeypatch.setitem(releases.RELEASES, RELEASE.name, RELEASE)
-    with pytest.raises(SystemExit) as raised:
-        runpy.run_path(str(SCRIPT), run_name="__main__")
-    return raised.value.code
+    monkeypatch.setitem(command.RELEASES, RELEASE.name, RELEASE)
+    return command.main(["--release", RELEASE.name, *arguments])
 
 
 def test_the_command_names_the_next_step(
@@ -191,8 +183,8 @@ def test_the_command_names_the_next_step(
     fill(tmp_path / "models" / RELEASE.name, DATA)
     assert script(monkeypatch) == 0
     assert capsys.readouterr().out == (
-        "models/Tiny-0.5B is whole: 3 files, 0.00 GB, verified\n"
-        "next: tritone convert models/Tiny-0.5B models/cosyvoice2\n"
+        "models/Tiny-0.5B is complete: 3 files, 0.00 GB, verified\n"
+        "next: tritone convert models/Tiny-0.5B models/Tiny-0.5B-model\n"
     )
 
 

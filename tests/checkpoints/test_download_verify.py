@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from released_checkpoint import released_checkpoint
 
-from tritone.checkpoints.release import RELEASES, ReleaseFile
+from tritone.checkpoints.release import ReleaseFile
 from tritone.checkpoints.verify import Finding, file_problem, sha256_of, verify
+from tritone.cli.download import RELEASES
 from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2.convert import COPIES
 from tritone.families.cosyvoice2.release import COSYVOICE2
@@ -49,7 +50,7 @@ def test_a_defect_is_named(path: Path, content: bytes, said: str) -> None:
     assert said in file_problem(path, FILE)
     (finding,) = verify(path.parents[1], [FILE])
     assert finding.file == FILE.name and said in finding.problem
-    assert f"python tritone download --dir {path.parents[1]}" in finding.fix
+    assert f"tritone download --dir {path.parents[1]}" in finding.fix
     assert ("git lfs pull" in finding.fix) == (content == POINTER)
 
 

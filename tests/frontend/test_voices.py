@@ -27,8 +27,8 @@ def test_a_voice_survives_its_file(tmp_path: Path, tokens: int) -> None:
     saved = voice(tokens, transcript="说 it “so”")
     path = VoiceStore(tmp_path).path("me")
     save_voice(path, saved)
-    assert_same(load_voice(path), saved)
-    assert_same(VoiceStore(tmp_path).load("me"), saved)
+    assert_same(load_voice(path, Voice), saved)
+    assert_same(VoiceStore(tmp_path).load("me", Voice), saved)
 
 
 @pytest.mark.parametrize(
@@ -36,19 +36,19 @@ def test_a_voice_survives_its_file(tmp_path: Path, tokens: int) -> None:
 )
 def test_a_voice_id_is_never_a_path(tmp_path: Path, bad: str) -> None:
     with pytest.raises(InvalidRequest, match="is not a voice id") as caught:
-        VoiceStore(tmp_path).load(bad)
+        VoiceStore(tmp_path).load(bad, Voice)
     assert caught.value.field == "voice"
 
 
 def test_an_unknown_voice_names_those_there_are(tmp_path: Path) -> None:
     store = VoiceStore(tmp_path)
     with pytest.raises(InvalidRequest, match="has no voices"):
-        store.load("me")
+        store.load("me", Voice)
     for number in range(12):
         save_voice(store.path(f"v{number:02}"), voice(0))
     (tmp_path / "voices" / "not a voice.safetensors").write_bytes(b"")
     with pytest.raises(InvalidRequest, match=r"'me' is not registered; .*v00, v01, .* and 2 more"):
-        store.load("me")
+        store.load("me", Voice)
     assert len(store.names()) == 12
 
 
@@ -56,19 +56,19 @@ def test_a_damaged_voice_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "v.safetensors"
     path.write_bytes(b"nonsense")
     with pytest.raises(ModelDirectoryError, match="not a voice file"):
-        load_voice(path)
+        load_voice(path, Voice)
     save_voice(path, voice(3))
     tensors = load_file(path)
     save_file({**tensors, "prompt_mel": tensors["prompt_mel"][:5]}, path)
     with pytest.raises(ModelDirectoryError, match=r"prompt_mel has shape \(5, 80\), expected"):
-        load_voice(path)
+        load_voice(path, Voice)
     save_file({**tensors, "embedding": np.full(192, np.nan, dtype=np.float32)}, path)
     with pytest.raises(ModelDirectoryError, match="NaN"):
-        load_voice(path)
+        load_voice(path, Voice)
     del tensors["embedding"]
     save_file(tensors, path)
     with pytest.raises(ModelDirectoryError, match="embedding"):
-        load_voice(path)
+        load_voice(path, Voice)
 
 
 def test_the_key_depends_on_audio_rate_and_transcript() -> None:
@@ -87,25 +87,25 @@ def test_the_key_depends_on_audio_rate_and_transcript() -> None:
 def test_the_cache_keeps_the_most_recent() -> None:
     made: list[str] = []
 
-    def get(key: str) -> Voice:
+    def get(key: str) -> tuple[Voice, bool]:
         return cache.get(key, lambda: made.append(key) or voice(0))
 
-    cache = VoiceCache(2)
-    first = get("a")
+    cache: VoiceCache[Voice] = VoiceCache(2)
+    first, cached = get("a")
+    assert not cached
     get("b")
-    assert get("a").prompt_mel is first.prompt_mel
+    assert get("a") == (first, True)
     get("c")  # drops b, the least recently used
-    again = get("a")
-    assert again.prompt_mel is first.prompt_mel
-    assert not first.cached and again.cached
-    assert not get("b").cached
+    again, cached = get("a")
+    assert again is first and cached
+    assert not get("b")[1]
     assert made == ["a", "b", "c", "b"]
 
 
 def test_requests_for_the_same_new_voice_wait_for_one_computation() -> None:
     cache, started, go_on = VoiceCache(4), threading.Event(), threading.Event()
     made: list[int] = []
-    results: list[Voice] = []
+    results: list[tuple[Voice, bool]] = []
 
     def compute() -> Voice:
         made.append(1)
@@ -124,8 +124,8 @@ def test_requests_for_the_same_new_voice_wait_for_one_computation() -> None:
     for thread in threads:
         thread.join(10)
     assert len(made) == 1
-    assert len({id(result.prompt_mel) for result in results}) == 1
-    assert not any(result.cached for result in results)  # all of them waited
+    assert len({id(found) for found, _ in results}) == 1
+    assert not any(cached for _, cached in results)  # all of them waited
     assert len(results) == 4
 
 

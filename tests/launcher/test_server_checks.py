@@ -167,7 +167,7 @@ class TestChecks:
 
     def test_a_model_directory_without_config(self, settings, tmp_path):
         bad = dataclasses.replace(settings, model_dir=tmp_path)
-        with pytest.raises(ModelDirectoryError, match=r"no config\.json.*scripts/convert\.py"):
+        with pytest.raises(ModelDirectoryError, match=r"no config\.json.*`tritone convert`"):
             checks.check_settings(bad)
 
     @pytest.mark.parametrize("version, good", [("1.26.4", True), ("2.0.0", False), (None, False)])

@@ -88,7 +88,7 @@ class TestChecks:
 
     def test_no_engine(self, settings: ServerSettings, machine) -> None:
         machine()
-        with pytest.raises(ModelDirectoryError, match=r"no TensorRT-LLM engine .*build_engines"):
+        with pytest.raises(ModelDirectoryError, match=r"no TensorRT-LLM .*`tritone engines`"):
             check_profile(settings, None)
 
     def test_a_server_without_the_cpp_backend(

@@ -141,7 +141,7 @@ class TestLoading:
             found.text
         )
         assert found.fix == (
-            f"python tritone load {target.model_dir}; tritone doctor --only "
+            f"tritone load {target.model_dir}; tritone doctor --only "
             f"model.weights --model {target.model_dir}; tail {log}"
         )
 
@@ -170,7 +170,7 @@ class TestModels:
         found = diagnosis.finding
         assert found.status is Status.FAIL
         assert found.text == f"token2wav is UNAVAILABLE: {reason}"
-        assert found.fix.startswith(f"python tritone load {target.model_dir}")
+        assert found.fix.startswith(f"tritone load {target.model_dir}")
 
     def test_a_server_that_keeps_its_index_to_itself(self, target: Target):
         with FakeTriton({**GOOD, "vocoder": ("LOADING", "")}, target.http_port, has_index=False):
@@ -239,7 +239,7 @@ class TestSound:
 
 
 def test_no_client(target: Target, monkeypatch):
-    monkeypatch.setitem(sys.modules, "client", None)
+    monkeypatch.setitem(sys.modules, "tritone_client", None)
     found = server_speech.examine(target)
     assert found.status is Status.SKIP
     assert "pip install -e '.[client]'" in found.text

@@ -17,7 +17,7 @@ from tritone.loading.lines import states
 LOADING_REPO = SUPPORT / "toy_repo_loading"
 ADVICE = (
     r"likely cause: the disk or network folder with the file is slow .*; examine: "
-    r"python scripts/doctor\.py --only model\.weights --model "
+    r"tritone doctor --only model\.weights --model "
 )
 
 pytestmark = pytest.mark.server
@@ -69,7 +69,7 @@ def test_a_model_that_fails_is_named_with_its_step(tmp_path: Path) -> None:
     with TritonServer(loading_settings(tmp_path, "fails")) as server:
         first, model, *_ = why(server).splitlines()
     assert "failed to load: Internal: FileNotFoundError: flow.safetensors is not there" in first
-    assert model.startswith("  cosyvoice2: failed in the step flow weights; examine: python scr")
+    assert model.startswith("  cosyvoice2: failed in the step flow weights; examine: tritone doc")
 
 
 def test_a_patience_that_is_no_number(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_every_model_says_its_steps(server: TritonServer) -> None:
         "tensorrt_llm": "LLM warm-up",
         "token2wav": "flow warm-up",
         "vocoder": "vocoder warm-up",
-        "cosyvoice2": "logit bias",
+        "cosyvoice2": "config",
     }.items():
         assert f"load {model}, config: done" in done
         assert f"load {model}, {last}: done" in done
