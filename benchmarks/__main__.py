@@ -22,12 +22,12 @@ from benchmarks import chunks, end_to_end, fidelity, parts
 from benchmarks.baseline import eager_decode_seconds
 from benchmarks.figures import Figure, figure, ratio, table, write
 from benchmarks.served_model import SENTENCE, write_served_model
-from benchmarks.streams import some_segment
+from benchmarks.streams import some_prompt
 from tritone.acoustic.placement import FlowSettings
 from tritone.compute.device import torch_dtype
 from tritone.config import CONFIG_NAME
 from tritone.errors import TritoneError
-from tritone.families import family_of
+from tritone.families.cosyvoice2.config import CosyVoice2Config
 from tritone.llm.checkpoint import LLM_DIR
 from tritone.resources import embedded_voice
 
@@ -37,7 +37,7 @@ class Bench:
 
     def __init__(self, args: argparse.Namespace, model: Path) -> None:
         self._args, self._model = args, model
-        self._family, self._config = family_of(model)
+        self._config = CosyVoice2Config.read(model)
 
     def llm(self) -> list[Figure]:
         return [
@@ -50,7 +50,7 @@ class Bench:
 
     def eager(self) -> list[Figure]:
         """Hugging Face and ours decode after the same prompt."""
-        prompt = some_segment(self._config, parts.PROMPT_TOKENS).input_ids
+        prompt, _ = some_prompt(self._config, parts.PROMPT_TOKENS)
         steps = self._args.steps
         theirs = figure(
             "LLM, Hugging Face eager float32, a step",
@@ -95,13 +95,13 @@ class Bench:
         where = (self._model, self._config)
         return [
             *fidelity.of_language_model(*where, ["int8", "int4", "int4_b128"], speech),
-            *fidelity.of_flow(self._family, *where, speech),
-            *fidelity.of_vocoder(self._family, *where, speech),
+            *fidelity.of_flow(*where, speech),
+            *fidelity.of_vocoder(*where, speech),
         ]
 
     def _acoustics(self, left_chunks: int) -> parts.Acoustics:
         settings = FlowSettings(left_chunks, dtype=torch_dtype(self._args.dtype))
-        return parts.Acoustics(self._family, self._model, self._config, settings)
+        return parts.Acoustics(self._model, self._config, settings)
 
 
 PARTS: dict[str, Callable[[Bench], list[Figure]]] = {

@@ -17,8 +17,8 @@ from tritone.acoustic.flow_stage import FlowStage
 from tritone.arrays import Int32
 from tritone.families.cosyvoice2.config import FlowConfig
 from tritone.families.cosyvoice2.vocoder import Vocoder
-from tritone.families.cosyvoice2.voice import Voice
 from tritone.llm.contract import Increment
+from tritone.voice import Voice
 
 VOCODER_OVERLAP = 8  # mel frames that upstream vocodes again with each chunk
 

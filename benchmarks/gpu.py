@@ -18,16 +18,18 @@ import numpy as np
 import torch
 
 from benchmarks.full_size import write_model
-from benchmarks.streams import BenchStages, decode_rate, run_streams, some_segment
+from benchmarks.streams import BenchStages, decode_rate, run_streams, some_prompt
 from tritone.acoustic.flow_stage import FlowStage
-from tritone.acoustic.placement import FlowSettings, PoolSettings
+from tritone.acoustic.placement import FlowSettings, PoolSettings, VocoderSettings
 from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.compute.device import torch_device
-from tritone.config import CONFIG_NAME, ModelConfig
+from tritone.config import CONFIG_NAME
 from tritone.errors import TritoneError
-from tritone.families import Family, family_of
+from tritone.families.cosyvoice2.acoustics import load_flow, load_vocoder
+from tritone.families.cosyvoice2.config import CosyVoice2Config
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, EmbeddingTable
+from tritone.llm.contract import Increment
 from tritone.llm.slots.opening import open_torch
 from tritone.llm.torch.slots import TorchSlots
 from tritone.synthesis.pipeline import Settings
@@ -48,7 +50,7 @@ class Bench:
 
     def __init__(self, model: Path, device: str, seconds: float, cache_mb: int) -> None:
         self._model, self._device, self._seconds, self._cache_mb = model, device, seconds, cache_mb
-        self.family, self.config = family_of(model)
+        self.config = CosyVoice2Config.read(model)
 
     def language_model(self, counts: list[int], slots: int) -> dict[str, float]:
         llm = open_torch(self._model, self.config, device=self._device, slots=slots)
@@ -63,9 +65,7 @@ class Bench:
             llm.close()
 
     def streams(self, counts: list[int], rounds: int, slots: int) -> dict[str, float]:
-        flow, vocoder = _acoustics(
-            self.family, self._model, self.config, self._device, self._cache_mb
-        )
+        flow, vocoder = self._acoustics()
         llm = open_torch(self._model, self.config, device=self._device, slots=slots)
         stages = BenchStages(self.config, llm, flow, vocoder, seconds=self._seconds)
         figures: dict[str, float] = {}
@@ -98,7 +98,7 @@ class Bench:
             slots=1,
             slot_length=512,
         )
-        embedding, ids = EmbeddingTable(checkpoint), some_segment(self.config, 75).input_ids
+        embedding, (ids, _) = EmbeddingTable(checkpoint), some_prompt(self.config, 75)
         seen = [session.prefill(0, embedding(ids))]
         for step in range(16):
             lengths = np.array([len(ids) + step], np.int32)
@@ -108,26 +108,19 @@ class Bench:
     def _mel(self, dtype: torch.dtype) -> np.ndarray[Any, Any]:
         pool = PoolSettings(cache_mb=self._cache_mb) if dtype != torch.float32 else None
         settings = FlowSettings(device=self._device, dtype=dtype, pool=pool)
-        stage = _flow(self.family, self._model, self.config, settings)
-        segment = some_segment(self.config, 75)
-        tokens = segment.voice.prompt_tokens[::-1].copy()
-        return stage.step(tokens, stage.open(segment.voice), finalize=True)[0]
+        stage = load_flow(self._model, self.config, settings)
+        _, voice = some_prompt(self.config, 75)
+        tokens = Increment(voice.prompt_tokens[::-1].copy())
+        return stage.step(tokens, stage.open(voice), finalize=True)[0]
 
-
-def _flow(family: Family, model: Path, config: ModelConfig, settings: FlowSettings) -> FlowStage:
-    return FlowStage(family.load_flow(model, config), family.start_noise(config), settings)
-
-
-def _acoustics(
-    family: Family, model: Path, config: ModelConfig, device: str, cache_mb: int
-) -> tuple[FlowStage, VocoderStage]:
-    pool = PoolSettings(cache_mb=cache_mb)
-    settings = FlowSettings(device=device, dtype=torch.bfloat16, pool=pool)
-    flow = _flow(family, model, config, settings)
-    vocoder = VocoderStage(family.load_vocoder(model, config), device)
-    for stage in (flow, vocoder):
-        stage.warm_up()
-    return flow, vocoder
+    def _acoustics(self) -> tuple[FlowStage, VocoderStage]:
+        pool = PoolSettings(cache_mb=self._cache_mb)
+        settings = FlowSettings(device=self._device, dtype=torch.bfloat16, pool=pool)
+        flow = load_flow(self._model, self.config, settings)
+        vocoder = load_vocoder(self._model, self.config, VocoderSettings(device=self._device))
+        flow.warm_up()
+        vocoder.warm_up()
+        return flow, vocoder
 
 
 def _felt(count: int, runs: list[StreamMetrics]) -> dict[str, float]:
