@@ -16,7 +16,7 @@ TRITONE := $(RUN) -m tritone
 TRITON := .triton/nvidia_pytriton-0.7.0.dist-info
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup setup-tests demo serve say doctor top test test-stress check model engines bench-gpu offline load perf bench evaluate voice clean
+.PHONY: setup setup-tests demo serve say doctor top test test-stress check quick model engines bench-gpu offline load perf bench evaluate voice clean
 
 setup: $(VENV)/ready $(TRITON)  ## environment and Triton's binaries
 
@@ -74,6 +74,10 @@ check: setup-tests  ## style and types
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
+	@for model in model_repo/*/1/model.py; do $(VENV)/bin/mypy $$model || exit 1; done
+
+quick: check  ## style, types and the unit tests: what to run while working
+	@$(RUN) -m pytest -q -m "not server and not slow"
 
 model: setup  ## fetch the released RELEASE and convert it into RELEASED
 	@$(PIP) -c constraints.txt -e '.[convert,download]'

@@ -1,6 +1,6 @@
 """Stage 'export': the trained weights as a checkpoint in the file layout of CosyVoice2-0.5B.
 
-What scripts/convert.py reads of a released checkpoint it reads of this one; `tritone.json` and
+What tritone convert reads of a released checkpoint it reads of this one; `tritone.json` and
 `phoneme_pua.json` hold what upstream's files have no place for.
 """
 

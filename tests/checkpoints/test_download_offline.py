@@ -176,7 +176,7 @@ def test_a_damaged_record(folder: Path, text: bytes) -> None:
 
 
 def script(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int | str | None:
-    """The exit status of scripts/download.py, run in this process for the tiny release."""
+    """The exit status of tritone download, run in this process for the tiny release."""
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), "--release", RELEASE.name, *arguments])
     monkeypatch.setitem(releases.RELEASES, RELEASE.name, RELEASE)
     with pytest.raises(SystemExit) as raised:

@@ -49,7 +49,7 @@ def test_a_defect_is_named(path: Path, content: bytes, said: str) -> None:
     assert said in file_problem(path, FILE)
     (finding,) = verify(path.parents[1], [FILE])
     assert finding.file == FILE.name and said in finding.problem
-    assert f"python scripts/download.py --dir {path.parents[1]}" in finding.fix
+    assert f"python tritone download --dir {path.parents[1]}" in finding.fix
     assert ("git lfs pull" in finding.fix) == (content == POINTER)
 
 

@@ -59,7 +59,7 @@ def test_a_subcommand_has_its_own_help(name: str, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["srve"], ["No such command 'srve'", "'serve'"]),
+        (["srve"], ["No such command 'srve'", "'tritone --help'"]),
         (["--prot"], ["No such option: --prot"]),
         (["serve", "--prot-base", "1"], ["No such option: --prot-base", "--port-base"]),
         (["serve", "--port-base", "http"], ["'--port-base'", "valid integer"]),

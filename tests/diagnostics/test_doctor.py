@@ -148,7 +148,7 @@ def test_it_runs_where_a_package_cannot_be_imported(broken: str, tmp_path: Path)
     (tmp_path / f"{broken}.py").write_text(error)
     only = ["python.imports", "machine.cpu", "machine.memory", "model.files", "indextts2.files"]
     done = subprocess.run(
-        [sys.executable, "scripts/doctor.py", "--json", "--only", *only],
+        [sys.executable, "tritone doctor", "--json", "--only", *only],
         cwd=PROJECT,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,

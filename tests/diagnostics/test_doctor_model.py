@@ -44,11 +44,11 @@ def test_a_release_is_to_be_converted(tmp_path: Path) -> None:
     finding = found("model.config", target)
     assert finding.status is Status.FAIL
     assert "not yet a model directory" in finding.text
-    assert f"scripts/convert.py {target.model_dir}" in finding.fix
+    assert f"tritone convert {target.model_dir}" in finding.fix
     assert found("model.weights", target).status is Status.SKIP
     checksums = found("model.checksums", target)  # no file of a tiny one is the released one
     assert checksums.status is Status.FAIL
-    assert "scripts/download.py" in checksums.fix
+    assert "tritone download" in checksums.fix
 
 
 @pytest.mark.parametrize(

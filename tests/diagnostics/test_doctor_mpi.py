@@ -110,9 +110,9 @@ class TestEnvironment:
         assert diagnosis.check.name == "mpi.environment"
         assert diagnosis.finding.status is Status.WARN
         assert "this process is not part of: PMIX_RANK, SLURM_JOB_ID." in diagnosis.finding.text
-        serve = "env -u PMIX_RANK -u SLURM_JOB_ID python scripts/serve.py --profile gpu"
+        serve = "env -u PMIX_RANK -u SLURM_JOB_ID tritone serve --profile gpu"
         assert diagnosis.finding.fix.startswith(serve)
-        assert diagnosis.finding.fix.endswith("python scripts/doctor.py --only mpi")
+        assert diagnosis.finding.fix.endswith("python tritone doctor --only mpi")
 
     def test_the_backend_does_not_clean_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "0")

@@ -103,8 +103,8 @@ class TestImports:
         assert 'tensorrt_llm/__init__.py", line 3 in sleeps' in finding.text
         assert "without the launcher's variables it takes" in finding.text
         assert finding.fix == (
-            "env -u PMIX_RANK python scripts/serve.py --profile gpu; to check: env -u PMIX_RANK "
-            "python scripts/doctor.py --only mpi"
+            "env -u PMIX_RANK tritone serve --profile gpu; to check: env -u PMIX_RANK "
+            "python tritone doctor --only mpi"
         )
 
     def test_a_hang_that_ends_without_a_daemon(self, package: Package) -> None:
@@ -123,7 +123,7 @@ class TestImports:
         finding = imported(IMPORT, GPU)
         assert "without a daemon it hangs too (2 s)" in finding.text
         assert "under mpirun it takes" in finding.text
-        assert finding.fix.startswith(f"{path} -n 1 --allow-run-as-root python scripts/serve.py")
+        assert finding.fix.startswith(f"{path} -n 1 --allow-run-as-root tritone serve")
 
     def test_nothing_helps_and_nothing_is_left(self, package: Package, tmp_path: Path) -> None:
         orted, pids = tmp_path / "orted", tmp_path / "pids"

@@ -41,7 +41,7 @@ def test_a_taken_port_is_found_with_its_holder(target: Target, taken: int):
     assert http.finding.status is Status.PASS
     assert metrics.finding.status is Status.FAIL
     assert f"the metrics port {taken} is taken by process {os.getpid()} (" in metrics.finding.text
-    assert metrics.finding.fix.startswith(f"kill {os.getpid()}  # or: python scripts/serve.py")
+    assert metrics.finding.fix.startswith(f"kill {os.getpid()}  # or: tritone serve")
     assert "--port-base" in metrics.finding.fix
 
 

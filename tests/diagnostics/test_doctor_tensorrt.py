@@ -125,7 +125,7 @@ class TestPlans:
         assert "has no engines; flow and vocoder run on torch" in without.text
         finding = plans.plans(replace(GPU, model_dir=model))
         assert finding.status is Status.FAIL
-        assert finding.fix == f"python scripts/build_engines.py {model}"
+        assert finding.fix == f"python tritone engines {model}"
         write_engine(model, 6912)
         assert plans.plans(replace(GPU, model_dir=model)).status is Status.PASS
 

@@ -85,8 +85,8 @@ def test_a_damaged_file_is_named_with_its_step(
     problem = err.splitlines()[-1]
     assert problem == (
         "the step vocoder weights failed: ModelDirectoryError: "
-        f"{voice}/vocoder.safetensors does not exist; run scripts/convert.py again; "
-        f"examine: python scripts/doctor.py --only model.weights --model {voice} --profile cpu"
+        f"{voice}/vocoder.safetensors does not exist; run tritone convert again; "
+        f"examine: tritone doctor --only model.weights --model {voice} --profile cpu"
     )
     summary = json.loads(out)
     assert summary["failed"] == "vocoder weights" and summary["problem"] == problem

@@ -94,4 +94,4 @@ def test_exports_need_no_gpu(script: Script, model: Path) -> None:
     assert status == 0
     assert (model / ONNX_DIR / "vocoder.onnx").is_file() and not (model / "engines").exists()
     assert "export vocoder       built" in out and "from torch" in out
-    assert out.endswith(f"machine with the GPU: python scripts/build_engines.py {model}\n")
+    assert out.endswith(f"machine with the GPU: tritone engines {model}\n")

@@ -73,12 +73,12 @@ def test_a_stage_on_plans_is_near_one_on_torch(model: Path) -> None:
         np.zeros(0, np.int32), np.zeros((0, 80), np.float32), np.ones(192, dtype=np.float32)
     )
     exact = mel_of(flow_stage(model, FlowSettings()), voice)
-    mel = mel_of(flow_stage(model, FlowSettings(plans=model, dtype=torch.float16)), voice)
+    mel = mel_of(flow_stage(model, FlowSettings(plans=True, dtype=torch.float16)), voice)
     assert mel.shape == exact.shape == (80, 120)
     assert 0 < relative(mel, exact) < 0.02
 
     waves = []
-    for plans in (None, model):
+    for plans in (False, True):
         stage = vocoder_stage(model, VocoderSettings(plans=plans, dtype=torch.float16))
         state = stage.start(seed=0, speed=1.0)
         waves.append(stage.step(exact, state, finalize=True)[0])
@@ -88,10 +88,10 @@ def test_a_stage_on_plans_is_near_one_on_torch(model: Path) -> None:
 
 def test_plans_of_another_precision_are_refused(model: Path) -> None:
     with pytest.raises(ModelDirectoryError, match="bfloat16"):
-        flow_stage(model, FlowSettings(plans=model, dtype=torch.bfloat16))
+        flow_stage(model, FlowSettings(plans=True, dtype=torch.bfloat16))
 
 
 def test_a_plan_does_not_bound_the_past(model: Path) -> None:
-    settings = FlowSettings(plans=model, dtype=torch.float16, left_chunks=4)
+    settings = FlowSettings(plans=True, dtype=torch.float16, left_chunks=4)
     with pytest.raises(EnvironmentProblem, match="left_context_chunks is 4"):
         flow_stage(model, settings)

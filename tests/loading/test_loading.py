@@ -59,7 +59,7 @@ class TestSteps:
                 raise error
             assert caught.value is error
         assert reports[1].error == f"ModelDirectoryError: {ours}" and not reports[1].cause
-        assert reports[1].doctor == "python scripts/doctor.py --only gpu --model /m"
+        assert reports[1].doctor == "python tritone doctor --only gpu --model /m"
         assert reports[3].error == "RuntimeError: CUDA out of memory"
         assert "GPU" in reports[3].cause
 
@@ -109,7 +109,7 @@ class TestCatalogue:
     def test_steps_of_profiles(self):
         cpu, gpu = ({kind.name for kind in steps_of(p)} for p in ("cpu", "gpu"))
         assert "LLM session" in cpu - gpu and "TensorRT-LLM import" in gpu - cpu
-        assert doctor_command("mpi") == "python scripts/doctor.py --only mpi"
+        assert doctor_command("mpi") == "python tritone doctor --only mpi"
         assert doctor_command("gpu", profile="gpu").endswith("--only gpu --profile gpu")
 
 
@@ -216,6 +216,6 @@ def test_a_summary_has_a_row_for_each_step(tmp_path):
     assert total.startswith("total")
     assert summary.problem == (
         "the step flow plan failed: ModelDirectoryError: it is damaged; convert again; examine: "
-        "python scripts/doctor.py --only tensorrt"
+        "python tritone doctor --only tensorrt"
     )
     assert summary.plain()["failed"] == "flow plan"

@@ -77,7 +77,7 @@ def test_a_late_step_is_named_with_its_stacks_and_goes_on(stacks):
     assert watched.kinds == ["begins", "late", "late", "late", "done"]
     assert [report.seconds for report in watched.reports] == [0.0, 10.0, 30.0, 70.0, 70.0]
     assert watched.reports[1].cause == catalogue.STEPS["config"].cause
-    assert watched.reports[1].doctor == "python scripts/doctor.py --only model.files"
+    assert watched.reports[1].doctor == "python tritone doctor --only model.files"
     assert watched.stacks.count("in a_disk_that_does_not_answer") == 3
 
 

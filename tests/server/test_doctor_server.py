@@ -141,7 +141,7 @@ class TestLoading:
             found.text
         )
         assert found.fix == (
-            f"python scripts/load_model.py {target.model_dir}; python scripts/doctor.py --only "
+            f"python tritone load {target.model_dir}; tritone doctor --only "
             f"model.weights --model {target.model_dir}; tail {log}"
         )
 
@@ -159,7 +159,7 @@ class TestLoading:
             found = checks.ready(target)
         assert found.status is Status.FAIL
         assert "models not ready: token2wav, vocoder; token2wav has been for 40 s" in found.text
-        assert "scripts/load_model.py" in found.fix
+        assert "tritone load" in found.fix
 
 
 class TestModels:
@@ -170,7 +170,7 @@ class TestModels:
         found = diagnosis.finding
         assert found.status is Status.FAIL
         assert found.text == f"token2wav is UNAVAILABLE: {reason}"
-        assert found.fix.startswith(f"python scripts/load_model.py {target.model_dir}")
+        assert found.fix.startswith(f"python tritone load {target.model_dir}")
 
     def test_a_server_that_keeps_its_index_to_itself(self, target: Target):
         with FakeTriton({**GOOD, "vocoder": ("LOADING", "")}, target.http_port, has_index=False):

@@ -19,7 +19,7 @@ from waiting import HANG_S
 
 
 def command(*options: str) -> list[str]:
-    return [sys.executable, "scripts/monitor.py", *options]
+    return [sys.executable, "tritone top", *options]
 
 
 class Screen:

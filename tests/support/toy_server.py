@@ -33,7 +33,8 @@ def free_ports() -> dict[str, int]:
 
 
 def toy_settings(cache_dir: Path, repository: Path = TOY_REPO, **changes: object) -> ServerSettings:
-    options = {**free_ports(), "start_timeout_s": HANG_S, "exit_timeout_s": 10, **changes}
+    usual = {"start_timeout_s": HANG_S, "exit_timeout_s": 10, "public_model": "cosyvoice2"}
+    options = {**free_ports(), **usual, **changes}
     return ServerSettings(repository, PROJECT / ".triton", cache_dir=cache_dir, **options)
 
 

@@ -44,7 +44,7 @@ def read_record(folder: Path) -> Record | None:
     except (ValidationError, UnicodeDecodeError) as error:
         problem = str(error).replace("\n", " ")
         raise ModelDirectoryError(
-            f"{path} is damaged ({problem}): delete it and run scripts/download.py again"
+            f"{path} is damaged ({problem}): delete it and run tritone download again"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Read the plain values of a released `cosyvoice2.yaml` without running anything in it.
+"""Read the plain values of a released YAML file without running anything in it.
 
 The file is HyperPyYAML: its tags (`!new:`, `!name:`, `!apply:`) would construct objects when loaded
 as intended. Here every tag is dropped and what it marks is kept as the mapping, list or scalar it

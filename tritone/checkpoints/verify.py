@@ -77,7 +77,7 @@ def sha256_of(path: Path, progress: Callable[[int], object] = lambda _: None) ->
 
 
 def _fix(folder: Path, problem: str) -> str:
-    fetch = f"run `python scripts/download.py --dir {folder}`"
+    fetch = f"run `tritone download --dir {folder}`"
     if "Git LFS pointer" in problem:
         return f"{fetch}, or `git lfs pull` in {folder}"
     return fetch

@@ -3,19 +3,18 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
+from tritone.checkpoints.conversion import ConvertOptions, upgrade
 from tritone.cli.command import refused, run
-from tritone.errors import TritoneError
-from tritone.families.cosyvoice2.convert import Conversion, Options
-from tritone.families.cosyvoice2.released_files import open_source
-from tritone.families.cosyvoice2.self_check import self_check
+from tritone.errors import ModelDirectoryError, TritoneError
+from tritone.families import Family, all_families
 from tritone.llm.onnx.graph import PRECISIONS
 
 Released = Annotated[Path, typer.Argument(help="the checkpoint as downloaded")]
-Target = Annotated[Path, typer.Argument(help="where to write")]
+Target = Annotated[Path | None, typer.Argument(help="where to write")]
 MergedLlm = Annotated[
     Path | None, typer.Option(help="merged LLM directory, if llm.pt is absent", metavar="DIR")
 ]
@@ -31,39 +30,67 @@ Precisions = Annotated[
         + " ".join(sorted(PRECISIONS)),
     ),
 ]
+Upgrade = Annotated[
+    bool, typer.Option("--upgrade", help="RELEASED is a model directory of an older version")
+]
 NONE = "none"
 
 
 def convert(
-    upstream_dir: Released,
-    model_dir: Target,
+    released: Released,
+    model_dir: Target = None,
     merged_llm: MergedLlm = None,
     dtype: Dtype = None,
     llm_precision: Precisions = ["int8"],  # noqa: B006
+    upgrade_: Upgrade = False,
 ) -> int:
-    """Convert a released CosyVoice2 directory to a Tritone model directory.
+    """Convert released files of any known family to a Tritone model directory.
 
-    A run that was broken off continues where it stopped; what has not changed
-    is not done again. Exit status: 0 converted and checked, 1 the release
-    cannot be converted, 2 the command line is wrong.
+    A run resumes after an interruption; what has not changed is not done
+    again. --upgrade brings a model directory of an older version to the
+    present format. Exit status: 0 converted and checked, 1 the release cannot
+    be converted, 2 the command line is wrong.
     """
+    if upgrade_:
+        return upgraded(released)
+    if model_dir is None:
+        return refused("MODEL_DIR is missing: say where to write")
     graphs = tuple(name for name in llm_precision if name != NONE)
     unknown = sorted(set(graphs) - set(PRECISIONS))
     if unknown:
         return refused(f"--llm-precision: {unknown[0]!r} is none of {sorted(PRECISIONS)}")
-    if not upstream_dir.is_dir():
-        fetch = f"fetch a release into it: tritone download --dir {upstream_dir}"
-        return refused(f"{upstream_dir} is no folder; {fetch}")
+    if not released.is_dir():
+        fetch = f"fetch a release into it: tritone download --dir {released}"
+        return refused(f"{released} is no folder; {fetch}")
     try:
-        source = open_source(upstream_dir, merged_llm)
-        options = Options(dtype=dtype, graphs=graphs)
-        Conversion(source, model_dir, options).run()
-        for line in self_check(model_dir, options.graphs):
+        options = ConvertOptions(dtype, graphs, merged_llm)
+        for line in family_of(released).convert(released, model_dir, options):
             print(f"ok  {line}")
     except TritoneError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"{model_dir} is ready: tritone serve --model {model_dir}")
+    return 0
+
+
+def family_of(released: Path) -> Family[Any]:
+    """The family whose released files these are; raises ModelDirectoryError."""
+    families = all_families()
+    for family in families:
+        if family.recognises(released):
+            return family
+    names = ", ".join(family.name for family in families)
+    raise ModelDirectoryError(
+        f"{released} holds no released files of a known family ({names}); an unfinished download? "
+        f"fetch it again: tritone download --dir {released}"
+    )
+
+
+def upgraded(model_dir: Path) -> int:
+    try:
+        print(upgrade(model_dir))
+    except TritoneError as error:
+        return refused(error)
     return 0
 
 

@@ -1,6 +1,6 @@
 """Convert the language model of a model directory to a TensorRT-LLM 0.20 checkpoint.
 
-    python scripts/convert_checkpoint.py --model_dir models/cosyvoice2 --dtype bfloat16
+    python scripts/convert_checkpoint.py --model_dir models/my-model --dtype bfloat16
 
 Its options are spelt as those of TensorRT-LLM's own scripts of that name. Runs without a GPU and
 without tensorrt_llm. Exit status: 0 written, 1 refused or failed.

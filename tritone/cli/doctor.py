@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
+from tritone.cli import server_speech
 from tritone.cli.command import refused, run
 from tritone.cli.options import (
     CACHE,
@@ -20,19 +21,23 @@ from tritone.cli.options import (
     Runtime,
     WheelDir,
 )
-from tritone.diagnostics.doctor.catalogue import CHECKS, chosen
+from tritone.diagnostics.doctor.catalogue import all_checks, chosen
 from tritone.diagnostics.doctor.check import Check
+from tritone.diagnostics.doctor.child import load
 from tritone.diagnostics.doctor.examine import Diagnosis, examine
 from tritone.diagnostics.doctor.report import as_json, exit_status, table
 from tritone.diagnostics.doctor.target import Target
-from tritone.resources import embedded_voice
+from tritone.resources import embedded_voice, family_folders
 
 Server = Annotated[
     bool | None,
     typer.Option(help="demand a running server, or leave it alone (examined if it answers)"),
 ]
 SharedMemory = Annotated[Path, typer.Option(help="where shared memory lives")]
-IndexTts2 = Annotated[Path | None, typer.Option(metavar="DIR", help="IndexTTS2's released files")]
+Releases = Annotated[
+    list[str] | None,
+    typer.Option("--release", metavar="FAMILY=DIR", help="released files, as upstream loads them"),
+]
 Checks = Annotated[list[str] | None, typer.Option(metavar="CHECK ...", help="checks or groups")]
 ListThem = Annotated[bool, typer.Option("--list", help="name the checks and run none")]
 Fix = Annotated[bool, typer.Option("--fix", help="repair what is safe to repair")]
@@ -50,7 +55,7 @@ def doctor(
     wheel_dir: WheelDir = TRITON,
     cache_dir: CacheDir = CACHE,
     shm_dir: SharedMemory = Path("/dev/shm"),
-    indextts2: IndexTts2 = None,
+    release: Releases = None,
     only: Checks = None,
     skip: Checks = None,
     list_: ListThem = False,
@@ -66,13 +71,15 @@ def doctor(
     """
     if slow <= 0:
         return refused(f"--slow: {slow:g}; it must be above 0")
+    known = known_checks()
     try:
-        left_out = chosen(skip) if skip else []
-        checks = [check for check in chosen(only or []) if check not in left_out]
+        left_out = chosen(known, skip) if skip else []
+        checks = [check for check in chosen(known, only or []) if check not in left_out]
+        releases = dict(folder_of_release(text) for text in release or ())
     except ValueError as error:
         return refused(error)
     if list_:
-        print("\n".join(check.name for check in CHECKS))
+        print("\n".join(check.name for check in known))
         return 0
     target = Target(
         model_dir=(model or embedded_voice()).absolute(),
@@ -86,12 +93,30 @@ def doctor(
         metrics_port=port_base + 2,
         server=server,
         shm_dir=shm_dir.absolute(),
-        indextts2_dir=indextts2.absolute() if indextts2 else None,
+        releases=releases,
     )
     diagnoses = with_progress(checks, target, fix=fix, slow=slow)
     colour = sys.stdout.isatty()
     print(as_json(diagnoses) if json else table(diagnoses, colour=colour, verbose=verbose))
     return exit_status(diagnoses)
+
+
+def known_checks() -> list[Check]:
+    """Those of every family too; a family's package is not imported, as it may need what is broken
+    here."""
+    own, *_ = folders = family_folders()
+    modules = [load("tritone.families.doctor", own / "doctor.py")]
+    for file in (file for folder in folders for file in sorted(folder.glob("*/doctor.py"))):
+        modules.append(load(f"tritone.families.{file.parent.name}.doctor", file))
+    return all_checks(modules, server_speech.CHECKS)
+
+
+def folder_of_release(text: str) -> tuple[str, Path]:
+    """Of FAMILY=DIR; raises ValueError for anything else."""
+    family, given, folder = text.partition("=")
+    if not (family and given and folder):
+        raise ValueError(f"--release: {text!r} is not FAMILY=DIR")
+    return family, Path(folder).absolute()
 
 
 def with_progress(

@@ -10,10 +10,12 @@ import typer
 
 from tritone.checkpoints.fetch import Download
 from tritone.checkpoints.places import offline_variable
-from tritone.checkpoints.release import RELEASES
 from tritone.cli.command import refused, run
 from tritone.errors import TritoneError
-from tritone.families.cosyvoice2.release import COSYVOICE2
+from tritone.families import all_families
+
+RELEASES = {release.name: release for family in all_families() for release in family.releases}
+USUAL = next(iter(RELEASES))
 
 Release = Annotated[str, typer.Option(help=f"of {', '.join(sorted(RELEASES))}")]
 Folder = Annotated[
@@ -41,7 +43,7 @@ Offline = Annotated[
 
 
 def download(
-    release: Release = COSYVOICE2.name,
+    release: Release = USUAL,
     folder: Folder = None,
     source: Source = "auto",
     revision: Revision = None,
@@ -49,8 +51,8 @@ def download(
 ) -> int:
     """Fetch a released checkpoint, exactly the files that are read, verified.
 
-    ModelScope is tried first, Hugging Face second. A run that was broken off
-    goes on where it stopped; files that are there and right are kept. Exit
+    ModelScope is tried first, Hugging Face second. A run resumes
+    after an interruption; files that are there and right are kept. Exit
     status: 0 every file is there and verified, 1 not, 130 interrupted.
     """
     if release not in RELEASES:
@@ -72,8 +74,8 @@ def download(
         return 130
     size = sum(file.size for file in files) / 1e9
     print(
-        f"{folder} is whole: {len(files)} files, {size:.2f} GB, verified\n"
-        f"next: tritone convert {folder} models/cosyvoice2"
+        f"{folder} is complete: {len(files)} files, {size:.2f} GB, verified\n"
+        f"next: tritone convert {folder} {folder}-model"
     )
     return 0
 

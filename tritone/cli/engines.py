@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,12 +13,11 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from tritone.cli.command import refused, run
 from tritone.engines.build import DTYPES, build_tasks
 from tritone.engines.machine import this_machine
-from tritone.engines.model_graphs import Sources
-from tritone.engines.preflight import LLM, PARTS, problems
+from tritone.engines.preflight import problems
+from tritone.engines.sources import LLM, Sources
 from tritone.engines.tasks import Outcome, Task, run_tasks, table
-from tritone.errors import TritoneError
-
-ALL = ",".join(PARTS)
+from tritone.errors import EnvironmentProblem, TritoneError
+from tritone.families import Model, open_model
 
 ModelDir = Annotated[Path, typer.Argument(help="as `tritone convert` wrote it")]
 Dtype = Annotated[
@@ -27,7 +27,7 @@ Dtype = Annotated[
         "(GPUs before Ampere: float16)"
     ),
 ]
-Parts = Annotated[str, typer.Option(metavar="PART,..", help=f"what to build, of {ALL}")]
+Parts = Annotated[str, typer.Option(metavar="PART,..", help="what to build (all)")]
 ExportOnly = Annotated[
     bool, typer.Option("--export-only", help="only the ONNX exports and their check")
 ]
@@ -41,7 +41,7 @@ Verbose = Annotated[bool, typer.Option("--verbose", help="TensorRT's own message
 def engines(
     model_dir: ModelDir,
     dtype: Dtype = DTYPES[0],
-    parts: Parts = ALL,
+    parts: Parts = "",
     export_only: ExportOnly = False,
     dry_run: DryRun = False,
     force: Force = False,
@@ -60,15 +60,24 @@ def engines(
         format="%(levelname)s: %(message)s", level=logging.INFO if verbose else logging.ERROR
     )
     try:
-        chosen = chosen_parts(parts, export_only)
         if dtype not in DTYPES:
             return refused(f"--dtype: {dtype!r} is none of {', '.join(DTYPES)}")
-        sources = Sources(model_dir)
-        found = problems(model_dir, chosen, dtype, export_only=export_only)
+        model = open_model(model_dir)
+        sources = sources_of(model)
+        chosen = chosen_parts(parts, sources.parts, export_only)
+        found = problems(sources, chosen, dtype, export_only=export_only)
         if found and not dry_run:
             return max(refused(problem) for problem in found)
         machine = None if found or export_only else this_machine()
-        tasks = build_tasks(sources, chosen, dtype, machine, export_only=export_only)
+        example = partial(model.family.example_prompt, model.config)
+        tasks = build_tasks(
+            sources,
+            chosen,
+            dtype,
+            machine,
+            export_only=export_only,
+            example_prompt=example,
+        )
     except (TritoneError, ValueError) as error:
         return refused(error)
     if dry_run:
@@ -77,15 +86,24 @@ def engines(
     return build(tasks, model_dir, force=force, export_only=export_only)
 
 
-def chosen_parts(text: str, export_only: bool) -> tuple[str, ...]:
+def sources_of(model: Model) -> Sources:
+    """Raises EnvironmentProblem for a family of which nothing is exported."""
+    given = model.family.graph_source(model.folder, model.config)
+    if given is None:
+        raise EnvironmentProblem(f"{model.folder}: engines are not built for {model.family.name}")
+    return Sources(model.folder, model.language_model, given)
+
+
+def chosen_parts(text: str, known: Sequence[str], export_only: bool) -> tuple[str, ...]:
     """The parts of a list; of the language model there is nothing to export. Raises ValueError."""
-    chosen = tuple(part.strip() for part in text.split(","))
-    unknown = [part for part in chosen if part not in PARTS]
+    chosen = tuple(part.strip() for part in text.split(",")) if text else tuple(known)
+    unknown = [part for part in chosen if part not in known]
     if unknown:
-        raise ValueError(f"--parts: unknown part {unknown[0]!r}; parts are {', '.join(PARTS)}")
+        raise ValueError(f"--parts: unknown part {unknown[0]!r}; parts are {', '.join(known)}")
     kept = tuple(part for part in chosen if not (export_only and part == LLM))
     if not kept:
-        raise ValueError("--export-only exports flow and vocoder; --parts names neither")
+        others = " and ".join(part for part in known if part != LLM)
+        raise ValueError(f"--export-only exports {others}; --parts names neither")
     return kept
 
 

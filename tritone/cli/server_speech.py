@@ -78,9 +78,9 @@ def examine(target: Target) -> Finding:
     url = _at(target, target.grpc_port).removeprefix("http://")
     try:
         with SpeechClient(url) as speaking:
-            spoken = _speak(speaking, Utterance(TEXT, seed=1), target)
+            spoken = _speak(speaking, Utterance(TEXT, seed=1))
             if spoken.metrics.total_s < _ONCE_S:  # the first may have met a cold server
-                again = _speak(speaking, Utterance(TEXT, seed=1), target)
+                again = _speak(speaking, Utterance(TEXT, seed=1))
                 spoken = min(spoken, again, key=lambda one: one.metrics.total_s)
     except SpeechError as error:
         return _refused(target, url, error)
@@ -107,14 +107,14 @@ def _speak(speaking: "SpeechClient", utterance: "Utterance") -> Spoken:
 def _refused(target: Target, url: str, error: "SpeechError") -> Finding:
     """The fix depends on how far the request came."""
     if error.status == "UNAVAILABLE" and any(map(os.environ.get, GRPC_PROXIES)):
-        fix = "python scripts/doctor.py --only offline.proxies"
+        fix = "python tritone doctor --only offline.proxies"
     elif error.status == "UNAVAILABLE":
         base = "" if target.http_port == 8000 else f" --port-base {target.http_port}"
-        fix = f"python scripts/doctor.py --only ports.grpc server.processes{base}"
+        fix = f"python tritone doctor --only ports.grpc server.processes{base}"
     elif error.status == "DEADLINE_EXCEEDED":
-        fix = "python scripts/doctor.py --only machine server; docs/performance.md: what costs time"
+        fix = "python tritone doctor --only machine server; docs/performance.md: what costs time"
     else:
-        fix = f"python scripts/doctor.py --only model server --model {target.model_dir}"
+        fix = f"python tritone doctor --only model server --model {target.model_dir}"
     late = f"no whole sentence within {_UTTERANCE_S:g} s; " * (error.status == "DEADLINE_EXCEEDED")
     return failure(f"{url}: {late}{error}", fix)
 
@@ -124,7 +124,7 @@ def bad_sound(spoken: Spoken) -> Finding | None:
     import numpy as np
 
     samples, seconds = spoken.samples, spoken.metrics.audio_s
-    fix = "python scripts/doctor.py --only model; hear it: python -m client.say --help"
+    fix = "python tritone doctor --only model; hear it: tritone say --help"
     if not samples.size:
         return failure(f"no audio arrived for {TEXT!r}", fix)
     if not np.isfinite(samples).all():
@@ -166,7 +166,7 @@ def judge_pace(spoken: Spoken, others: float, expected_s: float | None) -> Findi
     if first > SLOW_FACTOR * expected_s:
         return warning(
             f"{facts}: {first / expected_s:.1f} times as long; {load}",
-            "python scripts/doctor.py --only machine.cores machine.memory; then restart the server",
+            "python tritone doctor --only machine.cores machine.memory; then restart the server",
         )
     return passed(f"{facts}; real time")
 

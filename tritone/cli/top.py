@@ -10,16 +10,12 @@ from typing import Annotated
 import typer
 
 from tritone.cli.command import refused, run
+from tritone.diagnostics.monitor import live
 from tritone.diagnostics.monitor.address import Address, address
-from tritone.diagnostics.monitor.background import Background
 from tritone.diagnostics.monitor.observer import Observer, Snapshot
 from tritone.diagnostics.monitor.report import as_json, as_line
-from tritone.diagnostics.monitor.terminal import Terminal
-from tritone.diagnostics.monitor.view import screen
 from tritone.launcher import ServerSettings
 from tritone.launcher.launch import termination_as_exit
-
-KEY_TIMEOUT_S = 0.1
 
 Url = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Triton's HTTP service")]
 PortBase = Annotated[
@@ -68,8 +64,8 @@ def top(
     snapshots = looks(observer.observe, interval, count)
     try:
         with termination_as_exit():
-            if Terminal.available() and not json:
-                show(snapshots)
+            if live.available() and not json:
+                live.show(snapshots)
             else:
                 write_lines(snapshots, as_json if json else as_line)
     except KeyboardInterrupt:
@@ -100,28 +96,6 @@ def write_lines(snapshots: Iterator[Snapshot], form: Callable[[Snapshot], str]) 
             print(form(snapshot), flush=True)
     except BrokenPipeError:  # the reader has enough; what is buffered is for nobody
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def show(snapshots: Iterator[Snapshot]) -> None:
-    """Draw each snapshot, anew when the terminal's size changes; q ends it.
-
-    After the last one the terminal is given back with that screen left on it.
-    """
-    background = Background(snapshots)
-    background.start()
-    drawn = None
-    with Terminal() as terminal:
-        while terminal.key(KEY_TIMEOUT_S) not in ("q", "Q"):
-            ended, wanted = background.ended, (background.newest(), terminal.size())
-            if wanted[0] is not None and wanted != drawn:
-                terminal.draw(screen(wanted[0]))
-                drawn = wanted
-            if ended:
-                break
-        else:
-            return
-    if drawn is not None and drawn[0] is not None:
-        print("\n".join(screen(drawn[0])))
 
 
 def main(arguments: Sequence[str], prog: str = "tritone top") -> int:

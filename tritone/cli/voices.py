@@ -5,24 +5,24 @@ from collections.abc import Sequence
 from tritone.cli.command import refused, run
 from tritone.cli.options import Model
 from tritone.errors import TritoneError
-from tritone.families import read_config
+from tritone.families import open_model
 from tritone.frontend.voices import VoiceStore
 from tritone.resources import embedded_voice
 
 
 def voices(model: Model = None) -> int:
-    """List the registered voices of a model directory: id, prompt, transcript.
+    """List the registered voices of a model directory: id, size, transcript.
 
     * marks the one that speaks where a request names none.
     """
     folder = model or embedded_voice()
     try:
-        config, store = read_config(folder), VoiceStore(folder)
+        opened, store = open_model(folder), VoiceStore(folder)
         for name in store.names():
-            voice = store.load(name)
-            mark = "*" if name == config.default_voice else " "
-            seconds = len(voice.prompt_mel) * config.vocoder.samples_per_frame / config.sample_rate
-            print(f"{mark} {name:<20} {seconds:>5.1f} s  {voice.transcript}".rstrip())
+            voice = store.load(name, opened.family.voice)
+            mark = "*" if name == opened.config.default_voice else " "
+            size = sum(array.nbytes for array in voice.to_arrays().values()) / 1000
+            print(f"{mark} {name:<20} {size:>6.0f} kB  {voice.transcript}".rstrip())
     except TritoneError as error:
         return refused(error)
     return 0

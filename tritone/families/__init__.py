@@ -3,7 +3,6 @@
 Folders named in TRITONE_FAMILIES (separated as in PATH) may hold further families.
 """
 
-import os
 import re
 from importlib import import_module
 from pathlib import Path
@@ -12,17 +11,18 @@ from typing import Any
 from tritone.config import ModelConfig, read_content
 from tritone.errors import ModelDirectoryError
 from tritone.families.contract import Family, Model
-from tritone.variables import FAMILIES_VARIABLE
+from tritone.resources import family_folders
 
-__path__ += [folder for folder in os.environ.get(FAMILIES_VARIABLE, "").split(os.pathsep) if folder]
+__path__ = [str(folder) for folder in family_folders()]
 
 NAME = re.compile(r"[a-z][a-z0-9]*")
 
 
 def known() -> list[str]:
     """The names of all families, sorted; those that are only folders of checks left out."""
-    folders = (Path(folder) for folder in __path__)
-    found = {path.name for folder in folders for path in folder.glob("*/") if _is_family(path)}
+    found = {
+        path.name for folder in family_folders() for path in folder.glob("*/") if _is_family(path)
+    }
     return sorted(found)
 
 

@@ -2,6 +2,7 @@
 
 A family is a folder `families/<name>/` whose `__init__` has one value, `FAMILY`, of a subclass of
 `Family`. Importing it, its `config` and its rules must not import torch: the orchestrator has none.
+What the doctor examines of it stands beside it in `doctor.py`, as CHECKS.
 """
 
 from abc import ABC, abstractmethod
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from tritone.acoustic.vocoder_stage import VocoderStage
     from tritone.checkpoints.conversion import ConvertOptions
     from tritone.checkpoints.release import Release
-    from tritone.diagnostics.doctor.check import Check
     from tritone.engines.sources import GraphSource
     from tritone.llm.config import SpokenConfig
 
@@ -126,10 +126,9 @@ class Family(ABC, Generic[ConfigT]):
         """What is exported to ONNX and TensorRT; None where nothing is."""
         return None
 
-    @property
-    def checks(self) -> "Sequence[Check]":
-        """What the doctor examines of this family's files beside the general checks."""
-        return ()
+    def voice_fault(self, config: ConfigT, voice: Any) -> str:
+        """What is wrong with a registered voice for this checkpoint; empty if nothing."""
+        return ""
 
 
 @dataclass(frozen=True)

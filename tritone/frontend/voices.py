@@ -21,6 +21,7 @@ VOICES_FOLDER = "voices"
 SUFFIX = ".safetensors"
 VOICE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 NAMES_SHOWN = 10
+VOICES_CACHED = 64  # a voice of a 30 s recording takes half a megabyte
 
 VoiceT = TypeVar("VoiceT", bound=Voice)
 

@@ -39,7 +39,12 @@ def check_settings(settings: ServerSettings) -> None:
     if model is not None and not (model / "config.json").is_file():
         raise ModelDirectoryError(
             f"{model} has no config.json: TRITONE_MODEL must name a converted checkpoint; make one "
-            "with scripts/convert.py"
+            "with `tritone convert`"
+        )
+    if settings.public and settings.public not in settings.models:
+        raise EnvironmentProblem(
+            f"{repository} has no model {settings.public}, the public model of the family that "
+            f"{settings.served_model} is of; choose another with --model-repository"
         )
     check_free(settings.address, settings.ports)
 

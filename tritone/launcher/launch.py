@@ -98,7 +98,8 @@ class TritonServer:
             _LOG.info("removed the shared memory %s* of a server that is gone", prefix)
         self._regions = acquire_regions()
         self._log = ServerLog(settings.log_path, settings.echo_log)
-        prefix, control = self._regions.prefix, self._repository.arguments
+        prefix = self._regions.prefix
+        control = self._repository.arguments(settings.models)
         command = server_command(settings, binaries, backends, prefix, control)
         output = subprocess.PIPE if self._log.wants_pipe else self._log.descriptor
         self._process = subprocess.Popen(
@@ -172,7 +173,7 @@ class TritonServer:
             if self._ready:
                 drain(
                     self._repository,
-                    self.settings.public_model,
+                    self.settings.public,
                     self.urls.metrics,
                     self.settings.exit_timeout_s,
                     lambda: self._has_ended(_PROBE_INTERVAL_S),

@@ -7,6 +7,7 @@ import json
 import secrets
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 
 _HEADER = "tritone-launcher-key"
 
@@ -18,13 +19,13 @@ class ModelRepository:
         self._url = url
         self._key = secrets.token_urlsafe(24)
 
-    @property
-    def arguments(self) -> list[str]:
-        """What makes `tritonserver` load every model, and obey this object alone in unloading."""
+    def arguments(self, models: Sequence[str]) -> list[str]:
+        """What makes `tritonserver` load these models, all of them for none, and obey this object
+        alone in unloading."""
         restriction = f"model-repository:{_HEADER}={self._key}"
         return [
             "--model-control-mode=explicit",
-            "--load-model=*",
+            *(f"--load-model={name}" for name in models or ("*",)),
             f"--http-restricted-api={restriction}",
             f"--grpc-restricted-protocol={restriction}",
         ]

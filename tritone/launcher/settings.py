@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Literal
 
 from tritone import resources
-from tritone.resources import default_cache_dir as default_cache_dir
+from tritone.config import Envelope
+from tritone.errors import ModelDirectoryError
+from tritone.triton_models import INNER
 from tritone.variables import MODEL_VARIABLE
 
 Profile = Literal["cpu", "gpu", "gpu-torch", "gpu-llmapi", "gpu-backend"]
 """What serves the language model: ONNX Runtime, our model on TensorRT-LLM's Executor, torch, the
 LLM API of TensorRT-LLM 1.x, or NVIDIA's C++ backend. All but cpu run everything on a GPU."""
-
-EMBEDDED = Path("checkpoints") / "embedded"
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class ServerSettings:
         many processes slow each other down.
     start_timeout_s: time to load all models.
     exit_timeout_s: time for running utterances to end once a stop was asked for.
-    public_model: the model that clients call; a stop waits for its requests.
+    public_model: the model that clients call; a stop waits for its requests. Empty: it has the name
+        of the family that the model directory is of.
     log_file: the server's own output; None is a file in cache_dir named after the HTTP port.
     echo_log: also copy that output to stderr.
     environment: further variables for the server.
@@ -50,9 +51,9 @@ class ServerSettings:
     threads: int | None = None
     start_timeout_s: float = 300.0
     exit_timeout_s: int = 30
-    public_model: str = "cosyvoice2"
+    public_model: str = ""
     verbosity: int = 0
-    cache_dir: Path = field(default_factory=default_cache_dir)
+    cache_dir: Path = field(default_factory=resources.default_cache_dir)
     log_file: Path | None = None
     echo_log: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -63,6 +64,20 @@ class ServerSettings:
         """The model directory that the models will read; it need not exist."""
         named = os.environ.get(MODEL_VARIABLE)
         return self.model_dir or (Path(named) if named else resources.embedded_voice())
+
+    @property
+    def public(self) -> str:
+        """The name of the public model; empty where the model directory does not say."""
+        try:
+            return self.public_model or Envelope.read(self.served_model).family
+        except ModelDirectoryError:
+            return ""  # the models will say what is wrong with it
+
+    @property
+    def models(self) -> list[str]:
+        """The models that are loaded: the public one and those that it calls; none for all."""
+        names = (*INNER, self.public) if self.public else ()
+        return [name for name in names if (self.model_repository / name).is_dir()]
 
     @property
     def ports(self) -> dict[str, int]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tritone.config import Envelope
 from tritone.errors import EnvironmentProblem, TritoneError
 from tritone.frontend.voices import VoiceStore
 
@@ -27,7 +28,7 @@ _TEXT = "Hello."
 def voices_to_warm(model_dir: Path) -> list[str]:
     """Some registered voices of a model directory, the default one last: it is kept longest."""
     try:
-        default, names = read_config(model_dir).default_voice, VoiceStore(model_dir).names()
+        default, names = Envelope.read(model_dir).default_voice, VoiceStore(model_dir).names()
     except TritoneError:
         return []  # the models said what is wrong with it, or need none
     others = [name for name in names if name != default]

@@ -87,4 +87,4 @@ def doctor_command(check: str, model_dir: Path | None = None, profile: str | Non
     """How to examine what a step depends on; None leaves a choice to the doctor."""
     model = f" --model {model_dir}" if model_dir else ""
     served = f" --profile {profile}" if profile else ""
-    return f"python scripts/doctor.py --only {check}{model}{served}"
+    return f"python tritone doctor --only {check}{model}{served}"

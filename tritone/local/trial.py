@@ -62,18 +62,19 @@ class Progress:
 def load_and_speak(trial: Trial) -> None:
     """Everything, within the loader that is entered; raises what the steps raise."""
     with step("imports"):
-        from tritone.acoustic.placement import flow_of
+        from tritone.acoustic.placement import VocoderSettings, flow_of
         from tritone.compute.device import torch_dtype
         from tritone.local.stages import LocalStages
         from tritone.synthesis.limits import DEFAULT_LIMITS
 
     half = torch_dtype(trial.half) if trial.half else None
+    flow = replace(flow_of(trial.profile), dtype=half)
     stages = LocalStages(
         trial.model,
         DEFAULT_LIMITS,
         profile=trial.profile,
-        flow=replace(flow_of(trial.profile), dtype=half),
-        vocoder_dtype=half,
+        flow=flow,
+        vocoder=VocoderSettings(flow.device, half),
     )
     try:
         stages.warm_up()
@@ -97,7 +98,7 @@ def speak(stages: "LocalStages", trial: Trial) -> None:
     from tritone.synthesis.pipeline import Settings
 
     names = VoiceStore(trial.model).names()
-    voice = trial.voice or stages.config.default_voice or next(iter(names), None)
+    voice = trial.voice or stages.model.config.default_voice or next(iter(names), None)
     noise = 0.1 * np.random.default_rng(0).standard_normal(16000, dtype=np.float32)
     samples = TTS(stages, Settings()).synthesize(
         trial.text,

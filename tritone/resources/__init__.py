@@ -7,6 +7,8 @@ checkout these two are links to the checkout's own folders.
 import os
 from pathlib import Path
 
+from tritone.variables import FAMILIES_VARIABLE
+
 _HERE = Path(__file__).resolve().parent
 
 
@@ -36,3 +38,10 @@ def triton_folder() -> Path:
     """Where the server's wheel is unpacked: `.triton` in a checkout, else a folder of the user."""
     root = checkout()
     return root / ".triton" if root else default_cache_dir() / "triton"
+
+
+def family_folders() -> list[Path]:
+    """Where model families lie, each in a folder: in this package, and where TRITONE_FAMILIES says,
+    as in PATH."""
+    named = os.environ.get(FAMILIES_VARIABLE, "").split(os.pathsep)
+    return [_HERE.parent / "families", *(Path(folder) for folder in named if folder)]

@@ -19,9 +19,8 @@ from tritone.serving.tensors import tensor
 from tritone.serving.text_block import OUTPUTS, PreparedVoice, read_block
 from tritone.synthesis.text_blocks import TextBlock, in_order
 from tritone.synthesis.values import Segment, SynthesisRequest
+from tritone.triton_models import FLOW, FRONTEND, LANGUAGE_MODEL, VOCODER
 from tritone.voice import Voice, pack
-
-FRONTEND, LLM, FLOW, VOCODER = "frontend", "tensorrt_llm", "token2wav", "vocoder"
 
 _GATE = CallGate()
 
@@ -138,7 +137,7 @@ class TritonGeneration:
         for reply in _received(self._replies):
             if reply.has_error():
                 self._ended = True
-            raise_error(reply, LLM)
+            raise_error(reply, LANGUAGE_MODEL)
             ids = _array(reply, "output_ids")
             if ids is None:
                 continue
@@ -161,7 +160,7 @@ class TritonGeneration:
 
     def _call(self, inputs: Mapping[str, Any]) -> Any:
         tensors = [tensor(name, values) for name, values in inputs.items()]
-        return self._caller.call(LLM, LLM_OUTPUTS, tensors, request_id=self._id)
+        return self._caller.call(LANGUAGE_MODEL, LLM_OUTPUTS, tensors, request_id=self._id)
 
 
 class TritonFlowSession:

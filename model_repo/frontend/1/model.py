@@ -12,12 +12,11 @@ from tritone.serving.request import read_request
 from tritone.serving.tensors import Inputs, response, tensor
 from tritone.serving.text_block import PreparedVoice, block_arrays
 from tritone.synthesis.limits import Limits
-
-STAGE = "frontend"
+from tritone.triton_models import FRONTEND
 
 
 class TritonPythonModel:
-    @staged(STAGE)
+    @staged(FRONTEND)
     def initialize(self, args: Mapping[str, str]) -> None:
         values = parameters(args, threads=4, max_text_characters=Limits().max_text_characters)
         model = open_model(model_directory(args))
@@ -30,7 +29,7 @@ class TritonPythonModel:
     def execute(self, requests: list[Any]) -> None:
         for request in requests:
             sender = request.get_response_sender()
-            self._pool.submit(respond_once, sender, STAGE, lambda r=request: self._answer(r))
+            self._pool.submit(respond_once, sender, FRONTEND, lambda r=request: self._answer(r))
 
     def _answer(self, request: Any) -> Any:
         inputs, wanted = Inputs(request), read_request(request)

@@ -14,12 +14,11 @@ from tritone.serving.load_log import staged
 from tritone.serving.parameters import given_parameters, model_directory, parameters
 from tritone.serving.replies import respond
 from tritone.serving.tensors import Inputs
-
-STAGE = "tensorrt_llm"
+from tritone.triton_models import LANGUAGE_MODEL
 
 
 class TritonPythonModel:
-    @staged(STAGE)
+    @staged(LANGUAGE_MODEL)
     def initialize(self, args: Mapping[str, str]) -> None:
         runtime = runtime_named(given_parameters(args).get("runtime"))
         values = parameters(args, runtime="", **runtime.parameters())
@@ -31,7 +30,7 @@ class TritonPythonModel:
         example = model.family.example_prompt(model.config, np.zeros(0, np.int32))
         warm_up(language_model, example)
         most = values["slots"] + values["max_waiting"]
-        self._generations = Generations(language_model, most, STAGE)
+        self._generations = Generations(language_model, most, LANGUAGE_MODEL)
 
     def execute(self, requests: list[Any]) -> None:
         for request in requests:
@@ -43,7 +42,7 @@ class TritonPythonModel:
                 else:
                     self._generations.start(request_id, read_generation(inputs), sender)
             except Exception:
-                with respond(sender, STAGE):
+                with respond(sender, LANGUAGE_MODEL):
                     raise
 
     def finalize(self) -> None:

@@ -23,13 +23,12 @@ from tritone.serving.parameters import (
 from tritone.serving.replies import answer_together
 from tritone.serving.sequence_states import SequenceTable
 from tritone.serving.tensors import Inputs, response, tensor
+from tritone.triton_models import FLOW
 from tritone.voice import Voice, unpack
-
-STAGE = "token2wav"
 
 
 class TritonPythonModel:
-    @staged(STAGE)
+    @staged(FLOW)
     def initialize(self, args: Mapping[str, str]) -> None:
         values = parameters(
             args,
@@ -70,7 +69,7 @@ class TritonPythonModel:
         )
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        responses = answer_together(requests, self._step, self._stage.step_all, STAGE)
+        responses = answer_together(requests, self._step, self._stage.step_all, FLOW)
         self._gauge.set(len(self._sequences))
         return responses
 

@@ -17,12 +17,11 @@ from tritone.serving.parameters import (
 )
 from tritone.serving.replies import answer
 from tritone.serving.tensors import Inputs, response, tensor
-
-STAGE = "vocoder"
+from tritone.triton_models import VOCODER
 
 
 class TritonPythonModel:
-    @staged(STAGE)
+    @staged(VOCODER)
     def initialize(self, args: Mapping[str, str]) -> None:
         values = parameters(args, engine="torch", dtype="auto")
         model = open_model(model_directory(args))
@@ -35,7 +34,7 @@ class TritonPythonModel:
         self._stage.warm_up()
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        return answer(requests, self._step, STAGE)
+        return answer(requests, self._step, VOCODER)
 
     def _step(self, request: Any) -> Any:
         inputs = Inputs(request)

@@ -38,7 +38,7 @@ def test_a_missing_file_is_named(target: Target, name: str) -> None:
     finding = found("model.files", target)
     assert finding.status is Status.FAIL
     assert f"lacks {name}" in finding.text
-    assert "scripts/convert.py" in finding.fix
+    assert "tritone convert" in finding.fix
 
 
 def test_without_the_models_for_cloning_it_still_speaks(target: Target) -> None:
@@ -84,7 +84,7 @@ def test_weights_of_another_configuration_are_named(
     finding = found("model.shapes", target)
     assert finding.status is Status.FAIL
     assert sign in finding.text
-    assert "scripts/convert.py" in finding.fix
+    assert "tritone convert" in finding.fix
 
 
 def test_a_damaged_model_for_cloning_is_named(target: Target) -> None:

@@ -11,10 +11,9 @@ _MODULES = (
     *("machine.processor", "machine.memory", "machine.storage", "machine.limits", "ports"),
     *("python.interpreter", "python.requirements", "python.imports"),
     *("gpu.device", "gpu.sharing", "gpu.torch"),
-    *("tensorrt.versions", "tensorrt.plans", "tensorrt.backends"),
+    *("tensorrt.versions", "tensorrt.backends"),
     *("mpi.job", "mpi.libraries", "mpi.host", "mpi.imports"),
-    *("model.files", "model.voices", "model.text"),
-    *("offline", "server.health"),
+    *("model.files", "offline", "server.health"),
 )
 GENERAL = checks_in(*(import_module(f"{checks.__name__}.{name}") for name in _MODULES))
 """Those that hold for every family of models."""

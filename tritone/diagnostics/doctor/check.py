@@ -25,7 +25,7 @@ class Check:
     run: Callable[[Target], Finding]
     limit_s: float = 10.0
     unless: Callable[[Target], str] = lambda target: ""
-    when_late: str = "run it alone, with more time: scripts/doctor.py --only {name} --slow 10"
+    when_late: str = "run it alone, with more time: tritone doctor --only {name} --slow 10"
     repair: Callable[[Target], str] | None = None
 
     @property

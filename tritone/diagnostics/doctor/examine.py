@@ -73,7 +73,7 @@ def _finding(check: Check, outcome: Outcome, limit: float) -> Finding:
     if outcome.status != 0:
         return failure(
             f"the check itself broke (status {outcome.status}): {outcome.last_line}",
-            f"see the whole error: scripts/doctor.py --only {check.name} --verbose",
+            f"see the whole error: tritone doctor --only {check.name} --verbose",
         )
     values: dict[str, Any] = outcome.answer
     return Finding(**{**values, "status": Status(values["status"])})

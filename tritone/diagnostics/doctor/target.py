@@ -6,9 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tritone.launcher.settings import default_cache_dir
-
-PROJECT = Path(__file__).resolve().parents[3]
+from tritone import resources
 
 
 @dataclass(frozen=True)
@@ -16,17 +14,17 @@ class Target:
     """The folders, ports and server that the checks look at.
 
     model_dir: a converted checkpoint. wheel_dir, cache_dir, model_repository, address and ports:
-        as in ServerSettings. profile: what is to be served, as for scripts/serve.py.
+        as in ServerSettings. profile: what is to be served, as for tritone serve.
     server: whether a running server is to be examined: True demands one, False leaves it alone,
         None examines it if one answers.
     shm_dir: where shared memory lives. releases: family -> a folder of its released files, to be
         examined as upstream would load it.
     """
 
-    model_dir: Path = PROJECT / "checkpoints" / "embedded"
-    model_repository: Path = PROJECT / "model_repo"
-    wheel_dir: Path = PROJECT / ".triton"
-    cache_dir: Path = field(default_factory=default_cache_dir)
+    model_dir: Path = field(default_factory=resources.embedded_voice)
+    model_repository: Path = field(default_factory=resources.model_repository)
+    wheel_dir: Path = field(default_factory=resources.triton_folder)
+    cache_dir: Path = field(default_factory=resources.default_cache_dir)
     profile: str = "cpu"
     address: str = "127.0.0.1"
     http_port: int = 8000
@@ -58,6 +56,12 @@ class Target:
         except (OSError, ValueError):
             return {}
         return values if isinstance(values, dict) else {}
+
+    @property
+    def section(self) -> dict[str, Any]:
+        """What config.json says of the checkpoint, under the family's name."""
+        section = self.config.get(self.family)
+        return section if isinstance(section, dict) else {}
 
     @property
     def family(self) -> str:

@@ -5,7 +5,7 @@ import socket
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
-_METRICS_OFFSET = 2  # as scripts/serve.py gives its ports
+_METRICS_OFFSET = 2  # as tritone serve gives its ports
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ class HealthProbe:
     def _states(self) -> dict[str, str]:
         """By the repository's index, or where that is restricted by the models with statistics.
 
-        scripts/serve.py has the index open to itself alone; Triton has statistics of the models
+        tritone serve has the index open to itself alone; Triton has statistics of the models
         that are ready, and of no others.
         """
         index = fetch(f"{self._url}/v2/repository/index", b"{}")

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from tritone.acoustic.vocoder_stage import VocoderStage
     from tritone.checkpoints.conversion import ConvertOptions
     from tritone.checkpoints.release import Release
-    from tritone.diagnostics.doctor.check import Check
     from tritone.engines.sources import GraphSource
 
 
@@ -94,11 +93,8 @@ class CosyVoice2(Family[CosyVoice2Config]):
 
         return CosyVoice2Graphs(model_dir, config)
 
-    @property
-    def checks(self) -> "Sequence[Check]":
-        from tritone.families.cosyvoice2.doctor import CHECKS
-
-        return CHECKS
+    def voice_fault(self, config: CosyVoice2Config, voice: Voice) -> str:
+        return voice.fault(config.llm.speech_codes)
 
 
 FAMILY = CosyVoice2()

@@ -81,6 +81,6 @@ def start_noise(config: CosyVoice2Config) -> Tensor:
 
 def _load(module: ModuleT, path: Path) -> ModuleT:
     if not path.is_file():
-        raise ModelDirectoryError(f"{path} does not exist; run scripts/convert.py again")
+        raise ModelDirectoryError(f"{path} does not exist; run tritone convert again")
     load_strictly(module, load_file(path), path.name)
     return module.eval()

@@ -28,6 +28,8 @@ CLONING = ("speech_tokenizer.onnx", "speaker_encoder.onnx")
 
 _CHECKSUM_S = 20.0
 
+DATES = {"en": "Born on 3 Nov 2024.", "zh": "2024年11月3日。"}
+
 
 def _not_ours(target: Target) -> str:
     """Why there is no model directory of this family to look at; empty if there is one."""
@@ -49,7 +51,7 @@ def files(target: Target) -> Finding:
 
     folder = target.model_dir
     needed = [TOKENIZER_NAME, *WEIGHTS]
-    text = target.config.get("text")
+    text = target.section.get("text")
     if isinstance(text, dict) and text.get("pronunciation", "none") != "none":
         needed.append("phonemes.json")
     again = f"copy the whole directory again, or convert again: {convert(target=folder)}"
@@ -96,7 +98,7 @@ def cloning(target: Target) -> Finding:
 @check(
     "model.checksums",
     limit_s=_CHECKSUM_S,
-    when_late="verify without a limit: python scripts/download.py --offline --dir RELEASE_DIR",
+    when_late="verify without a limit: tritone download --offline --dir RELEASE_DIR",
 )
 def checksums(target: Target) -> Finding:
     """Every file against its recorded SHA-256, as far as the time goes."""
@@ -110,7 +112,7 @@ def checksums(target: Target) -> Finding:
     try:
         record = read_record(folder)
     except ModelDirectoryError as error:
-        return failure(str(error), f"python scripts/download.py --dir {folder}")
+        return failure(str(error), f"python tritone download --dir {folder}")
     if record is None and not _is_release(folder):
         return skipped("no checksums are recorded here; model.weights compares sizes and shapes")
     expected = record.release_files() if record else COSYVOICE2.files
@@ -121,7 +123,7 @@ def checksums(target: Target) -> Finding:
         if problem := file_problem(folder / file.name, file):
             problems.append(f"{file.name} {problem}")
         done += 1
-    all_of_them = f"python scripts/download.py --dir {folder}"
+    all_of_them = f"python tritone download --dir {folder}"
     if problems:
         return failure("; ".join(problems[:3]), all_of_them)
     if done < len(expected):
@@ -139,16 +141,14 @@ def parameters(model_dir: str) -> dict[str, Any]:
     """
     import torch
 
-    from tritone.families import family_of
+    from tritone.families.cosyvoice2.acoustics import load_hift, load_network
+    from tritone.families.cosyvoice2.config import CosyVoice2Config
 
     folder = Path(model_dir)
-    family, config = family_of(folder)
+    config = CosyVoice2Config.read(folder)
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch: nothing is copied to this device, as is meant
-        parts = {
-            "flow": family.load_flow(folder, config),
-            "vocoder": family.load_vocoder(folder, config),
-        }
+        parts = {"flow": load_network(folder, config), "vocoder": load_hift(folder, config)}
     counts = {
         name: sum(tensor.numel() for tensor in part.parameters()) for name, part in parts.items()
     }
@@ -156,6 +156,7 @@ def parameters(model_dir: str) -> dict[str, Any]:
 
 
 def _llm_parameters(folder: Path, llm: Any) -> int:
+    from tritone.checkpoints.safetensors_file import Checkpoint
     from tritone.llm import checkpoint as names
 
     head = (llm.vocab_size, llm.hidden_size)
@@ -169,7 +170,7 @@ def _llm_parameters(folder: Path, llm: Any) -> int:
     expected[names.HEAD_BIAS] = (llm.vocab_size,)
     for index in range(llm.num_hidden_layers):
         expected |= {names.layer_name(index, part): shape for part, shape in layer.items()}
-    weights = names.Checkpoint(folder / names.LLM_DIR / names.WEIGHTS_NAME)
+    weights = Checkpoint(folder / names.LLM_DIR / names.WEIGHTS_NAME)
     stored = {name: weights.spec(name).shape for name in weights}
     misfits = [
         f"{name} is {list(stored[name]) if name in stored else 'missing'} where the configuration "
@@ -184,12 +185,61 @@ def _llm_parameters(folder: Path, llm: Any) -> int:
 
 def opened(model_dir: str) -> dict[str, Any]:
     """In a process of its own: the two models that read a reference recording, opened."""
-    from tritone.families import read_config
+    from tritone.families.cosyvoice2.config import CosyVoice2Config
     from tritone.families.cosyvoice2.reference import load_reader
 
     began, folder = time.monotonic(), Path(model_dir)
-    load_reader(folder, read_config(folder).llm.speech_codes)
+    load_reader(folder, CosyVoice2Config.read(folder).llm.speech_codes)
     return {"seconds": time.monotonic() - began}
+
+
+@check("model.text", unless=_not_ours, limit_s=PROBE_S + 5)
+def text(target: Target) -> Finding:
+    """Whether text becomes tokens: tokenizer, phonemes, and the rules that read out numbers."""
+    folder = target.model_dir
+    again = f"copy tokenizer.json and phonemes.json again, or: {convert(target=folder)}"
+    answer = probe(spoken_date, folder, again)
+    if isinstance(answer, Finding):
+        return answer
+    left = [spoken for spoken in answer["spoken"].values() if any(c.isdigit() for c in spoken)]
+    if left or not answer["ids"]:
+        return failure(
+            f"{' '.join(DATES.values())} is read as {left or 'nothing'}",
+            f"install the rules again: {sys.executable} -m pip install --force-reinstall wetext",
+        )
+    return passed(
+        f"tokenizer and rules load in {answer['seconds']:.1f} s; {DATES['en']!r} is read as "
+        f"{answer['spoken']['en']!r}"
+    )
+
+
+def spoken_date(model_dir: str) -> dict[str, Any]:
+    """In a process of its own: tokenizer, phonemes and rules, tried on a date in two languages."""
+    from tritone.families.cosyvoice2.config import CosyVoice2Config
+    from tritone.frontend.text.normalize import TextNormalizer
+    from tritone.frontend.text.pronounce import PHONEMES_NAME, load_pronouncer
+    from tritone.frontend.text.tokenizer import TOKENIZER_NAME, TextTokenizer
+
+    began, folder = time.monotonic(), Path(model_dir)
+    config = CosyVoice2Config.read(folder)
+    tokenizer = TextTokenizer(folder / TOKENIZER_NAME)
+    if tokenizer.size > config.llm.speech_offset:
+        raise ModelDirectoryError(
+            f"{TOKENIZER_NAME} has {tokenizer.size} ids, but in config.json speech starts at "
+            f"{config.llm.speech_offset}: files of two checkpoints are mixed"
+        )
+    if config.text.instruct_end:
+        tokenizer.control_id(config.text.instruct_end)
+    normalize = TextNormalizer()
+    spoken = {language: normalize(date) for language, date in DATES.items()}
+    english = spoken["en"]
+    if config.text.pronunciation == "hibari":
+        english = load_pronouncer(folder / PHONEMES_NAME, tokenizer)(english).text
+    return {
+        "seconds": time.monotonic() - began,
+        "spoken": spoken,
+        "ids": len(tokenizer.encode(english)),
+    }
 
 
 CHECKS = checks_in(sys.modules[__name__])

@@ -31,14 +31,12 @@ from tritone.frontend.text.segment import (
     segment,
 )
 from tritone.frontend.text.tokenizer import TOKENIZER_NAME, TextTokenizer
-from tritone.frontend.voices import VoiceCache, VoiceStore, reference_key
+from tritone.frontend.voices import VOICES_CACHED, VoiceCache, VoiceStore, reference_key
 from tritone.llm.contract import Prompt
 from tritone.loading.steps import step
 from tritone.synthesis.limits import DEFAULT_LIMITS, Limits, check, is_given
 from tritone.synthesis.text_blocks import TextBlock, TextPiece, in_order
 from tritone.synthesis.values import Segment, SynthesisRequest
-
-VOICES_CACHED = 64  # a 30 s voice takes half a megabyte
 
 
 def llm_prompt(
@@ -121,11 +119,8 @@ class CosyVoice2Frontend:
 
     def _registered_voice(self, name: str) -> Voice:
         voice = self._store.load(name, Voice)
-        codes = self._llm.speech_codes
-        if voice.prompt_tokens.size and not (
-            0 <= voice.prompt_tokens.min() <= voice.prompt_tokens.max() < codes
-        ):
-            raise ModelDirectoryError(f"voice {name}: has speech codes outside 0 to {codes - 1}")
+        if fault := voice.fault(self._llm.speech_codes):
+            raise ModelDirectoryError(f"voice {name}: {fault}")
         return voice
 
     def _cloned_voice(self, request: SynthesisRequest) -> tuple[Voice, bool]:

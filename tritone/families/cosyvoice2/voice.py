@@ -51,6 +51,13 @@ class Voice:
             raise ValueError(problem)
         return voice
 
+    def fault(self, codes: int) -> str:
+        """What is wrong with it for a codebook of so many codes; empty if nothing."""
+        tokens = self.prompt_tokens
+        if tokens.size and not 0 <= tokens.min() <= tokens.max() < codes:
+            return f"has speech codes outside 0 to {codes - 1}"
+        return ""
+
 
 def check_shapes(voice: Voice) -> str | None:
     """What is wrong with the arrays of a voice, or None."""

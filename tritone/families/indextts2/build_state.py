@@ -102,7 +102,7 @@ def jit_lock(target: Target) -> Finding:
     lock = next((lock for lock in found if not lock.stale), found[0])
     facts = f"{lock}: every start waits for ever at step 6, after the GPT weights"
     if lock.stale:
-        again = f"python scripts/doctor.py --indextts2 {folder} --fix"
+        again = f"python tritone doctor --indextts2 {folder} --fix"
         return failure(facts, f"{again} --only indextts2.jit_lock", repairable=True)
     return warning(facts, f"if nothing builds in another container: rm {lock.path}; or {_WITHOUT}")
 

@@ -1,10 +1,9 @@
 """Text to the LLM's text ids.
 
 A checkpoint's tokenizer knows two kinds of added tokens. Tags such as [laughter] or <strong> are
-part of what a user may write. Control tokens (<|im_start|>, <|endofprompt|>, ...) belong to the
-prompt layout: in text they are ordinary characters. The tokenizer.json of a model directory says
-which is which by the flag `special`, set for control tokens only; ids of speech codes, sos and
-task_id are not in it at all.
+part of what a user may write. Control tokens (<|im_start|>, ...) belong to the prompt layout: in
+text they are ordinary characters. The tokenizer.json of a model directory says which is which by
+the flag `special`, set for control tokens only; ids of speech codes are not in it at all.
 """
 
 from collections.abc import Sequence
@@ -57,7 +56,7 @@ class TextTokenizer:
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
 
     def control_id(self, token: str) -> int:
-        """Id of a control token such as <|endofprompt|>; ModelDirectoryError when there is none."""
+        """Id of a control token such as <|im_start|>; ModelDirectoryError when there is none."""
         found = self._tokenizer.token_to_id(token)
         if found is None:
             raise ModelDirectoryError(f"{TOKENIZER_NAME} lacks {token}, which config.json names")

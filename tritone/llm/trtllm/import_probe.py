@@ -8,5 +8,6 @@ import importlib
 import json
 import sys
 
-sys.path[:] = json.loads(sys.argv[1])
-importlib.import_module("tensorrt_llm")
+if __name__ == "__main__":
+    sys.path[:] = json.loads(sys.argv[1])
+    importlib.import_module("tensorrt_llm")

@@ -1,4 +1,4 @@
-"""Speaking a whole manifest in this process, without a server: see scripts/offline_inference.py."""
+"""Speaking a whole manifest in this process, without a server: see tritone offline."""
 
 from tritone.local.offline.log import RunLog
 from tritone.local.offline.manifest import Item, Manifest, Problem, read_manifest

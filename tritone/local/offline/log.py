@@ -1,6 +1,6 @@
 """The log of a run: one line an utterance, and totals under the names of upstream's script.
 
-Totals (CosyVoice runtime/triton_trtllm/offline_inference.py writes the same names to log.txt).
+Totals (the offline_inference.py of upstream's Triton runtime writes the same names to log.txt).
 Stage times are sums over utterances of the seconds each waited; with several at once these
 overlap, so that the stages together exceed pipeline_time_seconds.
 

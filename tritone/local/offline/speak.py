@@ -11,7 +11,7 @@ import soundfile
 
 from tritone.arrays import Float32
 from tritone.errors import StageFailed, TritoneError
-from tritone.families.cosyvoice2.frontend import VOICES_CACHED
+from tritone.frontend.voices import VOICES_CACHED
 from tritone.local.offline.manifest import Item
 from tritone.local.offline.measure import MeasuredStages, StageSeconds
 from tritone.local.stages import LocalStages

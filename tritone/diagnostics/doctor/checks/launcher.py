@@ -7,7 +7,7 @@ from tritone.launcher.settings import Profile, ServerSettings
 
 
 def settings_of(target: Target) -> ServerSettings:
-    """The server that `scripts/serve.py` would start for this target."""
+    """The server that `tritone serve` would start for this target."""
     profiles: dict[str, Profile] = {name: name for name in get_args(Profile)}
     return ServerSettings(
         target.model_repository,
@@ -26,4 +26,4 @@ def serve_command(target: Target, port_base: int | None = None) -> str:
     """The command that starts the server of this target."""
     port = "" if port_base in (None, 8000) else f" --port-base {port_base}"
     profile = "" if target.profile == "cpu" else f" --profile {target.profile}"
-    return f"python scripts/serve.py --model {target.model_dir}{profile}{port}"
+    return f"python tritone serve --model {target.model_dir}{profile}{port}"

@@ -73,7 +73,7 @@ def caches(target: Target) -> Finding:
     if problem:
         return failure(
             f"{target.cache_dir}: {problem}; the server's backend and log go there",
-            "python scripts/serve.py --cache-dir /tmp/tritone  # or: export XDG_CACHE_HOME=FOLDER; "
+            "python tritone serve --cache-dir /tmp/tritone  # or: export XDG_CACHE_HOME=FOLDER; "
             "in a container: docker run --tmpfs /root/.cache",
         )
     folders = {name: _folder(os.environ[name]) for name in (*CACHES, *HUB_CACHES) if _is_set(name)}

@@ -9,7 +9,7 @@ from tritone.diagnostics.doctor.finding import Finding, failure, passed
 from tritone.diagnostics.doctor.isolated import call
 from tritone.diagnostics.doctor.target import Target
 
-_SEE_DRIVER = "python scripts/doctor.py --only gpu.driver"
+_SEE_DRIVER = "python tritone doctor --only gpu.driver"
 _TORCH_S = 40.0
 
 

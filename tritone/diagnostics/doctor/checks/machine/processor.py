@@ -11,7 +11,7 @@ from tritone.diagnostics.doctor.finding import Finding, passed, warning
 from tritone.diagnostics.doctor.target import Target
 
 _CPUINFO = Path("/proc/cpuinfo")
-_BFLOAT16_UNITS = ("amx_bf16", "avx512_bf16")  # as tritone.acoustic.device asks torch for them
+_BFLOAT16_UNITS = ("amx_bf16", "avx512_bf16")  # as tritone.compute.device asks torch for them
 _INT8_UNITS = ("amx_int8", "avx512_vnni", "avx_vnni")
 
 
@@ -61,7 +61,7 @@ def processors(allowed: int, quota: float | None, threads: str | None) -> Findin
         return warning(
             f"{facts}: each of the server's five processes starts that many threads, and they "
             "slow each other down",
-            "export OMP_NUM_THREADS=1, or scripts/serve.py --threads 1",
+            "export OMP_NUM_THREADS=1, or tritone serve --threads 1",
         )
     if usable < 2:
         return warning(

@@ -130,6 +130,6 @@ def regions(target: Target) -> Finding:
     return warning(
         f"{target.shm_dir}: {sum(found.values()) / _MIB:.1f} MiB in regions of servers that are "
         f"gone: {', '.join(f'{prefix}*' for prefix in sorted(found))}",
-        f"python scripts/doctor.py --only machine.regions --fix --shm-dir {target.shm_dir}",
+        f"python tritone doctor --only machine.regions --fix --shm-dir {target.shm_dir}",
         repairable=True,
     )

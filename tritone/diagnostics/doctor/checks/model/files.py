@@ -1,10 +1,10 @@
-"""The files of a model directory: its configuration, and whether all are whole and readable."""
+"""The files of a model directory: whether all are complete and readable."""
 
 import os
 from pathlib import Path
 
 from tritone.diagnostics.doctor.check import check
-from tritone.diagnostics.doctor.checks.model.folder import convert, is_release, no_model
+from tritone.diagnostics.doctor.checks.model.folder import convert, no_model
 from tritone.diagnostics.doctor.file_faults import (
     empty,
     files_below,
@@ -15,41 +15,11 @@ from tritone.diagnostics.doctor.file_faults import (
     unfinished,
 )
 from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
-from tritone.diagnostics.doctor.target import PROJECT, Target
-from tritone.errors import ModelDirectoryError
+from tritone.diagnostics.doctor.target import Target
 
 _GRAPHS = "llm/onnx"
 _VOICES = "voices"  # whose files are model.voices'
 _AGAIN = "download the checkpoint again"
-
-
-@check("model.config")
-def config(target: Target) -> Finding:
-    """config.json: every key known, of the right type, and a family that there is code for."""
-    from tritone.families import read_config
-
-    folder = target.model_dir
-    if not folder.is_dir():
-        return failure(
-            f"{folder} does not exist",
-            "name the model directory with --model, or fetch and convert the release: make model",
-        )
-    if is_release(folder):
-        return failure(
-            f"{folder} is a release as it was downloaded, not yet a model directory",
-            convert(folder),
-        )
-    try:
-        found = read_config(folder)
-    except (ModelDirectoryError, UnicodeDecodeError, OSError) as error:
-        return failure(str(error), "convert the checkpoint again: " + convert())
-    code = PROJECT / "tritone" / "families" / found.family / "__init__.py"
-    if not (found.family.isalnum() and code.is_file()):
-        return failure(
-            f"config.json names the family {found.family!r}, for which Tritone has no code",
-            "update Tritone, or convert a checkpoint of another family",
-        )
-    return passed(f"{found.family}, {found.sample_rate} Hz, default voice {found.default_voice}")
 
 
 @check("model.lfs")

@@ -30,4 +30,4 @@ def missing(folder: Path, wanted: Iterable[str]) -> list[str]:
 
 def convert(source: Path | str = "RELEASE_DIR", target: Path | str = "MODEL_DIR") -> str:
     """The command that makes a model directory of a release."""
-    return f"python scripts/convert.py {source} {target}"
+    return f"python tritone convert {source} {target}"

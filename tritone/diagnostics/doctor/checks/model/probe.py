@@ -28,15 +28,14 @@ def probe(
     if outcome.late:
         return failure(
             f"did not end within {limit_s:g} s; it was in {outcome.place}",
-            "load it step by step, which names the one that hangs: "
-            f"python scripts/load_model.py {folder}",
+            f"load it step by step, which names the one that hangs: python tritone load {folder}",
         )
     if outcome.refused:
         return failure(outcome.last_line, when_refused)
     if outcome.status != 0:
         return failure(
             f"broke with status {outcome.status}: {outcome.last_line}",
-            "look at the installation: python scripts/doctor.py --only python --verbose",
+            "look at the installation: tritone doctor --only python --verbose",
         )
     answer: dict[str, Any] = outcome.answer
     return answer

@@ -152,7 +152,7 @@ def _told(outcome: Outcome, what: Import) -> str:
 def _advice(target: Target, start: str, what: Import) -> str:
     """start: what helps in front of a command; empty where nothing does."""
     profile = target.profile if needs_mpi(target) else "gpu"
-    serve = f"python scripts/serve.py --profile {profile}"
+    serve = f"python tritone serve --profile {profile}"
     if start:
         return f"{start} {serve}; to check: {start} {CHECK_COMMAND}"
     slow = f"see whether it is only slow: timeout 600 python -c {shlex.quote(what.statement)}"

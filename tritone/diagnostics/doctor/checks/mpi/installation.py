@@ -16,7 +16,7 @@ from tritone.launcher.profiles import TRTLLM_BACKEND, TRTLLM_PROFILES
 from tritone.llm.trtllm.environment import is_inherited
 
 TRTLLM, MPI4PY = "tensorrt_llm", "mpi4py"
-CHECK_COMMAND = "python scripts/doctor.py --only mpi"
+CHECK_COMMAND = "python tritone doctor --only mpi"
 DEFAULT_BACKENDS = Path("/opt/tritonserver/backends")  # of an installed Triton server
 
 

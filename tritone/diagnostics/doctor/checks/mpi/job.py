@@ -73,7 +73,7 @@ def environment(target: Target) -> Finding:
         "MPI looks for that job's daemon and hangs"
     )
     command = " ".join(without_leftovers())
-    serve = f"{command} python scripts/serve.py --profile {target.profile}"
+    serve = f"{command} tritone serve --profile {target.profile}"
     # Tritone's own model drops them before its import; the C++ backend runs in the server itself.
     report = failure if target.profile == "gpu-backend" else warning
     return report(text, f"{serve}; to check: {command} {CHECK_COMMAND}")

@@ -11,10 +11,11 @@ from tritone.diagnostics.doctor.checks.launcher import settings_of
 from tritone.diagnostics.doctor.checks.python.imports import IMPORTS
 from tritone.diagnostics.doctor.checks.python.requirements import DISTRIBUTION, version_of
 from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
-from tritone.diagnostics.doctor.target import PROJECT, Target
+from tritone.diagnostics.doctor.target import Target
 from tritone.launcher.binaries import Binaries, choose_stub, find, find_libpython
 from tritone.launcher.checks import check_interpreter
 from tritone.launcher.command import server_environment
+from tritone.resources import checkout
 
 VERSIONS = ((3, 10), (3, 12))
 """Oldest and newest; requires-python of pyproject.toml."""
@@ -35,7 +36,7 @@ def version(target: Target) -> Finding:
     if sys.prefix == sys.base_prefix:
         return warning(
             f"{name} is no virtual environment: what else is installed there may clash",
-            f"{_SETUP}  # makes .venv; then run .venv/bin/python scripts/doctor.py",
+            f"{_SETUP}  # makes .venv; then run .venv/bin/python tritone doctor",
         )
     return passed(f"{name}; {oldest} to {newest} will do")
 
@@ -96,7 +97,7 @@ def path(target: Target) -> Finding:
 
 def _modules_in(folder: Path) -> Iterator[Path]:
     """What a folder has under the name of a module that a server imports."""
-    names = [] if folder.resolve() == PROJECT else [DISTRIBUTION, "client"]
+    names = [] if folder.resolve() == checkout() else [DISTRIBUTION, "tritone_client"]
     for name in [*names, *IMPORTS]:
         places = (folder / name / "__init__.py", folder / f"{name}.py")
         yield from (place for place in places if place.is_file())

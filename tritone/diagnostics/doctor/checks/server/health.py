@@ -26,7 +26,7 @@ from tritone.loading.catalogue import STEPS, doctor_command
 from tritone.loading.lines import StepState, states
 
 LOADING_S = 300.0
-"""As long as scripts/serve.py gives a server to load its models."""
+"""As long as tritone serve gives a server to load its models."""
 
 
 @check("server.live")
@@ -93,14 +93,14 @@ def _step_words(state: StepState) -> str:
 
 def _loading_fix(target: Target) -> str:
     """Load the models one by one, without a server; the log has what they said."""
-    load = f"python scripts/load_model.py {target.model_dir}"
+    load = f"python tritone load {target.model_dir}"
     kinds = [STEPS[state.step] for state in _steps(target) if state.step in STEPS]
     examine = f"; {doctor_command(kinds[0].check, target.model_dir)}" if kinds else ""
     return f"{load}{examine}; tail {log_path(target)}"
 
 
 def log_path(target: Target) -> Path:
-    """The server's log, where scripts/serve.py puts it."""
+    """The server's log, where tritone serve puts it."""
     return settings_of(target).log_path
 
 
