@@ -11,9 +11,9 @@ import pytest
 from doctor_checks import ABSENT, BROKEN, COMPANY, CRASHES, GOOD, HANGS, LACKS
 from out_of_time import by_marks
 from paths import PROJECT, SUPPORT
-from scripts.doctor import known_checks
 from waiting import is_running
 
+from tritone.cli.doctor import known_checks
 from tritone.diagnostics.doctor.catalogue import chosen
 from tritone.diagnostics.doctor.examine import examine
 from tritone.diagnostics.doctor.finding import Finding, Status
@@ -124,7 +124,7 @@ def test_checks_have_names_of_their_own_and_are_chosen_by_group() -> None:
 
 def test_the_checks_need_nothing_that_may_be_broken() -> None:
     """Each process imports its check, and must be able to say what is wrong with the rest."""
-    code = "import sys, scripts.doctor; scripts.doctor.known_checks(); print(*sys.modules)"
+    code = "import sys, tritone.cli.doctor as d; d.known_checks(); print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PROJECT
     )

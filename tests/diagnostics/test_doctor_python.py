@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 from out_of_time import HANG, by_marks
+from paths import PROJECT
 
 from tritone.diagnostics.doctor.catalogue import GENERAL, chosen
 from tritone.diagnostics.doctor.checks.python import imports, interpreter, requirements
 from tritone.diagnostics.doctor.examine import examine
 from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.isolated import Outcome
-from tritone.diagnostics.doctor.target import PROJECT, Target
+from tritone.diagnostics.doctor.target import Target
 from tritone.launcher import checks
 from tritone.launcher.binaries import STUB, python_version
 

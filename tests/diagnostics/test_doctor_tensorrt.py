@@ -11,7 +11,7 @@ from fake_gpu import H200
 from paths import EMBEDDED
 from trtllm_fixtures import write_engine
 
-from tritone.diagnostics.doctor.checks.tensorrt import backends, plans, versions
+from tritone.diagnostics.doctor.checks.tensorrt import backends, versions
 from tritone.diagnostics.doctor.child import ANSWER
 from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.isolated import Outcome
@@ -19,7 +19,7 @@ from tritone.diagnostics.doctor.target import Target
 from tritone.engines.acceptance import Verdict
 from tritone.engines.machine import Machine
 from tritone.engines.record import EngineRecord, PartRecord, engine_folder, source_digest
-from tritone.families import read_config
+from tritone.families import doctor, read_config
 
 PASSED = Verdict(0.01, 0.05, 1.0, None)
 CPU, GPU, TORCH, BACKEND = (
@@ -119,43 +119,43 @@ class TestPlans:
         return folder
 
     def test_what_each_profile_makes_of_none(self, model: Path) -> None:
-        assert plans.plans(CPU).status is Status.SKIP
-        without = plans.plans(replace(TORCH, model_dir=model))
+        assert doctor.plans(CPU).status is Status.SKIP
+        without = doctor.plans(replace(TORCH, model_dir=model))
         assert without.status is Status.SKIP
         assert "has no engines; flow and vocoder run on torch" in without.text
-        finding = plans.plans(replace(GPU, model_dir=model))
+        finding = doctor.plans(replace(GPU, model_dir=model))
         assert finding.status is Status.FAIL
         assert finding.fix == f"python tritone engines {model}"
         write_engine(model, 6912)
-        assert plans.plans(replace(GPU, model_dir=model)).status is Status.PASS
+        assert doctor.plans(replace(GPU, model_dir=model)).status is Status.PASS
 
     def test_what_was_built_here_from_these_weights(self, model: Path) -> None:
         self.build(model, vocoder="", llm="")
-        verdicts = plans.verdicts_of(model, H200)
+        verdicts = doctor.verdicts_of(model, H200)
         assert verdicts == {"llm in bfloat16": "", "vocoder in bfloat16": ""}
 
     def test_other_weights(self, model: Path) -> None:
         self.build(model, vocoder="f" * 64, llm="")
-        verdicts = plans.verdicts_of(model, H200)
+        verdicts = doctor.verdicts_of(model, H200)
         assert "vocoder was made from ffffffffffff" in verdicts["vocoder in bfloat16"]
         assert verdicts["llm in bfloat16"] == ""
 
     def test_another_machine_counts_only_without_this_one(self, model: Path) -> None:
         self.build(model, replace(H200, driver="550.54.15"), vocoder="")
-        (refused,) = plans.verdicts_of(model, H200).values()
+        (refused,) = doctor.verdicts_of(model, H200).values()
         assert "driver is 550.54.15, here it is 570.124.06" in refused
         self.build(model, vocoder="")
-        assert list(plans.verdicts_of(model, H200).values()) == [""]
+        assert list(doctor.verdicts_of(model, H200).values()) == [""]
 
     def test_a_damaged_record(self, model: Path) -> None:
         folder = self.build(model, vocoder="")
         (folder / "engine.json").write_text("{")
-        assert "cannot be read" in plans.verdicts_of(model, H200)[folder.name]
+        assert "cannot be read" in doctor.verdicts_of(model, H200)[folder.name]
 
     def test_a_machine_that_cannot_tell(self, model: Path) -> None:
         """torch here is for the CPU, and says so from a process of its own."""
         self.build(model, vocoder="")
-        finding = plans.plans(replace(TORCH, model_dir=model))
+        finding = doctor.plans(replace(TORCH, model_dir=model))
         assert finding.status is Status.FAIL
         assert "the engines cannot be compared with this machine" in finding.text
 
@@ -172,8 +172,8 @@ class TestPlans:
         self.build(model, vocoder="")
         said = {"llm in bfloat16": "" if answer else "driver is 1, here it is 2"}
         outcome = Outcome(0, 1.0, f"{ANSWER}{json.dumps(said)}", "")
-        monkeypatch.setattr(plans, "call", lambda *_, limit_s: outcome)
-        finding = plans.plans(replace(GPU, model_dir=model))
+        monkeypatch.setattr(doctor, "call", lambda *_, limit_s: outcome)
+        finding = doctor.plans(replace(GPU, model_dir=model))
         assert finding.status is status
         assert sign in finding.text
 

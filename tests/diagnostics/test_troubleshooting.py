@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 from paths import PROJECT
-from scripts.doctor import known_checks
+
+from tritone.cli.doctor import known_checks
 
 PAGE = PROJECT / "docs" / "troubleshooting.md"
 TEXT = PAGE.read_text(encoding="utf-8")

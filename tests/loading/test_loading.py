@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import psutil
 import pytest
 from paths import EMBEDDED
-from scripts.doctor import known_checks
 from waiting import Clock
 
 import tritone
+from tritone.cli.doctor import known_checks
 from tritone.diagnostics.doctor.catalogue import chosen
 from tritone.errors import ModelDirectoryError
 from tritone.loading import memory as memory_module

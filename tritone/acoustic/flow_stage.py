@@ -12,16 +12,12 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
-from tritone.acoustic.paged_solver import PagedSolver
 from tritone.acoustic.placement import FlowSettings
-from tritone.acoustic.solver import Solver
 from tritone.arrays import Float32
 from tritone.errors import InvalidRequest, TritoneError
 from tritone.llm.contract import Increment
 from tritone.loading.steps import step
 from tritone.voice import Voice, digest
-
-RECORDED_PAGES = 16  # chunks of speech in view whose graphs are recorded before the first request
 
 
 class StreamState(Protocol):
@@ -49,14 +45,15 @@ class StageStep:
 class StreamingFlow(Protocol):
     """A family's flow: codes to frames in a voice, for streams with values for states, its own.
 
-    bins: of a frame. solver: of the steps. It copies the arrays that it is given: a prepared voice
-    outlives its request, whose arrays may be a server's memory.
+    bins: of a frame. It copies the arrays that it is given: a prepared voice outlives its request,
+    whose arrays may be a server's memory.
     """
 
     bins: int
 
-    @property
-    def solver(self) -> Solver: ...
+    def record_graphs(self) -> None:
+        """CUDA graphs of its steps, where it uses any; once, before the first request."""
+        ...
 
     def example(self) -> tuple[Voice, Increment]:
         """A voice without a prompt, and the codes of one chunk."""
@@ -110,9 +107,8 @@ class FlowStage:
         with step("flow warm-up"):
             voice, increment = self.flow.example()
             self.step(increment, self.open(voice), finalize=False)
-            if isinstance(self.flow.solver, PagedSolver):
-                with step("flow graphs"), self._stepping:
-                    self.flow.solver.record(RECORDED_PAGES)
+            with self._stepping:
+                self.flow.record_graphs()
 
     @torch.inference_mode()
     def open(self, voice: Voice) -> StreamState:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from tritone.families import open_model
@@ -29,7 +30,7 @@ class TritonPythonModel:
     def execute(self, requests: list[Any]) -> None:
         for request in requests:
             sender = request.get_response_sender()
-            self._pool.submit(respond_once, sender, FRONTEND, lambda r=request: self._answer(r))
+            self._pool.submit(respond_once, sender, FRONTEND, partial(self._answer, request))
 
     def _answer(self, request: Any) -> Any:
         inputs, wanted = Inputs(request), read_request(request)

@@ -7,13 +7,16 @@ import torch
 from torch import Tensor
 
 from tritone.acoustic.flow_stage import StageStep, StreamState
-from tritone.acoustic.solver import Solver
+from tritone.acoustic.paged_solver import PagedSolver
 from tritone.arrays import Float32, Int32
 from tritone.errors import InvalidRequest, Overloaded, StageFailed
 from tritone.families.cosyvoice2.flow import Flow, FlowPrompt, FlowState, FlowStep
 from tritone.families.cosyvoice2.voice import Voice
 from tritone.llm.contract import Increment
+from tritone.loading.steps import step
 from tritone.voice import Voice as AnyVoice
+
+RECORDED_PAGES = 16  # chunks of speech in view whose graphs are recorded before the first request
 
 
 class CosyVoice2Flow:
@@ -23,9 +26,10 @@ class CosyVoice2Flow:
         self.flow, self._config, self._noise = flow, flow.config, noise
         self.bins = flow.config.output_size
 
-    @property
-    def solver(self) -> Solver:
-        return self.flow.solver
+    def record_graphs(self) -> None:
+        if isinstance(self.flow.solver, PagedSolver):
+            with step("flow graphs"):
+                self.flow.solver.record(RECORDED_PAGES)
 
     def example(self) -> tuple[Voice, Increment]:
         config = self._config

@@ -5,7 +5,7 @@ Nothing outside this folder knows it. Its language model is a Qwen2 with speech 
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from tritone.acoustic.flow_stage import FlowStage
     from tritone.acoustic.placement import FlowSettings, VocoderSettings
     from tritone.acoustic.vocoder_stage import VocoderStage
-    from tritone.diagnostics.doctor.check import Check
 
 TOKENS_EACH = 4  # for each byte of the text
 HOP = 10
@@ -193,12 +192,6 @@ class Toy(Family[ToyConfig]):
         for precision in options.graphs:
             build_graph(model_dir / "llm", config.llm, precision)
         yield f"config.json: {ToyConfig.read(model_dir).lowest_hz:g} Hz and above"
-
-    @property
-    def checks(self) -> "Sequence[Check]":
-        from tritone.families.toy.doctor import CHECKS
-
-        return CHECKS
 
 
 FAMILY = Toy()

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tritone.acoustic.flow_stage import StageStep
+from tritone.acoustic.flow_stage import StageStep, StreamState
 from tritone.errors import InvalidRequest
 from tritone.llm.contract import Increment
 
@@ -27,10 +27,12 @@ class ToyStream:
 
 class ToyFlow:
     bins = 1
-    solver = None
 
     def __init__(self, lowest_hz: float) -> None:
         self._lowest = lowest_hz
+
+    def record_graphs(self) -> None:
+        pass
 
     def example(self) -> tuple[Any, Increment]:
         from tritone.families.toy import ToyVoice
@@ -40,15 +42,20 @@ class ToyFlow:
     def start(self, voice: Any) -> ToyStream:
         return ToyStream(voice.pitch)
 
-    def check(self, increment: Increment, state: ToyStream) -> None:
+    def check(self, increment: Increment, state: Any) -> None:
         if len(increment) and increment.ids.max() > HIGHEST_CODE:
             raise InvalidRequest("target_speech_tokens", f"is above {HIGHEST_CODE}")
 
-    def step_all(self, steps: Sequence[StageStep[ToyStream]]) -> list[tuple[Tensor, ToyStream]]:
-        return [(self._tones(s.increment, s.state.pitch), s.state) for s in steps]
+    def step_all(self, steps: Sequence[StageStep]) -> list[tuple[Tensor, StreamState]]:
+        return [(self._tones(s.increment, self._stream(s.state).pitch), s.state) for s in steps]
 
     def whole(self, increment: Increment, voice: Any) -> Tensor:
         return self._tones(increment, voice.pitch)
+
+    @staticmethod
+    def _stream(state: StreamState) -> ToyStream:
+        assert isinstance(state, ToyStream)
+        return state
 
     def _tones(self, increment: Increment, pitch: float) -> Tensor:
         hz = (self._lowest + torch.tensor(increment.ids) % 1000) * pitch
