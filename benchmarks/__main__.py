@@ -22,7 +22,7 @@ from benchmarks import chunks, end_to_end, fidelity, parts
 from benchmarks.baseline import eager_decode_seconds
 from benchmarks.figures import Figure, figure, ratio, table, write
 from benchmarks.served_model import SENTENCE, write_served_model
-from benchmarks.streams import some_segment
+from benchmarks.streams import some_prompt
 from tritone.acoustic.placement import FlowSettings
 from tritone.compute.device import torch_dtype
 from tritone.config import CONFIG_NAME
@@ -50,7 +50,7 @@ class Bench:
 
     def eager(self) -> list[Figure]:
         """Hugging Face and ours decode after the same prompt."""
-        prompt = some_segment(self._config, parts.PROMPT_TOKENS).input_ids
+        prompt, _ = some_prompt(self._config, parts.PROMPT_TOKENS)
         steps = self._args.steps
         theirs = figure(
             "LLM, Hugging Face eager float32, a step",

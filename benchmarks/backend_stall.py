@@ -29,15 +29,14 @@ from tritonclient.utils import np_to_triton_dtype
 
 from tritone import resources
 from tritone.arrays import Float32
-from tritone.config import ModelConfig
 from tritone.errors import TritoneError
-from tritone.families import read_config
+from tritone.families.cosyvoice2.config import CosyVoice2Config
 from tritone.launcher import ServerSettings, TritonServer
 from tritone.launcher.launch import termination_as_exit
 from tritone.launcher.ports import free_ports
 from tritone.launcher.settings import Profile
 from tritone.llm.bias import logit_bias
-from tritone.llm.contract import GenerationRequest, SamplingParams
+from tritone.llm.contract import GenerationRequest, Prompt, SamplingParams
 from tritone.serving.generation_tensors import OUTPUTS, generation_tensors
 
 MODEL = "tensorrt_llm"
@@ -82,15 +81,17 @@ def positive(text: str) -> int:
     return number
 
 
-def make_request(config: ModelConfig, tokens: int, seed: int) -> GenerationRequest:
+def make_request(config: CosyVoice2Config, tokens: int, seed: int) -> GenerationRequest:
     """A prompt of random text, and a minimum that forbids the regular end before the last token."""
     llm = config.llm
     text = np.random.default_rng(seed).integers(0, llm.speech_offset, PROMPT_IDS)
     ids = np.concatenate([[llm.sos_id], text, [llm.task_id]]).astype(np.int32)
-    return GenerationRequest(ids, tokens, tokens, SamplingParams(seed=seed))
+    return GenerationRequest(Prompt(ids), tokens, tokens, SamplingParams(seed=seed))
 
 
-def run_request(url: str, config: ModelConfig, bias: Float32, options: Any, seed: int) -> Outcome:
+def run_request(
+    url: str, config: CosyVoice2Config, bias: Float32, options: Any, seed: int
+) -> Outcome:
     """Send one request on a stream of its own and read until its end, or until time is over."""
     inputs = []
     request = make_request(config, options.tokens, seed)
@@ -114,7 +115,7 @@ def run_request(url: str, config: ModelConfig, bias: Float32, options: Any, seed
 
 
 def read_answers(
-    answers: "queue.SimpleQueue[tuple[Any, Any]]", config: ModelConfig, options: Any
+    answers: "queue.SimpleQueue[tuple[Any, Any]]", config: CosyVoice2Config, options: Any
 ) -> Outcome:
     """Count the speech tokens until the final response."""
     started = time.monotonic()
@@ -148,7 +149,7 @@ def show(name: str, outcome: Outcome) -> None:
 
 def try_requests(url: str, options: argparse.Namespace) -> int:
     """Send the requests, print a line for each, and return the exit status."""
-    config = read_config(options.model)
+    config = CosyVoice2Config.read(options.model)
     bias = logit_bias(options.model, config.llm)
     print(f"{'request':>10} {'tokens':>6} {'first ms':>9} {'s':>7}  state")
     outcomes = []

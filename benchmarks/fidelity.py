@@ -19,13 +19,15 @@ from tritone.arrays import Float32, Int32
 from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.families.cosyvoice2.acoustics import load_flow, load_vocoder
 from tritone.families.cosyvoice2.config import CosyVoice2Config, with_cheaper_solver
-from tritone.families.cosyvoice2.frontend import Frontend
-from tritone.families.cosyvoice2.voice import Voice
+from tritone.families.cosyvoice2.frontend import CosyVoice2Frontend
+from tritone.families.cosyvoice2.rules import CosyVoice2Rules
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, EmbeddingTable
 from tritone.llm.contract import GenerationRequest, Increment, SamplingParams
 from tritone.llm.onnx.slots import OnnxSlots
 from tritone.llm.slots.opening import ensure_graph, open_onnx
+from tritone.synthesis.rules import Hops
 from tritone.synthesis.values import SynthesisRequest
+from tritone.voice import Voice
 
 TEXTS = (
     "The birch canoe slid on the smooth planks, and the quick brown fox jumped over the lazy dog.",
@@ -48,16 +50,16 @@ class Spoken:
 
 def spoken(model: Path, config: CosyVoice2Config) -> list[Spoken]:
     """TEXTS as the language model speaks them."""
-    frontend, llm = Frontend(model, config), open_onnx(model, config)
+    frontend, llm = CosyVoice2Frontend(model, config), open_onnx(model, config)
+    rules, found = CosyVoice2Rules(config, Hops()), []
     try:
-        found = []
         for text in tqdm(TEXTS, "speaking"):
             for segment in frontend.prepare(SynthesisRequest(text=text)):
                 longest = int(config.sampling.max_tokens_per_text_token * segment.target_tokens)
-                request = GenerationRequest(segment.input_ids, 1, longest, SamplingParams(seed=1))
-                ids = np.concatenate(list(llm.submit(request)))
-                codes = (ids - config.llm.speech_offset).astype(np.int32)
-                found.append(Spoken(segment.input_ids, codes, segment.voice))
+                request = GenerationRequest(segment.prompt, 1, longest, SamplingParams(seed=1))
+                generated = rules.codes(Increment.joined(list(llm.submit(request))))
+                assert segment.prompt.ids is not None
+                found.append(Spoken(segment.prompt.ids, generated.ids, segment.voice))
         return found
     finally:
         llm.close()

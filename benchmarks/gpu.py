@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from benchmarks.full_size import write_model
-from benchmarks.streams import BenchStages, decode_rate, run_streams, some_segment
+from benchmarks.streams import BenchStages, decode_rate, run_streams, some_prompt
 from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.placement import FlowSettings, PoolSettings, VocoderSettings
 from tritone.acoustic.vocoder_stage import VocoderStage
@@ -65,7 +65,7 @@ class Bench:
             llm.close()
 
     def streams(self, counts: list[int], rounds: int, slots: int) -> dict[str, float]:
-        flow, vocoder = _acoustics(self._model, self.config, self._device, self._cache_mb)
+        flow, vocoder = self._acoustics()
         llm = open_torch(self._model, self.config, device=self._device, slots=slots)
         stages = BenchStages(self.config, llm, flow, vocoder, seconds=self._seconds)
         figures: dict[str, float] = {}
@@ -98,7 +98,7 @@ class Bench:
             slots=1,
             slot_length=512,
         )
-        embedding, ids = EmbeddingTable(checkpoint), some_segment(self.config, 75).input_ids
+        embedding, (ids, _) = EmbeddingTable(checkpoint), some_prompt(self.config, 75)
         seen = [session.prefill(0, embedding(ids))]
         for step in range(16):
             lengths = np.array([len(ids) + step], np.int32)
@@ -109,21 +109,18 @@ class Bench:
         pool = PoolSettings(cache_mb=self._cache_mb) if dtype != torch.float32 else None
         settings = FlowSettings(device=self._device, dtype=dtype, pool=pool)
         stage = load_flow(self._model, self.config, settings)
-        segment = some_segment(self.config, 75)
-        tokens = segment.voice.prompt_tokens[::-1].copy()
-        return stage.step(Increment(tokens), stage.open(segment.voice), finalize=True)[0]
+        _, voice = some_prompt(self.config, 75)
+        tokens = Increment(voice.prompt_tokens[::-1].copy())
+        return stage.step(tokens, stage.open(voice), finalize=True)[0]
 
-
-def _acoustics(
-    model: Path, config: CosyVoice2Config, device: str, cache_mb: int
-) -> tuple[FlowStage, VocoderStage]:
-    pool = PoolSettings(cache_mb=cache_mb)
-    settings = FlowSettings(device=device, dtype=torch.bfloat16, pool=pool)
-    flow = load_flow(model, config, settings)
-    vocoder = load_vocoder(model, config, VocoderSettings(device=device))
-    for stage in (flow, vocoder):
-        stage.warm_up()
-    return flow, vocoder
+    def _acoustics(self) -> tuple[FlowStage, VocoderStage]:
+        pool = PoolSettings(cache_mb=self._cache_mb)
+        settings = FlowSettings(device=self._device, dtype=torch.bfloat16, pool=pool)
+        flow = load_flow(self._model, self.config, settings)
+        vocoder = load_vocoder(self._model, self.config, VocoderSettings(device=self._device))
+        flow.warm_up()
+        vocoder.warm_up()
+        return flow, vocoder
 
 
 def _felt(count: int, runs: list[StreamMetrics]) -> dict[str, float]:

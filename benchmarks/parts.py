@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.baseline import recomputed
 from benchmarks.figures import Figure, figure, ratio
-from benchmarks.streams import some_segment
+from benchmarks.streams import some_prompt
 from tritone.acoustic.placement import FlowSettings, VocoderSettings
 from tritone.arrays import Int32
 from tritone.checkpoints.safetensors_file import Checkpoint
@@ -44,7 +44,7 @@ def language_model(
         model / LLM_DIR, config.llm, precision=precision, slots=max(streams), slot_length=512
     )
     embedding = EmbeddingTable(Checkpoint(model / LLM_DIR / WEIGHTS_NAME))
-    ids = some_segment(config, PROMPT_TOKENS).input_ids
+    ids, _ = some_prompt(config, PROMPT_TOKENS)
     prompt = embedding(ids)
     part = session.prefill_part
 
@@ -76,7 +76,7 @@ class Acoustics:
         self.vocoder = load_vocoder(model, config, VocoderSettings(dtype=settings.dtype))
         self.plain_flow = load_flow(model, config, FlowSettings(dtype=torch.float32))
         self.plain_vocoder = Vocoder(load_hift(model, config), config.sample_rate)
-        self.voice = some_segment(config, PROMPT_TOKENS).voice
+        _, self.voice = some_prompt(config, PROMPT_TOKENS)
 
     def tokens(self, seconds: float) -> Int32:
         count = round(seconds / self.seconds_per_chunk) * self.config.flow.chunk_size

@@ -9,10 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.full_size import FULL_SIZE, write_model
-from benchmarks.streams import some_segment
-from tritone.config import CONFIG_NAME, ModelConfig
-from tritone.families import read_config
-from tritone.families.cosyvoice2.frontend import Frontend
+from benchmarks.streams import some_prompt
+from tritone.checkpoints.steps import write_json
+from tritone.config import CONFIG_NAME
+from tritone.families.cosyvoice2.config import CosyVoice2Config
+from tritone.families.cosyvoice2.frontend import CosyVoice2Frontend
+from tritone.families.cosyvoice2.rules import CODES_PER_SECOND
 from tritone.frontend.text.pronounce import PHONEMES_NAME
 from tritone.frontend.text.tokenizer import TOKENIZER_NAME
 from tritone.frontend.voices import VOICES_FOLDER, save_voice
@@ -20,27 +22,26 @@ from tritone.synthesis.values import SynthesisRequest
 
 SENTENCE = "The birch canoe slid on the smooth planks."
 VOICE = "bench"
-CODES_PER_SECOND = 25
 
 
 def write_served_model(
-    folder: Path, text_of: Path, seconds: float, size: ModelConfig = FULL_SIZE
+    folder: Path, text_of: Path, seconds: float, size: CosyVoice2Config = FULL_SIZE
 ) -> None:
     """Write a model directory whose SENTENCE lasts `seconds`.
 
     text_of: the model directory that its text front end is taken from.
     """
-    text = read_config(text_of).text
+    text = CosyVoice2Config.read(text_of).text
     config = size.model_copy(update={"text": text, "default_voice": VOICE})
     write_model(folder, config)
     for name in (TOKENIZER_NAME, PHONEMES_NAME):
         shutil.copy(text_of / name, folder / name)
-    spoken = some_segment(config, 3 * CODES_PER_SECOND).voice
+    _, spoken = some_prompt(config, 3 * CODES_PER_SECOND)
     prompt = replace(spoken, transcript=SENTENCE)  # the language model sees it too
     save_voice(folder / VOICES_FOLDER / f"{VOICE}.safetensors", prompt)
-    (segment,) = Frontend(folder, config).prepare(SynthesisRequest(text=SENTENCE))
+    (segment,) = CosyVoice2Frontend(folder, config).prepare(SynthesisRequest(text=SENTENCE))
     codes = seconds * CODES_PER_SECOND + 0.5  # limits are rounded down
     each = codes / segment.target_tokens
     lengths = {"min_tokens_per_text_token": each, "max_tokens_per_text_token": each}
     config = config.model_copy(update={"sampling": config.sampling.model_copy(update=lengths)})
-    (folder / CONFIG_NAME).write_text(config.model_dump_json(indent=1), encoding="utf-8")
+    write_json(folder / CONFIG_NAME, config.to_content())

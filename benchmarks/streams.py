@@ -9,16 +9,25 @@ import numpy as np
 
 from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.vocoder_stage import VocoderStage
-from tritone.config import ModelConfig
-from tritone.families.cosyvoice2.voice import Voice
-from tritone.llm.contract import Generation, GenerationRequest, LanguageModel, SamplingParams
+from tritone.arrays import Int32
+from tritone.families.cosyvoice2 import voice as cosyvoice2
+from tritone.families.cosyvoice2.config import CosyVoice2Config
+from tritone.families.cosyvoice2.rules import CODES_PER_SECOND, CosyVoice2Rules
+from tritone.llm.contract import (
+    Generation,
+    GenerationRequest,
+    LanguageModel,
+    Prompt,
+    SamplingParams,
+)
 from tritone.local.stages import LocalFlowSession, LocalVocoderSession
 from tritone.synthesis.pipeline import Settings, synthesize
+from tritone.synthesis.rules import Hops
 from tritone.synthesis.values import Segment, SynthesisRequest
+from tritone.voice import Voice
 from tritone_client.metrics import StreamMeter, StreamMetrics
 
 TEXT_TOKENS = 25
-CODES_PER_SECOND = 25
 
 
 class BenchStages:
@@ -29,7 +38,7 @@ class BenchStages:
 
     def __init__(
         self,
-        config: ModelConfig,
+        config: CosyVoice2Config,
         llm: LanguageModel,
         flow: FlowStage,
         vocoder: VocoderStage,
@@ -43,9 +52,11 @@ class BenchStages:
             "max_tokens_per_text_token": per_text_token,
         }
         sampling = config.sampling.model_copy(update=lengths)
-        self.config = config.model_copy(update={"sampling": sampling})
+        config = config.model_copy(update={"sampling": sampling})
+        self.rules = CosyVoice2Rules(config, Hops())
         self.llm, self.flow, self.vocoder = llm, flow, vocoder
-        self._segment = some_segment(config, round(prompt_seconds * CODES_PER_SECOND))
+        ids, voice = some_prompt(config, round(prompt_seconds * CODES_PER_SECOND))
+        self._segment = Segment(Prompt(ids), TEXT_TOKENS, "", voice)
 
     def prepare(self, request: SynthesisRequest) -> Iterator[Segment]:
         yield self._segment
@@ -60,20 +71,21 @@ class BenchStages:
         return LocalVocoderSession(self.vocoder, seed=seed, speed=speed)
 
 
-def some_segment(config: ModelConfig, prompt_tokens: int, seed: int = 0) -> Segment:
-    """A text and a voice of random values, laid out as the language model expects."""
-    rng = np.random.default_rng(seed)
+def some_prompt(config: CosyVoice2Config, tokens: int) -> tuple[Int32, cosyvoice2.Voice]:
+    """A text and a voice of random values: the ids as the language model expects them, and the
+    voice, whose prompt has so many tokens."""
+    rng = np.random.default_rng(0)
     llm, flow = config.llm, config.flow
-    codes = rng.integers(0, min(llm.speech_codes, flow.vocab_size), prompt_tokens).astype(np.int32)
+    codes = rng.integers(0, min(llm.speech_codes, flow.vocab_size), tokens).astype(np.int32)
     texts = rng.integers(0, min(llm.speech_offset, 1000), 2 * TEXT_TOKENS)
     ids = np.concatenate([[llm.sos_id], texts, [llm.task_id], llm.speech_offset + codes])
-    mel_shape = (prompt_tokens * flow.token_mel_ratio, flow.output_size)
-    voice = Voice(
+    mel_shape = (tokens * flow.token_mel_ratio, flow.output_size)
+    voice = cosyvoice2.Voice(
         prompt_tokens=codes,
         prompt_mel=rng.standard_normal(mel_shape).astype(np.float32),
         embedding=rng.standard_normal(flow.spk_embed_dim).astype(np.float32),
     )
-    return Segment(ids.astype(np.int32), TEXT_TOKENS, "", voice)
+    return ids.astype(np.int32), voice
 
 
 def run_streams(stages: BenchStages, streams: int, settings: Settings) -> list[StreamMetrics]:
@@ -83,8 +95,8 @@ def run_streams(stages: BenchStages, streams: int, settings: Settings) -> list[S
     def speak(seed: int) -> StreamMetrics:
         request = SynthesisRequest(text="any", sampling=SamplingParams(seed=seed))
         start.wait()
-        meter = StreamMeter(stages.config.sample_rate)
-        for chunk in synthesize(request, stages, stages.config, settings):
+        meter = StreamMeter(stages.rules.rates.sample_rate)
+        for chunk in synthesize(request, stages, stages.rules, settings):
             meter.packet(chunk.samples)
         return meter.finish()
 
@@ -92,16 +104,16 @@ def run_streams(stages: BenchStages, streams: int, settings: Settings) -> list[S
         return list(pool.map(speak, range(streams)))
 
 
-def decode_rate(llm: LanguageModel, config: ModelConfig, streams: int, tokens: int) -> float:
+def decode_rate(llm: LanguageModel, config: CosyVoice2Config, streams: int, tokens: int) -> float:
     """Tokens a second of all streams together, while all of them run."""
-    prompt = some_segment(config, 75).input_ids
+    prompt = Prompt(some_prompt(config, 75)[0])
     stamps: list[list[float]] = [[] for _ in range(streams)]
 
     def generate(stream: int) -> None:
         sampling = SamplingParams(seed=stream)
         request = GenerationRequest(prompt, tokens, tokens, sampling)
-        for ids in llm.submit(request):
-            stamps[stream] += [time.perf_counter()] * len(ids)
+        for increment in llm.submit(request):
+            stamps[stream] += [time.perf_counter()] * len(increment)
 
     with ThreadPoolExecutor(streams) as pool:
         list(pool.map(generate, range(streams)))

@@ -8,7 +8,7 @@ wherever every word is one token; a case where it does not is informational.
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from tokenizers import Regex, Tokenizer
 from tokenizers.pre_tokenizers import Split
 
 from parity import ParityResult
+from tritone.arrays import Int32
+from tritone.families.cosyvoice2.config import SpeechIds
 from tritone.families.cosyvoice2.frontend import llm_prompt
 from tritone.families.cosyvoice2.prompt_mel import PROMPT_RATE, prompt_mel
 from tritone.families.cosyvoice2.reference import ReferenceReader
@@ -28,7 +30,6 @@ from tritone.frontend.audio.features import SPEECH_RATE, kaldi_fbank, whisper_lo
 from tritone.frontend.audio.resample import resample
 from tritone.frontend.text.normalize import TextNormalizer, is_raw
 from tritone.frontend.text.segment import SegmentRule, language_of, segment, split_paragraph
-from tritone.llm.config import LLMConfig
 
 RESAMPLE_LIMIT = 2e-6
 LOG_MEL_LIMIT = 1e-4
@@ -138,7 +139,7 @@ def _layouts(folder: Path) -> Iterator[ParityResult]:
     meta = _read(folder / "token_layout.json")
     llm = _ids(meta["offset"], meta["sos"], meta["task_id"])
     for number, case in enumerate(meta["cases"]):
-        ours = llm_prompt(llm, case["prompt_ids"], case["tts_ids"], case["prompt_speech"])
+        ours = _prompt(llm, case["prompt_ids"], case["tts_ids"], case["prompt_speech"])
         expected = np.array(case["upstream_separate_layout"])
         yield _close(f"layout/{number}", ours, expected, 0.0)
 
@@ -152,14 +153,20 @@ def _merged_layouts(folder: Path) -> Iterator[ParityResult]:
             golden[f"{case}.{name}"][0].tolist()
             for name in ("prompt_text", "text", "prompt_speech")
         )
-        ours = llm_prompt(llm, prompt_text, text, speech)
+        ours = _prompt(llm, prompt_text, text, speech)
         expected = golden[f"{case}.merged_input_ids"][0]
         yield _close(f"layout/{case}", ours, expected[: len(ours)], 0.0)
 
 
-def _ids(offset: int, sos: int, task_id: int) -> LLMConfig:
+def _prompt(llm: SpeechIds, *parts: Sequence[int]) -> Int32:
+    ids = llm_prompt(llm, *parts).ids
+    assert ids is not None
+    return ids
+
+
+def _ids(offset: int, sos: int, task_id: int) -> SpeechIds:
     """A configuration of which the prompt layout uses only these three."""
-    return LLMConfig.model_construct(speech_offset=offset, sos_id=sos, task_id=task_id)
+    return SpeechIds.model_construct(speech_offset=offset, sos_id=sos, task_id=task_id)
 
 
 def _tokenizers(folder: Path) -> Iterator[ParityResult]:

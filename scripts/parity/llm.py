@@ -20,9 +20,10 @@ from safetensors.numpy import load_file
 from parity import ParityResult
 from tritone.arrays import Float32, Int32
 from tritone.checkpoints.safetensors_file import Checkpoint
+from tritone.families.cosyvoice2.config import SpeechIds
 from tritone.families.cosyvoice2.merge_llm import merge_llm, read_merged
 from tritone.llm.checkpoint import EMBEDDING, WEIGHTS_NAME, EmbeddingTable
-from tritone.llm.config import LLMConfig, SamplingConfig
+from tritone.llm.config import SamplingConfig
 from tritone.llm.contract import SamplingParams
 from tritone.llm.onnx.graph import build_graph
 from tritone.llm.onnx.slots import OnnxSlots
@@ -66,7 +67,7 @@ def cases(folder: Path) -> Iterator[ParityResult]:
 class _Model:
     """One stream on one slot."""
 
-    def __init__(self, llm_dir: Path, config: LLMConfig, precision: str) -> None:
+    def __init__(self, llm_dir: Path, config: SpeechIds, precision: str) -> None:
         build_graph(llm_dir, config, precision)
         self.config = config
         self._embed = EmbeddingTable(Checkpoint(llm_dir / WEIGHTS_NAME))
@@ -104,14 +105,14 @@ def _by_case(tensors: Golden) -> dict[str, Golden]:
     return grouped
 
 
-def _merge(folder: Path, llm_dir: Path, meta: dict[str, Any]) -> LLMConfig:
+def _merge(folder: Path, llm_dir: Path, meta: dict[str, Any]) -> SpeechIds:
     tiny = folder / "llm_tiny"
     base = tiny / "CosyVoice-BlankEN"
     return merge_llm(tiny / "llm.pt", base, llm_dir, text_ids=meta["offset"])
 
 
 def _merge_cases(
-    folder: Path, llm_dir: Path, config: LLMConfig, meta: dict[str, Any]
+    folder: Path, llm_dir: Path, config: SpeechIds, meta: dict[str, Any]
 ) -> Iterator[ParityResult]:
     golden_dir = folder / "llm_tiny" / "merged_hf"
     ours = (config.speech_offset, *config.stop_ids, config.sos_id, config.task_id)
@@ -146,7 +147,7 @@ def _logit_cases(name: str, case: Golden, model: _Model) -> Iterator[ParityResul
     yield ParityResult(f"llm/{name}/argmax", float(wrong), 0.0)
 
 
-def _int8_case(golden: dict[str, Golden], llm_dir: Path, config: LLMConfig) -> ParityResult:
+def _int8_case(golden: dict[str, Golden], llm_dir: Path, config: SpeechIds) -> ParityResult:
     """How far int8 weights turn the first logits; random tiny weights are its worst case."""
     model = _Model(llm_dir, config, "int8")
     distances = []

@@ -1,5 +1,7 @@
 """A tiny checkpoint in the layout of the release, put together from golden files."""
 
+import csv
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 import torch
 from paths import GOLDEN
 from safetensors.torch import load_file
+from torch import Tensor
 
 TOKEN2WAV = GOLDEN / "token2wav"
 FRONTEND = GOLDEN / "llm_frontend"
@@ -41,3 +44,11 @@ def change_state(path: Path, **changes: Any) -> None:
         else:
             state[key] = value
     torch.save(state, path)
+
+
+def released_shapes(name: str) -> dict[str, Tensor]:
+    """The tensors of the released CosyVoice2-0.5B that a list in golden/release names, without
+    their values."""
+    with (GOLDEN / "release" / name).open(newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    return {row["key"]: torch.empty(json.loads(row["shape"]), device="meta") for row in rows}

@@ -9,9 +9,11 @@ from paths import EMBEDDED
 from tritone.diagnostics.doctor.catalogue import GENERAL, chosen
 from tritone.diagnostics.doctor.finding import Finding
 from tritone.diagnostics.doctor.target import Target
+from tritone.families import doctor as of_families
 from tritone.families.cosyvoice2 import doctor
 
-CHECKS = {check.name: check for check in (*chosen(GENERAL, ["model"]), *doctor.CHECKS)}
+EVERY = (*of_families.CHECKS, *GENERAL, *doctor.CHECKS)
+CHECKS = {check.name: check for check in chosen(EVERY, ["model"])}
 
 
 def voice_copy(folder: Path) -> Target:
@@ -25,5 +27,10 @@ def found(name: str, target: Target) -> Finding:
 
 
 def change_config(target: Target, **changes: object) -> None:
-    path = target.model_dir / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    content = json.dumps({**target.config, **changes})
+    (target.model_dir / "config.json").write_text(content)
+
+
+def change_section(target: Target, **changes: object) -> None:
+    """Change what config.json says of the checkpoint."""
+    change_config(target, **{target.family: {**target.section, **changes}})

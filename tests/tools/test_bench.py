@@ -19,18 +19,16 @@ from benchmarks.baseline import VOCODER_OVERLAP, recomputed
 from benchmarks.figures import figure, ratio, table
 from benchmarks.served_model import CODES_PER_SECOND, SENTENCE, VOICE, write_served_model
 from tritone.acoustic.placement import FlowSettings
-from tritone.config import ModelConfig
-from tritone.families import family_of, read_config
+from tritone.families.cosyvoice2.config import CosyVoice2Config, with_cheaper_solver
+from tritone.llm.contract import Increment
 from tritone_client import StreamMetrics
 from tritone_client.load import counted_from
 
 SECONDS = 2.0
 
 
-def small() -> ModelConfig:
-    config = read_config(EMBEDDED)
-    solver = config.flow.solver.model_copy(update={"n_timesteps": 2})
-    return config.model_copy(update={"flow": config.flow.model_copy(update={"solver": solver})})
+def small() -> CosyVoice2Config:
+    return with_cheaper_solver(CosyVoice2Config.read(EMBEDDED), 2, 0)
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +40,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def acoustics(model: Path) -> parts.Acoustics:
-    family, config = family_of(model)
-    return parts.Acoustics(family, model, config, FlowSettings())
+    return parts.Acoustics(model, CosyVoice2Config.read(model), FlowSettings())
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +50,7 @@ def speak(model: Path) -> Iterator[end_to_end.Speak]:
 
 
 def test_the_sentence_lasts_as_long_as_it_should(speak: end_to_end.Speak, model: Path) -> None:
-    assert read_config(model).default_voice == VOICE
+    assert CosyVoice2Config.read(model).default_voice == VOICE
     assert [speak(seed).audio_s for seed in range(2)] == [SECONDS, SECONDS]
 
 
@@ -78,11 +75,11 @@ def test_streams_at_once_all_speak(speak: end_to_end.Speak) -> None:
 def test_the_baseline_says_as_much_as_the_stream(acoustics: parts.Acoustics) -> None:
     tokens = acoustics.tokens(SECONDS)
     voice, flow, vocoder = acoustics.voice, acoustics.plain_flow, acoustics.plain_vocoder
-    chunked = list(recomputed(flow, vocoder, voice, tokens))
+    chunked = list(recomputed(acoustics.config.flow, flow, vocoder, voice, tokens))
     again = VOCODER_OVERLAP * acoustics.config.vocoder.samples_per_frame
     rate = acoustics.config.sample_rate
     assert [len(wave) for wave in chunked] == [rate, rate + again]
-    last = torch.from_numpy(flow.whole(tokens, voice)[:, -50 - VOCODER_OVERLAP :])
+    last = torch.from_numpy(flow.whole(Increment(tokens), voice)[:, -50 - VOCODER_OVERLAP :])
     with torch.inference_mode():
         wave, _ = vocoder.step(last, vocoder.start(seed=0), finalize=True)
     np.testing.assert_array_equal(chunked[-1], wave)
@@ -154,15 +151,15 @@ def test_the_command_writes_what_it_prints(
 
 
 def test_fidelity_is_measured_against_the_exact_way(model: Path) -> None:
-    family, config = family_of(model)
+    config = CosyVoice2Config.read(model)
     speech = fidelity.spoken(model, config)
     assert {len(each.voice.prompt_tokens) for each in speech} == {3 * CODES_PER_SECOND}
-    flow = {f.name: f.value for f in fidelity.of_flow(family, model, config, speech)}
+    flow = {f.name: f.value for f in fidelity.of_flow(model, config, speech)}
     assert flow["flow, 2 of 2 ODE steps: difference of the mel"] == 0
     assert flow["flow, 1 of 2 ODE steps: difference of the mel"] > 0.1
     assert flow["flow, guided in 1 of 2 steps: difference of the mel"] > 0.01
     assert 0 < flow["flow, bf16: difference of the mel"] < 1
-    (waves,) = fidelity.of_vocoder(family, model, config, speech)
+    (waves,) = fidelity.of_vocoder(model, config, speech)
     assert 20 < waves.value < 80
     exact, same = fidelity.of_language_model(model, config, ["fp32"], speech)
     assert exact.value == pytest.approx(0, abs=1e-6) and same.value == 1

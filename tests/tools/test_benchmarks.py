@@ -11,11 +11,9 @@ from paths import EMBEDDED
 from benchmarks import gpu
 from benchmarks.full_size import FULL_SIZE, llm_shapes, write_model
 from benchmarks.streams import BenchStages, decode_rate, run_streams
-from tritone.acoustic.flow_stage import FlowStage
-from tritone.acoustic.placement import FlowSettings
-from tritone.acoustic.vocoder_stage import VocoderStage
-from tritone.config import ModelConfig
-from tritone.families import family_of, read_config
+from tritone.acoustic.placement import FlowSettings, VocoderSettings
+from tritone.families.cosyvoice2.acoustics import load_flow, load_vocoder
+from tritone.families.cosyvoice2.config import CosyVoice2Config, with_cheaper_solver
 from tritone.llm.slots.opening import open_torch
 from tritone.synthesis.pipeline import Settings
 
@@ -30,19 +28,16 @@ def test_the_full_size_is_that_of_the_release() -> None:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model directory of random weights in the sizes of the embedded voice, two ODE steps."""
-    config = read_config(EMBEDDED)
-    solver = config.flow.solver.model_copy(update={"n_timesteps": 2})
-    flow = config.flow.model_copy(update={"solver": solver})
     folder = tmp_path_factory.mktemp("random")
-    write_model(folder, config.model_copy(update={"flow": flow}))
+    write_model(folder, with_cheaper_solver(CosyVoice2Config.read(EMBEDDED), 2, 0))
     return folder
 
 
 def test_every_stream_speaks_its_length(model: Path) -> None:
-    family, config = family_of(model)
+    config = CosyVoice2Config.read(model)
     llm = open_torch(model, config, device="cpu", dtype="fp32", slots=2)
-    flow = FlowStage(family.load_flow(model, config), family.start_noise(config), FlowSettings())
-    vocoder = VocoderStage(family.load_vocoder(model, config))
+    flow = load_flow(model, config, FlowSettings())
+    vocoder = load_vocoder(model, config, VocoderSettings())
     stages = BenchStages(config, llm, flow, vocoder, seconds=2.0)
     try:
         runs = run_streams(stages, 2, Settings())
@@ -70,6 +65,6 @@ def test_the_gpu_benchmark_runs_on_a_cpu(
 
 
 def test_a_model_of_random_weights_has_the_given_configuration(model: Path) -> None:
-    config: ModelConfig = read_config(model)
+    config = CosyVoice2Config.read(model)
     assert config.flow.solver.n_timesteps == 2
-    assert config.llm == read_config(EMBEDDED).llm
+    assert config.llm == CosyVoice2Config.read(EMBEDDED).llm

@@ -9,10 +9,11 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from test_release_shapes import FLOW, VOCODER, released
+from released_checkpoint import released_shapes
 from trained_work import shared_work, tiny_voice
 
 import tritone
+from benchmarks.full_size import FLOW, VOCODER
 from training.config import VoiceConfig
 from training.dataset import WHISPER_PER_TOKEN, Track
 from training.export import YAML_TEMPLATE, export, load_language_model
@@ -24,13 +25,17 @@ from training.train_speaker_encoder import fbank_of, load_speaker_encoder
 from training.train_vocoder import load_vocoder
 from training.upstream_weights import flow_state, vocoder_state
 from training.voices import LONGEST_SECONDS, SHORTEST_SECONDS
+from tritone.checkpoints.conversion import ConvertOptions
 from tritone.checkpoints.safetensors_file import Checkpoint
-from tritone.config import ModelConfig
-from tritone.families import family_of, read_config
-from tritone.families.cosyvoice2.convert import Conversion, Options
+from tritone.families.cosyvoice2.acoustics import load_hift, load_network, start_noise
+from tritone.families.cosyvoice2.config import CosyVoice2Config
+from tritone.families.cosyvoice2.convert import Conversion
 from tritone.families.cosyvoice2.flow import Flow, FlowPrompt
 from tritone.families.cosyvoice2.hift import HiFT
+from tritone.families.cosyvoice2.network import FlowNetwork
 from tritone.families.cosyvoice2.released_files import open_source
+from tritone.families.cosyvoice2.vocoder import Vocoder
+from tritone.families.cosyvoice2.voice import Voice
 from tritone.frontend.audio.encoders import SpeechTokenizer
 from tritone.frontend.voices import VoiceStore
 from tritone.llm.checkpoint import EmbeddingTable
@@ -57,13 +62,13 @@ def checkpoint(voice: VoiceConfig, work: Path) -> Path:
 @pytest.fixture(scope="module")
 def converted(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("converted") / "model"
-    Conversion(open_source(checkpoint), target, Options(graphs=("fp32",))).run()
+    Conversion(open_source(checkpoint), target, ConvertOptions(graphs=("fp32",))).run()
     return target
 
 
 @pytest.fixture(scope="module")
-def config(converted: Path) -> ModelConfig:
-    return read_config(converted)
+def config(converted: Path) -> CosyVoice2Config:
+    return CosyVoice2Config.read(converted)
 
 
 @pytest.fixture(autouse=True)
@@ -79,22 +84,22 @@ def relative(found: torch.Tensor, wanted: torch.Tensor) -> float:
 def test_names_and_shapes_are_the_release_s() -> None:
     with torch.device("meta"):
         states = {
-            "flow_keys.tsv": flow_state(Flow(FLOW)),
+            "flow_keys.tsv": flow_state(FlowNetwork(FLOW)),
             "hift_keys.tsv": vocoder_state(HiFT(VOCODER)),
         }
     for name, state in states.items():
-        wanted = {key: value.shape for key, value in released(name).items()}
+        wanted = {key: value.shape for key, value in released_shapes(name).items()}
         assert {key: value.shape for key, value in state.items()} == wanted
 
 
-def test_every_size_comes_back_from_the_yaml(voice: VoiceConfig, config: ModelConfig) -> None:
+def test_every_size_comes_back_from_the_yaml(voice: VoiceConfig, config: CosyVoice2Config) -> None:
     assert config.flow == voice.flow.model
     assert config.vocoder == voice.vocoder.model
     assert config.vocoder.samples_per_frame == 480
     assert "$" in YAML_TEMPLATE.read_text(encoding="utf-8")
 
 
-def test_settings_of_the_voice(voice: VoiceConfig, work: Path, config: ModelConfig) -> None:
+def test_settings_of_the_voice(voice: VoiceConfig, work: Path, config: CosyVoice2Config) -> None:
     assert config.default_voice == "heart" and config.text.pronunciation == "hibari"
     assert config.llm.max_position_embeddings == 2048
     sampling, tokens = config.sampling, TextTokens(work / "tokenizer.json")
@@ -107,7 +112,7 @@ def test_settings_of_the_voice(voice: VoiceConfig, work: Path, config: ModelConf
 
 
 def test_language_model_gives_the_same_logits(
-    voice: VoiceConfig, work: Path, converted: Path, config: ModelConfig
+    voice: VoiceConfig, work: Path, converted: Path, config: CosyVoice2Config
 ) -> None:
     model, llm = load_language_model(work, voice.language_model), config.llm
     rng = np.random.default_rng(0)
@@ -124,33 +129,35 @@ def test_language_model_gives_the_same_logits(
 
 
 def test_flow_and_vocoder_give_the_same_sound(
-    voice: VoiceConfig, work: Path, converted: Path
+    voice: VoiceConfig, work: Path, converted: Path, config: CosyVoice2Config
 ) -> None:
-    family, config = family_of(converted)
     generator = torch.Generator().manual_seed(0)
     mel = torch.randn(30, 80, generator=generator)
     prompt = FlowPrompt(
         tokens=torch.randint(0, 6561, (15,), generator=generator),
         mel=mel,
         embedding=torch.randn(192, generator=generator),
-        noise=family.start_noise(config),
+        noise=start_noise(config),
     )
     tokens = torch.randint(0, 6561, (40,), generator=generator)
-    flows = load_flow(work, voice), family.load_flow(converted, config)
+    networks = load_flow(work, voice), load_network(converted, config)
+    flows = map(Flow.of, networks)
     trained, served = (flow(tokens, prompt, chunked=True, finalize=True) for flow in flows)
     assert trained.shape == (80, 80) and relative(served, trained) < 4 * HALF
     noise = torch.randn(1, 80 * 480, 9, generator=generator)
-    vocoders = load_vocoder(work, voice), family.load_vocoder(converted, config)
+    vocoder = load_vocoder(work, voice)
+    vocoders = vocoder, Vocoder(load_hift(converted, config), config.sample_rate)
     trained, served = (vocoder(trained, noise) for vocoder in vocoders)
     assert trained.shape == (80 * 480,) and relative(served, trained) < 4 * HALF
 
 
-def test_weights_survive_the_round_trip(voice: VoiceConfig, work: Path, converted: Path) -> None:
+def test_weights_survive_the_round_trip(
+    voice: VoiceConfig, work: Path, converted: Path, config: CosyVoice2Config
+) -> None:
     """Weight norm is folded back to the very bits; nothing is stored wider than half precision."""
-    family, config = family_of(converted)
     pairs = (
-        (load_flow(work, voice), family.load_flow(converted, config)),
-        (load_vocoder(work, voice).network, family.load_vocoder(converted, config).network),
+        (load_flow(work, voice), load_network(converted, config)),
+        (load_vocoder(work, voice).network, load_hift(converted, config)),
     )
     for trained, served in pairs:
         state = served.state_dict()
@@ -229,7 +236,7 @@ def test_speaker_encoder_gives_the_same_vectors(
 def test_voices(voice: VoiceConfig, work: Path, converted: Path) -> None:
     store = VoiceStore(converted)
     assert store.names() == ["heart", "joe"]
-    heart, joe = store.load("heart"), store.load("joe")
+    heart, joe = (store.load(name, Voice) for name in store.names())
     assert heart.transcript == "" and len(heart.prompt_tokens) == 0
     track = Track(work, "joe")
     index = track.texts.index(pronouncer()(joe.transcript).text)

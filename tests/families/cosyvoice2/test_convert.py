@@ -14,17 +14,21 @@ from paths import PROJECT
 from released_checkpoint import GOLDEN, change_state, released_checkpoint
 from safetensors.torch import load_file
 
+from tritone.checkpoints.conversion import ConvertOptions
 from tritone.errors import ModelDirectoryError
-from tritone.families import family_of, read_config
-from tritone.families.cosyvoice2.convert import Conversion, Options
+from tritone.families import read_config
+from tritone.families.cosyvoice2.acoustics import load_hift, load_network, start_noise
+from tritone.families.cosyvoice2.convert import Conversion
+from tritone.families.cosyvoice2.flow import Flow
 from tritone.families.cosyvoice2.released_files import open_source
 from tritone.families.cosyvoice2.self_check import self_check
+from tritone.families.cosyvoice2.voice import Voice
 from tritone.frontend.voices import VoiceStore
 
-QUICK = Options(graphs=())  # what is not about the language model's graph
+QUICK = ConvertOptions(graphs=())  # what is not about the language model's graph
 
 
-def convert(source: Path, target: Path, options: Options = QUICK) -> Path:
+def convert(source: Path, target: Path, options: ConvertOptions = QUICK) -> Path:
     Conversion(open_source(source), target, options).run()
     return target
 
@@ -36,7 +40,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def converted(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return convert(release, tmp_path_factory.mktemp("converted"), Options())
+    return convert(release, tmp_path_factory.mktemp("converted"), ConvertOptions())
 
 
 @pytest.fixture
@@ -73,18 +77,18 @@ def test_the_model_directory_is_whole(converted: Path) -> None:
     assert (converted / "llm" / "onnx" / "int8.onnx").is_file()
     assert not list(converted.rglob("*.partial*"))
     assert all(path.stat().st_mode & 0o044 == 0o044 for path in converted.rglob("*.*"))
-    voice = VoiceStore(converted).load("my_spk")
+    voice = VoiceStore(converted).load("my_spk", Voice)
     assert len(voice.prompt_mel) == 2 * len(voice.prompt_tokens) > 0
 
 
 def test_converted_weights_give_golden_mel(converted: Path) -> None:
-    family, config = family_of(converted)
+    config = read_config(converted)
     golden = Golden(GOLDEN / "token2wav", "flow_full_noprompt")
     with torch.inference_mode():
-        flow = family.load_flow(converted, config)
+        flow = Flow.of(load_network(converted, config))
         mel = flow(golden["token"][0].long(), prompt_of(golden), chunked=False, finalize=True)
     assert (mel - golden["mel"][0]).abs().max() < 1e-4
-    noise = family.start_noise(config)
+    noise = start_noise(config)
     assert noise.shape == (15000, 80)
     assert torch.equal(noise[:64], prompt_of(golden).noise[:64])
 
@@ -141,7 +145,7 @@ def test_a_merged_language_model_takes_the_place_of_llm_pt(converted: Path, tmp_
 def test_a_finished_conversion_is_not_done_again(copies: tuple[Path, Path]) -> None:
     source, target = copies
     before = times(target)
-    convert(source, target, Options())
+    convert(source, target, ConvertOptions())
     assert changed(before, target) == set()
 
 
@@ -197,7 +201,7 @@ def test_a_run_that_broke_off_goes_on(copies: tuple[Path, Path]) -> None:
 
 def test_stored_precision_can_be_chosen(copies: tuple[Path, Path], converted: Path) -> None:
     source, target = copies
-    convert(source, target, Options(dtype="bf16", graphs=()))
+    convert(source, target, ConvertOptions(dtype="bf16", graphs=()))
     for name in ("flow.safetensors", "vocoder.safetensors", "llm/model.safetensors"):
         half, full = load_file(target / name), load_file(converted / name)
         assert {value.dtype for value in half.values()} == {torch.bfloat16}
@@ -226,9 +230,8 @@ def test_the_command_says_plainly_what_is_wrong(tmp_path: Path) -> None:
 
 
 def test_waveforms_are_the_release_s_own(converted: Path) -> None:
-    family, config = family_of(converted)
     golden = Golden(GOLDEN / "token2wav", "hift_decode")
     with torch.inference_mode():
-        network = family.load_vocoder(converted, config).network
+        network = load_hift(converted, read_config(converted))
         wave = network.decode(golden["mel"], golden["source"][:, 0])
     assert np.abs((wave - golden["wav"]).numpy()).max() < 1e-4

@@ -8,9 +8,10 @@ import pytest
 import torch
 from released_checkpoint import change_state, released_checkpoint
 
+from tritone.checkpoints.conversion import ConvertOptions
 from tritone.checkpoints.plain_yaml import YamlValues
 from tritone.errors import ModelDirectoryError
-from tritone.families.cosyvoice2.convert import Conversion, Options
+from tritone.families.cosyvoice2.convert import Conversion
 from tritone.families.cosyvoice2.released_files import open_source
 from tritone.families.cosyvoice2.released_numbers import flow_config, vocoder_config
 
@@ -35,7 +36,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def finished(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("finished")
-    Conversion(open_source(whole), target, Options(graphs=())).run()
+    Conversion(open_source(whole), target, ConvertOptions(graphs=())).run()
     return target
 
 
@@ -51,7 +52,7 @@ def problem(source: Path, finished: Path | None = None) -> str:
         shutil.copytree(finished, target)
         (target / "config.json").unlink()
     with pytest.raises(ModelDirectoryError) as raised:
-        Conversion(open_source(source), target, Options(graphs=())).run()
+        Conversion(open_source(source), target, ConvertOptions(graphs=())).run()
     assert not (target / "config.json").exists()
     return str(raised.value)
 

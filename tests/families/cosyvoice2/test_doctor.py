@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from voice_copy import change_config, found, voice_copy
+from voice_copy import change_config, change_section, found, voice_copy
 
 from tritone.checkpoints.download_record import Record, RecordedFile, write_record
 from tritone.checkpoints.verify import sha256_of
@@ -15,8 +15,8 @@ from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.isolated import Outcome
 from tritone.diagnostics.doctor.target import Target
 from tritone.errors import ModelDirectoryError
-from tritone.families import cosyvoice2
 from tritone.families.cosyvoice2 import doctor
+from tritone.families.cosyvoice2.acoustics import FLOW_FILE, VOCODER_FILE
 from tritone.families.cosyvoice2.reference import SPEAKER_ENCODER_NAME, SPEECH_TOKENIZER_NAME
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME
 
@@ -28,7 +28,7 @@ def target(tmp_path: Path) -> Target:
 
 def test_file_names_are_those_that_the_loaders_use() -> None:
     llm = f"{LLM_DIR}/{WEIGHTS_NAME}"
-    assert (cosyvoice2.FLOW_FILE, cosyvoice2.VOCODER_FILE, llm) == doctor.WEIGHTS
+    assert (FLOW_FILE, VOCODER_FILE, llm) == doctor.WEIGHTS
     assert doctor.CLONING == (SPEECH_TOKENIZER_NAME, SPEAKER_ENCODER_NAME)
 
 
@@ -79,8 +79,7 @@ def test_weights_of_another_configuration_are_named(
     target: Target, monkeypatch: pytest.MonkeyPatch, part: str, change: dict, sign: str
 ) -> None:
     monkeypatch.setattr(probe, "call", in_this_process)
-    numbers = json.loads((target.model_dir / "config.json").read_text())[part]
-    change_config(target, **{part: {**numbers, **change}})
+    change_section(target, **{part: {**target.section[part], **change}})
     finding = found("model.shapes", target)
     assert finding.status is Status.FAIL
     assert sign in finding.text

@@ -21,7 +21,7 @@ from safetensors.numpy import load_file
 
 from tritone.errors import InvalidRequest, ModelDirectoryError
 from tritone.families.cosyvoice2.config import TextConfig
-from tritone.families.cosyvoice2.frontend import Frontend
+from tritone.families.cosyvoice2.frontend import CosyVoice2Frontend
 from tritone.frontend.text.tokenizer import TextTokenizer
 from tritone.frontend.voices import VoiceStore, save_voice
 from tritone.synthesis.values import Segment, SynthesisRequest
@@ -32,11 +32,11 @@ RATE = 24000
 
 
 @pytest.fixture
-def frontend(tmp_path: Path) -> Frontend:
+def frontend(tmp_path: Path) -> CosyVoice2Frontend:
     folder, config = byte_model(tmp_path)
     save_voice(VoiceStore(folder).path("full"), voice(10, transcript="the prompt"))
     save_voice(VoiceStore(folder).path("mute"), voice(10))
-    return Frontend(folder, config)
+    return CosyVoice2Frontend(folder, config)
 
 
 @pytest.fixture
@@ -44,18 +44,18 @@ def tokenizer(tmp_path: Path) -> TextTokenizer:
     return TextTokenizer(byte_model(tmp_path)[0] / "tokenizer.json")
 
 
-def prepare(frontend: Frontend, text: str = "hello.", **changes: Any) -> list[Segment]:
+def prepare(frontend: CosyVoice2Frontend, text: str = "hello.", **changes: Any) -> list[Segment]:
     return list(frontend.prepare(SynthesisRequest(text=text, **changes)))
 
 
-def test_zero_shot_layout(frontend: Frontend, tokenizer: TextTokenizer) -> None:
+def test_zero_shot_layout(frontend: CosyVoice2Frontend, tokenizer: TextTokenizer) -> None:
     (one,) = prepare(
         frontend, reference_wav=WAV, reference_rate=RATE, reference_text="I have 2 of the"
     )
     speech = PROMPTS["p1.llm_prompt_speech_token"][0]
     text = tokenizer.encode("hello.")
-    assert one.input_ids.dtype == np.int32
-    assert one.input_ids.tolist() == [
+    assert one.prompt.ids.dtype == np.int32
+    assert one.prompt.ids.tolist() == [
         SOS,
         *tokenizer.encode("I have two of the"),
         *text,
@@ -71,40 +71,42 @@ def test_zero_shot_layout(frontend: Frontend, tokenizer: TextTokenizer) -> None:
     np.testing.assert_allclose(one.voice.embedding, embedding, rtol=0, atol=1e-3)
 
 
-def test_prompt_and_text_are_tokenised_apart(frontend: Frontend, tokenizer: TextTokenizer) -> None:
+def test_prompt_and_text_are_tokenised_apart(
+    frontend: CosyVoice2Frontend, tokenizer: TextTokenizer
+) -> None:
     """`t` + `he` merges to `the` only in a joint encoding."""
     reference = {"reference_wav": WAV, "reference_rate": RATE, "reference_text": "t"}
     (one,) = prepare(frontend, "he.", **reference)
-    assert one.input_ids[1:4].tolist() == [*tokenizer.encode("t"), *tokenizer.encode("he.")]
+    assert one.prompt.ids[1:4].tolist() == [*tokenizer.encode("t"), *tokenizer.encode("he.")]
 
 
-def test_cross_lingual_layout(frontend: Frontend, tokenizer: TextTokenizer) -> None:
+def test_cross_lingual_layout(frontend: CosyVoice2Frontend, tokenizer: TextTokenizer) -> None:
     for blank in (None, " "):
         (one,) = prepare(frontend, reference_wav=WAV, reference_rate=RATE, reference_text=blank)
-        assert one.input_ids.tolist() == [SOS, *tokenizer.encode("hello."), TASK_ID]
+        assert one.prompt.ids.tolist() == [SOS, *tokenizer.encode("hello."), TASK_ID]
         assert len(one.voice.prompt_tokens) == 30
 
 
 @pytest.mark.parametrize("instruction", ["Speak 2x", "Speak 2x<|endofprompt|>"])
 def test_instruct_layout_closes_the_instruction_once(
-    frontend: Frontend, tokenizer: TextTokenizer, instruction: str
+    frontend: CosyVoice2Frontend, tokenizer: TextTokenizer, instruction: str
 ) -> None:
     (one,) = prepare(frontend, voice="full", instruct_text=instruction)
     start = [SOS, *tokenizer.encode("Speak 2x"), END_OF_PROMPT_ID]
-    assert one.input_ids.tolist() == [*start, *tokenizer.encode("hello."), TASK_ID]
+    assert one.prompt.ids.tolist() == [*start, *tokenizer.encode("hello."), TASK_ID]
     assert len(one.voice.prompt_tokens) == 10
     assert one.notes == ()
 
 
-def test_an_unused_transcript_is_noted(frontend: Frontend) -> None:
+def test_an_unused_transcript_is_noted(frontend: CosyVoice2Frontend) -> None:
     reference = {"reference_wav": WAV, "reference_rate": RATE, "reference_text": "the"}
     (one,) = prepare(frontend, instruct_text="softly", **reference)
     assert one.notes == ("reference_text is not used with instruct_text",)
 
 
-def test_registered_voices(frontend: Frontend, tokenizer: TextTokenizer) -> None:
+def test_registered_voices(frontend: CosyVoice2Frontend, tokenizer: TextTokenizer) -> None:
     (full,) = prepare(frontend, voice="full")
-    assert full.input_ids.tolist() == [
+    assert full.prompt.ids.tolist() == [
         SOS,
         *tokenizer.encode("the prompt"),
         *tokenizer.encode("hello."),
@@ -112,12 +114,12 @@ def test_registered_voices(frontend: Frontend, tokenizer: TextTokenizer) -> None
         *(full.voice.prompt_tokens + OFFSET).tolist(),
     ]
     (mute,) = prepare(frontend, voice="mute")
-    assert mute.input_ids.tolist() == [SOS, *tokenizer.encode("hello."), TASK_ID]
+    assert mute.prompt.ids.tolist() == [SOS, *tokenizer.encode("hello."), TASK_ID]
     with pytest.raises(InvalidRequest, match="registered voices: full, mute"):
         prepare(frontend, voice="nobody")
 
 
-def test_without_any_voice(frontend: Frontend) -> None:
+def test_without_any_voice(frontend: CosyVoice2Frontend) -> None:
     with pytest.raises(InvalidRequest, match="no default voice; registered voices: full, mute"):
         prepare(frontend)
 
@@ -125,19 +127,19 @@ def test_without_any_voice(frontend: Frontend) -> None:
 def test_the_default_voice(tmp_path: Path) -> None:
     folder, config = byte_model(tmp_path, default_voice="me")
     save_voice(VoiceStore(folder).path("me"), voice(3, transcript="so"))
-    (one,) = prepare(Frontend(folder, config))
+    (one,) = prepare(CosyVoice2Frontend(folder, config))
     assert len(one.voice.prompt_tokens) == 3
 
 
-def test_control_tokens_in_a_request_stay_text(frontend: Frontend) -> None:
+def test_control_tokens_in_a_request_stay_text(frontend: CosyVoice2Frontend) -> None:
     text = "a <|im_start|><|endofprompt|><|s_12|><|sos|><|task_id|><|eos1|> b"
     (one,) = prepare(frontend, text, voice="mute", instruct_text=text)
-    ids = one.input_ids.tolist()
+    ids = one.prompt.ids.tolist()
     assert (ids[0], ids[-1], ids.count(END_OF_PROMPT_ID)) == (SOS, TASK_ID, 1)
     assert all(i < 264 for i in ids[1:-1] if i != END_OF_PROMPT_ID)
 
 
-def test_long_text_becomes_segments_of_one_voice(frontend: Frontend) -> None:
+def test_long_text_becomes_segments_of_one_voice(frontend: CosyVoice2Frontend) -> None:
     text = "Pi is 3.14 and e is 2.71, or so. Not Dr. Brown. " * 30
     segments = prepare(frontend, text, voice="full")
     assert len(segments) > 5
@@ -146,32 +148,32 @@ def test_long_text_becomes_segments_of_one_voice(frontend: Frontend) -> None:
     assert sum(one.text.count("three point one four") for one in segments) == 30
 
 
-def test_segments_are_made_when_asked_for(frontend: Frontend) -> None:
+def test_segments_are_made_when_asked_for(frontend: CosyVoice2Frontend) -> None:
     segments = frontend.prepare(SynthesisRequest(text="It is 3. " * 200, voice="full"))
     assert "three" in next(segments).text
 
 
 @pytest.mark.parametrize("text", ["...", "😀", "\u200b", "，。", "<|—|>"])
-def test_nothing_to_speak_is_the_callers_mistake(frontend: Frontend, text: str) -> None:
+def test_nothing_to_speak_is_the_callers_mistake(frontend: CosyVoice2Frontend, text: str) -> None:
     with pytest.raises(InvalidRequest, match="nothing that this voice can speak") as caught:
         prepare(frontend, text, voice="full")
     assert caught.value.field == "target_text"
 
 
-def test_the_same_reference_is_read_once(frontend: Frontend) -> None:
+def test_the_same_reference_is_read_once(frontend: CosyVoice2Frontend) -> None:
     reference = {"reference_wav": WAV, "reference_rate": RATE}
     (first,) = prepare(frontend, **reference, reference_text="the")
     (second,) = prepare(frontend, "other.", **reference, reference_text="the")
     (third,) = prepare(frontend, **reference, reference_text="then")
     assert first.voice.prompt_mel is second.voice.prompt_mel
-    assert (first.voice.cached, second.voice.cached, third.voice.cached) == (False, True, False)
+    assert (first.voice_cached, second.voice_cached, third.voice_cached) == (False, True, False)
     assert first.voice is not third.voice
 
 
 def test_without_the_onnx_models_only_cloning_is_refused(tmp_path: Path) -> None:
     folder, config = byte_model(tmp_path, cloning=False)
     save_voice(VoiceStore(folder).path("me"), voice(3))
-    frontend = Frontend(folder, config)
+    frontend = CosyVoice2Frontend(folder, config)
     assert len(prepare(frontend, voice="me")) == 1
     with pytest.raises(
         InvalidRequest, match=r"lacks speech_tokenizer\.onnx and speaker_encoder\.onnx"
@@ -184,7 +186,7 @@ def test_a_damaged_onnx_model_is_named(tmp_path: Path) -> None:
     folder, config = byte_model(tmp_path)
     (folder / "speaker_encoder.onnx").write_bytes(b"junk")
     with pytest.raises(ModelDirectoryError, match=r"speaker_encoder\.onnx: cannot be loaded"):
-        Frontend(folder, config)
+        CosyVoice2Frontend(folder, config)
 
 
 def test_files_of_two_checkpoints_are_noticed(tmp_path: Path) -> None:
@@ -192,7 +194,7 @@ def test_files_of_two_checkpoints_are_noticed(tmp_path: Path) -> None:
     with pytest.raises(
         ModelDirectoryError, match=r"284 ids, but in config\.json speech starts at 88"
     ):
-        Frontend(folder, model_config(TextConfig(), offset=88))
+        CosyVoice2Frontend(folder, model_config(TextConfig(), offset=88))
 
 
 def test_a_voice_with_foreign_codes_is_refused(tmp_path: Path) -> None:
@@ -201,16 +203,16 @@ def test_a_voice_with_foreign_codes_is_refused(tmp_path: Path) -> None:
     foreign.prompt_tokens[0] = 6561
     save_voice(VoiceStore(folder).path("me"), foreign)
     with pytest.raises(ModelDirectoryError, match="voice me: has speech codes outside 0 to 6560"):
-        prepare(Frontend(folder, config), voice="me")
+        prepare(CosyVoice2Frontend(folder, config), voice="me")
 
 
 def test_phoneme_checkpoint(tmp_path: Path) -> None:
     folder, config = phoneme_model(tmp_path)
-    frontend = Frontend(folder, config)
+    frontend = CosyVoice2Frontend(folder, config)
     (one,) = prepare(frontend, "It cost $5.")
     assert one.text == "It cost five dollars."
-    assert one.input_ids[[0, -1]].tolist() == [config.llm.sos_id, config.llm.task_id]
-    phonemes = one.input_ids[1:-1]
+    assert one.prompt.ids[[0, -1]].tolist() == [config.llm.sos_id, config.llm.task_id]
+    phonemes = one.prompt.ids[1:-1]
     assert set(phonemes.tolist()) <= {1, 3, *range(33, 81)}  # space, full stop, phonemes
     assert one.target_tokens == len(phonemes)
     with pytest.raises(InvalidRequest, match="cannot speak: 日 本"):

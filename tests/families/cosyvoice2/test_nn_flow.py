@@ -28,9 +28,9 @@ from tritone.acoustic.placement import FlowSettings
 from tritone.errors import InvalidRequest, StageFailed
 from tritone.families.cosyvoice2.chunk_planner import ChunkPolicy
 from tritone.families.cosyvoice2.flow import Flow, FlowPrompt
+from tritone.families.cosyvoice2.rules import trim_prompt
 from tritone.families.cosyvoice2.streaming_flow import CosyVoice2Flow
 from tritone.llm.contract import Increment
-from tritone.synthesis.segment_speech import trim_prompt
 
 CLOSE = 1e-4
 PROMPTS = (0, 1, 2, 24, 25, 26, 27, 28, 53, 75)

@@ -1,13 +1,10 @@
 """The released CosyVoice2-0.5B by the names and shapes of its tensors; values are not needed."""
 
-import csv
-import json
 import re
 
 import pytest
 import torch
-from paths import GOLDEN
-from torch import Tensor
+from released_checkpoint import released_shapes
 
 from benchmarks.full_size import FLOW, VOCODER
 from tritone.acoustic.weights import load_strictly
@@ -16,17 +13,9 @@ from tritone.families.cosyvoice2.hift import HiFT
 from tritone.families.cosyvoice2.network import FlowNetwork
 from tritone.families.cosyvoice2.released_weights import flow_weights, vocoder_weights
 
-RELEASE = GOLDEN / "release"
-
-
-def released(name: str) -> dict[str, Tensor]:
-    with (RELEASE / name).open(newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
-    return {r["key"]: torch.empty(json.loads(r["shape"]), device="meta") for r in rows}
-
 
 def test_every_tensor_of_the_released_flow_has_its_place() -> None:
-    state = released("flow_keys.tsv")
+    state = released_shapes("flow_keys.tsv")
     with torch.device("meta"):
         flow = FlowNetwork(FLOW)
         load_strictly(flow, flow_weights(state), "flow.pt", assign=True)
@@ -36,7 +25,7 @@ def test_every_tensor_of_the_released_flow_has_its_place() -> None:
 
 @pytest.mark.parametrize("names", ["current", "legacy", "from a GAN trainer"])
 def test_every_tensor_of_the_released_vocoder_has_its_place(names: str) -> None:
-    state = released("hift_keys.tsv")
+    state = released_shapes("hift_keys.tsv")
     if names == "legacy":
         pattern = {"original0": "weight_g", "original1": "weight_v"}
         state = {
@@ -51,7 +40,7 @@ def test_every_tensor_of_the_released_vocoder_has_its_place(names: str) -> None:
 
 
 def test_a_tensor_too_many_or_too_few_is_named() -> None:
-    state = released("flow_keys.tsv")
+    state = released_shapes("flow_keys.tsv")
     state["decoder.estimator.extra.weight"] = state.pop("encoder_proj.bias")
     with torch.device("meta"), pytest.raises(ModelDirectoryError) as refused:
         load_strictly(FlowNetwork(FLOW), flow_weights(state), "flow.pt", assign=True)
