@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton
 import upstream_client
+from frontend_fixtures import voice
 from serving import LONG, LONGEST, SHORT, gauges, is_speech, reference, tensors, wait_until_free
 from tritonclient.utils import InferenceServerException
 from waiting import HANG_S
 
 from tritone.launcher import TritonServer
+from tritone.voice import pack
 from tritone_client import SpeechClient, SpeechError, Utterance
 
 pytestmark = pytest.mark.server
@@ -55,27 +57,31 @@ def infer(server: TritonServer, model: str, arrays: dict[str, np.ndarray], **seq
         return raw.infer(model, tensors(arrays), **sequence)
 
 
+VOICE = pack(voice(0).to_arrays())
+
+
 @pytest.mark.parametrize(
-    ("tokens", "sequence", "message"),
+    ("tokens", "packed", "start", "message"),
     [
-        (
-            [5, 6561],
-            {"sequence_start": True},
-            "target_speech_tokens: holds 6561; codes are 0..6560",
-        ),
-        ([5], {"sequence_start": False}, "START|must specify the START flag"),
+        ([5, 6561], VOICE, True, "target_speech_tokens: holds 6561; codes are 0..6560"),
+        ([5], VOICE, False, "START|must specify the START flag"),
+        ([5], b"no voice at all", True, "prompt_voice: holds no voice: "),
+        ([5], pack({"embedding": np.ones(9)}), True, "prompt_voice: holds no voice: .*missing"),
+        ([5], b"", True, "prompt_voice: is required with START"),
     ],
 )
 def test_token2wav_refuses_what_it_cannot_do(
-    server: TritonServer, tokens: list[int], sequence: dict[str, bool], message: str
+    server: TritonServer, tokens: list[int], packed: bytes, start: bool, message: str
 ) -> None:
     arrays = {
         "target_speech_tokens": np.array([tokens], np.int32),
         "finalize": np.array([[True]]),
-        "prompt_spk_embedding": np.ones((1, 192), np.float32),
     }
+    if packed:
+        arrays["prompt_voice"] = np.frombuffer(packed, np.uint8)[None]
     with pytest.raises(InferenceServerException, match=message):
-        infer(server, "token2wav", arrays, sequence_id=99, sequence_end=True, **sequence)
+        sequence = {"sequence_id": 99, "sequence_start": start, "sequence_end": True}
+        infer(server, "token2wav", arrays, **sequence)
     assert gauges(server)["tritone_flow_sequences"] == 0
 
 
