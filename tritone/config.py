@@ -44,7 +44,11 @@ class ModelConfig(Strict):
         Raises ModelDirectoryError naming the file and, for bad content, each key at fault.
         """
         path, content = model_dir / CONFIG_NAME, read_content(model_dir)
-        section = content.pop(content["family"], {})
+        family = content["family"]
+        section = content.pop(family, {})
+        strays = content.keys() & (cls.model_fields.keys() - ModelConfig.model_fields.keys())
+        if strays:
+            raise ModelDirectoryError(f"{path}: {min(strays)} stands outside {family}")
         try:
             return cls.model_validate({**content, **section})
         except ValidationError as error:

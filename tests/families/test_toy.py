@@ -155,9 +155,21 @@ class TestBad:
         assert "is of format 2 now" in capsys.readouterr().out
         assert convert.main(["--upgrade", str(tmp_path / "none")]) == 2
 
-    def test_an_unknown_key_of_the_section(self, model: Path, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        ("outside", "section", "message"),
+        [
+            ({}, {"loudness": 3}, "loudness: Extra inputs"),
+            ({}, {"lowest_hz": "deep"}, "lowest_hz: Input should be a valid number"),
+            ({"llm": None}, {}, "llm stands outside toy"),
+            ({}, {"sample_rate": 9}, "toy has sample_rate, which stand outside"),
+            ({"toy": 3}, {}, "toy holds int, expected the section of the family"),
+        ],
+    )
+    def test_a_wrong_config_names_the_key(
+        self, model: Path, tmp_path: Path, outside, section, message: str
+    ) -> None:
         content = json.loads((model / "config.json").read_text())
-        content["toy"]["loudness"] = 3
-        (tmp_path / "config.json").write_text(json.dumps(content))
-        with pytest.raises(ModelDirectoryError, match=r"config\.json: loudness: Extra inputs"):
+        content["toy"].update(section)
+        (tmp_path / "config.json").write_text(json.dumps({**content, **outside}))
+        with pytest.raises(ModelDirectoryError, match=rf"config\.json: {message}"):
             families.open_model(tmp_path)
