@@ -43,14 +43,19 @@ class ModelConfig(Strict):
 
         Raises ModelDirectoryError naming the file and, for bad content, each key at fault.
         """
-        path, content = model_dir / CONFIG_NAME, read_content(model_dir)
+        return cls.of_content(read_content(model_dir), model_dir / CONFIG_NAME)
+
+    @classmethod
+    def of_content(cls, content: Mapping[str, Any], path: Path) -> Self:
+        """Of what `read_content` read from `path`; raises ModelDirectoryError as `read`."""
         family = content["family"]
-        section = content.pop(family, {})
-        strays = content.keys() & (cls.model_fields.keys() - ModelConfig.model_fields.keys())
+        envelope = {name: value for name, value in content.items() if name != family}
+        strays = envelope.keys() & (cls.model_fields.keys() - ModelConfig.model_fields.keys())
         if strays:
             raise ModelDirectoryError(f"{path}: {min(strays)} stands outside {family}")
+        section = content.get(family, {})
         try:
-            return cls.model_validate({**content, **section})
+            return cls.model_validate({**envelope, **section})
         except ValidationError as error:
             raise ModelDirectoryError(f"{path}: {_problems(error)}") from error
 

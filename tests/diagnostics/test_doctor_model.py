@@ -1,44 +1,24 @@
 """The doctor's checks of a model directory, each with its fault planted."""
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from released_checkpoint import released_checkpoint
-from voice_copy import change_config, voice_copy
+from voice_copy import CHECKS, change_config, change_section, found, voice_copy
 
-from tritone.cli.doctor import known_checks
-from tritone.diagnostics.doctor.catalogue import chosen
 from tritone.diagnostics.doctor.checks.model import files
 from tritone.diagnostics.doctor.examine import examine
-from tritone.diagnostics.doctor.finding import Finding, Status
+from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.target import Target
 
-CHECKS = {check.name: check for check in chosen(known_checks(), ["model"])}
-FAMILY = "cosyvoice2"
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 450575567\n"
 
 
 @pytest.fixture
 def target(tmp_path: Path) -> Target:
     return voice_copy(tmp_path)
-
-
-def found(name: str, target: Target) -> Finding:
-    return CHECKS[name](target)
-
-
-def numbers(target: Target) -> dict[str, Any]:
-    """The family's section of config.json."""
-    section: dict[str, Any] = json.loads((target.model_dir / "config.json").read_text())[FAMILY]
-    return section
-
-
-def change_numbers(target: Target, **changes: object) -> None:
-    change_config(target, **{FAMILY: {**numbers(target), **changes}})
 
 
 def test_a_whole_directory_passes(target: Target) -> None:
@@ -89,7 +69,7 @@ def test_a_wrong_config_names_the_key(target: Target, changes, sign: str) -> Non
 
 
 def test_a_wrong_number_of_the_family_names_the_key(target: Target) -> None:
-    change_numbers(target, flow=None)
+    change_section(target, flow=None)
     finding = found("model.config", target)
     assert finding.status is Status.FAIL
     assert "flow: Input should be" in finding.text
@@ -139,7 +119,7 @@ def test_a_damaged_voice_is_named(target: Target) -> None:
 
 
 def test_a_voice_with_codes_of_another_checkpoint_is_named(target: Target) -> None:
-    change_numbers(target, llm={**numbers(target)["llm"], "speech_codes": 10})
+    change_section(target, llm={**target.section["llm"], "speech_codes": 10})
     assert "voice joe: has speech codes outside 0 to 9" in found("model.voices", target).text
 
 

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from tritone.config import ModelConfig, read_content
+from tritone.config import CONFIG_NAME, ModelConfig, read_content
 from tritone.errors import ModelDirectoryError
 from tritone.families.contract import Family, Model
 from tritone.resources import family_folders
@@ -46,12 +46,12 @@ def family_named(name: str) -> Family[Any]:
 
 def open_model(model_dir: Path) -> Model:
     """The family and the configuration of a model directory; raises ModelDirectoryError."""
-    name = read_content(model_dir)["family"]
+    content = read_content(model_dir)
     try:
-        family = family_named(name)
+        family = family_named(content["family"])
     except ModelDirectoryError as error:
         raise ModelDirectoryError(f"{model_dir}: {error}") from error
-    return Model(model_dir, family, family.config.read(model_dir))
+    return Model(model_dir, family, family.config.of_content(content, model_dir / CONFIG_NAME))
 
 
 def read_config(model_dir: Path) -> Any:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal
 
 from tritone import resources
-from tritone.config import Envelope
 from tritone.errors import ModelDirectoryError
 from tritone.triton_models import INNER
 from tritone.variables import MODEL_VARIABLE
@@ -68,6 +67,8 @@ class ServerSettings:
     @property
     def public(self) -> str:
         """The name of the public model; empty where the model directory does not say."""
+        from tritone.config import Envelope  # needs pydantic, which the doctor's checks must not
+
         try:
             return self.public_model or Envelope.read(self.served_model).family
         except ModelDirectoryError:

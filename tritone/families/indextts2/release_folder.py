@@ -28,7 +28,7 @@ from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped
 from tritone.diagnostics.doctor.target import Target
 
 FAMILY = "indextts2"
-NO_FOLDER = "no IndexTTS2 folder is named (--indextts2 DIR)"
+NO_FOLDER = "no IndexTTS2 folder is named (--release indextts2=DIR)"
 W2V_BERT = "hf_cache/w2v-bert-2.0"
 W2V_BERT_REPOSITORY = "facebook/w2v-bert-2.0"
 _CONFORMER_BYTES = 2_330_000_000  # conformer_shaw.pt, which no step reads but a snapshot brings
@@ -100,7 +100,7 @@ def files(target: Target) -> Finding:
     if folder is None:
         return skipped(NO_FOLDER)
     if not folder.is_dir():
-        return failure(f"{folder} does not exist", "name the folder of the release: --indextts2")
+        return failure(f"{folder} does not exist", "name the release: --release indextts2=DIR")
     missing = [part for part in RELEASED if not (folder / part.file).is_file()]
     if missing:
         return failure(f"missing: {listed(missing)}", fetch(folder, missing))
