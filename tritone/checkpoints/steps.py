@@ -1,4 +1,4 @@
-"""Conversion in steps, each done once: a run that was broken off continues where it stopped."""
+"""Conversion in steps, each done once: an interrupted run resumes where it stopped."""
 
 import json
 from collections.abc import Callable, Sequence

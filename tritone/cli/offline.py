@@ -53,8 +53,8 @@ def offline(
     and, if wanted, prompt_text, prompt_wav, voice, instruct_text, seed,
     temperature, top_p, top_k, speed; prompt_wav counts from the manifest's
     folder. All lines are checked before the first is spoken; bad ones are named
-    and left out. What is finished is skipped, so a run that was broken off goes
-    on when it is started again. DIR/log.json has seconds by stage and the
+    and left out. What is finished is skipped, so an interrupted run resumes
+    when it is started again. DIR/log.json has seconds by stage and the
     real-time factor, DIR/utterances.jsonl one line an utterance.
 
     Exit status: 0 all is spoken, 1 some lines are not, 2 it could not start or

@@ -34,7 +34,7 @@ def lfs_pointers(paths: Iterable[Path]) -> list[Path]:
 
 
 def unfinished(folder: Path) -> list[Path]:
-    """What downloads that were broken off, or still run, left below a folder."""
+    """What interrupted downloads, or running ones, left below a folder."""
     entries = (
         Path(parent, name)
         for parent, folders, files in os.walk(folder)
