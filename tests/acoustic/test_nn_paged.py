@@ -26,6 +26,8 @@ from tritone.errors import EnvironmentProblem, InvalidRequest, Overloaded
 from tritone.families.cosyvoice2.flow import Flow, FlowPrompt, FlowState, FlowStep
 from tritone.llm.contract import Increment
 
+pytestmark = pytest.mark.slow
+
 CLOSE = 1e-4
 
 

@@ -12,6 +12,8 @@ from tritone.errors import EnvironmentProblem, Overloaded
 from tritone.families.cosyvoice2.config import CosyVoice2Config, with_cheaper_solver
 from tritone.families.cosyvoice2.flow import Flow, FlowPrompt, FlowStep
 
+pytestmark = pytest.mark.slow
+
 CLOSE = 1e-4
 
 

@@ -19,6 +19,8 @@ from toy_server import free_ports
 
 from tritone.launcher.binaries import WHEEL
 
+pytestmark = pytest.mark.slow
+
 PACKED = ("pyproject.toml", "README.md", "LICENSE", "NOTICE", "tritone", "client", "model_repo")
 
 

@@ -21,6 +21,8 @@ from tritone.diagnostics.doctor.finding import Finding, Status
 from tritone.diagnostics.doctor.report import as_json, exit_status, table
 from tritone.diagnostics.doctor.target import Target
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _found_by_their_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,8 @@ from tritone.diagnostics.doctor.examine import examine
 from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.target import Target
 
+pytestmark = pytest.mark.slow
+
 CHECKS = chosen(GENERAL, ["gpu"])
 
 CPU, GPU, TORCH = (Target(profile=profile) for profile in ("cpu", "gpu", "gpu-torch"))

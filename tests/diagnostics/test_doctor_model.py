@@ -13,6 +13,8 @@ from tritone.diagnostics.doctor.examine import examine
 from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.target import Target
 
+pytestmark = pytest.mark.slow
+
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 450575567\n"
 
 

@@ -23,6 +23,8 @@ from tritone.diagnostics.doctor.examine import examine
 from tritone.diagnostics.doctor.finding import Finding, Status
 from tritone.diagnostics.doctor.target import Target
 
+pytestmark = pytest.mark.slow
+
 CHECKS = chosen(GENERAL, ["mpi"])
 
 IMPORT = Import("tensorrt_llm", "import tensorrt_llm", first_s=1.0, again_s=2.0)

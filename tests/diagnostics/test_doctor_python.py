@@ -19,6 +19,8 @@ from tritone.diagnostics.doctor.target import Target
 from tritone.launcher import checks
 from tritone.launcher.binaries import STUB, python_version
 
+pytestmark = pytest.mark.slow
+
 CHECKS = chosen(GENERAL, ["python"])
 
 

@@ -19,6 +19,8 @@ from tritone.diagnostics.doctor.examine import examine
 from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.target import Target
 
+pytestmark = pytest.mark.slow
+
 Usage = namedtuple("Usage", "total used free")
 
 

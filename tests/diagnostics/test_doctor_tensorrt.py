@@ -22,6 +22,8 @@ from tritone.engines.record import EngineRecord, PartRecord, engine_folder
 from tritone.engines.sources import Sources
 from tritone.families import doctor, open_model
 
+pytestmark = pytest.mark.slow
+
 PASSED = Verdict(0.01, 0.05, 1.0, None)
 CPU, GPU, TORCH, BACKEND = (
     Target(profile=profile) for profile in ("cpu", "gpu", "gpu-torch", "gpu-backend")

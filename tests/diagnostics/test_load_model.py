@@ -13,6 +13,8 @@ from tritone.cli import load
 from tritone.loading.steps import step
 from tritone.local import stages, trial
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def voice(tmp_path: Path) -> Path:

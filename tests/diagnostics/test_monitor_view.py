@@ -22,6 +22,8 @@ from tritone.diagnostics.monitor.speech_log import SpeechError
 from tritone.diagnostics.monitor.view import ALERT
 from tritone.launcher.ports import free_ports
 
+pytestmark = pytest.mark.slow
+
 ERROR = SpeechError("2026-01-02T03:04:05.678+00:00", "id-7", "failed", "flow: \x1b[2J broke")
 STATISTICS = b'{"model_stats": [{"name": "a"}, {"name": "b"}]}'
 PAGES = HEALTHY | {"/v2/models/stats": STATISTICS, "/metrics": metrics(3).encode()}

@@ -22,6 +22,8 @@ from tritone.errors import ModelDirectoryError, StageFailed
 from tritone.llm.slots.opening import open_torch
 from tritone.llm.trtllm.engine_folder import find_engine
 
+pytestmark = pytest.mark.slow
+
 FAKE_BUILD = SUPPORT / "fake_trtllm_build.py"
 GRAPHS = ["flow_encoder", "estimator_step", "estimator", "estimator_masked"]
 GRAPHS += ["f0_predictor", "vocoder"]

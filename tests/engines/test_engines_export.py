@@ -26,6 +26,8 @@ from tritone.engines.tasks import run_tasks
 from tritone.errors import ModelDirectoryError, StageFailed
 from tritone.families.cosyvoice2.flow_graphs import EncoderGraph
 
+pytestmark = pytest.mark.slow
+
 GRAPHS = {
     "flow_encoder": "flow",
     "estimator_step": "flow",

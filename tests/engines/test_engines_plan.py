@@ -21,6 +21,8 @@ from tritone.engines.record import RECORD, engine_folder, plan_path, read_record
 from tritone.engines.tasks import Outcome, run_tasks
 from tritone.errors import EnvironmentProblem, ModelDirectoryError, StageFailed
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

@@ -12,6 +12,8 @@ from tritone.engines.export import reference
 from tritone.engines.precision import MOVES, PRODUCTS, TYPES, to_half
 from tritone.errors import ModelDirectoryError
 
+pytestmark = pytest.mark.slow
+
 HALVES = sorted(TYPES)
 FLOW = ("flow_encoder", "estimator_step", "estimator", "estimator_masked")
 

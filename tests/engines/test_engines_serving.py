@@ -22,6 +22,8 @@ from tritone.families.cosyvoice2.config import CosyVoice2Config
 from tritone.families.cosyvoice2.voice import Voice
 from tritone.llm.contract import Increment
 
+pytestmark = pytest.mark.slow
+
 SERVED = ("estimator_step", "vocoder")
 
 

@@ -19,6 +19,8 @@ from tritone.engines.plan_solver import PlanSolver
 from tritone.errors import Overloaded
 from tritone.families.cosyvoice2.flow_graphs import EstimatorStepGraph
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def no_gradients() -> Iterator[None]:

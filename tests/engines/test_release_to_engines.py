@@ -24,6 +24,8 @@ from tritone.families.cosyvoice2.config import CosyVoice2Config
 from tritone.families.cosyvoice2.flow import Flow
 from tritone.families.cosyvoice2.merge_llm import read_merged
 
+pytestmark = pytest.mark.slow
+
 
 def command(script: str, *arguments: object) -> None:
     done = subprocess.run(

@@ -15,6 +15,8 @@ from tritone.loading import catalogue, watchdog
 from tritone.loading.steps import Loader, step
 from tritone.loading.summary import Summary
 
+pytestmark = pytest.mark.slow
+
 
 class WatchedClock(Clock):
     """Counts the watchdog's looks at it."""

@@ -28,6 +28,8 @@ from tritone.diagnostics.monitor.processes import by_model
 from tritone.launcher import TritonServer
 from tritone_client import StreamMetrics
 
+pytestmark = pytest.mark.slow
+
 GOOD = dict.fromkeys(
     ["cosyvoice2", "frontend", "tensorrt_llm", "token2wav", "vocoder"], ("READY", "")
 )

@@ -24,6 +24,8 @@ from tritone.llm.contract import Increment
 from tritone_client import StreamMetrics
 from tritone_client.load import counted_from
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 2.0
 
 

@@ -17,6 +17,8 @@ from tritone.families.cosyvoice2.config import CosyVoice2Config, with_cheaper_so
 from tritone.llm.slots.opening import open_torch
 from tritone.synthesis.pipeline import Settings
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_full_size_is_that_of_the_release() -> None:
     sizes = [int(np.prod(shape)) for _, shape in llm_shapes(FULL_SIZE.llm)]

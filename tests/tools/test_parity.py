@@ -12,6 +12,8 @@ import torch
 from paths import PROJECT
 from safetensors.torch import load_file, save_file
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = PROJECT / "tests" / "golden" / "token2wav"
 
 

@@ -16,6 +16,8 @@ from training.teachers import RATE, TEACHERS
 from tritone.arrays import Float32
 from tritone_client import SpeechClient, Utterance
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("faster_whisper", reason="the extra asr is not installed")
 
 SPOKEN = sentences("harvard")[10:15]  # the first half of list 2

@@ -41,6 +41,8 @@ from tritone.frontend.voices import VoiceStore
 from tritone.llm.checkpoint import EmbeddingTable
 from tritone.llm.onnx.slots import OnnxSlots
 
+pytestmark = pytest.mark.slow
+
 HALF = 2**-10  # what storing weights in float16 may change, relative
 
 

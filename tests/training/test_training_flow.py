@@ -10,6 +10,8 @@ from training import train_flow
 from training.config import FlowTrainingConfig
 from training.train_flow import LONGEST_PROMPT, FlowTraining
 
+pytestmark = pytest.mark.slow
+
 ROWS = [(0, 5), (1, 40), (0, 90), (1, 0)]
 
 

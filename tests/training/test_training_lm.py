@@ -36,6 +36,8 @@ from training.train_lm import (
     plain,
 )
 
+pytestmark = pytest.mark.slow
+
 BATCHES = 6  # of a pool
 CONFIG: LanguageModelConfig = tiny_voice().language_model.model_copy(
     update={"guided_layers": (1,), "interleaved": 0.8}

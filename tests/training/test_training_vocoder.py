@@ -12,6 +12,8 @@ from training.config import VoiceConfig
 from training.dataset import Track
 from training.train_vocoder import SpectralDistance, VocoderTraining, material
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:

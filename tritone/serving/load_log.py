@@ -1,4 +1,4 @@
-"""Staged loading in the server's models: their steps go to Triton's log."""
+"""Watched loading in the server's models: their steps go to Triton's log."""
 
 import os
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from tritone.variables import DEADLINE_VARIABLE, MODEL_VARIABLE, PATIENCE_VARIAB
 
 
 @contextmanager
-def staged(model: str) -> Iterator[None]:
+def watched(model: str) -> Iterator[None]:
     """What is loaded within is reported step by step; also a decorator, for `initialize`.
 
     Raises ValueError for a variable that is no positive number.

@@ -16,7 +16,7 @@ from tritone.families import Model, open_model
 from tritone.llm.bias import logit_bias
 from tritone.llm.runtimes import needs_bias
 from tritone.serving.account import Account, account
-from tritone.serving.load_log import staged
+from tritone.serving.load_log import watched
 from tritone.serving.parameters import model_directory, parameters, torch_device_name
 from tritone.serving.replies import respond
 from tritone.serving.request import read_request
@@ -39,7 +39,7 @@ class TritonPythonModel:
 
     def initialize(self, args: Mapping[str, str]) -> None:
         self._name = args["model_name"]
-        with staged(self._name):
+        with watched(self._name):
             self._load(args)
 
     def _load(self, args: Mapping[str, str]) -> None:

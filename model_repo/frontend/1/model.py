@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from tritone.families import open_model
-from tritone.serving.load_log import staged
+from tritone.serving.load_log import watched
 from tritone.serving.parameters import model_directory, parameters
 from tritone.serving.replies import respond_once
 from tritone.serving.request import read_request
@@ -17,7 +17,7 @@ from tritone.triton_models import FRONTEND
 
 
 class TritonPythonModel:
-    @staged(FRONTEND)
+    @watched(FRONTEND)
     def initialize(self, args: Mapping[str, str]) -> None:
         values = parameters(args, threads=4, max_text_characters=Limits().max_text_characters)
         model = open_model(model_directory(args))

@@ -10,7 +10,7 @@ from tritone.families import open_model
 from tritone.llm.runtimes import runtime_named, warm_up
 from tritone.serving.generation import read_generation
 from tritone.serving.generations import Generations
-from tritone.serving.load_log import staged
+from tritone.serving.load_log import watched
 from tritone.serving.parameters import given_parameters, model_directory, parameters
 from tritone.serving.replies import respond
 from tritone.serving.tensors import Inputs
@@ -18,7 +18,7 @@ from tritone.triton_models import LANGUAGE_MODEL
 
 
 class TritonPythonModel:
-    @staged(LANGUAGE_MODEL)
+    @watched(LANGUAGE_MODEL)
     def initialize(self, args: Mapping[str, str]) -> None:
         runtime = runtime_named(given_parameters(args).get("runtime"))
         values = parameters(args, runtime="", **runtime.parameters())

@@ -12,7 +12,7 @@ from tritone.compute.device import torch_dtype
 from tritone.errors import InvalidRequest
 from tritone.families import open_model
 from tritone.llm.contract import Increment
-from tritone.serving.load_log import staged
+from tritone.serving.load_log import watched
 from tritone.serving.metrics import Gauge
 from tritone.serving.parameters import (
     model_directory,
@@ -28,7 +28,7 @@ from tritone.voice import Voice, unpack
 
 
 class TritonPythonModel:
-    @staged(FLOW)
+    @watched(FLOW)
     def initialize(self, args: Mapping[str, str]) -> None:
         values = parameters(
             args,

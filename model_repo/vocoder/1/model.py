@@ -8,7 +8,7 @@ import numpy as np
 from tritone.acoustic.placement import VocoderSettings
 from tritone.compute.device import torch_dtype
 from tritone.families import open_model
-from tritone.serving.load_log import staged
+from tritone.serving.load_log import watched
 from tritone.serving.parameters import (
     model_directory,
     parameters,
@@ -21,7 +21,7 @@ from tritone.triton_models import VOCODER
 
 
 class TritonPythonModel:
-    @staged(VOCODER)
+    @watched(VOCODER)
     def initialize(self, args: Mapping[str, str]) -> None:
         values = parameters(args, engine="torch", dtype="auto")
         model = open_model(model_directory(args))

@@ -25,6 +25,8 @@ from tritone.families.cosyvoice2.self_check import self_check
 from tritone.families.cosyvoice2.voice import Voice
 from tritone.frontend.voices import VoiceStore
 
+pytestmark = pytest.mark.slow
+
 QUICK = ConvertOptions(graphs=())  # what is not about the language model's graph
 
 

@@ -15,6 +15,8 @@ from tritone.families.cosyvoice2.convert import Conversion
 from tritone.families.cosyvoice2.released_files import open_source
 from tritone.families.cosyvoice2.released_numbers import flow_config, vocoder_config
 
+pytestmark = pytest.mark.slow
+
 ADVICE = "download the checkpoint again"
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 450575567\n"
 REQUIRED = (

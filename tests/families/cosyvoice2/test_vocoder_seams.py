@@ -16,6 +16,8 @@ from tritone.families.cosyvoice2.voice import Voice
 from tritone.frontend.voices import VoiceStore
 from tritone.llm.contract import Increment
 
+pytestmark = pytest.mark.slow
+
 CODES = GOLDEN / "embedded_codes.json"  # short sentences as the embedded voice spoke them
 RATE = 24000
 # Measured over these texts: at most -81 dB, 0.007 dB and 1.0003.

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from tritone.loading.steps import step
-from tritone.serving.load_log import staged
+from tritone.serving.load_log import watched
 
 
 def a_disk_that_does_not_answer():
@@ -13,7 +13,7 @@ def a_disk_that_does_not_answer():
 
 
 class TritonPythonModel:
-    @staged("cosyvoice2")
+    @watched("cosyvoice2")
     def initialize(self, args):
         with step("text tokenizer", Path(__file__)):
             pass
