@@ -96,7 +96,7 @@ def test_nothing_but_the_command_imports_the_client() -> None:
 
 
 def product_files() -> list[Path]:
-    folders = (PACKAGE, PROJECT / "model_repo", PROJECT / "scripts")
+    folders = (PACKAGE, *(PROJECT / name for name in ("model_repo", "scripts", "client")))
     kinds = {".py", ".pbtxt"}
     found = {p for folder in folders for p in folder.rglob("*") if p.suffix in kinds}
     tools = PROJECT / "scripts" / "parity"  # compares families with golden numbers

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tritone_client.errors import from_grpc
-from tritone_client.public_model import ASK_TIMEOUT, PUBLIC_MODELS, none_ready, rate_of
+from tritone_client.public_model import ASK_TIMEOUT, public_model, rate_of, ready_models
 from tritone_client.request import Utterance, infer_request
 from tritone_client.response import Packet, ResponseReader
 from tritone_client.sync import CHANNEL_OPTIONS, DEFAULT_TIMEOUT, DEFAULT_URL
@@ -35,25 +35,26 @@ class AsyncSpeechClient:
 
     async def _find_model(self) -> str:
         try:
-            for name in PUBLIC_MODELS:
-                question = service_pb2.ModelReadyRequest(name=name)
-                if (await self._stub.ModelReady(question, timeout=ASK_TIMEOUT)).ready:
-                    return name
+            every = service_pb2.ModelStatisticsRequest()
+            answer = await self._stub.ModelStatistics(every, timeout=ASK_TIMEOUT)
         except grpc.RpcError as error:
             raise from_grpc(error) from error
-        raise none_ready(self._url)
+        ready = [await self._configuration(name) for name in ready_models(answer)]
+        return public_model(self._url, ready)
 
     async def sample_rate(self) -> int:
         """As `SpeechClient.sample_rate`."""
         if not self._rate:
             model = await self.model()
-            question = service_pb2.ModelConfigRequest(name=model)
-            try:
-                answer = await self._stub.ModelConfig(question, timeout=ASK_TIMEOUT)
-            except grpc.RpcError as error:
-                raise from_grpc(error) from error
-            self._rate = rate_of(model, answer)
+            self._rate = rate_of(model, await self._configuration(model))
         return self._rate
+
+    async def _configuration(self, model: str) -> service_pb2.ModelConfigResponse:
+        question = service_pb2.ModelConfigRequest(name=model)
+        try:
+            return await self._stub.ModelConfig(question, timeout=ASK_TIMEOUT)
+        except grpc.RpcError as error:
+            raise from_grpc(error) from error
 
     async def stream(
         self, utterance: Utterance, *, timeout: float | None = DEFAULT_TIMEOUT, request_id: str = ""

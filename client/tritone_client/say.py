@@ -53,7 +53,7 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--play",
         action="store_true",
-        help="raw s16le on stdout, here at 24 kHz: ... --play | aplay -f S16_LE -r 24000",
+        help="raw s16le on stdout, at the model's rate: ... --play | aplay -f S16_LE -r RATE",
     )
     parser.add_argument("--url", default=DEFAULT_URL, help="gRPC address (%(default)s)")
     parser.add_argument("--model", help="Triton model (the public one that is ready)")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tritone_client.errors import from_grpc
-from tritone_client.public_model import ASK_TIMEOUT, PUBLIC_MODELS, none_ready, rate_of
+from tritone_client.public_model import ASK_TIMEOUT, public_model, rate_of, ready_models
 from tritone_client.request import Utterance, infer_request
 from tritone_client.response import Packet, ResponseReader
 
@@ -47,13 +47,11 @@ class SpeechClient:
         if self._named is not None:
             return self._named
         try:
-            for name in PUBLIC_MODELS:
-                question = service_pb2.ModelReadyRequest(name=name)
-                if self._stub.ModelReady(question, timeout=ASK_TIMEOUT).ready:
-                    return name
+            every = service_pb2.ModelStatisticsRequest()
+            ready = ready_models(self._stub.ModelStatistics(every, timeout=ASK_TIMEOUT))
         except grpc.RpcError as error:
             raise from_grpc(error) from error
-        raise none_ready(self._url)
+        return public_model(self._url, [self._configuration(name) for name in ready])
 
     @cached_property
     def sample_rate(self) -> int:
@@ -61,12 +59,14 @@ class SpeechClient:
 
         Raises SpeechError where there is no such model or it does not say.
         """
-        question = service_pb2.ModelConfigRequest(name=self.model)
+        return rate_of(self.model, self._configuration(self.model))
+
+    def _configuration(self, model: str) -> service_pb2.ModelConfigResponse:
+        question = service_pb2.ModelConfigRequest(name=model)
         try:
-            answer = self._stub.ModelConfig(question, timeout=ASK_TIMEOUT)
+            return self._stub.ModelConfig(question, timeout=ASK_TIMEOUT)
         except grpc.RpcError as error:
             raise from_grpc(error) from error
-        return rate_of(self.model, answer)
 
     def stream(
         self, utterance: Utterance, *, timeout: float | None = DEFAULT_TIMEOUT, request_id: str = ""

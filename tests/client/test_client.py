@@ -15,7 +15,7 @@ from tritonclient.grpc import service_pb2
 
 from tritone_client import SpeechClient, SpeechError, StreamMeter, Utterance, pad_reference
 from tritone_client.output import SUFFIXES, RawWriter, open_writer, to_s16le
-from tritone_client.public_model import rate_of
+from tritone_client.public_model import public_model, rate_of
 from tritone_client.request import infer_request
 from tritone_client.response import ResponseReader
 from tritone_client.say import build_parser, main, summary, utterance_from
@@ -129,8 +129,9 @@ class TestResponse:
         )
 
 
-def configured(**parameters: str) -> service_pb2.ModelConfigResponse:
+def configured(model: str = "", **parameters: str) -> service_pb2.ModelConfigResponse:
     answer = service_pb2.ModelConfigResponse()
+    answer.config.name = model
     for name, text in parameters.items():
         answer.config.parameters[name].string_value = text
     return answer
@@ -152,6 +153,27 @@ class TestPublicModel:
         with pytest.raises(SpeechError, match=words) as caught:
             rate_of("cosyvoice2", configured(**parameters))
         assert caught.value.status == "FAILED_PRECONDITION"
+
+    def test_the_one_that_speaks_is_found(self):
+        every = [configured("frontend"), configured("toy", sample_rate="12000"), configured("z")]
+        assert public_model("here:1", every) == "toy"
+
+    @pytest.mark.parametrize(
+        ("ready", "status", "words"),
+        [
+            ([], "UNAVAILABLE", "no model of here:1 speaks; ready: none; name"),
+            ([configured("a"), configured("b")], "UNAVAILABLE", "speaks; ready: a, b; name"),
+            (
+                [configured("a", sample_rate="1"), configured("b", sample_rate="2")],
+                "FAILED_PRECONDITION",
+                "here:1 has several models that speak: a, b; name the one that is meant",
+            ),
+        ],
+    )
+    def test_none_or_several_are_an_error(self, ready, status, words):
+        with pytest.raises(SpeechError, match=words) as caught:
+            public_model("here:1", ready)
+        assert caught.value.status == status
 
 
 class Clock:

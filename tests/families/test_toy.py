@@ -92,8 +92,8 @@ def test_it_streams_through_the_real_server(model: Path, repository: Path, tmp_p
     )
     with TritonServer(settings) as server:
         server.wait_ready()
-        with SpeechClient(server.urls.grpc, model="toy") as client:
-            assert client.sample_rate == RATE
+        with SpeechClient(server.urls.grpc) as client:
+            assert (client.model, client.sample_rate) == ("toy", RATE)
             packets = list(client.packets(Utterance(TEXT), timing=True))
     wave = np.concatenate([packet.samples for packet in packets])
     assert len(packets) > 3 and len(wave) == SAMPLES

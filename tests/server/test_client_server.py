@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc as grpcclient
 import upstream_client
-from paths import PROJECT
+from paths import EMBEDDED, PROJECT, SUPPORT
 from serving import RATE
 from toy_server import HELD, PACKET, Toy, toy_settings
 from tritonclient.utils import InferenceServerException
@@ -90,16 +90,22 @@ def test_the_client_finds_out_who_speaks_and_how_fast(toy: Toy) -> None:
         assert (client.model, client.sample_rate) == ("cosyvoice2", RATE) == asyncio.run(ask())
 
 
-def test_a_server_without_a_public_model_is_named(
-    toy: Toy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tritone_client.sync.PUBLIC_MODELS", ("nobody",))
-    with SpeechClient(toy.url) as client, pytest.raises(SpeechError) as caught:
-        client.speak(Utterance("one"))
-    assert caught.value.status == "UNAVAILABLE"
-    assert f"is ready on {toy.url}; if the server speaks with another one" in str(caught.value)
+def test_a_model_that_is_not_there_is_named(toy: Toy) -> None:
     with SpeechClient(toy.url, "nobody") as client, pytest.raises(SpeechError, match="'nobody'"):
         client.sample_rate  # noqa: B018
+
+
+def test_a_server_that_does_not_speak_is_named(tmp_path: Path) -> None:
+    settings = toy_settings(
+        tmp_path, SUPPORT / "toy_repo_llm", model_dir=EMBEDDED, public_model="tensorrt_llm"
+    )
+    with TritonServer(settings) as server:
+        server.wait_ready()
+        with SpeechClient(server.urls.grpc) as client, pytest.raises(SpeechError) as caught:
+            client.speak(Utterance("one"))
+    assert caught.value.status == "UNAVAILABLE"
+    said = f"no model of {server.urls.grpc} speaks; ready: tensorrt_llm; name the one that is meant"
+    assert said in str(caught.value)
 
 
 def test_the_model_sees_what_the_client_sent(toy: Toy) -> None:

@@ -62,7 +62,7 @@ class Family(ABC, Generic[ConfigT]):
     """name: as in config.json, the folder's own, and the name of the public Triton model.
 
     config: the class that reads the section of config.json. voice: a speaker; opaque to all other
-    rooms. release: the released files, None where the family has none to fetch.
+    rooms.
     """
 
     name: ClassVar[str]
