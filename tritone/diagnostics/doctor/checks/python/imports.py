@@ -20,9 +20,9 @@ IMPORTS = {
     "wetext": "wetext",
     "hibari": "hibari-tts",
     "psutil": "psutil",
+    "tritonclient.grpc": "tritonclient",
 }
-"""Module -> distribution, of what the models and their
-launcher import; a client needs tritonclient besides."""
+"""Module -> distribution, of what the models, their launcher and its warm-up import."""
 
 IMPORT_S = 30.0
 """Torch from a cold disk takes some 10 s, while others import."""
