@@ -65,6 +65,11 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
         "--timing", action="store_true", help="ask a server of Tritone where its time went"
     )
     parser.add_argument("--json", action="store_true", help="metrics as JSON on stdout")
+    _add_request_options(parser)
+    return parser
+
+
+def _add_request_options(parser: argparse.ArgumentParser) -> None:
     voice = parser.add_argument_group("voice")
     voice.add_argument("--voice", help="a voice registered with the server")
     voice.add_argument("--reference-audio", metavar="FILE", help="a recording of the voice to use")
@@ -82,7 +87,6 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     speech.add_argument(
         "--no-stream", action="store_true", help="the whole utterance in one packet"
     )
-    return parser
 
 
 def utterance_from(options: argparse.Namespace) -> Utterance:

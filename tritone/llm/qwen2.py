@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tritone.config import parse_json
 from tritone.errors import ModelDirectoryError
 from tritone.llm.config import LLMConfig, SamplingConfig
 
@@ -24,6 +25,12 @@ class Qwen2Config:
     rms_norm_eps: float
 
 
+_SIZES = (
+    *("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers"),
+    *("num_attention_heads", "num_key_value_heads", "max_position_embeddings"),
+)
+
+
 def read_qwen2(directory: Path) -> Qwen2Config:
     """Read DIRECTORY/config.json.
 
@@ -32,10 +39,7 @@ def read_qwen2(directory: Path) -> Qwen2Config:
     path = directory / "config.json"
     if not path.is_file():
         raise ModelDirectoryError(f"{path} does not exist: {directory} is not a Qwen2 directory")
-    try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelDirectoryError(f"{path} is not JSON: {error}") from error
+    config = parse_json(path)
     rope = {**(config.get("rope_scaling") or {}), **(config.get("rope_parameters") or {})}
     variants = {
         "model_type": (config.get("model_type"), "qwen2"),
@@ -49,13 +53,7 @@ def read_qwen2(directory: Path) -> Qwen2Config:
     numbers = {"rope_theta": rope.get("rope_theta"), **config}
     try:
         qwen2 = Qwen2Config(
-            vocab_size=int(numbers["vocab_size"]),
-            hidden_size=int(numbers["hidden_size"]),
-            intermediate_size=int(numbers["intermediate_size"]),
-            num_hidden_layers=int(numbers["num_hidden_layers"]),
-            num_attention_heads=int(numbers["num_attention_heads"]),
-            num_key_value_heads=int(numbers["num_key_value_heads"]),
-            max_position_embeddings=int(numbers["max_position_embeddings"]),
+            **{name: int(numbers[name]) for name in _SIZES},
             rope_theta=float(numbers["rope_theta"]),
             rms_norm_eps=float(numbers["rms_norm_eps"]),
         )

@@ -11,6 +11,7 @@ serve it, provided that it applies `lm_head.bias`: plain Hugging Face and Tensor
 
 import pickle
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -72,28 +73,28 @@ def merge_llm(
             f"{base_dir}: the tokenizer has {text_ids} ids, the embedding {base.vocab_size} rows"
         )
     config = _llm_config(base, text_ids, speech_rows - STOP_IDS)
-
-    def rows(spec: TensorSpec) -> list[Tensor | int]:
-        text, padding = text_ids, config.vocab_size - config.task_id - 1
-        if spec.name == EMBEDDING:
-            embedding = state[BODY + EMBEDDING][:text]
-            return [
-                embedding,
-                state["speech_embedding.weight"],
-                state["llm_embedding.weight"],
-                padding,
-            ]
-        if spec.name == HEAD:
-            return [text, state["llm_decoder.weight"], config.vocab_size - text - speech_rows]
-        if spec.name == HEAD_BIAS:
-            bias = torch.full(spec.shape, -torch.inf)
-            bias[text : text + speech_rows] = state["llm_decoder.bias"]
-            return [bias]
-        return [state[BODY + spec.name]]
-
     kept = state["speech_embedding.weight"].dtype
+    rows = partial(_merged_rows, state, config)
     _write_merged(llm_dir, config, _TORCH[dtype] if dtype else kept, rows)
     return config
+
+
+def _merged_rows(
+    state: Mapping[str, Tensor], config: SpeechIds, spec: TensorSpec
+) -> list[Tensor | int]:
+    """The parts of a merged tensor; a number stands for so many rows of zeros."""
+    text, head = config.speech_offset, state["llm_decoder.weight"]
+    if spec.name == EMBEDDING:
+        speech, marks = state["speech_embedding.weight"], state["llm_embedding.weight"]
+        padding = config.vocab_size - config.task_id - 1
+        return [state[BODY + EMBEDDING][:text], speech, marks, padding]
+    if spec.name == HEAD:
+        return [text, head, config.vocab_size - text - len(head)]
+    if spec.name == HEAD_BIAS:
+        bias = torch.full(spec.shape, -torch.inf)
+        bias[text : text + len(head)] = state["llm_decoder.bias"]
+        return [bias]
+    return [state[BODY + spec.name]]
 
 
 def read_merged(llm_dir: Path) -> SpeechIds:

@@ -15,7 +15,7 @@ with weights that sum to one.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -142,16 +142,7 @@ class Vocoder:
         end = state.first + window.shape[1]
         until = end if finalize else max(state.emitted, end - self.windowing.lookahead)
         if until == state.emitted:
-            held = VocoderState(
-                window,
-                state.f0,
-                state.turns,
-                state.tail,
-                state.first,
-                state.emitted,
-                state.seed,
-            )
-            return window.new_zeros(0), held
+            return window.new_zeros(0), replace(state, mel=window)
         f0 = self._f0(window, state)
         before = state.turns[None, None] if state.first else None
         noise = frame_noise(state.seed, state.first, window.shape[1], self.config)

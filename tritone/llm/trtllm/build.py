@@ -55,12 +55,7 @@ def run_build(
     it fails, takes longer, or says that it is another TensorRT-LLM version.
     """
     environment = clean_environment(env)
-    program = shutil.which(command[0], path=environment.get("PATH"))
-    if program is None:
-        raise EnvironmentProblem(
-            f"{command[0]} is not on PATH: run this in the GPU container, or in an environment "
-            "with tensorrt-llm==0.20.0"
-        )
+    program = _on_path(command[0], environment)
     log_path.parent.mkdir(parents=True, exist_ok=True)
     # A file, not a pipe: a daemon that MPI leaves behind would hold the pipe open.
     with log_path.open("wb") as log:
@@ -84,6 +79,16 @@ def run_build(
         raise EnvironmentProblem(
             f"{command[0]} {problem}; last lines of {log_path}:\n{_tail(log_path)}"
         )
+
+
+def _on_path(program: str, environment: Mapping[str, str]) -> str:
+    found = shutil.which(program, path=environment.get("PATH"))
+    if found is None:
+        raise EnvironmentProblem(
+            f"{program} is not on PATH: run this in the GPU container, or in an environment "
+            "with tensorrt-llm==0.20.0"
+        )
+    return found
 
 
 def _wait(pid: int, log_path: Path, timeout_s: float) -> str | None:
