@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 from paths import EMBEDDED, SUPPORT
 from toy_server import toy_settings
@@ -91,3 +92,20 @@ def test_every_model_says_its_steps(server: TritonServer) -> None:
     }.items():
         assert f"load {model}, config: done" in done
         assert f"load {model}, {last}: done" in done
+
+
+def test_no_model_loads_a_library_that_it_does_not_use(server: TritonServer) -> None:
+    libraries = {"libtorch_cpu", "onnxruntime"}
+    loaded: dict[str, set[str]] = {}
+    for process in psutil.Process(server.pid).children(recursive=True):
+        model = re.search(r"/(\w+)/1/model\.py", " ".join(process.cmdline()))
+        if model:
+            maps = " ".join(region.path for region in process.memory_maps())
+            loaded[model[1]] = {library for library in libraries if library in maps}
+    assert loaded == {
+        "cosyvoice2": set(),
+        "frontend": {"onnxruntime"},
+        "tensorrt_llm": {"onnxruntime"},
+        "token2wav": {"libtorch_cpu"},
+        "vocoder": {"libtorch_cpu"},
+    }

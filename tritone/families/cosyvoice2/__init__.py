@@ -56,18 +56,24 @@ class CosyVoice2(Family[CosyVoice2Config]):
         self, model_dir: Path, config: CosyVoice2Config, settings: "FlowSettings"
     ) -> "FlowStage":
         from tritone.families.cosyvoice2.acoustics import load_flow
-        from tritone.families.cosyvoice2.graph_source import flow_plan
 
-        plan = flow_plan(model_dir, config) if settings.plans else None
+        plan = None
+        if settings.plans:
+            from tritone.families.cosyvoice2.graph_source import flow_plan
+
+            plan = flow_plan(model_dir, config)
         return load_flow(model_dir, config, settings, plan)
 
     def load_vocoder(
         self, model_dir: Path, config: CosyVoice2Config, settings: "VocoderSettings"
     ) -> "VocoderStage":
         from tritone.families.cosyvoice2.acoustics import load_vocoder
-        from tritone.families.cosyvoice2.graph_source import vocoder_plan
 
-        plan = vocoder_plan(model_dir, config) if settings.plans else None
+        plan = None
+        if settings.plans:
+            from tritone.families.cosyvoice2.graph_source import vocoder_plan
+
+            plan = vocoder_plan(model_dir, config)
         return load_vocoder(model_dir, config, settings, plan)
 
     def with_steps(
