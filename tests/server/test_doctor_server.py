@@ -24,8 +24,8 @@ from tritone.diagnostics.doctor.checks.server.http import ANSWER_S, Reach, ask
 from tritone.diagnostics.doctor.examine import examine
 from tritone.diagnostics.doctor.finding import Finding, Status
 from tritone.diagnostics.doctor.target import Target
-from tritone.diagnostics.monitor.processes import by_model
 from tritone.launcher import TritonServer
+from tritone.launcher.model_processes import by_model
 from tritone_client import StreamMetrics
 
 pytestmark = pytest.mark.slow

@@ -1,16 +1,27 @@
-"""The processes in which Triton's Python models run, so that the death of one is noticed.
+"""The processes of a server on this machine, those of Triton's Python models among them.
 
-Triton 2.51 stays up and ready when such a process dies (out of memory, a crash in native code), and
-from then on answers every request of that model with an error.
+Triton 2.51 stays up and ready when a model's process dies (out of memory, a crash in native code),
+and from then on answers every request of that model with an error.
 
 psutil is imported where it is used: the doctor must run where it cannot be.
 """
 
 import os
+import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from tritone.launcher.binaries import STUB
+
+
+@dataclass(frozen=True)
+class Processes:
+    """count: how many. pss_bytes: their proportional set size, in which a page that several share
+    is divided among them; None where this user may not know it."""
+
+    count: int
+    pss_bytes: int | None
 
 
 def watch(server_pid: int) -> dict[int, str]:
@@ -33,6 +44,35 @@ def model_processes(server_pid: int) -> dict[int, str]:
                 if command and command[0].endswith(STUB):
                     found[process.pid] = Path(command[1]).parents[1].name
     return found
+
+
+def by_model(server_pid: int) -> dict[str, Processes]:
+    """Model -> its processes, of the models that have any."""
+    pids: dict[str, list[int]] = {}
+    for pid, model in model_processes(server_pid).items():
+        pids.setdefault(model, []).append(pid)
+    return {model: memory(*numbers) for model, numbers in pids.items()}
+
+
+def memory(*pids: int) -> Processes:
+    """Of these processes together."""
+    import psutil
+
+    try:
+        sizes = [int(psutil.Process(pid).memory_full_info().pss) for pid in pids]
+    except psutil.Error:  # gone, or another user's
+        return Processes(len(pids), None)
+    return Processes(len(pids), sum(sizes))
+
+
+def uptime_s(pid: int) -> float | None:
+    """Seconds since that process was started; None if it is gone."""
+    import psutil
+
+    try:
+        return float(time.time() - psutil.Process(pid).create_time())
+    except psutil.Error:
+        return None
 
 
 def find_server(http_port: int) -> int | None:

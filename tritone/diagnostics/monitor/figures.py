@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tritone.diagnostics.monitor.histogram import Histogram
-from tritone.diagnostics.monitor.scrape import Scrape
-from tritone.diagnostics.monitor.window import Window
+from tritone.diagnostics.monitor.scrape import Histogram, Scrape, Window
 from tritone.synthesis.deadlines import STAGES
 from tritone.synthesis.timing import OUTCOMES, PARTS
 
@@ -103,12 +101,11 @@ def figures(window: Window) -> Figures:
     scrape = window.newest
     return Figures(
         window_s=window.span_s,
-        cpu=Device(
-            scrape.value("nv_cpu_utilization"),
-            scrape.value("nv_cpu_memory_used_bytes"),
-            scrape.value("nv_cpu_memory_total_bytes"),
-        ),
-        gpus=_gpus(scrape),
+        cpu=_device(scrape, "cpu"),
+        gpus={  # Triton labels each with gpu_uuid
+            uuid: _device(scrape, "gpu", gpu_uuid=uuid)
+            for uuid in scrape.label_values("nv_gpu_memory_total_bytes", "gpu_uuid")
+        },
         now={name: scrape.value(metric) for name, metric in _NOW.items()},
         waiting={stage: scrape.value("tritone_stage_waiting", stage=stage) for stage in STAGES},
         requests={o: _amount(window, "tritone_requests_total", outcome=o) for o in OUTCOMES},
@@ -122,16 +119,9 @@ def figures(window: Window) -> Figures:
     )
 
 
-def _gpus(scrape: Scrape) -> dict[str, Device]:
-    """Triton labels each GPU with gpu_uuid."""
-    return {
-        uuid: Device(
-            scrape.value("nv_gpu_utilization", gpu_uuid=uuid),
-            scrape.value("nv_gpu_memory_used_bytes", gpu_uuid=uuid),
-            scrape.value("nv_gpu_memory_total_bytes", gpu_uuid=uuid),
-        )
-        for uuid in scrape.label_values("nv_gpu_memory_total_bytes", "gpu_uuid")
-    }
+def _device(scrape: Scrape, kind: str, **labels: str) -> Device:
+    names = ("utilization", "memory_used_bytes", "memory_total_bytes")
+    return Device(*(scrape.value(f"nv_{kind}_{name}", **labels) for name in names))
 
 
 def _amount(window: Window, counter: str, **labels: str) -> Amount:
@@ -155,17 +145,13 @@ def _quantiles(histogram: Histogram | None) -> Quantiles:
 
 
 def _parts(window: Window) -> dict[str, Share]:
-    name = "tritone_part_seconds"
-    recent = _shares({part: window.histogram(name, part=part) for part in PARTS})
-    start = _shares({part: window.newest.histogram(name, part=part) for part in PARTS})
-    return {part: Share(recent[part], start[part]) for part in PARTS}
+    name = "tritone_part_seconds_sum"
+    recent = {part: window.increase(name, part=part) for part in PARTS}
+    start = {part: window.newest.value(name, part=part) for part in PARTS}
+    return {part: Share(_share(part, recent), _share(part, start)) for part in PARTS}
 
 
-def _shares(parts: Mapping[str, Histogram | None]) -> dict[str, float | None]:
-    """Part -> its share of the sum, None where no time was measured at all."""
-    seconds = {part: histogram.total for part, histogram in parts.items() if histogram}
-    everything = sum(seconds.values())
-    return {
-        part: seconds[part] / everything if part in seconds and everything > 0 else None
-        for part in parts
-    }
+def _share(part: str, seconds: Mapping[str, float | None]) -> float | None:
+    """A part's share of the sum, None where no time was measured at all."""
+    own, everything = seconds[part], sum(filter(None, seconds.values()))
+    return own / everything if own is not None and everything > 0 else None

@@ -1,14 +1,45 @@
 """Whether a server is live and ready, and its models' states, over Triton's HTTP service."""
 
+import http.client
 import json
+import urllib.error
+import urllib.request
 from dataclasses import dataclass, field
-
-from tritone.diagnostics.monitor.fetch import fetch
 
 READY = "READY"
 NOT_READY = "NOT READY"
 PYTHON = "python"
 """Triton's backend whose models are processes of their own."""
+
+# A monitor must see the server itself, not what a proxy of the environment says of it.
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """status: of HTTP, an error's too."""
+
+    status: int
+    body: bytes
+
+    @property
+    def ok(self) -> bool:
+        return self.status == 200
+
+
+def fetch(url: str, data: bytes | None = None, timeout_s: float = 5.0) -> Answer:
+    """GET, or POST with `data`; raises ConnectionError, with the reason, when nothing answers."""
+    try:
+        with _OPENER.open(urllib.request.Request(url, data), timeout=timeout_s) as answer:
+            return Answer(answer.status, answer.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return Answer(error.code, error.read())
+    except http.client.HTTPException as error:
+        raise ConnectionError("what listens there does not speak HTTP") from error
+    except OSError as error:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        raise ConnectionError(getattr(reason, "strerror", None) or str(reason)) from error
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,14 @@ import select
 import signal
 import sys
 import termios
+import threading
 import tty
 from collections.abc import Iterator
-from types import FrameType, TracebackType
+from types import FrameType
 
 from rich.console import Console
 from rich.live import Live
 
-from tritone.diagnostics.monitor.background import Background
 from tritone.diagnostics.monitor.observer import Snapshot
 from tritone.diagnostics.monitor.view import screen
 
@@ -35,7 +35,7 @@ def show(snapshots: Iterator[Snapshot]) -> None:
     console, drawn = Console(), None
     with Terminal(console) as terminal:
         while terminal.key(_KEY_TIMEOUT_S) not in ("q", "Q"):
-            ended, wanted = background.ended, (background.newest(), console.size)
+            ended, wanted = not background.is_alive(), (background.newest(), console.size)
             if wanted[0] is not None and wanted != drawn:
                 terminal.draw(wanted[0])
                 drawn = wanted
@@ -45,6 +45,29 @@ def show(snapshots: Iterator[Snapshot]) -> None:
             return
     if drawn is not None and drawn[0] is not None:
         console.print(screen(drawn[0]))
+
+
+class Background(threading.Thread):
+    """Keeps the newest of some snapshots; a server that answers late does not hold up keys."""
+
+    def __init__(self, snapshots: Iterator[Snapshot]) -> None:
+        super().__init__(daemon=True)
+        self._snapshots = snapshots
+        self._newest: Snapshot | None = None
+        self._error: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            for snapshot in self._snapshots:
+                self._newest = snapshot
+        except Exception as error:
+            self._error = error  # for `newest` to raise
+
+    def newest(self) -> Snapshot | None:
+        """None before the first; raises what went wrong in looking."""
+        if self._error is not None:
+            raise self._error
+        return self._newest
 
 
 class Terminal:
@@ -68,7 +91,10 @@ class Terminal:
     def key(self, timeout_s: float) -> str:
         """The key that was pressed; "" if none was within that time."""
         if self._to_stop:
-            self._stop()
+            self._to_stop = False
+            self._leave()
+            os.kill(os.getpid(), signal.SIGSTOP)
+            self._enter()
         if not select.select([self._input], [], [], timeout_s)[0]:
             return ""
         return os.read(self._input, 1).decode(errors="replace")
@@ -76,12 +102,6 @@ class Terminal:
     def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
         """Not at once: the signal may come in the middle of a drawing."""
         self._to_stop = True
-
-    def _stop(self) -> None:
-        self._to_stop = False
-        self._leave()
-        os.kill(os.getpid(), signal.SIGSTOP)
-        self._enter()
 
     def _enter(self) -> None:
         tty.setcbreak(self._input)
@@ -96,11 +116,6 @@ class Terminal:
         self._enter()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         signal.signal(signal.SIGTSTP, self._previous)
         self._leave()

@@ -5,16 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from tritone.diagnostics.monitor import processes
 from tritone.diagnostics.monitor.address import Address
-from tritone.diagnostics.monitor.fetch import fetch
 from tritone.diagnostics.monitor.figures import Figures, figures
-from tritone.diagnostics.monitor.health import PYTHON, READY, HealthProbe
-from tritone.diagnostics.monitor.processes import Processes
-from tritone.diagnostics.monitor.scrape import Scrape, parse
+from tritone.diagnostics.monitor.health import PYTHON, READY, HealthProbe, fetch
+from tritone.diagnostics.monitor.scrape import Scrape, Window, parse
 from tritone.diagnostics.monitor.speech_log import SpeechError, SpeechLog
-from tritone.diagnostics.monitor.window import Window
-from tritone.launcher.model_processes import find_server
+from tritone.launcher.model_processes import Processes, by_model, find_server, memory, uptime_s
 
 NO_PROCESS = "NO PROCESS"
 """State of a model that Triton believes to be ready although its process has ended."""
@@ -68,7 +64,7 @@ class Observer:
 
     def observe(self) -> Snapshot:
         health = self._probe.probe()
-        scrape, no_metrics = self._scrape()
+        scrape, *problems = self._scrape()
         if scrape is not None:
             self._window.add(time.monotonic(), scrape)
         pid = find_server(self._address.http_port) if self._address.is_local else None
@@ -78,7 +74,11 @@ class Observer:
         away = health.live is None and scrape is None
         if not away:
             self._last_answer, self.answered = now, True
-        problems = [no_metrics, *_of_models(models)]
+        problems += [
+            f"{name}: its process ended, so its requests fail; restart the server, see its log"
+            for name, model in models.items()
+            if model.state == NO_PROCESS
+        ]
         if health.problem:
             problems.insert(0, f"no answer from {self._address.http}: {health.problem}")
         if away and pid:
@@ -90,8 +90,8 @@ class Observer:
             ready=health.ready,
             away_since=self._last_answer if away else None,
             problems=tuple(filter(None, problems)),
-            uptime_s=processes.uptime_s(pid) if pid else None,
-            server_process=processes.memory(pid) if pid else None,
+            uptime_s=uptime_s(pid) if pid else None,
+            server_process=memory(pid) if pid else None,
             models=models,
             figures=figures(self._window) if scrape is not None else None,
             no_log=no_log,
@@ -113,7 +113,7 @@ class Observer:
 
     def _models(self, states: dict[str, str], pid: int | None) -> dict[str, Model]:
         """Triton 2.51 calls a model ready whose process has died, so we look for ourselves."""
-        running = processes.by_model(pid) if pid else {}
+        running = by_model(pid) if pid else {}
         models = {}
         for name, state in states.items():
             own = running.get(name)
@@ -121,11 +121,3 @@ class Observer:
                 state = NO_PROCESS
             models[name] = Model(state, own)
         return models
-
-
-def _of_models(models: dict[str, Model]) -> list[str]:
-    return [
-        f"{name}: its process ended, so its requests fail; restart the server, see its log"
-        for name, model in models.items()
-        if model.state == NO_PROCESS
-    ]

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from tritone.diagnostics.monitor.observer import Snapshot
@@ -59,8 +58,6 @@ def _plain(value: Any) -> Any:
         return [_plain(entry) for entry in value]
     if isinstance(value, datetime):
         return value.isoformat(timespec="milliseconds")
-    if isinstance(value, Path):
-        return str(value)
     if isinstance(value, float):
         return int(value) if value.is_integer() else round(value, _DECIMALS)
     return value

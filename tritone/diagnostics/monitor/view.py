@@ -1,7 +1,8 @@
 """A snapshot as one screen, within 80 columns where names allow it."""
 
+import math
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import zip_longest
@@ -11,27 +12,74 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from tritone.diagnostics.monitor.figures import Amount, Device, Figures, Quantiles, Spread
+from tritone.diagnostics.monitor.figures import Figures, Spread
 from tritone.diagnostics.monitor.observer import Model, Snapshot
 from tritone.diagnostics.monitor.speech_log import SpeechError
-from tritone.diagnostics.monitor.text import (
-    UNKNOWN,
-    clock,
-    duration,
-    gib,
-    number,
-    percent,
-    printable,
-    three_digits,
-)
 
 ALERT = "! "
 """What lines begin with that tell of something wrong."""
 
+_SPOKEN = {"audio s": "audio_s", "tokens": "tokens", "packets": "packets"}
+_PLAYED = {"underruns": "underruns", "dry s": "underrun_s", "retries": "retries"}
+_MEASURED = {
+    "first packet s": "first_packet_s",
+    "packet gap s": "packet_gap_s",
+    "total s": "total_s",
+    "RTF": "rtf",
+}
+
 _WIDTH = 80
 _HEAD = 16  # columns of a row's name
 _COLUMN = 12
+UNKNOWN = "-"
 _NO_BREAK = "\N{NO-BREAK SPACE}"
+
+
+def number(value: float | None) -> str:
+    """Whole numbers as they are, others with three digits."""
+    whole = value is not None and value == int(value)
+    return f"{value:.0f}" if whole else three_digits(value)
+
+
+def three_digits(value: float | None) -> str:
+    """Of a measurement, which is no whole number but by chance."""
+    if value is None:
+        return UNKNOWN
+    magnitude = math.floor(math.log10(abs(value))) if value else 0
+    return f"{value:.{max(0, 2 - magnitude)}f}"
+
+
+def percent(share: float | None) -> str:
+    """share: 0 to 1."""
+    return UNKNOWN if share is None else f"{100 * share:.0f} %"
+
+
+def gib(count: float | None) -> str:
+    """count: bytes."""
+    return UNKNOWN if count is None else f"{count / 2**30:.2f}"
+
+
+def duration(seconds: float | None) -> str:
+    """Two units at most: 45 s, 12 min, 3 h 5 min, 2 d 4 h."""
+    if seconds is None:
+        return UNKNOWN
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = int(seconds // 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"
+
+
+def clock(moment: datetime) -> str:
+    """Of this machine's time zone."""
+    return moment.astimezone().strftime("%H:%M:%S")
+
+
+def printable(text: str) -> str:
+    """Without what could move the cursor: a message may hold what a stranger has sent."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
 
 
 @dataclass(frozen=True)
@@ -84,12 +132,8 @@ def _head(snapshot: Snapshot) -> Iterator[Text]:
 def _devices(figures: Figures) -> Iterator[Text]:
     devices = {"CPU": figures.cpu} | {f"GPU {printable(u)}": d for u, d in figures.gpus.items()}
     for name, device in devices.items():
-        used = percent(device.utilization)
-        yield _line(f"{name:<{_HEAD - 1}} {used:>6}   memory {_memory(device)}")
-
-
-def _memory(device: Device) -> str:
-    return f"{gib(device.memory_used_bytes)} of {gib(device.memory_total_bytes)} GiB"
+        memory = f"{gib(device.memory_used_bytes)} of {gib(device.memory_total_bytes)} GiB"
+        yield _line(f"{name:<{_HEAD - 1}} {percent(device.utilization):>6}   memory {memory}")
 
 
 def _models(snapshot: Snapshot) -> Iterator[Text]:
@@ -123,12 +167,33 @@ def _metrics(figures: Figures | None) -> Iterator[RenderableType]:
     stages = ", ".join(f"{stage} {number(count)}" for stage, count in waiting.items())
     yield _line(f"{'waiting for':<{_HEAD}}{stages}")
     recent = f"last {duration(figures.window_s)}"
-    yield from _amounts("requests", figures.requests, recent)
-    spoken = {"audio s": "audio_s", "tokens": "tokens", "packets": "packets"}
-    yield from _amounts("spoken", {n: figures.counted[key] for n, key in spoken.items()}, recent)
+    counted, cache = figures.counted, figures.voice_cache
+    spoken = {name: counted[key] for name, key in _SPOKEN.items()}
+    for title, amounts in {"requests": figures.requests, "spoken": spoken}.items():
+        rates = {name: (amount.per_s, amount.total) for name, amount in amounts.items()}
+        yield _pairs(title, f"/s {recent}", rates)
     yield from _spreads(figures.measured, recent)
-    yield from _playback(figures, recent)
-    yield from _parts(figures, recent)
+    played = {name: counted[key] for name, key in _PLAYED.items()}
+    played |= {"voice hits": cache["hit"], "misses": cache["miss"]}
+    yield _pairs("playback", recent, {n: (a.window, a.total) for n, a in played.items()})
+    parts = {
+        name.replace("_", " ").replace("first", "1st"): (share.window, share.start)
+        for name, share in figures.parts.items()
+    }
+    yield _pairs("parts of time", recent, parts, percent, [max(7, len(name) + 1) for name in parts])
+
+
+def _pairs(
+    title: str,
+    recent: str,
+    pairs: Mapping[str, tuple[float | None, float | None]],
+    form: Callable[[float | None], str] = number,
+    widths: Sequence[int] = (),
+) -> Table:
+    """A column for each name: its value of late, and since the start."""
+    late, start = (list(map(form, values)) for values in zip(*pairs.values(), strict=True))
+    rows = ([title, *pairs], [f"  {recent}", *late], ["  since start", *start])
+    return _table(*rows, widths=widths)
 
 
 def _table(*rows: Sequence[str], widths: Sequence[int] = ()) -> Table:
@@ -143,62 +208,20 @@ def _table(*rows: Sequence[str], widths: Sequence[int] = ()) -> Table:
     return table
 
 
-def _amounts(title: str, amounts: dict[str, Amount], recent: str) -> Iterator[Table]:
-    yield _table(
-        [title, *amounts],
-        [f"  /s {recent}", *(number(amount.per_s) for amount in amounts.values())],
-        ["  since start", *(number(amount.total) for amount in amounts.values())],
-    )
-
-
 def _spreads(measured: dict[str, Spread], recent: str) -> Iterator[RenderableType]:
-    names = {
-        "first_packet_s": "first packet s",
-        "packet_gap_s": "packet gap s",
-        "total_s": "total s",
-        "rtf": "RTF",
-    }
     yield _line("")
     yield _line(f"{'':<{_HEAD}}{recent:>{2 * _COLUMN}}{'since start':>{2 * _COLUMN}}")
     table = _table(["", "p50", "p95", "p50", "p95"])
-    for key, name in names.items():
+    for name, key in _MEASURED.items():
         spread = measured[key]
-        both = (spread.window, spread.start)
-        table.add_row(name, *(text for part in both for text in _quantiles(part, spread.limit)))
+        values = (spread.window.p50, spread.window.p95, spread.start.p50, spread.start.p95)
+        table.add_row(name, *(_quantile(value, spread.limit) for value in values))
     yield table
 
 
-def _quantiles(quantiles: Quantiles, limit: float | None) -> list[str]:
-    """A quantile at the histogram's highest bound may be anything above."""
-    values = (quantiles.p50, quantiles.p95)
-    return [f"{'>' if value and value == limit else ''}{three_digits(value)}" for value in values]
-
-
-def _playback(figures: Figures, recent: str) -> Iterator[Table]:
-    counted, cache = figures.counted, figures.voice_cache
-    shown = {
-        "underruns": counted["underruns"],
-        "dry s": counted["underrun_s"],
-        "retries": counted["retries"],
-        "voice hits": cache["hit"],
-        "misses": cache["miss"],
-    }
-    yield _table(
-        ["playback", *shown],
-        [f"  {recent}", *(number(amount.window) for amount in shown.values())],
-        ["  since start", *(number(amount.total) for amount in shown.values())],
-    )
-
-
-def _parts(figures: Figures, recent: str) -> Iterator[Table]:
-    parts = figures.parts
-    names = [name.replace("_", " ").replace("first", "1st") for name in parts]
-    yield _table(
-        ["parts of time", *names],
-        [f"  {recent}", *(percent(share.window) for share in parts.values())],
-        ["  since start", *(percent(share.start) for share in parts.values())],
-        widths=[max(7, len(name) + 1) for name in names],
-    )
+def _quantile(value: float | None, limit: float | None) -> str:
+    """One at the histogram's highest bound may be anything above."""
+    return f"{'>' if value and value == limit else ''}{three_digits(value)}"
 
 
 def _errors(snapshot: Snapshot) -> Iterator[Text]:

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any
 
 from tritone.diagnostics.doctor.target import Target
-from tritone.diagnostics.monitor.fetch import fetch
+from tritone.diagnostics.monitor.health import fetch
 
 READY = "READY"
 ANSWER_S = 3.0
