@@ -15,8 +15,7 @@ from trtllm_fixtures import write_engine
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
 from tritone.launcher import ServerSettings, command, profiles
 from tritone.launcher.binaries import Binaries
-from tritone.launcher.engine_repository import with_engine
-from tritone.launcher.profiles import check_profile
+from tritone.launcher.profiles import check_profile, with_engine
 
 BINARIES = Binaries(Path("/opt/tritonserver/bin/tritonserver"), None, {}, None)
 

@@ -12,7 +12,7 @@ from toy_server import toy_settings
 from waiting import wait_until
 
 from tritone.errors import EnvironmentProblem
-from tritone.launcher import ServerSettings, TritonServer, progress
+from tritone.launcher import ServerSettings, TritonServer, server_log
 from tritone.loading.lines import states
 
 LOADING_REPO = SUPPORT / "toy_repo_loading"
@@ -39,7 +39,7 @@ def why(server: TritonServer) -> str:
 def test_a_model_that_hangs_is_named_with_its_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(progress, "FIRST_TOLD_S", 0.05)
+    monkeypatch.setattr(server_log, "FIRST_TOLD_S", 0.05)
     settings = replace(loading_settings(tmp_path, "hangs"), start_timeout_s=1.0)
     late = re.compile(rf"W.*load cosyvoice2, flow weights: late, \d+ s \(.*\); {ADVICE}")
     with caplog.at_level(logging.INFO, "tritone"), TritonServer(settings) as server:

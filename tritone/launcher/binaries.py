@@ -5,7 +5,6 @@ the wheel nvidia-pytriton, which carries tritonserver 2.51 (24.10) with the Pyth
 backend stub per Python version. The wheel's own Python code is not used.
 """
 
-import hashlib
 import os
 import re
 import shutil
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tritone.errors import EnvironmentProblem
-from tritone.launcher.cached import made_at_once
+from tritone.launcher.cached import cached
 
 WHEEL = "nvidia-pytriton==0.7.0"
 STUB = "triton_python_backend_stub"
@@ -50,7 +49,9 @@ def find(wheel_dir: Path) -> Binaries:
     """The server to use; raises EnvironmentProblem with the install command when there is none."""
     on_path = shutil.which("tritonserver")
     if on_path is not None:
-        return _installed(Path(on_path).resolve())
+        installed = Path(on_path).resolve()
+        backends = installed.parents[1] / "backends"
+        return Binaries(installed, backends if backends.is_dir() else None, {}, None)
     root = wheel_dir / "pytriton" / "tritonserver"
     executable = root / "bin" / "tritonserver"
     if not executable.is_file():
@@ -66,58 +67,37 @@ def find(wheel_dir: Path) -> Binaries:
     )
 
 
-def _installed(executable: Path) -> Binaries:
-    backends = executable.parents[1] / "backends"
-    return Binaries(
-        executable=executable,
-        backends=backends if backends.is_dir() else None,
-        stubs={},
-        libraries=None,
-    )
-
-
 def prepare_backends(binaries: Binaries, cache_dir: Path) -> Path | None:
     """The backends directory to serve with, whose stub runs this interpreter's Python version.
 
     An installed server's own directory is used as it is. The wheel has its stubs apart, so its
-    Python backend is copied together with the right one into `cache_dir`, under a name made from
-    the files' contents: such a folder appears complete by one rename and never changes after, so
-    concurrent starts and later versions cannot harm each other.
+    Python backend is copied together with the right one into `cache_dir`.
     """
     if not binaries.stubs or binaries.backends is None:
         return binaries.backends
     sources = {name: binaries.backends / "python" / name for name in _BACKEND_FILES}
     sources[STUB] = choose_stub(binaries)
-    prepared = cache_dir / "backends" / _digest(sources)
-    if not prepared.is_dir():
-        with made_at_once(prepared) as draft:
-            (draft / "python").mkdir()
-            for name, path in sources.items():
-                shutil.copyfile(path, draft / "python" / name)
-            (draft / "python" / STUB).chmod(0o755)
-    return prepared
+
+    def fill(folder: Path) -> None:
+        (folder / "python").mkdir()
+        for name, path in sources.items():
+            shutil.copyfile(path, folder / "python" / name)
+        (folder / "python" / STUB).chmod(0o755)
+
+    contents = b"".join(name.encode() + path.read_bytes() for name, path in sorted(sources.items()))
+    return cached(cache_dir / "backends", contents, fill)
 
 
 def choose_stub(binaries: Binaries) -> Path:
     """Of a server with several stubs, the one for this Python; raises EnvironmentProblem."""
     version = python_version()
     if version not in binaries.stubs:
-        known = ", ".join(
-            sorted(binaries.stubs, key=lambda text: [int(n) for n in text.split(".")])
-        )
+        known = ", ".join(sorted(binaries.stubs, key=lambda text: int(text.split(".")[1])))
         raise EnvironmentProblem(
             f"this is Python {version}, but the Triton server in {binaries.executable.parent} has "
             f"its Python backend for {known} only; make the environment with one of these versions"
         )
     return binaries.stubs[version]
-
-
-def _digest(sources: dict[str, Path]) -> str:
-    digest = hashlib.sha256()
-    for name, path in sorted(sources.items()):
-        digest.update(name.encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def stub_python_version(backends: Path | None) -> str | None:

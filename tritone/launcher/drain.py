@@ -5,45 +5,81 @@ break then. A model that is being unloaded, however, takes no new requests and f
 it has.
 """
 
+import json
 import re
+import secrets
 import time
-import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
-from tritone.launcher.repository import ModelRepository
+_HEADER = "tritone-launcher-key"
 
 _STREAMS = re.compile(r"^tritone_streams(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
 """The gauge that the public model keeps, as Prometheus text."""
 
 
-def drain(
-    repository: ModelRepository,
-    model: str,
-    metrics_url: str,
-    timeout_s: float,
-    has_ended: Callable[[], bool],
-) -> None:
-    """Refuse new requests; return when none runs, or the time is over, or `has_ended` says so.
+class ModelRepository:
+    """Triton's model repository API of the server at `url`, whose command line has `arguments`: it
+    is open only to who knows this server's key.
 
-    has_ended: waits a little for the end of the server's process.
-
-    Triton 2.51 may keep a model that called others loaded although its last request is over, so the
-    model's own count of streams decides where it has one.
+    The key on the command line keeps clients out, not other users of this machine.
     """
-    deadline = time.monotonic() + timeout_s
-    if not repository.unload(model):
-        return
-    while time.monotonic() < deadline and repository.is_loaded(model):
-        if running_streams(metrics_url) == 0 or has_ended():
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._key = secrets.token_urlsafe(24)
+
+    def arguments(self, models: Sequence[str]) -> list[str]:
+        """What makes `tritonserver` load these models, all of them for none, and obey this object
+        alone in unloading."""
+        restriction = f"model-repository:{_HEADER}={self._key}"
+        return [
+            "--model-control-mode=explicit",
+            *(f"--load-model={name}" for name in models or ("*",)),
+            f"--http-restricted-api={restriction}",
+            f"--grpc-restricted-protocol={restriction}",
+        ]
+
+    def drain(
+        self, model: str, metrics_url: str, timeout_s: float, has_ended: Callable[[], bool]
+    ) -> None:
+        """Refuse new requests; return when none runs, or the time is over, or `has_ended` says so.
+
+        has_ended: waits a little for the end of the server's process.
+
+        Triton 2.51 may keep a model that called others loaded although its last request is over, so
+        the model's own count of streams decides where it has one.
+        """
+        deadline = time.monotonic() + timeout_s
+        if self._post(f"models/{model}/unload") is None:
             return
+        while time.monotonic() < deadline and self._is_loaded(model):
+            if running_streams(metrics_url) == 0 or has_ended():
+                return
+
+    def _is_loaded(self, model: str) -> bool:
+        """Whether the model is there still, say for its last requests; False on any failure."""
+        states = {e["name"]: e.get("state") for e in json.loads(self._post("index") or b"[]")}
+        return states.get(model) not in (None, "UNAVAILABLE")
+
+    def _post(self, path: str) -> bytes | None:
+        headers = {_HEADER: self._key, "Content-Type": "application/json"}
+        return ask(f"{self._url}/v2/repository/{path}", b"{}", headers)
 
 
 def running_streams(metrics_url: str) -> float | None:
     """Streams being spoken, by the metrics of the server; None where it does not say."""
-    try:
-        with urllib.request.urlopen(metrics_url, timeout=5) as answer:
-            found = _STREAMS.findall(answer.read().decode())
-    except (urllib.error.URLError, OSError):
-        return None
+    found = _STREAMS.findall((ask(metrics_url) or b"").decode())
     return sum(map(float, found)) if found else None
+
+
+def ask(
+    url: str, data: bytes | None = None, headers: Mapping[str, str] | None = None
+) -> bytes | None:
+    """GET, or POST with `data`: the answer; None for an error's, and where nothing answers."""
+    request = urllib.request.Request(url, data, dict(headers or {}))
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return bytes(answer.read())
+    except OSError:
+        return None

@@ -7,24 +7,19 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import FrameType, TracebackType
+from types import FrameType
 
 from tritone.errors import EnvironmentProblem, StageFailed
 from tritone.launcher import checks
 from tritone.launcher.binaries import find, prepare_backends
 from tritone.launcher.command import UNLOAD_TIMEOUT_S, server_command, server_environment
-from tritone.launcher.drain import drain
-from tritone.launcher.engine_repository import with_engine
+from tritone.launcher.drain import ModelRepository, ask
 from tritone.launcher.model_processes import watch
-from tritone.launcher.profiles import check_profile
-from tritone.launcher.progress import LoadProgress
-from tritone.launcher.repository import ModelRepository
-from tritone.launcher.server_log import ServerLog
+from tritone.launcher.profiles import check_profile, with_engine
+from tritone.launcher.server_log import LoadProgress, ServerLog
 from tritone.launcher.settings import ServerSettings
 from tritone.launcher.shared_memory import RegionLease, acquire_regions, sweep_regions
 
@@ -68,7 +63,10 @@ class TritonServer:
 
     @property
     def urls(self) -> ServerUrls:
-        host, settings = self._reachable_host(), self.settings
+        """A server bound to every interface is reached on loopback."""
+        settings = self.settings
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.address, settings.address)
+        host = f"[{host}]" if ":" in host else host
         return ServerUrls(
             http=f"http://{host}:{settings.http_port}",
             grpc=f"{host}:{settings.grpc_port}",
@@ -77,7 +75,8 @@ class TritonServer:
 
     @property
     def pid(self) -> int:
-        return self._running().pid
+        assert self._process is not None, "this server is not running"
+        return self._process.pid
 
     def start(self) -> None:
         """Check the environment and start the process; returns before the models are loaded.
@@ -101,12 +100,11 @@ class TritonServer:
         prefix = self._regions.prefix
         control = self._repository.arguments(settings.models)
         command = server_command(settings, binaries, backends, prefix, control)
-        output = subprocess.PIPE if self._log.wants_pipe else self._log.descriptor
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _BECOME_SERVER, *command],
             env=environment,
             stdin=subprocess.DEVNULL,
-            stdout=output,
+            stdout=self._log.descriptor,
             stderr=subprocess.STDOUT,
             pass_fds=[self._regions.descriptor],
             start_new_session=True,
@@ -121,14 +119,13 @@ class TritonServer:
         Raises EnvironmentProblem, naming the models, when the process ends first or time is over.
         """
         assert self._log is not None, "this server was not started"
-        started = time.monotonic()
-        deadline = started + self.settings.start_timeout_s
+        started, limit_s = time.monotonic(), self.settings.start_timeout_s
         progress = LoadProgress(self._log, self.settings.served_model, self.settings.profile)
         while not self._is_ready():
             if self._has_ended(_PROBE_INTERVAL_S):
-                raise EnvironmentProblem(self._why_ended(progress))
-            if time.monotonic() > deadline:
-                raise EnvironmentProblem(self._why_late(progress))
+                raise EnvironmentProblem(progress.why_ended(self._exit_status()))
+            if time.monotonic() > started + limit_s:
+                raise EnvironmentProblem(progress.why_late(limit_s))
             progress.tell()
         self._models = watch(self.pid)
         self._ready = True
@@ -143,19 +140,17 @@ class TritonServer:
             watched = [self._exit_event, *self._models]
             for descriptor in select.select(watched, [], [])[0]:
                 model = self._models.pop(descriptor, None)
-                if model is not None:
-                    os.close(descriptor)
-                    self._check_alone(model)
+                if model is None:
+                    continue
+                os.close(descriptor)
+                if self._is_ready():  # so it did not end because the server is stopping
+                    raise StageFailed(
+                        model,
+                        "its process ended while the server goes on, so every request would fail; "
+                        "restart the server. The cause may be in "
+                        f"{self.settings.log_path}; or memory ran out",
+                    )
         return self._exit_status()
-
-    def _check_alone(self, model: str) -> None:
-        """Raise StageFailed unless the model's process ended because the server is stopping."""
-        if self._is_ready():
-            raise StageFailed(
-                model,
-                "its process ended while the server goes on, so every request would fail; restart "
-                f"the server. The cause may be in {self.settings.log_path}; or memory ran out",
-            )
 
     def _exit_status(self) -> int:
         """How the process ended; it stays to be reaped by `stop`."""
@@ -171,8 +166,7 @@ class TritonServer:
         """
         try:
             if self._ready:
-                drain(
-                    self._repository,
+                self._repository.drain(
                     self.settings.public,
                     self.urls.metrics,
                     self.settings.exit_timeout_s,
@@ -204,54 +198,13 @@ class TritonServer:
         if self._log is not None:
             self._log.close()
 
-    def _running(self) -> "subprocess.Popen[bytes]":
-        assert self._process is not None, "this server is not running"
-        return self._process
-
     def _has_ended(self, timeout_s: float | None) -> bool:
         """Wait for the end of the process, without reaping it."""
-        self._running()
+        assert self._process is not None, "this server is not running"
         return bool(select.select([self._exit_event], [], [], timeout_s)[0])
 
     def _is_ready(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.urls.http}/v2/health/ready", timeout=5) as answer:
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
-            return False
-
-    def _why_ended(self, progress: LoadProgress) -> str:
-        assert self._log is not None
-        status = self._exit_status()
-        reason = f"signal {-status}" if status < 0 else f"status {status}"
-        failures = self._log.failures()
-        causes = [f"model {name} failed to load: {text}" for name, text in failures.items()]
-        if not causes:
-            causes = [self._log.fatal() or "it gave no reason"]
-        return "\n".join(
-            [
-                f"the Triton server ended at start ({reason}): {'; '.join(causes)}",
-                *progress.unfinished(),
-                f"Last lines of {self._log.path}:\n{self._log.tail()}",
-            ]
-        )
-
-    def _why_late(self, progress: LoadProgress) -> str:
-        assert self._log is not None
-        models = ", ".join(self._log.loading()) or "none is loading"
-        late = (
-            f"the Triton server was not ready after {self.settings.start_timeout_s:g} s; "
-            f"models not ready: {models}; see {self._log.path}, or give it more time with "
-            "--start-timeout"
-        )
-        return "\n".join([late, *progress.loading()])
-
-    def _reachable_host(self) -> str:
-        """The address to connect to: a server bound to every interface is on loopback too."""
-        address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(
-            self.settings.address, self.settings.address
-        )
-        return f"[{address}]" if ":" in address else address
+        return ask(f"{self.urls.http}/v2/health/ready") is not None
 
     def __enter__(self) -> "TritonServer":
         try:
@@ -261,12 +214,7 @@ class TritonServer:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
 

@@ -55,17 +55,12 @@ def holder_of(port: int) -> Holder | None:
     for connection in psutil.net_connections("tcp"):
         listens = connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
         if listens and connection.pid:
-            return Holder(connection.pid, _command(connection.pid))
+            try:
+                command = " ".join(psutil.Process(connection.pid).cmdline()[:2])
+            except psutil.Error:  # it has just ended
+                command = "ended"
+            return Holder(connection.pid, command)
     return None
-
-
-def _command(pid: int) -> str:
-    import psutil
-
-    try:
-        return " ".join(psutil.Process(pid).cmdline()[:2])
-    except psutil.Error:  # it has just ended
-        return "ended"
 
 
 def free_ports(address: str = "127.0.0.1") -> tuple[int, int, int]:

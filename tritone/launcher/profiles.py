@@ -2,11 +2,14 @@
 
 import importlib.metadata
 import importlib.util
+import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from tritone.errors import EnvironmentProblem
+from tritone.launcher.cached import cached
 from tritone.launcher.settings import ServerSettings
 from tritone.llm.trtllm.engine_folder import find_engine
 
@@ -16,6 +19,10 @@ TRTLLM_PROFILES = ("gpu", "gpu-llmapi")
 
 TRTLLM_BACKEND = Path("tensorrtllm") / "libtriton_tensorrtllm.so"
 """NVIDIA's C++ backend, below the backends directory."""
+
+_LLM = "tensorrt_llm"
+_PLACEHOLDER = '"/engine"'
+"""Value of gpt_model_path in the repository: where a container may mount the engine."""
 
 
 def check_profile(settings: ServerSettings, backends: Path | None) -> None:
@@ -27,39 +34,30 @@ def check_profile(settings: ServerSettings, backends: Path | None) -> None:
     profile = settings.profile
     if profile == "cpu":
         return
-    _check_driver(profile)
+    if not any(file.exists() for file in DRIVER_FILES) and shutil.which("nvidia-smi") is None:
+        raise EnvironmentProblem(
+            f"profile {profile}: no NVIDIA driver ({DRIVER_FILES[0]} and nvidia-smi are missing). "
+            "In a container pass --gpus all; without a GPU use --profile cpu"
+        )
     _check_torch(profile)
     if profile in TRTLLM_PROFILES:
         check_tensorrt_llm(profile)
-    if profile == "gpu-backend" and backends is not None:
-        _check_backend(backends)
+    if profile == "gpu-backend" and backends and not (backends / TRTLLM_BACKEND).is_file():
+        raise EnvironmentProblem(
+            f"profile gpu-backend: {backends} has no {TRTLLM_BACKEND}: use a Triton container of "
+            "NVIDIA with TensorRT-LLM (tag ...-trtllm-python-py3), or --profile gpu"
+        )
     if profile == "gpu":
         find_engine(settings.served_model, _configured_engine(settings.model_repository))
 
 
 def _configured_engine(repository: Path) -> str:
     """The engine that the configuration of `tensorrt_llm` names; "" leaves the choice to us."""
-    path = repository / "tensorrt_llm" / "config.pbtxt"
+    path = repository / _LLM / "config.pbtxt"
     if not path.is_file():
         return ""
     named = re.search(r'"engine_dir"[^"]*string_value: *"([^"]*)"', path.read_text("utf-8"))
     return named[1] if named else ""
-
-
-def _check_driver(profile: str) -> None:
-    if not any(file.exists() for file in DRIVER_FILES) and shutil.which("nvidia-smi") is None:
-        raise EnvironmentProblem(
-            f"profile {profile}: no NVIDIA driver ({DRIVER_FILES[0]} and nvidia-smi are missing). "
-            "In a container pass --gpus all; without a GPU use --profile cpu"
-        )
-
-
-def _check_backend(backends: Path) -> None:
-    if not (backends / TRTLLM_BACKEND).is_file():
-        raise EnvironmentProblem(
-            f"profile gpu-backend: {backends} has no {TRTLLM_BACKEND}: use a Triton container of "
-            "NVIDIA with TensorRT-LLM (tag ...-trtllm-python-py3), or --profile gpu"
-        )
 
 
 def _check_torch(profile: str) -> None:
@@ -101,3 +99,35 @@ def check_tensorrt_llm(profile: str) -> None:
             f"profile gpu-llmapi: tensorrt_llm {version} is installed and 1.0 or later is needed; "
             "use --profile gpu"
         )
+
+
+def with_engine(settings: ServerSettings) -> ServerSettings:
+    """Settings whose repository names the engine of the model directory, for profile gpu-backend;
+    others as they are. Raises ModelDirectoryError when there is no engine, or more than one.
+
+    Triton expands no variables, and NVIDIA's backend takes a missing path for an empty one. So the
+    server gets a copy of the configuration with the engine's path in it, beside links to the rest.
+    """
+    if settings.profile != "gpu-backend":
+        return settings
+    repository = settings.model_repository.resolve()
+    config = repository / _LLM / "configs" / f"{settings.profile}.pbtxt"
+    text = config.read_text(encoding="utf-8")
+    if _PLACEHOLDER not in text:
+        return settings  # somebody wrote a path of their own
+    engine = find_engine(settings.served_model).resolve()
+    text = text.replace(_PLACEHOLDER, json.dumps(str(engine)))
+
+    def fill(folder: Path) -> None:
+        for model in repository.iterdir():
+            if model.name != _LLM:
+                (folder / model.name).symlink_to(model)
+        (folder / _LLM / "configs").mkdir(parents=True)
+        for version in (repository / _LLM).glob("[0-9]*"):
+            (folder / _LLM / version.name).symlink_to(version)
+        (folder / _LLM / "configs" / config.name).write_text(text, encoding="utf-8")
+
+    models = sorted(path.name for path in repository.iterdir())
+    contents = f"{repository}\n{models}\n{text}".encode()
+    folders = settings.cache_dir.resolve() / "repositories"
+    return replace(settings, model_repository=cached(folders, contents, fill))

@@ -1,12 +1,23 @@
-"""The server's own log: kept in a file, read only to say why it failed."""
+"""The server's own log: kept in a file, read to say what it is loading and why it failed."""
 
+import logging
 import re
+import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import IO
 
+from tritone.loading.catalogue import STEPS, doctor_command
 from tritone.loading.lines import StepState, states
+
+_LOG = logging.getLogger(__name__)
+
+FIRST_TOLD_S = 20.0
+_NO_STEP = (
+    "no step has begun: its process starts or imports its packages (C++ models tell no steps)"
+)
 
 _LOADING = re.compile(r'"loading: ([^:"]+):')
 _LOADED = re.compile(r"\"successfully loaded '([^']+)'")
@@ -33,13 +44,9 @@ class ServerLog:
         self._copier: threading.Thread | None = None
 
     @property
-    def wants_pipe(self) -> bool:
-        """Whether the server is to write to a pipe, for `copy_from`, and not to `descriptor`."""
-        return self._echo
-
-    @property
     def descriptor(self) -> int:
-        return self._file.fileno()
+        """What the server is to write to: the file, or for an echo a pipe, for `copy_from`."""
+        return subprocess.PIPE if self._echo else self._file.fileno()
 
     def copy_from(self, pipe: IO[bytes]) -> None:
         """Copy the pipe to the file and to stderr, line by line, until its last writer is gone."""
@@ -86,3 +93,73 @@ class ServerLog:
 
     def _lines(self) -> list[str]:
         return self.path.read_text(encoding="utf-8", errors="replace").splitlines()
+
+
+class LoadProgress:
+    """Tells of a start that lasts, at 20 s and at intervals that double, and names what was being
+    loaded when it failed."""
+
+    def __init__(self, log: ServerLog, model_dir: Path, profile: str) -> None:
+        self._log, self._model_dir, self._profile = log, model_dir, profile
+        self._began, self._told_after = time.monotonic(), FIRST_TOLD_S
+
+    def tell(self) -> None:
+        """Log what is loading, if it is time to."""
+        if time.monotonic() - self._began < self._told_after:
+            return
+        _LOG.info(
+            "still loading after %g s; the log is %s\n%s",
+            self._told_after,
+            self._log.path,
+            "\n".join(self._loading(advise=False)) or "no model is being loaded",
+        )
+        self._told_after *= 2
+
+    def why_ended(self, status: int) -> str:
+        """Of a server that ended before it was ready; status: negative for a signal."""
+        reason = f"signal {-status}" if status < 0 else f"status {status}"
+        failures = self._log.failures()
+        causes = [f"model {name} failed to load: {text}" for name, text in failures.items()]
+        if not causes:
+            causes = [self._log.fatal() or "it gave no reason"]
+        return "\n".join(
+            [
+                f"the Triton server ended at start ({reason}): {'; '.join(causes)}",
+                *self._loading(begun=True),
+                f"Last lines of {self._log.path}:\n{self._log.tail()}",
+            ]
+        )
+
+    def why_late(self, limit_s: float) -> str:
+        """Of a server that was not ready in time."""
+        models = ", ".join(self._log.loading()) or "none is loading"
+        late = (
+            f"the Triton server was not ready after {limit_s:g} s; models not ready: {models}; see "
+            f"{self._log.path}, or give it more time with --start-timeout"
+        )
+        return "\n".join([late, *self._loading()])
+
+    def _loading(self, *, advise: bool = True, begun: bool = False) -> list[str]:
+        """A line for each model that is not loaded yet: the step that it failed in, or is in and
+        for how long.
+
+        advise: with the likely cause and the doctor's command for all, not only for late ones.
+        begun: only of models that are in a step, or failed in one.
+        """
+        steps, models = self._log.steps(), self._log.loading()
+        lines = [(model, steps.get(model)) for model in models if not begun or model in steps]
+        return [f"  {model}: {self._words(state, advise)}" for model, state in lines]
+
+    def _words(self, state: StepState | None, advise: bool) -> str:
+        check = STEPS[state.step].check if state else "python"
+        doctor = f"examine: {doctor_command(check, self._model_dir, self._profile)}"
+        if state is None:
+            where = f"{_NO_STEP}, {time.monotonic() - self._began:.0f} s"
+            return f"{where}; {doctor}" if advise else where
+        if state.failed:
+            return f"failed in the step {state.step}; {doctor}"
+        seconds = time.time() - state.since
+        where = f"in the step {state.step} for {seconds:.0f} s"
+        if not advise and seconds <= state.limit_s:
+            return where
+        return f"{where}; likely cause: {STEPS[state.step].cause}; {doctor}"

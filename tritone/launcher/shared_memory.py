@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from tritone.errors import EnvironmentProblem
@@ -20,18 +21,24 @@ SHM_DIR = Path("/dev/shm")
 _LOCK_NAME = re.compile(r"tritone_[0-9a-f]{8}_lock")
 
 
+@dataclass(frozen=True)
 class RegionLease:
-    """The right to a region prefix. `descriptor` is to be inherited by the server."""
+    """The right to a region prefix. `descriptor`, of its lock, is to be inherited by the server."""
 
-    def __init__(self, prefix: str, descriptor: int, folder: Path) -> None:
-        self.prefix = prefix
-        self.descriptor = descriptor
-        self._folder = folder
+    prefix: str
+    descriptor: int
+    folder: Path
 
     def release(self) -> None:
-        """Remove what is left under the prefix; call it when the server is gone."""
-        _remove(self._folder, self.prefix)
+        """Remove what is left under the prefix, the lock file last: an interrupted removal can be
+        taken up again. Call it when the server is gone."""
+        lock = f"{self.prefix}lock"
+        for region in sorted(self.regions(), key=lambda path: path.name == lock):
+            region.unlink(missing_ok=True)
         os.close(self.descriptor)
+
+    def regions(self) -> list[Path]:
+        return list(self.folder.glob(f"{self.prefix}*"))
 
 
 def acquire_regions(folder: Path = SHM_DIR) -> RegionLease:
@@ -55,28 +62,27 @@ def acquire_regions(folder: Path = SHM_DIR) -> RegionLease:
 def sweep_regions(folder: Path = SHM_DIR) -> list[str]:
     """Remove the regions of servers of this user that no longer run; returns their prefixes."""
     removed = []
-    for prefix, descriptor in _abandoned(folder):
-        _remove(folder, prefix)
-        os.close(descriptor)
-        removed.append(prefix)
+    for lease in _abandoned(folder):
+        lease.release()
+        removed.append(lease.prefix)
     return removed
 
 
 def abandoned_regions(folder: Path = SHM_DIR) -> dict[str, int]:
     """Prefix -> bytes, of what `sweep_regions` would remove."""
     found = {}
-    for prefix, descriptor in _abandoned(folder):
-        os.close(descriptor)
-        found[prefix] = sum(region.stat().st_size for region in folder.glob(f"{prefix}*"))
+    for lease in _abandoned(folder):
+        os.close(lease.descriptor)
+        found[lease.prefix] = sum(region.stat().st_size for region in lease.regions())
     return found
 
 
-def _abandoned(folder: Path) -> Iterator[tuple[str, int]]:
-    """Prefixes of servers of which nothing lives, each with its lock, held, for the taker."""
+def _abandoned(folder: Path) -> Iterator[RegionLease]:
+    """Of servers of which nothing lives, each with its lock held, for the taker."""
     for lock in folder.glob("tritone_*_lock"):
         descriptor = _lock_abandoned(lock) if _LOCK_NAME.fullmatch(lock.name) else None
         if descriptor is not None:
-            yield lock.name.removesuffix("lock"), descriptor
+            yield RegionLease(lock.name.removesuffix("lock"), descriptor, folder)
 
 
 def _lock_abandoned(lock: Path) -> int | None:
@@ -87,17 +93,9 @@ def _lock_abandoned(lock: Path) -> int | None:
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(descriptor).st_uid == os.getuid():
+            return descriptor
     except BlockingIOError:
-        os.close(descriptor)
-        return None
-    if os.fstat(descriptor).st_uid != os.getuid():
-        os.close(descriptor)
-        return None
-    return descriptor
-
-
-def _remove(folder: Path, prefix: str) -> None:
-    """Unlink the regions, the lock file last: an interrupted removal can be taken up again."""
-    regions = sorted(folder.glob(f"{prefix}*"), key=lambda path: path.name == f"{prefix}lock")
-    for region in regions:
-        region.unlink(missing_ok=True)
+        pass
+    os.close(descriptor)
+    return None
