@@ -15,12 +15,18 @@ import tritone
 from tritone.cli.doctor import known_checks
 from tritone.diagnostics.doctor.catalogue import chosen
 from tritone.errors import ModelDirectoryError
-from tritone.loading import memory as memory_module
+from tritone.loading import steps as steps_module
 from tritone.loading.catalogue import STEPS, doctor_command, steps_of
-from tritone.loading.lines import line, states
-from tritone.loading.memory import Memory, memory_now, shortage
-from tritone.loading.steps import Loader, Report, bytes_below, step
-from tritone.loading.summary import Summary
+from tritone.loading.reports import Summary, line, states
+from tritone.loading.steps import (
+    Loader,
+    Memory,
+    Report,
+    bytes_below,
+    memory_now,
+    shortage,
+    step,
+)
 
 
 class TestSteps:
@@ -195,7 +201,7 @@ class TestMemory:
     def test_a_shortage_is_the_likely_cause(self, tmp_path, monkeypatch):
         (tmp_path / "meminfo").write_text("MemTotal: 8388608 kB\nMemAvailable: 204800 kB\n")
         assert shortage() == ""
-        monkeypatch.setattr(memory_module, "_PROC", tmp_path)
+        monkeypatch.setattr(steps_module, "_PROC", tmp_path)
         assert shortage() == "only 200 of 8192 MiB of memory are available"
 
 

@@ -12,8 +12,8 @@ import pytest
 from waiting import HANG_S, Clock, wait_until
 
 from tritone.loading import catalogue, watchdog
+from tritone.loading.reports import Summary
 from tritone.loading.steps import Loader, step
-from tritone.loading.summary import Summary
 
 pytestmark = pytest.mark.slow
 
@@ -35,8 +35,7 @@ class Watched:
 
     def __init__(self, model: str, stacks: IO[bytes], **options: float) -> None:
         self.clock, self.reports, self.path = WatchedClock(), [], Path(stacks.name)
-        report, stacks_to = self.reports.append, stacks.fileno()
-        self.loader = Loader(model, report, stacks_to=stacks_to, clock=self.clock, **options)
+        self.loader = Loader(model, self.reports.append, clock=self.clock, **options)
 
     def move(self, seconds: float) -> None:
         """The clock; the watchdog has seen it and done what it does then."""
@@ -64,6 +63,7 @@ def stacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[IO[bytes
     """A file for them. faulthandler's own timer, which has a clock of its own, is far away."""
     monkeypatch.setattr(watchdog, "_GRACE_S", 1000.0)
     with (tmp_path / "stacks").open("w+b") as file:
+        monkeypatch.setattr(watchdog, "_STDERR", file.fileno())
         yield file
 
 
@@ -132,7 +132,7 @@ def test_a_deadline_ends_the_process(work):
     code = (
         "import ctypes, time\n"
         "from tritone.loading import watchdog\n"
-        "from tritone.loading.lines import line\n"
+        "from tritone.loading.reports import line\n"
         "from tritone.loading.steps import Loader, step\n"
         "watchdog._GRACE_S = 0.3\n"
         "report = lambda r: print(line(r), flush=True)\n"

@@ -13,7 +13,7 @@ from waiting import wait_until
 
 from tritone.errors import EnvironmentProblem
 from tritone.launcher import ServerSettings, TritonServer, server_log
-from tritone.loading.lines import states
+from tritone.loading.reports import states
 
 LOADING_REPO = SUPPORT / "toy_repo_loading"
 ADVICE = (

@@ -12,8 +12,8 @@ from tritone.cli.command import refused, run
 from tritone.cli.options import Runtime
 from tritone.errors import TritoneError
 from tritone.loading.catalogue import SLOWEST_READ, doctor_command, steps_of
+from tritone.loading.reports import Summary
 from tritone.loading.steps import Loader
-from tritone.loading.summary import Summary
 from tritone.local import trial
 from tritone.local.trial import Progress, Reached, Trial
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from tritone.loading.catalogue import STEPS, doctor_command
-from tritone.loading.lines import StepState, states
+from tritone.loading.reports import StepState, states
 
 _LOG = logging.getLogger(__name__)
 

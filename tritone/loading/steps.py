@@ -1,23 +1,35 @@
 """Steps of loading: `step` around a piece of work, reported to the loader that is entered."""
 
 import math
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from types import TracebackType
 from typing import Literal
 
 from tritone.errors import TritoneError
 from tritone.loading.catalogue import STEPS, doctor_command
-from tritone.loading.memory import Memory, memory_now, shortage
-from tritone.loading.watchdog import STDERR, Watchdog
+from tritone.loading.watchdog import Watchdog
 
-MOST_NESTED = 2  # a step, and one inside it
+_MOST_NESTED = 2  # a step, and one inside it
+_PROC = Path("/proc")
+_SHORT = 0.05  # of the machine's memory: with less available it swaps, or kills
 
 Kind = Literal["begins", "done", "failed", "late"]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes. resident: of this process. gpu: in use on its GPU, by all processes as nvidia-smi
+    shows it; None without torch or before CUDA is used, which asking does not change, and after an
+    error that ended CUDA for the process."""
+
+    resident: int
+    gpu: int | None = None
 
 
 @dataclass(frozen=True)
@@ -67,8 +79,7 @@ class Loader:
 
     model: whose steps they are. patience: factor on every limit. deadline_s: a step that takes
     longer ends the process with exit status 1; None lets it go on. model_dir, profile: for the
-    doctor's command. stacks_to: file descriptor for the stacks when a step is late. clock: in
-    seconds.
+    doctor's command. clock: in seconds.
 
     An exception of `report` ends the loading.
     """
@@ -82,28 +93,19 @@ class Loader:
         deadline_s: float | None = None,
         model_dir: Path | None = None,
         profile: str | None = None,
-        stacks_to: int = STDERR,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        self._model, self._report, self._patience = model, report, patience
-        self._clock = clock
-        self._model_dir, self._profile = model_dir, profile
+        self._model, self._model_dir, self._profile = model, model_dir, profile
+        self._report, self._patience, self._clock = report, patience, clock
         self._deadline_s = deadline_s or math.inf
         self._running: list[_Running] = []
-        self._watchdog = Watchdog(
-            self._late, deadline_s=deadline_s, stacks_to=stacks_to, clock=clock
-        )
+        self._watchdog = Watchdog(self._late, deadline_s=self._deadline_s, clock=clock)
 
     def __enter__(self) -> "Loader":
         self._token = _ENTERED.set(self)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         _ENTERED.reset(self._token)
         self._watchdog.close()
 
@@ -121,7 +123,7 @@ class Loader:
         self._tell("done", running)
 
     def _begin(self, name: str, path: Path | None) -> _Running:
-        assert len(self._running) < MOST_NESTED, f"{name} is nested too deep"
+        assert len(self._running) < _MOST_NESTED, f"{name} is nested too deep"
         kind = STEPS[name]
         inside = self._running[-1].name if self._running else ""
         running = _Running(name, inside, path, self._clock(), self._patience * kind.limit(0))
@@ -195,3 +197,34 @@ def bytes_below(path: Path) -> int:
         return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     files = (path, Path(f"{path}.data"))
     return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def memory_now(*, ask_gpu: bool = True) -> Memory:
+    """ask_gpu: False while a call to the GPU may hang in another thread: this one would too."""
+    pages = int((_PROC / "self" / "statm").read_text().split()[1])
+    return Memory(pages * os.sysconf("SC_PAGE_SIZE"), _gpu_in_use() if ask_gpu else None)
+
+
+def shortage() -> str:
+    """A sentence if the machine's memory is nearly used up, else ""."""
+    values = dict(line.split(":") for line in (_PROC / "meminfo").read_text().splitlines())
+    total, available = (int(values[n].split()[0]) for n in ("MemTotal", "MemAvailable"))
+    if available > _SHORT * total:
+        return ""
+    return f"only {available >> 10} of {total >> 10} MiB of memory are available"
+
+
+def _gpu_in_use() -> int | None:
+    torch = sys.modules.get("torch")
+    # while torch is being imported in another thread it has no cuda yet
+    cuda = getattr(torch, "cuda", None)
+    if cuda is None or not cuda.is_initialized():
+        return None
+    held = {index: cuda.memory_reserved(index) for index in range(cuda.device_count())}
+    current = cuda.current_device()
+    device = max(held, key=lambda index: (held[index], index == current))
+    try:
+        free, total = cuda.mem_get_info(device)
+    except RuntimeError:  # the error that made it so is on its way, and must not be lost here
+        return None
+    return int(total - free)

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from tritone.loading.lines import line
+from tritone.loading.reports import Summary, line
 from tritone.loading.steps import Report, step
-from tritone.loading.summary import Summary
 
 if TYPE_CHECKING:
     from tritone.local.stages import LocalStages

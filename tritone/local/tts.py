@@ -114,7 +114,7 @@ def load(
     language_model: parameters of the profile's runtime, as in tensorrt_llm's configurations, e.g.
         {"precision": "fp32"}. flow: other than the profile's. hops: other than the family's.
     report: called for every step of loading, before and after it, and for one that takes too long;
-        `tritone.loading.lines.line` makes a line of each. None loads silently.
+        `tritone.loading.reports.line` makes a line of each. None loads silently.
 
     Raises ModelDirectoryError when something in it is missing, damaged or of another shape, and
     EnvironmentProblem when the profile's device or packages are missing.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import triton_python_backend_utils as pb_utils
 
-from tritone.loading.lines import line
+from tritone.loading.reports import line
 from tritone.loading.steps import Loader, Report
 from tritone.variables import DEADLINE_VARIABLE, MODEL_VARIABLE, PATIENCE_VARIABLE, PROFILE_VARIABLE
 

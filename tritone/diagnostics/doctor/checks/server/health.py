@@ -22,7 +22,7 @@ from tritone.diagnostics.monitor.health import PYTHON, HealthProbe
 from tritone.launcher.model_processes import by_model, find_server, uptime_s
 from tritone.launcher.ports import Holder, holder_of
 from tritone.loading.catalogue import STEPS, doctor_command
-from tritone.loading.lines import StepState, states
+from tritone.loading.reports import StepState, states
 
 LOADING_S = 300.0
 """As long as tritone serve gives a server to load its models."""
