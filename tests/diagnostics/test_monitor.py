@@ -5,8 +5,8 @@ import pytest
 from monitor_pages import BOUNDS, GIB, metrics, printed
 from rich.text import Text
 
-from tritone.diagnostics.monitor.address import Address, address
 from tritone.diagnostics.monitor.figures import Device, figures
+from tritone.diagnostics.monitor.health import Address, address
 from tritone.diagnostics.monitor.scrape import Histogram, Window, parse
 from tritone.diagnostics.monitor.speech_log import SpeechError, SpeechLog
 from tritone.diagnostics.monitor.view import Fitted, duration, number, printable, three_digits

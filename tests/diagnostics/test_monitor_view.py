@@ -15,7 +15,7 @@ from paths import PROJECT
 from waiting import HANG_S
 
 from tritone.cli import top
-from tritone.diagnostics.monitor.address import address
+from tritone.diagnostics.monitor.health import address
 from tritone.diagnostics.monitor.observer import Observer
 from tritone.diagnostics.monitor.report import as_json, as_line
 from tritone.diagnostics.monitor.speech_log import SpeechError

@@ -17,7 +17,7 @@ from serving import SHORT
 from toy_server import toy_settings
 from waiting import HANG_S, wait_until
 
-from tritone.diagnostics.monitor.address import address
+from tritone.diagnostics.monitor.health import address
 from tritone.diagnostics.monitor.observer import NO_PROCESS, Observer, Snapshot
 from tritone.launcher import TritonServer
 from tritone_client import SpeechClient, SpeechError, Utterance

@@ -11,7 +11,7 @@ import typer
 
 from tritone.cli.command import refused, run
 from tritone.diagnostics.monitor import live
-from tritone.diagnostics.monitor.address import Address, address
+from tritone.diagnostics.monitor.health import Address, address
 from tritone.diagnostics.monitor.observer import Observer, Snapshot
 from tritone.diagnostics.monitor.report import as_json, as_line
 from tritone.launcher import ServerSettings

@@ -5,7 +5,6 @@ the wheel nvidia-pytriton, which carries tritonserver 2.51 (24.10) with the Pyth
 backend stub per Python version. The wheel's own Python code is not used.
 """
 
-import os
 import re
 import shutil
 import sys
@@ -117,15 +116,14 @@ def find_libpython() -> Path:
     """
     version = python_version()
     name = f"libpython{version}.so.1.0"
-    folders = [sysconfig.get_config_var("LIBDIR"), os.path.join(sys.base_prefix, "lib")]
-    multiarch = sysconfig.get_config_var("MULTIARCH")
-    if multiarch:
-        folders += [os.path.join(folder, multiarch) for folder in folders if folder]
-    for folder in filter(None, folders):
-        if (Path(folder) / name).is_file():
-            return Path(folder) / name
+    tops = (sysconfig.get_config_var("LIBDIR"), f"{sys.base_prefix}/lib")
+    parts = ("", sysconfig.get_config_var("MULTIARCH"))
+    folders = [Path(top, part) for part in parts if part is not None for top in tops if top]
+    for folder in folders:
+        if (folder / name).is_file():
+            return folder / name
     raise EnvironmentProblem(
-        f"{name} of {sys.executable} not found in {', '.join(sorted(set(filter(None, folders))))}; "
+        f"{name} of {sys.executable} not found in {', '.join(sorted(set(map(str, folders))))}; "
         f"for Debian's or Ubuntu's own Python run `apt-get install libpython{version}`, for a "
         "Python built from source rebuild it with --enable-shared "
         "(pyenv: PYTHON_CONFIGURE_OPTS=--enable-shared pyenv install ...)"

@@ -9,11 +9,8 @@ from tritone.launcher.binaries import Binaries, find_libpython
 from tritone.launcher.settings import ServerSettings
 from tritone.variables import DEVICE_VARIABLE, MODEL_VARIABLE, PROFILE_VARIABLE
 
-DEFAULT_PROFILE = "gpu"
-"""Its configurations are the models' config.pbtxt; another's are configs/<profile>.pbtxt."""
-
-UNLOAD_TIMEOUT_S = 10
-"""Time for all models to end, after the last utterance: the server is told to exit only then."""
+DEFAULT_PROFILE = "gpu"  # that of the models' config.pbtxt; others have configs/<profile>.pbtxt
+UNLOAD_TIMEOUT_S = 10  # for all models to end, after the last utterance and the order to exit
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 

@@ -13,9 +13,8 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 
 _HEADER = "tritone-launcher-key"
-
+# the gauge that the public model keeps, as Prometheus text
 _STREAMS = re.compile(r"^tritone_streams(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
-"""The gauge that the public model keeps, as Prometheus text."""
 
 
 class ModelRepository:

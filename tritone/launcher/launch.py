@@ -10,14 +10,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import FrameType
 
 from tritone.errors import EnvironmentProblem, StageFailed
 from tritone.launcher import checks
 from tritone.launcher.binaries import find, prepare_backends
 from tritone.launcher.command import UNLOAD_TIMEOUT_S, server_command, server_environment
 from tritone.launcher.drain import ModelRepository, ask
-from tritone.launcher.model_processes import watch
+from tritone.launcher.model_processes import model_processes
 from tritone.launcher.profiles import check_profile, with_engine
 from tritone.launcher.server_log import LoadProgress, ServerLog
 from tritone.launcher.settings import ServerSettings
@@ -127,7 +126,8 @@ class TritonServer:
             if time.monotonic() > started + limit_s:
                 raise EnvironmentProblem(progress.why_late(limit_s))
             progress.tell()
-        self._models = watch(self.pid)
+        processes = model_processes(self.pid).items()
+        self._models = {os.pidfd_open(pid): model for pid, model in processes}
         self._ready = True
         return time.monotonic() - started
 
@@ -221,11 +221,7 @@ class TritonServer:
 @contextmanager
 def termination_as_exit() -> Iterator[None]:
     """Within it SIGTERM raises SystemExit, so that `with` blocks unwind as they do on SIGINT."""
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    previous = signal.signal(signal.SIGTERM, leave)
+    previous = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         yield
     finally:

@@ -6,7 +6,6 @@ and from then on answers every request of that model with an error.
 psutil is imported where it is used: the doctor must run where it cannot be.
 """
 
-import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,11 +21,6 @@ class Processes:
 
     count: int
     pss_bytes: int | None
-
-
-def watch(server_pid: int) -> dict[int, str]:
-    """Descriptor -> model, for every model process of this server; readable once it has ended."""
-    return {os.pidfd_open(pid): model for pid, model in model_processes(server_pid).items()}
 
 
 def model_processes(server_pid: int) -> dict[int, str]:

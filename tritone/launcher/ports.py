@@ -44,8 +44,7 @@ class Holder:
         return f"process {self.pid} ({self.command})"
 
 
-UNSEEN = "another process"
-"""Another user's, or one outside of this container, whose sockets are not ours to see."""
+UNSEEN = "another process"  # of another user or container: its sockets are not ours to see
 
 
 def holder_of(port: int) -> Holder | None:

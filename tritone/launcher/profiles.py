@@ -14,15 +14,10 @@ from tritone.launcher.settings import ServerSettings
 from tritone.llm.trtllm.engine_folder import find_engine
 
 DRIVER_FILES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))  # Linux, Windows Subsystem for Linux
-TRTLLM_PROFILES = ("gpu", "gpu-llmapi")
-"""Those whose language model's process imports tensorrt_llm."""
-
-TRTLLM_BACKEND = Path("tensorrtllm") / "libtriton_tensorrtllm.so"
-"""NVIDIA's C++ backend, below the backends directory."""
-
+TRTLLM_PROFILES = ("gpu", "gpu-llmapi")  # their language model's process imports tensorrt_llm
+TRTLLM_BACKEND = Path("tensorrtllm/libtriton_tensorrtllm.so")  # NVIDIA's, in C++
 _LLM = "tensorrt_llm"
-_PLACEHOLDER = '"/engine"'
-"""Value of gpt_model_path in the repository: where a container may mount the engine."""
+_PLACEHOLDER = '"/engine"'  # gpt_model_path of our repository: a container may mount it there
 
 
 def check_profile(settings: ServerSettings, backends: Path | None) -> None:
@@ -39,7 +34,14 @@ def check_profile(settings: ServerSettings, backends: Path | None) -> None:
             f"profile {profile}: no NVIDIA driver ({DRIVER_FILES[0]} and nvidia-smi are missing). "
             "In a container pass --gpus all; without a GPU use --profile cpu"
         )
-    _check_torch(profile)
+    if importlib.util.find_spec("torch") is None:  # the flow and the vocoder need it
+        raise EnvironmentProblem(f"profile {profile}: the package torch is not installed")
+    if torch_cuda() is None:
+        version = importlib.metadata.version("torch")
+        raise EnvironmentProblem(
+            f"profile {profile}: torch {version} is built for the CPU alone; install a CUDA build "
+            "(https://pytorch.org/get-started/locally), or use --profile cpu"
+        )
     if profile in TRTLLM_PROFILES:
         check_tensorrt_llm(profile)
     if profile == "gpu-backend" and backends and not (backends / TRTLLM_BACKEND).is_file():
@@ -58,18 +60,6 @@ def _configured_engine(repository: Path) -> str:
         return ""
     named = re.search(r'"engine_dir"[^"]*string_value: *"([^"]*)"', path.read_text("utf-8"))
     return named[1] if named else ""
-
-
-def _check_torch(profile: str) -> None:
-    """The flow and the vocoder of every GPU profile run on torch."""
-    if importlib.util.find_spec("torch") is None:
-        raise EnvironmentProblem(f"profile {profile}: the package torch is not installed")
-    if torch_cuda() is None:
-        version = importlib.metadata.version("torch")
-        raise EnvironmentProblem(
-            f"profile {profile}: torch {version} is built for the CPU alone; install a CUDA build "
-            "(https://pytorch.org/get-started/locally), or use --profile cpu"
-        )
 
 
 def torch_cuda() -> str | None:

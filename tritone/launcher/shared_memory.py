@@ -8,7 +8,6 @@ that shares the folder, and only then its regions are removed.
 
 import fcntl
 import os
-import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from tritone.errors import EnvironmentProblem
 
 SHM_DIR = Path("/dev/shm")
 
-_LOCK_NAME = re.compile(r"tritone_[0-9a-f]{8}_lock")
+_LOCKS = f"tritone_{'[0-9a-f]' * 8}_lock"
 
 
 @dataclass(frozen=True)
@@ -79,8 +78,8 @@ def abandoned_regions(folder: Path = SHM_DIR) -> dict[str, int]:
 
 def _abandoned(folder: Path) -> Iterator[RegionLease]:
     """Of servers of which nothing lives, each with its lock held, for the taker."""
-    for lock in folder.glob("tritone_*_lock"):
-        descriptor = _lock_abandoned(lock) if _LOCK_NAME.fullmatch(lock.name) else None
+    for lock in folder.glob(_LOCKS):
+        descriptor = _lock_abandoned(lock)
         if descriptor is not None:
             yield RegionLease(lock.name.removesuffix("lock"), descriptor, folder)
 

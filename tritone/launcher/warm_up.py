@@ -15,14 +15,12 @@ from tritone.frontend.voices import VoiceStore
 
 _LOG = logging.getLogger(__name__)
 
-MOST_VOICES = 4
-"""The flow keeps only the most recently used voices prepared (`prepared_voices_mb`)."""
+MOST_VOICES = 4  # the flow keeps only the most recently used ones (`prepared_voices_mb`)
+_TEXT = "Hello."
 
 Speak = Callable[[str, str], None]
 """Has the server say a text in a voice. Raises TritoneError where that failed; EnvironmentProblem
 where the server does not answer."""
-
-_TEXT = "Hello."
 
 
 def voices_to_warm(model_dir: Path) -> list[str]:

@@ -4,7 +4,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,19 +175,14 @@ class Loader:
         self._report(report)
 
 
-@contextmanager
-def step(name: str, path: Path | None = None) -> Iterator[None]:
+def step(name: str, path: Path | None = None) -> AbstractContextManager[None]:
     """`Loader.step` of the loader that this thread has entered; without one, nothing but the work.
 
     name: of the catalogue. path: the file or folder that the work reads.
     """
     assert name in STEPS, f"{name} is not in the catalogue of steps"
     loader = _ENTERED.get()
-    if loader is None:
-        yield
-    else:
-        with loader.step(name, path):
-            yield
+    return nullcontext() if loader is None else loader.step(name, path)
 
 
 def bytes_below(path: Path) -> int:

@@ -1,18 +1,75 @@
-"""Whether a server is live and ready, and its models' states, over Triton's HTTP service."""
+"""Where a server is, whether it is live and ready, and its models' states, over HTTP."""
 
 import http.client
+import ipaddress
 import json
+import socket
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
+from urllib.parse import SplitResult, urlsplit
 
 READY = "READY"
 NOT_READY = "NOT READY"
-PYTHON = "python"
-"""Triton's backend whose models are processes of their own."""
+PYTHON = "python"  # Triton's backend whose models are processes of their own
+_METRICS_OFFSET = 2  # as tritone serve gives its ports
 
 # A monitor must see the server itself, not what a proxy of the environment says of it.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+@dataclass(frozen=True)
+class Address:
+    """http: base URL of Triton's HTTP service. metrics: URL of its metrics page."""
+
+    http: str
+    metrics: str
+
+    @property
+    def name(self) -> str:
+        """host:port of the HTTP service."""
+        return urlsplit(self.http).netloc
+
+    @property
+    def http_port(self) -> int:
+        return int(self.http.rpartition(":")[2])
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the server is on this machine, so that its processes and log may be looked at."""
+        host = urlsplit(self.http).hostname or ""
+        if host in ("localhost", socket.gethostname()):
+            return True
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return False
+
+
+def address(url: str, metrics_url: str | None = None) -> Address:
+    """The server at `url`, host:port or a URL, whose metrics are two ports above unless named.
+
+    Raises ValueError for what is no address.
+    """
+    parts = _split(url, "--url")
+    http = f"{parts.scheme}://{parts.netloc}"
+    if metrics_url is None:
+        host, _, port = http.rpartition(":")
+        return Address(http, f"{host}:{int(port) + _METRICS_OFFSET}/metrics")
+    metrics = _split(metrics_url, "--metrics-url")
+    path = metrics.path if metrics.path.strip("/") else "/metrics"
+    return Address(http, f"{metrics.scheme}://{metrics.netloc}{path}")
+
+
+def _split(text: str, option: str) -> SplitResult:
+    parts = urlsplit(text if "://" in text else f"http://{text}")
+    try:
+        complete = bool(parts.hostname and parts.port)
+    except ValueError:  # a port that is no number, or too large
+        complete = False
+    if not complete or parts.scheme not in ("http", "https"):
+        raise ValueError(f"{option} is {text!r}; host:port is needed, such as 127.0.0.1:8000")
+    return parts
 
 
 @dataclass(frozen=True)
@@ -94,8 +151,7 @@ class HealthProbe:
                     states[entry["name"]] = entry.get("state") or NOT_READY
             return dict(sorted(states.items()))
         statistics = fetch(f"{self._url}/v2/models/stats")
-        ready = set()
-        if statistics.ok:
-            ready = {entry["name"] for entry in json.loads(statistics.body)["model_stats"]}
+        loaded = json.loads(statistics.body)["model_stats"] if statistics.ok else []
+        ready = {entry["name"] for entry in loaded}
         self._names |= ready
         return {name: READY if name in ready else NOT_READY for name in sorted(self._names)}

@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from tritone.diagnostics.monitor.address import Address
 from tritone.diagnostics.monitor.figures import Figures, figures
-from tritone.diagnostics.monitor.health import PYTHON, READY, HealthProbe, fetch
+from tritone.diagnostics.monitor.health import PYTHON, READY, Address, HealthProbe, fetch
 from tritone.diagnostics.monitor.scrape import Scrape, Window, parse
 from tritone.diagnostics.monitor.speech_log import SpeechError, SpeechLog
 from tritone.launcher.model_processes import Processes, by_model, find_server, memory, uptime_s
 
-NO_PROCESS = "NO PROCESS"
-"""State of a model that Triton believes to be ready although its process has ended."""
+NO_PROCESS = "NO PROCESS"  # of a model that Triton believes to be ready
 
 
 @dataclass(frozen=True)
@@ -59,8 +57,7 @@ class Observer:
         self._window = Window(window_s)
         self._log = SpeechLog(log) if log else None
         self._last_answer = datetime.now(timezone.utc)
-        self.answered = False
-        """Whether the server has ever answered."""
+        self.answered = False  # whether it ever has
 
     def observe(self) -> Snapshot:
         health = self._probe.probe()

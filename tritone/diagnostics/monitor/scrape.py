@@ -148,11 +148,7 @@ def _restarted(before: Scrape, after: Scrape) -> bool:
     """Whether one of our counters is lower; Triton's own are not asked: unloading resets them."""
     for name, series in before.series.items():
         if name.startswith(_OWN) and name.endswith(_GROWING):
-            now = _by_labels(after.series.get(name, ()))
-            if any(now.get(key, value) < value for key, value in _by_labels(series).items()):
+            now = {frozenset(has.items()): value for has, value in after.series.get(name, ())}
+            if any(now.get(frozenset(has.items()), value) < value for has, value in series):
                 return True
     return False
-
-
-def _by_labels(series: Sequence[tuple[Labels, float]]) -> dict[frozenset[tuple[str, str]], float]:
-    return {frozenset(labels.items()): value for labels, value in series}

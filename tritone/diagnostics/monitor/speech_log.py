@@ -24,7 +24,7 @@ class SpeechLog:
     """Follows a log in which each request that ended is a line of JSON among other lines."""
 
     def __init__(self, path: Path, keep: int = 5) -> None:
-        self.path = path
+        self._path = path
         self._errors: deque[SpeechError] = deque(maxlen=keep)
         self._file: tuple[int, int] | None = None  # device and inode
         self._offset = 0
@@ -38,32 +38,27 @@ class SpeechLog:
     def read(self) -> str | None:
         """Take in what was appended; returns what keeps it from that, None if nothing."""
         try:
-            with self.path.open("rb") as log:
+            with self._path.open("rb") as log:
                 status = os.fstat(log.fileno())
-                self._find_place((status.st_dev, status.st_ino), status.st_size)
+                file, size = (status.st_dev, status.st_ino), status.st_size
+                if self._file is None:
+                    self._offset = max(0, size - _BACKLOG)
+                elif file != self._file or size < self._offset:  # another log
+                    self._offset, self._rest = 0, b""
+                self._file = file
                 log.seek(self._offset)
                 added = log.read()
         except OSError as error:
-            return f"no log: {self.path}: {error.strerror}; name it with --log"
+            return f"no log: {self._path}: {error.strerror}; name it with --log"
         self._offset += len(added)
         *lines, self._rest = (self._rest + added).split(b"\n")
         self._errors.extend(found for line in lines if (found := _error_in(line)))
         return None
 
-    def _find_place(self, file: tuple[int, int], size: int) -> None:
-        """Go to where we were, or in a new file to its beginning."""
-        if self._file is None:
-            self._offset = max(0, size - _BACKLOG)
-        elif file != self._file or size < self._offset:
-            self._offset, self._rest = 0, b""
-        self._file = file
-
 
 def _error_in(line: bytes) -> SpeechError | None:
-    if not line.startswith(b"{"):
-        return None
     try:
-        record = json.loads(line)
+        record = json.loads(line) if line.startswith(b"{") else {}
     except ValueError:
         return None
     if record.get("event") != "speech" or record.get("outcome") not in _ERRORS:

@@ -16,9 +16,7 @@ from tritone.diagnostics.monitor.figures import Figures, Spread
 from tritone.diagnostics.monitor.observer import Model, Snapshot
 from tritone.diagnostics.monitor.speech_log import SpeechError
 
-ALERT = "! "
-"""What lines begin with that tell of something wrong."""
-
+ALERT = "! "  # before what is wrong
 _SPOKEN = {"audio s": "audio_s", "tokens": "tokens", "packets": "packets"}
 _PLAYED = {"underruns": "underruns", "dry s": "underrun_s", "retries": "retries"}
 _MEASURED = {

@@ -17,8 +17,7 @@ from tritone.diagnostics.doctor.checks.server.http import (
 )
 from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.target import Target
-from tritone.diagnostics.monitor.address import address
-from tritone.diagnostics.monitor.health import PYTHON, HealthProbe
+from tritone.diagnostics.monitor.health import PYTHON, HealthProbe, address
 from tritone.launcher.model_processes import by_model, find_server, uptime_s
 from tritone.launcher.ports import Holder, holder_of
 from tritone.loading.catalogue import STEPS, doctor_command
