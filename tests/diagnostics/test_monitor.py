@@ -7,8 +7,8 @@ from rich.text import Text
 
 from tritone.diagnostics.monitor.figures import Device, figures
 from tritone.diagnostics.monitor.health import Address, address
+from tritone.diagnostics.monitor.observer import SpeechError, SpeechLog
 from tritone.diagnostics.monitor.scrape import Histogram, Window, parse
-from tritone.diagnostics.monitor.speech_log import SpeechError, SpeechLog
 from tritone.diagnostics.monitor.view import Fitted, duration, number, printable, three_digits
 from tritone.synthesis.timing import PARTS
 

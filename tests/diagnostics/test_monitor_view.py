@@ -16,9 +16,8 @@ from waiting import HANG_S
 
 from tritone.cli import top
 from tritone.diagnostics.monitor.health import address
-from tritone.diagnostics.monitor.observer import Observer
+from tritone.diagnostics.monitor.observer import Observer, SpeechError
 from tritone.diagnostics.monitor.report import as_json, as_line
-from tritone.diagnostics.monitor.speech_log import SpeechError
 from tritone.diagnostics.monitor.view import ALERT
 from tritone.launcher.ports import free_ports
 

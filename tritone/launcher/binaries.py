@@ -58,12 +58,8 @@ def find(wheel_dir: Path) -> Binaries:
             f"no Triton server: `tritonserver` is not on PATH and {executable} does not exist; "
             f"run {sys.executable} -m pip install --no-deps --target {wheel_dir} {WHEEL}"
         )
-    return Binaries(
-        executable=executable,
-        backends=root / "backends",
-        stubs={path.parent.name: path for path in root.glob(f"python_backend_stubs/*/{STUB}")},
-        libraries=wheel_dir / "nvidia_pytriton.libs",
-    )
+    stubs = {path.parent.name: path for path in root.glob(f"python_backend_stubs/*/{STUB}")}
+    return Binaries(executable, root / "backends", stubs, wheel_dir / "nvidia_pytriton.libs")
 
 
 def prepare_backends(binaries: Binaries, cache_dir: Path) -> Path | None:

@@ -66,10 +66,8 @@ def server_environment(settings: ServerSettings, binaries: Binaries) -> dict[str
         libraries = _first(binaries.libraries, environment.get("LD_LIBRARY_PATH"))
         environment["LD_LIBRARY_PATH"] = _first(find_libpython().parent, libraries)
     for variable in _THREAD_VARIABLES:
-        if settings.threads is not None:
-            environment[variable] = str(settings.threads)
-        else:
-            environment.setdefault(variable, "1")
+        kept = environment.get(variable, "1")
+        environment[variable] = kept if settings.threads is None else str(settings.threads)
     environment.setdefault(DEVICE_VARIABLE, "cpu" if settings.profile == "cpu" else "cuda")
     environment[PROFILE_VARIABLE] = settings.profile
     if settings.model_dir is not None:

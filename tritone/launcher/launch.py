@@ -127,7 +127,7 @@ class TritonServer:
                 raise EnvironmentProblem(progress.why_late(limit_s))
             progress.tell()
         processes = model_processes(self.pid).items()
-        self._models = {os.pidfd_open(pid): model for pid, model in processes}
+        self._models = {os.pidfd_open(pid): model for model, pids in processes for pid in pids}
         self._ready = True
         return time.monotonic() - started
 

@@ -23,29 +23,26 @@ class Processes:
     pss_bytes: int | None
 
 
-def model_processes(server_pid: int) -> dict[int, str]:
-    """Process -> model, for every model process of this server that lives.
+def model_processes(server_pid: int) -> dict[str, list[int]]:
+    """Model -> its processes that live, of every model of this server that has any.
 
     The stub's first argument is <repository>/<model>/<version>/model.py.
     """
     import psutil
 
-    found = {}
+    found: dict[str, list[int]] = {}
     with suppress(psutil.NoSuchProcess):
         for process in psutil.Process(server_pid).children():
             with suppress(psutil.Error):
                 command = process.cmdline()
                 if command and command[0].endswith(STUB):
-                    found[process.pid] = Path(command[1]).parents[1].name
+                    found.setdefault(Path(command[1]).parents[1].name, []).append(process.pid)
     return found
 
 
 def by_model(server_pid: int) -> dict[str, Processes]:
-    """Model -> its processes, of the models that have any."""
-    pids: dict[str, list[int]] = {}
-    for pid, model in model_processes(server_pid).items():
-        pids.setdefault(model, []).append(pid)
-    return {model: memory(*numbers) for model, numbers in pids.items()}
+    """Model -> what its processes are, of the models that have any."""
+    return {model: memory(*pids) for model, pids in model_processes(server_pid).items()}
 
 
 def memory(*pids: int) -> Processes:

@@ -20,17 +20,13 @@ def check_free(address: str, ports: dict[str, int]) -> None:
                 probe.bind((address, port))
                 probe.listen(1)
             except (OSError, OverflowError) as error:
-                raise EnvironmentProblem(_refusal(address, service, port, error)) from error
-
-
-def _refusal(address: str, service: str, port: int, error: OSError | OverflowError) -> str:
-    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-        holder = holder_of(port) or UNSEEN
-        return (
-            f"the {service} port {port} is taken by {holder}; stop that process, "
-            f"or choose another with --{service}-port or --port-base"
-        )
-    return f"cannot listen on {address}:{port} for {service}: {error}"
+                refusal = f"cannot listen on {address}:{port} for {service}: {error}"
+                if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+                    refusal = (
+                        f"the {service} port {port} is taken by {holder_of(port) or UNSEEN}; stop "
+                        f"that process, or choose another with --{service}-port or --port-base"
+                    )
+                raise EnvironmentProblem(refusal) from error
 
 
 @dataclass(frozen=True)
@@ -62,11 +58,11 @@ def holder_of(port: int) -> Holder | None:
     return None
 
 
-def free_ports(address: str = "127.0.0.1") -> tuple[int, int, int]:
-    """Three ports, for HTTP, gRPC and metrics, that nobody listens on now."""
+def free_ports() -> tuple[int, int, int]:
+    """Three ports on loopback, for HTTP, gRPC and metrics, that nobody listens on now."""
     with ExitStack() as stack:
         probes = [stack.enter_context(socket.socket()) for _ in range(3)]
         for probe in probes:
-            probe.bind((address, 0))
+            probe.bind(("127.0.0.1", 0))
         http, grpc, metrics = (probe.getsockname()[1] for probe in probes)
         return http, grpc, metrics

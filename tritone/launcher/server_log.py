@@ -68,30 +68,26 @@ class ServerLog:
 
     def tail(self, count: int = 15) -> str:
         """The last lines, without the tables that Triton draws."""
-        lines = [line for line in self._lines() if line.strip() and line[0] not in "+|"]
+        lines = [line for line in self.lines() if line.strip() and line[0] not in "+|"]
         return "\n".join(lines[-count:])
 
     def loading(self) -> list[str]:
         """Models whose loading began and has not succeeded."""
-        text = "\n".join(self._lines())
+        text = "\n".join(self.lines())
         loaded = set(_LOADED.findall(text))
         return sorted(name for name in set(_LOADING.findall(text)) if name not in loaded)
 
-    def steps(self) -> dict[str, StepState]:
-        """Model -> the step of loading that it is in, or failed in, of those that report steps."""
-        return states(self._lines())
-
     def failures(self) -> dict[str, str]:
         """Model -> the first line of its own message, of every model that could not be loaded."""
-        found = (_FAILED.search(line) for line in self._lines())
+        found = (_FAILED.search(line) for line in self.lines())
         return {match[1]: match[2] for match in found if match}
 
     def fatal(self) -> str | None:
         """The server's last word on why it does not run; None if it said nothing of the kind."""
-        found = [match[1] for line in self._lines() if (match := _FATAL.match(line))]
+        found = [match[1] for line in self.lines() if (match := _FATAL.match(line))]
         return found[-1] if found else None
 
-    def _lines(self) -> list[str]:
+    def lines(self) -> list[str]:
         return self.path.read_text(encoding="utf-8", errors="replace").splitlines()
 
 
@@ -146,7 +142,7 @@ class LoadProgress:
         advise: with the likely cause and the doctor's command for all, not only for late ones.
         begun: only of models that are in a step, or failed in one.
         """
-        steps, models = self._log.steps(), self._log.loading()
+        steps, models = states(self._log.lines()), self._log.loading()
         lines = [(model, steps.get(model)) for model in models if not begun or model in steps]
         return [f"  {model}: {self._words(state, advise)}" for model, state in lines]
 

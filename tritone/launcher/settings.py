@@ -20,7 +20,6 @@ LLM API of TensorRT-LLM 1.x, or NVIDIA's C++ backend. All but cpu run everything
 class ServerSettings:
     """One Triton server.
 
-    model_repository: directory of Triton models.
     wheel_dir: where `pip install --target` put the server's wheel; unused when `tritonserver` is on
         PATH.
     model_dir: the checkpoint that the models read (TRITONE_MODEL). None leaves the variable as it
@@ -35,8 +34,7 @@ class ServerSettings:
         of the family that the model directory is of.
     log_file: the server's own output; None is a file in cache_dir named after the HTTP port.
     echo_log: also copy that output to stderr.
-    environment: further variables for the server.
-    arguments: further arguments for `tritonserver`, last, so that they win.
+    arguments: further ones for `tritonserver`, last, so that they win.
     """
 
     model_repository: Path = field(default_factory=resources.model_repository)

@@ -31,13 +31,10 @@ class RegionLease:
     def release(self) -> None:
         """Remove what is left under the prefix, the lock file last: an interrupted removal can be
         taken up again. Call it when the server is gone."""
-        lock = f"{self.prefix}lock"
-        for region in sorted(self.regions(), key=lambda path: path.name == lock):
+        regions, lock = self.folder.glob(f"{self.prefix}*"), f"{self.prefix}lock"
+        for region in sorted(regions, key=lambda path: path.name == lock):
             region.unlink(missing_ok=True)
         os.close(self.descriptor)
-
-    def regions(self) -> list[Path]:
-        return list(self.folder.glob(f"{self.prefix}*"))
 
 
 def acquire_regions(folder: Path = SHM_DIR) -> RegionLease:
@@ -72,7 +69,8 @@ def abandoned_regions(folder: Path = SHM_DIR) -> dict[str, int]:
     found = {}
     for lease in _abandoned(folder):
         os.close(lease.descriptor)
-        found[lease.prefix] = sum(region.stat().st_size for region in lease.regions())
+        regions = folder.glob(f"{lease.prefix}*")
+        found[lease.prefix] = sum(region.stat().st_size for region in regions)
     return found
 
 

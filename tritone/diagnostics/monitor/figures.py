@@ -7,13 +7,8 @@ from tritone.diagnostics.monitor.scrape import Histogram, Scrape, Window
 from tritone.synthesis.deadlines import STAGES
 from tritone.synthesis.timing import OUTCOMES, PARTS
 
-CACHE_RESULTS = ("hit", "miss")
-
-_NOW = {
-    "streams": "tritone_streams",
-    "llm_generations": "tritone_llm_generations",
-    "flow_sequences": "tritone_flow_sequences",
-}
+_NOW = ("streams", "llm_generations", "flow_sequences")
+_VOICES = "tritone_voice_cache_total"
 _COUNTED = {
     "audio_s": "tritone_audio_seconds_total",
     "tokens": "tritone_speech_tokens_total",
@@ -106,14 +101,11 @@ def figures(window: Window) -> Figures:
             uuid: _device(scrape, "gpu", gpu_uuid=uuid)
             for uuid in scrape.label_values("nv_gpu_memory_total_bytes", "gpu_uuid")
         },
-        now={name: scrape.value(metric) for name, metric in _NOW.items()},
+        now={name: scrape.value(f"tritone_{name}") for name in _NOW},
         waiting={stage: scrape.value("tritone_stage_waiting", stage=stage) for stage in STAGES},
         requests={o: _amount(window, "tritone_requests_total", outcome=o) for o in OUTCOMES},
         counted={name: _amount(window, metric) for name, metric in _COUNTED.items()},
-        voice_cache={
-            result: _amount(window, "tritone_voice_cache_total", result=result)
-            for result in CACHE_RESULTS
-        },
+        voice_cache={found: _amount(window, _VOICES, result=found) for found in ("hit", "miss")},
         measured={name: _spread(window, metric) for name, metric in _MEASURED.items()},
         parts=_parts(window),
     )

@@ -6,7 +6,7 @@ import json
 import socket
 import urllib.error
 import urllib.request
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 READY = "READY"
@@ -79,10 +79,6 @@ class Answer:
     status: int
     body: bytes
 
-    @property
-    def ok(self) -> bool:
-        return self.status == 200
-
 
 def fetch(url: str, data: bytes | None = None, timeout_s: float = 5.0) -> Answer:
     """GET, or POST with `data`; raises ConnectionError, with the reason, when nothing answers."""
@@ -99,16 +95,6 @@ def fetch(url: str, data: bytes | None = None, timeout_s: float = 5.0) -> Answer
         raise ConnectionError(getattr(reason, "strerror", None) or str(reason)) from error
 
 
-@dataclass(frozen=True)
-class Health:
-    """live, ready: None where nothing answers; `problem` says why. models: name -> state."""
-
-    live: bool | None = None
-    ready: bool | None = None
-    models: dict[str, str] = field(default_factory=dict)
-    problem: str | None = None
-
-
 class HealthProbe:
     """Asks the server at `url`, a base URL, again and again, and remembers its models' names."""
 
@@ -117,15 +103,16 @@ class HealthProbe:
         self._names: set[str] = set()
         self._backends: dict[str, str] = {}
 
-    def probe(self) -> Health:
+    def probe(self) -> tuple[bool | None, bool | None, dict[str, str], str | None]:
+        """Live and ready, None where nothing answers; model -> state; why nothing is known."""
         try:
-            live = fetch(f"{self._url}/v2/health/live").ok
-            ready = fetch(f"{self._url}/v2/health/ready").ok
-            return Health(live, ready, self._states())
+            live = fetch(f"{self._url}/v2/health/live").status == 200
+            ready = fetch(f"{self._url}/v2/health/ready").status == 200
+            return live, ready, self._states(), None
         except ConnectionError as error:
-            return Health(problem=str(error))
+            return None, None, {}, str(error)
         except (ValueError, LookupError, TypeError) as error:
-            return Health(problem=f"this is no Triton server: {error!r}")
+            return None, None, {}, f"this is no Triton server: {error!r}"
 
     def backend(self, model: str) -> str | None:
         """The backend of a model that is loaded; None where the server does not say."""
@@ -144,14 +131,14 @@ class HealthProbe:
         that are ready, and of no others.
         """
         index = fetch(f"{self._url}/v2/repository/index", b"{}")
-        if index.ok:
+        if index.status == 200:
             states: dict[str, str] = {}
             for entry in json.loads(index.body):
                 if states.get(entry["name"]) != READY:  # of several versions one is enough
                     states[entry["name"]] = entry.get("state") or NOT_READY
             return dict(sorted(states.items()))
         statistics = fetch(f"{self._url}/v2/models/stats")
-        loaded = json.loads(statistics.body)["model_stats"] if statistics.ok else []
+        loaded = json.loads(statistics.body)["model_stats"] if statistics.status == 200 else []
         ready = {entry["name"] for entry in loaded}
         self._names |= ready
         return {name: READY if name in ready else NOT_READY for name in sorted(self._names)}

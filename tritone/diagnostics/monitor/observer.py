@@ -1,6 +1,9 @@
 """All that is seen of a server at one moment."""
 
+import json
+import os
 import time
+from collections import deque
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -8,10 +11,21 @@ from pathlib import Path
 from tritone.diagnostics.monitor.figures import Figures, figures
 from tritone.diagnostics.monitor.health import PYTHON, READY, Address, HealthProbe, fetch
 from tritone.diagnostics.monitor.scrape import Scrape, Window, parse
-from tritone.diagnostics.monitor.speech_log import SpeechError, SpeechLog
 from tritone.launcher.model_processes import Processes, by_model, find_server, memory, uptime_s
 
+_BACKLOG = 1 << 20  # bytes of the log that are read back at first
+_ERRORS = ("failed", "refused", "overloaded")
 NO_PROCESS = "NO PROCESS"  # of a model that Triton believes to be ready
+
+
+@dataclass(frozen=True)
+class SpeechError:
+    """A request that ended badly. time: ISO 8601, UTC; "" where the line has none."""
+
+    time: str
+    id: str
+    outcome: str
+    error: str
 
 
 @dataclass(frozen=True)
@@ -45,6 +59,53 @@ class Snapshot:
     errors: tuple[SpeechError, ...]
 
 
+class SpeechLog:
+    """Follows a log in which each request that ended is a line of JSON among other lines."""
+
+    def __init__(self, path: Path, keep: int = 5) -> None:
+        self._path = path
+        self._errors: deque[SpeechError] = deque(maxlen=keep)
+        self._file: tuple[int, int] | None = None  # device and inode
+        self._offset = 0
+        self._rest = b""
+
+    @property
+    def errors(self) -> tuple[SpeechError, ...]:
+        """The last ones, the oldest first."""
+        return tuple(self._errors)
+
+    def read(self) -> str | None:
+        """Take in what was appended; returns what keeps it from that, None if nothing."""
+        try:
+            with self._path.open("rb") as log:
+                status = os.fstat(log.fileno())
+                file, size = (status.st_dev, status.st_ino), status.st_size
+                if self._file is None:
+                    self._offset = max(0, size - _BACKLOG)
+                elif file != self._file or size < self._offset:  # another log
+                    self._offset, self._rest = 0, b""
+                self._file = file
+                log.seek(self._offset)
+                added = log.read()
+        except OSError as error:
+            return f"no log: {self._path}: {error.strerror}; name it with --log"
+        self._offset += len(added)
+        *lines, self._rest = (self._rest + added).split(b"\n")
+        self._errors.extend(found for line in lines if (found := _error_in(line)))
+        return None
+
+
+def _error_in(line: bytes) -> SpeechError | None:
+    try:
+        record = json.loads(line) if line.startswith(b"{") else {}
+    except ValueError:
+        return None
+    if record.get("event") != "speech" or record.get("outcome") not in _ERRORS:
+        return None
+    texts = (str(record.get(name) or "") for name in ("time", "id", "outcome", "error"))
+    return SpeechError(*texts)
+
+
 class Observer:
     """Looks at one server as often as it is asked to, and remembers what a window needs.
 
@@ -60,15 +121,15 @@ class Observer:
         self.answered = False  # whether it ever has
 
     def observe(self) -> Snapshot:
-        health = self._probe.probe()
+        live, ready, states, problem = self._probe.probe()
         scrape, *problems = self._scrape()
         if scrape is not None:
             self._window.add(time.monotonic(), scrape)
         pid = find_server(self._address.http_port) if self._address.is_local else None
-        models = self._models(health.models, pid)
+        models = self._models(states, pid)
         no_log = self._log.read() if self._log else None
         now = datetime.now(timezone.utc)
-        away = health.live is None and scrape is None
+        away = live is None and scrape is None
         if not away:
             self._last_answer, self.answered = now, True
         problems += [
@@ -76,15 +137,15 @@ class Observer:
             for name, model in models.items()
             if model.state == NO_PROCESS
         ]
-        if health.problem:
-            problems.insert(0, f"no answer from {self._address.http}: {health.problem}")
+        if problem:
+            problems.insert(0, f"no answer from {self._address.http}: {problem}")
         if away and pid:
             problems.append(f"its process {pid} runs: it loads its models, or hangs; see its log")
         return Snapshot(
             time=now,
             server=self._address.name,
-            live=health.live,
-            ready=health.ready,
+            live=live,
+            ready=ready,
             away_since=self._last_answer if away else None,
             problems=tuple(filter(None, problems)),
             uptime_s=uptime_s(pid) if pid else None,
@@ -100,7 +161,7 @@ class Observer:
         url = self._address.metrics
         try:
             answer = fetch(url)
-            if not answer.ok:
+            if answer.status != 200:
                 return None, f"no metrics: {url} answers {answer.status}; name it: --metrics-url"
             return parse(answer.body.decode()), None
         except ConnectionError as error:

@@ -13,8 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tritone.diagnostics.monitor.figures import Figures, Spread
-from tritone.diagnostics.monitor.observer import Model, Snapshot
-from tritone.diagnostics.monitor.speech_log import SpeechError
+from tritone.diagnostics.monitor.observer import Model, Snapshot, SpeechError
 
 ALERT = "! "  # before what is wrong
 _SPOKEN = {"audio s": "audio_s", "tokens": "tokens", "packets": "packets"}
@@ -106,10 +105,6 @@ def _line(text: str, style: str = "") -> Text:
     return Text(text, style, no_wrap=True, overflow="crop")
 
 
-def _alert(text: str) -> Text:
-    return _line(ALERT + text, "red")
-
-
 def _head(snapshot: Snapshot) -> Iterator[Text]:
     said = {None: UNKNOWN, True: "yes", False: "no"}
     yield _line(
@@ -117,21 +112,18 @@ def _head(snapshot: Snapshot) -> Iterator[Text]:
         f"ready {said[snapshot.ready]}   up {duration(snapshot.uptime_s)}   {clock(snapshot.time)}",
         "bold",
     )
+    alerts = list(map(printable, snapshot.problems))
     if snapshot.away_since:
         away_s = (snapshot.time - snapshot.away_since).total_seconds()
         since = f"{clock(snapshot.away_since)} ({duration(away_s)})"
-        yield _alert(f"nothing answers since {since}; trying on")
-    for problem in snapshot.problems:
-        yield _alert(printable(problem))
-    if snapshot.figures:
-        yield from _devices(snapshot.figures)
-
-
-def _devices(figures: Figures) -> Iterator[Text]:
-    devices = {"CPU": figures.cpu} | {f"GPU {printable(u)}": d for u, d in figures.gpus.items()}
-    for name, device in devices.items():
-        memory = f"{gib(device.memory_used_bytes)} of {gib(device.memory_total_bytes)} GiB"
-        yield _line(f"{name:<{_HEAD - 1}} {percent(device.utilization):>6}   memory {memory}")
+        alerts.insert(0, f"nothing answers since {since}; trying on")
+    for alert in alerts:
+        yield _line(ALERT + alert, "red")
+    if figures := snapshot.figures:
+        devices = {"CPU": figures.cpu} | {f"GPU {printable(u)}": d for u, d in figures.gpus.items()}
+        for name, device in devices.items():
+            memory = f"{gib(device.memory_used_bytes)} of {gib(device.memory_total_bytes)} GiB"
+            yield _line(f"{name:<{_HEAD - 1}} {percent(device.utilization):>6}   memory {memory}")
 
 
 def _models(snapshot: Snapshot) -> Iterator[Text]:
@@ -156,14 +148,10 @@ def _model(name: str, model: Model) -> str:
 def _metrics(figures: Figures | None) -> Iterator[RenderableType]:
     if figures is None:
         return
-    now, waiting = figures.now, figures.waiting
-    yield _line(
-        f"{'now':<{_HEAD}}streams {number(now['streams'])}, "
-        f"LLM generations {number(now['llm_generations'])}, "
-        f"flow sequences {number(now['flow_sequences'])}"
-    )
-    stages = ", ".join(f"{stage} {number(count)}" for stage, count in waiting.items())
-    yield _line(f"{'waiting for':<{_HEAD}}{stages}")
+    now = {name.replace("llm", "LLM").replace("_", " "): n for name, n in figures.now.items()}
+    for head, counts in {"now": now, "waiting for": figures.waiting}.items():
+        shown = ", ".join(f"{name} {number(count)}" for name, count in counts.items())
+        yield _line(f"{head:<{_HEAD}}{shown}")
     recent = f"last {duration(figures.window_s)}"
     counted, cache = figures.counted, figures.voice_cache
     spoken = {name: counted[key] for name, key in _SPOKEN.items()}
