@@ -31,7 +31,7 @@ TEXT_TOKENS = 25
 
 
 class BenchStages:
-    """`synthesis.stages.Stages` without a frontend: every request is the same prompt and length.
+    """`synthesis.rules.Stages` without a frontend: every request is the same prompt and length.
 
     seconds: of speech, whatever the text. prompt_seconds: of the voice's reference.
     """

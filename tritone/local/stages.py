@@ -22,7 +22,7 @@ from tritone.voice import Voice
 
 
 class LocalFlowSession:
-    """`synthesis.stages.FlowSession` on a FlowStage of this process."""
+    """`synthesis.rules.FlowSession` on a FlowStage of this process."""
 
     def __init__(self, stage: FlowStage, voice: Voice, *, streaming: bool) -> None:
         self._stage, self._voice = stage, voice
@@ -44,7 +44,7 @@ class LocalFlowSession:
 
 
 class LocalVocoderSession:
-    """`synthesis.stages.VocoderSession` on a VocoderStage of this process."""
+    """`synthesis.rules.VocoderSession` on a VocoderStage of this process."""
 
     def __init__(self, stage: VocoderStage, *, seed: int, speed: float) -> None:
         self._stage = stage
@@ -56,7 +56,7 @@ class LocalVocoderSession:
 
 
 class LocalStages:
-    """`synthesis.stages.Stages` with every model of a model directory loaded here.
+    """`synthesis.rules.Stages` with every model of a model directory loaded here.
 
     vocoder: settings other than the profile's. Other parameters, and errors, as for
     `tritone.load`.

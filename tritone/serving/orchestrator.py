@@ -23,8 +23,7 @@ from tritone.serving.request import read_request
 from tritone.serving.speech_metrics import SpeechMetrics
 from tritone.serving.stages import Caller, TritonStages
 from tritone.serving.tensors import response, tensor, text_tensor
-from tritone.synthesis.admission import StreamAdmission
-from tritone.synthesis.deadlines import StageTurns
+from tritone.synthesis.deadlines import StageTurns, StreamAdmission
 from tritone.synthesis.limits import Limits
 from tritone.synthesis.pipeline import Settings, synthesize
 from tritone.synthesis.rules import Hops

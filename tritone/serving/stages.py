@@ -17,8 +17,7 @@ from tritone.serving.replies import raise_error
 from tritone.serving.request import request_tensors, text_tensors
 from tritone.serving.tensors import tensor
 from tritone.serving.text_block import OUTPUTS, PreparedVoice, read_block
-from tritone.synthesis.text_blocks import TextBlock, in_order
-from tritone.synthesis.values import Segment, SynthesisRequest
+from tritone.synthesis.values import Segment, SynthesisRequest, TextBlock, in_order
 from tritone.triton_models import FLOW, FRONTEND, LANGUAGE_MODEL, VOCODER
 from tritone.voice import Voice, pack
 

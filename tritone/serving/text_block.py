@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tritone.llm.contract import Prompt
-from tritone.synthesis.text_blocks import TextBlock, TextPiece
+from tritone.synthesis.values import TextBlock, TextPiece
 from tritone.voice import Voice, pack, unpack
 
 OUTPUTS = (

@@ -1,13 +1,17 @@
-"""What the pipeline asks a family about speech: its rates, when tokens become hops, what is flawed.
+"""What the pipeline asks: of a family its rules of speech, and of whatever runs the models (Triton,
+this process, or fakes) their stages.
 
-Everything here is sans-I/O: no clock, no lock, no sleep, no torch.
+A family's rules are sans-I/O: no clock, no lock, no sleep, no torch.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Protocol
 
-from tritone.llm.contract import Increment
+from tritone.arrays import Float32
+from tritone.llm.contract import Generation, GenerationRequest, Increment
+from tritone.synthesis.values import Segment, SynthesisRequest
 from tritone.voice import Voice
 
 
@@ -106,3 +110,35 @@ class SpeechRules(Protocol):
         """For a new segment: its planner, and the voice (of the family's own class) as its flow is
         to have it."""
         ...
+
+
+class FlowSession(Protocol):
+    """One segment's way through the flow."""
+
+    def step(self, tokens: Increment, *, finalize: bool) -> Float32:
+        """Take new tokens; return the acoustic frames that became final, (bins, frames)."""
+        ...
+
+    def close(self) -> None:
+        """Free what the session holds; safe after an error and when called twice."""
+        ...
+
+
+class VocoderSession(Protocol):
+    """One segment's way through the vocoder."""
+
+    def step(self, frames: Float32, *, finalize: bool) -> Float32:
+        """Take new frames, (bins, frames); return the samples that are ready."""
+        ...
+
+
+class Stages(Protocol):
+    """What the pipeline needs; called from several threads."""
+
+    def prepare(self, request: SynthesisRequest) -> Iterator[Segment]: ...
+
+    def generate(self, request: GenerationRequest) -> Generation: ...
+
+    def open_flow(self, voice: Voice, *, streaming: bool) -> FlowSession: ...
+
+    def open_vocoder(self, *, seed: int, speed: float) -> VocoderSession: ...

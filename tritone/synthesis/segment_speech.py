@@ -7,13 +7,11 @@ from tritone.arrays import Float32
 from tritone.errors import Cancelled, StageFailed
 from tritone.llm.contract import Generation, GenerationRequest, Increment
 from tritone.synthesis.deadlines import StageTurns
-from tritone.synthesis.rules import SpeechRules
+from tritone.synthesis.limits import MAX_SEED
+from tritone.synthesis.rules import SpeechRules, Stages
 from tritone.synthesis.run_ahead import RunAhead
-from tritone.synthesis.stages import Stages
 from tritone.synthesis.timing import Timing
 from tritone.synthesis.values import Segment, SynthesisRequest
-
-SEED_RANGE = 1 << 64
 
 
 @dataclass(frozen=True)
@@ -140,7 +138,7 @@ class SegmentSpeech:
 
     def _generate(self) -> Generation:
         least, most = self._run.rules.token_bounds(self._segment.target_tokens)
-        seed = (self._run.seed + self._index + 1000 * self._attempt) % SEED_RANGE
+        seed = (self._run.seed + self._index + 1000 * self._attempt) % (MAX_SEED + 1)
         return self._run.stages.generate(
             GenerationRequest(
                 prompt=self._segment.prompt,

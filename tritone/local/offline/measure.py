@@ -9,7 +9,7 @@ from typing import TypeVar
 from tritone.arrays import Float32
 from tritone.llm.contract import Generation, GenerationRequest, Increment
 from tritone.local.stages import LocalStages
-from tritone.synthesis.stages import FlowSession, VocoderSession
+from tritone.synthesis.rules import FlowSession, VocoderSession
 from tritone.synthesis.values import Segment, SynthesisRequest
 from tritone.voice import Voice
 
