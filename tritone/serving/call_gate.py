@@ -18,7 +18,6 @@ class CallGate:
         self._changed = threading.Condition()
         self._waiting = 0  # threads inside `receiving`
         self._starters = 0  # threads inside or before `starting`
-        self._starting = False
 
     @contextmanager
     def receiving(self) -> Iterator[None]:
@@ -36,12 +35,9 @@ class CallGate:
     def starting(self) -> Iterator[None]:
         with self._changed:
             self._starters += 1
-            self._changed.wait_for(lambda: not self._waiting and not self._starting)
-            self._starting = True
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._starting = False
+            try:
+                self._changed.wait_for(lambda: not self._waiting)
+                yield  # with the lock, so that nobody else can come in
+            finally:
                 self._starters -= 1
                 self._changed.notify_all()

@@ -7,22 +7,21 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 from tritone.arrays import Float32
 from tritone.errors import ModelDirectoryError, Overloaded
-from tritone.families import Model, open_model
+from tritone.families import Model
 from tritone.llm.bias import logit_bias
 from tritone.llm.runtimes import needs_bias
-from tritone.serving.account import Account, account
-from tritone.serving.load_log import watched
-from tritone.serving.parameters import model_directory, parameters, torch_device_name
+from tritone.serving.account import Account, SpeechMetrics
+from tritone.serving.parameters import parameters, served_model, torch_device_name, watched
 from tritone.serving.replies import respond
 from tritone.serving.request import read_request
-from tritone.serving.speech_metrics import SpeechMetrics
-from tritone.serving.stages import Caller, TritonStages
-from tritone.serving.tensors import response, tensor, text_tensor
+from tritone.serving.stages import TritonStages
+from tritone.serving.tensors import response, tensor
+from tritone.serving.text_block import text_array
 from tritone.synthesis.deadlines import StageTurns, StreamAdmission
 from tritone.synthesis.limits import Limits
 from tritone.synthesis.pipeline import Settings, synthesize
@@ -52,7 +51,7 @@ class TritonPythonModel:
             max_text_characters=Limits().max_text_characters,
             sample_rate=0,
         )
-        model = open_model(model_directory(args))
+        model = served_model()
         self._check(model, values["sample_rate"])
         self._rules = model.family.rules(
             model.config, Hops(values["first_hop"] or None, values["max_hop"] or None)
@@ -104,7 +103,7 @@ class TritonPythonModel:
     ) -> Iterator[tuple[Any, Account]]:
         """Errors are noted in the account, then sent; it is closed after the last response."""
         with (
-            account(request.request_id(), timing, self._metrics) as kept,
+            closing(Account(request.request_id(), timing, self._metrics)) as kept,
             respond(sender, self._name, public=True) as send,
             kept.noting(),
         ):
@@ -113,7 +112,7 @@ class TritonPythonModel:
     def _speak(self, request: Any, sender: Any, send: Any, kept: Account) -> None:
         with_timing = "timing" in request.requested_output_names()
         model = self._model
-        stages = TritonStages(Caller(kept.id), model.language_model, model.family.voice, self._bias)
+        stages = TritonStages(kept.id, model.language_model, model.family.voice, self._bias)
         chunks = synthesize(
             read_request(request),
             stages,
@@ -126,9 +125,9 @@ class TritonPythonModel:
         for chunk in chunks:
             outputs = [tensor("waveform", chunk.samples[None])]
             if with_timing:
-                outputs.append(text_tensor("timing", json.dumps(kept.record()), batched=True))
+                outputs.append(tensor("timing", text_array(json.dumps(kept.record()))[None]))
             send(response(*outputs))
-            kept.packet()
+            kept.update()
 
     def finalize(self) -> None:
         self._pool.shutdown(wait=True)

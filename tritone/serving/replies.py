@@ -17,9 +17,16 @@ import triton_python_backend_utils as pb_utils
 from tritone.errors import Cancelled, InvalidRequest, Overloaded, StageFailed, TritoneError
 
 
-def error_of(error: Exception, stage: str, *, public: bool = False) -> Any:
-    """The TritonError that tells the orchestrator, or a client of a public model, what happened."""
-    if not isinstance(error, TritoneError):
+def _failure(error: Exception, stage: str, *, public: bool = False) -> Any:
+    """The response that tells the orchestrator, or a client of a public model, what happened; what
+    is the server's trouble, and not the caller's own, is logged as such."""
+    log = pb_utils.Logger
+    if isinstance(error, (InvalidRequest, Cancelled)):
+        log.log_verbose(f"{stage}: {error}")
+    elif isinstance(error, TritoneError):
+        log.log_warn(f"{stage}: {error}")
+    else:
+        log.log_error("".join(traceback.format_exception(error)))
         error = StageFailed(stage, f"{type(error).__name__}: {error}")
     codes = pb_utils.TritonError
     code, status = {
@@ -27,7 +34,16 @@ def error_of(error: Exception, stage: str, *, public: bool = False) -> Any:
         Overloaded: (codes.UNAVAILABLE, "UNAVAILABLE"),
         Cancelled: (codes.CANCELLED, "CANCELLED"),
     }.get(type(error), (codes.INTERNAL, "INTERNAL"))
-    return codes(f"{status if public else type(error).__name__}: {error}", code)
+    message = f"{status if public else type(error).__name__}: {error}"
+    return pb_utils.InferenceResponse(error=codes(message, code))
+
+
+def _response(run: Callable[[], Any], stage: str) -> Any:
+    """What `run` returns, or its error."""
+    try:
+        return run()
+    except Exception as error:
+        return _failure(error, stage)
 
 
 def raise_error(reply: Any, stage: str) -> None:
@@ -47,14 +63,7 @@ def raise_error(reply: Any, stage: str) -> None:
 
 def answer(requests: list[Any], run: Callable[[Any], Any], stage: str) -> list[Any]:
     """One response for each request; an error stays with its own request."""
-    responses = []
-    for request in requests:
-        try:
-            responses.append(run(request))
-        except Exception as error:
-            _log(error, stage)
-            responses.append(pb_utils.InferenceResponse(error=error_of(error, stage)))
-    return responses
+    return [_response(partial(run, request), stage) for request in requests]
 
 
 def answer_together(
@@ -104,29 +113,11 @@ def respond(sender: Any, stage: str, *, public: bool = False) -> Iterator[Callab
     try:
         yield sender.send
     except Exception as error:
-        _log(error, stage)
-        sender.send(
-            pb_utils.InferenceResponse(error=error_of(error, stage, public=public)), flags=final
-        )
+        sender.send(_failure(error, stage, public=public), flags=final)
     else:
         sender.send(flags=final)
 
 
 def respond_once(sender: Any, stage: str, run: Callable[[], Any]) -> None:
     """Send the one response of a request that is answered later, or its error."""
-    try:
-        reply = run()
-    except Exception as error:
-        _log(error, stage)
-        reply = pb_utils.InferenceResponse(error=error_of(error, stage))
-    sender.send(reply, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
-
-
-def _log(error: Exception, stage: str) -> None:
-    """The caller's own mistakes and cancellations are not the server's trouble."""
-    if isinstance(error, (InvalidRequest, Cancelled)):
-        pb_utils.Logger.log_verbose(f"{stage}: {error}")
-    elif isinstance(error, TritoneError):
-        pb_utils.Logger.log_warn(f"{stage}: {error}")
-    else:
-        pb_utils.Logger.log_error("".join(traceback.format_exception(error)))
+    sender.send(_response(run, stage), flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)

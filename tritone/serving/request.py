@@ -9,6 +9,7 @@ from tritone.arrays import Float32
 from tritone.errors import InvalidRequest
 from tritone.llm.contract import SamplingParams
 from tritone.serving.tensors import Inputs
+from tritone.serving.text_block import text_array
 from tritone.synthesis.values import SynthesisRequest
 
 DEFAULT_REFERENCE_RATE = 16000
@@ -17,12 +18,10 @@ DEFAULT_REFERENCE_RATE = 16000
 def read_request(request: Any) -> SynthesisRequest:
     """Raises InvalidRequest for what cannot be read; `tritone.synthesis.limits` judges the rest."""
     inputs = Inputs(request)
-    rate = inputs.scalar("reference_sample_rate")
-    speed = inputs.scalar("speed")
     return SynthesisRequest(
         text=inputs.text("target_text") or "",
         reference_wav=_reference(inputs),
-        reference_rate=DEFAULT_REFERENCE_RATE if rate is None else rate,
+        reference_rate=inputs.scalar("reference_sample_rate", DEFAULT_REFERENCE_RATE),
         reference_text=inputs.text("reference_text"),
         instruct_text=inputs.text("instruct_text"),
         voice=inputs.text("voice"),
@@ -32,31 +31,27 @@ def read_request(request: Any) -> SynthesisRequest:
             top_k=inputs.scalar("top_k"),
             seed=inputs.scalar("seed"),
         ),
-        speed=1.0 if speed is None else speed,
+        speed=inputs.scalar("speed", 1.0),
         streaming=inputs.flag("streaming", default=True),
     )
 
 
-def request_tensors(request: SynthesisRequest) -> list[tuple[str, Any]]:
+def request_tensors(request: SynthesisRequest) -> dict[str, NDArray[Any]]:
     """What of a SynthesisRequest the front end needs, by wire name; absent fields left out."""
     values = text_tensors(request)
     for name, text in (("reference_text", request.reference_text), ("voice", request.voice)):
         if text:
-            values.append((name, _text(text)))
+            values[name] = text_array(text)
     if request.reference_wav is not None:
-        values.append(("reference_wav", request.reference_wav))
-        values.append(("reference_sample_rate", np.array([request.reference_rate], np.int32)))
+        values["reference_wav"] = request.reference_wav
+        values["reference_sample_rate"] = np.array([request.reference_rate], np.int32)
     return values
 
 
-def text_tensors(request: SynthesisRequest) -> list[tuple[str, Any]]:
+def text_tensors(request: SynthesisRequest) -> dict[str, NDArray[Any]]:
     """Those of them that are still needed once the voice is known."""
     texts = (("target_text", request.text), ("instruct_text", request.instruct_text))
-    return [(name, _text(text)) for name, text in texts if text]
-
-
-def _text(text: str) -> NDArray[Any]:
-    return np.array([text.encode()], dtype=np.object_)
+    return {name: text_array(text) for name, text in texts if text}
 
 
 def _reference(inputs: Inputs) -> Float32 | None:

@@ -33,18 +33,17 @@ class Inputs:
         values = self.array(name)
         return None if values is None else values.astype(np.int32, copy=False)
 
-    def scalar(self, name: str) -> Any:
-        """The one value of an input as a Python value, or None."""
+    def scalar(self, name: str, default: Any = None) -> Any:
+        """The one value of an input as a Python value."""
         values = self.array(name)
         if values is None:
-            return None
+            return default
         if values.size != 1:
             raise InvalidRequest(name, f"has {values.size} values; it takes one")
         return values[0].item() if isinstance(values[0], np.generic) else values[0]
 
     def flag(self, name: str, default: bool = False) -> bool:
-        value = self.scalar(name)
-        return default if value is None else bool(value)
+        return bool(self.scalar(name, default))
 
     def text(self, name: str) -> str | None:
         value = self.scalar(name)
@@ -58,11 +57,6 @@ class Inputs:
 
 def tensor(name: str, values: NDArray[Any]) -> Any:
     return pb_utils.Tensor(name, np.ascontiguousarray(values))
-
-
-def text_tensor(name: str, text: str, *, batched: bool = False) -> Any:
-    values = np.array([text.encode()], dtype=np.object_)
-    return pb_utils.Tensor(name, values[None] if batched else values)
 
 
 def response(*tensors: Any) -> Any:

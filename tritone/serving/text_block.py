@@ -26,6 +26,11 @@ OUTPUTS = (
 )
 
 
+def text_array(text: str) -> NDArray[Any]:
+    """(1,) as Triton takes a text."""
+    return np.array([text.encode()], dtype=np.object_)
+
+
 @dataclass(frozen=True)
 class PreparedVoice:
     """The voice of a request on the wire. arrays: packed. cached: the front end had it ready."""
@@ -45,7 +50,7 @@ class PreparedVoice:
         """For the front end, in the place of what the voice was made from."""
         yield "prepared_voice", np.frombuffer(self.arrays, np.uint8)
         if self.transcript:
-            yield "transcript", np.array([self.transcript.encode()], dtype=np.object_)
+            yield "transcript", text_array(self.transcript)
 
 
 def block_arrays(
@@ -65,7 +70,7 @@ def block_arrays(
         "transcript": voice.transcript if voice else "",
         "voice_cached": bool(voice and voice.cached),
     }
-    yield "info", np.array([json.dumps(info).encode()], dtype=np.object_)
+    yield "info", text_array(json.dumps(info))
     if voice:
         yield "prepared_voice", np.frombuffer(voice.arrays, np.uint8)
 

@@ -5,9 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from tritone.families import open_model
-from tritone.serving.load_log import watched
-from tritone.serving.parameters import model_directory, parameters
+from tritone.serving.parameters import parameters, served_model, watched
 from tritone.serving.replies import respond_once
 from tritone.serving.request import read_request
 from tritone.serving.tensors import Inputs, response, tensor
@@ -20,7 +18,7 @@ class TritonPythonModel:
     @watched(FRONTEND)
     def initialize(self, args: Mapping[str, str]) -> None:
         values = parameters(args, threads=4, max_text_characters=Limits().max_text_characters)
-        model = open_model(model_directory(args))
+        model = served_model()
         limits = Limits(max_text_characters=values["max_text_characters"])
         self._voice_kind = model.family.voice
         self._frontend = model.family.load_frontend(model.folder, model.config, limits)
@@ -41,7 +39,7 @@ class TritonPythonModel:
         else:
             given = PreparedVoice(packed.tobytes(), inputs.text("transcript") or "")
             voice = given.open(self._voice_kind)
-        block = self._frontend.block(wanted, inputs.scalar("block") or 0, voice)
+        block = self._frontend.block(wanted, inputs.scalar("block", 0), voice)
         return response(*(tensor(name, array) for name, array in block_arrays(block, made)))
 
     def finalize(self) -> None:

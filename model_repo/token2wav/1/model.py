@@ -10,15 +10,14 @@ from tritone.acoustic.placement import FlowSettings, PoolSettings
 from tritone.arrays import Float32
 from tritone.compute.device import torch_dtype
 from tritone.errors import InvalidRequest
-from tritone.families import open_model
 from tritone.llm.contract import Increment
-from tritone.serving.load_log import watched
 from tritone.serving.metrics import Gauge
 from tritone.serving.parameters import (
-    model_directory,
     parameters,
+    served_model,
     torch_device_name,
     uses_plans,
+    watched,
 )
 from tritone.serving.replies import answer_together
 from tritone.serving.sequence_states import SequenceTable
@@ -43,7 +42,7 @@ class TritonPythonModel:
             max_sequences=64,
             max_idle_seconds=60.0,
         )
-        model = open_model(model_directory(args))
+        model = served_model()
         family, settings = model.family, self._settings(values)
         config = family.with_steps(model.config, values["ode_steps"], values["guided_steps"])
         self._stage = family.load_flow(model.folder, config, settings)
