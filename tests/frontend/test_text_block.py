@@ -5,7 +5,7 @@ import pytest
 
 from tritone.families.cosyvoice2.voice import Voice
 from tritone.llm.contract import Prompt
-from tritone.serving.text_block import PreparedVoice, block_arrays, read_block
+from tritone.serving.frontend_tensors import PreparedVoice, block_arrays, read_block
 from tritone.synthesis.values import TextBlock, TextPiece
 
 VOICE = Voice(

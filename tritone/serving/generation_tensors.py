@@ -19,7 +19,7 @@ from tritone.llm.contract import GenerationRequest, Prompt, SamplingParams
 from tritone.llm.external import REPETITION_PENALTY
 
 if TYPE_CHECKING:
-    from tritone.serving.tensors import Inputs
+    from tritone.serving.messages import Inputs
 
 OUTPUTS = ("output_ids", "sequence_length")
 

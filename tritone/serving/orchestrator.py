@@ -16,12 +16,10 @@ from tritone.families import Model
 from tritone.llm.bias import logit_bias
 from tritone.llm.runtimes import needs_bias
 from tritone.serving.account import Account, SpeechMetrics
-from tritone.serving.parameters import parameters, served_model, torch_device_name, watched
-from tritone.serving.replies import respond
-from tritone.serving.request import read_request
+from tritone.serving.frontend_tensors import read_request, text_array
+from tritone.serving.messages import Inputs, respond, response, tensor
+from tritone.serving.parameters import device_name, parameters, served_model, watched
 from tritone.serving.stages import TritonStages
-from tritone.serving.tensors import response, tensor
-from tritone.serving.text_block import text_array
 from tritone.synthesis.deadlines import StageTurns, StreamAdmission
 from tritone.synthesis.limits import Limits
 from tritone.synthesis.pipeline import Settings, synthesize
@@ -44,7 +42,7 @@ class TritonPythonModel:
         values = parameters(
             args,
             max_streams=16,
-            flow_together=_ON_CPU if torch_device_name() == "cpu" else _ON_GPU,
+            flow_together=_ON_CPU if device_name() == "cpu" else _ON_GPU,
             first_hop=0,
             max_hop=0,
             max_segment_seconds=Settings().max_segment_seconds,
@@ -114,7 +112,7 @@ class TritonPythonModel:
         model = self._model
         stages = TritonStages(kept.id, model.language_model, model.family.voice, self._bias)
         chunks = synthesize(
-            read_request(request),
+            read_request(Inputs(request)),
             stages,
             self._rules,
             self._settings,

@@ -33,7 +33,7 @@ def served_model() -> Model:
     return open_model(path)
 
 
-def torch_device_name() -> str:
+def device_name() -> str:
     """Where flow and vocoder run: $TRITONE_DEVICE, which the launcher sets, or the CPU."""
     return os.environ.get(DEVICE_VARIABLE, "cpu")
 

@@ -1,7 +1,9 @@
 """`synthesis.rules.Stages` over the other models of the server (business logic scripting)."""
 
 import secrets
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,21 +15,64 @@ from numpy.typing import NDArray
 from tritone.arrays import Float32
 from tritone.llm.config import SpokenConfig
 from tritone.llm.contract import GenerationRequest, Increment
-from tritone.serving.call_gate import CallGate
+from tritone.serving.frontend_tensors import (
+    OUTPUTS,
+    PreparedVoice,
+    read_block,
+    request_tensors,
+    text_tensors,
+)
 from tritone.serving.generation_tensors import OUTPUTS as LLM_OUTPUTS
 from tritone.serving.generation_tensors import generation_tensors, row, stop_tensors
-from tritone.serving.replies import raise_error
-from tritone.serving.request import request_tensors, text_tensors
-from tritone.serving.tensors import tensor
-from tritone.serving.text_block import OUTPUTS, PreparedVoice, read_block
+from tritone.serving.messages import raise_error, tensor
 from tritone.synthesis.run_ahead import awaited
 from tritone.synthesis.values import Segment, SynthesisRequest, TextBlock, in_order
 from tritone.triton_models import FLOW, FRONTEND, LANGUAGE_MODEL, VOCODER
 from tritone.voice import Voice, pack
 
-_GATE = CallGate()
-
 Tensors = Mapping[str, NDArray[Any]]
+
+
+class CallGate:
+    """Many may wait for responses; starting a call waits for them to return and goes first.
+
+    It keeps apart what the Python backend cannot do at the same time. In Triton 2.51 (the fix is
+    from 2026) a process can deadlock when one thread starts a decoupled call while another waits
+    for a response of an earlier one: the first holds the interpreter and wants the table of calls,
+    the receiving thread holds the table and wants the waiting call, and that one wants the
+    interpreter.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._waiting = 0  # threads inside `receiving`
+        self._starters = 0  # threads inside or before `starting`
+
+    @contextmanager
+    def receiving(self) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._starters)
+            self._waiting += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._waiting -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def starting(self) -> Iterator[None]:
+        with self._changed:
+            self._starters += 1
+            try:
+                self._changed.wait_for(lambda: not self._waiting)
+                yield  # with the lock, so that nobody else can come in
+            finally:
+                self._starters -= 1
+                self._changed.notify_all()
+
+
+_GATE = CallGate()
 
 
 def _call(model: str, outputs: Sequence[str], inputs: Tensors, **more: Any) -> Any:

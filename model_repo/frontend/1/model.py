@@ -5,11 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+from tritone.serving.frontend_tensors import PreparedVoice, block_arrays, read_request
+from tritone.serving.messages import Inputs, respond_once, response, tensor
 from tritone.serving.parameters import parameters, served_model, watched
-from tritone.serving.replies import respond_once
-from tritone.serving.request import read_request
-from tritone.serving.tensors import Inputs, response, tensor
-from tritone.serving.text_block import PreparedVoice, block_arrays
 from tritone.synthesis.limits import Limits
 from tritone.triton_models import FRONTEND
 
@@ -31,7 +29,8 @@ class TritonPythonModel:
             self._pool.submit(respond_once, sender, FRONTEND, partial(self._answer, request))
 
     def _answer(self, request: Any) -> Any:
-        inputs, wanted = Inputs(request), read_request(request)
+        inputs = Inputs(request)
+        wanted = read_request(inputs)
         packed, made = inputs.array("prepared_voice"), None
         if packed is None:
             voice, cached = self._frontend.voice_of(wanted)

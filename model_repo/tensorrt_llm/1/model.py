@@ -8,9 +8,8 @@ import numpy as np
 from tritone.llm.runtimes import runtime_named, warm_up
 from tritone.serving.generation_tensors import read_generation
 from tritone.serving.generations import Generations
+from tritone.serving.messages import Inputs, respond
 from tritone.serving.parameters import given_parameters, parameters, served_model, watched
-from tritone.serving.replies import respond
-from tritone.serving.tensors import Inputs
 from tritone.triton_models import LANGUAGE_MODEL
 
 

@@ -11,17 +11,10 @@ from tritone.arrays import Float32
 from tritone.compute.device import torch_dtype
 from tritone.errors import InvalidRequest
 from tritone.llm.contract import Increment
+from tritone.serving.messages import Inputs, answer_together, response, tensor
 from tritone.serving.metrics import Gauge
-from tritone.serving.parameters import (
-    parameters,
-    served_model,
-    torch_device_name,
-    uses_plans,
-    watched,
-)
-from tritone.serving.replies import answer_together
+from tritone.serving.parameters import device_name, parameters, served_model, uses_plans, watched
 from tritone.serving.sequence_states import SequenceTable
-from tritone.serving.tensors import Inputs, response, tensor
 from tritone.triton_models import FLOW
 from tritone.voice import Voice, unpack
 
@@ -55,7 +48,7 @@ class TritonPythonModel:
 
     @staticmethod
     def _settings(values: Mapping[str, Any]) -> FlowSettings:
-        device, plans = torch_device_name(), uses_plans(values)
+        device, plans = device_name(), uses_plans(values)
         pool = PoolSettings(cache_mb=values["cache_mb"], streams=2 * values["max_sequences"])
         return FlowSettings(
             left_chunks=values["left_context_chunks"],

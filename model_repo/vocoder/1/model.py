@@ -7,15 +7,8 @@ import numpy as np
 
 from tritone.acoustic.placement import VocoderSettings
 from tritone.compute.device import torch_dtype
-from tritone.serving.parameters import (
-    parameters,
-    served_model,
-    torch_device_name,
-    uses_plans,
-    watched,
-)
-from tritone.serving.replies import answer
-from tritone.serving.tensors import Inputs, response, tensor
+from tritone.serving.messages import Inputs, answer, response, tensor
+from tritone.serving.parameters import device_name, parameters, served_model, uses_plans, watched
 from tritone.triton_models import VOCODER
 
 
@@ -25,9 +18,7 @@ class TritonPythonModel:
         values = parameters(args, engine="torch", dtype="auto")
         model = served_model()
         settings = VocoderSettings(
-            device=torch_device_name(),
-            dtype=torch_dtype(values["dtype"]),
-            plans=uses_plans(values),
+            device_name(), torch_dtype(values["dtype"]), plans=uses_plans(values)
         )
         self._stage = model.family.load_vocoder(model.folder, model.config, settings)
         self._stage.warm_up()

@@ -1,4 +1,5 @@
-"""Answers and errors: the one place where exceptions become Triton error codes, and back.
+"""What comes and goes: inputs read, outputs made, and the one place where exceptions become Triton
+error codes, and back.
 
 Triton 2.51 keeps an error's message but not its code, neither on the way through a business logic
 call (all become INTERNAL) nor on a gRPC stream (none is sent). So what a reader must know stands in
@@ -12,9 +13,65 @@ from functools import partial
 from itertools import repeat
 from typing import Any
 
+import numpy as np
 import triton_python_backend_utils as pb_utils
+from numpy.typing import NDArray
 
+from tritone.arrays import Float32, Int32
 from tritone.errors import Cancelled, InvalidRequest, Overloaded, StageFailed, TritoneError
+
+
+class Inputs:
+    """The inputs of one request by wire name. An absent input is None or the given default.
+
+    Batch dimensions of one are dropped: values are flat arrays or scalars.
+    """
+
+    def __init__(self, request: Any) -> None:
+        self._request = request
+
+    def array(self, name: str) -> NDArray[Any] | None:
+        """The flat values of an input; raises InvalidRequest for a batch of more than one."""
+        tensor = pb_utils.get_input_tensor_by_name(self._request, name)
+        return None if tensor is None else tensor.as_numpy().reshape(-1)
+
+    def shaped(self, name: str, *shape: int) -> Float32 | None:
+        """A float array of the given shape, -1 for what follows from the size."""
+        values = self.array(name)
+        return None if values is None else values.astype(np.float32, copy=False).reshape(shape)
+
+    def integers(self, name: str) -> Int32 | None:
+        values = self.array(name)
+        return None if values is None else values.astype(np.int32, copy=False)
+
+    def scalar(self, name: str, default: Any = None) -> Any:
+        """The one value of an input as a Python value."""
+        values = self.array(name)
+        if values is None:
+            return default
+        if values.size != 1:
+            raise InvalidRequest(name, f"has {values.size} values; it takes one")
+        return values[0].item() if isinstance(values[0], np.generic) else values[0]
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        return bool(self.scalar(name, default))
+
+    def text(self, name: str) -> str | None:
+        value = self.scalar(name)
+        if value is None:
+            return None
+        try:
+            return value.decode() if isinstance(value, bytes) else str(value)
+        except UnicodeDecodeError as error:
+            raise InvalidRequest(name, f"is not UTF-8 text: {error}") from error
+
+
+def tensor(name: str, values: NDArray[Any]) -> Any:
+    return pb_utils.Tensor(name, np.ascontiguousarray(values))
+
+
+def response(*tensors: Any) -> Any:
+    return pb_utils.InferenceResponse(output_tensors=list(tensors))
 
 
 def _failure(error: Exception, stage: str, *, public: bool = False) -> Any:
@@ -85,7 +142,7 @@ def answer_together(
     except Exception as error:  # of all: none has a result
         results = repeat(error)
 
-    def response(pair: tuple[Generator[Any, Any, Any], Any]) -> Any:
+    def answer_of(pair: tuple[Generator[Any, Any, Any], Any]) -> Any:
         work, job = pair
         if not isinstance(job, Exception):
             result = next(results)
@@ -95,7 +152,7 @@ def answer_together(
             return job.value
         raise job
 
-    return answer(list(zip(works, jobs, strict=True)), response, stage)
+    return answer(list(zip(works, jobs, strict=True)), answer_of, stage)
 
 
 def _outcome(call: Callable[[], Any]) -> Any:
