@@ -20,7 +20,7 @@ from tritone.llm.contract import (
     Prompt,
     SamplingParams,
 )
-from tritone.local.stages import LocalFlowSession, LocalVocoderSession
+from tritone.local.tts import LocalFlowSession, LocalVocoderSession
 from tritone.synthesis.pipeline import Settings, synthesize
 from tritone.synthesis.rules import Hops
 from tritone.synthesis.values import Segment, SynthesisRequest

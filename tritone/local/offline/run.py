@@ -14,7 +14,7 @@ from tqdm import tqdm
 from tritone.llm.contract import SamplingParams
 from tritone.local.offline.manifest import Item, read_manifest
 from tritone.local.offline.speak import Outcome, StageSeconds, speak_all, wave_path
-from tritone.local.stages import LocalStages
+from tritone.local.tts import LocalStages
 from tritone.synthesis.limits import check
 from tritone.synthesis.pipeline import Settings
 from tritone.synthesis.values import SynthesisRequest
@@ -33,12 +33,7 @@ class RunLog:
     """
 
     def __init__(
-        self,
-        out: Path,
-        arguments: dict[str, object],
-        *,
-        skipped: int,
-        bad_lines: int,
+        self, out: Path, arguments: dict[str, object], *, skipped: int, bad_lines: int
     ) -> None:
         """skipped: utterances that were already there. bad_lines: of the manifest."""
         self._out, self._arguments = out, arguments
@@ -165,11 +160,7 @@ def run(order: Order, tell: Callable[[str], object]) -> RunLog:
 
 
 def _speak(
-    items: list[Item],
-    order: Order,
-    settings: Settings,
-    log: RunLog,
-    tell: Callable[[str], object],
+    items: list[Item], order: Order, settings: Settings, log: RunLog, tell: Callable[[str], object]
 ) -> None:
     """Speak the items; the totals are written however it ends."""
     # the cores are shared out among the utterances that run at once

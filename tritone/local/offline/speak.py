@@ -18,7 +18,7 @@ from tritone.errors import StageFailed, TritoneError
 from tritone.frontend.voices import VOICES_CACHED
 from tritone.llm.contract import Generation, GenerationRequest, Increment
 from tritone.local.offline.manifest import Item
-from tritone.local.stages import LocalStages
+from tritone.local.tts import LocalStages
 from tritone.synthesis.pipeline import Settings, synthesize
 from tritone.synthesis.rules import FlowSession, VocoderSession
 from tritone.synthesis.run_ahead import awaited
