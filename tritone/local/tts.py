@@ -14,13 +14,7 @@ from tritone.arrays import Float32, Int32
 from tritone.compute.device import torch_device
 from tritone.engines.record import check_language_model
 from tritone.families import open_model
-from tritone.llm.contract import (
-    Generation,
-    GenerationRequest,
-    Increment,
-    LanguageModel,
-    SamplingParams,
-)
+from tritone.llm.contract import Generation, GenerationRequest, Increment, SamplingParams
 from tritone.llm.runtimes import runtime_of, warm_up
 from tritone.loading.steps import Loader, Reporter
 from tritone.resources import embedded_voice
@@ -93,7 +87,7 @@ class LocalStages:
         self.flow = family.load_flow(model_dir, config, flow)
         vocoder = vocoder or VocoderSettings(device=str(device))
         self.vocoder = family.load_vocoder(model_dir, config, vocoder)
-        self.llm: LanguageModel = runtime.open(
+        self.llm = runtime.open(
             model_dir,
             self.model.language_model,
             check_engine=check_language_model,

@@ -96,17 +96,12 @@ def read_generation(inputs: "Inputs") -> GenerationRequest:
     prompt = Prompt(ids[:length]) if embeddings is None else Prompt(embeddings=embeddings)
     return GenerationRequest(
         prompt=prompt,
-        min_tokens=_either(inputs, "min_length", "min_tokens") or 0,
+        min_tokens=inputs.scalar("min_length", inputs.scalar("min_tokens", 0)),
         max_tokens=longest,
         sampling=SamplingParams(
             temperature=inputs.scalar("temperature"),
             top_p=inputs.scalar("runtime_top_p"),
             top_k=inputs.scalar("runtime_top_k"),
-            seed=_either(inputs, "random_seed", "seed"),
+            seed=inputs.scalar("random_seed", inputs.scalar("seed")),
         ),
     )
-
-
-def _either(inputs: "Inputs", name: str, other: str) -> Any:
-    value = inputs.scalar(name)
-    return inputs.scalar(other) if value is None else value

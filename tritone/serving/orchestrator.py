@@ -36,31 +36,28 @@ class TritonPythonModel:
     def initialize(self, args: Mapping[str, str]) -> None:
         self._name = args["model_name"]
         with watched(self._name):
-            self._load(args)
-
-    def _load(self, args: Mapping[str, str]) -> None:
-        values = parameters(
-            args,
-            max_streams=16,
-            flow_together=_ON_CPU if device_name() == "cpu" else _ON_GPU,
-            first_hop=0,
-            max_hop=0,
-            max_segment_seconds=Settings().max_segment_seconds,
-            max_text_characters=Limits().max_text_characters,
-            sample_rate=0,
-        )
-        model = served_model()
-        self._check(model, values["sample_rate"])
-        self._rules = model.family.rules(
-            model.config, Hops(values["first_hop"] or None, values["max_hop"] or None)
-        )
-        limits = Limits(max_text_characters=values["max_text_characters"])
-        self._settings = Settings(limits, values["max_segment_seconds"])
-        self._turns = StageTurns(flow=values["flow_together"])
-        self._model, self._bias = model, _bias(model)
-        self._metrics = SpeechMetrics(self._turns)
-        self._admission = StreamAdmission(values["max_streams"], self._metrics.streams.set)
-        self._pool = ThreadPoolExecutor(values["max_streams"], thread_name_prefix="stream")
+            values = parameters(
+                args,
+                max_streams=16,
+                flow_together=_ON_CPU if device_name() == "cpu" else _ON_GPU,
+                first_hop=0,
+                max_hop=0,
+                max_segment_seconds=Settings().max_segment_seconds,
+                max_text_characters=Limits().max_text_characters,
+                sample_rate=0,
+            )
+            model = served_model()
+            self._check(model, values["sample_rate"])
+            self._rules = model.family.rules(
+                model.config, Hops(values["first_hop"] or None, values["max_hop"] or None)
+            )
+            limits = Limits(max_text_characters=values["max_text_characters"])
+            self._settings = Settings(limits, values["max_segment_seconds"])
+            self._turns = StageTurns(flow=values["flow_together"])
+            self._model, self._bias = model, _bias(model)
+            self._metrics = SpeechMetrics(self._turns)
+            self._admission = StreamAdmission(values["max_streams"], self._metrics.streams.set)
+            self._pool = ThreadPoolExecutor(values["max_streams"], thread_name_prefix="stream")
 
     def _check(self, model: Model, sample_rate: int) -> None:
         """A public model serves the family of its name, at the rate that its clients read."""

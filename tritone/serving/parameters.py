@@ -8,34 +8,27 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from tritone import variables
 from tritone.errors import ModelDirectoryError
 from tritone.families import Model, open_model
 from tritone.loading.lines import line
 from tritone.loading.steps import Loader, Report
 from tritone.resources import embedded_voice
-from tritone.variables import (
-    DEADLINE_VARIABLE,
-    DEVICE_VARIABLE,
-    MODEL_VARIABLE,
-    PATIENCE_VARIABLE,
-    PROFILE_VARIABLE,
-)
 
 
 def served_model() -> Model:
     """The model directory $TRITONE_MODEL, or the embedded voice; raises ModelDirectoryError."""
-    named = os.environ.get(MODEL_VARIABLE)
+    named = os.environ.get(variables.MODEL_VARIABLE)
     path = Path(named) if named else embedded_voice()
     if not path.is_dir():
-        raise ModelDirectoryError(
-            f"{path} is no directory; set {MODEL_VARIABLE} to what `tritone convert` wrote"
-        )
+        what = f"set {variables.MODEL_VARIABLE} to what `tritone convert` wrote"
+        raise ModelDirectoryError(f"{path} is no directory; {what}")
     return open_model(path)
 
 
 def device_name() -> str:
     """Where flow and vocoder run: $TRITONE_DEVICE, which the launcher sets, or the CPU."""
-    return os.environ.get(DEVICE_VARIABLE, "cpu")
+    return os.environ.get(variables.DEVICE_VARIABLE, "cpu")
 
 
 def uses_plans(values: Mapping[str, Any]) -> bool:
@@ -77,14 +70,14 @@ def watched(model: str) -> Iterator[None]:
 
     Raises ValueError for a variable that is no positive number.
     """
-    named = os.environ.get(MODEL_VARIABLE)
+    named = os.environ.get(variables.MODEL_VARIABLE)
     with Loader(
         model,
         _to_log,
-        patience=_seconds(PATIENCE_VARIABLE) or 1.0,
-        deadline_s=_seconds(DEADLINE_VARIABLE),
+        patience=_seconds(variables.PATIENCE_VARIABLE) or 1.0,
+        deadline_s=_seconds(variables.DEADLINE_VARIABLE),
         model_dir=Path(named) if named else None,
-        profile=os.environ.get(PROFILE_VARIABLE),
+        profile=os.environ.get(variables.PROFILE_VARIABLE),
     ):
         yield
 

@@ -102,7 +102,7 @@ def _pieces(run: Run) -> Generator[Piece, None, None]:
                 yield Piece(frames, pause=pause)
                 pause = 0.0
             upcoming = begin_next()
-            yield Piece(speaking.rest(), True, upcoming is None, pause=pause)
+            yield Piece(speaking.rest(), True, ends_speech=upcoming is None, pause=pause)
             speaking.close()
             speaking, upcoming = upcoming, None
     finally:

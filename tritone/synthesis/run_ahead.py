@@ -5,6 +5,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager
+from math import inf
 from typing import Generic, TypeVar
 
 ItemT = TypeVar("ItemT")
@@ -30,7 +31,7 @@ class RunAhead(Generic[ItemT]):
     """
 
     def __init__(self, source: Generator[ItemT, None, None], depth: int | None = 1) -> None:
-        self._source, self._depth = source, depth
+        self._source, self._room = source, inf if depth is None else depth
         self._items: deque[ItemT] = deque()
         self._error: BaseException | None = None
         self._ended = self._stopped = False
@@ -71,7 +72,7 @@ class RunAhead(Generic[ItemT]):
         try:
             for item in self._source:
                 with self._changed:
-                    self._changed.wait_for(lambda: self._stopped or self._has_room())
+                    self._changed.wait_for(lambda: self._stopped or len(self._items) < self._room)
                     if self._stopped:
                         break
                     self._items.append(item)
@@ -83,6 +84,3 @@ class RunAhead(Generic[ItemT]):
             with self._changed:
                 self._ended = True
                 self._changed.notify()
-
-    def _has_room(self) -> bool:
-        return self._depth is None or len(self._items) < self._depth

@@ -170,35 +170,24 @@ def speak_all(
 def _outcome(
     item: Item, stages: LocalStages, settings: Settings, out: Path, stop: threading.Event
 ) -> Outcome:
-    seconds = StageSeconds()
+    seconds, rate = StageSeconds(), stages.rules.rates.sample_rate
     try:
-        wave, timing = _speak(item, seconds, stages, settings, stop)
+        with seconds.measure("recording"):
+            request = item.load()
+        measured = MeasuredStages(stages, seconds)
+        chunks = list(synthesize(request, measured, stages.rules, settings, stop.is_set))
+        wave = np.concatenate([chunk.samples for chunk in chunks])
+        if not len(wave):
+            raise StageFailed("vocoder", "gave no samples")
         with seconds.measure("save"):
-            _save(wave_path(out, item), wave, stages.rules.rates.sample_rate)
+            _save(wave_path(out, item), wave, rate)
     except OSError:
         raise
     except TritoneError as error:
         return Outcome(item, seconds, problem=str(error))
     except Exception as error:  # whatever broke this utterance must not end a night's work
         return Outcome(item, seconds, problem=f"{type(error).__name__}: {error}")
-    return Outcome(item, seconds, len(wave) / stages.rules.rates.sample_rate, timing)
-
-
-def _speak(
-    item: Item,
-    seconds: StageSeconds,
-    stages: LocalStages,
-    settings: Settings,
-    stop: threading.Event,
-) -> tuple[Float32, dict[str, object]]:
-    with seconds.measure("recording"):
-        request = item.load()
-    measured = MeasuredStages(stages, seconds)
-    chunks = list(synthesize(request, measured, stages.rules, settings, stop.is_set))
-    wave = np.concatenate([chunk.samples for chunk in chunks])
-    if not len(wave):
-        raise StageFailed("vocoder", "gave no samples")
-    return wave, chunks[-1].timing
+    return Outcome(item, seconds, len(wave) / rate, chunks[-1].timing)
 
 
 def _save(path: Path, wave: Float32, rate: int) -> None:
