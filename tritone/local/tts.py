@@ -32,20 +32,15 @@ class LocalFlowSession:
     def __init__(self, stage: FlowStage, voice: Voice, *, streaming: bool) -> None:
         self._stage, self._voice = stage, voice
         self._state = stage.open(voice) if streaming else None
-        self._whole: list[Increment] = []
 
     def step(self, tokens: Increment, *, finalize: bool) -> Float32:
-        if self._state is not None:
-            frames, self._state = self._stage.step(tokens, self._state, finalize=finalize)
-            return frames
-        self._whole.append(tokens)
-        if not finalize:
-            return np.zeros((0, 0), dtype=np.float32)
-        return self._stage.whole(Increment.joined(self._whole), self._voice)
+        if self._state is None:
+            return self._stage.whole(tokens, self._voice)
+        frames, self._state = self._stage.step(tokens, self._state, finalize=finalize)
+        return frames
 
     def close(self) -> None:
         self._state = None
-        self._whole.clear()
 
 
 class LocalVocoderSession:

@@ -22,9 +22,9 @@ _OUTCOMES: dict[type[Exception], str] = {
 }
 _STDOUT = 1  # of the server: a model's process inherits it
 
-_SECONDS = [0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 60]
-_PART_SECONDS = [0.001, 0.002, 0.005, 0.01, *_SECONDS]
-_RATIOS = [0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 5, 10]
+_SECONDS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 60)
+_PART_SECONDS = (0.001, 0.002, 0.005, 0.01, *_SECONDS)
+_RATIOS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 5, 10)
 
 # What grows with every packet, by where the timing of a stream has it.
 _GROWING = {
@@ -57,29 +57,19 @@ class SpeechMetrics:
         self._showing = threading.Lock()
         self.streams = Gauge("tritone_streams", "Streams being spoken")
         self._waiting = Gauge(
-            "tritone_stage_waiting", "Streams waiting for their turn", "stage", STAGES
+            "tritone_stage_waiting", "Streams waiting for their turn", stage=STAGES
         )
-        self._requests = Counter(
-            "tritone_requests_total", "Requests that ended", "outcome", OUTCOMES
-        )
-        self._voices = Counter(
-            "tritone_voice_cache_total", "Voices asked for", "result", ("hit", "miss")
-        )
+        self._requests = Counter("tritone_requests_total", "Requests that ended", outcome=OUTCOMES)
+        hits = ("hit", "miss")
+        self._voices = Counter("tritone_voice_cache_total", "Voices asked for", result=hits)
         self._growing = {path: Counter(*named) for path, named in _GROWING.items()}
         self._of_requests = {
-            key: Histogram(name, description, buckets=bounds)
+            key: Histogram(name, description, bounds=bounds)
             for key, (name, description, bounds) in _OF_REQUESTS.items()
         }
-        self._gaps = Histogram(
-            "tritone_packet_gap_seconds", "Between neighbouring packets", buckets=_PART_SECONDS
-        )
-        self._parts = Histogram(
-            "tritone_part_seconds",
-            "Parts of a request's time",
-            "part",
-            PARTS,
-            buckets=_PART_SECONDS,
-        )
+        gaps, parts = "Between neighbouring packets", "Parts of a request's time"
+        self._gaps = Histogram("tritone_packet_gap_seconds", gaps, bounds=_PART_SECONDS)
+        self._parts = Histogram("tritone_part_seconds", parts, bounds=_PART_SECONDS, part=PARTS)
 
     def update(self, counted: dict[str, float], timing: Timing) -> None:
         """Count what is new of a stream. counted: what the growing counters have of it already;

@@ -81,11 +81,9 @@ def _reference(inputs: "Inputs") -> Float32 | None:
     """The reference without a client's padding."""
     wave = inputs.shaped("reference_wav", -1)
     length = inputs.scalar("reference_wav_len")
-    if wave is None:
-        if length:
-            raise InvalidRequest("reference_wav_len", f"is {length} but there is no reference_wav")
-        return None
-    if length is None:
+    if wave is None and length:
+        raise InvalidRequest("reference_wav_len", f"is {length} but there is no reference_wav")
+    if wave is None or length is None:
         return wave
     if not 0 <= length <= len(wave):
         raise InvalidRequest(

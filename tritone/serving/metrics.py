@@ -6,7 +6,7 @@ server still listens: one that is freed later crashes the process.
 
 import threading
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import triton_python_backend_utils as pb_utils
 
@@ -21,14 +21,16 @@ class Metric:
     kind: ClassVar[str]
 
     def __init__(
-        self, name: str, description: str, label: str = "", values: Sequence[str] = (), **more: Any
+        self, name: str, description: str, *, bounds: Sequence[float] = (), **label: Sequence[str]
     ) -> None:
-        """label: its name, with every value that it takes. more: as for Triton's `Metric`."""
+        """bounds: of a histogram. label: its name, with every value that it takes."""
         kind = getattr(pb_utils.MetricFamily, self.kind)
         self._family = pb_utils.MetricFamily(name=name, description=description, kind=kind)
+        buckets = {"buckets": list(bounds)} if bounds else {}
         self._metrics = {
-            value: self._family.Metric(labels={label: value} if label else {}, **more)
-            for value in values or ("",)
+            value: self._family.Metric(labels={key: value} if key else {}, **buckets)
+            for key, values in (label or {"": ("",)}).items()
+            for value in values
         }
 
     def close(self) -> None:
@@ -60,7 +62,7 @@ class Counter(Metric):
 
 
 class Histogram(Metric):
-    """How often values fell below each of some bounds, its `buckets`, and their sum."""
+    """How often values fell below each of some bounds, and their sum."""
 
     kind = "HISTOGRAM"
 

@@ -5,9 +5,9 @@ Its Triton model has the family's name; its `model.py` imports `TritonPythonMode
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import Any
 
 from tritone.arrays import Float32
@@ -78,31 +78,27 @@ class TritonPythonModel:
             timing = Timing(self._rules.rates.sample_rate)
             try:
                 self._admission.enter()
-            except Overloaded:
-                with self._answering(request, sender, timing):
-                    raise
+            except Overloaded as error:
+                self._serve(request, sender, timing, error)
             else:
                 self._pool.submit(self._serve, request, sender, timing)
 
-    def _serve(self, request: Any, sender: Any, timing: Timing) -> None:
-        timing.mark("started")
-        with self._answering(request, sender, timing) as (send, kept):
-            try:
-                self._speak(request, sender, send, kept)
-            finally:
-                self._admission.leave()  # before the last response: its reader may ask again
-
-    @contextmanager
-    def _answering(
-        self, request: Any, sender: Any, timing: Timing
-    ) -> Iterator[tuple[Any, Account]]:
+    def _serve(
+        self, request: Any, sender: Any, timing: Timing, refusal: Overloaded | None = None
+    ) -> None:
         """Errors are noted in the account, then sent; it is closed after the last response."""
         with (
             closing(Account(request.request_id(), timing, self._metrics)) as kept,
             respond(sender, self._name, public=True) as send,
             kept.noting(),
         ):
-            yield send, kept
+            if refusal:
+                raise refusal
+            timing.mark("started")
+            try:
+                self._speak(request, sender, send, kept)
+            finally:
+                self._admission.leave()  # before the last response: its reader may ask again
 
     def _speak(self, request: Any, sender: Any, send: Any, kept: Account) -> None:
         with_timing = "timing" in request.requested_output_names()

@@ -104,7 +104,7 @@ class SpeechRules(Protocol):
 
 
 class FlowSession(Protocol):
-    """One segment's way through the flow."""
+    """One segment's way through the flow; where it is not streamed, in a single step."""
 
     def step(self, tokens: Increment, *, finalize: bool) -> Float32:
         """Take new tokens; return the acoustic frames that became final, (bins, frames)."""

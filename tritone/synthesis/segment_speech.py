@@ -114,12 +114,9 @@ class SegmentSpeech:
         problem = problem or guard.ended(self._segment.target_tokens)
         if problem:
             timing.note(f"generation {self._attempt + 1} of {self._segment.text!r}: {problem}")
-        return self._accepts(problem, guard.count)
-
-    def _accepts(self, problem: str, tokens: int) -> bool:
-        """Speak a flawed generation only if it has begun or all attempts were flawed."""
+        # a flawed one is spoken only if it has begun or all attempts were flawed
         last = self._attempt + 1 == self._run.attempts
-        if problem and last and not tokens:
+        if problem and last and not guard.count:
             raise StageFailed("tensorrt_llm", f"{problem}, {self._attempt + 1} times")
         return not problem or self._begun or last
 

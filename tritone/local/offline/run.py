@@ -131,10 +131,6 @@ class Order:
     def sampling(self) -> SamplingParams:
         return SamplingParams(self.temperature, self.top_p, self.top_k, self.seed)
 
-    def plain(self) -> dict[str, Any]:
-        """For the log."""
-        return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
-
 
 def run(order: Order, tell: Callable[[str], object]) -> RunLog:
     """Speak what is not there yet; tell: is called with every problem of a line.
@@ -150,7 +146,7 @@ def run(order: Order, tell: Callable[[str], object]) -> RunLog:
     items = [item for item in manifest.items if not wave_path(order.out, item).is_file()]
     log = RunLog(
         order.out,
-        order.plain(),
+        {k: str(v) if isinstance(v, Path) else v for k, v in asdict(order).items()},
         skipped=len(manifest.items) - len(items),
         bad_lines=len(manifest.problems),
     )

@@ -2,13 +2,12 @@
 
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import soundfile
@@ -24,8 +23,6 @@ from tritone.synthesis.rules import FlowSession, VocoderSession
 from tritone.synthesis.run_ahead import awaited
 from tritone.synthesis.values import Segment, SynthesisRequest
 from tritone.voice import Voice
-
-ItemT = TypeVar("ItemT")
 
 MAX_BATCH = VOICES_CACHED  # with more at once, a voice could be made twice
 
@@ -58,10 +55,6 @@ class StageSeconds:
         finally:
             setattr(self, stage, getattr(self, stage) + time.perf_counter() - begin)
 
-    def waits(self, stage: str, source: Iterable[ItemT]) -> Generator[ItemT, None, None]:
-        """The items of `source`, the time until each of them measured."""
-        return awaited(iter(source), partial(self.measure, stage))
-
 
 class MeasuredStages:
     """`pipeline.Stages` for one utterance, over the stages that all utterances share."""
@@ -74,7 +67,7 @@ class MeasuredStages:
             self._stages.frontend.voice_of(request)  # cached: `prepare` finds it there
         with self._seconds.measure("text"):
             segments = self._stages.prepare(request)
-        return self._seconds.waits("text", segments)
+        return awaited(segments, partial(self._seconds.measure, "text"))
 
     def generate(self, request: GenerationRequest) -> "_MeasuredGeneration":
         with self._seconds.measure("llm"):
@@ -97,7 +90,7 @@ class _MeasuredGeneration:
     seconds: StageSeconds
 
     def __iter__(self) -> Iterator[Increment]:
-        return self.seconds.waits("llm", self.generation)
+        return awaited(iter(self.generation), partial(self.seconds.measure, "llm"))
 
     def cancel(self) -> None:
         self.generation.cancel()
