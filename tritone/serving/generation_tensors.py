@@ -36,7 +36,6 @@ def generation_tensors(
     own = config.sampling
     given = {name: value for name, value in asdict(request.sampling).items() if value is not None}
     sampling = replace(SamplingParams(own.temperature, own.top_p, own.top_k, seed=0), **given)
-    penalty = 1.0 if sampling.top_k == 1 else REPETITION_PENALTY
     stop_ids = config.llm.stop_ids
     words = [stop_ids, range(1, len(stop_ids) + 1)]  # ids, and where each word ends
     minimum, seed = row([request.min_tokens], np.int32), row([sampling.seed], np.uint64)
@@ -61,7 +60,7 @@ def generation_tensors(
         "runtime_top_k": row([sampling.top_k], np.int32),
         "runtime_top_p": row([sampling.top_p], np.float32),
         "temperature": row([sampling.temperature], np.float32),
-        "repetition_penalty": row([penalty], np.float32),
+        "repetition_penalty": row([1.0 if sampling.top_k == 1 else REPETITION_PENALTY], np.float32),
         "random_seed": seed,
         "seed": seed,
     }
