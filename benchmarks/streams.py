@@ -20,7 +20,7 @@ from tritone.llm.contract import (
     Prompt,
     SamplingParams,
 )
-from tritone.local.stages import LocalFlowSession, LocalVocoderSession
+from tritone.local.tts import LocalFlowSession, LocalVocoderSession
 from tritone.synthesis.pipeline import Settings, synthesize
 from tritone.synthesis.rules import Hops
 from tritone.synthesis.values import Segment, SynthesisRequest
@@ -31,7 +31,7 @@ TEXT_TOKENS = 25
 
 
 class BenchStages:
-    """`synthesis.stages.Stages` without a frontend: every request is the same prompt and length.
+    """`synthesis.rules.Stages` without a frontend: every request is the same prompt and length.
 
     seconds: of speech, whatever the text. prompt_seconds: of the voice's reference.
     """

@@ -13,7 +13,7 @@ from torch import nn
 
 from evaluation.packages import folder
 from tritone.arrays import Float32
-from tritone.frontend.audio.mel import slaney_filters
+from tritone.frontend.audio.features import slaney_filters
 from tritone.frontend.audio.resample import resample
 
 INSTALL = "pip install --no-deps resemblyzer==0.1.4"

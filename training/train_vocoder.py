@@ -22,7 +22,7 @@ from tritone.checkpoints.atomic_write import written_whole
 from tritone.families.cosyvoice2.hift import HiFT
 from tritone.families.cosyvoice2.prompt_mel import PROMPT_FFT, PROMPT_HOP
 from tritone.families.cosyvoice2.vocoder import Vocoder
-from tritone.frontend.audio.mel import slaney_filters
+from tritone.frontend.audio.features import slaney_filters
 
 SAMPLES_PER_FRAME = SAMPLES_PER_TOKEN // FRAMES_PER_TOKEN
 RESOLUTIONS = ((2048, 480), (1024, 240), (512, 120), (256, 60))  # window and hop

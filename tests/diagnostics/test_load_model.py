@@ -11,7 +11,7 @@ from paths import EMBEDDED
 
 from tritone.cli import load
 from tritone.loading.steps import step
-from tritone.local import stages, trial
+from tritone.local import trial, tts
 
 pytestmark = pytest.mark.slow
 
@@ -58,7 +58,7 @@ def test_half_precision_reaches_flow_and_vocoder(monkeypatch: pytest.MonkeyPatch
         seen.update(options)
         raise Stop
 
-    monkeypatch.setattr(stages, "LocalStages", opened)
+    monkeypatch.setattr(tts, "LocalStages", opened)
     with pytest.raises(Stop):
         load.main([str(EMBEDDED), "--half", "fp16"])
     assert seen["flow"].dtype == seen["vocoder"].dtype == torch.float16

@@ -5,8 +5,8 @@ import pytest
 
 from tritone.families.cosyvoice2.voice import Voice
 from tritone.llm.contract import Prompt
-from tritone.serving.text_block import PreparedVoice, block_arrays, read_block
-from tritone.synthesis.text_blocks import TextBlock, TextPiece
+from tritone.serving.frontend_tensors import PreparedVoice, block_arrays, read_block
+from tritone.synthesis.values import TextBlock, TextPiece
 
 VOICE = Voice(
     np.arange(4, dtype=np.int32), np.zeros((8, 80), np.float32), np.ones(192, np.float32), "一二"

@@ -17,8 +17,9 @@ from waiting import HANG_S
 
 from tritone.cli import offline
 from tritone.errors import InvalidRequest
-from tritone.local.offline import Item, Outcome, RunLog, speak_all, wave_path
-from tritone.local.offline.measure import StageSeconds
+from tritone.local.offline.manifest import Item
+from tritone.local.offline.run import RunLog
+from tritone.local.offline.speak import Outcome, StageSeconds, speak_all, wave_path
 from tritone.synthesis.pipeline import Settings
 from tritone.synthesis.values import SynthesisRequest
 
@@ -119,7 +120,7 @@ def test_stages_are_measured_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         clock.now += 0.04
         write(*given, **options)
 
-    monkeypatch.setattr("tritone.local.offline.measure.time", clock)
+    monkeypatch.setattr("tritone.local.offline.speak.time", clock)
     monkeypatch.setattr("tritone.local.offline.speak.soundfile.write", slow_write)
     seconds = spoken(Stages(one=fake("one", fail=spend)), "one", out=tmp_path)["one"].seconds
     expected = StageSeconds(text=0.02, llm=len(SPEECH) * 0.001, flow=0.06, vocoder=0.08, save=0.04)
@@ -145,9 +146,13 @@ def test_leaving_early_stops_what_runs_and_what_waits(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["short.wav"]
 
 
-def test_totals_have_the_names_of_the_upstream_script(tmp_path: Path) -> None:
-    times = iter([0.0, 10.0, 14.0, 18.0])
-    log = RunLog(tmp_path, {"batch": 2}, skipped=3, bad_lines=1, clock=lambda: next(times))
+def test_totals_have_the_names_of_the_upstream_script(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter([10.0, 14.0, 18.0])
+    clock = SimpleNamespace(perf_counter=lambda: next(times))
+    monkeypatch.setattr("tritone.local.offline.run.time", clock)
+    log = RunLog(tmp_path, {"batch": 2}, skipped=3, bad_lines=1)
     log.begin()
     good, bad = items("good", "bad")
     seconds = StageSeconds(0.1, 0.2, 0.3, 1.0, 2.0, 0.5, 0.05)

@@ -9,7 +9,7 @@ import soundfile
 
 from tritone.errors import InvalidRequest
 from tritone.llm.contract import SamplingParams
-from tritone.local.offline import read_manifest
+from tritone.local.offline.manifest import read_manifest
 
 
 def manifest(folder: Path, *lines: str) -> Path:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Generator, Iterator
+from importlib import import_module
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -12,7 +13,7 @@ from tritone.errors import InvalidRequest, Overloaded
 
 @pytest.fixture
 def replies(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """tritone.serving.replies over the few parts of the backend's module that it uses."""
+    """tritone.serving.messages over the few parts of the backend's module that it uses."""
     utils = ModuleType("triton_python_backend_utils")
 
     def triton_error(message: str, code: int) -> SimpleNamespace:
@@ -26,12 +27,10 @@ def replies(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     utils.Logger = SimpleNamespace(**quiet)
     utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL = 1
     monkeypatch.setitem(sys.modules, utils.__name__, utils)
-    for name in [n for n in sys.modules if n == "tritone.serving.replies"]:
+    for name in [n for n in sys.modules if n == "tritone.serving.messages"]:
         monkeypatch.delitem(sys.modules, name)
-    from tritone.serving import replies
-
-    yield replies
-    sys.modules.pop("tritone.serving.replies", None)
+    yield import_module("tritone.serving.messages")
+    sys.modules.pop("tritone.serving.messages", None)
 
 
 def double(request: Any) -> Generator[int, int, str]:

@@ -3,7 +3,7 @@
 import pytest
 
 from tritone.errors import Overloaded
-from tritone.synthesis.admission import StreamAdmission
+from tritone.synthesis.deadlines import StreamAdmission
 
 
 def test_a_limit_is_kept_and_every_change_is_told() -> None:

@@ -6,7 +6,7 @@ import pytest
 from tritone.errors import InvalidRequest
 from tritone.families.cosyvoice2.voice import Voice
 from tritone.llm.contract import Prompt
-from tritone.synthesis.text_blocks import TextBlock, TextPiece, in_order
+from tritone.synthesis.values import TextBlock, TextPiece, in_order
 
 VOICE = Voice(np.zeros(0, np.int32), np.zeros((0, 80), np.float32), np.ones(192, np.float32))
 

@@ -10,8 +10,7 @@ from fake_stages import RULES, FakeStages, codes, one, request, segment
 from waiting import HANG_S, Clock
 
 from tritone.synthesis.pipeline import Settings, synthesize
-from tritone.synthesis.playback import Playback
-from tritone.synthesis.timing import PARTS, Timing
+from tritone.synthesis.timing import PARTS, Playback, Timing
 from tritone_client.metrics import StreamMeter
 
 RATE = 24000

@@ -12,9 +12,9 @@ from tritone.cli.command import refused, run
 from tritone.cli.options import Runtime
 from tritone.errors import TritoneError
 from tritone.llm.onnx.graph import PRECISIONS
-from tritone.local.offline import MAX_BATCH, RunLog
-from tritone.local.offline.run import Order
+from tritone.local.offline.run import Order, RunLog
 from tritone.local.offline.run import run as speak_manifest
+from tritone.local.offline.speak import MAX_BATCH
 
 Model = Annotated[Path, typer.Option(help="model directory")]
 Manifest = Annotated[Path, typer.Option(help="what to say")]

@@ -15,8 +15,7 @@ from tritone.arrays import Int32
 from tritone.config import ModelConfig
 from tritone.synthesis.limits import Limits
 from tritone.synthesis.rules import Hops, SpeechRules
-from tritone.synthesis.text_blocks import TextBlock
-from tritone.synthesis.values import Segment, SynthesisRequest
+from tritone.synthesis.values import Segment, SynthesisRequest, TextBlock
 from tritone.voice import Voice
 
 if TYPE_CHECKING:

@@ -129,14 +129,11 @@ class VoiceCache(Generic[VoiceT]):
             while len(self._voices) > self._capacity:
                 self._voices.popitem(last=False)
         if mine:
-            self._fill(key, future, compute)
+            try:
+                future.set_result(compute())
+            except BaseException as error:  # waiting requests must wake up whatever happened
+                future.set_exception(error)
+                with self._lock:
+                    if self._voices.get(key) is future:
+                        del self._voices[key]
         return future.result(), cached
-
-    def _fill(self, key: str, future: Future[VoiceT], compute: Callable[[], VoiceT]) -> None:
-        try:
-            future.set_result(compute())
-        except BaseException as error:  # waiting requests must wake up whatever happened
-            future.set_exception(error)
-            with self._lock:
-                if self._voices.get(key) is future:
-                    del self._voices[key]

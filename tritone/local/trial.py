@@ -11,7 +11,7 @@ from tritone.loading.reports import Summary, line
 from tritone.loading.steps import Report, step
 
 if TYPE_CHECKING:
-    from tritone.local.stages import LocalStages
+    from tritone.local.tts import LocalStages
 
 SILENCE = 1e-3  # RMS; speech has a hundredfold
 
@@ -63,14 +63,14 @@ def load_and_speak(trial: Trial) -> None:
     with step("imports"):
         from tritone.acoustic.placement import VocoderSettings, flow_of
         from tritone.compute.device import torch_dtype
-        from tritone.local.stages import LocalStages
-        from tritone.synthesis.limits import DEFAULT_LIMITS
+        from tritone.local.tts import LocalStages
+        from tritone.synthesis.limits import Limits
 
     half = torch_dtype(trial.half) if trial.half else None
     flow = replace(flow_of(trial.profile), dtype=half)
     stages = LocalStages(
         trial.model,
-        DEFAULT_LIMITS,
+        Limits(),
         profile=trial.profile,
         flow=flow,
         vocoder=VocoderSettings(flow.device, half),

@@ -3,14 +3,17 @@
 import json
 import os
 import secrets
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from operator import attrgetter
 from typing import Any
 
 from tritone.errors import Cancelled, InvalidRequest, Overloaded
-from tritone.serving.speech_metrics import SpeechMetrics
-from tritone.synthesis.timing import Timing
+from tritone.serving.metrics import Counter, Gauge, Histogram
+from tritone.synthesis.deadlines import STAGES, StageTurns
+from tritone.synthesis.timing import OUTCOMES, PARTS, Timing
 
 _OUTCOMES: dict[type[Exception], str] = {
     Cancelled: "cancelled",
@@ -19,19 +22,106 @@ _OUTCOMES: dict[type[Exception], str] = {
 }
 _STDOUT = 1  # of the server: a model's process inherits it
 
+_SECONDS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 60)
+_PART_SECONDS = (0.001, 0.002, 0.005, 0.01, *_SECONDS)
+_RATIOS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 5, 10)
+
+# What grows with every packet, by where the timing of a stream has it.
+_GROWING = {
+    "playback.audio": ("tritone_audio_seconds_total", "Audio sent, in seconds"),
+    "tokens": ("tritone_speech_tokens_total", "Speech tokens decoded"),
+    "packets": ("tritone_packets_total", "Packets of audio sent"),
+    "playback.underruns": ("tritone_underruns_total", "Times that playback ran dry"),
+    "playback.dry": ("tritone_underrun_seconds_total", "Seconds that playback was dry"),
+    "retries": ("tritone_retries_total", "Generations begun again"),
+}
+
+# What is observed once a request, by its name in the record.
+_OF_REQUESTS = {
+    "first_packet_s": ("tritone_first_packet_seconds", "Arrival to first packet", _SECONDS),
+    "total_s": ("tritone_request_seconds", "Arrival to last packet", _SECONDS),
+    "rtf": ("tritone_rtf", "Seconds of work for a second of audio", _RATIOS),
+}
+
+
+class SpeechMetrics:
+    """What the timing records of all requests add up to, for Prometheus.
+
+    turns: of the stages, whose queues are shown. streams: for the model to set, which counts them
+    to limit them.
+    """
+
+    def __init__(self, turns: StageTurns) -> None:
+        self._turns = turns
+        self._shown: dict[str, int] = {}
+        self._showing = threading.Lock()
+        self.streams = Gauge("tritone_streams", "Streams being spoken")
+        self._waiting = Gauge(
+            "tritone_stage_waiting", "Streams waiting for their turn", stage=STAGES
+        )
+        self._requests = Counter("tritone_requests_total", "Requests that ended", outcome=OUTCOMES)
+        hits = ("hit", "miss")
+        self._voices = Counter("tritone_voice_cache_total", "Voices asked for", result=hits)
+        self._growing = {path: Counter(*named) for path, named in _GROWING.items()}
+        self._of_requests = {
+            key: Histogram(name, description, bounds=bounds)
+            for key, (name, description, bounds) in _OF_REQUESTS.items()
+        }
+        gaps, parts = "Between neighbouring packets", "Parts of a request's time"
+        self._gaps = Histogram("tritone_packet_gap_seconds", gaps, bounds=_PART_SECONDS)
+        self._parts = Histogram("tritone_part_seconds", parts, bounds=_PART_SECONDS, part=PARTS)
+
+    def update(self, counted: dict[str, float], timing: Timing) -> None:
+        """Count what is new of a stream. counted: what the growing counters have of it already;
+        brought up to date."""
+        for path, counter in self._growing.items():
+            number = attrgetter(path)(timing)
+            counter.add(number - counted.get(path, 0.0))
+            counted[path] = number
+        self._show_queues()
+
+    def ended(self, record: dict[str, Any], timing: Timing) -> None:
+        """A stream ended, with this record of its `Account`."""
+        self._requests.add(1, record["outcome"])
+        if timing.voice_cached is not None:
+            self._voices.add(1, "hit" if timing.voice_cached else "miss")
+        for name, histogram in self._of_requests.items():
+            if record[name] is not None:
+                histogram.observe(record[name])
+        for gap in timing.playback.gaps:
+            self._gaps.observe(gap)
+        if record["outcome"] == "ok":
+            for part, seconds in timing.parts().items():
+                self._parts.observe(seconds, part)
+
+    def close(self) -> None:
+        families = [self.streams, self._waiting, self._requests, self._voices, self._gaps]
+        families += [self._parts, *self._growing.values(), *self._of_requests.values()]
+        for family in families:
+            family.close()
+
+    def _show_queues(self) -> None:
+        """Only what has changed: a message to the server for every packet would be many."""
+        with self._showing:
+            for stage in STAGES:
+                waiting = getattr(self._turns, stage).waiting
+                if waiting != self._shown.get(stage):
+                    self._waiting.set(waiting, stage)
+                    self._shown[stage] = waiting
+
 
 class Account:
     """One request. id: the client's, or one of our own where it sent none."""
 
     def __init__(self, request_id: str, timing: Timing, metrics: SpeechMetrics) -> None:
         self.id = request_id or secrets.token_hex(8)
-        self.timing = timing
-        self._metrics, self._count = metrics, metrics.count()
+        self.timing, self._metrics = timing, metrics
+        self._counted: dict[str, float] = {}
         self._error: Exception | None = None
 
-    def packet(self) -> None:
-        """Audio was sent."""
-        self._metrics.packet(self._count, self.timing)
+    def update(self) -> None:
+        """Count what was sent since the last time."""
+        self._metrics.update(self._counted, self.timing)
 
     @contextmanager
     def noting(self) -> Iterator[None]:
@@ -50,28 +140,16 @@ class Account:
         return {"id": self.id, "outcome": outcome, **said, **self.timing.record()}
 
     def close(self) -> None:
+        """The request has been answered: one line of JSON on the server's standard output, without
+        the notes, which quote the text.
+
+        Of a text that cannot be spoken at all the error may still quote words. In one system call,
+        so that lines of other processes do not get in between.
+        """
         record = self.record()
-        self._metrics.ended(self._count, self.timing, record)
-        write_line(record)
-
-
-def write_line(record: dict[str, Any]) -> None:
-    """One line of JSON on the server's standard output, without the notes, which quote the text.
-
-    Of a text that cannot be spoken at all the error may still quote words. In one system call, so
-    that lines of other processes do not get in between.
-    """
-    stamp = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-    line = {"event": "speech", "time": stamp, **record}
-    line.pop("notes")
-    os.write(_STDOUT, (json.dumps(line) + "\n").encode())
-
-
-@contextmanager
-def account(request_id: str, timing: Timing, metrics: SpeechMetrics) -> Iterator[Account]:
-    """The account of a request, closed when it has been answered."""
-    kept = Account(request_id, timing, metrics)
-    try:
-        yield kept
-    finally:
-        kept.close()
+        self.update()
+        self._metrics.ended(record, self.timing)
+        stamp = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        line = {"event": "speech", "time": stamp, **record}
+        line.pop("notes")
+        os.write(_STDOUT, (json.dumps(line) + "\n").encode())

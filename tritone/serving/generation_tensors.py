@@ -1,19 +1,25 @@
-"""What is sent to the model `tensorrt_llm`, whatever serves it.
+"""Requests of the model `tensorrt_llm`, whatever serves it, in the tensors of NVIDIA's backend.
 
-Everything that some runtime needs: NVIDIA's backend knows nothing of the checkpoint and takes the
-bias of the speech head, with the ban on text ids, from the request. Two inputs have another name in
-later versions of the backend, which ignores what it does not know; both names are sent.
+All that some runtime needs is sent: that backend knows nothing of the checkpoint and takes the bias
+of the speech head, with the ban on text ids, from the request. Our runtimes read the checkpoint and
+need fewer. Two inputs have another name in later versions of the backend, which ignores what it
+does not know; both names are sent.
 """
 
-from typing import Any
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tritone.arrays import Float32
+from tritone.errors import InvalidRequest
 from tritone.llm.config import SpokenConfig
-from tritone.llm.contract import GenerationRequest, SamplingParams
+from tritone.llm.contract import GenerationRequest, Prompt, SamplingParams
 from tritone.llm.external import REPETITION_PENALTY
+
+if TYPE_CHECKING:
+    from tritone.serving.messages import Inputs
 
 OUTPUTS = ("output_ids", "sequence_length")
 
@@ -26,33 +32,35 @@ def generation_tensors(
     bias: (vocab_size,) of `tritone.llm.bias.logit_bias`; None where the runtime reads the
     checkpoint itself. A prompt of embeddings goes as `prompt_embeddings`, beside ids of zero.
     """
-    sampling = _resolved(request.sampling, config)
-    greedy = sampling.top_k == 1
+    # every value said, since another runtime knows nothing of the checkpoint's defaults
+    own = config.sampling
+    given = {name: value for name, value in asdict(request.sampling).items() if value is not None}
+    sampling = replace(SamplingParams(own.temperature, own.top_p, own.top_k, seed=0), **given)
     stop_ids = config.llm.stop_ids
     words = [stop_ids, range(1, len(stop_ids) + 1)]  # ids, and where each word ends
-    minimum, seed = _row([request.min_tokens], np.int32), _row([sampling.seed or 0], np.uint64)
+    minimum, seed = row([request.min_tokens], np.int32), row([sampling.seed], np.uint64)
     prompt = request.prompt
     ids = np.zeros(len(prompt), np.int32) if prompt.ids is None else prompt.ids
     optional = {}
     if bias is not None:
-        optional["embedding_bias"] = _row(bias, np.float32)
+        optional["embedding_bias"] = row(bias, np.float32)
     if prompt.embeddings is not None:
         optional["prompt_embeddings"] = np.asarray(prompt.embeddings, np.float32)[None]
     return {
         **optional,
-        "input_ids": _row(ids, np.int32),
-        "input_lengths": _row([len(prompt)], np.int32),
-        "request_output_len": _row([request.max_tokens], np.int32),
+        "input_ids": row(ids, np.int32),
+        "input_lengths": row([len(prompt)], np.int32),
+        "request_output_len": row([request.max_tokens], np.int32),
         "min_length": minimum,
         "min_tokens": minimum,
-        "end_id": _row([stop_ids[0]], np.int32),
-        "pad_id": _row([stop_ids[0]], np.int32),
+        "end_id": row([stop_ids[0]], np.int32),
+        "pad_id": row([stop_ids[0]], np.int32),
         "stop_words_list": np.array([words], np.int32),
-        "streaming": _row([True], np.bool_),
-        "runtime_top_k": _row([sampling.top_k], np.int32),
-        "runtime_top_p": _row([sampling.top_p], np.float32),
-        "temperature": _row([sampling.temperature], np.float32),
-        "repetition_penalty": _row([1.0 if greedy else REPETITION_PENALTY], np.float32),
+        "streaming": row([True], np.bool_),
+        "runtime_top_k": row([sampling.top_k], np.int32),
+        "runtime_top_p": row([sampling.top_p], np.float32),
+        "temperature": row([sampling.temperature], np.float32),
+        "repetition_penalty": row([1.0 if sampling.top_k == 1 else REPETITION_PENALTY], np.float32),
         "random_seed": seed,
         "seed": seed,
     }
@@ -61,23 +69,38 @@ def generation_tensors(
 def stop_tensors() -> dict[str, NDArray[Any]]:
     """Inputs that stop the generation of the same request id."""
     return {
-        "input_ids": _row([0], np.int32),
-        "input_lengths": _row([1], np.int32),
-        "request_output_len": _row([1], np.int32),
-        "stop": _row([True], np.bool_),
+        "input_ids": row([0], np.int32),
+        "input_lengths": row([1], np.int32),
+        "request_output_len": row([1], np.int32),
+        "stop": row([True], np.bool_),
     }
 
 
-def _row(values: Any, dtype: Any) -> NDArray[Any]:
+def row(values: Any, dtype: Any) -> NDArray[Any]:
+    """(1, n): with the leading dimension of models that batch."""
     return np.asarray(values, dtype=dtype).reshape(1, -1)
 
 
-def _resolved(given: SamplingParams, config: SpokenConfig) -> SamplingParams:
-    """Every value said, since another runtime knows nothing of the checkpoint's defaults."""
-    defaults = config.sampling
-    return SamplingParams(
-        temperature=defaults.temperature if given.temperature is None else given.temperature,
-        top_p=defaults.top_p if given.top_p is None else given.top_p,
-        top_k=defaults.top_k if given.top_k is None else given.top_k,
-        seed=given.seed,
+def read_generation(inputs: "Inputs") -> GenerationRequest:
+    """Raises InvalidRequest for a missing input or a length that is not there."""
+    ids, length = inputs.integers("input_ids"), inputs.scalar("input_lengths")
+    if ids is None or length is None:
+        raise InvalidRequest("input_ids", "and input_lengths are both required")
+    if not 0 < length <= len(ids):
+        raise InvalidRequest("input_lengths", f"is {length}; input_ids has {len(ids)}")
+    longest = inputs.scalar("request_output_len")
+    if longest is None or longest < 1:
+        raise InvalidRequest("request_output_len", f"is {longest}; it must be at least 1")
+    embeddings = inputs.shaped("prompt_embeddings", length, -1)
+    prompt = Prompt(ids[:length]) if embeddings is None else Prompt(embeddings=embeddings)
+    return GenerationRequest(
+        prompt=prompt,
+        min_tokens=inputs.scalar("min_length", inputs.scalar("min_tokens", 0)),
+        max_tokens=longest,
+        sampling=SamplingParams(
+            temperature=inputs.scalar("temperature"),
+            top_p=inputs.scalar("runtime_top_p"),
+            top_k=inputs.scalar("runtime_top_k"),
+            seed=inputs.scalar("random_seed", inputs.scalar("seed")),
+        ),
     )

@@ -1,7 +1,6 @@
 """The generations that the model `tensorrt_llm` runs, and how their tokens are sent."""
 
 import time
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -9,9 +8,8 @@ import numpy as np
 
 from tritone.errors import Cancelled, InvalidRequest
 from tritone.llm.contract import Generation, GenerationRequest, Increment, LanguageModel
+from tritone.serving.messages import respond, response, tensor
 from tritone.serving.metrics import Gauge
-from tritone.serving.replies import respond
-from tritone.serving.tensors import response, tensor
 
 # A response costs about a millisecond, as much as a token of a small model: 15 that take 15 ms came
 # after 32. Where tokens come so fast several go in one response; where they come slowly none waits.
@@ -32,7 +30,7 @@ class Generations:
         generation = self._language_model.submit(request)
         self._running[request_id] = generation
         self._gauge.set(len(self._running))
-        self._pool.submit(self._send, generation, generation, sender, request_id)
+        self._pool.submit(self._send, generation, sender, request_id)
 
     def stop(self, request_id: str, sender: Any) -> None:
         """Cancel a generation; what is left to answer is nothing."""
@@ -41,23 +39,17 @@ class Generations:
         generation = self._running.get(request_id)
         if generation:
             generation.cancel()
-        self._pool.submit(self._send, None, (), sender, request_id)
+        self._pool.submit(self._send, None, sender, request_id)
 
-    def _send(
-        self,
-        generation: Generation | None,
-        increments: Iterable[Increment],
-        sender: Any,
-        request_id: str,
-    ) -> None:
+    def _send(self, generation: Generation | None, sender: Any, request_id: str) -> None:
         with respond(sender, self._stage) as send:
             try:
                 # A caller in this server gets its hands on the stream with the first response, and
                 # holds up others until then: do not let it wait for the prompt.
                 send(response(tensor("sequence_length", np.zeros((1, 1), np.int32))))
-                for increment in increments:
+                for increment in generation or ():
                     send(_response(increment))
-                    if sender.is_cancelled() and generation:
+                    if generation and sender.is_cancelled():
                         generation.cancel()
                     time.sleep(PAUSE_S)
             except Cancelled:

@@ -6,7 +6,7 @@ server still listens: one that is freed later crashes the process.
 
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import ClassVar
 
 import triton_python_backend_utils as pb_utils
 
@@ -15,35 +15,33 @@ import triton_python_backend_utils as pb_utils
 _CHANGING = threading.Lock()
 
 
-class MetricGroup:
+class Metric:
     """Metrics of one name, one for each value of its label."""
 
-    def __init__(
-        self, kind: str, name: str, description: str, label: str = "", values: Sequence[str] = ()
-    ) -> None:
-        """kind: COUNTER, GAUGE or HISTOGRAM. label: its name, with every value that it takes."""
-        self._family = pb_utils.MetricFamily(
-            name=name, description=description, kind=getattr(pb_utils.MetricFamily, kind)
-        )
-        self._metrics = {
-            value: self._metric({label: value} if label else {}) for value in values or ("",)
-        }
+    kind: ClassVar[str]
 
-    def _metric(self, labels: dict[str, str]) -> Any:
-        return self._family.Metric(labels=labels)
+    def __init__(
+        self, name: str, description: str, *, bounds: Sequence[float] = (), **label: Sequence[str]
+    ) -> None:
+        """bounds: of a histogram. label: its name, with every value that it takes."""
+        kind = getattr(pb_utils.MetricFamily, self.kind)
+        self._family = pb_utils.MetricFamily(name=name, description=description, kind=kind)
+        buckets = {"buckets": list(bounds)} if bounds else {}
+        self._metrics = {
+            value: self._family.Metric(labels={key: value} if key else {}, **buckets)
+            for key, values in (label or {"": ("",)}).items()
+            for value in values
+        }
 
     def close(self) -> None:
         self._metrics.clear()
         del self._family
 
 
-class Gauge(MetricGroup):
+class Gauge(Metric):
     """A number that goes up and down."""
 
-    def __init__(
-        self, name: str, description: str, label: str = "", values: Sequence[str] = ()
-    ) -> None:
-        super().__init__("GAUGE", name, description, label, values)
+    kind = "GAUGE"
 
     def set(self, number: float, value: str = "") -> None:
         """value: of the label."""
@@ -51,13 +49,10 @@ class Gauge(MetricGroup):
             self._metrics[value].set(number)
 
 
-class Counter(MetricGroup):
+class Counter(Metric):
     """A number that only grows."""
 
-    def __init__(
-        self, name: str, description: str, label: str = "", values: Sequence[str] = ()
-    ) -> None:
-        super().__init__("COUNTER", name, description, label, values)
+    kind = "COUNTER"
 
     def add(self, number: float, value: str = "") -> None:
         """number: zero or more; value: of the label."""
@@ -66,22 +61,10 @@ class Counter(MetricGroup):
                 self._metrics[value].increment(number)
 
 
-class Histogram(MetricGroup):
+class Histogram(Metric):
     """How often values fell below each of some bounds, and their sum."""
 
-    def __init__(
-        self,
-        name: str,
-        description: str,
-        bounds: Sequence[float],
-        label: str = "",
-        values: Sequence[str] = (),
-    ) -> None:
-        self._bounds = list(bounds)
-        super().__init__("HISTOGRAM", name, description, label, values)
-
-    def _metric(self, labels: dict[str, str]) -> Any:
-        return self._family.Metric(labels=labels, buckets=self._bounds)
+    kind = "HISTOGRAM"
 
     def observe(self, number: float, value: str = "") -> None:
         """value: of the label."""

@@ -5,26 +5,22 @@ Its Triton model has the family's name; its `model.py` imports `TritonPythonMode
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing
 from typing import Any
 
 from tritone.arrays import Float32
 from tritone.errors import ModelDirectoryError, Overloaded
-from tritone.families import Model, open_model
+from tritone.families import Model
 from tritone.llm.bias import logit_bias
 from tritone.llm.runtimes import needs_bias
-from tritone.serving.account import Account, account
-from tritone.serving.load_log import watched
-from tritone.serving.parameters import model_directory, parameters, torch_device_name
-from tritone.serving.replies import respond
-from tritone.serving.request import read_request
-from tritone.serving.speech_metrics import SpeechMetrics
-from tritone.serving.stages import Caller, TritonStages
-from tritone.serving.tensors import response, tensor, text_tensor
-from tritone.synthesis.admission import StreamAdmission
-from tritone.synthesis.deadlines import StageTurns
+from tritone.serving.account import Account, SpeechMetrics
+from tritone.serving.frontend_tensors import read_request, text_array
+from tritone.serving.messages import Inputs, respond, response, tensor
+from tritone.serving.parameters import device_name, parameters, served_model, watched
+from tritone.serving.stages import TritonStages
+from tritone.synthesis.deadlines import StageTurns, StreamAdmission
 from tritone.synthesis.limits import Limits
 from tritone.synthesis.pipeline import Settings, synthesize
 from tritone.synthesis.rules import Hops
@@ -40,31 +36,28 @@ class TritonPythonModel:
     def initialize(self, args: Mapping[str, str]) -> None:
         self._name = args["model_name"]
         with watched(self._name):
-            self._load(args)
-
-    def _load(self, args: Mapping[str, str]) -> None:
-        values = parameters(
-            args,
-            max_streams=16,
-            flow_together=_ON_CPU if torch_device_name() == "cpu" else _ON_GPU,
-            first_hop=0,
-            max_hop=0,
-            max_segment_seconds=Settings().max_segment_seconds,
-            max_text_characters=Limits().max_text_characters,
-            sample_rate=0,
-        )
-        model = open_model(model_directory(args))
-        self._check(model, values["sample_rate"])
-        self._rules = model.family.rules(
-            model.config, Hops(values["first_hop"] or None, values["max_hop"] or None)
-        )
-        limits = Limits(max_text_characters=values["max_text_characters"])
-        self._settings = Settings(limits, values["max_segment_seconds"])
-        self._turns = StageTurns(flow=values["flow_together"])
-        self._model, self._bias = model, _bias(model)
-        self._metrics = SpeechMetrics(self._turns)
-        self._admission = StreamAdmission(values["max_streams"], self._metrics.streams.set)
-        self._pool = ThreadPoolExecutor(values["max_streams"], thread_name_prefix="stream")
+            values = parameters(
+                args,
+                max_streams=16,
+                flow_together=_ON_CPU if device_name() == "cpu" else _ON_GPU,
+                first_hop=0,
+                max_hop=0,
+                max_segment_seconds=Settings().max_segment_seconds,
+                max_text_characters=Limits().max_text_characters,
+                sample_rate=0,
+            )
+            model = served_model()
+            self._check(model, values["sample_rate"])
+            self._rules = model.family.rules(
+                model.config, Hops(values["first_hop"] or None, values["max_hop"] or None)
+            )
+            limits = Limits(max_text_characters=values["max_text_characters"])
+            self._settings = Settings(limits, values["max_segment_seconds"])
+            self._turns = StageTurns(flow=values["flow_together"])
+            self._model, self._bias = model, _bias(model)
+            self._metrics = SpeechMetrics(self._turns)
+            self._admission = StreamAdmission(values["max_streams"], self._metrics.streams.set)
+            self._pool = ThreadPoolExecutor(values["max_streams"], thread_name_prefix="stream")
 
     def _check(self, model: Model, sample_rate: int) -> None:
         """A public model serves the family of its name, at the rate that its clients read."""
@@ -85,38 +78,34 @@ class TritonPythonModel:
             timing = Timing(self._rules.rates.sample_rate)
             try:
                 self._admission.enter()
-            except Overloaded:
-                with self._answering(request, sender, timing):
-                    raise
+            except Overloaded as error:
+                self._serve(request, sender, timing, error)
             else:
                 self._pool.submit(self._serve, request, sender, timing)
 
-    def _serve(self, request: Any, sender: Any, timing: Timing) -> None:
-        timing.mark("started")
-        with self._answering(request, sender, timing) as (send, kept):
+    def _serve(
+        self, request: Any, sender: Any, timing: Timing, refusal: Overloaded | None = None
+    ) -> None:
+        """Errors are noted in the account, then sent; it is closed after the last response."""
+        with (
+            closing(Account(request.request_id(), timing, self._metrics)) as kept,
+            respond(sender, self._name, public=True) as send,
+            kept.noting(),
+        ):
+            if refusal:
+                raise refusal
+            timing.mark("started")
             try:
                 self._speak(request, sender, send, kept)
             finally:
                 self._admission.leave()  # before the last response: its reader may ask again
 
-    @contextmanager
-    def _answering(
-        self, request: Any, sender: Any, timing: Timing
-    ) -> Iterator[tuple[Any, Account]]:
-        """Errors are noted in the account, then sent; it is closed after the last response."""
-        with (
-            account(request.request_id(), timing, self._metrics) as kept,
-            respond(sender, self._name, public=True) as send,
-            kept.noting(),
-        ):
-            yield send, kept
-
     def _speak(self, request: Any, sender: Any, send: Any, kept: Account) -> None:
         with_timing = "timing" in request.requested_output_names()
         model = self._model
-        stages = TritonStages(Caller(kept.id), model.language_model, model.family.voice, self._bias)
+        stages = TritonStages(kept.id, model.language_model, model.family.voice, self._bias)
         chunks = synthesize(
-            read_request(request),
+            read_request(Inputs(request)),
             stages,
             self._rules,
             self._settings,
@@ -127,9 +116,9 @@ class TritonPythonModel:
         for chunk in chunks:
             outputs = [tensor("waveform", chunk.samples[None])]
             if with_timing:
-                outputs.append(text_tensor("timing", json.dumps(kept.record()), batched=True))
+                outputs.append(tensor("timing", text_array(json.dumps(kept.record()))[None]))
             send(response(*outputs))
-            kept.packet()
+            kept.update()
 
     def finalize(self) -> None:
         self._pool.shutdown(wait=True)

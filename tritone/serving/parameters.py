@@ -1,35 +1,34 @@
-"""What a deployment sets: `parameters` in config.pbtxt, and where the model directory is."""
+"""What every model's `initialize` needs: the parameters that a deployment sets in config.pbtxt, the
+model directory, and Triton's log for the steps of loading."""
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from tritone import variables
 from tritone.errors import ModelDirectoryError
+from tritone.families import Model, open_model
+from tritone.loading.reports import line
+from tritone.loading.steps import Loader, Report
 from tritone.resources import embedded_voice
-from tritone.variables import DEVICE_VARIABLE, MODEL_VARIABLE
-
-EMBEDDED = Path("checkpoints") / "embedded"  # beside model_repo/
 
 
-def model_directory(args: Mapping[str, str]) -> Path:
-    """The model directory: $TRITONE_MODEL, or the embedded voice.
-
-    args: as `initialize` gets them. Raises ModelDirectoryError when it does not exist.
-    """
-    named = os.environ.get(MODEL_VARIABLE)
+def served_model() -> Model:
+    """The model directory $TRITONE_MODEL, or the embedded voice; raises ModelDirectoryError."""
+    named = os.environ.get(variables.MODEL_VARIABLE)
     path = Path(named) if named else embedded_voice()
     if not path.is_dir():
-        raise ModelDirectoryError(
-            f"{path} is no directory; set {MODEL_VARIABLE} to what `tritone convert` wrote"
-        )
-    return path
+        what = f"set {variables.MODEL_VARIABLE} to what `tritone convert` wrote"
+        raise ModelDirectoryError(f"{path} is no directory; {what}")
+    return open_model(path)
 
 
-def torch_device_name() -> str:
+def device_name() -> str:
     """Where flow and vocoder run: $TRITONE_DEVICE, which the launcher sets, or the CPU."""
-    return os.environ.get(DEVICE_VARIABLE, "cpu")
+    return os.environ.get(variables.DEVICE_VARIABLE, "cpu")
 
 
 def uses_plans(values: Mapping[str, Any]) -> bool:
@@ -63,3 +62,38 @@ def parameters(args: Mapping[str, str], **defaults: Any) -> dict[str, Any]:
         except ValueError as error:
             raise ValueError(f"parameter {name} is {text!r}, not {kind.__name__}") from error
     return values
+
+
+@contextmanager
+def watched(model: str) -> Iterator[None]:
+    """What is loaded within is reported step by step; also a decorator, for `initialize`.
+
+    Raises ValueError for a variable that is no positive number.
+    """
+    named = os.environ.get(variables.MODEL_VARIABLE)
+    with Loader(
+        model,
+        _to_log,
+        patience=_seconds(variables.PATIENCE_VARIABLE) or 1.0,
+        deadline_s=_seconds(variables.DEADLINE_VARIABLE),
+        model_dir=Path(named) if named else None,
+        profile=os.environ.get(variables.PROFILE_VARIABLE),
+    ):
+        yield
+
+
+def _to_log(report: Report) -> None:
+    from triton_python_backend_utils import Logger as log
+
+    write = log.log_info if report.kind in ("begins", "done") else log.log_warn
+    write(line(report))
+
+
+def _seconds(variable: str) -> float | None:
+    text = os.environ.get(variable)
+    if not text:
+        return None
+    with suppress(ValueError):
+        if (value := float(text)) > 0:
+            return value
+    raise ValueError(f"{variable} is {text!r}; it must be a number above 0")

@@ -29,7 +29,9 @@ class SequenceTable(Generic[StateT]):
     def put(self, sequence: int, state: StateT) -> None:
         """Keep a state; raises Overloaded when every place is taken by a live sequence."""
         self._states.pop(sequence, None)
-        self._evict_idle()
+        oldest_allowed = self._clock() - self._max_idle
+        while self._states and next(iter(self._states.values()))[0] < oldest_allowed:
+            self._states.popitem(last=False)
         if len(self._states) >= self._capacity:
             raise Overloaded(f"{self._capacity} sequences are running; retry later")
         self._states[sequence] = (self._clock(), state)
@@ -38,11 +40,3 @@ class SequenceTable(Generic[StateT]):
         """Remove and return a state: whoever steps it puts the next one back."""
         entry = self._states.pop(sequence, None)
         return None if entry is None else entry[1]
-
-    def _evict_idle(self) -> None:
-        oldest_allowed = self._clock() - self._max_idle
-        while self._states:
-            touched, _ = next(iter(self._states.values()))
-            if touched >= oldest_allowed:
-                return
-            self._states.popitem(last=False)

@@ -1,38 +1,101 @@
-"""`pipeline.Stages` over the other models of the server (business logic scripting)."""
+"""`synthesis.rules.Stages` over the other models of the server (business logic scripting)."""
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
+from numpy.typing import NDArray
 
 from tritone.arrays import Float32
 from tritone.llm.config import SpokenConfig
 from tritone.llm.contract import GenerationRequest, Increment
-from tritone.serving.call_gate import CallGate
+from tritone.serving.frontend_tensors import (
+    OUTPUTS,
+    PreparedVoice,
+    read_block,
+    request_tensors,
+    text_tensors,
+)
 from tritone.serving.generation_tensors import OUTPUTS as LLM_OUTPUTS
-from tritone.serving.generation_tensors import generation_tensors, stop_tensors
-from tritone.serving.replies import raise_error
-from tritone.serving.request import request_tensors, text_tensors
-from tritone.serving.tensors import tensor
-from tritone.serving.text_block import OUTPUTS, PreparedVoice, read_block
-from tritone.synthesis.text_blocks import TextBlock, in_order
-from tritone.synthesis.values import Segment, SynthesisRequest
+from tritone.serving.generation_tensors import generation_tensors, row, stop_tensors
+from tritone.serving.messages import raise_error, tensor
+from tritone.synthesis.run_ahead import awaited
+from tritone.synthesis.values import Segment, SynthesisRequest, TextBlock, in_order
 from tritone.triton_models import FLOW, FRONTEND, LANGUAGE_MODEL, VOCODER
 from tritone.voice import Voice, pack
+
+Tensors = Mapping[str, NDArray[Any]]
+
+
+class CallGate:
+    """Many may wait for responses; starting a call waits for them to return and goes first.
+
+    It keeps apart what the Python backend cannot do at the same time. In Triton 2.51 (the fix is
+    from 2026) a process can deadlock when one thread starts a decoupled call while another waits
+    for a response of an earlier one: the first holds the interpreter and wants the table of calls,
+    the receiving thread holds the table and wants the waiting call, and that one wants the
+    interpreter.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._waiting = 0  # threads inside `receiving`
+        self._starters = 0  # threads inside or before `starting`
+
+    @contextmanager
+    def receiving(self) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._starters)
+            self._waiting += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._waiting -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def starting(self) -> Iterator[None]:
+        with self._changed:
+            self._starters += 1
+            try:
+                self._changed.wait_for(lambda: not self._waiting)
+                yield  # with the lock, so that nobody else can come in
+            finally:
+                self._starters -= 1
+                self._changed.notify_all()
+
 
 _GATE = CallGate()
 
 
-def _received(replies: Any) -> Iterator[Any]:
-    """The responses of a decoupled call, each waited for through the gate."""
-    while True:
-        with _GATE.receiving():
-            reply = next(replies, None)
-        if reply is None:
-            return
-        yield reply
+def _call(model: str, outputs: Sequence[str], inputs: Tensors, **more: Any) -> Any:
+    """The request, not yet sent; more: as for `InferenceRequest`.
+
+    Not under the trace of the client's request: Triton 2.51 frees that when `execute` returns,
+    before a decoupled model is done with the request, and crashes at the calls that come later.
+    """
+    return pb_utils.InferenceRequest(
+        model_name=model,
+        requested_output_names=list(outputs),
+        inputs=[tensor(name, values) for name, values in inputs.items()],
+        **more,
+    )
+
+
+def _answer(
+    model: str, outputs: Sequence[str], inputs: Tensors, **more: Any
+) -> Callable[[str], Any]:
+    """What the model answers: an output by name, None for one that it left out."""
+    reply = _call(model, outputs, inputs, **more).exec()
+    raise_error(reply, model)
+    return partial(_array, reply)
 
 
 def _array(reply: Any, name: str) -> Any:
@@ -40,47 +103,18 @@ def _array(reply: Any, name: str) -> Any:
     return None if found is None else found.as_numpy()
 
 
-def _row(name: str, values: Any, dtype: Any) -> Any:
-    """A tensor with the leading batch dimension of one that batching models take."""
-    return tensor(name, np.asarray(values, dtype=dtype).reshape(1, -1))
-
-
-class Caller:
-    """Calls the other models for one request of a client, under its id.
-
-    Not under its trace: Triton 2.51 frees that when `execute` returns, before a decoupled model is
-    done with the request, and crashes at the calls that come later.
-    """
-
-    def __init__(self, request_id: str) -> None:
-        self._id = request_id
-
-    def call(self, model: str, outputs: Sequence[str], inputs: list[Any], **more: Any) -> Any:
-        """The request, not yet sent; more: as for `InferenceRequest`."""
-        return pb_utils.InferenceRequest(
-            model_name=model,
-            requested_output_names=list(outputs),
-            inputs=inputs,
-            **{"request_id": self._id, **more},
-        )
-
-
+@dataclass(frozen=True)
 class TritonStages:
     """The models of this server, for one request of a client.
 
-    voice: its family's class. bias: (vocab_size,) of `tritone.llm.bias.logit_bias`, where the
-    runtime needs it from the request.
+    request_id: theirs in all that is sent but to `tensorrt_llm`. voice: its family's class. bias:
+    (vocab_size,) of `tritone.llm.bias.logit_bias`, where the runtime needs it from the request.
     """
 
-    def __init__(
-        self,
-        caller: Caller,
-        language_model: SpokenConfig,
-        voice: type[Voice],
-        bias: Float32 | None = None,
-    ) -> None:
-        self._caller, self._language_model = caller, language_model
-        self._voice, self._bias = voice, bias
+    request_id: str
+    language_model: SpokenConfig
+    voice: type[Voice]
+    bias: Float32 | None
 
     def prepare(self, request: SynthesisRequest) -> Iterator[Segment]:
         """The reference recording travels once, with the first block, and so does the voice that is
@@ -91,50 +125,39 @@ class TritonStages:
         def block_at(index: int) -> TextBlock:
             if index == 0:
                 return first
-            return self._block([*text_tensors(request), *prepared.inputs()], index)[0]
+            inputs = {**text_tensors(request), **dict(prepared.inputs())}
+            return self._block(inputs, index)[0]
 
-        return in_order(block_at, prepared.open(self._voice), prepared.cached)
+        return in_order(block_at, prepared.open(self.voice), prepared.cached)
 
-    def _block(
-        self, inputs: Sequence[tuple[str, Any]], index: int
-    ) -> tuple[TextBlock, PreparedVoice | None]:
-        tensors = [tensor(name, values) for name, values in inputs]
-        tensors.append(tensor("block", np.array([index], np.int32)))
-        reply = self._caller.call(FRONTEND, OUTPUTS, tensors).exec()
-        raise_error(reply, FRONTEND)
-        return read_block(lambda name: _array(reply, name))
+    def _block(self, inputs: Tensors, index: int) -> tuple[TextBlock, PreparedVoice | None]:
+        inputs = {**inputs, "block": np.array([index], np.int32)}
+        return read_block(_answer(FRONTEND, OUTPUTS, inputs, request_id=self.request_id))
 
     def generate(self, request: GenerationRequest) -> "TritonGeneration":
-        return TritonGeneration(self._caller, request, self._language_model, self._bias)
+        return TritonGeneration(request, self.language_model, self.bias)
 
     def open_flow(self, voice: Voice, *, streaming: bool) -> "TritonFlowSession":
-        return TritonFlowSession(self._caller, voice, streaming=streaming)
+        return TritonFlowSession(self.request_id, voice, streaming=streaming)
 
     def open_vocoder(self, *, seed: int, speed: float) -> "TritonVocoderSession":
-        return TritonVocoderSession(self._caller, seed, speed)
+        return TritonVocoderSession(self.request_id, seed, speed)
 
 
 class TritonGeneration:
     """One generation of the model `tensorrt_llm`."""
 
     def __init__(
-        self,
-        caller: Caller,
-        request: GenerationRequest,
-        config: SpokenConfig,
-        bias: Float32 | None,
+        self, request: GenerationRequest, config: SpokenConfig, bias: Float32 | None
     ) -> None:
-        self._caller = caller
         # NVIDIA's backend reads leading digits of an id as its number: "3f" and "3a" would be one
         self._id = str(secrets.randbits(63) | 1)
         self._stop_ids = config.llm.stop_ids
         self._ended = False
-        call = self._call(generation_tensors(request, config, bias))
-        with _GATE.starting():
-            self._replies = call.exec(decoupled=True)
+        self._replies = self._start(generation_tensors(request, config, bias))
 
     def __iter__(self) -> Iterator[Increment]:
-        for reply in _received(self._replies):
+        for reply in self._replies:
             if reply.has_error():
                 self._ended = True
             raise_error(reply, LANGUAGE_MODEL)
@@ -152,79 +175,77 @@ class TritonGeneration:
         if self._ended:
             return
         self._ended = True
-        call = self._call(stop_tensors())
-        with _GATE.starting():
-            replies = call.exec(decoupled=True)
-        for _ in _received(replies):
+        for _ in self._start(stop_tensors()):
             pass
 
-    def _call(self, inputs: Mapping[str, Any]) -> Any:
-        tensors = [tensor(name, values) for name, values in inputs.items()]
-        return self._caller.call(LANGUAGE_MODEL, LLM_OUTPUTS, tensors, request_id=self._id)
+    def _start(self, inputs: Tensors) -> Iterator[Any]:
+        """Start a decoupled call; its responses."""
+        call = _call(LANGUAGE_MODEL, LLM_OUTPUTS, inputs, request_id=self._id)
+        with _GATE.starting():
+            replies = call.exec(decoupled=True)
+        return awaited(replies, _GATE.receiving)
 
 
 class TritonFlowSession:
     """One sequence of the model `token2wav`; its state lives in that model until END."""
 
-    def __init__(self, caller: Caller, voice: Voice, *, streaming: bool) -> None:
-        self._caller = caller
+    def __init__(self, request_id: str, voice: Voice, *, streaming: bool) -> None:
+        self._request_id = request_id
         self._sequence = secrets.randbits(63) | 1  # zero is no correlation id
         self._open = False
         packed = np.frombuffer(pack(voice.to_arrays()), np.uint8)
-        self._prompt = [_row("prompt_voice", packed, np.uint8)]
-        self._prompt.append(_row("streaming", [streaming], np.bool_))
+        self._prompt = {"prompt_voice": packed[None], "streaming": row([streaming], np.bool_)}
         if streaming:
-            self._call([], finalize=False)  # prepares the voice while the language model runs
+            self._call({}, finalize=False)  # prepares the voice while the language model runs
 
     def step(self, tokens: Increment, *, finalize: bool) -> Float32:
-        inputs = []
+        inputs = {}
         if len(tokens):
-            inputs.append(_row("target_speech_tokens", tokens.ids, np.int32))
+            inputs["target_speech_tokens"] = row(tokens.ids, np.int32)
             if tokens.latents is not None:
-                inputs.append(tensor("target_latents", tokens.latents[None]))
+                inputs["target_latents"] = tokens.latents[None]
         frames = self._call(inputs, finalize=finalize)
         return np.zeros((0, 0), np.float32) if frames is None else frames[0]
 
     def close(self) -> None:
         if self._open:
-            self._call([], finalize=False, drop=True)
+            self._call({}, finalize=False, drop=True)
 
-    def _call(self, inputs: list[Any], *, finalize: bool, drop: bool = False) -> Any:
+    def _call(self, inputs: Tensors, *, finalize: bool, drop: bool = False) -> Any:
         flags = 0
         if not self._open:
             flags |= pb_utils.TRITONSERVER_REQUEST_FLAG_SEQUENCE_START
-            inputs = inputs + self._prompt
+            inputs = {**inputs, **self._prompt}
         self._open = not (finalize or drop)
         if not self._open:
             flags |= pb_utils.TRITONSERVER_REQUEST_FLAG_SEQUENCE_END
-        reply = self._caller.call(
+        answer = _answer(
             FLOW,
             ["frames"],
-            [*inputs, _row("finalize", [finalize], np.bool_)],
+            {**inputs, "finalize": row([finalize], np.bool_)},
+            request_id=self._request_id,
             correlation_id=self._sequence,
             flags=flags,
-        ).exec()
-        raise_error(reply, FLOW)
-        return _array(reply, "frames")
+        )
+        return answer("frames")
 
 
 class TritonVocoderSession:
     """The model `vocoder`; it is stateless, so what a stream carries is kept here."""
 
-    def __init__(self, caller: Caller, seed: int, speed: float) -> None:
-        self._caller = caller
-        self._begin = [
-            tensor("seed", np.array([seed], np.uint64)),
-            tensor("speed", np.array([speed], np.float32)),
-        ]
-        self._state: Any = None
+    def __init__(self, request_id: str, seed: int, speed: float) -> None:
+        self._request_id = request_id
+        self._carried: Tensors = {
+            "seed": np.array([seed], np.uint64),
+            "speed": np.array([speed], np.float32),
+        }
 
     def step(self, frames: Float32, *, finalize: bool) -> Float32:
-        carried = self._begin if self._state is None else [tensor("state", self._state)]
-        given = [tensor("frames", frames)] if frames.shape[1] else []
-        inputs = [*given, tensor("finalize", np.array([finalize])), *carried]
-        reply = self._caller.call(VOCODER, ["waveform", "next_state"], inputs).exec()
-        raise_error(reply, VOCODER)
-        self._state = _array(reply, "next_state")
-        wave = _array(reply, "waveform")
+        inputs: dict[str, NDArray[Any]] = {**self._carried, "finalize": np.array([finalize])}
+        if frames.shape[1]:
+            inputs["frames"] = frames
+        outputs = ["waveform", "next_state"]
+        answer = _answer(VOCODER, outputs, inputs, request_id=self._request_id)
+        self._carried = {"state": answer("next_state")}
+        wave = answer("waveform")
         return np.zeros(0, np.float32) if wave is None else wave

@@ -1,4 +1,5 @@
-"""Who goes first when a stage is busy: the stream whose playback runs dry first.
+"""How many streams are spoken at a time, and which goes first when a stage is busy: the one whose
+playback runs dry first.
 
 A stage takes a few streams at a time. Those that wait here, and not in the stage's own queue, can
 still be overtaken by one in more of a hurry.
@@ -8,8 +9,12 @@ import heapq
 import itertools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from tritone.errors import Overloaded
+
+STAGES = ("flow", "vocoder")
 
 
 class Turns:
@@ -51,9 +56,6 @@ class Turns:
                 self._changed.notify_all()
 
 
-STAGES = ("flow", "vocoder")
-
-
 class StageTurns:
     """The turns of the stages that all streams of a process share.
 
@@ -64,3 +66,27 @@ class StageTurns:
     def __init__(self, flow: int = 16, vocoder: int = 2, patience: float = 1.0) -> None:
         self.flow, self.vocoder = Turns(flow), Turns(vocoder)
         self.patience = patience
+
+
+class StreamAdmission:
+    """Counts streams and refuses those beyond a limit. Safe to use from several threads.
+
+    changed: called with the number of streams whenever it changes, in order.
+    """
+
+    def __init__(self, most: int, changed: Callable[[int], object]) -> None:
+        self._most, self._changed = most, changed
+        self._streams, self._counting = 0, threading.Lock()
+
+    def enter(self) -> None:
+        """Count one stream more; raises Overloaded at the limit."""
+        with self._counting:
+            if self._streams >= self._most:
+                raise Overloaded(f"{self._streams} streams are running, the limit; retry later")
+            self._streams += 1
+            self._changed(self._streams)
+
+    def leave(self) -> None:
+        with self._counting:
+            self._streams -= 1
+            self._changed(self._streams)

@@ -1,6 +1,6 @@
 """Which requests are served: the limits of a deployment and the check of one request."""
 
-from collections.abc import Iterator
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from tritone.llm.contract import SamplingParams
 from tritone.synthesis.values import SynthesisRequest
 
 MAX_SEED = 2**64 - 1
+_INVALID = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -45,19 +46,19 @@ def check(request: SynthesisRequest, limits: Limits = DEFAULT_LIMITS) -> None:
 
     A blank reference_text, instruct_text or voice counts as absent.
     """
-    for text_field, text, longest in _texts(request, limits):
-        _check_text(text_field, text, longest)
+    _check_text("target_text", request.text, limits.max_text_characters)
+    _check_text("reference_text", request.reference_text, limits.max_reference_text_characters)
+    _check_text("instruct_text", request.instruct_text, limits.max_instruct_characters)
     if not request.text.strip():
         raise InvalidRequest("target_text", "is empty; give at least one word to speak")
-    has_reference = request.reference_wav is not None
-    if is_given(request.voice) and has_reference:
-        raise InvalidRequest(
-            "voice", "cannot be combined with reference_wav; send only one of them"
-        )
-    if is_given(request.reference_text) and not has_reference:
-        raise InvalidRequest("reference_text", "needs reference_wav, the audio that it transcribes")
     if request.reference_wav is not None:
+        if is_given(request.voice):
+            raise InvalidRequest(
+                "voice", "cannot be combined with reference_wav; send only one of them"
+            )
         _check_reference(request.reference_wav, request.reference_rate, limits)
+    elif is_given(request.reference_text):
+        raise InvalidRequest("reference_text", "needs reference_wav, the audio that it transcribes")
     _check_range("speed", request.speed, limits.min_speed, limits.max_speed)
     _check_sampling(request.sampling, limits)
 
@@ -67,19 +68,13 @@ def is_given(text: str | None) -> bool:
     return text is not None and bool(text.strip())
 
 
-def _texts(request: SynthesisRequest, limits: Limits) -> Iterator[tuple[str, str, int]]:
-    yield "target_text", request.text, limits.max_text_characters
-    yield "reference_text", request.reference_text or "", limits.max_reference_text_characters
-    yield "instruct_text", request.instruct_text or "", limits.max_instruct_characters
-
-
-def _check_text(field: str, text: str, longest: int) -> None:
+def _check_text(field: str, text: str | None, longest: int) -> None:
+    text = text or ""
     if len(text) > longest:
         raise InvalidRequest(field, f"has {len(text)} characters; the limit is {longest}")
-    for position, char in enumerate(text):
-        if char == "\0" or "\ud800" <= char <= "\udfff":
-            name = "a NUL character" if char == "\0" else "half of a surrogate pair"
-            raise InvalidRequest(field, f"has {name} at {position}; send valid UTF-8 text")
+    if bad := _INVALID.search(text):
+        name = "a NUL character" if bad[0] == "\0" else "half of a surrogate pair"
+        raise InvalidRequest(field, f"has {name} at {bad.start()}; send valid UTF-8 text")
 
 
 def _check_reference(wav: Float32, rate: int, limits: Limits) -> None:

@@ -15,10 +15,9 @@ from tritone.arrays import Float32
 from tritone.errors import StageFailed
 from tritone.synthesis.deadlines import StageTurns
 from tritone.synthesis.limits import Limits, check
-from tritone.synthesis.rules import SpeechRules
-from tritone.synthesis.run_ahead import RunAhead
+from tritone.synthesis.rules import SpeechRules, Stages, VocoderSession
+from tritone.synthesis.run_ahead import RunAhead, awaited
 from tritone.synthesis.segment_speech import Run, SegmentSpeech
-from tritone.synthesis.stages import Stages, VocoderSession
 from tritone.synthesis.timing import Timing
 from tritone.synthesis.values import AudioChunk, Segment, SynthesisRequest
 
@@ -41,8 +40,8 @@ class Piece:
     """
 
     frames: Float32
-    ends_segment: bool
-    ends_speech: bool
+    ends_segment: bool = False
+    ends_speech: bool = False
     pause: float = 0.0
 
 
@@ -100,7 +99,7 @@ def _pieces(run: Run) -> Generator[Piece, None, None]:
         while speaking:
             pause = speaking.pause
             for frames in speaking.hops():
-                yield Piece(frames, ends_segment=False, ends_speech=False, pause=pause)
+                yield Piece(frames, pause=pause)
                 pause = 0.0
             upcoming = begin_next()
             yield Piece(speaking.rest(), True, ends_speech=upcoming is None, pause=pause)
@@ -116,15 +115,13 @@ def _pieces(run: Run) -> Generator[Piece, None, None]:
 
 def _early(pieces: RunAhead[Piece], run: Run) -> Iterator[Piece]:
     """Split the first piece of a stream, so that its first samples do not wait for the rest."""
-    first, few = True, run.rules.first_frames
-    for piece in pieces:
-        if first and run.request.streaming and piece.frames.shape[1] > few:
-            yield replace(
-                piece, frames=piece.frames[:, :few], ends_segment=False, ends_speech=False
-            )
-            piece = replace(piece, frames=piece.frames[:, few:], pause=0.0)
-        first = False
-        yield piece
+    later, few = iter(pieces), run.rules.first_frames
+    first = next(later)
+    if run.request.streaming and first.frames.shape[1] > few:
+        yield Piece(first.frames[:, :few], pause=first.pause)
+        first = replace(first, frames=first.frames[:, few:], pause=0.0)
+    yield first
+    yield from later
 
 
 def _audio(pieces: Iterator[Piece], run: Run) -> Iterator[AudioChunk]:
@@ -134,7 +131,7 @@ def _audio(pieces: Iterator[Piece], run: Run) -> Iterator[AudioChunk]:
     """
     vocoder: VocoderSession | None = None
     waves: list[Float32] = []
-    for piece in _waited_for(pieces, run.timing):
+    for piece in awaited(pieces, run.timing.waiting_for_frames):
         with run.timing.spending("vocoder"):
             run.check_cancelled()
             if vocoder is None:
@@ -143,25 +140,10 @@ def _audio(pieces: Iterator[Piece], run: Run) -> Iterator[AudioChunk]:
             vocoder = None if piece.ends_segment else vocoder
         if piece.ends_speech or (run.request.streaming and len(waves[-1])):
             with run.timing.spending("send"):
-                yield _chunk(np.concatenate(waves), run, last=piece.ends_speech)
+                wave = np.concatenate(waves)
+                run.timing.packet(wave, last=piece.ends_speech)
+                yield AudioChunk(wave, run.timing.record(), piece.ends_speech)
                 waves.clear()
-
-
-def _waited_for(pieces: Iterator[Piece], timing: Timing) -> Iterator[Piece]:
-    """The pieces, with the time that was spent waiting for each."""
-    while True:
-        with timing.waiting_for_frames():
-            piece = next(pieces, None)
-        if piece is None:
-            return
-        yield piece
-
-
-def _chunk(wave: Float32, run: Run, *, last: bool) -> AudioChunk:
-    run.timing.packet(wave)
-    if last:
-        run.timing.end()
-    return AudioChunk(wave, run.timing.record(), last)
 
 
 def _wave(piece: Piece, vocoder: VocoderSession, run: Run) -> Float32:

@@ -1,13 +1,17 @@
-"""What the pipeline asks a family about speech: its rates, when tokens become hops, what is flawed.
+"""What the pipeline asks: of a family its rules of speech, and of whatever runs the models (Triton,
+this process, or fakes) their stages.
 
-Everything here is sans-I/O: no clock, no lock, no sleep, no torch.
+A family's rules are sans-I/O: no clock, no lock, no sleep, no torch.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Protocol
 
-from tritone.llm.contract import Increment
+from tritone.arrays import Float32
+from tritone.llm.contract import Generation, GenerationRequest, Increment
+from tritone.synthesis.values import Segment, SynthesisRequest
 from tritone.voice import Voice
 
 
@@ -46,7 +50,6 @@ class Planner(Protocol):
     @property
     def ready(self) -> bool:
         """Whether the next hop and its look-ahead are complete."""
-        ...
 
     def take(
         self, seconds_ahead: float, seconds_per_token: float, *, alone: bool = False
@@ -56,11 +59,9 @@ class Planner(Protocol):
         seconds_ahead: audio sent and not yet played. seconds_per_token: what a token has cost from
         text to audio so far. alone: no other stream wants the flow.
         """
-        ...
 
     def rest(self) -> Increment:
         """What is left when generation has ended; may be empty."""
-        ...
 
 
 class Guard(Protocol):
@@ -73,11 +74,9 @@ class Guard(Protocol):
 
         Raises StageFailed for a token that must never reach the flow.
         """
-        ...
 
     def ended(self, target_tokens: int) -> str:
         """What is wrong with a generation that ended by itself, or nothing."""
-        ...
 
 
 class SpeechRules(Protocol):
@@ -92,17 +91,42 @@ class SpeechRules(Protocol):
 
     def token_bounds(self, target_tokens: int) -> tuple[int, int]:
         """Fewest and most speech tokens for a text of so many tokens."""
-        ...
 
     def codes(self, increment: Increment) -> Increment:
         """What the language model gave as the flow takes it."""
-        ...
 
     def guard(self) -> Guard:
         """For a new generation."""
-        ...
 
     def plan(self, voice: Any, *, streaming: bool) -> tuple[Planner, Voice]:
         """For a new segment: its planner, and the voice (of the family's own class) as its flow is
         to have it."""
-        ...
+
+
+class FlowSession(Protocol):
+    """One segment's way through the flow; where it is not streamed, in a single step."""
+
+    def step(self, tokens: Increment, *, finalize: bool) -> Float32:
+        """Take new tokens; return the acoustic frames that became final, (bins, frames)."""
+
+    def close(self) -> None:
+        """Free what the session holds; safe after an error and when called twice."""
+
+
+class VocoderSession(Protocol):
+    """One segment's way through the vocoder."""
+
+    def step(self, frames: Float32, *, finalize: bool) -> Float32:
+        """Take new frames, (bins, frames); return the samples that are ready."""
+
+
+class Stages(Protocol):
+    """What the pipeline needs; called from several threads."""
+
+    def prepare(self, request: SynthesisRequest) -> Iterator[Segment]: ...
+
+    def generate(self, request: GenerationRequest) -> Generation: ...
+
+    def open_flow(self, voice: Voice, *, streaming: bool) -> FlowSession: ...
+
+    def open_vocoder(self, *, seed: int, speed: float) -> VocoderSession: ...

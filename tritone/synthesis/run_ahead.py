@@ -1,11 +1,26 @@
-"""Runs a generator in a thread of its own, so that its consumer works at the same time."""
+"""Producing and consuming at the same time: a generator in a thread of its own, and how long its
+consumer waits for it."""
 
 import threading
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager
+from math import inf
 from typing import Generic, TypeVar
 
 ItemT = TypeVar("ItemT")
+
+
+def awaited(
+    items: Iterator[ItemT], waiting: Callable[[], AbstractContextManager[None]]
+) -> Generator[ItemT, None, None]:
+    """The items, each waited for inside a new context, which lasts until the item is there."""
+    while True:
+        with waiting():
+            item = next(items, None)
+        if item is None:
+            return
+        yield item
 
 
 class RunAhead(Generic[ItemT]):
@@ -16,7 +31,7 @@ class RunAhead(Generic[ItemT]):
     """
 
     def __init__(self, source: Generator[ItemT, None, None], depth: int | None = 1) -> None:
-        self._source, self._depth = source, depth
+        self._source, self._room = source, inf if depth is None else depth
         self._items: deque[ItemT] = deque()
         self._error: BaseException | None = None
         self._ended = self._stopped = False
@@ -56,8 +71,12 @@ class RunAhead(Generic[ItemT]):
     def _produce(self) -> None:
         try:
             for item in self._source:
-                if not self._offer(item):
-                    break
+                with self._changed:
+                    self._changed.wait_for(lambda: self._stopped or len(self._items) < self._room)
+                    if self._stopped:
+                        break
+                    self._items.append(item)
+                    self._changed.notify()
             self._source.close()
         except BaseException as error:
             self._error = error
@@ -65,15 +84,3 @@ class RunAhead(Generic[ItemT]):
             with self._changed:
                 self._ended = True
                 self._changed.notify()
-
-    def _offer(self, item: ItemT) -> bool:
-        """Hand over one item when there is room; False once the consumer has gone."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._stopped or self._has_room())
-            if not self._stopped:
-                self._items.append(item)
-                self._changed.notify()
-            return not self._stopped
-
-    def _has_room(self) -> bool:
-        return self._depth is None or len(self._items) < self._depth

@@ -7,13 +7,11 @@ from tritone.arrays import Float32
 from tritone.errors import Cancelled, StageFailed
 from tritone.llm.contract import Generation, GenerationRequest, Increment
 from tritone.synthesis.deadlines import StageTurns
-from tritone.synthesis.rules import SpeechRules
+from tritone.synthesis.limits import MAX_SEED
+from tritone.synthesis.rules import SpeechRules, Stages
 from tritone.synthesis.run_ahead import RunAhead
-from tritone.synthesis.stages import Stages
 from tritone.synthesis.timing import Timing
 from tritone.synthesis.values import Segment, SynthesisRequest
-
-SEED_RANGE = 1 << 64
 
 
 @dataclass(frozen=True)
@@ -116,12 +114,9 @@ class SegmentSpeech:
         problem = problem or guard.ended(self._segment.target_tokens)
         if problem:
             timing.note(f"generation {self._attempt + 1} of {self._segment.text!r}: {problem}")
-        return self._accepts(problem, guard.count)
-
-    def _accepts(self, problem: str, tokens: int) -> bool:
-        """Speak a flawed generation only if it has begun or all attempts were flawed."""
+        # a flawed one is spoken only if it has begun or all attempts were flawed
         last = self._attempt + 1 == self._run.attempts
-        if problem and last and not tokens:
+        if problem and last and not guard.count:
             raise StageFailed("tensorrt_llm", f"{problem}, {self._attempt + 1} times")
         return not problem or self._begun or last
 
@@ -140,7 +135,7 @@ class SegmentSpeech:
 
     def _generate(self) -> Generation:
         least, most = self._run.rules.token_bounds(self._segment.target_tokens)
-        seed = (self._run.seed + self._index + 1000 * self._attempt) % SEED_RANGE
+        seed = (self._run.seed + self._index + 1000 * self._attempt) % (MAX_SEED + 1)
         return self._run.stages.generate(
             GenerationRequest(
                 prompt=self._segment.prompt,

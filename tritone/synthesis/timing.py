@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from statistics import median
 from typing import Any
 
+import numpy as np
+
 from tritone.arrays import Float32
-from tritone.synthesis.playback import Playback
 
 PARTS = ("queue", "frontend", "prefill", "first_tokens", "tokens", "flow", "vocoder", "send")
 """Parts of a request's time, one after the other, that add up to all of it:
@@ -22,7 +23,59 @@ its turn (flow) or while the language model did (tokens), decoded them (vocoder)
 OUTCOMES = ("ok", "cancelled", "refused", "overloaded", "failed")
 """How a request ends: refused is for bad input, overloaded for too many streams."""
 
+AUDIBLE_DBFS = -50.0
+"""A sample above this level counts as heard."""
+
+_JITTER_S = 1e-3  # a packet this late is the scheduler's doing, not a gap in the sound
 _MARKS = ("started", "frontend", "first_token", "first_hop")  # the ends of the first four parts
+
+
+class Playback:
+    """What a listener hears who begins to play with the first packet; all times in seconds on one
+    clock of the caller's.
+
+    first, first_audible: when playback begins, and when it reaches the first audible sample; None
+    until then. gaps: between neighbouring packets. underruns, dry: how often it ran dry, and for
+    how long.
+    """
+
+    def __init__(self, sample_rate: int) -> None:
+        self._rate = sample_rate
+        self._last = self._ends = 0.0
+        self.first: float | None = None
+        self.first_audible: float | None = None
+        self.samples = 0
+        self.gaps: list[float] = []
+        self.underruns = 0
+        self.dry = 0.0
+
+    @property
+    def audio(self) -> float:
+        """Seconds of audio so far."""
+        return self.samples / self._rate
+
+    def packet(self, now: float, wave: Float32) -> None:
+        """A packet that is there now; (n,) samples, n >= 1."""
+        if self.first is None:
+            self.first = self._ends = now
+        else:
+            self.gaps.append(now - self._last)
+            late = now - self._ends
+            if late > _JITTER_S:
+                self.underruns += 1
+                self.dry += late
+        begins = max(now, self._ends)
+        if self.first_audible is None:
+            audible = np.flatnonzero(np.abs(wave) > 10 ** (AUDIBLE_DBFS / 20))
+            if audible.size:
+                self.first_audible = begins + float(audible[0]) / self._rate
+        self._last = now
+        self._ends = begins + len(wave) / self._rate
+        self.samples += len(wave)
+
+    def ahead(self, now: float) -> float:
+        """Audio sent and not yet played; below zero when it has run dry, zero before it begins."""
+        return 0.0 if self.first is None else self._ends - now
 
 
 class Timing:
@@ -49,9 +102,7 @@ class Timing:
 
     def mark(self, event: str) -> None:
         """Set the time of an event, the end of one of the first four parts, if it is the first.
-
-        started, frontend, first_token, first_hop. An event not marked ends with the one before.
-        """
+        An event not marked ends with the one before."""
         assert event in _MARKS
         self._marks.setdefault(event, self.elapsed())
 
@@ -63,12 +114,11 @@ class Timing:
     def flowing(self) -> Iterator[None]:
         """The flow works on this request, or it waits for its turn there."""
         self.mark("first_hop")
-        busy, begin = self._flow[0], self.elapsed()
-        self._flow = busy, begin
+        self._flow = self._flow[0], self.elapsed()
         try:
             yield
         finally:
-            self._flow = busy + self.elapsed() - begin, None
+            self._flow = self._flow_clock(), None
 
     @contextmanager
     def waiting_for_frames(self) -> Iterator[None]:
@@ -91,13 +141,12 @@ class Timing:
         finally:
             self._later[part] += self.elapsed() - begin
 
-    def packet(self, wave: Float32) -> None:
-        """(n,) samples are ready to be sent."""
+    def packet(self, wave: Float32, *, last: bool) -> None:
+        """(n,) samples are ready to be sent; the last ones end the request."""
         self.playback.packet(self.elapsed(), wave)
         self.packets += 1
-
-    def end(self) -> None:
-        self.total = self.elapsed()
+        if last:
+            self.total = self.elapsed()
 
     @property
     def ahead(self) -> float:

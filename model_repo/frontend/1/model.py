@@ -5,13 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from tritone.families import open_model
-from tritone.serving.load_log import watched
-from tritone.serving.parameters import model_directory, parameters
-from tritone.serving.replies import respond_once
-from tritone.serving.request import read_request
-from tritone.serving.tensors import Inputs, response, tensor
-from tritone.serving.text_block import PreparedVoice, block_arrays
+from tritone.serving.frontend_tensors import PreparedVoice, block_arrays, read_request
+from tritone.serving.messages import Inputs, respond_once, response, tensor
+from tritone.serving.parameters import parameters, served_model, watched
 from tritone.synthesis.limits import Limits
 from tritone.triton_models import FRONTEND
 
@@ -20,7 +16,7 @@ class TritonPythonModel:
     @watched(FRONTEND)
     def initialize(self, args: Mapping[str, str]) -> None:
         values = parameters(args, threads=4, max_text_characters=Limits().max_text_characters)
-        model = open_model(model_directory(args))
+        model = served_model()
         limits = Limits(max_text_characters=values["max_text_characters"])
         self._voice_kind = model.family.voice
         self._frontend = model.family.load_frontend(model.folder, model.config, limits)
@@ -33,7 +29,8 @@ class TritonPythonModel:
             self._pool.submit(respond_once, sender, FRONTEND, partial(self._answer, request))
 
     def _answer(self, request: Any) -> Any:
-        inputs, wanted = Inputs(request), read_request(request)
+        inputs = Inputs(request)
+        wanted = read_request(inputs)
         packed, made = inputs.array("prepared_voice"), None
         if packed is None:
             voice, cached = self._frontend.voice_of(wanted)
@@ -41,7 +38,7 @@ class TritonPythonModel:
         else:
             given = PreparedVoice(packed.tobytes(), inputs.text("transcript") or "")
             voice = given.open(self._voice_kind)
-        block = self._frontend.block(wanted, inputs.scalar("block") or 0, voice)
+        block = self._frontend.block(wanted, inputs.scalar("block", 0), voice)
         return response(*(tensor(name, array) for name, array in block_arrays(block, made)))
 
     def finalize(self) -> None:

@@ -5,14 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from tritone.families import open_model
 from tritone.llm.runtimes import runtime_named, warm_up
-from tritone.serving.generation import read_generation
+from tritone.serving.generation_tensors import read_generation
 from tritone.serving.generations import Generations
-from tritone.serving.load_log import watched
-from tritone.serving.parameters import given_parameters, model_directory, parameters
-from tritone.serving.replies import respond
-from tritone.serving.tensors import Inputs
+from tritone.serving.messages import Inputs, respond
+from tritone.serving.parameters import given_parameters, parameters, served_model, watched
 from tritone.triton_models import LANGUAGE_MODEL
 
 
@@ -29,7 +26,7 @@ class TritonPythonModel:
         runtime = runtime_named(given_parameters(args).get("runtime"))
         values = parameters(args, runtime="", **runtime.parameters())
         values.pop("runtime")
-        model = open_model(model_directory(args))
+        model = served_model()
         language_model = runtime.open(
             model.folder, model.language_model, check_engine=_check_engine, **values
         )

@@ -10,19 +10,11 @@ from tritone.acoustic.placement import FlowSettings, PoolSettings
 from tritone.arrays import Float32
 from tritone.compute.device import torch_dtype
 from tritone.errors import InvalidRequest
-from tritone.families import open_model
 from tritone.llm.contract import Increment
-from tritone.serving.load_log import watched
+from tritone.serving.messages import Inputs, answer_together, response, tensor
 from tritone.serving.metrics import Gauge
-from tritone.serving.parameters import (
-    model_directory,
-    parameters,
-    torch_device_name,
-    uses_plans,
-)
-from tritone.serving.replies import answer_together
+from tritone.serving.parameters import device_name, parameters, served_model, uses_plans, watched
 from tritone.serving.sequence_states import SequenceTable
-from tritone.serving.tensors import Inputs, response, tensor
 from tritone.triton_models import FLOW
 from tritone.voice import Voice, unpack
 
@@ -43,7 +35,7 @@ class TritonPythonModel:
             max_sequences=64,
             max_idle_seconds=60.0,
         )
-        model = open_model(model_directory(args))
+        model = served_model()
         family, settings = model.family, self._settings(values)
         config = family.with_steps(model.config, values["ode_steps"], values["guided_steps"])
         self._stage = family.load_flow(model.folder, config, settings)
@@ -56,7 +48,7 @@ class TritonPythonModel:
 
     @staticmethod
     def _settings(values: Mapping[str, Any]) -> FlowSettings:
-        device, plans = torch_device_name(), uses_plans(values)
+        device, plans = device_name(), uses_plans(values)
         pool = PoolSettings(cache_mb=values["cache_mb"], streams=2 * values["max_sequences"])
         return FlowSettings(
             left_chunks=values["left_context_chunks"],

@@ -7,16 +7,8 @@ import numpy as np
 
 from tritone.acoustic.placement import VocoderSettings
 from tritone.compute.device import torch_dtype
-from tritone.families import open_model
-from tritone.serving.load_log import watched
-from tritone.serving.parameters import (
-    model_directory,
-    parameters,
-    torch_device_name,
-    uses_plans,
-)
-from tritone.serving.replies import answer
-from tritone.serving.tensors import Inputs, response, tensor
+from tritone.serving.messages import Inputs, answer, response, tensor
+from tritone.serving.parameters import device_name, parameters, served_model, uses_plans, watched
 from tritone.triton_models import VOCODER
 
 
@@ -24,11 +16,9 @@ class TritonPythonModel:
     @watched(VOCODER)
     def initialize(self, args: Mapping[str, str]) -> None:
         values = parameters(args, engine="torch", dtype="auto")
-        model = open_model(model_directory(args))
+        model = served_model()
         settings = VocoderSettings(
-            device=torch_device_name(),
-            dtype=torch_dtype(values["dtype"]),
-            plans=uses_plans(values),
+            device_name(), torch_dtype(values["dtype"]), plans=uses_plans(values)
         )
         self._stage = model.family.load_vocoder(model.folder, model.config, settings)
         self._stage.warm_up()
@@ -40,9 +30,8 @@ class TritonPythonModel:
         inputs = Inputs(request)
         packed = inputs.array("state")
         if packed is None:
-            speed = inputs.scalar("speed")
             state = self._stage.start(
-                seed=inputs.scalar("seed") or 0, speed=1.0 if speed is None else speed
+                seed=inputs.scalar("seed", 0), speed=inputs.scalar("speed", 1.0)
             )
         else:
             state = self._stage.unpack(packed.tobytes())

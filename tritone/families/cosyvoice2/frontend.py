@@ -35,8 +35,7 @@ from tritone.frontend.voices import VOICES_CACHED, VoiceCache, VoiceStore, refer
 from tritone.llm.contract import Prompt
 from tritone.loading.steps import step
 from tritone.synthesis.limits import DEFAULT_LIMITS, Limits, check, is_given
-from tritone.synthesis.text_blocks import TextBlock, TextPiece, in_order
-from tritone.synthesis.values import Segment, SynthesisRequest
+from tritone.synthesis.values import Segment, SynthesisRequest, TextBlock, TextPiece, in_order
 
 
 def llm_prompt(

@@ -1,8 +1,10 @@
 """A whole manifest, from its check to its log: what `tritone offline` does."""
 
-from collections.abc import Callable, Mapping
+import json
+import time
+from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,98 @@ import torch
 from tqdm import tqdm
 
 from tritone.llm.contract import SamplingParams
-from tritone.local.offline.log import RunLog
 from tritone.local.offline.manifest import Item, read_manifest
-from tritone.local.offline.speak import speak_all, wave_path
-from tritone.local.stages import LocalStages
+from tritone.local.offline.speak import Outcome, StageSeconds, speak_all, wave_path
+from tritone.local.tts import LocalStages
 from tritone.synthesis.limits import check
 from tritone.synthesis.pipeline import Settings
 from tritone.synthesis.values import SynthesisRequest
+
+TOTALS_NAME = "log.json"
+UTTERANCES_NAME = "utterances.jsonl"
+_FROM_TIMING = ("tokens", "segments", "retries", "notes")
+
+
+class RunLog:
+    """Writes OUT/utterances.jsonl as utterances end, after those of earlier runs, and
+    OUT/log.json with the totals of this run.
+
+    pipeline_s: seconds from `begin` to the end of the last utterance. counts: utterances by what
+    became of them, and bad lines.
+    """
+
+    def __init__(
+        self, out: Path, arguments: dict[str, object], *, skipped: int, bad_lines: int
+    ) -> None:
+        """skipped: utterances that were already there. bad_lines: of the manifest."""
+        self._out, self._arguments = out, arguments
+        self.counts = {"spoken": 0, "skipped": skipped, "failed": 0, "bad_lines": bad_lines}
+        self._seconds = StageSeconds()
+        self._begin = self.pipeline_s = self.audio_s = 0.0
+
+    def begin(self) -> None:
+        """The pipeline's time begins now, after the models are loaded."""
+        self._begin = time.perf_counter()
+
+    @property
+    def rtf(self) -> float | None:
+        """Pipeline seconds for a second of speech; None without any."""
+        return self.pipeline_s / self.audio_s if self.audio_s else None
+
+    def add(self, outcome: Outcome) -> None:
+        """Count an utterance that has just ended, and write its line."""
+        self.pipeline_s = time.perf_counter() - self._begin
+        self.counts["failed" if outcome.problem else "spoken"] += 1
+        self.audio_s += outcome.audio_s
+        for stage in fields(StageSeconds):
+            total = getattr(self._seconds, stage.name) + getattr(outcome.seconds, stage.name)
+            setattr(self._seconds, stage.name, total)
+        record = {
+            "id": outcome.item.id,
+            "line": outcome.item.line,
+            "audio_seconds": round(outcome.audio_s, 4),
+            "stage_seconds": {k: round(v, 4) for k, v in asdict(outcome.seconds).items()},
+            **{name: outcome.timing[name] for name in _FROM_TIMING if name in outcome.timing},
+        }
+        if outcome.problem:
+            record["error"] = outcome.problem
+        with (self._out / UTTERANCES_NAME).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+    def write(self) -> Path:
+        """Write the totals as they are now, under the names that offline_inference.py of upstream's
+        Triton runtime has in its log.txt.
+
+        Stage times are sums over utterances of the seconds each waited; with several at once these
+        overlap, so that the stages together exceed pipeline_time_seconds. Left out of upstream's
+        are audio_processing_time_in_collator_seconds (resampling is part of making the voice) and
+        llm_post_processing_time_seconds (tokens come as numbers; nothing is parsed).
+        """
+        s = self._seconds
+        times = {
+            "data_load_time_seconds": s.recording,
+            # mel and speaker vector too, which upstream counts to token2wav; a known voice is free
+            "speech_tokenization_time_in_collator_seconds": s.voice,
+            "text_tokenization_time_in_collator_seconds": s.text,
+            "llm_time_seconds": s.llm,
+            "token2wav_time_seconds": s.flow + s.vocoder,
+            "flow_time_seconds": s.flow,
+            "vocoder_time_seconds": s.vocoder,
+            "audio_save_time_seconds": s.save,
+            "total_audio_duration_seconds": self.audio_s,
+            "pipeline_time_seconds": self.pipeline_s,
+        }
+        rounded = {name: round(value, 4) for name, value in times.items()}
+        rtf = None if self.rtf is None else round(self.rtf, 4)
+        totals = {
+            "args": self._arguments,
+            **rounded,
+            "pipeline_rtf": rtf,
+            "utterances": self.counts,
+        }
+        path = self._out / TOTALS_NAME
+        path.write_text(json.dumps(totals, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        return path
 
 
 @dataclass(frozen=True)
@@ -44,10 +131,6 @@ class Order:
     def sampling(self) -> SamplingParams:
         return SamplingParams(self.temperature, self.top_p, self.top_k, self.seed)
 
-    def plain(self) -> dict[str, Any]:
-        """For the log."""
-        return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
-
 
 def run(order: Order, tell: Callable[[str], object]) -> RunLog:
     """Speak what is not there yet; tell: is called with every problem of a line.
@@ -63,7 +146,7 @@ def run(order: Order, tell: Callable[[str], object]) -> RunLog:
     items = [item for item in manifest.items if not wave_path(order.out, item).is_file()]
     log = RunLog(
         order.out,
-        order.plain(),
+        {k: str(v) if isinstance(v, Path) else v for k, v in asdict(order).items()},
         skipped=len(manifest.items) - len(items),
         bad_lines=len(manifest.problems),
     )
@@ -72,24 +155,16 @@ def run(order: Order, tell: Callable[[str], object]) -> RunLog:
     return log
 
 
-def _load(order: Order, settings: Settings) -> LocalStages:
-    """The models, with the cores shared out among the utterances that run at once."""
-    torch.set_num_threads(order.threads or max(1, torch.get_num_threads() // order.batch))
-    values: Mapping[str, Any] = {"slots": order.batch}  # what the language model advances together
-    if order.profile == "cpu":
-        values = {**values, "precision": order.precision}
-    return LocalStages(order.model, settings.limits, profile=order.profile, language_model=values)
-
-
 def _speak(
-    items: list[Item],
-    order: Order,
-    settings: Settings,
-    log: RunLog,
-    tell: Callable[[str], object],
+    items: list[Item], order: Order, settings: Settings, log: RunLog, tell: Callable[[str], object]
 ) -> None:
     """Speak the items; the totals are written however it ends."""
-    stages = _load(order, settings)
+    # the cores are shared out among the utterances that run at once
+    torch.set_num_threads(order.threads or max(1, torch.get_num_threads() // order.batch))
+    values: dict[str, Any] = {"slots": order.batch}  # what the language model advances together
+    if order.profile == "cpu":
+        values["precision"] = order.precision
+    stages = LocalStages(order.model, settings.limits, profile=order.profile, language_model=values)
     log.begin()
     bar = tqdm(total=len(items), unit="utterance", smoothing=0.05)
     try:

@@ -1,9 +1,12 @@
-"""Manifest items to wave files, several at once."""
+"""Manifest items to wave files, several at once, and where the time of each goes."""
 
 import threading
-from collections.abc import Generator, Sequence
+import time
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +15,108 @@ import soundfile
 from tritone.arrays import Float32
 from tritone.errors import StageFailed, TritoneError
 from tritone.frontend.voices import VOICES_CACHED
+from tritone.llm.contract import Generation, GenerationRequest, Increment
 from tritone.local.offline.manifest import Item
-from tritone.local.offline.measure import MeasuredStages, StageSeconds
-from tritone.local.stages import LocalStages
+from tritone.local.tts import LocalStages
 from tritone.synthesis.pipeline import Settings, synthesize
+from tritone.synthesis.rules import FlowSession, VocoderSession
+from tritone.synthesis.run_ahead import awaited
+from tritone.synthesis.values import Segment, SynthesisRequest
+from tritone.voice import Voice
 
 MAX_BATCH = VOICES_CACHED  # with more at once, a voice could be made twice
+
+
+@dataclass
+class StageSeconds:
+    """Seconds that one utterance waited for each stage.
+
+    recording: reading the recording of the voice. voice: turning it into a voice (resampling,
+    speech tokenizer, mel, speaker encoder), or loading the registered one. text: normalising,
+    cutting and tokenising. llm: speech tokens. flow: tokens to frames. vocoder: frames to samples.
+    save: writing the file.
+
+    Each is written by one thread alone; stages of one utterance may overlap.
+    """
+
+    recording: float = 0.0
+    voice: float = 0.0
+    text: float = 0.0
+    llm: float = 0.0
+    flow: float = 0.0
+    vocoder: float = 0.0
+    save: float = 0.0
+
+    @contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            setattr(self, stage, getattr(self, stage) + time.perf_counter() - begin)
+
+
+class MeasuredStages:
+    """`pipeline.Stages` for one utterance, over the stages that all utterances share."""
+
+    def __init__(self, stages: LocalStages, seconds: StageSeconds) -> None:
+        self._stages, self._seconds = stages, seconds
+
+    def prepare(self, request: SynthesisRequest) -> Iterator[Segment]:
+        with self._seconds.measure("voice"):
+            self._stages.frontend.voice_of(request)  # cached: `prepare` finds it there
+        with self._seconds.measure("text"):
+            segments = self._stages.prepare(request)
+        return awaited(segments, partial(self._seconds.measure, "text"))
+
+    def generate(self, request: GenerationRequest) -> "_MeasuredGeneration":
+        with self._seconds.measure("llm"):
+            return _MeasuredGeneration(self._stages.generate(request), self._seconds)
+
+    def open_flow(self, voice: Voice, *, streaming: bool) -> "_MeasuredFlow":
+        with self._seconds.measure("flow"):
+            session = self._stages.open_flow(voice, streaming=streaming)
+        return _MeasuredFlow(session, self._seconds)
+
+    def open_vocoder(self, *, seed: int, speed: float) -> "_MeasuredVocoder":
+        with self._seconds.measure("vocoder"):
+            session = self._stages.open_vocoder(seed=seed, speed=speed)
+        return _MeasuredVocoder(session, self._seconds)
+
+
+@dataclass(frozen=True)
+class _MeasuredGeneration:
+    generation: Generation
+    seconds: StageSeconds
+
+    def __iter__(self) -> Iterator[Increment]:
+        return awaited(iter(self.generation), partial(self.seconds.measure, "llm"))
+
+    def cancel(self) -> None:
+        self.generation.cancel()
+
+
+@dataclass(frozen=True)
+class _MeasuredFlow:
+    session: FlowSession
+    seconds: StageSeconds
+
+    def step(self, tokens: Increment, *, finalize: bool) -> Float32:
+        with self.seconds.measure("flow"):
+            return self.session.step(tokens, finalize=finalize)
+
+    def close(self) -> None:
+        self.session.close()
+
+
+@dataclass(frozen=True)
+class _MeasuredVocoder:
+    session: VocoderSession
+    seconds: StageSeconds
+
+    def step(self, frames: Float32, *, finalize: bool) -> Float32:
+        with self.seconds.measure("vocoder"):
+            return self.session.step(frames, finalize=finalize)
 
 
 @dataclass(frozen=True)
@@ -64,35 +163,24 @@ def speak_all(
 def _outcome(
     item: Item, stages: LocalStages, settings: Settings, out: Path, stop: threading.Event
 ) -> Outcome:
-    seconds = StageSeconds()
+    seconds, rate = StageSeconds(), stages.rules.rates.sample_rate
     try:
-        wave, timing = _speak(item, seconds, stages, settings, stop)
+        with seconds.measure("recording"):
+            request = item.load()
+        measured = MeasuredStages(stages, seconds)
+        chunks = list(synthesize(request, measured, stages.rules, settings, stop.is_set))
+        wave = np.concatenate([chunk.samples for chunk in chunks])
+        if not len(wave):
+            raise StageFailed("vocoder", "gave no samples")
         with seconds.measure("save"):
-            _save(wave_path(out, item), wave, stages.rules.rates.sample_rate)
+            _save(wave_path(out, item), wave, rate)
     except OSError:
         raise
     except TritoneError as error:
         return Outcome(item, seconds, problem=str(error))
     except Exception as error:  # whatever broke this utterance must not end a night's work
         return Outcome(item, seconds, problem=f"{type(error).__name__}: {error}")
-    return Outcome(item, seconds, len(wave) / stages.rules.rates.sample_rate, timing)
-
-
-def _speak(
-    item: Item,
-    seconds: StageSeconds,
-    stages: LocalStages,
-    settings: Settings,
-    stop: threading.Event,
-) -> tuple[Float32, dict[str, object]]:
-    with seconds.measure("recording"):
-        request = item.load()
-    measured = MeasuredStages(stages, seconds)
-    chunks = list(synthesize(request, measured, stages.rules, settings, stop.is_set))
-    wave = np.concatenate([chunk.samples for chunk in chunks])
-    if not len(wave):
-        raise StageFailed("vocoder", "gave no samples")
-    return wave, chunks[-1].timing
+    return Outcome(item, seconds, len(wave) / rate, chunks[-1].timing)
 
 
 def _save(path: Path, wave: Float32, rate: int) -> None:

@@ -24,8 +24,7 @@ from tritone.llm.config import LLMConfig, SamplingConfig
 from tritone.llm.contract import Increment, Prompt
 from tritone.synthesis.limits import Limits, check
 from tritone.synthesis.rules import Hops, Rates
-from tritone.synthesis.text_blocks import TextBlock, TextPiece, in_order
-from tritone.synthesis.values import Segment, SynthesisRequest
+from tritone.synthesis.values import Segment, SynthesisRequest, TextBlock, TextPiece, in_order
 from tritone.voice import Arrays
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from tritone.loading.steps import step
-from tritone.serving.load_log import watched
+from tritone.serving.parameters import watched
 
 
 def a_disk_that_does_not_answer():

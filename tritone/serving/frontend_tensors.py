@@ -1,4 +1,5 @@
-"""A block of text, and the voice that speaks it, as tensors between `frontend` and orchestrator.
+"""What a client asks for, and what `frontend` answers the orchestrator: a block of text, and the
+voice that speaks it.
 
 Prompts lie one after the other in `input_ids` or `prompt_embeddings`; a part that would be empty is
 left out, since the Python backend does not carry tensors of no elements reliably.
@@ -7,14 +8,21 @@ left out, since the Python backend does not carry tensors of no elements reliabl
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tritone.llm.contract import Prompt
-from tritone.synthesis.text_blocks import TextBlock, TextPiece
+from tritone.arrays import Float32
+from tritone.errors import InvalidRequest
+from tritone.llm.contract import Prompt, SamplingParams
+from tritone.synthesis.values import SynthesisRequest, TextBlock, TextPiece
 from tritone.voice import Voice, pack, unpack
+
+if TYPE_CHECKING:
+    from tritone.serving.messages import Inputs
+
+DEFAULT_REFERENCE_RATE = 16000
 
 OUTPUTS = (
     "input_ids",
@@ -24,6 +32,64 @@ OUTPUTS = (
     "info",
     "prepared_voice",
 )
+
+
+def text_array(text: str) -> NDArray[Any]:
+    """(1,) as Triton takes a text."""
+    return np.array([text.encode()], dtype=np.object_)
+
+
+def read_request(inputs: "Inputs") -> SynthesisRequest:
+    """Raises InvalidRequest for what cannot be read; `tritone.synthesis.limits` judges the rest."""
+    return SynthesisRequest(
+        text=inputs.text("target_text") or "",
+        reference_wav=_reference(inputs),
+        reference_rate=inputs.scalar("reference_sample_rate", DEFAULT_REFERENCE_RATE),
+        reference_text=inputs.text("reference_text"),
+        instruct_text=inputs.text("instruct_text"),
+        voice=inputs.text("voice"),
+        sampling=SamplingParams(
+            temperature=inputs.scalar("temperature"),
+            top_p=inputs.scalar("top_p"),
+            top_k=inputs.scalar("top_k"),
+            seed=inputs.scalar("seed"),
+        ),
+        speed=inputs.scalar("speed", 1.0),
+        streaming=inputs.flag("streaming", default=True),
+    )
+
+
+def request_tensors(request: SynthesisRequest) -> dict[str, NDArray[Any]]:
+    """What of a SynthesisRequest the front end needs, by wire name; absent fields left out."""
+    values = text_tensors(request)
+    for name, text in (("reference_text", request.reference_text), ("voice", request.voice)):
+        if text:
+            values[name] = text_array(text)
+    if request.reference_wav is not None:
+        values["reference_wav"] = request.reference_wav
+        values["reference_sample_rate"] = np.array([request.reference_rate], np.int32)
+    return values
+
+
+def text_tensors(request: SynthesisRequest) -> dict[str, NDArray[Any]]:
+    """Those of them that are still needed once the voice is known."""
+    texts = (("target_text", request.text), ("instruct_text", request.instruct_text))
+    return {name: text_array(text) for name, text in texts if text}
+
+
+def _reference(inputs: "Inputs") -> Float32 | None:
+    """The reference without a client's padding."""
+    wave = inputs.shaped("reference_wav", -1)
+    length = inputs.scalar("reference_wav_len")
+    if wave is None and length:
+        raise InvalidRequest("reference_wav_len", f"is {length} but there is no reference_wav")
+    if wave is None or length is None:
+        return wave
+    if not 0 <= length <= len(wave):
+        raise InvalidRequest(
+            "reference_wav_len", f"is {length}; reference_wav has {len(wave)} samples"
+        )
+    return wave[:length]
 
 
 @dataclass(frozen=True)
@@ -45,7 +111,7 @@ class PreparedVoice:
         """For the front end, in the place of what the voice was made from."""
         yield "prepared_voice", np.frombuffer(self.arrays, np.uint8)
         if self.transcript:
-            yield "transcript", np.array([self.transcript.encode()], dtype=np.object_)
+            yield "transcript", text_array(self.transcript)
 
 
 def block_arrays(
@@ -65,7 +131,7 @@ def block_arrays(
         "transcript": voice.transcript if voice else "",
         "voice_cached": bool(voice and voice.cached),
     }
-    yield "info", np.array([json.dumps(info).encode()], dtype=np.object_)
+    yield "info", text_array(json.dumps(info))
     if voice:
         yield "prepared_voice", np.frombuffer(voice.arrays, np.uint8)
 

@@ -1,0 +1,180 @@
+"""What comes and goes: inputs read, outputs made, and the one place where exceptions become Triton
+error codes, and back.
+
+Triton 2.51 keeps an error's message but not its code, neither on the way through a business logic
+call (all become INTERNAL) nor on a gRPC stream (none is sent). So what a reader must know stands in
+front of the message: for the orchestrator the kind of error, for clients the gRPC status.
+"""
+
+import traceback
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+from numpy.typing import NDArray
+
+from tritone.arrays import Float32, Int32
+from tritone.errors import Cancelled, InvalidRequest, Overloaded, StageFailed, TritoneError
+
+
+class Inputs:
+    """The inputs of one request by wire name. An absent input is None or the given default.
+
+    Batch dimensions of one are dropped: values are flat arrays or scalars.
+    """
+
+    def __init__(self, request: Any) -> None:
+        self._request = request
+
+    def array(self, name: str) -> NDArray[Any] | None:
+        """The flat values of an input; raises InvalidRequest for a batch of more than one."""
+        tensor = pb_utils.get_input_tensor_by_name(self._request, name)
+        return None if tensor is None else tensor.as_numpy().reshape(-1)
+
+    def shaped(self, name: str, *shape: int) -> Float32 | None:
+        """A float array of the given shape, -1 for what follows from the size."""
+        values = self.array(name)
+        return None if values is None else values.astype(np.float32, copy=False).reshape(shape)
+
+    def integers(self, name: str) -> Int32 | None:
+        values = self.array(name)
+        return None if values is None else values.astype(np.int32, copy=False)
+
+    def scalar(self, name: str, default: Any = None) -> Any:
+        """The one value of an input as a Python value."""
+        values = self.array(name)
+        if values is None:
+            return default
+        if values.size != 1:
+            raise InvalidRequest(name, f"has {values.size} values; it takes one")
+        return values[0].item() if isinstance(values[0], np.generic) else values[0]
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        return bool(self.scalar(name, default))
+
+    def text(self, name: str) -> str | None:
+        value = self.scalar(name)
+        if value is None:
+            return None
+        try:
+            return value.decode() if isinstance(value, bytes) else str(value)
+        except UnicodeDecodeError as error:
+            raise InvalidRequest(name, f"is not UTF-8 text: {error}") from error
+
+
+def tensor(name: str, values: NDArray[Any]) -> Any:
+    return pb_utils.Tensor(name, np.ascontiguousarray(values))
+
+
+def response(*tensors: Any) -> Any:
+    return pb_utils.InferenceResponse(output_tensors=list(tensors))
+
+
+def _failure(error: Exception, stage: str, *, public: bool = False) -> Any:
+    """The response that tells the orchestrator, or a client of a public model, what happened; what
+    is the server's trouble, and not the caller's own, is logged as such."""
+    log = pb_utils.Logger
+    if isinstance(error, (InvalidRequest, Cancelled)):
+        log.log_verbose(f"{stage}: {error}")
+    elif isinstance(error, TritoneError):
+        log.log_warn(f"{stage}: {error}")
+    else:
+        log.log_error("".join(traceback.format_exception(error)))
+        error = StageFailed(stage, f"{type(error).__name__}: {error}")
+    codes = pb_utils.TritonError
+    code, status = {
+        InvalidRequest: (codes.INVALID_ARG, "INVALID_ARGUMENT"),
+        Overloaded: (codes.UNAVAILABLE, "UNAVAILABLE"),
+        Cancelled: (codes.CANCELLED, "CANCELLED"),
+    }.get(type(error), (codes.INTERNAL, "INTERNAL"))
+    message = f"{status if public else type(error).__name__}: {error}"
+    return pb_utils.InferenceResponse(error=codes(message, code))
+
+
+def _response(run: Callable[[], Any], stage: str) -> Any:
+    """What `run` returns, or its error."""
+    try:
+        return run()
+    except Exception as error:
+        return _failure(error, stage)
+
+
+def raise_error(reply: Any, stage: str) -> None:
+    """Raise what a stage answered with, if it is an error."""
+    if not reply.has_error():
+        return
+    message = reply.error().message()
+    kind, _, text = message.partition(": ")
+    head, _, tail = text.partition(": ")
+    if kind == InvalidRequest.__name__:
+        raise InvalidRequest(head, tail)
+    for plain in (Overloaded, Cancelled):
+        if kind == plain.__name__:
+            raise plain(text)
+    raise StageFailed(stage, tail if (kind, head) == (StageFailed.__name__, stage) else message)
+
+
+def answer(requests: list[Any], run: Callable[[Any], Any], stage: str) -> list[Any]:
+    """One response for each request; an error stays with its own request."""
+    return [_response(partial(run, request), stage) for request in requests]
+
+
+def answer_together(
+    requests: list[Any],
+    start: Callable[[Any], Generator[Any, Any, Any]],
+    run: Callable[[list[Any]], list[Any]],
+    stage: str,
+) -> list[Any]:
+    """As `answer`, with the main work of all requests done at once.
+
+    start: a generator function of a request, which may yield one job, is sent the job's result, and
+    returns the response. run: all jobs to their results, an exception in place of a failed one.
+    """
+    works = [start(request) for request in requests]
+    jobs = [_outcome(partial(next, work)) for work in works]
+    waiting = [job for job in jobs if not isinstance(job, Exception)]
+    try:
+        results = iter(run(waiting))
+    except Exception as error:  # of all: none has a result
+        results = repeat(error)
+
+    def answer_of(pair: tuple[Generator[Any, Any, Any], Any]) -> Any:
+        work, job = pair
+        if not isinstance(job, Exception):
+            result = next(results)
+            go_on = work.throw if isinstance(result, Exception) else work.send
+            job = _outcome(partial(go_on, result))
+        if isinstance(job, StopIteration):
+            return job.value
+        raise job
+
+    return answer(list(zip(works, jobs, strict=True)), answer_of, stage)
+
+
+def _outcome(call: Callable[[], Any]) -> Any:
+    """What a call returned or raised."""
+    try:
+        return call()
+    except Exception as error:
+        return error
+
+
+@contextmanager
+def respond(sender: Any, stage: str, *, public: bool = False) -> Iterator[Callable[[Any], None]]:
+    """Send responses of a decoupled request; an error is sent too, and always exactly one FINAL."""
+    final = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
+    try:
+        yield sender.send
+    except Exception as error:
+        sender.send(_failure(error, stage, public=public), flags=final)
+    else:
+        sender.send(flags=final)
+
+
+def respond_once(sender: Any, stage: str, run: Callable[[], Any]) -> None:
+    """Send the one response of a request that is answered later, or its error."""
+    sender.send(_response(run, stage), flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
