@@ -8,10 +8,10 @@ import pytest
 from machine_target import GIB, MIB, check, target_in
 
 from tritone.diagnostics.doctor.catalogue import GENERAL, chosen
+from tritone.diagnostics.doctor.check import Status
 from tritone.diagnostics.doctor.checks.machine import limits, memory, processor
 from tritone.diagnostics.doctor.checks.machine.control_groups import ControlGroups
 from tritone.diagnostics.doctor.examine import examine
-from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.target import Target
 
 CHECKS = chosen(GENERAL, ["machine"])

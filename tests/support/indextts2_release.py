@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tritone.diagnostics.doctor.check import Finding
 from tritone.diagnostics.doctor.checks.gpu.driver import Driver
-from tritone.diagnostics.doctor.finding import Finding
 from tritone.diagnostics.doctor.target import Target
 from tritone.families.indextts2 import build_state, doctor, memory
 from tritone.families.indextts2.release_folder import AUXILIARY, FAMILY, RELEASED, Part

@@ -13,8 +13,8 @@ from indextts2_release import (
     whole_release,
 )
 
+from tritone.diagnostics.doctor.check import Status
 from tritone.diagnostics.doctor.checks.gpu.driver import Driver
-from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.target import Target
 from tritone.errors import EnvironmentProblem
 from tritone.families.indextts2 import build_state, doctor, memory, release_folder

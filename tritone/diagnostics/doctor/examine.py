@@ -1,16 +1,14 @@
 """Runs checks, each in a process of its own, and repairs what is safe to repair."""
 
 import inspect
-import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tritone.diagnostics.doctor.check import Check
+from tritone.diagnostics.doctor.check import Check, Finding, Status, failure, skipped
 from tritone.diagnostics.doctor.child import load
-from tritone.diagnostics.doctor.finding import Finding, Status, failure, skipped
 from tritone.diagnostics.doctor.isolated import Outcome, call
 from tritone.diagnostics.doctor.target import Target
 
@@ -61,7 +59,7 @@ def _run(check: Check, target: Target, slow: float) -> Diagnosis:
     limit = slow * check.limit_s
     file = str(Path(inspect.getfile(check.run)).absolute())
     where = (check.run.__module__, file, check.run.__qualname__)
-    outcome = call(finding_of, *where, json.dumps(target.plain()), limit_s=limit + _START_S)
+    outcome = call(finding_of, *where, target.to_json(), limit_s=limit + _START_S)
     stacks = outcome.error if outcome.status != 0 else ""
     return Diagnosis(check, _finding(check, outcome, limit), outcome.seconds, stacks)
 
@@ -83,7 +81,7 @@ def finding_of(module: str, file: str, function: str, target: str) -> dict[str, 
     """In the process of a check: what its function finds, for JSON. target: as JSON."""
     try:
         look = getattr(load(module, Path(file)), function)
-        found: Finding = look(Target.from_plain(json.loads(target)))
+        found: Finding = look(Target.from_json(target))
     except ImportError as error:
         if (error.name or "").partition(".")[0] != "psutil":
             raise

@@ -7,6 +7,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from tritone.checkpoints.disk import STAGING
+from tritone.diagnostics.doctor.check import Finding, failure, passed, warning
 
 # Of huggingface_hub, modelscope, aria2, curl's and wget's front ends, browsers; then our own.
 _UNFINISHED = (
@@ -17,15 +18,14 @@ _LFS = b"version https://git-lfs"
 _SHOWN = 3
 
 
+def entries_below(folder: Path) -> list[Path]:
+    """All below a folder, hidden ones too, sorted; what cannot be listed is left out."""
+    walk = os.walk(folder)
+    return sorted(Path(place, name) for place, dirs, files in walk for name in (*dirs, *files))
+
+
 def files_below(folder: Path) -> list[Path]:
-    """All files below a folder, hidden ones too, sorted; what cannot be listed is left out."""
-    found = (Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
-    return sorted(path for path in found if path.is_file())
-
-
-def folders_below(folder: Path) -> list[Path]:
-    """The folder itself and all below it, sorted."""
-    return sorted(Path(parent) for parent, _, _ in os.walk(folder))
+    return [path for path in entries_below(folder) if path.is_file()]
 
 
 def lfs_pointers(paths: Iterable[Path]) -> list[Path]:
@@ -33,14 +33,25 @@ def lfs_pointers(paths: Iterable[Path]) -> list[Path]:
     return _those(paths, lambda path: begins_with(path, _LFS))
 
 
-def unfinished(folder: Path) -> list[Path]:
-    """What interrupted downloads, or running ones, left below a folder."""
-    entries = (
-        Path(parent, name)
-        for parent, folders, files in os.walk(folder)
-        for name in (*folders, *files)
+def lfs(folder: Path) -> Finding:
+    """Git LFS pointers where files should be."""
+    every = files_below(folder)
+    pointers = lfs_pointers(every)
+    if not pointers:
+        return passed(f"none of {len(every)} files is a Git LFS pointer")
+    text = f"Git LFS pointers in place of files: {names(pointers, folder)}"
+    return failure(text, f"git -C {folder} lfs install && git -C {folder} lfs pull")
+
+
+def unfinished(folder: Path) -> Finding | None:
+    """What interrupted downloads, or running ones, left below a folder; None for nothing."""
+    left = [e for e in entries_below(folder) if any(fnmatch(e.name, p) for p in _UNFINISHED)]
+    if not left:
+        return None
+    return warning(
+        f"unfinished downloads: {names(left, folder)}",
+        "let the download end, or run it again; delete them when all files are there",
     )
-    return sorted(e for e in entries if any(fnmatch(e.name, p) for p in _UNFINISHED))
 
 
 def empty(paths: Iterable[Path]) -> list[Path]:
@@ -68,15 +79,13 @@ def safetensors_fault(path: Path) -> str:
     from tritone.errors import ModelDirectoryError
 
     try:
+        Checkpoint(path)  # says how many bytes are missing
         with safe_open(str(path), framework="numpy"):
             return ""
-    except (OSError, SafetensorError) as error:
-        reason = f"is no whole safetensors file: {error} ({path.stat().st_size} bytes)"
-    try:
-        Checkpoint(path)  # says how many bytes are missing
     except ModelDirectoryError as error:
         return str(error).removeprefix(f"{path} ")
-    return reason
+    except (OSError, SafetensorError) as error:
+        return f"is no whole safetensors file: {error} ({path.stat().st_size} bytes)"
 
 
 def begins_with(path: Path, mark: bytes) -> bool:

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from tritone.diagnostics.doctor.check import Status
 from tritone.diagnostics.doctor.examine import Diagnosis
-from tritone.diagnostics.doctor.finding import Status
 
 EXIT = {Status.PASS: 0, Status.SKIP: 0, Status.WARN: 1, Status.FAIL: 2}
 _COLOURS = {Status.PASS: "32", Status.WARN: "33", Status.FAIL: "31", Status.SKIP: "2"}

@@ -11,11 +11,9 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from tritone.diagnostics.doctor.check import check, checks_in
-from tritone.diagnostics.doctor.checks.model.folder import convert, missing, no_model
-from tritone.diagnostics.doctor.checks.model.probe import PROBE_S, probe
+from tritone.diagnostics.doctor.check import Finding, check, failure, passed, skipped, warning
+from tritone.diagnostics.doctor.checks.model import PROBE_S, convert, missing, no_model, probe
 from tritone.diagnostics.doctor.file_faults import files_below
-from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.target import Target
 from tritone.errors import ModelDirectoryError
 
@@ -242,4 +240,4 @@ def spoken_date(model_dir: str) -> dict[str, Any]:
     }
 
 
-CHECKS = checks_in(sys.modules[__name__])
+CHECKS = (files, shapes, cloning, checksums, text)

@@ -15,11 +15,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tritone.diagnostics.doctor.check import check
+from tritone.diagnostics.doctor.check import Finding, check, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.checks.gpu.driver import has_driver
-from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.target import Target
-from tritone.families.indextts2.release_folder import FAMILY, folder_of
+from tritone.families.indextts2.release_folder import FAMILY, no_folder
 
 if TYPE_CHECKING:
     import psutil
@@ -84,12 +83,10 @@ def remove_stale_locks(target: Target) -> str:
     return f"removed {', '.join(map(str, stale))}" if stale else "nothing is stale any more"
 
 
-@check("indextts2.jit_lock", limit_s=20, repair=remove_stale_locks)
+@check("indextts2.jit_lock", unless=no_folder, limit_s=20, repair=remove_stale_locks)
 def jit_lock(target: Target) -> Finding:
     """Whether a start would wait for a lock."""
-    folder = folder_of(target)
-    if isinstance(folder, Finding):
-        return folder
+    folder = target.releases[FAMILY]
     found = locks(folder)
     if not found:
         return passed("no build holds a lock")
@@ -107,15 +104,12 @@ def jit_lock(target: Target) -> Finding:
     return warning(facts, f"if nothing builds in another container: rm {lock.path}; or {_WITHOUT}")
 
 
-@check("indextts2.compiler")
+@check("indextts2.compiler", unless=no_folder)
 def compiler(target: Target) -> Finding:
     """What building the vocoder's kernel needs, unless it is built already."""
-    folder = folder_of(target)
-    if isinstance(folder, Finding):
-        return folder
     if not has_driver():
         return skipped("no NVIDIA driver: without a GPU no kernel is built")
-    root = package(folder)
+    root = package(target.releases[FAMILY])
     built = list(root.glob(f"**/{_KERNEL}/*.so")) if root else []
     if built:
         return passed(f"the kernel is built: {built[0]}")
@@ -142,13 +136,10 @@ def missing_tools() -> list[str]:
     return [name for name, there in found.items() if not there]
 
 
-@check("indextts2.text_cache")
+@check("indextts2.text_cache", unless=no_folder)
 def text_cache(target: Target) -> Finding:
     """The rules that step 14 builds inside the package, or reads when they are there."""
-    folder = folder_of(target)
-    if isinstance(folder, Finding):
-        return folder
-    root = package(folder)
+    root = package(target.releases[FAMILY])
     if root is None:
         return skipped("the package indextts is neither beside the folder nor installed here")
     cache = root / "utils" / "tagger_cache"

@@ -11,18 +11,10 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
-from tritone.diagnostics.doctor.check import check, checks_in
-from tritone.diagnostics.doctor.finding import Finding, Status, failure, passed, skipped, warning
+from tritone.diagnostics.doctor.check import Finding, Status, check, checks_in, passed, warning
 from tritone.diagnostics.doctor.target import Target
 from tritone.families.indextts2 import build_state, memory, release_folder
-from tritone.families.indextts2.release_folder import (
-    W2V_BERT,
-    fetch,
-    folder_of,
-    megabytes,
-    w2v_bert_fault,
-    w2v_bert_parts,
-)
+from tritone.families.indextts2.release_folder import FAMILY, W2V_BERT
 
 _SLOW_S = 60.0
 _SAMPLE = 8 << 20  # bytes read at each of the places
@@ -30,21 +22,17 @@ _PLACES = 8
 _READ_S = 4.0
 
 
-@check("indextts2.stops_at_5gb", limit_s=30)
+@check("indextts2.stops_at_5gb", unless=release_folder.no_folder, limit_s=30)
 def stops_at_5gb(target: Target) -> Finding:
     """Which of the three silent steps after the GPT weights would stop or last here."""
-    folder = folder_of(target)
-    if isinstance(folder, Finding):
-        return folder
-    steps = [_deepspeed(), _kernel(target), _w2v_bert(folder), _memory()]
-    found = [finding for finding in steps if finding.status in (Status.FAIL, Status.WARN)]
+    steps = [_deepspeed(), _kernel(target), _w2v_bert(target.releases[FAMILY]), _memory()]
+    found = [finding for finding in steps if finding.bad]
     facts = "; ".join(finding.text for finding in steps)
     head = "5 GB is what GPT's weights and the CUDA context take (step 4). Then, without a line: "
     if not found:
         return passed(f"{head}{facts}. Nothing here would stop it")
     worst = next((f for f in found if f.status is Status.FAIL), found[0])
-    made = failure if worst.status is Status.FAIL else warning
-    return made(f"{head}{facts}", worst.fix)
+    return Finding(worst.status, f"{head}{facts}", worst.fix)
 
 
 def _deepspeed() -> Finding:
@@ -60,22 +48,21 @@ def _deepspeed() -> Finding:
 def _kernel(target: Target) -> Finding:
     step = "step 6, the vocoder's kernel: "
     for finding in (build_state.jit_lock(target), build_state.compiler(target)):
-        if finding.status in (Status.FAIL, Status.WARN):
+        if finding.bad:
             return Finding(finding.status, step + finding.text, finding.fix)
     return passed(f"{step}no lock, {finding.text}")
 
 
 def _w2v_bert(folder: Path) -> Finding:
     step, place = "step 7, w2v-bert: ", folder / W2V_BERT
-    fault = w2v_bert_fault(folder) if place.is_dir() else "is missing"
+    fault = release_folder.w2v_bert_fault(folder) if place.is_dir() else "is missing"
     if fault:
-        return failure(f"{step}{W2V_BERT} {fault}", fetch(folder, w2v_bert_parts()))
+        fix = release_folder.fetch(folder, release_folder.W2V_BERT_PARTS)
+        return Finding(Status.FAIL, f"{step}{W2V_BERT} {fault}", fix)
     weights = place / "model.safetensors"
     size, speed = weights.stat().st_size, read_speed(weights)
-    facts = (
-        f"{step}{megabytes(size)} at the {speed / 1e6:.0f} MB/s of this disk take "
-        f"{size / speed:.0f} s"
-    )
+    read = f"{release_folder.megabytes(size)} at the {speed / 1e6:.0f} MB/s of this disk"
+    facts = f"{step}{read} take {size / speed:.0f} s"
     if size / speed > _SLOW_S:
         return warning(facts, f"wait, or copy {folder} to a local disk")
     return passed(facts)
@@ -85,7 +72,7 @@ def _memory() -> Finding:
     """Whether it is not a stop but a lack of memory: then the next step raises."""
     found = memory.free_gpu()
     if isinstance(found, str):
-        return skipped(f"GPU memory: {found}")
+        return passed(f"GPU memory: {found}")
     misfit = memory.first_misfit(found[0], half=False)
     if misfit is None:
         return passed(f"GPU memory: {found[0]} MiB are free, enough for all steps")

@@ -1,14 +1,14 @@
 """Memory that loading IndexTTS2 takes, step by step, against what is free."""
 
 from dataclasses import dataclass
+from itertools import accumulate
 
-from tritone.diagnostics.doctor.check import check
+from tritone.diagnostics.doctor.check import Finding, check, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.checks.gpu.driver import ask_driver, has_driver
 from tritone.diagnostics.doctor.checks.machine.memory import available_memory
-from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.target import Target
 from tritone.errors import EnvironmentProblem
-from tritone.families.indextts2.release_folder import folder_of
+from tritone.families.indextts2.release_folder import no_folder
 
 HOST_PEAK = 7 << 30  # bytes: GPT and its checkpoint at once, as measured
 _SMALLER = "use_fp16=True and use_qwen_emo=False"
@@ -37,12 +37,8 @@ STEPS = (
 
 def needed(*, half: bool, emotion: bool = True) -> list[tuple[Step, int]]:
     """Each step and the MiB of weights on the GPU after it, beside the CUDA context."""
-    total, table = 0, []
-    for step in STEPS:
-        if emotion or step.number != 3:
-            total += step.half if half else step.single
-            table.append((step, total))
-    return table
+    steps = [step for step in STEPS if emotion or step.number != 3]
+    return list(zip(steps, accumulate(s.half if half else s.single for s in steps), strict=True))
 
 
 def first_misfit(free_mib: int, *, half: bool, emotion: bool = True) -> Step | None:
@@ -51,16 +47,16 @@ def first_misfit(free_mib: int, *, half: bool, emotion: bool = True) -> Step | N
     return next((step for step, total in table if total > free_mib), None)
 
 
-@check("indextts2.gpu_memory", limit_s=20)
+@check("indextts2.gpu_memory", unless=no_folder, limit_s=20)
 def gpu_memory(target: Target) -> Finding:
     """Free memory of the first GPU against the sum after each step."""
-    if isinstance(nothing := folder_of(target), Finding):
-        return nothing
     found = free_gpu()
     if isinstance(found, str):
         return skipped(found)
     free, total = found
-    facts = f"{free} of {total} MiB are free; weights take, after step {_table()} MiB"
+    rows = zip(needed(half=False), needed(half=True), strict=True)
+    table = ", ".join(f"{s.number}: {mib} (fp16 {less})" for (s, mib), (_, less) in rows)
+    facts = f"{free} of {total} MiB are free; weights take, after step {table} MiB"
     misfit = first_misfit(free, half=False)
     if misfit is None:
         return passed(facts)
@@ -86,11 +82,9 @@ def free_gpu() -> tuple[int, int] | str:
     return (memory[0] >> 20, memory[1] >> 20) if memory else "CUDA sees no GPU: see gpu.driver"
 
 
-@check("indextts2.host_memory")
+@check("indextts2.host_memory", unless=no_folder)
 def host_memory(target: Target) -> Finding:
     """Free main memory against the peak of step 4: the model and its checkpoint at once."""
-    if isinstance(nothing := folder_of(target), Finding):
-        return nothing
     free, facts = available_memory()
     facts = f"{facts}; step 4 peaks at {HOST_PEAK / 2**30:.0f} GiB"
     if free < HOST_PEAK:
@@ -100,9 +94,3 @@ def host_memory(target: Target) -> Finding:
             "spares 1.2 GB before",
         )
     return passed(facts)
-
-
-def _table() -> str:
-    single, half = (needed(half=h) for h in (False, True))
-    rows = zip(single, half, strict=True)
-    return ", ".join(f"{s.number}: {mib} (fp16 {less})" for (s, mib), (_, less) in rows)

@@ -4,9 +4,8 @@ import locale
 import os
 import resource
 
-from tritone.diagnostics.doctor.check import check
+from tritone.diagnostics.doctor.check import Finding, check, failure, passed, warning
 from tritone.diagnostics.doctor.checks.machine.control_groups import ControlGroups
-from tritone.diagnostics.doctor.finding import Finding, failure, passed, warning
 from tritone.diagnostics.doctor.target import Target
 
 LEAST_FILES = 256

@@ -2,10 +2,9 @@
 
 import re
 
-from tritone.diagnostics.doctor.check import check
+from tritone.diagnostics.doctor.check import Finding, check, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.checks.machine.control_groups import ControlGroups
-from tritone.diagnostics.doctor.checks.model.folder import no_model
-from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
+from tritone.diagnostics.doctor.checks.model import no_model
 from tritone.diagnostics.doctor.target import Target
 from tritone.launcher.model_processes import find_server
 

@@ -5,9 +5,8 @@ import platform
 import re
 from pathlib import Path
 
-from tritone.diagnostics.doctor.check import check
+from tritone.diagnostics.doctor.check import Finding, check, passed, warning
 from tritone.diagnostics.doctor.checks.machine.control_groups import ControlGroups
-from tritone.diagnostics.doctor.finding import Finding, passed, warning
 from tritone.diagnostics.doctor.target import Target
 
 _CPUINFO = Path("/proc/cpuinfo")

@@ -5,8 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from tritone.diagnostics.doctor.check import check
-from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
+from tritone.diagnostics.doctor.check import Finding, check, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.target import Target
 from tritone.launcher.checks import SMALL_SHM
 from tritone.launcher.shared_memory import abandoned_regions, sweep_regions

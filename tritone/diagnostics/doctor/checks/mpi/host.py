@@ -6,9 +6,8 @@ import tempfile
 import threading
 import time
 
-from tritone.diagnostics.doctor.check import check
+from tritone.diagnostics.doctor.check import Finding, check, passed
 from tritone.diagnostics.doctor.checks.mpi.installation import CHECK_COMMAND, problem, why_not
-from tritone.diagnostics.doctor.finding import Finding, passed
 from tritone.diagnostics.doctor.target import Target
 
 SOCKET_PATH_BYTES = 108  # sockaddr_un.sun_path, unix(7), with the zero at its end

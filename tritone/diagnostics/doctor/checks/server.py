@@ -1,32 +1,110 @@
-"""A running server: live, ready, its models, their processes."""
+"""A running server, asked over HTTP and looked at from outside: live, ready, models, processes.
 
+The questions go to the target's own address and through no proxy.
+"""
+
+import json
 import time
+import urllib.error
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
-from tritone.diagnostics.doctor.check import check
-from tritone.diagnostics.doctor.checks.launcher import serve_command, settings_of
-from tritone.diagnostics.doctor.checks.server.http import (
-    ANSWER_S,
-    READY,
-    Answer,
-    Reach,
-    ask,
-    is_live,
-    model_states,
-    url_of,
-)
-from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
+from tritone.diagnostics.doctor.check import Finding, check, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.target import Target
 from tritone.diagnostics.monitor.address import address
-from tritone.diagnostics.monitor.health import PYTHON, HealthProbe
+from tritone.diagnostics.monitor.fetch import fetch
+from tritone.diagnostics.monitor.health import PYTHON, READY, HealthProbe
 from tritone.diagnostics.monitor.processes import by_model, uptime_s
 from tritone.launcher.model_processes import find_server
 from tritone.launcher.ports import Holder, holder_of
 from tritone.loading.catalogue import STEPS, doctor_command
 from tritone.loading.lines import StepState, states
 
+ANSWER_S = 3.0
+"""A Triton server answers these questions within milliseconds, a busy one too."""
+
 LOADING_S = 300.0
 """As long as tritone serve gives a server to load its models."""
+
+
+class Reach(Enum):
+    """How far a question came."""
+
+    ANSWERED = "answered"
+    REFUSED = "nothing listens"
+    UNREACHED = "no connection"
+    SILENT = "accepts connections but does not answer"
+    FOREIGN = "does not speak HTTP"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """status: of HTTP, 0 without an answer."""
+
+    reach: Reach
+    status: int = 0
+    body: bytes = b""
+    detail: str = ""
+
+    @property
+    def good(self) -> bool:
+        return self.status == 200
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """As Triton's repository index has it. state: such as READY; reason: empty for none."""
+
+    name: str
+    state: str
+    reason: str = ""
+
+
+def url_of(target: Target) -> str:
+    host = target.reachable_host
+    return f"http://{f'[{host}]' if ':' in host else host}:{target.http_port}"
+
+
+def ask(target: Target, path: str, data: bytes | None = None) -> Answer:
+    """GET, or POST with data; never raises."""
+    try:
+        answer = fetch(f"{url_of(target)}{path}", data, ANSWER_S)
+    except ConnectionError as error:
+        return Answer(_reach(error.__cause__), detail=str(error))
+    return Answer(Reach.ANSWERED, answer.status, answer.body)
+
+
+def _reach(cause: BaseException | None) -> Reach:
+    if isinstance(cause, urllib.error.URLError):  # before the question was sent
+        refused = isinstance(cause.reason, ConnectionRefusedError)
+        return Reach.REFUSED if refused else Reach.UNREACHED
+    return Reach.SILENT if isinstance(cause, TimeoutError) else Reach.FOREIGN
+
+
+def is_ready(target: Target) -> bool:
+    """Whether a Triton server answers there that can serve the model of the target's family."""
+    server = ask(target, "/v2/health/ready")
+    return server.good and ask(target, f"/v2/models/{target.family}/ready").good
+
+
+def model_states(target: Target) -> list[ModelState]:
+    """The models of the server and how they are.
+
+    A server that this project starts keeps its index to itself; of such a one, the models of the
+    target's repository are asked for one by one, and have no reasons.
+    """
+    index = ask(target, "/v2/repository/index", data=b"{}")
+    if not index.good:
+        names = sorted(path.parent.name for path in target.model_repository.glob("*/config.pbtxt"))
+        ready = {name: ask(target, f"/v2/models/{name}/ready").good for name in names}
+        return [ModelState(name, READY if ready[name] else "not ready") for name in names]
+    found: dict[str, ModelState] = {}
+    for entry in json.loads(index.body):
+        name, state = entry["name"], entry.get("state") or "not loaded"
+        if name not in found or state == READY:  # of several versions one is enough
+            found[name] = ModelState(name, state, entry.get("reason", ""))
+    return list(found.values())
 
 
 @check("server.live")
@@ -65,8 +143,7 @@ def _loads(target: Target, server: int) -> Finding:
         f"process {server} has run for {seconds:.0f} s and does not listen on {target.http_port} "
         f"yet: it loads its models; {_steps_in_words(target)}"
     )
-    found = failure if seconds > LOADING_S else warning
-    return found(text, _loading_fix(target))
+    return (failure if seconds > LOADING_S else warning)(text, _loading_fix(target))
 
 
 def _steps_in_words(target: Target) -> str:
@@ -85,10 +162,10 @@ def _step_words(state: StepState) -> str:
     if state.failed:
         return f"{state.model} failed in the step {state.step}"
     seconds = time.time() - state.since
-    kind = STEPS.get(state.step)
-    late = f" (late after {state.limit_s:.0f} s; likely cause: {kind.cause})" if kind else ""
     doing = f"{state.model} has been for {seconds:.0f} s in the step {state.step}"
-    return f"{doing}{late if seconds > state.limit_s else ''}"
+    if state.step not in STEPS or seconds <= state.limit_s:
+        return doing
+    return f"{doing} (late after {state.limit_s:.0f} s; likely cause: {STEPS[state.step].cause})"
 
 
 def _loading_fix(target: Target) -> str:
@@ -101,7 +178,7 @@ def _loading_fix(target: Target) -> str:
 
 def log_path(target: Target) -> Path:
     """The server's log, where tritone serve puts it."""
-    return settings_of(target).log_path
+    return target.settings().log_path
 
 
 def _hangs(target: Target, server: int | None, holder: Holder | None) -> Finding:
@@ -111,7 +188,7 @@ def _hangs(target: Target, server: int | None, holder: Holder | None) -> Finding
         f"{holder or 'what listens there'} hangs"
     )
     stop = f"kill -9 {pid}" if pid else "end that process"
-    return failure(text, f"{stop}; {serve_command(target, target.http_port)}; {_log_hint(target)}")
+    return failure(text, f"{stop}; {target.serve_command(target.http_port)}; {_log_hint(target)}")
 
 
 def _log_hint(target: Target) -> str:
@@ -125,7 +202,7 @@ def _no_server(target: Target, answer: Answer) -> Finding:
     text = f"no server answers on {url_of(target)}: {what}{detail}"
     if target.server is None:
         return skipped(f"{text}; start one: make serve")
-    start = f"{serve_command(target, target.http_port)}, or name the server: --address, --port-base"
+    start = f"{target.serve_command(target.http_port)}, or name the server: --address, --port-base"
     return failure(text, start)
 
 
@@ -133,7 +210,7 @@ def not_live(target: Target) -> str:
     """Why there is no server to look at; empty where there is one."""
     if target.server is False:
         return "left alone, as asked for"
-    return "" if is_live(target) else "no live server; see server.live"
+    return "" if ask(target, "/v2/health/live").good else "no live server; see server.live"
 
 
 @check("server.ready", unless=not_live, limit_s=30.0)
@@ -154,19 +231,16 @@ def models(target: Target) -> Finding:
     found = model_states(target)
     bad = [model for model in found if model.state != READY]
     if bad:
-        text = "; ".join(
-            f"{model.name} is {model.state}{f': {model.reason}' if model.reason else ''}"
-            for model in bad
-        )
+        why = {model.name: f": {model.reason}" if model.reason else "" for model in bad}
+        text = "; ".join(f"{model.name} is {model.state}{why[model.name]}" for model in bad)
         return failure(text, _loading_fix(target))
-    names = ", ".join(model.name for model in found)
-    if target.family and target.family not in [model.name for model in found]:
-        return failure(
-            f"the server has {names or 'no models'}, and no {target.family}: it serves another "
-            "repository",
-            serve_command(target, target.http_port),
-        )
-    return passed(f"{names}: all {READY}")
+    names = [model.name for model in found]
+    said = ", ".join(names)
+    if target.family and target.family not in names:
+        text = f"the server has {said or 'no models'}, and no {target.family}"
+        fix = target.serve_command(target.http_port)
+        return failure(f"{text}: it serves another repository", fix)
+    return passed(f"{said}: all {READY}")
 
 
 @check("server.processes", unless=not_live, limit_s=30.0)
@@ -182,7 +256,7 @@ def processes(target: Target) -> Finding:
         return failure(
             f"{', '.join(dead)}: the process has ended while the server calls the model ready; "
             "every request for it fails. Memory may have run out",
-            f"restart the server: kill {server}; {serve_command(target, target.http_port)}; "
+            f"restart the server: kill {server}; {target.serve_command(target.http_port)}; "
             f"{_log_hint(target)}; dmesg shows what the kernel killed",
         )
     sizes = [used.pss_bytes for used in running.values()]

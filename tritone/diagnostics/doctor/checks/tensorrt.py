@@ -1,18 +1,19 @@
-"""TensorRT and TensorRT-LLM: versions that fit one another."""
+"""TensorRT and TensorRT-LLM: versions that fit one another, and Triton's backends."""
 
 from collections.abc import Iterator
 
-from tritone.diagnostics.doctor.check import check
+from tritone.diagnostics.doctor.check import Finding, check, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.checks.mpi.installation import (
+    DEFAULT_BACKENDS,
     TRTLLM,
     needs_package,
 )
-from tritone.diagnostics.doctor.checks.python.requirements import version_of
-from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
+from tritone.diagnostics.doctor.checks.python import version_of
 from tritone.diagnostics.doctor.target import Target
 from tritone.engines import requirement
 from tritone.errors import EnvironmentProblem
-from tritone.launcher.profiles import check_tensorrt_llm
+from tritone.launcher.binaries import find
+from tritone.launcher.profiles import TRTLLM_BACKEND, check_tensorrt_llm
 from tritone.llm.trtllm.requirement import VERSION, is_supported
 
 _TENSORRT = (requirement.PACKAGE, "tensorrt-cu12", "tensorrt-cu13")  # one import name
@@ -35,15 +36,18 @@ def versions(target: Target) -> Finding:
     text = ", ".join(f"{name} {version}" for name, version in found.items() if version)
     clashes = list(_clashes(target, found))
     if clashes:
-        report = failure if needs_package(target) else warning
-        return report(f"{text or 'nothing is installed'}: {'; '.join(clashes)}", _fix(target))
+        text = f"{text or 'nothing is installed'}: {'; '.join(clashes)}"
+        if needs_package(target):
+            return failure(text, _CONTAINER)
+        leave = f"python -m pip install {requirement.REQUIREMENT}, or leave TensorRT out"
+        return warning(text, leave)
     return passed(text or "nothing is installed, and the profile needs nothing")
 
 
 def _clashes(target: Target, found: dict[str, str | None]) -> Iterator[str]:
     trtllm, torch = found[TRTLLM], found["torch"]
     tensorrt = {name: found[name] for name in _TENSORRT if found[name]}
-    if len({version for version in tensorrt.values()}) > 1:
+    if len(set(tensorrt.values())) > 1:
         yield f"{' and '.join(tensorrt)} are one package in two versions"
     if target.profile == "gpu" and trtllm and not is_supported(trtllm):
         yield f"profile gpu needs {TRTLLM} {VERSION}"
@@ -60,7 +64,18 @@ def _is(version: str | None, wanted: str) -> bool:
     return version is not None and version.split(".")[:2] == wanted.split(".")
 
 
-def _fix(target: Target) -> str:
-    if needs_package(target):
-        return _CONTAINER
-    return f"python -m pip install {requirement.REQUIREMENT}, or leave TensorRT out"
+@check("tensorrt.backends")
+def backends(target: Target) -> Finding:
+    """The backends of the Triton server that would be started."""
+    try:
+        folder = find(target.wheel_dir).backends or DEFAULT_BACKENDS
+    except EnvironmentProblem as error:
+        return failure(str(error), "make setup")
+    there = sorted(path.parent.name for path in folder.glob("*/libtriton_*.so"))
+    text = f"{folder}: {', '.join(there) or 'none'}"
+    if "python" not in there:
+        return failure(f"{text}; every model needs the backend python", "make setup")
+    if target.profile == "gpu-backend" and not (folder / TRTLLM_BACKEND).is_file():
+        fix = "use NVIDIA's container (tag ...-trtllm-python-py3), or --profile gpu"
+        return failure(f"{text}; profile gpu-backend needs {TRTLLM_BACKEND}", fix)
+    return passed(text)
