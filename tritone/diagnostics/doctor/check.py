@@ -33,11 +33,12 @@ class Finding:
     repairable: bool = False
 
     def __post_init__(self) -> None:
-        assert self.fix or not self.bad, f"a {self.status.value} without a fix: {self.text}"
+        assert self.fix or not self.severity, f"a {self.status.value} without a fix: {self.text}"
 
     @property
-    def bad(self) -> bool:
-        return self.status in (Status.WARN, Status.FAIL)
+    def severity(self) -> int:
+        """0: nothing to do, 1: a warning, 2: a failure."""
+        return {Status.WARN: 1, Status.FAIL: 2}.get(self.status, 0)
 
 
 def passed(text: str) -> Finding:

@@ -7,6 +7,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from tritone.checkpoints.disk import STAGING
+from tritone.checkpoints.integrity import is_lfs_pointer
 from tritone.diagnostics.doctor.check import Finding, failure, passed, warning
 
 # Of huggingface_hub, modelscope, aria2, curl's and wget's front ends, browsers; then our own.
@@ -14,7 +15,6 @@ _UNFINISHED = (
     *("*.incomplete", "._____temp", "*.aria2", "*.part", "*.crdownload", "*.download"),
     *(STAGING, "*.partial.*"),
 )
-_LFS = b"version https://git-lfs"
 _SHOWN = 3
 
 
@@ -30,7 +30,7 @@ def files_below(folder: Path) -> list[Path]:
 
 def lfs_pointers(paths: Iterable[Path]) -> list[Path]:
     """Those of the files that only name the one that Git LFS was to put in their place."""
-    return _those(paths, lambda path: begins_with(path, _LFS))
+    return _those(paths, is_lfs_pointer)
 
 
 def lfs(folder: Path) -> Finding:
@@ -69,10 +69,8 @@ def _those(paths: Iterable[Path], test: Callable[[Path], bool]) -> list[Path]:
 
 
 def safetensors_fault(path: Path) -> str:
-    """Why a safetensors file is not whole, with its sizes; empty if its data ends where it should.
-
-    The data itself is not read.
-    """
+    """Why a safetensors file is not whole, with its sizes; empty if its data ends where it should,
+    which is not read."""
     from safetensors import SafetensorError, safe_open
 
     from tritone.checkpoints.safetensors_file import Checkpoint
@@ -86,12 +84,6 @@ def safetensors_fault(path: Path) -> str:
         return str(error).removeprefix(f"{path} ")
     except (OSError, SafetensorError) as error:
         return f"is no whole safetensors file: {error} ({path.stat().st_size} bytes)"
-
-
-def begins_with(path: Path, mark: bytes) -> bool:
-    """Whether these are a file's first bytes."""
-    with path.open("rb") as file:
-        return file.read(len(mark)) == mark
 
 
 def names(paths: Iterable[Path], folder: Path) -> str:

@@ -10,13 +10,12 @@ from itertools import groupby
 from tritone.diagnostics.doctor.check import Status
 from tritone.diagnostics.doctor.examine import Diagnosis
 
-EXIT = {Status.PASS: 0, Status.SKIP: 0, Status.WARN: 1, Status.FAIL: 2}
 _COLOURS = {Status.PASS: "32", Status.WARN: "33", Status.FAIL: "31", Status.SKIP: "2"}
 
 
 def exit_status(diagnoses: Sequence[Diagnosis]) -> int:
     """0: nothing to do, 1: warnings, 2: failures."""
-    return max((EXIT[diagnosis.finding.status] for diagnosis in diagnoses), default=0)
+    return max((diagnosis.finding.severity for diagnosis in diagnoses), default=0)
 
 
 def table(diagnoses: Sequence[Diagnosis], *, colour: bool = False, verbose: bool = False) -> str:

@@ -11,12 +11,12 @@ import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tritone.diagnostics.doctor.check import Finding, check, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.checks.gpu.driver import has_driver
+from tritone.diagnostics.doctor.checks.mpi.installation import folder_of
 from tritone.diagnostics.doctor.target import Target
 from tritone.families.indextts2.release_folder import FAMILY, no_folder
 
@@ -57,9 +57,7 @@ def package(folder: Path) -> Path | None:
     for place in (folder.parent / "indextts", folder / "indextts"):
         if place.is_dir():
             return place
-    spec = find_spec("indextts")
-    places = list(spec.submodule_search_locations or []) if spec else []
-    return Path(places[0]) if places else None
+    return folder_of("indextts")
 
 
 def locks(folder: Path) -> list[Lock]:
@@ -87,11 +85,9 @@ def remove_stale_locks(target: Target) -> str:
 def jit_lock(target: Target) -> Finding:
     """Whether a start would wait for a lock."""
     folder = target.releases[FAMILY]
-    found = locks(folder)
-    if not found:
+    if not (found := locks(folder)):
         return passed("no build holds a lock")
-    held = [lock for lock in found if lock.holders]
-    if held:
+    if held := [lock for lock in found if lock.holders]:
         return warning(
             f"{held[0]}: another start waits for it",
             f"wait for it, or end process {held[0].holders[0]} and look again",
@@ -110,11 +106,9 @@ def compiler(target: Target) -> Finding:
     if not has_driver():
         return skipped("no NVIDIA driver: without a GPU no kernel is built")
     root = package(target.releases[FAMILY])
-    built = list(root.glob(f"**/{_KERNEL}/*.so")) if root else []
-    if built:
+    if built := list(root.glob(f"**/{_KERNEL}/*.so")) if root else []:
         return passed(f"the kernel is built: {built[0]}")
-    missing = missing_tools()
-    if missing:
+    if missing := missing_tools():
         return warning(
             f"step 6 cannot build the vocoder's kernel: {', '.join(missing)} not found; upstream "
             "retries for long, then falls back to torch",
@@ -146,8 +140,7 @@ def text_cache(target: Target) -> Finding:
     rules = [cache / name for name in _TAGGER]
     if all(path.is_file() and path.stat().st_size for path in rules):
         return passed(f"the Chinese rules are built: {cache}")
-    half = [path for path in rules if path.is_file() and not path.stat().st_size]
-    if half:
+    if half := [path for path in rules if path.is_file() and not path.stat().st_size]:
         return failure(f"{half[0]} has zero bytes", f"rm {half[0]}; the next start builds it")
     nearest = next(path for path in (cache, *cache.parents) if path.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):

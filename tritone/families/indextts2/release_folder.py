@@ -10,13 +10,12 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from tritone.diagnostics.doctor import file_faults
 from tritone.diagnostics.doctor.check import Finding, check, failure, passed, skipped, warning
-from tritone.diagnostics.doctor.file_faults import begins_with, lfs_pointers, safetensors_fault
+from tritone.diagnostics.doctor.file_faults import lfs_pointers, safetensors_fault
 from tritone.diagnostics.doctor.target import Target
 
 FAMILY = "indextts2"
@@ -92,7 +91,7 @@ def files(target: Target) -> Finding:
         return failure(f"{folder} does not exist", "name the release: --release indextts2=DIR")
     missing = [part for part in RELEASED if not (folder / part.file).is_file()]
     if missing:
-        return failure(f"missing: {listed(missing)}", fetch(folder, missing))
+        return failure(f"missing: {'; '.join(map(str, missing))}", fetch(folder, missing))
     sizes = {part: (folder / part.file).stat().st_size for part in RELEASED}
     small = [part for part in RELEASED if part.size > _SMALL and sizes[part] < _LEAST * part.size]
     if small:
@@ -116,7 +115,7 @@ def downloads(target: Target) -> Finding:
     if any(part.repository == W2V_BERT_REPOSITORY for part in wanted):
         size += _CONFORMER_BYTES
         whole = f"; upstream takes the whole repository {W2V_BERT_REPOSITORY}"
-    facts = f"step 1 would download {megabytes(size)}: {listed(wanted)}{whole}"
+    facts = f"step 1 would download {megabytes(size)}: {'; '.join(map(str, wanted))}{whole}"
     advice = f"{fetch(folder, wanted)}; then the doctor again"
     offline = [name for name in _OFFLINE if os.environ.get(name, "0") not in ("", "0")]
     if offline:
@@ -134,14 +133,10 @@ def w2v_bert(target: Target) -> Finding:
     folder = target.releases[FAMILY]
     if not _counts_as_there(folder):
         return skipped(f"{W2V_BERT} is not there yet: indextts2.downloads says more")
-    fault = w2v_bert_fault(folder)
-    if not fault:
+    if not (fault := w2v_bert_fault(folder)):
         return passed(f"{W2V_BERT} is whole")
-    return failure(
-        f"{W2V_BERT} {fault}; upstream takes it for downloaded, because it is not empty, and step "
-        "7 breaks",
-        fetch(folder, W2V_BERT_PARTS),
-    )
+    taken = "upstream takes it for downloaded, because it is not empty, and step 7 breaks"
+    return failure(f"{W2V_BERT} {fault}; {taken}", fetch(folder, W2V_BERT_PARTS))
 
 
 def w2v_bert_fault(folder: Path) -> str:
@@ -175,10 +170,6 @@ def lfs(target: Target) -> Finding:
 
 def megabytes(size: int) -> str:
     return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
-
-
-def listed(parts: Iterable[Part]) -> str:
-    return "; ".join(map(str, parts))
 
 
 def fetch(folder: Path, parts: list[Part]) -> str:
@@ -230,7 +221,8 @@ def _torch_fault(path: Path, released: int) -> str:
     with the size that was released, in bytes.
     """
     size = path.stat().st_size
-    is_zip = begins_with(path, _ZIP)
+    with path.open("rb") as file:
+        is_zip = file.read(len(_ZIP)) == _ZIP
     if is_zip and not zipfile.is_zipfile(path):
         return f"is cut short: {size} bytes, and the directory at a torch file's end is missing"
     if not is_zip and size < released:
