@@ -49,14 +49,13 @@ class TestElf:
             tmp_path / "libx.so", "libmpi.so.40", "libc.so.6", runpath="$ORIGIN/../lib:/opt/mpi"
         )
         library = read_library(path)
-        assert library.soname == "libx.so"
         assert library.needed == ("libmpi.so.40", "libc.so.6")
         assert library.folders == (tmp_path / ".." / "lib", Path("/opt/mpi"))
 
     def test_a_real_one(self) -> None:
         mapped = Path("/proc/self/maps").read_text().split()
         libc = next(Path(word) for word in mapped if "/libc.so" in word or "/libc-" in word)
-        assert read_library(libc).soname == "libc.so.6"
+        assert any(name.startswith("ld-linux") for name in read_library(libc).needed)
 
     def test_what_is_none(self, tmp_path: Path) -> None:
         text = tmp_path / "text.so"

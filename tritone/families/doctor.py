@@ -4,6 +4,7 @@ As the families' own checks they are loaded without this package around them, wh
 broken; they import it when they run.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 _RECORDS = "engines/*/engine.json"
 _LIMIT_S = 45.0
-_NEED_ENGINE = ("gpu", "gpu-backend")
 
 
 @check("model.config")
@@ -32,15 +32,11 @@ def config(target: Target) -> Finding:
 
     folder = target.model_dir
     if not folder.is_dir():
-        return failure(
-            f"{folder} does not exist",
-            "name the model directory with --model, or fetch and convert the release: make model",
-        )
+        fix = "name the model directory with --model, or fetch and convert the release: make model"
+        return failure(f"{folder} does not exist", fix)
     if is_release(folder):
-        return failure(
-            f"{folder} is a release as it was downloaded, not yet a model directory",
-            convert(folder),
-        )
+        text = f"{folder} is a release as it was downloaded, not yet a model directory"
+        return failure(text, convert(folder))
     try:
         found = open_model(folder).config
     except (ModelDirectoryError, UnicodeDecodeError, OSError) as error:
@@ -63,9 +59,8 @@ def voices(target: Target) -> Finding:
     known, default = store.names(), model.config.default_voice
     copy_in = f"copy the voice file into {folder / VOICES_FOLDER}, or convert again"
     if default is not None and default not in known:
-        return failure(
-            f"the default voice {default!r} of config.json is missing; {store.describe()}", copy_in
-        )
+        lost = f"the default voice {default!r} of config.json is missing; {store.describe()}"
+        return failure(lost, copy_in)
     damaged = [fault for name in known if (fault := _voice_fault(store, name, model))]
     if damaged:
         return failure("; ".join(damaged[:3]), copy_in)
@@ -93,7 +88,7 @@ def _voice_fault(store: "VoiceStore", name: str, model: "Model") -> str:
 def plans(target: Target) -> Finding:
     """Every engine of the model directory: built for this machine, from these weights, and judged
     good."""
-    needed = target.profile in _NEED_ENGINE
+    needed = target.profile in ("gpu", "gpu-backend")
     if not target.on_gpu:
         return skipped("profile cpu uses no engines")
     build = f"tritone engines {target.model_dir}"
@@ -106,19 +101,17 @@ def plans(target: Target) -> Finding:
         if needed:
             return passed("one engine of the language model, without a record of its machine")
         return skipped(f"{target.model_dir} has no engines; flow and vocoder run on torch")
-    return compared(target, build, needed)
+    return _compared(target, build, failure if needed else warning)
 
 
-def compared(target: Target, build: str, needed: bool) -> Finding:
+def _compared(target: Target, build: str, report: Callable[[str, str], Finding]) -> Finding:
     outcome = call(verdicts_here, str(target.model_dir), limit_s=_LIMIT_S)
     if outcome.status != 0:
         why = f"no answer within {_LIMIT_S:g} s" if outcome.late else outcome.last_line
         text = f"the engines cannot be compared with this machine: {why}"
         return failure(text, "tritone doctor --only gpu tensorrt.versions")
     verdicts: dict[str, str] = outcome.answer
-    bad = [text for text in verdicts.values() if text]
-    if bad:
-        report = failure if needed else warning
+    if bad := [text for text in verdicts.values() if text]:
         return report("; ".join(dict.fromkeys(bad)), build)
     return passed(f"built for this machine from these weights: {', '.join(verdicts)}")
 
@@ -154,8 +147,7 @@ def verdicts_of(model_dir: Path, machine: "Machine") -> dict[str, str]:
     here = [record for record in records if record.machine == machine]
     for record in here or records:
         for name in sorted(record.parts.keys() & made_from.keys()):
-            digest = sources.digest(made_from[name])
-            key = f"{name} in {record.dtype}"
+            digest, key = sources.digest(made_from[name]), f"{name} in {record.dtype}"
             try:
                 check_part(model_dir, name, machine, record.dtype, digest)
                 verdicts[key] = ""

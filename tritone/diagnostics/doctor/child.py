@@ -26,8 +26,7 @@ _MPI = re.compile(r"/\S*/libmpi(?:_abi)?\.so\S*")
 
 
 def import_module(name: str) -> list[str]:
-    """Import a module, with nothing imported before it but the standard library; the MPI libraries
-    that are loaded then."""
+    """Import a module before anything but the standard library; the MPI libraries loaded then."""
     importlib.import_module(name)
     return mpi_libraries()
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from tritone.diagnostics.doctor import file_faults
 from tritone.diagnostics.doctor.check import Finding, check, failure, passed, warning
+from tritone.diagnostics.doctor.child import REFUSED
 from tritone.diagnostics.doctor.file_faults import entries_below, files_below, names
 from tritone.diagnostics.doctor.isolated import call
 from tritone.diagnostics.doctor.target import Target
@@ -126,7 +127,7 @@ def probe(
             f"did not end within {PROBE_S:g} s; it was in {outcome.place}",
             f"load it step by step, which names the one that hangs: tritone load {folder}",
         )
-    if outcome.refused:
+    if outcome.status == REFUSED:
         return failure(outcome.last_line, when_refused)
     if outcome.status != 0:
         return failure(

@@ -52,15 +52,6 @@ class Answer:
         return self.status == 200
 
 
-@dataclass(frozen=True)
-class ModelState:
-    """As Triton's repository index has it. state: such as READY; reason: empty for none."""
-
-    name: str
-    state: str
-    reason: str = ""
-
-
 def url_of(target: Target) -> str:
     host = target.reachable_host
     return f"http://{f'[{host}]' if ':' in host else host}:{target.http_port}"
@@ -88,8 +79,8 @@ def is_ready(target: Target) -> bool:
     return server.good and ask(target, f"/v2/models/{target.family}/ready").good
 
 
-def model_states(target: Target) -> list[ModelState]:
-    """The models of the server and how they are.
+def model_states(target: Target) -> dict[str, tuple[str, str]]:
+    """Each model of the server -> its state, such as READY, and the reason, empty for none.
 
     A server that this project starts keeps its index to itself; of such a one, the models of the
     target's repository are asked for one by one, and have no reasons.
@@ -98,23 +89,24 @@ def model_states(target: Target) -> list[ModelState]:
     if not index.good:
         names = sorted(path.parent.name for path in target.model_repository.glob("*/config.pbtxt"))
         ready = {name: ask(target, f"/v2/models/{name}/ready").good for name in names}
-        return [ModelState(name, READY if ready[name] else "not ready") for name in names]
-    found: dict[str, ModelState] = {}
+        return {name: (READY if ready[name] else "not ready", "") for name in names}
+    found: dict[str, tuple[str, str]] = {}
     for entry in json.loads(index.body):
         name, state = entry["name"], entry.get("state") or "not loaded"
         if name not in found or state == READY:  # of several versions one is enough
-            found[name] = ModelState(name, state, entry.get("reason", ""))
-    return list(found.values())
+            found[name] = state, entry.get("reason", "")
+    return found
 
 
 @check("server.live")
 def live(target: Target) -> Finding:
     if target.server is False:
         return skipped("left alone, as asked for")
-    answer = ask(target, "/v2/health/live")
+    answer, (server, holder) = ask(target, "/v2/health/live"), _seen_here(target)
     if answer.good:
-        return passed(f"{url_of(target)} answers{_process_words(target)}")
-    server, holder = _seen_here(target)
+        seconds = None if server is None else uptime_s(server)
+        process = "" if seconds is None else f", process {server}, up for {seconds:.0f} s"
+        return passed(f"{url_of(target)} answers{process}")
     if server is not None and answer.reach is Reach.REFUSED:
         return _loads(target, server)
     hangs = answer.reach is Reach.UNREACHED and holder is not None  # its queue is full
@@ -128,12 +120,6 @@ def _seen_here(target: Target) -> tuple[int | None, Holder | None]:
     if not address(url_of(target)).is_local:
         return None, None
     return find_server(target.http_port), holder_of(target.http_port)
-
-
-def _process_words(target: Target) -> str:
-    server, _ = _seen_here(target)
-    seconds = None if server is None else uptime_s(server)
-    return "" if seconds is None else f", process {server}, up for {seconds:.0f} s"
 
 
 def _loads(target: Target, server: int) -> Finding:
@@ -183,10 +169,8 @@ def log_path(target: Target) -> Path:
 
 def _hangs(target: Target, server: int | None, holder: Holder | None) -> Finding:
     pid = server or (holder.pid if holder else None)
-    text = (
-        f"{url_of(target)} accepts connections and does not answer within {ANSWER_S:g} s: "
-        f"{holder or 'what listens there'} hangs"
-    )
+    silent = f"{url_of(target)} accepts connections and does not answer within {ANSWER_S:g} s"
+    text = f"{silent}: {holder or 'what listens there'} hangs"
     stop = f"kill -9 {pid}" if pid else "end that process"
     return failure(text, f"{stop}; {target.serve_command(target.http_port)}; {_log_hint(target)}")
 
@@ -217,7 +201,7 @@ def not_live(target: Target) -> str:
 def ready(target: Target) -> Finding:
     if ask(target, "/v2/health/ready").good:
         return passed("the server is ready to infer")
-    waiting = [model.name for model in model_states(target) if model.state != READY]
+    waiting = [name for name, (state, _) in model_states(target).items() if state != READY]
     names = ", ".join(waiting) or "none of those that it tells of"
     text = f"live but not ready; models not ready: {names}; {_steps_in_words(target)}"
     server, _ = _seen_here(target)
@@ -229,18 +213,19 @@ def ready(target: Target) -> Finding:
 @check("server.models", unless=not_live, limit_s=30.0)
 def models(target: Target) -> Finding:
     found = model_states(target)
-    bad = [model for model in found if model.state != READY]
+    bad = [
+        f"{name} is {state}{f': {reason}' if reason else ''}"
+        for name, (state, reason) in found.items()
+        if state != READY
+    ]
     if bad:
-        why = {model.name: f": {model.reason}" if model.reason else "" for model in bad}
-        text = "; ".join(f"{model.name} is {model.state}{why[model.name]}" for model in bad)
-        return failure(text, _loading_fix(target))
-    names = [model.name for model in found]
-    said = ", ".join(names)
-    if target.family and target.family not in names:
-        text = f"the server has {said or 'no models'}, and no {target.family}"
+        return failure("; ".join(bad), _loading_fix(target))
+    names = ", ".join(found)
+    if target.family and target.family not in found:
+        text = f"the server has {names or 'no models'}, and no {target.family}"
         fix = target.serve_command(target.http_port)
         return failure(f"{text}: it serves another repository", fix)
-    return passed(f"{said}: all {READY}")
+    return passed(f"{names}: all {READY}")
 
 
 @check("server.processes", unless=not_live, limit_s=30.0)
@@ -250,7 +235,7 @@ def processes(target: Target) -> Finding:
     if server is None:
         return skipped("the server's process cannot be seen: another machine, container or user")
     probe, running = HealthProbe(url_of(target)), by_model(server)
-    claimed = [model.name for model in model_states(target) if model.state == READY]
+    claimed = [name for name, (state, _) in model_states(target).items() if state == READY]
     dead = [name for name in claimed if name not in running and probe.backend(name) == PYTHON]
     if dead:
         return failure(

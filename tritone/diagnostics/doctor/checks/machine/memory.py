@@ -23,8 +23,7 @@ def memory(target: Target) -> Finding:
     free, facts = available_memory()
     if problem := no_model(target):
         return skipped(f"{facts}; what is needed is not known: {problem}")
-    server = find_server(target.http_port)
-    if server is not None:
+    if (server := find_server(target.http_port)) is not None:
         return passed(f"{facts}; the server of process {server} runs and has its own")
     return memory_for(weight_bytes(target), free, facts)
 
@@ -32,10 +31,9 @@ def memory(target: Target) -> Finding:
 def memory_for(weights: int, free: int, facts: str) -> Finding:
     """weights: bytes that a server reads. free: bytes that it can have; facts: both, in words."""
     wanted = PROCESSES_BYTES + WORKING_FACTOR * weights
-    need = (
-        f"about {wanted / _GIB:.1f} GiB needed with one stream ({PROCESSES_BYTES / _GIB:.1f} for "
-        f"the processes and {WORKING_FACTOR:g} times {weights / 1e9:.2f} GB of weights)"
-    )
+    weights_too = f"{WORKING_FACTOR:g} times {weights / 1e9:.2f} GB of weights"
+    parts = f"{PROCESSES_BYTES / _GIB:.1f} for the processes and {weights_too}"
+    need = f"about {wanted / _GIB:.1f} GiB needed with one stream ({parts})"
     fix = (
         "give the container or machine more memory (docker run --memory), stop what else runs, or "
         "serve a smaller model: --model checkpoints/embedded"
