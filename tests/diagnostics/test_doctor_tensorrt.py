@@ -137,26 +137,26 @@ class TestPlans:
 
     def test_what_was_built_here_from_these_weights(self, model: Path) -> None:
         self.build(model, vocoder="", llm="")
-        verdicts = doctor.verdicts_of(model, H200)
+        verdicts = doctor.verdicts_of(str(model), H200)
         assert verdicts == {"llm in bfloat16": "", "vocoder in bfloat16": ""}
 
     def test_other_weights(self, model: Path) -> None:
         self.build(model, vocoder="f" * 64, llm="")
-        verdicts = doctor.verdicts_of(model, H200)
+        verdicts = doctor.verdicts_of(str(model), H200)
         assert "vocoder was made from ffffffffffff" in verdicts["vocoder in bfloat16"]
         assert verdicts["llm in bfloat16"] == ""
 
     def test_another_machine_counts_only_without_this_one(self, model: Path) -> None:
         self.build(model, replace(H200, driver="550.54.15"), vocoder="")
-        (refused,) = doctor.verdicts_of(model, H200).values()
+        (refused,) = doctor.verdicts_of(str(model), H200).values()
         assert "driver is 550.54.15, here it is 570.124.06" in refused
         self.build(model, vocoder="")
-        assert list(doctor.verdicts_of(model, H200).values()) == [""]
+        assert list(doctor.verdicts_of(str(model), H200).values()) == [""]
 
     def test_a_damaged_record(self, model: Path) -> None:
         folder = self.build(model, vocoder="")
         (folder / "engine.json").write_text("{")
-        assert "cannot be read" in doctor.verdicts_of(model, H200)[folder.name]
+        assert "cannot be read" in doctor.verdicts_of(str(model), H200)[folder.name]
 
     def test_a_machine_that_cannot_tell(self, model: Path) -> None:
         """torch here is for the CPU, and says so from a process of its own."""

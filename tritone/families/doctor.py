@@ -66,10 +66,8 @@ def voices(target: Target) -> Finding:
         return failure("; ".join(damaged[:3]), copy_in)
     odd = [p for p in (folder / VOICES_FOLDER).glob("*") if not VOICE_ID.fullmatch(p.stem)]
     if odd:
-        return warning(
-            f"no voice can have these names: {names(odd, folder)}",
-            "rename them: 1 to 64 of A-Z a-z 0-9 _ . -, not starting with . or -",
-        )
+        rename = "rename them: 1 to 64 of A-Z a-z 0-9 _ . -, not starting with . or -"
+        return warning(f"no voice can have these names: {names(odd, folder)}", rename)
     if not known:
         return passed("no voice is registered: each request must bring a reference recording")
     return passed(f"{len(known)} load, the default is {default}; {store.describe()}")
@@ -105,7 +103,7 @@ def plans(target: Target) -> Finding:
 
 
 def _compared(target: Target, build: str, report: Callable[[str, str], Finding]) -> Finding:
-    outcome = call(verdicts_here, str(target.model_dir), limit_s=_LIMIT_S)
+    outcome = call(verdicts_of, str(target.model_dir), limit_s=_LIMIT_S)
     if outcome.status != 0:
         why = f"no answer within {_LIMIT_S:g} s" if outcome.late else outcome.last_line
         text = f"the engines cannot be compared with this machine: {why}"
@@ -116,22 +114,18 @@ def _compared(target: Target, build: str, report: Callable[[str, str], Finding])
     return passed(f"built for this machine from these weights: {', '.join(verdicts)}")
 
 
-def verdicts_here(model_dir: str) -> dict[str, str]:
-    """In a process of its own: the verdicts on this machine; raises TritoneError."""
-    from tritone.engines.machine import this_machine
-
-    return verdicts_of(Path(model_dir), this_machine())
-
-
-def verdicts_of(model_dir: Path, machine: "Machine") -> dict[str, str]:
+def verdicts_of(folder: str, machine: "Machine | None" = None) -> dict[str, str]:
     """Name of an engine and its precision -> why it is refused here, empty if it is not.
 
-    Engines of other machines count only where there are none of this one.
+    Engines of other machines count only where there are none of this one. machine: None for the one
+    that this runs on. Raises TritoneError.
     """
+    from tritone.engines.machine import this_machine
     from tritone.engines.record import check_part, read_record
     from tritone.engines.sources import LLM, Sources
     from tritone.families import open_model
 
+    model_dir, machine = Path(folder), machine or this_machine()
     model = open_model(model_dir)
     given = model.family.graph_source(model_dir, model.config)
     assert given is not None, f"{model.family.name} has no engines"

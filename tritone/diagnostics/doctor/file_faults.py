@@ -48,10 +48,8 @@ def unfinished(folder: Path) -> Finding | None:
     left = [e for e in entries_below(folder) if any(fnmatch(e.name, p) for p in _UNFINISHED)]
     if not left:
         return None
-    return warning(
-        f"unfinished downloads: {names(left, folder)}",
-        "let the download end, or run it again; delete them when all files are there",
-    )
+    again = "let the download end, or run it again; delete them when all files are there"
+    return warning(f"unfinished downloads: {names(left, folder)}", again)
 
 
 def empty(paths: Iterable[Path]) -> list[Path]:

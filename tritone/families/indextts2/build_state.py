@@ -9,19 +9,14 @@ import shutil
 import sys
 import tempfile
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tritone.diagnostics.doctor.check import Finding, check, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.checks.gpu.driver import has_driver
 from tritone.diagnostics.doctor.checks.mpi.installation import folder_of
 from tritone.diagnostics.doctor.target import Target
 from tritone.families.indextts2.release_folder import FAMILY, no_folder
-
-if TYPE_CHECKING:
-    import psutil
 
 STALE_S = 1800.0  # the kernel builds in one or two minutes
 _KERNEL = "alias_free_activation/cuda/build"
@@ -88,10 +83,8 @@ def jit_lock(target: Target) -> Finding:
     if not (found := locks(folder)):
         return passed("no build holds a lock")
     if held := [lock for lock in found if lock.holders]:
-        return warning(
-            f"{held[0]}: another start waits for it",
-            f"wait for it, or end process {held[0].holders[0]} and look again",
-        )
+        wait = f"wait for it, or end process {held[0].holders[0]} and look again"
+        return warning(f"{held[0]}: another start waits for it", wait)
     lock = next((lock for lock in found if not lock.stale), found[0])
     facts = f"{lock}: every start waits for ever at step 6, after the GPT weights"
     if lock.stale:
@@ -160,15 +153,10 @@ def _lock(path: Path) -> Lock | None:
         state = path.stat()
     except FileNotFoundError:
         return None
-    holders = tuple(int(process.pid) for process in psutil.process_iter() if _holds(process, path))
+    place, holders = str(path.resolve()), list[int]()
+    for process in psutil.process_iter(["open_files"]):  # None for somebody else's
+        if any(file.path == place for file in process.info["open_files"] or ()):
+            holders.append(process.pid)
     # the builder runs as the owner of its lock, and the processes of this user can be read
     certain = os.geteuid() in (0, state.st_uid)
-    return Lock(path, max(0.0, time.time() - state.st_mtime), holders, certain)
-
-
-def _holds(process: "psutil.Process", path: Path) -> bool:
-    import psutil
-
-    with suppress(psutil.Error):  # it ended, or belongs to somebody else
-        return any(file.path == str(path.resolve()) for file in process.open_files())
-    return False
+    return Lock(path, max(0.0, time.time() - state.st_mtime), tuple(holders), certain)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tritone.diagnostics.doctor.check import Finding, check, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.checks.gpu.driver import ask_driver, has_driver
-from tritone.diagnostics.doctor.checks.machine.memory import available_memory
+from tritone.diagnostics.doctor.checks.machine.capacity import available_memory
 from tritone.diagnostics.doctor.target import Target
 from tritone.errors import EnvironmentProblem
 from tritone.families.indextts2 import build_state, release_folder
@@ -79,10 +79,8 @@ def gpu_memory(target: Target) -> Finding:
         return warning(f"{facts}; {step}, in half precision all do", "use_fp16=True")
     if first_misfit(free, half=True, emotion=False) is None:
         return warning(f"{facts}; {step}", _SMALLER)
-    return failure(
-        f"{facts}; {step}, nor does everything with {_SMALLER}",
-        "end what else holds the GPU (nvidia-smi names it), or take a larger one",
-    )
+    end = "end what else holds the GPU (nvidia-smi names it), or take a larger one"
+    return failure(f"{facts}; {step}, nor does everything with {_SMALLER}", end)
 
 
 def free_gpu() -> tuple[int, int] | str:
@@ -102,11 +100,9 @@ def host_memory(target: Target) -> Finding:
     free, facts = available_memory()
     facts = f"{facts}; step 4 peaks at {HOST_PEAK / 2**30:.0f} GiB"
     if free < HOST_PEAK:
-        return warning(
-            f"{facts}: it swaps, or the kernel kills it",
-            "end other processes, or give the machine or container 16 GiB; use_qwen_emo=False "
-            "spares 1.2 GB before",
-        )
+        more = "end other processes, or give the machine or container 16 GiB"
+        fix = f"{more}; use_qwen_emo=False spares 1.2 GB before"
+        return warning(f"{facts}: it swaps, or the kernel kills it", fix)
     return passed(facts)
 
 

@@ -32,11 +32,9 @@ def no_folder(target: Target) -> str:
 
 def no_model(target: Target) -> str:
     """Why there is no model directory to look at; empty if there is one."""
-    folder = target.model_dir
-    there = (folder / "config.json").is_file()
-    return no_folder(target) or (
-        "" if there else f"{folder} is no model directory: model.config says more"
-    )
+    if (target.model_dir / "config.json").is_file():
+        return ""
+    return no_folder(target) or f"{target.model_dir} is no model directory: model.config says more"
 
 
 def missing(folder: Path, wanted: Iterable[str]) -> list[str]:
@@ -87,11 +85,8 @@ def permissions(target: Target) -> Finding:
             )
     private = [path for path in every if not path.stat().st_mode & 0o044]
     if private and len(private) < len(every):
-        return warning(
-            f"only their owner can read {names(private, folder)}: a server of another user, as in "
-            "a container, cannot",
-            open_up,
-        )
+        others = "a server of another user, as in a container, cannot"
+        return warning(f"only their owner can read {names(private, folder)}: {others}", open_up)
     return passed(f"{len(every)} files are readable")
 
 
@@ -123,16 +118,12 @@ def probe(
     """
     outcome = call(function, str(folder), limit_s=PROBE_S)
     if outcome.late:
-        return failure(
-            f"did not end within {PROBE_S:g} s; it was in {outcome.place}",
-            f"load it step by step, which names the one that hangs: tritone load {folder}",
-        )
+        load = f"load it step by step, which names the one that hangs: tritone load {folder}"
+        return failure(f"did not end within {PROBE_S:g} s; it was in {outcome.place}", load)
     if outcome.status == REFUSED:
         return failure(outcome.last_line, when_refused)
     if outcome.status != 0:
-        return failure(
-            f"broke with status {outcome.status}: {outcome.last_line}",
-            "look at the installation: tritone doctor --only python --verbose",
-        )
+        look = "look at the installation: tritone doctor --only python --verbose"
+        return failure(f"broke with status {outcome.status}: {outcome.last_line}", look)
     answer: dict[str, Any] = outcome.answer
     return answer

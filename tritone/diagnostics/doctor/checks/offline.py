@@ -6,6 +6,7 @@ import re
 import tempfile
 import urllib.parse
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 from tritone.diagnostics.doctor.check import Finding, check, failure, passed, warning
@@ -122,16 +123,13 @@ def proxies(target: Target) -> Finding:
 
 def leaves_out(listed: str, host: str) -> bool:
     """Whether gRPC takes the direct way: by the end of the name, or by address and network."""
-    return any(_covers(entry.strip(), host) for entry in listed.split(",") if entry.strip())
-
-
-def _covers(entry: str, host: str) -> bool:
-    if host.lower().endswith(entry.lower()):
-        return True
-    try:
-        return ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False)
-    except ValueError:
-        return False
+    for entry in filter(None, map(str.strip, listed.split(","))):
+        if host.lower().endswith(entry.lower()):
+            return True
+        with suppress(ValueError):  # one of both is a name
+            if ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False):
+                return True
+    return False
 
 
 def _with(listed: str, host: str) -> str:

@@ -53,15 +53,11 @@ def version(target: Target) -> Finding:
     name = f"Python {sys.version.split()[0]} ({sys.executable})"
     oldest, newest = (".".join(map(str, limit)) for limit in VERSIONS)
     if not VERSIONS[0] <= here <= VERSIONS[1]:
-        return failure(
-            f"{name}; {oldest} to {newest} is needed",
-            f"make setup PYTHON=python{newest}  # after: rm -rf .venv",
-        )
+        make = f"make setup PYTHON=python{newest}  # after: rm -rf .venv"
+        return failure(f"{name}; {oldest} to {newest} is needed", make)
     if sys.prefix == sys.base_prefix:
-        return warning(
-            f"{name} is no virtual environment: what else is installed there may clash",
-            "make setup  # makes .venv; then run .venv/bin/tritone doctor",
-        )
+        text = f"{name} is no virtual environment: what else is installed there may clash"
+        return warning(text, "make setup  # makes .venv; then run .venv/bin/tritone doctor")
     return passed(f"{name}; {oldest} to {newest} will do")
 
 
@@ -103,18 +99,13 @@ def path(target: Target) -> Finding:
     """Variables that Triton's interpreter ignores, and the commands do not."""
     home, listed = os.environ.get("PYTHONHOME"), os.environ.get("PYTHONPATH", "")
     if home:
-        return warning(
-            f"PYTHONHOME={home}: the commands take their libraries from there and the server from "
-            f"{sys.prefix}",
-            "unset PYTHONHOME",
-        )
+        text = "the commands take their libraries from there and the server from"
+        return warning(f"PYTHONHOME={home}: {text} {sys.prefix}", "unset PYTHONHOME")
     folders = [Path(name or ".") for name in listed.split(os.pathsep)] if listed else []
     shadows = [str(place) for folder in folders for place in _modules_in(folder)]
     if shadows:
-        return warning(
-            f"PYTHONPATH puts {', '.join(shadows)} before what is installed, for commands alone",
-            "unset PYTHONPATH",
-        )
+        text = f"PYTHONPATH puts {', '.join(shadows)} before what is installed, for commands alone"
+        return warning(text, "unset PYTHONPATH")
     return passed(f"PYTHONPATH {listed or 'not set'}: no module of a server is put before others")
 
 

@@ -3,11 +3,7 @@
 from collections.abc import Iterator
 
 from tritone.diagnostics.doctor.check import Finding, check, failure, passed, skipped, warning
-from tritone.diagnostics.doctor.checks.mpi.installation import (
-    DEFAULT_BACKENDS,
-    TRTLLM,
-    needs_package,
-)
+from tritone.diagnostics.doctor.checks.mpi import installation as mpi
 from tritone.diagnostics.doctor.checks.python import version_of
 from tritone.diagnostics.doctor.target import Target
 from tritone.engines import requirement
@@ -27,17 +23,17 @@ def versions(target: Target) -> Finding:
     """Installed versions by their metadata; those that do not go together are named."""
     if not target.on_gpu:
         return skipped("profile cpu uses neither TensorRT nor TensorRT-LLM")
-    if needs_package(target):
+    if mpi.needs_package(target):
         try:
             check_tensorrt_llm(target.profile)
         except EnvironmentProblem as error:
             return failure(str(error), _CONTAINER)
-    found = {name: version_of(name) for name in (TRTLLM, "torch", *_TENSORRT)}
+    found = {name: version_of(name) for name in (mpi.TRTLLM, "torch", *_TENSORRT)}
     text = ", ".join(f"{name} {version}" for name, version in found.items() if version)
     clashes = list(_clashes(target, found))
     if clashes:
         text = f"{text or 'nothing is installed'}: {'; '.join(clashes)}"
-        if needs_package(target):
+        if mpi.needs_package(target):
             return failure(text, _CONTAINER)
         leave = f"python -m pip install {requirement.REQUIREMENT}, or leave TensorRT out"
         return warning(text, leave)
@@ -45,19 +41,19 @@ def versions(target: Target) -> Finding:
 
 
 def _clashes(target: Target, found: dict[str, str | None]) -> Iterator[str]:
-    trtllm, torch = found[TRTLLM], found["torch"]
+    trtllm, torch = found[mpi.TRTLLM], found["torch"]
     tensorrt = {name: found[name] for name in _TENSORRT if found[name]}
     if len(set(tensorrt.values())) > 1:
         yield f"{' and '.join(tensorrt)} are one package in two versions"
     if target.profile == "gpu" and trtllm and not is_supported(trtllm):
-        yield f"profile gpu needs {TRTLLM} {VERSION}"
+        yield f"profile gpu needs {mpi.TRTLLM} {VERSION}"
     if target.profile == "gpu" and not tensorrt:
-        yield f"{TRTLLM} {VERSION} needs TensorRT {_TENSORRT_VERSION}, which is not installed"
+        yield f"{mpi.TRTLLM} {VERSION} needs TensorRT {_TENSORRT_VERSION}, which is not installed"
     for name, version in tensorrt.items():
         if target.profile != "gpu-llmapi" and not _is(version, _TENSORRT_VERSION):
             yield f"engines need TensorRT {_TENSORRT_VERSION}, not {name} {version}"
     if trtllm and is_supported(trtllm) and torch and not _is(torch, _TORCH_VERSION):
-        yield f"{TRTLLM} {VERSION} is compiled for torch {_TORCH_VERSION}, not {torch}"
+        yield f"{mpi.TRTLLM} {VERSION} is compiled for torch {_TORCH_VERSION}, not {torch}"
 
 
 def _is(version: str | None, wanted: str) -> bool:
@@ -68,7 +64,7 @@ def _is(version: str | None, wanted: str) -> bool:
 def backends(target: Target) -> Finding:
     """The backends of the Triton server that would be started."""
     try:
-        folder = find(target.wheel_dir).backends or DEFAULT_BACKENDS
+        folder = find(target.wheel_dir).backends or mpi.DEFAULT_BACKENDS
     except EnvironmentProblem as error:
         return failure(str(error), "make setup")
     there = sorted(path.parent.name for path in folder.glob("*/libtriton_*.so"))

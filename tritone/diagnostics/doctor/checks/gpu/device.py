@@ -58,13 +58,12 @@ def _against_torch(text: str, answer: nvidia.Driver) -> Finding:
     built = torch_cuda()
     if built is None:
         return passed(text)
+    text = f"{text}; torch is built for CUDA {built}"
     if int(built.split(".")[0]) > answer.cuda[0]:
         ours = f"cu{answer.cuda[0]}{answer.cuda[1]}"
-        return failure(
-            f"{text}; torch is built for CUDA {built}, which this driver does not run",
-            f"install a newer driver, or a build of torch for {ours}: {_TORCH_BUILDS}",
-        )
-    return passed(f"{text}; torch is built for CUDA {built}")
+        fix = f"install a newer driver, or a build of torch for {ours}: {_TORCH_BUILDS}"
+        return failure(f"{text}, which this driver does not run", fix)
+    return passed(text)
 
 
 def driver_version() -> tuple[str, str]:
@@ -88,11 +87,9 @@ def capability(target: Target) -> Finding:
         return skipped(f"{error}: see gpu.driver")
     has, needs = _dotted(gpu.capability), _dotted(BFLOAT16_CAPABILITY)
     if gpu.capability < BFLOAT16_CAPABILITY:
-        return failure(
-            f"{gpu.name} has compute capability {has}; bfloat16, in which the models run on a GPU, "
-            f"needs {needs} (Ampere)",
-            "use a newer GPU, or --profile cpu",
-        )
+        why = f"bfloat16, in which the models run on a GPU, needs {needs} (Ampere)"
+        text = f"{gpu.name} has compute capability {has}; {why}"
+        return failure(text, "use a newer GPU, or --profile cpu")
     return passed(f"{gpu.name}: compute capability {has}, at least {needs}: bfloat16")
 
 
@@ -185,10 +182,8 @@ def torch_computes(device: str, limit_s: float) -> Finding:
         return failure(f"torch on {device}: {outcome.last_line}", see_driver)
     seen = outcome.answer
     if seen["cuda"] is None:
-        return failure(
-            f"torch {seen['version']} is built for the CPU alone",
-            f"install a CUDA build ({_TORCH_BUILDS}), or --profile cpu",
-        )
+        fix = f"install a CUDA build ({_TORCH_BUILDS}), or --profile cpu"
+        return failure(f"torch {seen['version']} is built for the CPU alone", fix)
     text = f"torch {seen['version']} for CUDA {seen['cuda']}"
     if not seen["names"]:
         return failure(f"{text} sees no GPU", f"{see_driver}; {NO_GPU}")

@@ -55,10 +55,8 @@ def mpirun(target: Target) -> Finding:
     """The launcher with a program that does nothing: it hangs where the machine is the cause."""
     launcher = mpi.program("mpirun")
     if launcher is None:
-        return warning(
-            "no mpirun in PATH or $OPAL_PREFIX/bin: one way out of a hanging import is missing",
-            "apt-get install openmpi-bin",
-        )
+        text = "no mpirun in PATH or $OPAL_PREFIX/bin: one way out of a hanging import is missing"
+        return warning(text, "apt-get install openmpi-bin")
     return launched((str(launcher), *UNDER_MPIRUN, "true"), target, _MPIRUN_S)
 
 

@@ -149,10 +149,8 @@ def launcher(target: Target) -> Finding:
     found = program(*_DAEMONS)
     if found is None:
         places = "PATH" + (f" and {prefix}/bin" if prefix else "")
-        return warning(
-            f"neither of {', '.join(_DAEMONS)} is in {places}: MPI started without mpirun has no "
-            "daemon to talk to",
-            "apt-get install openmpi-bin, or where it is installed: "
-            "export OPAL_PREFIX=/opt/hpcx/ompi PATH=/opt/hpcx/ompi/bin:$PATH",
-        )
+        text = "MPI started without mpirun has no daemon to talk to"
+        exported = "export OPAL_PREFIX=/opt/hpcx/ompi PATH=/opt/hpcx/ompi/bin:$PATH"
+        fix = f"apt-get install openmpi-bin, or where it is installed: {exported}"
+        return warning(f"neither of {', '.join(_DAEMONS)} is in {places}: {text}", fix)
     return passed(f"{found}" + (f", OPAL_PREFIX {prefix}" if prefix else ""))
