@@ -102,11 +102,9 @@ def compiler(target: Target) -> Finding:
     if built := list(root.glob(f"**/{_KERNEL}/*.so")) if root else []:
         return passed(f"the kernel is built: {built[0]}")
     if missing := missing_tools():
-        return warning(
-            f"step 6 cannot build the vocoder's kernel: {', '.join(missing)} not found; upstream "
-            "retries for long, then falls back to torch",
-            f"{_WITHOUT}; or install CUDA's toolkit and: {sys.executable} -m pip install ninja",
-        )
+        text = f"step 6 cannot build the vocoder's kernel: {', '.join(missing)} not found"
+        fix = f"{_WITHOUT}; or install CUDA's toolkit and: {sys.executable} -m pip install ninja"
+        return warning(f"{text}; upstream retries for long, then falls back to torch", fix)
     return passed("nvcc, ninja and a C++ compiler are there: step 6 builds for a minute or two")
 
 
@@ -137,11 +135,9 @@ def text_cache(target: Target) -> Finding:
         return failure(f"{half[0]} has zero bytes", f"rm {half[0]}; the next start builds it")
     nearest = next(path for path in (cache, *cache.parents) if path.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        return failure(
-            f"step 14 builds the Chinese rules in {cache}, and {nearest} is not writable: loading "
-            "ends after the BigVGAN weights",
-            f"build them in the image (load upstream's TextNormalizer once), or chown {nearest}",
-        )
+        text = f"step 14 builds the Chinese rules in {cache}, and {nearest} is not writable"
+        fix = f"build them in the image (load upstream's TextNormalizer once), or chown {nearest}"
+        return failure(f"{text}: loading ends after the BigVGAN weights", fix)
     return passed(f"step 14 will build the Chinese rules in {cache}: about 35 s on one core")
 
 

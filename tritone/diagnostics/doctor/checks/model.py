@@ -78,11 +78,10 @@ def permissions(target: Target) -> Finding:
     if target.profile == "cpu" and not any((folder / _GRAPHS).glob("*.onnx")):
         nearest = next(p for p in (folder / _GRAPHS, folder / "llm", folder) if p.is_dir())
         if not os.access(nearest, os.W_OK | os.X_OK):
-            return failure(
-                f"{_GRAPHS} has no graph, and {nearest} is not writable: a server of the profile "
-                "cpu builds the graph when it first starts",
-                f"build it where it can be written: {convert(target=folder)}",
-            )
+            text = f"{_GRAPHS} has no graph, and {nearest} is not writable"
+            why = "a server of the profile cpu builds the graph when it first starts"
+            fix = f"build it where it can be written: {convert(target=folder)}"
+            return failure(f"{text}: {why}", fix)
     private = [path for path in every if not path.stat().st_mode & 0o044]
     if private and len(private) < len(every):
         others = "a server of another user, as in a container, cannot"

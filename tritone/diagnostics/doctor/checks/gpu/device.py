@@ -142,11 +142,10 @@ def mps(target: Target) -> Finding:
             return warning(text, f"unset {_PIPES_VARIABLE}, or: {_CONTROL} -d")
         return skipped(text)
     if not os.access(pipes, os.W_OK | os.X_OK):
-        return failure(
-            f"{pipes} belongs to user {pipes.stat().st_uid}, and user {os.getuid()} may not write "
-            "there: MPS serves the processes of one user",
-            f"run as that user, or without MPS: export {_PIPES_VARIABLE}=/nonexistent",
-        )
+        whose = f"{pipes} belongs to user {pipes.stat().st_uid}"
+        text = f"{whose}, and user {os.getuid()} may not write there"
+        fix = f"run as that user, or without MPS: export {_PIPES_VARIABLE}=/nonexistent"
+        return failure(f"{text}: MPS serves the processes of one user", fix)
     if shutil.which(_CONTROL) is None:
         return passed(f"{pipes} is there; without {_CONTROL} on PATH its state is not known")
     return _daemon(pipes)
@@ -157,11 +156,9 @@ def _daemon(pipes: Path) -> Finding:
     dead = "Cannot find MPS control daemon" in outcome.output + outcome.error
     if outcome.status != 0 or dead:
         how = f"not within {_CONTROL_S:g} s" if outcome.late else outcome.last_line
-        return failure(
-            f"{pipes} is there, but the daemon of MPS does not answer ({how}): CUDA may hang or "
-            "fail when it starts",
-            f"rm -r {pipes}, or start it: {_CONTROL} -d",
-        )
+        text = f"{pipes} is there, but the daemon of MPS does not answer ({how})"
+        fix = f"rm -r {pipes}, or start it: {_CONTROL} -d"
+        return failure(f"{text}: CUDA may hang or fail when it starts", fix)
     share = os.environ.get("CUDA_MPS_ACTIVE_THREAD_PERCENTAGE")
     limit = f"; each process gets {share} % of the GPU's threads" if share else ""
     return passed(f"MPS runs, pipes in {pipes}{limit}")

@@ -32,11 +32,9 @@ def limits(target: Target) -> Finding:
         f"locked memory {_shown(locked, 'KiB')}"
     )
     if _below(address, 64 << 30):
-        return failure(
-            f"{facts}; address space limited to {address / 2**30:.1f} GiB: torch and CUDA reserve "
-            "far more than they use, and end with out of memory",
-            "ulimit -v unlimited",
-        )
+        limit = f"address space limited to {address / 2**30:.1f} GiB"
+        why = "torch and CUDA reserve far more than they use, and end with out of memory"
+        return failure(f"{facts}; {limit}: {why}", "ulimit -v unlimited")
     if _below(files, FEW_FILES):
         report = failure if files < LEAST_FILES else warning
         most = "1048576" if hard == _UNLIMITED else str(hard)

@@ -67,10 +67,9 @@ def shm(target: Target) -> Finding:
     """Room and permission for the tensors that Triton's Python models exchange."""
     folder = target.shm_dir
     if not folder.is_dir():
-        return failure(
-            f"{folder} does not exist: Triton's Python models exchange tensors there",
-            f"mount -t tmpfs -o size=1g tmpfs {folder}; in a container: docker run --shm-size=1g",
-        )
+        fix = f"mount -t tmpfs -o size=1g tmpfs {folder}; in a container: docker run --shm-size=1g"
+        text = f"{folder} does not exist: Triton's Python models exchange tensors there"
+        return failure(text, fix)
     larger = "in a container: docker run --shm-size=1g (or --ipc=host); else: "
     larger += f"mount -o remount,size=1g {folder}"
     usage = shutil.disk_usage(folder)
@@ -79,11 +78,9 @@ def shm(target: Target) -> Finding:
         with tempfile.NamedTemporaryFile(prefix=".tritone-doctor-", dir=folder) as file:
             os.posix_fallocate(file.fileno(), 0, max(1, min(usage.free, _MIB)))
     except OSError as error:
-        return failure(
-            f"{facts}, but no file can be made there ({error.strerror}); Triton's Python models "
-            "could not start",
-            f"mount it writable for this user: mount -o remount,rw,mode=1777 {folder}; {larger}",
-        )
+        text = f"{facts}, but no file can be made there ({error.strerror})"
+        fix = f"mount it writable for this user: mount -o remount,rw,mode=1777 {folder}; {larger}"
+        return failure(f"{text}; Triton's Python models could not start", fix)
     if usage.free < LEAST_SHM:
         return failure(f"{facts}; the models need {LEAST_SHM // _MIB} MiB to start", larger)
     if usage.free <= SMALL_SHM:

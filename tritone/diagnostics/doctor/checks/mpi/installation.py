@@ -120,10 +120,8 @@ def environment(target: Target) -> Finding:
         return passed(f"no variables of an MPI job{note}")
     if above := _launcher_above():
         return passed(f"{said}: this runs under {above}, whose they are{note}")
-    text = (
-        f"left over from a launcher (mpirun, srun) that this process is not part of: {said}{note}. "
-        "MPI looks for that job's daemon and hangs"
-    )
+    job = f"a launcher (mpirun, srun) that this process is not part of: {said}{note}"
+    text = f"left over from {job}. MPI looks for that job's daemon and hangs"
     command = " ".join(without_leftovers())
     serve = f"{command} tritone serve --profile {target.profile}"
     # Tritone's own model drops them before its import; the C++ backend runs in the server itself.

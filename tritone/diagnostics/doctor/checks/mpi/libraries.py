@@ -54,16 +54,13 @@ def libraries(target: Target) -> Finding:
     if not fixed and not offered:
         return skipped(f"no library of {MPI4PY} or {TRTLLM} needs MPI")
     if len(fixed) > 1:
-        text = "two MPI libraries in one process: " + "; ".join(
-            f"{_kind(name)} for {_names(needing)}" for name, needing in sorted(fixed.items())
-        )
+        both = [f"{_kind(name)} for {_names(needing)}" for name, needing in sorted(fixed.items())]
+        text = f"two MPI libraries in one process: {'; '.join(both)}"
         return problem(target, text, _REBUILD)
     if fixed and offered and not fixed.keys() & offered.keys():
         (name,) = fixed
-        text = (
-            f"{_names(fixed[name])} needs {_kind(name)}; {MPI4PY} has modules for "
-            f"{', '.join(map(_kind, sorted(offered)))} alone"
-        )
+        there = ", ".join(map(_kind, sorted(offered)))
+        text = f"{_names(fixed[name])} needs {_kind(name)}; {MPI4PY} has modules for {there} alone"
         return problem(target, text, _REBUILD)
     return _resolved(target, users)
 
