@@ -15,9 +15,9 @@ from waiting import is_running
 
 from tritone.cli.doctor import known_checks
 from tritone.diagnostics.doctor.catalogue import chosen
-from tritone.diagnostics.doctor.checks.python.imports import IMPORTS
+from tritone.diagnostics.doctor.check import Finding, Status
+from tritone.diagnostics.doctor.checks.python import IMPORTS
 from tritone.diagnostics.doctor.examine import examine
-from tritone.diagnostics.doctor.finding import Finding, Status
 from tritone.diagnostics.doctor.report import as_json, exit_status, table
 from tritone.diagnostics.doctor.target import Target
 
@@ -37,7 +37,7 @@ def target(tmp_path: Path) -> Target:
 
 def test_a_target_survives_the_way_to_another_process(tmp_path: Path) -> None:
     for target in (Target(), Target(releases={"x": tmp_path}, server=False, profile="gpu")):
-        assert Target.from_plain(json.loads(json.dumps(target.plain()))) == target
+        assert Target.from_json(target.to_json()) == target
 
 
 def test_findings_come_in_the_order_of_the_checks(target: Target) -> None:

@@ -10,10 +10,9 @@ from native_fakes import Package, Program, compile_library, packages, programs
 from out_of_time import HANG, HANG_SH, by_marks
 
 from tritone.diagnostics.doctor.catalogue import GENERAL, chosen
-from tritone.diagnostics.doctor.checks.gpu import device, driver, sharing
-from tritone.diagnostics.doctor.checks.gpu import torch as gpu_torch
+from tritone.diagnostics.doctor.check import Status
+from tritone.diagnostics.doctor.checks.gpu import device, driver
 from tritone.diagnostics.doctor.examine import examine
-from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.target import Target
 
 pytestmark = pytest.mark.slow
@@ -68,7 +67,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
         monkeypatch.setattr(module, "DRIVER_FILES", (node,))
     for name in ("TRITONE_DEVICE", "CUDA_VISIBLE_DEVICES", "CUDA_MPS_PIPE_DIRECTORY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(sharing, "_PIPES", str(tmp_path / "nvidia-mps"))
+    monkeypatch.setattr(device, "_PIPES", str(tmp_path / "nvidia-mps"))
     monkeypatch.setattr(device, "torch_cuda", lambda: "12.8")
 
     def have(**changes: int) -> None:
@@ -200,7 +199,7 @@ class TestMemory:
     )
     def test_free_against_needed(self, machine: Machine, target, free, status) -> None:
         machine(free=free * GIB)
-        finding = sharing.memory(target)
+        finding = device.memory(target)
         assert finding.status is status
         assert finding.text.startswith(
             f"NVIDIA L4: {free}.0 GiB of 24.0 GiB free; 3 processes with 4.0 GiB of weights take "
@@ -209,16 +208,16 @@ class TestMemory:
 
     def test_no_context(self, machine: Machine, target: Target) -> None:
         machine(retain=2)
-        finding = sharing.memory(target)
+        finding = device.memory(target)
         assert finding.status is Status.FAIL
         assert "cuDevicePrimaryCtxRetain" in finding.text
 
 
 class TestMps:
     def test_not_in_use(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert sharing.mps(GPU).status is Status.SKIP
+        assert device.mps(GPU).status is Status.SKIP
         monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", "/nonexistent/mps")
-        finding = sharing.mps(GPU)
+        finding = device.mps(GPU)
         assert finding.status is Status.WARN
         assert "/nonexistent/mps does not exist" in finding.text
 
@@ -234,17 +233,17 @@ class TestMps:
     def test_the_daemon(self, machine, program, monkeypatch, tmp_path, body, status) -> None:
         (tmp_path / "nvidia-mps").mkdir()
         program("nvidia-cuda-mps-control", body)
-        monkeypatch.setattr(sharing, "_CONTROL_S", 0.5)
+        monkeypatch.setattr(device, "_CONTROL_S", 0.5)
         monkeypatch.setenv("CUDA_MPS_ACTIVE_THREAD_PERCENTAGE", "40")
-        finding = sharing.mps(GPU)
+        finding = device.mps(GPU)
         assert finding.status is status
         assert ("40 %" in finding.text) == (status is Status.PASS)
         assert ("rm -r" in finding.fix) == (status is Status.FAIL)
 
     def test_pipes_of_another_user(self, machine, monkeypatch, tmp_path) -> None:
         (tmp_path / "nvidia-mps").mkdir()
-        monkeypatch.setattr(sharing.os, "access", lambda *a: False)
-        assert f"belongs to user {os.getuid()}" in sharing.mps(GPU).text
+        monkeypatch.setattr(device.os, "access", lambda *a: False)
+        assert f"belongs to user {os.getuid()}" in device.mps(GPU).text
 
 
 class TestTorch:
@@ -274,7 +273,7 @@ def ones(*shape, device, dtype):
     def test_what_is_wrong(self, package: Package, cuda, available, ones, status, sign) -> None:
         code = self.FAKE.format(cuda=cuda, available=available, ones=ones or "pass")
         package("torch", code=code)
-        finding = gpu_torch.torch_computes("cuda:0", 1.5)
+        finding = device.torch_computes("cuda:0", 1.5)
         assert finding.status is status
         assert sign in finding.text
         assert finding.fix
@@ -282,7 +281,7 @@ def ones(*shape, device, dtype):
     def test_it_computes(self, package: Package) -> None:
         product = "return type('T', (), {'__matmul__': lambda a, b: {(0, 0): 256}})()"
         package("torch", code=self.FAKE.format(cuda="12.8", available=1, ones=product))
-        finding = gpu_torch.torch_computes("cuda:0", 10)
+        finding = device.torch_computes("cuda:0", 10)
         assert finding.status is Status.PASS
         assert "sees NVIDIA L4; products on cuda:0 are right" in finding.text
 

@@ -8,10 +8,10 @@ import pytest
 from machine_target import GIB, MIB, check, target_in
 
 from tritone.diagnostics.doctor.catalogue import GENERAL, chosen
-from tritone.diagnostics.doctor.checks.machine import limits, memory, processor
+from tritone.diagnostics.doctor.check import Status
+from tritone.diagnostics.doctor.checks.machine import capacity, limits
 from tritone.diagnostics.doctor.checks.machine.control_groups import ControlGroups
 from tritone.diagnostics.doctor.examine import examine
-from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.target import Target
 
 CHECKS = chosen(GENERAL, ["machine"])
@@ -33,13 +33,13 @@ class TestProcessor:
         ],
     )
     def test_instructions(self, flags, status, words):
-        found = processor.instructions("x86_64", f"model name\t: Toy\nflags\t\t: fpu {flags}\n")
+        found = capacity.instructions("x86_64", f"model name\t: Toy\nflags\t\t: fpu {flags}\n")
         assert found.status is status
         assert words in found.text
         assert found.text.startswith("Toy")
 
     def test_another_kind_of_processor_is_not_judged(self):
-        assert processor.instructions("aarch64", "").status is Status.PASS
+        assert capacity.instructions("aarch64", "").status is Status.PASS
 
     @pytest.mark.parametrize(
         "allowed, quota, threads, status, words",
@@ -53,7 +53,7 @@ class TestProcessor:
         ],
     )
     def test_cores(self, allowed, quota, threads, status, words):
-        found = processor.processors(allowed, quota, threads)
+        found = capacity.processors(allowed, quota, threads)
         assert found.status is status
         assert words in found.text
 
@@ -71,10 +71,10 @@ class TestMemory:
         ],
     )
     def test_measured_sizes_decide(self, weights, free, status):
-        assert memory.memory_for(weights, free, "so much free").status is status
+        assert capacity.memory_for(weights, free, "so much free").status is status
 
     def test_full_size_comes_out_as_measured(self):
-        text = memory.memory_for(950 * 10**6, 8 * GIB, "8 GiB free").text
+        text = capacity.memory_for(950 * 10**6, 8 * GIB, "8 GiB free").text
         assert "about 3.3 GiB needed" in text  # 3.4 measured
 
     def test_only_what_a_server_reads_counts(self, target: Target):
@@ -90,11 +90,11 @@ class TestMemory:
             path = target.model_dir / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(bytes(size))
-        assert memory.weight_bytes(target) == 3 + 5 + 7 + 40
-        assert memory.weight_bytes(replace(target, profile="gpu")) == 3 + 5 + 7 + 100
+        assert capacity.weight_bytes(target) == 3 + 5 + 7 + 40
+        assert capacity.weight_bytes(replace(target, profile="gpu")) == 3 + 5 + 7 + 100
 
     def test_without_a_model_the_need_is_not_known(self, target: Target):
-        found = memory.memory(replace(target, model_dir=target.model_dir / "none"))
+        found = capacity.memory(replace(target, model_dir=target.model_dir / "none"))
         assert found.status is Status.SKIP
         assert "GiB free" in found.text
 

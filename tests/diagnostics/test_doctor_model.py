@@ -8,9 +8,9 @@ import pytest
 from released_checkpoint import released_checkpoint
 from voice_copy import CHECKS, change_config, change_section, found, voice_copy
 
-from tritone.diagnostics.doctor.checks.model import files
+from tritone.diagnostics.doctor.check import Status
+from tritone.diagnostics.doctor.checks import model
 from tritone.diagnostics.doctor.examine import examine
-from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.target import Target
 
 pytestmark = pytest.mark.slow
@@ -143,7 +143,7 @@ def test_without_voices_each_request_brings_its_own(target: Target) -> None:
 
 def test_what_cannot_be_read_is_named(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     closed = target.model_dir / "flow.safetensors"
-    monkeypatch.setattr(files.os, "access", lambda path, mode: path != closed)
+    monkeypatch.setattr(model.os, "access", lambda path, mode: path != closed)
     finding = found("model.permissions", target)
     assert finding.status is Status.FAIL
     assert "flow.safetensors" in finding.text
@@ -153,7 +153,7 @@ def test_what_cannot_be_read_is_named(target: Target, monkeypatch: pytest.Monkey
 def test_a_read_only_directory_without_a_graph_cannot_be_served_on_a_cpu(
     target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files.os, "access", lambda path, mode: not mode & files.os.W_OK)
+    monkeypatch.setattr(model.os, "access", lambda path, mode: not mode & model.os.W_OK)
     finding = found("model.permissions", target)
     assert finding.status is Status.FAIL
     assert "is not writable" in finding.text

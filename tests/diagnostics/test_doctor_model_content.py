@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from voice_copy import found, voice_copy
 
-from tritone.diagnostics.doctor.checks.model import probe
+from tritone.diagnostics.doctor.check import Status
+from tritone.diagnostics.doctor.checks import model
 from tritone.diagnostics.doctor.child import ANSWER
-from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.isolated import Outcome
 from tritone.diagnostics.doctor.target import Target
 from tritone.families.cosyvoice2 import doctor
@@ -59,7 +59,7 @@ def test_a_damaged_tokenizer_is_named(target: Target) -> None:
 def test_text_packages_that_hang_crash_or_do_nothing_are_named(
     target: Target, monkeypatch: pytest.MonkeyPatch, outcome: Outcome, sign: str
 ) -> None:
-    monkeypatch.setattr(probe, "call", lambda *_, limit_s: outcome)
+    monkeypatch.setattr(model, "call", lambda *_, limit_s: outcome)
     finding = found("model.text", target)
     assert finding.status is Status.FAIL
     assert sign in finding.text

@@ -19,10 +19,10 @@ from native_fakes import (
 )
 from waiting import HANG_S
 
-from tritone.diagnostics.doctor.checks.mpi import host, imports, job, libraries
+from tritone.diagnostics.doctor.check import Status
+from tritone.diagnostics.doctor.checks.mpi import host, imports, installation, libraries
 from tritone.diagnostics.doctor.elf import read_library
 from tritone.diagnostics.doctor.examine import examine
-from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.target import Target
 
 CPU, GPU = Target(profile="cpu"), Target(profile="gpu")
@@ -49,14 +49,13 @@ class TestElf:
             tmp_path / "libx.so", "libmpi.so.40", "libc.so.6", runpath="$ORIGIN/../lib:/opt/mpi"
         )
         library = read_library(path)
-        assert library.soname == "libx.so"
         assert library.needed == ("libmpi.so.40", "libc.so.6")
         assert library.folders == (tmp_path / ".." / "lib", Path("/opt/mpi"))
 
     def test_a_real_one(self) -> None:
         mapped = Path("/proc/self/maps").read_text().split()
         libc = next(Path(word) for word in mapped if "/libc.so" in word or "/libc-" in word)
-        assert read_library(libc).soname == "libc.so.6"
+        assert any(name.startswith("ld-linux") for name in read_library(libc).needed)
 
     def test_what_is_none(self, tmp_path: Path) -> None:
         text = tmp_path / "text.so"
@@ -71,42 +70,47 @@ class TestElf:
 
 class TestVersions:
     def test_a_cpu_without_mpi_is_left_alone(self) -> None:
-        for run in (job.versions, job.launcher, libraries.libraries, host.hostname):
+        for run in (
+            installation.versions,
+            installation.launcher,
+            libraries.libraries,
+            host.hostname,
+        ):
             finding = run(CPU)
             assert finding.status is Status.SKIP
             assert "profile cpu needs no tensorrt_llm" in finding.text
 
     def test_a_gpu_profile_needs_mpi4py(self) -> None:
-        finding = job.versions(GPU)
+        finding = installation.versions(GPU)
         assert finding.status is Status.FAIL
         assert "mpi4py is not installed; tensorrt_llm is not installed" in finding.text
 
     def test_an_old_mpi4py(self, package: Package) -> None:
         package("mpi4py", "3.1.6")
         package("tensorrt_llm", "0.20.0")
-        finding = job.versions(GPU)
+        finding = installation.versions(GPU)
         assert finding.status is Status.FAIL
         assert "mpi4py 3.1.6, tensorrt_llm 0.20.0; imports are known to hang" in finding.text
         assert "mpi4py>=4" in finding.fix
-        assert job.versions(CPU).status is Status.WARN, "not needed, but there"
+        assert installation.versions(CPU).status is Status.WARN, "not needed, but there"
 
     def test_mpi4py_of_another_python(self, package: Package) -> None:
         folder = package("mpi4py", "4.0.3")
         (folder / "MPI.cpython-39-x86_64-linux-gnu.so").touch()
-        assert f"has no MPI*{EXTENSION_SUFFIXES[0]}" in job.versions(GPU).text
+        assert f"has no MPI*{EXTENSION_SUFFIXES[0]}" in installation.versions(GPU).text
         (folder / f"MPI{EXTENSION_SUFFIXES[0]}").touch()
-        assert job.versions(GPU).status is Status.PASS
+        assert installation.versions(GPU).status is Status.PASS
 
 
 class TestEnvironment:
     def test_none(self) -> None:
-        assert job.environment(CPU).status is Status.PASS
+        assert installation.environment(CPU).status is Status.PASS
 
     def test_what_a_launcher_left(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PMIX_RANK", "0")
         monkeypatch.setenv("SLURM_JOB_ID", "7")
         monkeypatch.setenv("OMPI_MCA_btl", "self")  # a setting of the user, not of a job
-        (diagnosis,) = examine([job.environment], GPU)
+        (diagnosis,) = examine([installation.environment], GPU)
         assert diagnosis.check.name == "mpi.environment"
         assert diagnosis.finding.status is Status.WARN
         assert "this process is not part of: PMIX_RANK, SLURM_JOB_ID." in diagnosis.finding.text
@@ -116,35 +120,35 @@ class TestEnvironment:
 
     def test_the_backend_does_not_clean_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "0")
-        assert job.environment(replace(GPU, profile="gpu-backend")).status is Status.FAIL
+        assert installation.environment(replace(GPU, profile="gpu-backend")).status is Status.FAIL
 
     def test_under_a_launcher_they_are_right(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PMIX_RANK", "0")
-        monkeypatch.setattr(job, "_LAUNCHERS", (psutil.Process().parent().name(),))
-        finding = job.environment(GPU)
+        monkeypatch.setattr(installation, "_LAUNCHERS", (psutil.Process().parent().name(),))
+        finding = installation.environment(GPU)
         assert finding.status is Status.PASS
         assert "PMIX_RANK: this runs under" in finding.text
 
     def test_a_switch_that_does_nothing_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("ENABLE_MULTI_DEVICE", "0")
-        assert "ENABLE_MULTI_DEVICE cannot stop MPI" in job.environment(GPU).text
+        assert "ENABLE_MULTI_DEVICE cannot stop MPI" in installation.environment(GPU).text
 
 
 class TestLauncher:
     def test_the_daemon_is_missing(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
-        assert "neither of orted, prted, prterun is in PATH" in job.launcher(GPU).text
+        assert "neither of orted, prted, prterun is in PATH" in installation.launcher(GPU).text
         assert "no mpirun" in imports.mpirun(GPU).text
 
     def test_it_is_below_opal_prefix(self, monkeypatch, tmp_path: Path, program) -> None:
         path = program("orted", "true")
         monkeypatch.setenv("PATH", str(tmp_path))
         monkeypatch.setenv("OPAL_PREFIX", str(path.parents[1]))
-        assert job.launcher(GPU).status is Status.PASS
+        assert installation.launcher(GPU).status is Status.PASS
 
     def test_opal_prefix_names_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("OPAL_PREFIX", "/nonexistent/ompi")
-        finding = job.launcher(GPU)
+        finding = installation.launcher(GPU)
         assert finding.status is Status.FAIL
         assert "OPAL_PREFIX is /nonexistent/ompi" in finding.text
 

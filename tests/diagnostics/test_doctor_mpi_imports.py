@@ -16,11 +16,10 @@ from out_of_time import HANG, HANG_SH, by_marks, by_marks_too
 from waiting import is_running
 
 from tritone.diagnostics.doctor.catalogue import GENERAL, chosen
-from tritone.diagnostics.doctor.check import Check
+from tritone.diagnostics.doctor.check import Check, Finding, Status
 from tritone.diagnostics.doctor.checks.mpi import imports, installation
 from tritone.diagnostics.doctor.checks.mpi.imports import Import, imported
 from tritone.diagnostics.doctor.examine import examine
-from tritone.diagnostics.doctor.finding import Finding, Status
 from tritone.diagnostics.doctor.target import Target
 
 pytestmark = pytest.mark.slow

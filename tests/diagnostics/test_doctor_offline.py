@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 from paths import PROJECT
 
-from tritone.diagnostics.doctor.check import checks_in
+from tritone.diagnostics.doctor.check import Status, checks_in
 from tritone.diagnostics.doctor.checks import offline
 from tritone.diagnostics.doctor.examine import examine
-from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.target import Target
 
 PROXY = "http://user:secret@proxy.example:3128"

@@ -10,10 +10,9 @@ import pytest
 from toy_server import free_ports
 from triton_http import FakeTriton
 
-from tritone.diagnostics.doctor.check import checks_in
+from tritone.diagnostics.doctor.check import Status, checks_in
 from tritone.diagnostics.doctor.checks import ports
 from tritone.diagnostics.doctor.examine import examine
-from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.target import Target
 from tritone.launcher.ports import check_free, holder_of
 

@@ -11,9 +11,9 @@ from out_of_time import HANG, by_marks
 from paths import PROJECT
 
 from tritone.diagnostics.doctor.catalogue import GENERAL, chosen
-from tritone.diagnostics.doctor.checks.python import imports, interpreter, requirements
+from tritone.diagnostics.doctor.check import Status
+from tritone.diagnostics.doctor.checks import python
 from tritone.diagnostics.doctor.examine import examine
-from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.isolated import Outcome
 from tritone.diagnostics.doctor.target import Target
 from tritone.launcher import checks
@@ -59,30 +59,30 @@ class TestThisOne:
             assert diagnosis.finding.status is Status.PASS, diagnosis.finding
 
     def test_versions_are_those_of_the_project(self, monkeypatch, target: Target):
-        (_, oldest), (_, newest) = interpreter.VERSIONS
+        (_, oldest), (_, newest) = python.VERSIONS
         project = importlib.metadata.metadata("tritone")
         assert set(project["Requires-Python"].split(",")) == {f"<3.{newest + 1}", f">=3.{oldest}"}
-        monkeypatch.setattr(interpreter, "VERSIONS", ((3, 6), (3, 7)))
-        found = interpreter.version(target)
+        monkeypatch.setattr(python, "VERSIONS", ((3, 6), (3, 7)))
+        found = python.version(target)
         assert found.status is Status.FAIL
         assert "3.6 to 3.7 is needed" in found.text
         assert found.fix.startswith("make setup PYTHON=python3.7")
 
     def test_an_interpreter_that_is_everybodys(self, monkeypatch, target: Target):
         monkeypatch.setattr(sys, "prefix", sys.base_prefix)
-        assert interpreter.version(target).status is Status.WARN
+        assert python.version(target).status is Status.WARN
 
 
 class TestTriton:
     def test_no_server(self, target: Target, tmp_path: Path, monkeypatch):
         monkeypatch.setenv("PATH", "/nonexistent")
-        found = interpreter.triton(replace(target, wheel_dir=tmp_path))
+        found = python.triton(replace(target, wheel_dir=tmp_path))
         assert found.status is Status.FAIL
         assert "no Triton server" in found.text
         assert f"-m pip install --no-deps --target {tmp_path} " in found.fix
 
     def test_a_stub_for_another_python(self, target: Target, wheel: Path):
-        found = interpreter.triton(replace(target, wheel_dir=wheel))
+        found = python.triton(replace(target, wheel_dir=wheel))
         assert found.status is Status.FAIL
         assert f"this is Python {python_version()}" in found.text
         assert "3.8 only" in found.text
@@ -91,7 +91,7 @@ class TestTriton:
     def test_no_libpython(self, target: Target, wheel: Path, tmp_path, monkeypatch):
         monkeypatch.setattr("sysconfig.get_config_var", lambda name: str(tmp_path))
         monkeypatch.setattr(sys, "base_prefix", str(tmp_path))
-        found = interpreter.libpython(replace(target, wheel_dir=wheel))
+        found = python.libpython(replace(target, wheel_dir=wheel))
         assert found.status is Status.FAIL
         assert f"apt-get install libpython{python_version()}" in found.fix
 
@@ -106,7 +106,7 @@ class TestTriton:
     def test_what_the_stub_will_see(self, target: Target, monkeypatch, seen, text, fix):
         answer = {"prefix": sys.prefix, "numpy": "1.26.4", "tritone": True, **seen}
         monkeypatch.setattr(checks, "_ask_stub_interpreter", lambda environment: answer)
-        found = interpreter.interpreter(target)
+        found = python.interpreter(target)
         assert found.status is Status.FAIL
         assert text in found.text
         assert found.fix.endswith(fix)
@@ -116,20 +116,20 @@ class TestPath:
     def test_a_module_in_front(self, target: Target, planted: Path):
         (planted / "torch.py").touch()
         (planted / "unrelated.py").touch()
-        found = interpreter.path(target)
+        found = python.path(target)
         assert found.status is Status.WARN
         assert str(planted / "torch.py") in found.text
         assert "unrelated" not in found.text
         assert found.fix == "unset PYTHONPATH"
 
     def test_nothing_in_front(self, target: Target, planted: Path, monkeypatch):
-        assert interpreter.path(target).status is Status.PASS
+        assert python.path(target).status is Status.PASS
         monkeypatch.setenv("PYTHONPATH", str(PROJECT))
-        assert interpreter.path(target).status is Status.PASS
+        assert python.path(target).status is Status.PASS
 
     def test_another_home(self, target: Target, monkeypatch):
         monkeypatch.setenv("PYTHONHOME", "/elsewhere")
-        assert interpreter.path(target).fix == "unset PYTHONHOME"
+        assert python.path(target).fix == "unset PYTHONHOME"
 
 
 class TestRequirements:
@@ -153,10 +153,10 @@ class TestRequirements:
         assert found.finding.fix.endswith("-m pip install -c constraints.txt -e .")
 
     def test_only_what_is_needed_counts(self):
-        needed = requirements.distributions_needed()
+        needed = python.distributions_needed()
         assert {"tritone", "numpy", "onnxruntime", "packaging", "hibari-tts"} <= needed
         assert not {"pytest", "modelscope-hub", "resemblyzer"} & needed
-        ours, others = requirements.clashes(
+        ours, others = python.clashes(
             [
                 "Hibari_TTS 0.2.1 requires wetext, which is not installed.",
                 "resemblyzer 0.1.4 requires librosa, which is not installed.",
@@ -169,11 +169,11 @@ class TestRequirements:
 
     def test_no_pip(self, target: Target, planted: Path):
         (planted / "pip.py").write_text("raise SystemExit('/python: No module named pip')")
-        assert requirements.requirements(target).status is Status.SKIP
+        assert python.requirements(target).status is Status.SKIP
 
     def test_a_pip_that_breaks(self, target: Target, planted: Path):
         (planted / "pip.py").write_text("raise SystemExit('no such luck')")
-        found = requirements.requirements(target)
+        found = python.requirements(target)
         assert found.status is Status.WARN
         assert "no such luck" in found.text
 
@@ -182,10 +182,10 @@ class TestImports:
     def test_what_is_declared_is_imported(self):
         lines = importlib.metadata.requires("tritone") or []
         declared = {re.match(r"[\w-]+", line)[0] for line in lines if "extra ==" not in line}
-        assert set(imports.IMPORTS.values()) - declared <= {"psutil"}
+        assert set(python.IMPORTS.values()) - declared <= {"psutil"}
         # not when it serves, or imported by this command itself
         others = {"onnx", "tqdm", "rich", "prometheus-client", "typer", "typing-extensions"}
-        assert declared - set(imports.IMPORTS.values()) <= others
+        assert declared - set(python.IMPORTS.values()) <= others
 
     def test_one_that_sleeps_for_ever_is_named_with_its_place(
         self, target: Target, planted: Path, monkeypatch, tmp_path: Path
@@ -194,9 +194,9 @@ class TestImports:
             f"import time\n\ndef wait_for_the_sound_card():\n    {HANG}\n\n"
             "wait_for_the_sound_card()\n"
         )
-        monkeypatch.setattr(imports, "IMPORTS", {"safetensors": "safetensors", "soundfile": "x"})
+        monkeypatch.setattr(python, "IMPORTS", {"safetensors": "safetensors", "soundfile": "x"})
         by_marks(monkeypatch, tmp_path / "marks")
-        found = imports.imports(target)
+        found = python.imports(target)
         assert found.status is Status.FAIL
         assert re.search(r"soundfile did not import within \d s; it was in File ", found.text)
         assert f'"{planted}/soundfile.py", line 4 in wait_for_the_sound_card < File ' in found.text
@@ -207,19 +207,19 @@ class TestImports:
     def test_one_that_raises_or_crashes(self, planted: Path):
         (planted / "wetext.py").write_text("import libcudart_of_old")
         (planted / "hibari.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGILL)")
-        raised, crashed = (imports.import_alone(name) for name in ("wetext", "hibari"))
-        assert imports.how_it_failed(raised) == (
+        raised, crashed = (python.import_alone(name) for name in ("wetext", "hibari"))
+        assert python.how_it_failed(raised) == (
             "does not import: ModuleNotFoundError: No module named 'libcudart_of_old'"
         )
-        assert "signal 4 on import, an instruction" in imports.how_it_failed(crashed)
+        assert "signal 4 on import, an instruction" in python.how_it_failed(crashed)
 
     def test_the_fix_of_a_broken_one_is_its_distribution(self, target: Target, monkeypatch):
         broken = Outcome(1, 0.1, "", "ImportError: undefined symbol")
         good = Outcome(0, 0.1, "", "")
         monkeypatch.setattr(
-            imports, "import_alone", lambda name: broken if name == "hibari" else good
+            python, "import_alone", lambda name: broken if name == "hibari" else good
         )
-        found = imports.imports(target)
+        found = python.imports(target)
         assert found.text == "hibari does not import: ImportError: undefined symbol"
         assert found.fix.endswith("-c constraints.txt hibari-tts")
 

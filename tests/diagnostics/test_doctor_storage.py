@@ -14,9 +14,9 @@ import pytest
 from machine_target import MIB, check, target_in
 from paths import PROJECT
 
+from tritone.diagnostics.doctor.check import Status
 from tritone.diagnostics.doctor.checks.machine import storage
 from tritone.diagnostics.doctor.examine import examine
-from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.target import Target
 
 pytestmark = pytest.mark.slow

@@ -11,9 +11,9 @@ from fake_gpu import H200
 from paths import EMBEDDED
 from trtllm_fixtures import write_engine
 
-from tritone.diagnostics.doctor.checks.tensorrt import backends, versions
+from tritone.diagnostics.doctor.check import Status
+from tritone.diagnostics.doctor.checks import tensorrt
 from tritone.diagnostics.doctor.child import ANSWER
-from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.isolated import Outcome
 from tritone.diagnostics.doctor.target import Target
 from tritone.engines.acceptance import Verdict
@@ -47,11 +47,11 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 class TestVersions:
     def test_a_cpu_needs_none(self) -> None:
-        assert versions.versions(CPU).status is Status.SKIP
+        assert tensorrt.versions(CPU).status is Status.SKIP
 
     def test_what_fits(self, installed) -> None:
         installed(tensorrt_llm="0.20.0", torch="2.7.0a0+79aa174", tensorrt="10.10.0.31")
-        finding = versions.versions(GPU)
+        finding = tensorrt.versions(GPU)
         assert finding.status is Status.PASS
         assert finding.text == "tensorrt_llm 0.20.0, torch 2.7.0a0+79aa174, tensorrt 10.10.0.31"
 
@@ -71,28 +71,28 @@ class TestVersions:
     def test_what_clashes(self, installed, changes, sign) -> None:
         fits = {"tensorrt_llm": "0.20.0", "torch": "2.7.0", "tensorrt": "10.10.0.31"}
         installed(**{**fits, **changes})
-        finding = versions.versions(GPU)
+        finding = tensorrt.versions(GPU)
         assert finding.status is Status.FAIL
         assert sign in finding.text
         assert finding.fix
 
     def test_what_is_missing(self, installed) -> None:
         installed(torch="2.7.0")
-        assert "the package tensorrt_llm is not installed" in versions.versions(GPU).text
+        assert "the package tensorrt_llm is not installed" in tensorrt.versions(GPU).text
         installed(torch="2.7.0", tensorrt_llm="0.20.0")
-        assert "needs TensorRT 10.10, which is not installed" in versions.versions(GPU).text
-        assert versions.versions(TORCH).status is Status.PASS
+        assert "needs TensorRT 10.10, which is not installed" in tensorrt.versions(GPU).text
+        assert tensorrt.versions(TORCH).status is Status.PASS
 
     def test_the_llm_api_needs_another(self, installed) -> None:
         llmapi = replace(GPU, profile="gpu-llmapi")
         installed(torch="2.9.1", tensorrt_llm="0.20.0")
-        assert "1.0 or later is needed" in versions.versions(llmapi).text
+        assert "1.0 or later is needed" in tensorrt.versions(llmapi).text
         installed(torch="2.9.1", tensorrt_llm="1.1.0", tensorrt="10.13.2.6")
-        assert versions.versions(llmapi).status is Status.PASS
+        assert tensorrt.versions(llmapi).status is Status.PASS
 
     def test_torch_alone_can_do_without(self, installed) -> None:
         installed(torch="2.9.1", tensorrt_cu12="10.13.0.35")
-        finding = versions.versions(TORCH)
+        finding = tensorrt.versions(TORCH)
         assert finding.status is Status.WARN
         assert "not tensorrt-cu12 10.13.0.35" in finding.text
 
@@ -137,26 +137,26 @@ class TestPlans:
 
     def test_what_was_built_here_from_these_weights(self, model: Path) -> None:
         self.build(model, vocoder="", llm="")
-        verdicts = doctor.verdicts_of(model, H200)
+        verdicts = doctor.verdicts_of(str(model), H200)
         assert verdicts == {"llm in bfloat16": "", "vocoder in bfloat16": ""}
 
     def test_other_weights(self, model: Path) -> None:
         self.build(model, vocoder="f" * 64, llm="")
-        verdicts = doctor.verdicts_of(model, H200)
+        verdicts = doctor.verdicts_of(str(model), H200)
         assert "vocoder was made from ffffffffffff" in verdicts["vocoder in bfloat16"]
         assert verdicts["llm in bfloat16"] == ""
 
     def test_another_machine_counts_only_without_this_one(self, model: Path) -> None:
         self.build(model, replace(H200, driver="550.54.15"), vocoder="")
-        (refused,) = doctor.verdicts_of(model, H200).values()
+        (refused,) = doctor.verdicts_of(str(model), H200).values()
         assert "driver is 550.54.15, here it is 570.124.06" in refused
         self.build(model, vocoder="")
-        assert list(doctor.verdicts_of(model, H200).values()) == [""]
+        assert list(doctor.verdicts_of(str(model), H200).values()) == [""]
 
     def test_a_damaged_record(self, model: Path) -> None:
         folder = self.build(model, vocoder="")
         (folder / "engine.json").write_text("{")
-        assert "cannot be read" in doctor.verdicts_of(model, H200)[folder.name]
+        assert "cannot be read" in doctor.verdicts_of(str(model), H200)[folder.name]
 
     def test_a_machine_that_cannot_tell(self, model: Path) -> None:
         """torch here is for the CPU, and says so from a process of its own."""
@@ -198,22 +198,22 @@ class TestBackends:
         return tmp_path / "backends"
 
     def test_what_the_profiles_need(self, server: Path) -> None:
-        assert backends.backends(CPU).text == f"{server}: python"
-        finding = backends.backends(BACKEND)
+        assert tensorrt.backends(CPU).text == f"{server}: python"
+        finding = tensorrt.backends(BACKEND)
         assert finding.status is Status.FAIL
         assert "needs tensorrtllm/libtriton_tensorrtllm.so" in finding.text
         library = server / "tensorrtllm" / "libtriton_tensorrtllm.so"
         library.parent.mkdir()
         library.touch()
-        assert backends.backends(BACKEND).text == f"{server}: python, tensorrtllm"
+        assert tensorrt.backends(BACKEND).text == f"{server}: python, tensorrtllm"
 
     def test_a_server_without_python(self, server: Path) -> None:
         (server / "python" / "libtriton_python.so").unlink()
-        assert "every model needs the backend python" in backends.backends(CPU).text
+        assert "every model needs the backend python" in tensorrt.backends(CPU).text
 
     def test_no_server(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", "/nowhere")
-        finding = backends.backends(replace(CPU, wheel_dir=tmp_path))
+        finding = tensorrt.backends(replace(CPU, wheel_dir=tmp_path))
         assert finding.status is Status.FAIL
         assert "no Triton server" in finding.text
         assert finding.fix == "make setup"

@@ -18,11 +18,10 @@ from triton_http import FakeTriton
 
 from tritone.cli import server_speech
 from tritone.cli.server_speech import Spoken, bad_sound, judge_pace
-from tritone.diagnostics.doctor.check import checks_in
-from tritone.diagnostics.doctor.checks.server import health as checks
-from tritone.diagnostics.doctor.checks.server.http import ANSWER_S, Reach, ask
+from tritone.diagnostics.doctor.check import Finding, Status, checks_in
+from tritone.diagnostics.doctor.checks import server as checks
+from tritone.diagnostics.doctor.checks.server import ANSWER_S, Reach, ask
 from tritone.diagnostics.doctor.examine import examine
-from tritone.diagnostics.doctor.finding import Finding, Status
 from tritone.diagnostics.doctor.target import Target
 from tritone.launcher import TritonServer
 from tritone.launcher.model_processes import by_model

@@ -6,8 +6,7 @@ import threading
 import time
 from pathlib import Path
 
-from tritone.diagnostics.doctor.check import Check
-from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped
+from tritone.diagnostics.doctor.check import Check, Finding, failure, passed, skipped
 from tritone.diagnostics.doctor.target import Target
 
 HANG_S = 1000

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tritone.diagnostics.doctor.check import Finding
 from tritone.diagnostics.doctor.checks.gpu.driver import Driver
-from tritone.diagnostics.doctor.finding import Finding
 from tritone.diagnostics.doctor.target import Target
-from tritone.families.indextts2 import build_state, doctor, memory
+from tritone.families.indextts2 import build_state, doctor
 from tritone.families.indextts2.release_folder import AUXILIARY, FAMILY, RELEASED, Part
 
 CHECKS = {check.name: check for check in doctor.CHECKS}
@@ -63,6 +63,6 @@ def folder_of(target: Target) -> Path:
 def set_gpu(monkeypatch: pytest.MonkeyPatch, free_mib: int | None) -> None:
     """A GPU of 24 GiB with so much free; None for no driver."""
     driver = Driver((12, 8), (), (free_mib << 20, 24 << 30) if free_mib is not None else None)
-    for module in (memory, build_state):
+    for module in (doctor, build_state):
         monkeypatch.setattr(module, "has_driver", lambda: free_mib is not None)
-    monkeypatch.setattr(memory, "ask_driver", lambda **_: driver)
+    monkeypatch.setattr(doctor, "ask_driver", lambda **_: driver)

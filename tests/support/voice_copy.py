@@ -7,7 +7,7 @@ from pathlib import Path
 from paths import EMBEDDED
 
 from tritone.diagnostics.doctor.catalogue import GENERAL, chosen
-from tritone.diagnostics.doctor.finding import Finding
+from tritone.diagnostics.doctor.check import Finding
 from tritone.diagnostics.doctor.target import Target
 from tritone.families import doctor as of_families
 from tritone.families.cosyvoice2 import doctor

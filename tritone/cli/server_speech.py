@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tritone.diagnostics.doctor.check import check, checks_in
+from tritone.diagnostics.doctor.check import Finding, check, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.checks.offline import GRPC_PROXIES
-from tritone.diagnostics.doctor.checks.server.health import not_live
-from tritone.diagnostics.doctor.checks.server.http import url_of
-from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
+from tritone.diagnostics.doctor.checks.server import not_live, url_of
 from tritone.diagnostics.doctor.isolated import call
 from tritone.diagnostics.doctor.target import Target
 from tritone.launcher.drain import running_streams
@@ -205,4 +203,4 @@ def _served_model(target: Target) -> Path:
     return Path(named or target.model_dir).resolve()
 
 
-CHECKS = checks_in(sys.modules[__name__])
+CHECKS = (speech,)

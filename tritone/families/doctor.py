@@ -4,14 +4,13 @@ As the families' own checks they are loaded without this package around them, wh
 broken; they import it when they run.
 """
 
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tritone.diagnostics.doctor.check import check, checks_in
-from tritone.diagnostics.doctor.checks.model.folder import convert, is_release, no_model
+from tritone.diagnostics.doctor.check import Finding, check, failure, passed, skipped, warning
+from tritone.diagnostics.doctor.checks.model import convert, is_release, no_model
 from tritone.diagnostics.doctor.file_faults import names
-from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.isolated import call
 from tritone.diagnostics.doctor.target import Target
 from tritone.errors import ModelDirectoryError
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
 _RECORDS = "engines/*/engine.json"
 _LIMIT_S = 45.0
-_NEED_ENGINE = ("gpu", "gpu-backend")
 
 
 @check("model.config")
@@ -34,15 +32,11 @@ def config(target: Target) -> Finding:
 
     folder = target.model_dir
     if not folder.is_dir():
-        return failure(
-            f"{folder} does not exist",
-            "name the model directory with --model, or fetch and convert the release: make model",
-        )
+        fix = "name the model directory with --model, or fetch and convert the release: make model"
+        return failure(f"{folder} does not exist", fix)
     if is_release(folder):
-        return failure(
-            f"{folder} is a release as it was downloaded, not yet a model directory",
-            convert(folder),
-        )
+        text = f"{folder} is a release as it was downloaded, not yet a model directory"
+        return failure(text, convert(folder))
     try:
         found = open_model(folder).config
     except (ModelDirectoryError, UnicodeDecodeError, OSError) as error:
@@ -65,18 +59,15 @@ def voices(target: Target) -> Finding:
     known, default = store.names(), model.config.default_voice
     copy_in = f"copy the voice file into {folder / VOICES_FOLDER}, or convert again"
     if default is not None and default not in known:
-        return failure(
-            f"the default voice {default!r} of config.json is missing; {store.describe()}", copy_in
-        )
+        lost = f"the default voice {default!r} of config.json is missing; {store.describe()}"
+        return failure(lost, copy_in)
     damaged = [fault for name in known if (fault := _voice_fault(store, name, model))]
     if damaged:
         return failure("; ".join(damaged[:3]), copy_in)
     odd = [p for p in (folder / VOICES_FOLDER).glob("*") if not VOICE_ID.fullmatch(p.stem)]
     if odd:
-        return warning(
-            f"no voice can have these names: {names(odd, folder)}",
-            "rename them: 1 to 64 of A-Z a-z 0-9 _ . -, not starting with . or -",
-        )
+        rename = "rename them: 1 to 64 of A-Z a-z 0-9 _ . -, not starting with . or -"
+        return warning(f"no voice can have these names: {names(odd, folder)}", rename)
     if not known:
         return passed("no voice is registered: each request must bring a reference recording")
     return passed(f"{len(known)} load, the default is {default}; {store.describe()}")
@@ -95,7 +86,7 @@ def _voice_fault(store: "VoiceStore", name: str, model: "Model") -> str:
 def plans(target: Target) -> Finding:
     """Every engine of the model directory: built for this machine, from these weights, and judged
     good."""
-    needed = target.profile in _NEED_ENGINE
+    needed = target.profile in ("gpu", "gpu-backend")
     if not target.on_gpu:
         return skipped("profile cpu uses no engines")
     build = f"tritone engines {target.model_dir}"
@@ -108,39 +99,33 @@ def plans(target: Target) -> Finding:
         if needed:
             return passed("one engine of the language model, without a record of its machine")
         return skipped(f"{target.model_dir} has no engines; flow and vocoder run on torch")
-    return compared(target, build, needed)
+    return _compared(target, build, failure if needed else warning)
 
 
-def compared(target: Target, build: str, needed: bool) -> Finding:
-    outcome = call(verdicts_here, str(target.model_dir), limit_s=_LIMIT_S)
-    if outcome.late or outcome.status != 0:
+def _compared(target: Target, build: str, report: Callable[[str, str], Finding]) -> Finding:
+    outcome = call(verdicts_of, str(target.model_dir), limit_s=_LIMIT_S)
+    if outcome.status != 0:
         why = f"no answer within {_LIMIT_S:g} s" if outcome.late else outcome.last_line
         text = f"the engines cannot be compared with this machine: {why}"
         return failure(text, "tritone doctor --only gpu tensorrt.versions")
     verdicts: dict[str, str] = outcome.answer
-    bad = [text for text in verdicts.values() if text]
-    if bad:
-        report = failure if needed else warning
+    if bad := [text for text in verdicts.values() if text]:
         return report("; ".join(dict.fromkeys(bad)), build)
     return passed(f"built for this machine from these weights: {', '.join(verdicts)}")
 
 
-def verdicts_here(model_dir: str) -> dict[str, str]:
-    """In a process of its own: the verdicts on this machine; raises TritoneError."""
-    from tritone.engines.machine import this_machine
-
-    return verdicts_of(Path(model_dir), this_machine())
-
-
-def verdicts_of(model_dir: Path, machine: "Machine") -> dict[str, str]:
+def verdicts_of(folder: str, machine: "Machine | None" = None) -> dict[str, str]:
     """Name of an engine and its precision -> why it is refused here, empty if it is not.
 
-    Engines of other machines count only where there are none of this one.
+    Engines of other machines count only where there are none of this one. machine: None for the one
+    that this runs on. Raises TritoneError.
     """
+    from tritone.engines.machine import this_machine
     from tritone.engines.record import check_part, read_record
     from tritone.engines.sources import LLM, Sources
     from tritone.families import open_model
 
+    model_dir, machine = Path(folder), machine or this_machine()
     model = open_model(model_dir)
     given = model.family.graph_source(model_dir, model.config)
     assert given is not None, f"{model.family.name} has no engines"
@@ -156,8 +141,7 @@ def verdicts_of(model_dir: Path, machine: "Machine") -> dict[str, str]:
     here = [record for record in records if record.machine == machine]
     for record in here or records:
         for name in sorted(record.parts.keys() & made_from.keys()):
-            digest = sources.digest(made_from[name])
-            key = f"{name} in {record.dtype}"
+            digest, key = sources.digest(made_from[name]), f"{name} in {record.dtype}"
             try:
                 check_part(model_dir, name, machine, record.dtype, digest)
                 verdicts[key] = ""
@@ -166,4 +150,4 @@ def verdicts_of(model_dir: Path, machine: "Machine") -> dict[str, str]:
     return verdicts
 
 
-CHECKS = checks_in(sys.modules[__name__])
+CHECKS = (config, voices, plans)

@@ -9,9 +9,9 @@ from voice_copy import change_config, change_section, found, voice_copy
 
 from tritone.checkpoints.download_record import Record, RecordedFile, write_record
 from tritone.checkpoints.verify import sha256_of
-from tritone.diagnostics.doctor.checks.model import probe
+from tritone.diagnostics.doctor.check import Status
+from tritone.diagnostics.doctor.checks import model
 from tritone.diagnostics.doctor.child import ANSWER, REFUSED
-from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.isolated import Outcome
 from tritone.diagnostics.doctor.target import Target
 from tritone.errors import ModelDirectoryError
@@ -60,7 +60,7 @@ def in_this_process(function, *arguments: str, limit_s: float) -> Outcome:
 def test_weights_fit_the_modules_of_the_configuration(
     target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probe, "call", in_this_process)
+    monkeypatch.setattr(model, "call", in_this_process)
     finding = found("model.shapes", target)
     assert finding.status is Status.PASS
     assert "flow 4.39, vocoder 1.05, language model 6.13" in finding.text
@@ -78,7 +78,7 @@ def test_weights_fit_the_modules_of_the_configuration(
 def test_weights_of_another_configuration_are_named(
     target: Target, monkeypatch: pytest.MonkeyPatch, part: str, change: dict, sign: str
 ) -> None:
-    monkeypatch.setattr(probe, "call", in_this_process)
+    monkeypatch.setattr(model, "call", in_this_process)
     change_section(target, **{part: {**target.section[part], **change}})
     finding = found("model.shapes", target)
     assert finding.status is Status.FAIL

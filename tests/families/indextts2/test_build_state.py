@@ -17,8 +17,8 @@ from indextts2_release import (
     whole_release,
 )
 
+from tritone.diagnostics.doctor.check import Status
 from tritone.diagnostics.doctor.examine import examine
-from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.target import Target
 from tritone.families.indextts2 import build_state
 

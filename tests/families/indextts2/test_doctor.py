@@ -13,11 +13,11 @@ from indextts2_release import (
     whole_release,
 )
 
+from tritone.diagnostics.doctor.check import Status
 from tritone.diagnostics.doctor.checks.gpu.driver import Driver
-from tritone.diagnostics.doctor.finding import Status
 from tritone.diagnostics.doctor.target import Target
 from tritone.errors import EnvironmentProblem
-from tritone.families.indextts2 import build_state, doctor, memory, release_folder
+from tritone.families.indextts2 import build_state, doctor, release_folder
 from tritone.families.indextts2.release_folder import AUXILIARY, RELEASED, W2V_BERT, Part
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 450575567\n"
@@ -156,8 +156,8 @@ def test_an_lfs_pointer_is_named(target: Target) -> None:
 
 
 def test_memory_by_step_adds_up_to_the_measured_sums() -> None:
-    single = {s.number: mib for s, mib in memory.needed(half=False)}
-    half = {s.number: mib for s, mib in memory.needed(half=True)}
+    single = {s.number: mib for s, mib in doctor.needed(half=False)}
+    half = {s.number: mib for s, mib in doctor.needed(half=True)}
     assert single == {3: 1137, 4: 4595, 7: 6809, 9: 6978, 10: 7441, 12: 7467, 13: 7895}
     assert half[13] == 7895 - 1652
 
@@ -187,7 +187,7 @@ def test_a_driver_that_does_not_answer_is_left_to_its_own_check(
         raise EnvironmentProblem("the driver does not answer within 8 s")
 
     set_gpu(monkeypatch, 20_000)
-    monkeypatch.setattr(memory, "ask_driver", silent)
+    monkeypatch.setattr(doctor, "ask_driver", silent)
     assert "see gpu.driver" in found("gpu_memory", target).text
 
 
@@ -195,7 +195,7 @@ def test_a_driver_that_does_not_answer_is_left_to_its_own_check(
 def test_main_memory_is_compared_with_the_peak(
     target: Target, monkeypatch: pytest.MonkeyPatch, free: int, status: Status
 ) -> None:
-    monkeypatch.setattr(memory, "available_memory", lambda: (free, "free"))
+    monkeypatch.setattr(doctor, "available_memory", lambda: (free, "free"))
     assert found("host_memory", target).status is status
 
 

@@ -1,7 +1,7 @@
 """The doctor: small checks of everything a server needs, each one isolated and with a time limit.
 
     target.py                what is examined: folders, ports, a running server
-    check.py finding.py      a check, and what it finds
+    check.py                 a check, and what it finds
     checks/                  the checks that hold for every family of models, by subject
     catalogue.py             all of them, in the order in which they are shown
     isolated.py child.py     a process of its own for what may hang or crash

@@ -2,31 +2,24 @@
 
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Protocol
+from types import ModuleType
 
 from tritone.diagnostics.doctor import checks
 from tritone.diagnostics.doctor.check import Check, checks_in
 
 _MODULES = (
-    *("machine.processor", "machine.memory", "machine.storage", "machine.limits", "ports"),
-    *("python.interpreter", "python.requirements", "python.imports"),
-    *("gpu.device", "gpu.sharing", "gpu.torch"),
-    *("tensorrt.versions", "tensorrt.backends"),
-    *("mpi.job", "mpi.libraries", "mpi.host", "mpi.imports"),
-    *("model.files", "offline", "server.health"),
+    *("machine.capacity", "machine.storage", "machine.limits", "ports"),
+    *("python", "gpu.device", "tensorrt"),
+    *("mpi.installation", "mpi.libraries", "mpi.host", "mpi.imports"),
+    *("model", "offline", "server"),
 )
 GENERAL = checks_in(*(import_module(f"{checks.__name__}.{name}") for name in _MODULES))
 """Those that hold for every family of models."""
 
 
-class Checks(Protocol):
-    """A module with checks of a family."""
-
-    CHECKS: tuple[Check, ...]
-
-
-def all_checks(families: Sequence[Checks] = (), extra: Sequence[Check] = ()) -> list[Check]:
-    """The general ones, those of the families and the extra ones, a group's together."""
+def all_checks(families: Sequence[ModuleType], extra: Sequence[Check]) -> list[Check]:
+    """The general ones, the CHECKS of the families' modules and the extra ones, a group's
+    together."""
     every = [*GENERAL, *(check for family in families for check in family.CHECKS), *extra]
     groups = list(dict.fromkeys(check.group for check in every))
     return sorted(every, key=lambda check: groups.index(check.group))

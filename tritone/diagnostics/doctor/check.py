@@ -1,13 +1,66 @@
-"""A check, and the decorator that makes one of a function."""
+"""A check, the decorator that makes one of a function, and what it finds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from types import ModuleType
 from typing import Any
 
-from tritone.diagnostics.doctor.finding import Finding, refused, skipped
 from tritone.diagnostics.doctor.target import Target
-from tritone.errors import EnvironmentProblem
+from tritone.errors import EnvironmentProblem, TritoneError
+
+
+class Status(str, Enum):
+    """How good or bad a finding is. SKIP: it does not apply here, for the reason given."""
+
+    PASS = "pass"
+    WARN = "warn"
+    FAIL = "fail"
+    SKIP = "skip"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found.
+
+    text: the facts, with values and limits. fix: the next step, a command where there is one;
+    every warning and failure has it. repairable: whether the check's `repair` can do it.
+    """
+
+    status: Status
+    text: str
+    fix: str = ""
+    repairable: bool = False
+
+    def __post_init__(self) -> None:
+        assert self.fix or not self.severity, f"a {self.status.value} without a fix: {self.text}"
+
+    @property
+    def severity(self) -> int:
+        """0: nothing to do, 1: a warning, 2: a failure."""
+        return {Status.WARN: 1, Status.FAIL: 2}.get(self.status, 0)
+
+
+def passed(text: str) -> Finding:
+    return Finding(Status.PASS, text)
+
+
+def skipped(reason: str) -> Finding:
+    return Finding(Status.SKIP, reason)
+
+
+def warning(text: str, fix: str, *, repairable: bool = False) -> Finding:
+    return Finding(Status.WARN, text, fix, repairable)
+
+
+def failure(text: str, fix: str, *, repairable: bool = False) -> Finding:
+    return Finding(Status.FAIL, text, fix, repairable)
+
+
+def refused(error: TritoneError) -> Finding:
+    """Of an error of the launcher, whose messages end with the next step, after a semicolon."""
+    problem, _, step = str(error).rpartition("; ")
+    return failure(problem or step, step.removeprefix("run: ").removeprefix("run "))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import faulthandler
 import importlib.util
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,19 @@ ANSWER = "answer: "
 
 REFUSED = 3
 """Exit status where the function raised an error of Tritone's own, whose text is on stderr."""
+
+_MPI = re.compile(r"/\S*/libmpi(?:_abi)?\.so\S*")
+
+
+def import_module(name: str) -> list[str]:
+    """Import a module before anything but the standard library; the MPI libraries loaded then."""
+    importlib.import_module(name)
+    return mpi_libraries()
+
+
+def mpi_libraries() -> list[str]:
+    """Paths of the MPI libraries in this process."""
+    return sorted(set(_MPI.findall(Path("/proc/self/maps").read_text())))
 
 
 def load(name: str, path: Path) -> ModuleType:

@@ -14,7 +14,7 @@ _HEADER = struct.Struct("<32xQ14xHH")  # program headers: offset in the file, si
 _PROGRAM = struct.Struct("<I4xQQ8xQ")  # type, offset in the file, address, size in the file
 _ENTRY = struct.Struct("<qQ")  # tag, value
 _LOAD, _DYNAMIC = 1, 2  # types of segments
-_NEEDED, _STRINGS, _SONAME, _RPATH, _RUNPATH = 1, 5, 14, 15, 29  # tags of the dynamic section
+_NEEDED, _STRINGS, _RPATH, _RUNPATH = 1, 5, 15, 29  # tags of the dynamic section
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,6 @@ class Library:
     """A shared library. needed: names of others. folders: where it has them looked for first."""
 
     path: Path
-    soname: str
     needed: tuple[str, ...]
     folders: tuple[Path, ...]
 
@@ -42,7 +41,6 @@ def read_library(path: Path) -> Library:
     folders = [part.replace("${ORIGIN}", "$ORIGIN") for part in search.split(":") if part]
     return Library(
         path=path,
-        soname=named.get(_SONAME, [path.name])[0],
         needed=tuple(named.get(_NEEDED, ())),
         folders=tuple(Path(part.replace("$ORIGIN", origin)) for part in folders),
     )
@@ -62,7 +60,7 @@ def _named(data: mmap.mmap) -> dict[int, list[str]]:
     )
     named: dict[int, list[str]] = {}
     for tag, value in entries:
-        if tag in (_NEEDED, _SONAME, _RPATH, _RUNPATH):
+        if tag in (_NEEDED, _RPATH, _RUNPATH):
             text = data[strings + value : data.find(b"\0", strings + value)]
             named.setdefault(tag, []).append(text.decode(errors="replace"))
     return named

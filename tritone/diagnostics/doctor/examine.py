@@ -1,17 +1,15 @@
 """Runs checks, each in a process of its own, and repairs what is safe to repair."""
 
 import inspect
-import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tritone.diagnostics.doctor.check import Check
+from tritone.diagnostics.doctor.check import Check, Finding, Status, failure, skipped
 from tritone.diagnostics.doctor.child import load
-from tritone.diagnostics.doctor.finding import Finding, Status, failure, skipped
-from tritone.diagnostics.doctor.isolated import Outcome, call
+from tritone.diagnostics.doctor.isolated import call
 from tritone.diagnostics.doctor.target import Target
 
 AT_ONCE = 4  # most checks wait for something else than the processor
@@ -48,8 +46,7 @@ def examine(
             done = check.repair(target)
             again = _run(check, target, slow)
             text = f"{again.finding.text} (repaired: {done})"
-            found = Finding(again.finding.status, text, again.finding.fix)
-            diagnosis = Diagnosis(check, found, again.seconds, again.stacks)
+            diagnosis = replace(again, finding=replace(again.finding, text=text))
         on_done(diagnosis)
         return diagnosis
 
@@ -61,29 +58,26 @@ def _run(check: Check, target: Target, slow: float) -> Diagnosis:
     limit = slow * check.limit_s
     file = str(Path(inspect.getfile(check.run)).absolute())
     where = (check.run.__module__, file, check.run.__qualname__)
-    outcome = call(finding_of, *where, json.dumps(target.plain()), limit_s=limit + _START_S)
-    stacks = outcome.error if outcome.status != 0 else ""
-    return Diagnosis(check, _finding(check, outcome, limit), outcome.seconds, stacks)
-
-
-def _finding(check: Check, outcome: Outcome, limit: float) -> Finding:
+    outcome = call(finding_of, *where, target.to_json(), limit_s=limit + _START_S)
     if outcome.late:
         text = f"did not end within {limit:g} s; it was in {outcome.place}"
-        return failure(text, check.when_late.format(name=check.name))
-    if outcome.status != 0:
-        return failure(
-            f"the check itself broke (status {outcome.status}): {outcome.last_line}",
-            f"see the whole error: tritone doctor --only {check.name} --verbose",
-        )
-    values: dict[str, Any] = outcome.answer
-    return Finding(**{**values, "status": Status(values["status"])})
+        finding = failure(text, check.when_late.format(name=check.name))
+    elif outcome.status != 0:
+        text = f"the check itself broke (status {outcome.status}): {outcome.last_line}"
+        see = f"see the whole error: tritone doctor --only {check.name} --verbose"
+        finding = failure(text, see)
+    else:
+        values: dict[str, Any] = outcome.answer
+        finding = Finding(**{**values, "status": Status(values["status"])})
+    stacks = outcome.error if outcome.status != 0 else ""
+    return Diagnosis(check, finding, outcome.seconds, stacks)
 
 
 def finding_of(module: str, file: str, function: str, target: str) -> dict[str, Any]:
     """In the process of a check: what its function finds, for JSON. target: as JSON."""
     try:
         look = getattr(load(module, Path(file)), function)
-        found: Finding = look(Target.from_plain(json.loads(target)))
+        found: Finding = look(Target.from_json(target))
     except ImportError as error:
         if (error.name or "").partition(".")[0] != "psutil":
             raise

@@ -7,40 +7,49 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from tritone.checkpoints.disk import STAGING
+from tritone.checkpoints.integrity import is_lfs_pointer
+from tritone.diagnostics.doctor.check import Finding, failure, passed, warning
 
 # Of huggingface_hub, modelscope, aria2, curl's and wget's front ends, browsers; then our own.
 _UNFINISHED = (
     *("*.incomplete", "._____temp", "*.aria2", "*.part", "*.crdownload", "*.download"),
     *(STAGING, "*.partial.*"),
 )
-_LFS = b"version https://git-lfs"
 _SHOWN = 3
 
 
+def entries_below(folder: Path) -> list[Path]:
+    """All below a folder, hidden ones too, sorted; what cannot be listed is left out."""
+    walk = os.walk(folder)
+    return sorted(Path(place, name) for place, dirs, files in walk for name in (*dirs, *files))
+
+
 def files_below(folder: Path) -> list[Path]:
-    """All files below a folder, hidden ones too, sorted; what cannot be listed is left out."""
-    found = (Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
-    return sorted(path for path in found if path.is_file())
-
-
-def folders_below(folder: Path) -> list[Path]:
-    """The folder itself and all below it, sorted."""
-    return sorted(Path(parent) for parent, _, _ in os.walk(folder))
+    return [path for path in entries_below(folder) if path.is_file()]
 
 
 def lfs_pointers(paths: Iterable[Path]) -> list[Path]:
     """Those of the files that only name the one that Git LFS was to put in their place."""
-    return _those(paths, lambda path: begins_with(path, _LFS))
+    return _those(paths, is_lfs_pointer)
 
 
-def unfinished(folder: Path) -> list[Path]:
-    """What interrupted downloads, or running ones, left below a folder."""
-    entries = (
-        Path(parent, name)
-        for parent, folders, files in os.walk(folder)
-        for name in (*folders, *files)
-    )
-    return sorted(e for e in entries if any(fnmatch(e.name, p) for p in _UNFINISHED))
+def lfs(folder: Path) -> Finding:
+    """Git LFS pointers where files should be."""
+    every = files_below(folder)
+    pointers = lfs_pointers(every)
+    if not pointers:
+        return passed(f"none of {len(every)} files is a Git LFS pointer")
+    text = f"Git LFS pointers in place of files: {names(pointers, folder)}"
+    return failure(text, f"git -C {folder} lfs install && git -C {folder} lfs pull")
+
+
+def unfinished(folder: Path) -> Finding | None:
+    """What interrupted downloads, or running ones, left below a folder; None for nothing."""
+    left = [e for e in entries_below(folder) if any(fnmatch(e.name, p) for p in _UNFINISHED)]
+    if not left:
+        return None
+    again = "let the download end, or run it again; delete them when all files are there"
+    return warning(f"unfinished downloads: {names(left, folder)}", again)
 
 
 def empty(paths: Iterable[Path]) -> list[Path]:
@@ -58,31 +67,21 @@ def _those(paths: Iterable[Path], test: Callable[[Path], bool]) -> list[Path]:
 
 
 def safetensors_fault(path: Path) -> str:
-    """Why a safetensors file is not whole, with its sizes; empty if its data ends where it should.
-
-    The data itself is not read.
-    """
+    """Why a safetensors file is not whole, with its sizes; empty if its data ends where it should,
+    which is not read."""
     from safetensors import SafetensorError, safe_open
 
     from tritone.checkpoints.safetensors_file import Checkpoint
     from tritone.errors import ModelDirectoryError
 
     try:
+        Checkpoint(path)  # says how many bytes are missing
         with safe_open(str(path), framework="numpy"):
             return ""
-    except (OSError, SafetensorError) as error:
-        reason = f"is no whole safetensors file: {error} ({path.stat().st_size} bytes)"
-    try:
-        Checkpoint(path)  # says how many bytes are missing
     except ModelDirectoryError as error:
         return str(error).removeprefix(f"{path} ")
-    return reason
-
-
-def begins_with(path: Path, mark: bytes) -> bool:
-    """Whether these are a file's first bytes."""
-    with path.open("rb") as file:
-        return file.read(len(mark)) == mark
+    except (OSError, SafetensorError) as error:
+        return f"is no whole safetensors file: {error} ({path.stat().st_size} bytes)"
 
 
 def names(paths: Iterable[Path], folder: Path) -> str:

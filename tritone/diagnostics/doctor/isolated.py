@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from tritone.diagnostics.doctor import child
-from tritone.diagnostics.doctor.child import ANSWER, REFUSED
+from tritone.diagnostics.doctor.child import ANSWER
 
 if TYPE_CHECKING:
     import psutil
@@ -52,11 +52,6 @@ class Outcome:
         return self.status is None
 
     @property
-    def refused(self) -> bool:
-        """Whether a function that was called raised an error of Tritone's own."""
-        return self.status == REFUSED
-
-    @property
     def answer(self) -> Any:
         """What a function that was called returned; raises StopIteration where it did not."""
         lines = reversed(self.output.splitlines())
@@ -77,7 +72,6 @@ class Outcome:
 
     @property
     def place(self) -> str:
-        """Where it was when it was late."""
         return self.frames[0] if self.frames else "native code"
 
     @property
@@ -192,14 +186,12 @@ def _waits_in(pid: int) -> str:
 
 def _names_below(pid: int) -> tuple[str, ...]:
     """Names of the process's descendants."""
-    try:
+    with suppress(ImportError):
         import psutil
 
-        return tuple(child.name() for child in psutil.Process(pid).children(recursive=True))
-    except ImportError:
-        return ()
-    except psutil.Error:  # it has just ended
-        return ()
+        with suppress(psutil.Error):  # it has just ended
+            return tuple(child.name() for child in psutil.Process(pid).children(recursive=True))
+    return ()
 
 
 def _tail(path: Path) -> str:

@@ -7,16 +7,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from tritone.diagnostics.doctor.check import Status
 from tritone.diagnostics.doctor.examine import Diagnosis
-from tritone.diagnostics.doctor.finding import Status
 
-EXIT = {Status.PASS: 0, Status.SKIP: 0, Status.WARN: 1, Status.FAIL: 2}
 _COLOURS = {Status.PASS: "32", Status.WARN: "33", Status.FAIL: "31", Status.SKIP: "2"}
+_INDENT = " " * 30
 
 
 def exit_status(diagnoses: Sequence[Diagnosis]) -> int:
     """0: nothing to do, 1: warnings, 2: failures."""
-    return max((EXIT[diagnosis.finding.status] for diagnosis in diagnoses), default=0)
+    return max((diagnosis.finding.severity for diagnosis in diagnoses), default=0)
 
 
 def table(diagnoses: Sequence[Diagnosis], *, colour: bool = False, verbose: bool = False) -> str:
@@ -64,14 +64,12 @@ def _lines(diagnosis: Diagnosis, name: str, colour: bool, verbose: bool) -> Iter
     if colour:
         word = f"\033[{_COLOURS[finding.status]}m{word}\033[0m"
     seconds = f" [{diagnosis.seconds:.1f} s]" if verbose else ""
-    yield from _wrapped(f"{word}  {name:<22} ", f"{finding.text}{seconds}", 30)
+    width = max(40, shutil.get_terminal_size((140, 24)).columns - len(_INDENT))
+    wrap = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)
+    head, *rest = wrap.wrap(f"{finding.text}{seconds}") or [""]
+    yield f"{word}  {name:<22} {head}"
+    yield from (f"{_INDENT}{line}" for line in rest)
     if finding.fix:
-        yield f"{'':<30}-> {finding.fix}"  # on one line, so that it can be copied
+        yield f"{_INDENT}-> {finding.fix}"  # on one line, so that it can be copied
     if verbose and diagnosis.stacks.strip():
-        yield textwrap.indent(diagnosis.stacks.rstrip(), " " * 30)
-
-
-def _wrapped(head: str, text: str, indent: int) -> list[str]:
-    width = max(40, shutil.get_terminal_size((140, 24)).columns - indent)
-    rest = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
-    return [head + rest[0], *(" " * indent + line for line in rest[1:])]
+        yield textwrap.indent(diagnosis.stacks.rstrip(), _INDENT)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tritone import resources
+from tritone.launcher.settings import Profile, ServerSettings
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Target:
     model_repository: Path = field(default_factory=resources.model_repository)
     wheel_dir: Path = field(default_factory=resources.triton_folder)
     cache_dir: Path = field(default_factory=resources.default_cache_dir)
-    profile: str = "cpu"
+    profile: Profile = "cpu"
     address: str = "127.0.0.1"
     http_port: int = 8000
     grpc_port: int = 8001
@@ -68,17 +69,32 @@ class Target:
         """Of the model, and so the name of the model that clients call; empty if not known."""
         return str(self.config.get("family") or "")
 
-    def plain(self) -> dict[str, Any]:
-        """For JSON; `from_plain` reads it."""
-        values: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
-        return values
+    def settings(self) -> ServerSettings:
+        """The server that `tritone serve` would start for this target."""
+        return ServerSettings(
+            self.model_repository,
+            self.wheel_dir,
+            profile=self.profile,
+            model_dir=self.model_dir,
+            address=self.address,
+            http_port=self.http_port,
+            grpc_port=self.grpc_port,
+            metrics_port=self.metrics_port,
+            cache_dir=self.cache_dir,
+        )
+
+    def serve_command(self, port_base: int | None) -> str:
+        """The command that starts the server of this target."""
+        port = "" if port_base in (None, 8000) else f" --port-base {port_base}"
+        profile = "" if self.profile == "cpu" else f" --profile {self.profile}"
+        return f"tritone serve --model {self.model_dir}{profile}{port}"
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), default=str)
 
     @classmethod
-    def from_plain(cls, values: dict[str, Any]) -> "Target":
-        usual = asdict(cls())
-        typed: dict[str, Any] = {
-            name: Path(value) if isinstance(usual[name], Path) else value
-            for name, value in values.items()
-        }
+    def from_json(cls, text: str) -> "Target":
+        values, usual = json.loads(text), asdict(cls())
+        paths = {name: Path(values[name]) for name in usual if isinstance(usual[name], Path)}
         releases = {family: Path(folder) for family, folder in values["releases"].items()}
-        return cls(**{**typed, "releases": releases})
+        return cls(**{**values, **paths, "releases": releases})

@@ -11,16 +11,14 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from tritone.diagnostics.doctor.check import check, checks_in
-from tritone.diagnostics.doctor.checks.model.folder import convert, missing, no_model
-from tritone.diagnostics.doctor.checks.model.probe import PROBE_S, probe
+from tritone.diagnostics.doctor.check import Finding, check, failure, passed, skipped, warning
+from tritone.diagnostics.doctor.checks.model import PROBE_S, convert, missing, no_model, probe
 from tritone.diagnostics.doctor.file_faults import files_below
-from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.target import Target
 from tritone.errors import ModelDirectoryError
 
 FAMILY = "cosyvoice2"
-RELEASED = ("cosyvoice2.yaml", "llm.pt", "flow.pt", "hift.pt")
+_RELEASED = ("cosyvoice2.yaml", "llm.pt", "flow.pt", "hift.pt")
 
 # As the modules name them that read them, which import torch and ONNX Runtime.
 WEIGHTS = ("flow.safetensors", "vocoder.safetensors", "llm/model.safetensors")
@@ -37,11 +35,6 @@ def _not_ours(target: Target) -> str:
         return reason
     other = target.family not in ("", FAMILY)
     return f"{target.model_dir} is of the family {target.family}" if other else ""
-
-
-def _is_release(folder: Path) -> bool:
-    """Whether it holds files as they are released, and no converted ones."""
-    return len(missing(folder, RELEASED)) < len(RELEASED) and bool(missing(folder, ["config.json"]))
 
 
 @check("model.files", unless=_not_ours)
@@ -85,9 +78,8 @@ def cloning(target: Target) -> Finding:
     """Whether the two models that read a reference recording open."""
     folder = target.model_dir
     if missing(folder, CLONING):
-        return skipped(
-            "this model directory cannot clone voices: model.files names what is missing"
-        )
+        without = "this model directory cannot clone voices"
+        return skipped(f"{without}: model.files names what is missing")
     again = f"copy {' and '.join(CLONING)} again, or convert again: {convert(target=folder)}"
     answer = probe(opened, folder, again)
     if isinstance(answer, Finding):
@@ -113,7 +105,8 @@ def checksums(target: Target) -> Finding:
         record = read_record(folder)
     except ModelDirectoryError as error:
         return failure(str(error), f"tritone download --dir {folder}")
-    if record is None and not _is_release(folder):
+    converted = (folder / "config.json").is_file()
+    if record is None and (converted or len(missing(folder, _RELEASED)) == len(_RELEASED)):
         return skipped("no checksums are recorded here; model.weights compares sizes and shapes")
     expected = record.release_files() if record else COSYVOICE2.files
     began, problems, done = time.monotonic(), list[str](), 0
@@ -127,10 +120,8 @@ def checksums(target: Target) -> Finding:
     if problems:
         return failure("; ".join(problems[:3]), all_of_them)
     if done < len(expected):
-        return warning(
-            f"{done} of {len(expected)} files are right; there was no time for the largest",
-            f"{all_of_them} --offline",
-        )
+        text = f"{done} of {len(expected)} files are right; there was no time for the largest"
+        return warning(text, f"{all_of_them} --offline")
     return passed(f"{done} files have the recorded SHA-256")
 
 
@@ -149,9 +140,7 @@ def parameters(model_dir: str) -> dict[str, Any]:
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch: nothing is copied to this device, as is meant
         parts = {"flow": load_network(folder, config), "vocoder": load_hift(folder, config)}
-    counts = {
-        name: sum(tensor.numel() for tensor in part.parameters()) for name, part in parts.items()
-    }
+    counts = {name: sum(t.numel() for t in part.parameters()) for name, part in parts.items()}
     return {**counts, "language model": _llm_parameters(folder, config.llm)}
 
 
@@ -159,14 +148,10 @@ def _llm_parameters(folder: Path, llm: Any) -> int:
     from tritone.checkpoints.safetensors_file import Checkpoint
     from tritone.llm import checkpoint as names
 
-    head = (llm.vocab_size, llm.hidden_size)
-    layer = names.layer_shapes(
-        llm.hidden_size,
-        llm.intermediate_size,
-        llm.num_attention_heads,
-        llm.num_key_value_heads,
-    )
-    expected = {names.EMBEDDING: head, names.HEAD: head, names.FINAL_NORM: (llm.hidden_size,)}
+    hidden, head = llm.hidden_size, (llm.vocab_size, llm.hidden_size)
+    heads = llm.num_attention_heads, llm.num_key_value_heads
+    layer = names.layer_shapes(hidden, llm.intermediate_size, *heads)
+    expected = {names.EMBEDDING: head, names.HEAD: head, names.FINAL_NORM: (hidden,)}
     expected[names.HEAD_BIAS] = (llm.vocab_size,)
     for index in range(llm.num_hidden_layers):
         expected |= {names.layer_name(index, part): shape for part, shape in layer.items()}
@@ -203,14 +188,10 @@ def text(target: Target) -> Finding:
         return answer
     left = [spoken for spoken in answer["spoken"].values() if any(c.isdigit() for c in spoken)]
     if left or not answer["ids"]:
-        return failure(
-            f"{' '.join(DATES.values())} is read as {left or 'nothing'}",
-            f"install the rules again: {sys.executable} -m pip install --force-reinstall wetext",
-        )
-    return passed(
-        f"tokenizer and rules load in {answer['seconds']:.1f} s; {DATES['en']!r} is read as "
-        f"{answer['spoken']['en']!r}"
-    )
+        fix = f"install the rules again: {sys.executable} -m pip install --force-reinstall wetext"
+        return failure(f"{' '.join(DATES.values())} is read as {left or 'nothing'}", fix)
+    read = f"{DATES['en']!r} is read as {answer['spoken']['en']!r}"
+    return passed(f"tokenizer and rules load in {answer['seconds']:.1f} s; {read}")
 
 
 def spoken_date(model_dir: str) -> dict[str, Any]:
@@ -235,11 +216,8 @@ def spoken_date(model_dir: str) -> dict[str, Any]:
     english = spoken["en"]
     if config.text.pronunciation == "hibari":
         english = load_pronouncer(folder / PHONEMES_NAME, tokenizer)(english).text
-    return {
-        "seconds": time.monotonic() - began,
-        "spoken": spoken,
-        "ids": len(tokenizer.encode(english)),
-    }
+    ids = len(tokenizer.encode(english))
+    return {"seconds": time.monotonic() - began, "spoken": spoken, "ids": ids}
 
 
-CHECKS = checks_in(sys.modules[__name__])
+CHECKS = (files, shapes, cloning, checksums, text)

@@ -9,20 +9,14 @@ import shutil
 import sys
 import tempfile
 import time
-from contextlib import suppress
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from tritone.diagnostics.doctor.check import check
+from tritone.diagnostics.doctor.check import Finding, check, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.checks.gpu.driver import has_driver
-from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
+from tritone.diagnostics.doctor.checks.mpi.installation import folder_of
 from tritone.diagnostics.doctor.target import Target
-from tritone.families.indextts2.release_folder import FAMILY, folder_of
-
-if TYPE_CHECKING:
-    import psutil
+from tritone.families.indextts2.release_folder import FAMILY, no_folder
 
 STALE_S = 1800.0  # the kernel builds in one or two minutes
 _KERNEL = "alias_free_activation/cuda/build"
@@ -58,9 +52,7 @@ def package(folder: Path) -> Path | None:
     for place in (folder.parent / "indextts", folder / "indextts"):
         if place.is_dir():
             return place
-    spec = find_spec("indextts")
-    places = list(spec.submodule_search_locations or []) if spec else []
-    return Path(places[0]) if places else None
+    return folder_of("indextts")
 
 
 def locks(folder: Path) -> list[Lock]:
@@ -84,21 +76,15 @@ def remove_stale_locks(target: Target) -> str:
     return f"removed {', '.join(map(str, stale))}" if stale else "nothing is stale any more"
 
 
-@check("indextts2.jit_lock", limit_s=20, repair=remove_stale_locks)
+@check("indextts2.jit_lock", unless=no_folder, limit_s=20, repair=remove_stale_locks)
 def jit_lock(target: Target) -> Finding:
     """Whether a start would wait for a lock."""
-    folder = folder_of(target)
-    if isinstance(folder, Finding):
-        return folder
-    found = locks(folder)
-    if not found:
+    folder = target.releases[FAMILY]
+    if not (found := locks(folder)):
         return passed("no build holds a lock")
-    held = [lock for lock in found if lock.holders]
-    if held:
-        return warning(
-            f"{held[0]}: another start waits for it",
-            f"wait for it, or end process {held[0].holders[0]} and look again",
-        )
+    if held := [lock for lock in found if lock.holders]:
+        wait = f"wait for it, or end process {held[0].holders[0]} and look again"
+        return warning(f"{held[0]}: another start waits for it", wait)
     lock = next((lock for lock in found if not lock.stale), found[0])
     facts = f"{lock}: every start waits for ever at step 6, after the GPT weights"
     if lock.stale:
@@ -107,25 +93,18 @@ def jit_lock(target: Target) -> Finding:
     return warning(facts, f"if nothing builds in another container: rm {lock.path}; or {_WITHOUT}")
 
 
-@check("indextts2.compiler")
+@check("indextts2.compiler", unless=no_folder)
 def compiler(target: Target) -> Finding:
     """What building the vocoder's kernel needs, unless it is built already."""
-    folder = folder_of(target)
-    if isinstance(folder, Finding):
-        return folder
     if not has_driver():
         return skipped("no NVIDIA driver: without a GPU no kernel is built")
-    root = package(folder)
-    built = list(root.glob(f"**/{_KERNEL}/*.so")) if root else []
-    if built:
+    root = package(target.releases[FAMILY])
+    if built := list(root.glob(f"**/{_KERNEL}/*.so")) if root else []:
         return passed(f"the kernel is built: {built[0]}")
-    missing = missing_tools()
-    if missing:
-        return warning(
-            f"step 6 cannot build the vocoder's kernel: {', '.join(missing)} not found; upstream "
-            "retries for long, then falls back to torch",
-            f"{_WITHOUT}; or install CUDA's toolkit and: {sys.executable} -m pip install ninja",
-        )
+    if missing := missing_tools():
+        text = f"step 6 cannot build the vocoder's kernel: {', '.join(missing)} not found"
+        fix = f"{_WITHOUT}; or install CUDA's toolkit and: {sys.executable} -m pip install ninja"
+        return warning(f"{text}; upstream retries for long, then falls back to torch", fix)
     return passed("nvcc, ninja and a C++ compiler are there: step 6 builds for a minute or two")
 
 
@@ -142,29 +121,23 @@ def missing_tools() -> list[str]:
     return [name for name, there in found.items() if not there]
 
 
-@check("indextts2.text_cache")
+@check("indextts2.text_cache", unless=no_folder)
 def text_cache(target: Target) -> Finding:
     """The rules that step 14 builds inside the package, or reads when they are there."""
-    folder = folder_of(target)
-    if isinstance(folder, Finding):
-        return folder
-    root = package(folder)
+    root = package(target.releases[FAMILY])
     if root is None:
         return skipped("the package indextts is neither beside the folder nor installed here")
     cache = root / "utils" / "tagger_cache"
     rules = [cache / name for name in _TAGGER]
     if all(path.is_file() and path.stat().st_size for path in rules):
         return passed(f"the Chinese rules are built: {cache}")
-    half = [path for path in rules if path.is_file() and not path.stat().st_size]
-    if half:
+    if half := [path for path in rules if path.is_file() and not path.stat().st_size]:
         return failure(f"{half[0]} has zero bytes", f"rm {half[0]}; the next start builds it")
     nearest = next(path for path in (cache, *cache.parents) if path.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        return failure(
-            f"step 14 builds the Chinese rules in {cache}, and {nearest} is not writable: loading "
-            "ends after the BigVGAN weights",
-            f"build them in the image (load upstream's TextNormalizer once), or chown {nearest}",
-        )
+        text = f"step 14 builds the Chinese rules in {cache}, and {nearest} is not writable"
+        fix = f"build them in the image (load upstream's TextNormalizer once), or chown {nearest}"
+        return failure(f"{text}: loading ends after the BigVGAN weights", fix)
     return passed(f"step 14 will build the Chinese rules in {cache}: about 35 s on one core")
 
 
@@ -176,15 +149,10 @@ def _lock(path: Path) -> Lock | None:
         state = path.stat()
     except FileNotFoundError:
         return None
-    holders = tuple(int(process.pid) for process in psutil.process_iter() if _holds(process, path))
+    place, holders = str(path.resolve()), list[int]()
+    for process in psutil.process_iter(["open_files"]):  # None for somebody else's
+        if any(file.path == place for file in process.info["open_files"] or ()):
+            holders.append(process.pid)
     # the builder runs as the owner of its lock, and the processes of this user can be read
     certain = os.geteuid() in (0, state.st_uid)
-    return Lock(path, max(0.0, time.time() - state.st_mtime), holders, certain)
-
-
-def _holds(process: "psutil.Process", path: Path) -> bool:
-    import psutil
-
-    with suppress(psutil.Error):  # it ended, or belongs to somebody else
-        return any(file.path == str(path.resolve()) for file in process.open_files())
-    return False
+    return Lock(path, max(0.0, time.time() - state.st_mtime), tuple(holders), certain)

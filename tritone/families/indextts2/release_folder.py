@@ -10,27 +10,18 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tritone.diagnostics.doctor.check import check
-from tritone.diagnostics.doctor.file_faults import (
-    begins_with,
-    empty,
-    files_below,
-    lfs_pointers,
-    names,
-    safetensors_fault,
-    unfinished,
-)
-from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
+from tritone.diagnostics.doctor import file_faults
+from tritone.diagnostics.doctor.check import Finding, check, failure, passed, skipped, warning
+from tritone.diagnostics.doctor.file_faults import lfs_pointers, safetensors_fault
 from tritone.diagnostics.doctor.target import Target
 
 FAMILY = "indextts2"
-NO_FOLDER = "no IndexTTS2 folder is named (--release indextts2=DIR)"
 W2V_BERT = "hf_cache/w2v-bert-2.0"
 W2V_BERT_REPOSITORY = "facebook/w2v-bert-2.0"
+_BIGVGAN = "nvidia/bigvgan_v2_22khz_80band_256x"
 _CONFORMER_BYTES = 2_330_000_000  # conformer_shaw.pt, which no step reads but a snapshot brings
 _SMALL = 2**20  # below this many bytes a file may have been edited to any size
 _LEAST = 0.4  # of the released size; weights saved again in float16 have half
@@ -73,55 +64,46 @@ AUXILIARY = (
     Part(7, f"{W2V_BERT}/model.safetensors", 2_322_063_736, W2V_BERT_REPOSITORY),
     Part(9, "hf_cache/semantic_codec_model.safetensors", 177_183_712, "amphion/MaskGCT"),
     Part(12, "hf_cache/campplus_cn_common.bin", 28_036_335, "funasr/campplus"),
-    Part(13, "hf_cache/bigvgan/config.json", 1_405, "nvidia/bigvgan_v2_22khz_80band_256x"),
-    Part(
-        13,
-        "hf_cache/bigvgan/bigvgan_generator.pt",
-        449_228_171,
-        "nvidia/bigvgan_v2_22khz_80band_256x",
-    ),
+    Part(13, "hf_cache/bigvgan/config.json", 1_405, _BIGVGAN),
+    Part(13, "hf_cache/bigvgan/bigvgan_generator.pt", 449_228_171, _BIGVGAN),
 )
+W2V_BERT_PARTS = [part for part in AUXILIARY if part.repository == W2V_BERT_REPOSITORY]
 
 
-def folder_of(target: Target) -> Path | Finding:
-    """The folder of the release, or what a check finds where there is none."""
-    folder = target.releases.get(FAMILY)
-    if folder is None:
-        return skipped(NO_FOLDER)
-    if not folder.is_dir():
-        return skipped(f"{folder} does not exist: indextts2.files says more")
-    return folder
+def not_named(target: Target) -> str:
+    named = FAMILY in target.releases
+    return "" if named else "no IndexTTS2 folder is named (--release indextts2=DIR)"
 
 
-@check("indextts2.files")
+def no_folder(target: Target) -> str:
+    """Why there is no folder of the release to look at; empty where there is one."""
+    if why := not_named(target):
+        return why
+    folder = target.releases[FAMILY]
+    return "" if folder.is_dir() else f"{folder} does not exist: indextts2.files says more"
+
+
+@check("indextts2.files", unless=not_named)
 def files(target: Target) -> Finding:
     """The release's own files, step by step, and whether their sizes are of the released order."""
-    folder = target.releases.get(FAMILY)
-    if folder is None:
-        return skipped(NO_FOLDER)
+    folder = target.releases[FAMILY]
     if not folder.is_dir():
         return failure(f"{folder} does not exist", "name the release: --release indextts2=DIR")
     missing = [part for part in RELEASED if not (folder / part.file).is_file()]
     if missing:
-        return failure(f"missing: {listed(missing)}", fetch(folder, missing))
-    small = [
-        (part, size)
-        for part in RELEASED
-        if part.size > _SMALL and (size := (folder / part.file).stat().st_size) < _LEAST * part.size
-    ]
+        return failure(f"missing: {'; '.join(map(str, missing))}", fetch(folder, missing))
+    sizes = {part: (folder / part.file).stat().st_size for part in RELEASED}
+    small = [part for part in RELEASED if part.size > _SMALL and sizes[part] < _LEAST * part.size]
     if small:
-        facts = "; ".join(f"{part} has {megabytes(size)}" for part, size in small)
-        return failure(f"too small: {facts}", fetch(folder, [part for part, _ in small]))
-    total = sum((folder / part.file).stat().st_size for part in RELEASED)
-    return passed(f"all {len(RELEASED)} files of the release, {megabytes(total)}")
+        facts = "; ".join(f"{part} has {megabytes(sizes[part])}" for part in small)
+        return failure(f"too small: {facts}", fetch(folder, small))
+    return passed(f"all {len(RELEASED)} files of the release, {megabytes(sum(sizes.values()))}")
 
 
-@check("indextts2.downloads")
+@check("indextts2.downloads", unless=no_folder)
 def downloads(target: Target) -> Finding:
     """What step 1 would fetch before anything is loaded."""
-    folder = folder_of(target)
-    if isinstance(folder, Finding):
-        return folder
+    folder = target.releases[FAMILY]
     lacking = [part for part in AUXILIARY if not (folder / part.file).is_file()]
     if _counts_as_there(folder):  # indextts2.w2v_bert looks at what is in it
         lacking = [part for part in lacking if part.repository != W2V_BERT_REPOSITORY]
@@ -129,64 +111,48 @@ def downloads(target: Target) -> Finding:
     if not wanted:
         copied = f"; {len(lacking)} files are copied from a hub's cache" if lacking else ""
         return passed(f"step 1 has nothing to download{copied}")
-    size = sum(part.size for part in wanted)
-    whole = any(part.repository == W2V_BERT_REPOSITORY for part in wanted)
-    if whole:
+    size, whole = sum(part.size for part in wanted), ""
+    if any(part.repository == W2V_BERT_REPOSITORY for part in wanted):
         size += _CONFORMER_BYTES
-    facts = f"step 1 would download {megabytes(size)}: {listed(wanted)}"
-    if whole:
-        facts += f"; upstream takes the whole repository {W2V_BERT_REPOSITORY}"
+        whole = f"; upstream takes the whole repository {W2V_BERT_REPOSITORY}"
+    facts = f"step 1 would download {megabytes(size)}: {'; '.join(map(str, wanted))}{whole}"
     advice = f"{fetch(folder, wanted)}; then the doctor again"
     offline = [name for name in _OFFLINE if os.environ.get(name, "0") not in ("", "0")]
     if offline:
         return failure(f"{facts}; but {offline[0]} forbids downloads", advice)
     free = shutil.disk_usage(folder).free
     if free < size:
-        return failure(
-            f"{facts}; the disk has {megabytes(free)} free", f"make room, then: {advice}"
-        )
+        full = f"{facts}; the disk has {megabytes(free)} free"
+        return failure(full, f"make room, then: {advice}")
     return warning(facts, advice)
 
 
-@check("indextts2.w2v_bert")
+@check("indextts2.w2v_bert", unless=no_folder)
 def w2v_bert(target: Target) -> Finding:
     """Whether w2v-bert is whole: upstream asks only whether its folder is there and not empty."""
-    folder = folder_of(target)
-    if isinstance(folder, Finding):
-        return folder
+    folder = target.releases[FAMILY]
     if not _counts_as_there(folder):
         return skipped(f"{W2V_BERT} is not there yet: indextts2.downloads says more")
-    fault = w2v_bert_fault(folder)
-    if not fault:
+    if not (fault := w2v_bert_fault(folder)):
         return passed(f"{W2V_BERT} is whole")
-    return failure(
-        f"{W2V_BERT} {fault}; upstream takes it for downloaded, because it is not empty, and step "
-        "7 breaks",
-        fetch(folder, w2v_bert_parts()),
-    )
-
-
-def w2v_bert_parts() -> list[Part]:
-    return [part for part in AUXILIARY if part.repository == W2V_BERT_REPOSITORY]
+    taken = "upstream takes it for downloaded, because it is not empty, and step 7 breaks"
+    return failure(f"{W2V_BERT} {fault}; {taken}", fetch(folder, W2V_BERT_PARTS))
 
 
 def w2v_bert_fault(folder: Path) -> str:
     """What is wrong with a folder of w2v-bert that is there; empty if nothing."""
-    needed = w2v_bert_parts()
-    missing = [Path(p.file).name for p in needed if not (folder / p.file).is_file()]
+    missing = [Path(p.file).name for p in W2V_BERT_PARTS if not (folder / p.file).is_file()]
     if missing:
         return f"is half filled: it lacks {', '.join(missing)}"
-    weights = folder / needed[-1].file
+    weights = folder / W2V_BERT_PARTS[-1].file
     fault = safetensors_fault(weights)
     return f"is half filled: {weights.name} {fault}" if fault else ""
 
 
-@check("indextts2.truncated", limit_s=20)
+@check("indextts2.truncated", unless=no_folder, limit_s=20)
 def truncated(target: Target) -> Finding:
     """Files that are there but not whole; upstream tests none of them."""
-    folder = folder_of(target)
-    if isinstance(folder, Finding):
-        return folder
+    folder = target.releases[FAMILY]
     there = [part for part in (*RELEASED, *AUXILIARY) if (folder / part.file).is_file()]
     pointers = lfs_pointers(folder / part.file for part in there)
     whole = [part for part in there if folder / part.file not in pointers]
@@ -194,53 +160,28 @@ def truncated(target: Target) -> Finding:
     if faults:
         facts = "; ".join(f"{part.file} {fault}" for part, fault in faults.items())
         return failure(facts, fetch(folder, list(faults)))
-    left = unfinished(folder)
-    if left:
-        return warning(
-            f"unfinished downloads: {names(left, folder)}",
-            "let the download end, or run it again; delete them when all files are there",
-        )
-    return passed(f"{len(whole)} files end where they should")
+    return file_faults.unfinished(folder) or passed(f"{len(whole)} files end where they should")
 
 
-@check("indextts2.lfs")
+@check("indextts2.lfs", unless=no_folder)
 def lfs(target: Target) -> Finding:
-    """Git LFS pointers where files should be."""
-    folder = folder_of(target)
-    if isinstance(folder, Finding):
-        return folder
-    every = files_below(folder)
-    pointers = lfs_pointers(every)
-    if pointers:
-        return failure(
-            f"Git LFS pointers in place of files: {names(pointers, folder)}",
-            f"git -C {folder} lfs install && git -C {folder} lfs pull",
-        )
-    return passed(f"none of {len(every)} files is a Git LFS pointer")
+    return file_faults.lfs(target.releases[FAMILY])
 
 
 def megabytes(size: int) -> str:
     return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 
-def listed(parts: Iterable[Part]) -> str:
-    return "; ".join(map(str, parts))
-
-
 def fetch(folder: Path, parts: list[Part]) -> str:
     """The command that brings the first of the parts; the hub's clients skip what is whole."""
     first = parts[0]
+    hub = f"hf download {first.repository}"
     if first.repository == W2V_BERT_REPOSITORY:
-        wanted = " ".join(Path(part.file).name for part in w2v_bert_parts())
-        return (
-            f"hf download {first.repository} {wanted} --force-download "
-            f"--local-dir {folder / W2V_BERT}"
-        )
+        wanted = " ".join(Path(part.file).name for part in W2V_BERT_PARTS)
+        return f"{hub} {wanted} --force-download --local-dir {folder / W2V_BERT}"
     if first.repository == RELEASED[0].repository:
-        return (
-            f"hf download {first.repository} --local-dir {folder}; or: modelscope download "
-            f"--model {first.repository} --local_dir {folder}"
-        )
+        other = f"modelscope download --model {first.repository} --local_dir {folder}"
+        return f"{hub} --local-dir {folder}; or: {other}"
     return f"delete {folder / first.file} if it is there, and let step 1 fetch it again"
 
 
@@ -259,7 +200,7 @@ def _in_old_cache(folder: Path, repository: str) -> bool:
 
 
 def _fault(path: Path, released: int) -> str:
-    if path in empty([path]):
+    if not path.stat().st_size:
         return "has zero bytes"
     if path.suffix == ".safetensors":
         return safetensors_fault(path)
@@ -280,7 +221,8 @@ def _torch_fault(path: Path, released: int) -> str:
     with the size that was released, in bytes.
     """
     size = path.stat().st_size
-    is_zip = begins_with(path, _ZIP)
+    with path.open("rb") as file:
+        is_zip = file.read(len(_ZIP)) == _ZIP
     if is_zip and not zipfile.is_zipfile(path):
         return f"is cut short: {size} bytes, and the directory at a torch file's end is missing"
     if not is_zip and size < released:

@@ -2,8 +2,7 @@
 
 import sys
 
-from tritone.diagnostics.doctor.check import check, checks_in
-from tritone.diagnostics.doctor.finding import Finding, failure, passed
+from tritone.diagnostics.doctor.check import Finding, check, checks_in, failure, passed
 from tritone.diagnostics.doctor.target import Target
 
 

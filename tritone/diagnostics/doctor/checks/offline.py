@@ -6,10 +6,10 @@ import re
 import tempfile
 import urllib.parse
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
-from tritone.diagnostics.doctor.check import check
-from tritone.diagnostics.doctor.finding import Finding, failure, passed, warning
+from tritone.diagnostics.doctor.check import Finding, check, failure, passed, warning
 from tritone.diagnostics.doctor.target import Target
 
 SWITCHES = ("HF_HUB_OFFLINE", "MODELSCOPE_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
@@ -40,24 +40,20 @@ def variables(target: Target) -> Finding:
     facts = ", ".join(f"{name}={_without_password(value)}" for name, value in chosen.items())
     for name in SWITCHES:
         if chosen.get(name, "").upper() not in (*_YES, *_NO):
-            return warning(
-                f"{facts}: {name} is neither yes nor no, and is taken for no", f"export {name}=1"
-            )
+            text = f"{name} is neither yes nor no, and is taken for no"
+            return warning(f"{facts}: {text}", f"export {name}=1")
     hub = chosen.get("HF_HUB_OFFLINE", "")  # where it says anything, the other is not read
     if hub and hub.upper() in _NO and is_offline("TRANSFORMERS_OFFLINE"):
-        return warning(
-            f"{facts}: HF_HUB_OFFLINE goes first, so downloads are tried", "export HF_HUB_OFFLINE=1"
-        )
+        text = "HF_HUB_OFFLINE goes first, so downloads are tried"
+        return warning(f"{facts}: {text}", "export HF_HUB_OFFLINE=1")
     for name in ENDPOINTS:
         if name in chosen and not _is_url(chosen[name]):
-            return warning(
-                f"{facts}: {name} is no URL", f"export {name}=https://HOST  # or: unset {name}"
-            )
+            fix = f"export {name}=https://HOST  # or: unset {name}"
+            return warning(f"{facts}: {name} is no URL", fix)
     return passed(f"{facts or 'no switch, no mirror set'}; a server downloads nothing")
 
 
 def is_offline(switch: str) -> bool:
-    """Whether this variable forbids downloads."""
     return os.environ.get(switch, "").upper() in _YES
 
 
@@ -69,28 +65,24 @@ def _is_url(text: str) -> bool:
 @check("offline.caches", when_late="a cache's disk does not answer: df -h, mount, dmesg")
 def caches(target: Target) -> Finding:
     """Whether what must be written can be, by writing there."""
-    problem = unwritable(target.cache_dir)
-    if problem:
+    if problem := unwritable(target.cache_dir):
         return failure(
             f"{target.cache_dir}: {problem}; the server's backend and log go there",
             "tritone serve --cache-dir /tmp/tritone  # or: export XDG_CACHE_HOME=FOLDER; "
             "in a container: docker run --tmpfs /root/.cache",
         )
-    folders = {name: _folder(os.environ[name]) for name in (*CACHES, *HUB_CACHES) if _is_set(name)}
+    named = [name for name in (*CACHES, *HUB_CACHES) if os.environ.get(name)]
+    texts = {name: os.path.expandvars(os.environ[name]) for name in named}
+    folders = {name: Path(text).expanduser().absolute() for name, text in texts.items()}
     for name, folder in folders.items():
         switch = HUB_CACHES.get(name, "")
         if is_offline(switch):  # then it is read alone
             if not folder.is_dir():
-                return warning(
-                    f"{name}={folder} does not exist, and {switch} forbids to fill it",
-                    f"copy the cache there, or: unset {switch}",
-                )
-            continue
-        problem = unwritable(folder)
-        if problem:
-            return warning(
-                f"{name}={folder}: {problem}", f"export {name}=FOLDER  # one to write to"
-            )
+                text = f"{name}={folder} does not exist, and {switch} forbids to fill it"
+                return warning(text, f"copy the cache there, or: unset {switch}")
+        elif problem := unwritable(folder):
+            fix = f"export {name}=FOLDER  # one to write to"
+            return warning(f"{name}={folder}: {problem}", fix)
     others = ", ".join(f"{name}={folder}" for name, folder in folders.items())
     return passed(f"{target.cache_dir} can be written{f'; {others} too' if others else ''}")
 
@@ -108,52 +100,36 @@ def unwritable(folder: Path) -> str:
     return ""
 
 
-def _is_set(name: str) -> bool:
-    return bool(os.environ.get(name))
-
-
-def _folder(text: str) -> Path:
-    return Path(os.path.expandvars(text)).expanduser().absolute()
-
-
 @check("offline.proxies")
 def proxies(target: Target) -> Finding:
     """Whether a proxy catches what goes to the server itself."""
     host = target.reachable_host
-    grpc = next((name for name in GRPC_PROXIES if _is_set(name)), "")
+    grpc = next(filter(os.environ.get, GRPC_PROXIES), "")
     http = urllib.request.getproxies_environment().get("http", "")
-    exempt = "no_grpc_proxy" if _is_set("no_grpc_proxy") else "no_proxy"
+    exempt = next(filter(os.environ.get, ["no_grpc_proxy"]), "no_proxy")
     listed = os.environ.get(exempt, "")
     shown = {grpc: os.environ[grpc]} if grpc else {"http_proxy": http} if http else {}
     facts = ", ".join(f"{name}={_without_password(value)}" for name, value in shown.items())
     facts += f", except for {listed}" if listed and facts else ""
     if grpc and not leaves_out(listed, host):
         star = " (gRPC does not know *)" if "*" in listed.split(",") else ""
-        return warning(
-            f"{facts}: gRPC clients on this machine reach {host} through the proxy, which does "
-            f"not have it{star}",
-            f"export {exempt}={_with(listed, host)}",
-        )
+        who = f"gRPC clients on this machine reach {host} through the proxy, which does not have it"
+        return warning(f"{facts}: {who}{star}", f"export {exempt}={_with(listed, host)}")
     if http and not urllib.request.proxy_bypass(host):
-        return warning(
-            f"{facts}: HTTP clients, such as curl, reach {host} through the proxy",
-            f"export no_proxy={_with(listed, host)}",
-        )
+        who = f"HTTP clients, such as curl, reach {host} through the proxy"
+        return warning(f"{facts}: {who}", f"export no_proxy={_with(listed, host)}")
     return passed(f"{facts}; {host} is left out" if facts else "no proxy set")
 
 
 def leaves_out(listed: str, host: str) -> bool:
     """Whether gRPC takes the direct way: by the end of the name, or by address and network."""
-    return any(_covers(entry.strip(), host) for entry in listed.split(",") if entry.strip())
-
-
-def _covers(entry: str, host: str) -> bool:
-    if host.lower().endswith(entry.lower()):
-        return True
-    try:
-        return ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False)
-    except ValueError:
-        return False
+    for entry in filter(None, map(str.strip, listed.split(","))):
+        if host.lower().endswith(entry.lower()):
+            return True
+        with suppress(ValueError):  # one of both is a name
+            if ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False):
+                return True
+    return False
 
 
 def _with(listed: str, host: str) -> str:

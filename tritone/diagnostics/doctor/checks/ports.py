@@ -2,10 +2,8 @@
 
 from contextlib import suppress
 
-from tritone.diagnostics.doctor.check import check
-from tritone.diagnostics.doctor.checks.launcher import serve_command
-from tritone.diagnostics.doctor.checks.server.http import is_ready
-from tritone.diagnostics.doctor.finding import Finding, failure, passed, refused
+from tritone.diagnostics.doctor.check import Finding, check, failure, passed, refused
+from tritone.diagnostics.doctor.checks.server import is_ready
 from tritone.diagnostics.doctor.target import Target
 from tritone.errors import EnvironmentProblem
 from tritone.launcher.ports import UNSEEN, check_free, holder_of
@@ -41,11 +39,10 @@ def port(target: Target, service: str) -> Finding:
     if is_ready(target) and holder == holder_of(target.http_port):
         server = f"a Triton server that is ready and has {target.family}"
         return passed(f"{target.address}:{number} is held by {server}: {holder or UNSEEN}")
-    elsewhere = serve_command(target, free_base(target.address))
-    fix = (
-        f"kill {holder.pid}  # or: {elsewhere}" if holder else f"{elsewhere}, or another --address"
-    )
-    return failure(problem, fix)
+    elsewhere = target.serve_command(free_base(target.address))
+    if holder:
+        return failure(problem, f"kill {holder.pid}  # or: {elsewhere}")
+    return failure(problem, f"{elsewhere}, or another --address")
 
 
 def free_base(address: str) -> int | None:

@@ -23,10 +23,8 @@ _CAPABILITY = (75, 76)  # attributes of a device: the two numbers of its compute
 
 @dataclass(frozen=True)
 class Gpu:
-    """capability: (major, minor) compute capability."""
-
     name: str
-    capability: tuple[int, int]
+    capability: tuple[int, int]  # (major, minor) of its compute capability
 
 
 @dataclass(frozen=True)
@@ -70,12 +68,9 @@ def ask_driver(memory_of: int | None = None) -> Driver:
     if outcome.status != 0:
         raise EnvironmentProblem(outcome.last_line)
     answer = outcome.answer
-    gpus = [Gpu(entry["name"], tuple(entry["capability"])) for entry in answer["devices"]]
-    return Driver(
-        cuda=(answer["cuda"] // 1000, answer["cuda"] % 1000 // 10),
-        gpus=tuple(gpus),
-        memory=tuple(answer["memory"]) if answer["memory"] else None,
-    )
+    gpus = tuple(Gpu(name, tuple(capability)) for name, capability in answer["devices"])
+    cuda, memory = answer["cuda"], answer["memory"]
+    return Driver((cuda // 1000, cuda % 1000 // 10), gpus, tuple(memory) if memory else None)
 
 
 def answers(library: str, memory_of: str) -> dict[str, Any]:
@@ -103,7 +98,7 @@ def answers(library: str, memory_of: str) -> dict[str, Any]:
         name = ctypes.create_string_buffer(256)
         call_driver("cuDeviceGetName", name, 256, device)
         capability = [number("cuDeviceGetAttribute", which, device) for which in _CAPABILITY]
-        devices.append({"name": name.value.decode(), "capability": capability})
+        devices.append((name.value.decode(), capability))
         if memory_of == str(index):
             context, free, total = ctypes.c_void_p(), ctypes.c_size_t(), ctypes.c_size_t()
             call_driver("cuDevicePrimaryCtxRetain", ctypes.byref(context), device)

@@ -5,6 +5,7 @@ a container sees its own alone.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -35,7 +36,8 @@ class ControlGroups:
 
     def task_room(self) -> int | None:
         """Processes and threads that can still be started; None without a limit."""
-        return _lowest(self._folders("pids"), _task_room)
+        read = partial(_room, limit_name="pids.max", used_name="pids.current")
+        return _lowest(self._folders("pids"), read)
 
     def _own_paths(self) -> Iterator[tuple[str, str]]:
         """Controller -> path of the group within its hierarchy; version 2 has the name ""."""
@@ -50,18 +52,17 @@ class ControlGroups:
             before, _, after = line.partition(" - ")
             kind, _, options = after.split(" ", 2)
             path, place = before.split()[3:5]
-            names = {"cgroup": options.split(","), "cgroup2": [""]}.get(kind, [])
-            for name in names:
+            for name in {"cgroup": options.split(","), "cgroup2": [""]}.get(kind, []):
                 yield name, (path, self._root / place.lstrip("/"))
 
     def _folders(self, controller: str) -> list[Path]:
         """The group's own folder first, then those around it."""
-        name = controller if controller in self._paths and controller in self._mounts else ""
-        if name not in self._mounts or name not in self._paths:
+        both = self._paths.keys() & self._mounts.keys()
+        name = controller if controller in both else ""
+        if name not in both:
             return []
         top, mount = self._mounts[name]
-        relative = self._paths[name].removeprefix(top.rstrip("/")).lstrip("/")
-        folder = mount / relative
+        folder = mount / self._paths[name].removeprefix(top.rstrip("/")).lstrip("/")
         around = [parent for parent in folder.parents if parent.is_relative_to(mount)]
         return [place for place in (folder, *around) if place.is_dir()]
 
@@ -85,10 +86,6 @@ def _quota(folder: Path) -> float | None:
         return int(words[0]) / int(words[1])
     quota, period = _number(folder / "cpu.cfs_quota_us"), _number(folder / "cpu.cfs_period_us")
     return quota / period if quota is not None and period else None
-
-
-def _task_room(folder: Path) -> int | None:
-    return _room(folder, "pids.max", "pids.current")
 
 
 def _room(folder: Path, limit_name: str, used_name: str) -> int | None:

@@ -4,9 +4,8 @@ import locale
 import os
 import resource
 
-from tritone.diagnostics.doctor.check import check
+from tritone.diagnostics.doctor.check import Finding, check, failure, passed, warning
 from tritone.diagnostics.doctor.checks.machine.control_groups import ControlGroups
-from tritone.diagnostics.doctor.finding import Finding, failure, passed, warning
 from tritone.diagnostics.doctor.target import Target
 
 LEAST_FILES = 256
@@ -33,25 +32,20 @@ def limits(target: Target) -> Finding:
         f"locked memory {_shown(locked, 'KiB')}"
     )
     if _below(address, 64 << 30):
-        return failure(
-            f"{facts}; address space limited to {address / 2**30:.1f} GiB: torch and CUDA reserve "
-            "far more than they use, and end with out of memory",
-            "ulimit -v unlimited",
-        )
+        limit = f"address space limited to {address / 2**30:.1f} GiB"
+        why = "torch and CUDA reserve far more than they use, and end with out of memory"
+        return failure(f"{facts}; {limit}: {why}", "ulimit -v unlimited")
     if _below(files, FEW_FILES):
-        found = failure if files < LEAST_FILES else warning
+        report = failure if files < LEAST_FILES else warning
         most = "1048576" if hard == _UNLIMITED else str(hard)
         raised = f"ulimit -n {most}; in a container: docker run --ulimit nofile=65536"
-        return found(f"{facts}: few open files for a server with many streams", raised)
+        return report(f"{facts}: few open files for a server with many streams", raised)
+    few = f"{facts}: a server starts about {LEAST_TASKS // 2} threads"
     if room is not None and room < LEAST_TASKS:
-        return warning(
-            f"{facts}: a server starts about {LEAST_TASKS // 2} threads",
-            "docker run --pids-limit=4096; systemd: TasksMax=4096; Kubernetes: podPidsLimit",
-        )
+        raised = "docker run --pids-limit=4096; systemd: TasksMax=4096; Kubernetes: podPidsLimit"
+        return warning(few, raised)
     if os.getuid() != 0 and _below(tasks, LEAST_TASKS):  # root is exempt
-        return warning(
-            f"{facts}: a server starts about {LEAST_TASKS // 2} threads", "ulimit -u 4096"
-        )
+        return warning(few, "ulimit -u 4096")
     return passed(facts)
 
 
@@ -68,10 +62,8 @@ def _shown(limit: int, unit: str = "") -> str:
 @check("machine.text")
 def text(target: Target) -> Finding:
     """Whether text and file names are UTF-8: Triton's interpreter takes the locale's encoding."""
-    chosen = {
-        name: os.environ[name] for name in ("LC_ALL", "LC_CTYPE", "LANG") if name in os.environ
-    }
-    facts = ", ".join(f"{name}={value}" for name, value in chosen.items()) or "no locale chosen"
+    chosen = [name for name in ("LC_ALL", "LC_CTYPE", "LANG") if name in os.environ]
+    facts = ", ".join(f"{name}={os.environ[name]}" for name in chosen) or "no locale chosen"
     fix = "export LC_ALL=C.UTF-8"
     try:
         locale.setlocale(locale.LC_CTYPE, "")
@@ -79,9 +71,6 @@ def text(target: Target) -> Finding:
         return warning(f"{facts}, which is not installed here: text falls back to ASCII", fix)
     encoding = locale.nl_langinfo(locale.CODESET)
     if encoding.upper().replace("-", "") != "UTF8":
-        return warning(
-            f"{facts}: the encoding is {encoding}; Chinese text on the command line, in files and "
-            "in file names breaks",
-            fix,
-        )
+        breaks = "Chinese text on the command line, in files and in file names breaks"
+        return warning(f"{facts}: the encoding is {encoding}; {breaks}", fix)
     return passed(f"{facts}; {encoding}")

@@ -5,8 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from tritone.diagnostics.doctor.check import check
-from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
+from tritone.diagnostics.doctor.check import Finding, check, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.target import Target
 from tritone.launcher.checks import SMALL_SHM
 from tritone.launcher.shared_memory import abandoned_regions, sweep_regions
@@ -19,26 +18,19 @@ LEAST_SHM = 16 * _MIB
 _LEAST_FREE = 64 * _MIB  # the backend's copy, logs, temporary files
 _LOW_FREE = 1024 * _MIB
 _GRAPH_PART = 0.6  # int8 graph over the merged checkpoint in bfloat16, rounded up
-_SHM_FIX = (
-    "in a container: docker run --shm-size=1g (or --ipc=host); else: mount -o remount,size=1g"
-)
 
 
 @check("machine.disk", when_late="a disk does not answer; see: df -h, mount, dmesg")
 def disk(target: Target) -> Finding:
     """Room where the server, or the first start with a model, writes."""
-    folders = {
-        "cache": (target.cache_dir, 0),
-        "temporary": (Path(tempfile.gettempdir()), 0),
-        "model": (target.model_dir, graph_to_build(target)),
-    }
-    rooms = {name: _room(folder) for name, (folder, _) in folders.items()}
-    facts = ", ".join(
-        f"{name} {folder}: {rooms[name] / 2**30:.1f} GiB free"
-        for name, (folder, _) in folders.items()
-    )
-    for name, (folder, needed) in folders.items():
+    temporary, graph = Path(tempfile.gettempdir()), graph_to_build(target)
+    folders = {"cache": target.cache_dir, "temporary": temporary, "model": target.model_dir}
+    rooms = {name: _room(folder) for name, folder in folders.items()}
+    free = {name: f"{folder}: {rooms[name] / 2**30:.1f} GiB" for name, folder in folders.items()}
+    facts = ", ".join(f"{name} {room} free" for name, room in free.items())
+    for name, folder in folders.items():
         fix = f"free some (du -xh --max-depth=2 {_existing(folder)}), or choose another folder"
+        needed = graph if name == "model" else 0
         if name == "model" and not needed:
             continue  # it is only read
         if rooms[name] < max(_LEAST_FREE, needed):
@@ -75,42 +67,26 @@ def shm(target: Target) -> Finding:
     """Room and permission for the tensors that Triton's Python models exchange."""
     folder = target.shm_dir
     if not folder.is_dir():
-        return failure(
-            f"{folder} does not exist: Triton's Python models exchange tensors there",
-            f"mount -t tmpfs -o size=1g tmpfs {folder}; in a container: docker run --shm-size=1g",
-        )
+        fix = f"mount -t tmpfs -o size=1g tmpfs {folder}; in a container: docker run --shm-size=1g"
+        text = f"{folder} does not exist: Triton's Python models exchange tensors there"
+        return failure(text, fix)
+    larger = "in a container: docker run --shm-size=1g (or --ipc=host); else: "
+    larger += f"mount -o remount,size=1g {folder}"
     usage = shutil.disk_usage(folder)
     facts = f"{folder}: {usage.free // _MIB} of {usage.total // _MIB} MiB free"
-    try:
-        _write(folder, min(usage.free, _MIB))
+    try:  # a folder's mode does not tell whether one can
+        with tempfile.NamedTemporaryFile(prefix=".tritone-doctor-", dir=folder) as file:
+            os.posix_fallocate(file.fileno(), 0, max(1, min(usage.free, _MIB)))
     except OSError as error:
-        return failure(
-            f"{facts}, but no file can be made there ({error.strerror}); Triton's Python models "
-            "could not start",
-            f"mount it writable for this user: mount -o remount,rw,mode=1777 {folder}; {_SHM_FIX}",
-        )
+        text = f"{facts}, but no file can be made there ({error.strerror})"
+        fix = f"mount it writable for this user: mount -o remount,rw,mode=1777 {folder}; {larger}"
+        return failure(f"{text}; Triton's Python models could not start", fix)
     if usage.free < LEAST_SHM:
-        return failure(f"{facts}; the models need {LEAST_SHM // _MIB} MiB to start", _fix(folder))
+        return failure(f"{facts}; the models need {LEAST_SHM // _MIB} MiB to start", larger)
     if usage.free <= SMALL_SHM:
-        return warning(
-            f"{facts}, as Docker gives by default or less; streams may fail under load",
-            _fix(folder),
-        )
+        small = "as Docker gives by default or less; streams may fail under load"
+        return warning(f"{facts}, {small}", larger)
     return passed(f"{facts}, writable")
-
-
-def _write(folder: Path, size: int) -> None:
-    """Make a file of that size and remove it: a folder's mode does not tell whether one can."""
-    descriptor, name = tempfile.mkstemp(prefix=".tritone-doctor-", dir=folder)
-    try:
-        os.posix_fallocate(descriptor, 0, max(1, size))
-    finally:
-        os.close(descriptor)
-        os.unlink(name)
-
-
-def _fix(folder: Path) -> str:
-    return f"{_SHM_FIX} {folder}"
 
 
 def remove_regions(target: Target) -> str:
@@ -124,8 +100,7 @@ def regions(target: Target) -> Finding:
     """Remains of servers that were killed; a starting server removes them too."""
     if not target.shm_dir.is_dir():
         return skipped(f"{target.shm_dir} does not exist")
-    found = abandoned_regions(target.shm_dir)
-    if not found:
+    if not (found := abandoned_regions(target.shm_dir)):
         return passed(f"no remains of servers of ours in {target.shm_dir}")
     return warning(
         f"{target.shm_dir}: {sum(found.values()) / _MIB:.1f} MiB in regions of servers that are "

@@ -6,9 +6,8 @@ import tempfile
 import threading
 import time
 
-from tritone.diagnostics.doctor.check import check
+from tritone.diagnostics.doctor.check import Finding, check, passed
 from tritone.diagnostics.doctor.checks.mpi.installation import CHECK_COMMAND, problem, why_not
-from tritone.diagnostics.doctor.finding import Finding, passed
 from tritone.diagnostics.doctor.target import Target
 
 SOCKET_PATH_BYTES = 108  # sockaddr_un.sun_path, unix(7), with the zero at its end
@@ -34,20 +33,14 @@ def tmpdir(target: Target) -> Finding:
         if not variable:
             fix = "mkdir -p /tmp && chmod 1777 /tmp"
         return problem(target, f"{said}: no file can be made there ({error.strerror})", fix)
-    session = session_path(folder)
+    # the longest session directory of Open MPI 4 (orte, session_dir.c)
+    session = f"{folder}/ompi.{socket.gethostname()}.{os.getuid()}/pid.{_PID_MAX}/0/0"
     length = len(os.fsencode(session))
     if length >= SOCKET_PATH_BYTES:
-        text = (
-            f"{said} is too long: a session of Open MPI there is {length} bytes ({session}); the "
-            f"limit is {SOCKET_PATH_BYTES - 1}"
-        )
+        long = f"a session of Open MPI there is {length} bytes ({session})"
+        text = f"{said} is too long: {long}; the limit is {SOCKET_PATH_BYTES - 1}"
         return problem(target, text, fix)
     return passed(f"{said} is writable; a session path of {length} bytes, below the limit")
-
-
-def session_path(folder: str) -> str:
-    """The longest session directory of Open MPI 4 in a temporary folder (orte, session_dir.c)."""
-    return f"{folder}/ompi.{socket.gethostname()}.{os.getuid()}/pid.{_PID_MAX}/0/0"
 
 
 @check("mpi.hostname", unless=why_not)
@@ -88,16 +81,13 @@ def loopback(target: Target) -> Finding:
     seconds, refused = min(_refusal() for _ in range(_TRIES))
     if refused and seconds <= REFUSE_S:
         return passed(f"a closed port of 127.0.0.1 refuses in {1000 * seconds:.1f} ms")
-    how = "refused only" if refused else "not refused"
-    text = (
-        f"a connection to a closed port of 127.0.0.1 is {how} after {seconds:.2f} s; it must be "
-        f"within {REFUSE_S:g} s, or MPI waits for ever"
-    )
+    how = f"{'refused only' if refused else 'not refused'} after {seconds:.2f} s"
+    must = f"it must be within {REFUSE_S:g} s, or MPI waits for ever"
+    wsl = "on WSL set networkingMode=nat in .wslconfig and run wsl --shutdown"
     return problem(
         target,
-        text,
-        "iptables -I INPUT -i lo -j ACCEPT; on WSL set networkingMode=nat in .wslconfig and run "
-        f"wsl --shutdown; to check: {CHECK_COMMAND}.loopback",
+        f"a connection to a closed port of 127.0.0.1 is {how}; {must}",
+        f"iptables -I INPUT -i lo -j ACCEPT; {wsl}; to check: {CHECK_COMMAND}.loopback",
     )
 
 

@@ -10,22 +10,16 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from tritone.diagnostics.doctor.check import check
+from tritone.diagnostics.doctor.check import Finding, check, passed, skipped, warning
+from tritone.diagnostics.doctor.checks.mpi import installation as mpi
 from tritone.diagnostics.doctor.checks.mpi.installation import (
     CHECK_COMMAND,
     MPI4PY,
     TRTLLM,
-    folder_of,
-    needs_mpi,
-    needs_package,
     problem,
-    program,
-    why_not,
-    without_leftovers,
 )
-from tritone.diagnostics.doctor.finding import Finding, passed, skipped, warning
+from tritone.diagnostics.doctor.child import import_module
 from tritone.diagnostics.doctor.isolated import Outcome, command_of, run_isolated
-from tritone.diagnostics.doctor.module_import import import_module
 from tritone.diagnostics.doctor.target import Target
 from tritone.llm.trtllm.requirement import VERSION
 
@@ -56,15 +50,13 @@ MPI4PY_IMPORT = Import("mpi4py.MPI", "from mpi4py import MPI", 15.0, 10.0)
 TRTLLM_IMPORT = Import(TRTLLM, "import tensorrt_llm", 25.0, 18.0)
 
 
-@check("mpi.mpirun", unless=why_not, limit_s=_MPIRUN_S + 2)
+@check("mpi.mpirun", unless=mpi.why_not, limit_s=_MPIRUN_S + 2)
 def mpirun(target: Target) -> Finding:
     """The launcher with a program that does nothing: it hangs where the machine is the cause."""
-    launcher = program("mpirun")
+    launcher = mpi.program("mpirun")
     if launcher is None:
-        return warning(
-            "no mpirun in PATH or $OPAL_PREFIX/bin: one way out of a hanging import is missing",
-            "apt-get install openmpi-bin",
-        )
+        text = "no mpirun in PATH or $OPAL_PREFIX/bin: one way out of a hanging import is missing"
+        return warning(text, "apt-get install openmpi-bin")
     return launched((str(launcher), *UNDER_MPIRUN, "true"), target, _MPIRUN_S)
 
 
@@ -83,15 +75,15 @@ def launched(command: Sequence[str], target: Target, limit_s: float) -> Finding:
 @check("mpi.import", limit_s=MPI4PY_IMPORT.first_s + MPI4PY_IMPORT.again_s + 3)
 def import_mpi4py(target: Target) -> Finding:
     """mpi4py alone; where it hangs, tensorrt_llm cannot but hang too."""
-    if folder_of(MPI4PY) is None and not needs_package(target):
-        return skipped(why_not(target) or f"{MPI4PY} is not installed")
+    if mpi.folder_of(MPI4PY) is None and not mpi.needs_package(target):
+        return skipped(mpi.why_not(target) or f"{MPI4PY} is not installed")
     return imported(MPI4PY_IMPORT, target)
 
 
 @check("mpi.tensorrt_llm", limit_s=TRTLLM_IMPORT.first_s + TRTLLM_IMPORT.again_s + 3)
 def import_tensorrt_llm(target: Target) -> Finding:
     """The import itself."""
-    if folder_of(TRTLLM) is None and not needs_package(target):
+    if mpi.folder_of(TRTLLM) is None and not mpi.needs_package(target):
         return skipped(f"profile {target.profile} needs no {TRTLLM}, and it is not installed")
     return imported(TRTLLM_IMPORT, target)
 
@@ -114,10 +106,10 @@ def imported(what: Import, target: Target) -> Finding:
 
 def ways_out() -> dict[str, tuple[str, ...]]:
     """What goes in front of the command, by what it is; the simplest first."""
-    clean = without_leftovers()
+    clean = mpi.without_leftovers()
     ways = {"without the launcher's variables": clean} if clean else {}
     ways["without a daemon"] = (*(clean or ("env",)), ALONE)
-    if launcher := program("mpirun"):
+    if launcher := mpi.program("mpirun"):
         ways["under mpirun"] = (*clean, str(launcher), *UNDER_MPIRUN)
     return ways
 
@@ -131,12 +123,10 @@ def _hangs(what: Import, target: Target, first: Outcome) -> Finding:
     with ThreadPoolExecutor(len(ways)) as pool:
         again = pool.map(lambda start: _run(what, start, what.again_s), ways.values())
         outcomes = dict(zip(ways, again, strict=True))
-    text = "; ".join(
-        [
-            f"`{what.statement}` did not return within {what.first_s:g} s{_where(first)}",
-            *(f"{way} it {_told(outcome, what)}" for way, outcome in outcomes.items()),
-        ]
-    )
+    place = f"; it was in {first.frames[0]}" if first.frames else ""
+    late = f"`{what.statement}` did not return within {what.first_s:g} s{place}{_waiting(first)}"
+    tried = [f"{way} it {_told(outcome, what)}" for way, outcome in outcomes.items()]
+    text = "; ".join([late, *tried])
     helpful = next((way for way, outcome in outcomes.items() if outcome.status == 0), "")
     return problem(target, text, _advice(target, shlex.join(ways.get(helpful, ())), what))
 
@@ -151,23 +141,18 @@ def _told(outcome: Outcome, what: Import) -> str:
 
 def _advice(target: Target, start: str, what: Import) -> str:
     """start: what helps in front of a command; empty where nothing does."""
-    profile = target.profile if needs_mpi(target) else "gpu"
+    profile = target.profile if mpi.needs_mpi(target) else "gpu"
     serve = f"tritone serve --profile {profile}"
     if start:
         return f"{start} {serve}; to check: {start} {CHECK_COMMAND}"
-    slow = f"see whether it is only slow: timeout 600 python -c {shlex.quote(what.statement)}"
     return (
-        f"{slow}; without MPI: {BUILD_WITHOUT}; to check: {CHECK_COMMAND}; or --profile gpu-torch"
+        f"see whether it is only slow: timeout 600 python -c {shlex.quote(what.statement)}; "
+        f"without MPI: {BUILD_WITHOUT}; to check: {CHECK_COMMAND}; or --profile gpu-torch"
     )
 
 
-def _where(outcome: Outcome) -> str:
-    """Where a late import was: newest frame in a file, wait in the kernel, processes below it."""
-    place = f"; it was in {outcome.frames[0]}" if outcome.frames else ""
-    return place + _waiting(outcome)
-
-
 def _waiting(outcome: Outcome) -> str:
+    """What a late process waited for in the kernel, and the processes below it."""
     below = f", with {', '.join(outcome.children)} below it" if outcome.children else ""
     return outcome.wait + below
 

@@ -7,19 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tritone.diagnostics.doctor.check import check
-from tritone.diagnostics.doctor.checks.mpi.installation import (
-    MPI4PY,
-    TRTLLM,
-    backend_library,
-    folder_of,
-    problem,
-    why_not,
-)
+from tritone.diagnostics.doctor.check import Finding, check, passed, skipped
+from tritone.diagnostics.doctor.checks.mpi import installation as mpi
+from tritone.diagnostics.doctor.checks.mpi.installation import MPI4PY, TRTLLM, problem
+from tritone.diagnostics.doctor.child import mpi_libraries
 from tritone.diagnostics.doctor.elf import Library, read_library
-from tritone.diagnostics.doctor.finding import Finding, passed, skipped
 from tritone.diagnostics.doctor.isolated import call
-from tritone.diagnostics.doctor.module_import import mpi_libraries
 from tritone.diagnostics.doctor.target import Target
 
 OPEN_MPI = "libmpi.so.40"  # of Open MPI 2 to 5
@@ -38,29 +31,19 @@ _LOAD_S = 5.0
 
 @dataclass(frozen=True)
 class Users:
-    """The libraries that need an MPI library.
+    """The libraries that need an MPI library, by its name.
 
-    mpi4py: its extension modules; wheels have one for each MPI and load the one that is found.
-    others: of tensorrt_llm and of the backend. multi_device: whether tensorrt_llm's libraries need
+    fixed: those that take no other. offered: the extension modules of mpi4py, whose wheels have one
+    for each MPI and load the one that is found. multi_device: whether tensorrt_llm's libraries need
     MPI; None where it is not installed.
     """
 
-    mpi4py: list[Library]
-    others: list[Library]
+    fixed: dict[str, list[Library]]
+    offered: dict[str, list[Library]]
     multi_device: bool | None
 
-    @property
-    def fixed(self) -> dict[str, list[Library]]:
-        """Name of an MPI library -> those that take no other."""
-        return _by_mpi([*self.others, *(self.mpi4py if len(self.mpi4py) == 1 else ())])
 
-    @property
-    def offered(self) -> dict[str, list[Library]]:
-        """Name of an MPI library -> the extension modules of mpi4py for it."""
-        return _by_mpi(self.mpi4py)
-
-
-@check("mpi.libraries", unless=why_not)
+@check("mpi.libraries", unless=mpi.why_not)
 def libraries(target: Target) -> Finding:
     """One MPI library for all, and the loader finds it."""
     try:
@@ -71,42 +54,38 @@ def libraries(target: Target) -> Finding:
     if not fixed and not offered:
         return skipped(f"no library of {MPI4PY} or {TRTLLM} needs MPI")
     if len(fixed) > 1:
-        text = "two MPI libraries in one process: " + "; ".join(
-            f"{_kind(name)} for {_names(needing)}" for name, needing in sorted(fixed.items())
-        )
+        both = [f"{_kind(name)} for {_names(needing)}" for name, needing in sorted(fixed.items())]
+        text = f"two MPI libraries in one process: {'; '.join(both)}"
         return problem(target, text, _REBUILD)
     if fixed and offered and not fixed.keys() & offered.keys():
         (name,) = fixed
-        text = (
-            f"{_names(fixed[name])} needs {_kind(name)}; {MPI4PY} has modules for "
-            f"{', '.join(map(_kind, sorted(offered)))} alone"
-        )
+        there = ", ".join(map(_kind, sorted(offered)))
+        text = f"{_names(fixed[name])} needs {_kind(name)}; {MPI4PY} has modules for {there} alone"
         return problem(target, text, _REBUILD)
     return _resolved(target, users)
 
 
 def find_users(target: Target) -> Users:
     """What is installed, by its files; nothing is loaded."""
-    mpi4py, trtllm = folder_of(MPI4PY), folder_of(TRTLLM)
-    extensions = _needing_mpi(mpi4py.glob("MPI*.so") if mpi4py else ())
+    mpi4py, trtllm = mpi.folder_of(MPI4PY), mpi.folder_of(TRTLLM)
+    offered = _by_mpi(sorted(mpi4py.glob("MPI*.so")) if mpi4py else [])
+    modules = [library.path for libraries in offered.values() for library in libraries]
     ours = [*trtllm.glob("libs/*.so"), *trtllm.glob("bindings*.so")] if trtllm else []
-    others, backend = _needing_mpi(ours), backend_library(target)
-    built = bool(others) if ours else None
-    return Users(extensions, others + _needing_mpi([backend] if backend else []), built)
+    multi_device = bool(_by_mpi(ours)) if ours else None
+    fixed = sorted(ours)
+    if backend := mpi.backend_library(target):
+        fixed.append(backend)
+    if len(modules) == 1:
+        fixed += modules
+    return Users(_by_mpi(fixed), offered, multi_device)
 
 
-def _needing_mpi(paths: Iterable[Path]) -> list[Library]:
-    return [library for path in sorted(paths) if _mpi_of(library := read_library(path))]
-
-
-def _mpi_of(library: Library) -> str:
-    return next((name for name in library.needed if _MPI.fullmatch(name)), "")
-
-
-def _by_mpi(libraries: Iterable[Library]) -> dict[str, list[Library]]:
+def _by_mpi(paths: Iterable[Path]) -> dict[str, list[Library]]:
+    """Name of an MPI library -> those of the libraries that need it."""
     grouped: dict[str, list[Library]] = {}
-    for library in libraries:
-        grouped.setdefault(_mpi_of(library), []).append(library)
+    for library in map(read_library, paths):
+        if name := next(filter(_MPI.fullmatch, library.needed), ""):
+            grouped.setdefault(name, []).append(library)
     return grouped
 
 

@@ -1,40 +1,109 @@
-"""A running server: live, ready, its models, their processes."""
+"""A running server, asked over HTTP and looked at from outside: live, ready, models, processes.
 
+The questions go to the target's own address and through no proxy.
+"""
+
+import json
 import time
+import urllib.error
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
-from tritone.diagnostics.doctor.check import check
-from tritone.diagnostics.doctor.checks.launcher import serve_command, settings_of
-from tritone.diagnostics.doctor.checks.server.http import (
-    ANSWER_S,
-    READY,
-    Answer,
-    Reach,
-    ask,
-    is_live,
-    model_states,
-    url_of,
-)
-from tritone.diagnostics.doctor.finding import Finding, failure, passed, skipped, warning
+from tritone.diagnostics.doctor.check import Finding, check, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.target import Target
-from tritone.diagnostics.monitor.health import PYTHON, HealthProbe, address
+from tritone.diagnostics.monitor.health import PYTHON, READY, HealthProbe, address, fetch
 from tritone.launcher.model_processes import by_model, find_server, uptime_s
 from tritone.launcher.ports import Holder, holder_of
 from tritone.loading.catalogue import STEPS, doctor_command
 from tritone.loading.reports import StepState, states
 
+ANSWER_S = 3.0
+"""A Triton server answers these questions within milliseconds, a busy one too."""
+
 LOADING_S = 300.0
 """As long as tritone serve gives a server to load its models."""
+
+
+class Reach(Enum):
+    """How far a question came."""
+
+    ANSWERED = "answered"
+    REFUSED = "nothing listens"
+    UNREACHED = "no connection"
+    SILENT = "accepts connections but does not answer"
+    FOREIGN = "does not speak HTTP"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """status: of HTTP, 0 without an answer."""
+
+    reach: Reach
+    status: int = 0
+    body: bytes = b""
+    detail: str = ""
+
+    @property
+    def good(self) -> bool:
+        return self.status == 200
+
+
+def url_of(target: Target) -> str:
+    host = target.reachable_host
+    return f"http://{f'[{host}]' if ':' in host else host}:{target.http_port}"
+
+
+def ask(target: Target, path: str, data: bytes | None = None) -> Answer:
+    """GET, or POST with data; never raises."""
+    try:
+        answer = fetch(f"{url_of(target)}{path}", data, ANSWER_S)
+    except ConnectionError as error:
+        return Answer(_reach(error.__cause__), detail=str(error))
+    return Answer(Reach.ANSWERED, answer.status, answer.body)
+
+
+def _reach(cause: BaseException | None) -> Reach:
+    if isinstance(cause, urllib.error.URLError):  # before the question was sent
+        refused = isinstance(cause.reason, ConnectionRefusedError)
+        return Reach.REFUSED if refused else Reach.UNREACHED
+    return Reach.SILENT if isinstance(cause, TimeoutError) else Reach.FOREIGN
+
+
+def is_ready(target: Target) -> bool:
+    """Whether a Triton server answers there that can serve the model of the target's family."""
+    server = ask(target, "/v2/health/ready")
+    return server.good and ask(target, f"/v2/models/{target.family}/ready").good
+
+
+def model_states(target: Target) -> dict[str, tuple[str, str]]:
+    """Each model of the server -> its state, such as READY, and the reason, empty for none.
+
+    A server that this project starts keeps its index to itself; of such a one, the models of the
+    target's repository are asked for one by one, and have no reasons.
+    """
+    index = ask(target, "/v2/repository/index", data=b"{}")
+    if not index.good:
+        names = sorted(path.parent.name for path in target.model_repository.glob("*/config.pbtxt"))
+        ready = {name: ask(target, f"/v2/models/{name}/ready").good for name in names}
+        return {name: (READY if ready[name] else "not ready", "") for name in names}
+    found: dict[str, tuple[str, str]] = {}
+    for entry in json.loads(index.body):
+        name, state = entry["name"], entry.get("state") or "not loaded"
+        if name not in found or state == READY:  # of several versions one is enough
+            found[name] = state, entry.get("reason", "")
+    return found
 
 
 @check("server.live")
 def live(target: Target) -> Finding:
     if target.server is False:
         return skipped("left alone, as asked for")
-    answer = ask(target, "/v2/health/live")
+    answer, (server, holder) = ask(target, "/v2/health/live"), _seen_here(target)
     if answer.good:
-        return passed(f"{url_of(target)} answers{_process_words(target)}")
-    server, holder = _seen_here(target)
+        seconds = None if server is None else uptime_s(server)
+        process = "" if seconds is None else f", process {server}, up for {seconds:.0f} s"
+        return passed(f"{url_of(target)} answers{process}")
     if server is not None and answer.reach is Reach.REFUSED:
         return _loads(target, server)
     hangs = answer.reach is Reach.UNREACHED and holder is not None  # its queue is full
@@ -50,12 +119,6 @@ def _seen_here(target: Target) -> tuple[int | None, Holder | None]:
     return find_server(target.http_port), holder_of(target.http_port)
 
 
-def _process_words(target: Target) -> str:
-    server, _ = _seen_here(target)
-    seconds = None if server is None else uptime_s(server)
-    return "" if seconds is None else f", process {server}, up for {seconds:.0f} s"
-
-
 def _loads(target: Target, server: int) -> Finding:
     """Triton listens when every model is loaded, so one that hangs leaves it without a port."""
     seconds = uptime_s(server) or 0.0
@@ -63,8 +126,7 @@ def _loads(target: Target, server: int) -> Finding:
         f"process {server} has run for {seconds:.0f} s and does not listen on {target.http_port} "
         f"yet: it loads its models; {_steps_in_words(target)}"
     )
-    found = failure if seconds > LOADING_S else warning
-    return found(text, _loading_fix(target))
+    return (failure if seconds > LOADING_S else warning)(text, _loading_fix(target))
 
 
 def _steps_in_words(target: Target) -> str:
@@ -83,10 +145,10 @@ def _step_words(state: StepState) -> str:
     if state.failed:
         return f"{state.model} failed in the step {state.step}"
     seconds = time.time() - state.since
-    kind = STEPS.get(state.step)
-    late = f" (late after {state.limit_s:.0f} s; likely cause: {kind.cause})" if kind else ""
     doing = f"{state.model} has been for {seconds:.0f} s in the step {state.step}"
-    return f"{doing}{late if seconds > state.limit_s else ''}"
+    if state.step not in STEPS or seconds <= state.limit_s:
+        return doing
+    return f"{doing} (late after {state.limit_s:.0f} s; likely cause: {STEPS[state.step].cause})"
 
 
 def _loading_fix(target: Target) -> str:
@@ -99,17 +161,15 @@ def _loading_fix(target: Target) -> str:
 
 def log_path(target: Target) -> Path:
     """The server's log, where tritone serve puts it."""
-    return settings_of(target).log_path
+    return target.settings().log_path
 
 
 def _hangs(target: Target, server: int | None, holder: Holder | None) -> Finding:
     pid = server or (holder.pid if holder else None)
-    text = (
-        f"{url_of(target)} accepts connections and does not answer within {ANSWER_S:g} s: "
-        f"{holder or 'what listens there'} hangs"
-    )
+    silent = f"{url_of(target)} accepts connections and does not answer within {ANSWER_S:g} s"
+    text = f"{silent}: {holder or 'what listens there'} hangs"
     stop = f"kill -9 {pid}" if pid else "end that process"
-    return failure(text, f"{stop}; {serve_command(target, target.http_port)}; {_log_hint(target)}")
+    return failure(text, f"{stop}; {target.serve_command(target.http_port)}; {_log_hint(target)}")
 
 
 def _log_hint(target: Target) -> str:
@@ -123,7 +183,7 @@ def _no_server(target: Target, answer: Answer) -> Finding:
     text = f"no server answers on {url_of(target)}: {what}{detail}"
     if target.server is None:
         return skipped(f"{text}; start one: make serve")
-    start = f"{serve_command(target, target.http_port)}, or name the server: --address, --port-base"
+    start = f"{target.serve_command(target.http_port)}, or name the server: --address, --port-base"
     return failure(text, start)
 
 
@@ -131,14 +191,14 @@ def not_live(target: Target) -> str:
     """Why there is no server to look at; empty where there is one."""
     if target.server is False:
         return "left alone, as asked for"
-    return "" if is_live(target) else "no live server; see server.live"
+    return "" if ask(target, "/v2/health/live").good else "no live server; see server.live"
 
 
 @check("server.ready", unless=not_live, limit_s=30.0)
 def ready(target: Target) -> Finding:
     if ask(target, "/v2/health/ready").good:
         return passed("the server is ready to infer")
-    waiting = [model.name for model in model_states(target) if model.state != READY]
+    waiting = [name for name, (state, _) in model_states(target).items() if state != READY]
     names = ", ".join(waiting) or "none of those that it tells of"
     text = f"live but not ready; models not ready: {names}; {_steps_in_words(target)}"
     server, _ = _seen_here(target)
@@ -150,20 +210,18 @@ def ready(target: Target) -> Finding:
 @check("server.models", unless=not_live, limit_s=30.0)
 def models(target: Target) -> Finding:
     found = model_states(target)
-    bad = [model for model in found if model.state != READY]
+    bad = [
+        f"{name} is {state}{f': {reason}' if reason else ''}"
+        for name, (state, reason) in found.items()
+        if state != READY
+    ]
     if bad:
-        text = "; ".join(
-            f"{model.name} is {model.state}{f': {model.reason}' if model.reason else ''}"
-            for model in bad
-        )
-        return failure(text, _loading_fix(target))
-    names = ", ".join(model.name for model in found)
-    if target.family and target.family not in [model.name for model in found]:
-        return failure(
-            f"the server has {names or 'no models'}, and no {target.family}: it serves another "
-            "repository",
-            serve_command(target, target.http_port),
-        )
+        return failure("; ".join(bad), _loading_fix(target))
+    names = ", ".join(found)
+    if target.family and target.family not in found:
+        text = f"the server has {names or 'no models'}, and no {target.family}"
+        fix = target.serve_command(target.http_port)
+        return failure(f"{text}: it serves another repository", fix)
     return passed(f"{names}: all {READY}")
 
 
@@ -174,13 +232,13 @@ def processes(target: Target) -> Finding:
     if server is None:
         return skipped("the server's process cannot be seen: another machine, container or user")
     probe, running = HealthProbe(url_of(target)), by_model(server)
-    claimed = [model.name for model in model_states(target) if model.state == READY]
+    claimed = [name for name, (state, _) in model_states(target).items() if state == READY]
     dead = [name for name in claimed if name not in running and probe.backend(name) == PYTHON]
     if dead:
         return failure(
             f"{', '.join(dead)}: the process has ended while the server calls the model ready; "
             "every request for it fails. Memory may have run out",
-            f"restart the server: kill {server}; {serve_command(target, target.http_port)}; "
+            f"restart the server: kill {server}; {target.serve_command(target.http_port)}; "
             f"{_log_hint(target)}; dmesg shows what the kernel killed",
         )
     sizes = [used.pss_bytes for used in running.values()]

@@ -1,1 +1,0 @@
-"""A running server, asked over HTTP and looked at from outside."""

@@ -1,1 +1,0 @@
-"""TensorRT and TensorRT-LLM: versions that fit one another, engines that fit, Triton's backends."""
