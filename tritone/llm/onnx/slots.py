@@ -44,7 +44,6 @@ class OnnxSlots:
         layers, heads = config.num_hidden_layers, config.num_key_value_heads
         # zeros come from the system untouched: an idle slot costs no memory
         self._cache = np.zeros((layers, 2, slots, heads, slot_length, head_dim), np.float32)
-        self.bytes_per_position = layers * 2 * heads * head_dim * self._cache.itemsize
         self._embeds = np.zeros((slots, 1, config.hidden_size), np.float32)
         self._lengths = np.zeros(slots, np.int32)
         self._longest = np.zeros((), np.int32)

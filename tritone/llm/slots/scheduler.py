@@ -8,7 +8,6 @@ moves into it.
 
 import threading
 from collections import deque
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,19 +20,6 @@ from tritone.llm.generation import STAGE, FeedGeneration, Stream
 from tritone.llm.sampler import Sampler
 from tritone.llm.slots.session import SlotSession
 from tritone.llm.validation import check_generation, check_load
-
-
-@dataclass(frozen=True)
-class SlotStats:
-    """State of the scheduler. tokens: emitted since start. kv_bytes: reserved for all slots, of
-    which kv_used_bytes hold live streams."""
-
-    active: int
-    waiting: int
-    free_slots: int
-    tokens: int
-    kv_bytes: int
-    kv_used_bytes: int
 
 
 class SlotLanguageModel:
@@ -55,7 +41,6 @@ class SlotLanguageModel:
         self._joining: Stream | None = None
         self._joining_slot = 0
         self._waiting: deque[Stream] = deque()
-        self._tokens = 0
         self._closed = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="tritone-llm", daemon=True)
@@ -84,22 +69,6 @@ class SlotLanguageModel:
             self._waiting.append(stream)
             self._changed.notify()
         return FeedGeneration(stream)
-
-    def stats(self) -> SlotStats:
-        """A snapshot, taken without stopping the scheduler."""
-        with self._changed:
-            active = [*self._active, *([self._joining] if self._joining else [])]
-            waiting = sum(not stream.cancelled for stream in self._waiting)
-        used = sum(stream.length for stream in active)
-        slots, position = self._session.slots, self._session.bytes_per_position
-        return SlotStats(
-            active=len(active),
-            waiting=waiting,
-            free_slots=slots - len(active),
-            tokens=self._tokens,
-            kv_bytes=slots * self._session.slot_length * position,
-            kv_used_bytes=used * position,
-        )
 
     def close(self) -> None:
         """Stop the scheduler; generations still open end with StageFailed."""
@@ -213,7 +182,6 @@ class SlotLanguageModel:
         stream.sampler.emit(row)
         stream.last_id = llm.speech_offset + row
         stream.emitted += 1
-        self._tokens += 1
         stream.pending.append(stream.last_id)
         if stream.emitted == stream.request.max_tokens:
             stream.pending.append(None)

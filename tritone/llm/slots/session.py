@@ -12,13 +12,11 @@ class SlotSession(Protocol):
 
     slots: streams that fit. slot_length: positions of each. prefill_part: positions of a prompt
     that are read at a time; fewer cost speed, more make running streams wait longer.
-    bytes_per_position: memory of one position of one slot.
     """
 
     slots: int
     slot_length: int
     prefill_part: int
-    bytes_per_position: int
 
     def prefill(self, slot: int, embeds: Float32, start: int = 0) -> Float32:
         """Write a prompt, or its next part, into `slot`.

@@ -47,9 +47,6 @@ class TorchSlots:
         # one position more than a slot has, where rows that stand for no stream write
         shape = (config.num_hidden_layers, 2, slots, heads, slot_length + 1, dim)
         self._cache = torch.zeros(shape, device=device, dtype=dtype)
-        self.bytes_per_position = (
-            config.num_hidden_layers * 2 * heads * dim * self._cache.element_size()
-        )
         pinned = device.type == "cuda"
         self._host_embeds = torch.zeros(slots, 1, config.hidden_size, pin_memory=pinned)
         self._host_lengths = torch.zeros(slots, dtype=torch.long, pin_memory=pinned)

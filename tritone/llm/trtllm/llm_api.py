@@ -16,118 +16,84 @@ API: tensorrt_llm/llmapi/llm.py (`LLM.generate_async`, `RequestOutput.abort`), s
 import asyncio
 import importlib
 import os
-import secrets
-import threading
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from tritone.arrays import Int32
 from tritone.errors import EnvironmentProblem, StageFailed
 from tritone.llm.bias import logit_bias
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME
 from tritone.llm.config import SpokenConfig
-from tritone.llm.contract import Generation, GenerationRequest
-from tritone.llm.external import RuntimeFeed, RuntimeStats, prompt_ids
-from tritone.llm.generation import STAGE, FeedGeneration
+from tritone.llm.external import ExternalLanguageModel, Limits, RuntimeFeed
+from tritone.llm.generation import STAGE
 from tritone.llm.sampler import Sampler
 from tritone.llm.trtllm.importing import import_tensorrt_llm, installed_version
-from tritone.llm.trtllm.speech_logits import HeadBias, SpeechLogits
-from tritone.llm.validation import check_generation, check_load
+from tritone.llm.trtllm.speech_logits import BiasOn, SpeechLogits
 from tritone.loading.steps import step
 
 _DTYPES = {"bf16": "bfloat16", "fp16": "float16"}
 
 
-class LlmApiLanguageModel:
-    """`tritone.llm.contract.LanguageModel` on an opened `tensorrt_llm.LLM`.
+class LlmApiLanguageModel(ExternalLanguageModel):
+    """On an opened `tensorrt_llm.LLM`.
 
-    sampling_params: the class tensorrt_llm.SamplingParams. bias: of the checkpoint.
-    positions: of one generation, prompt included. slots: generations that advance together, and
-    max_waiting more may wait.
+    sampling_params: the class tensorrt_llm.SamplingParams. bias: of the checkpoint's head.
     """
 
     def __init__(
         self,
         llm: Any,
-        sampling_params: Callable[..., Any],
         config: SpokenConfig,
-        bias: HeadBias,
+        limits: Limits,
         *,
-        positions: int,
-        slots: int,
-        max_waiting: int,
+        sampling_params: Callable[..., Any],
+        bias: BiasOn,
     ) -> None:
-        self._llm, self._params, self._config, self._bias = llm, sampling_params, config, bias
-        self._positions, self._slots, self._max_waiting = positions, slots, max_waiting
-        self._stop_ids = frozenset(config.llm.stop_ids)
-        self._running: set[RuntimeFeed] = set()
-        self._tokens = 0
-        self._closed = False
-        self._lock = threading.Lock()
+        self._params, self._bias = sampling_params, bias
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="tritone-llm", daemon=True)
-        self._thread.start()
-
-    def submit(self, request: GenerationRequest) -> Generation:
-        """Queue a generation and return at once.
-
-        Raises InvalidRequest, Overloaded when max_waiting requests wait already, and StageFailed
-        after `close`.
-        """
-        ids = prompt_ids(request)
-        check_generation(request, self._config.llm, self._positions)
-        feed = RuntimeFeed(request, self._positions, self._stop_ids, self._cancel)
-        params = self._sampling_params(request, feed.longest)
-        with self._lock:
-            if self._closed:
-                raise StageFailed(STAGE, "the language model is closed")
-            check_load(len(self._running), self._slots, self._max_waiting)
-            self._running.add(feed)
-            asyncio.run_coroutine_threadsafe(self._generate(feed, ids, params), self._loop)
-        return FeedGeneration(feed)
-
-    def stats(self) -> RuntimeStats:
-        """A snapshot."""
-        with self._lock:
-            return RuntimeStats(generations=len(self._running), tokens=self._tokens)
+        super().__init__(llm, config, limits)
 
     def close(self) -> None:
-        """Stop the runtime; generations still open end with StageFailed."""
-        with self._lock:
-            first, self._closed = not self._closed, True
-        if not first:
-            return
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._llm.shutdown()
+        with self._changed:
+            if self._closed:
+                return
+            self._closed = True
+            self._loop.call_soon_threadsafe(self._loop.stop)
+        super().close()
 
-    def _sampling_params(self, request: GenerationRequest, longest: int) -> Any:
+    def _call(self, feed: RuntimeFeed, ids: list[int], sampler: Sampler, seed: int) -> Any:
         """The runtime draws plainly; what it draws from is rewritten by the logits processor."""
-        llm, given = self._config.llm, request.sampling
-        end_id = llm.stop_ids[0]
-        sampling = Sampler(self._config.sampling, given, end_id=end_id - llm.speech_offset)
-        processor = SpeechLogits(
-            self._bias,
-            llm,
-            self._config.sampling,
-            sampling,
-            min_tokens=request.min_tokens,
-            prompt=len(request.prompt),
-        )
-        draw = {"top_k": 1} if sampling.top_k == 1 else {"top_p": 1.0, "temperature": 1.0}
-        return self._params(
-            end_id=end_id,
-            pad_id=end_id,
-            max_tokens=longest,
+        llm = self._config.llm
+        draw = {"top_k": 1} if sampler.top_k == 1 else {"top_p": 1.0, "temperature": 1.0}
+        params = self._params(
+            end_id=llm.stop_ids[0],
+            pad_id=llm.stop_ids[0],
+            max_tokens=feed.longest,
             stop_token_ids=list(llm.stop_ids),
-            seed=secrets.randbits(63) if given.seed is None else given.seed,
+            seed=seed,
             detokenize=False,
-            logits_processor=processor,
+            logits_processor=SpeechLogits(
+                self._bias,
+                llm,
+                self._config.sampling,
+                sampler,
+                min_tokens=feed.request.min_tokens,
+                prompt=len(ids),
+            ),
             **draw,
         )
+        return ids, params
+
+    def _enqueue(self, feed: RuntimeFeed, call: Any) -> RuntimeFeed:
+        asyncio.run_coroutine_threadsafe(self._generate(feed, *call), self._loop)
+        return feed
+
+    def _cancel(self, feed: RuntimeFeed) -> None:
+        if not self._closed:
+            self._loop.call_soon_threadsafe(_abort, feed)
 
     def _run(self) -> None:
         """The thread of the event loop."""
@@ -139,30 +105,19 @@ class LlmApiLanguageModel:
         if tasks:
             self._loop.run_until_complete(asyncio.wait(tasks))
         self._loop.close()
-        for feed in self._running:
-            feed.end(StageFailed(STAGE, "the language model was closed"))
+        self._finish_all("the language model was closed")
 
-    def _cancel(self, feed: RuntimeFeed) -> None:
-        if not self._closed:
-            self._loop.call_soon_threadsafe(_abort, feed)
-
-    async def _generate(self, feed: RuntimeFeed, ids: Int32, params: Any) -> None:
+    async def _generate(self, feed: RuntimeFeed, ids: list[int], params: Any) -> None:
+        """Pass increments on until the generation ends or was aborted."""
         error = None
         try:
-            await self._read(feed, ids, params)
+            if not feed.cancelled:
+                feed.handle = self._runtime.generate_async(ids, params, streaming=True)
+                async for part in feed.handle:
+                    feed.emit(part.outputs[0].token_ids_diff)
         except Exception as failure:  # whatever broke this generation must not stop the others
             error = StageFailed(STAGE, str(failure) or type(failure).__name__)
-        with self._lock:
-            self._running.remove(feed)
-        feed.end(error)
-
-    async def _read(self, feed: RuntimeFeed, ids: Int32, params: Any) -> None:
-        """Pass increments on until the generation ends or was aborted."""
-        if feed.cancelled:
-            return
-        feed.handle = self._llm.generate_async(ids.tolist(), params, streaming=True)
-        async for part in feed.handle:
-            self._tokens += feed.emit(part.outputs[0].token_ids_diff)
+        self._finish(feed, error)
 
 
 def open_llm_api(
@@ -205,12 +160,10 @@ def open_llm_api(
         )
     return LlmApiLanguageModel(
         llm,
-        package.SamplingParams,
         config,
-        HeadBias(torch.from_numpy(bias)),
-        positions=positions,
-        slots=slots,
-        max_waiting=max_waiting,
+        Limits(positions, positions, slots, max_waiting),
+        sampling_params=package.SamplingParams,
+        bias=cache(torch.from_numpy(bias).to),
     )
 
 
