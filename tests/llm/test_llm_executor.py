@@ -25,7 +25,7 @@ from tritone.errors import (
 from tritone.llm.bias import BANNED, logit_bias
 from tritone.llm.checkpoint import HEAD_BIAS, LLM_DIR, WEIGHTS_NAME
 from tritone.llm.contract import GenerationRequest, Prompt, SamplingParams
-from tritone.llm.trtllm import importing as trtllm_import
+from tritone.llm.trtllm import environment as trtllm_import
 from tritone.llm.trtllm.engine_folder import find_engine
 from tritone.llm.trtllm.executor import ExecutorLanguageModel, open_executor
 

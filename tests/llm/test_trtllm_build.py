@@ -18,8 +18,7 @@ from tritone.errors import EnvironmentProblem, InvalidRequest, ModelDirectoryErr
 from tritone.llm.trtllm import build as building
 from tritone.llm.trtllm.build import build_command, run_build
 from tritone.llm.trtllm.checkpoint_config import CheckpointOptions
-from tritone.llm.trtllm.engine_config import check_engine_config
-from tritone.llm.trtllm.engine_settings import EngineSettings, settings_for
+from tritone.llm.trtllm.engine_settings import EngineSettings, check_engine_config, settings_for
 from tritone.llm.trtllm.environment import clean_environment
 
 FAKE = SUPPORT / "fake_trtllm_build.py"

@@ -14,8 +14,7 @@ from trtllm_reader import CONFIG, convert, logits, read_checkpoint, write_source
 from tritone.errors import InvalidRequest, ModelDirectoryError
 from tritone.families.cosyvoice2.merge_llm import read_merged
 from tritone.llm.qwen2 import Qwen2Config
-from tritone.llm.trtllm.checkpoint_config import CheckpointOptions
-from tritone.llm.trtllm.precision import to_dtype
+from tritone.llm.trtllm.checkpoint_config import CheckpointOptions, to_dtype
 from tritone.llm.trtllm.sharding import check_tp_size, rank_tensors
 
 GOLDEN_LOGITS = load_file(GOLDEN / "llm_logits.safetensors")

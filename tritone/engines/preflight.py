@@ -11,7 +11,7 @@ from tritone.engines.machine import check_gpu, driver_version, import_tensorrt
 from tritone.engines.sources import LLM, Sources
 from tritone.errors import EnvironmentProblem, ModelDirectoryError, TritoneError
 from tritone.llm.trtllm.build import PROGRAM
-from tritone.llm.trtllm.importing import installed_version
+from tritone.llm.trtllm.environment import installed_version
 from tritone.llm.trtllm.requirement import WHY_THIS_VERSION, is_supported
 from tritone.llm.trtllm.source_checkpoint import open_llm
 

@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tritone.errors import EnvironmentProblem
-from tritone.llm.trtllm.engine_config import engine_arguments
-from tritone.llm.trtllm.engine_settings import EngineSettings
+from tritone.llm.trtllm.engine_settings import EngineSettings, engine_arguments
 from tritone.llm.trtllm.environment import clean_environment
 from tritone.llm.trtllm.requirement import WHY_THIS_VERSION, is_supported
 

@@ -17,8 +17,12 @@ from tritone.checkpoints.safetensors_file import (
 )
 from tritone.config import CONFIG_NAME
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
-from tritone.llm.trtllm.checkpoint_config import CheckpointOptions, checkpoint_config
-from tritone.llm.trtllm.precision import STORAGE, to_dtype
+from tritone.llm.trtllm.checkpoint_config import (
+    STORAGE,
+    CheckpointOptions,
+    checkpoint_config,
+    to_dtype,
+)
 from tritone.llm.trtllm.sharding import Block, RankTensor, check_tp_size, rank_tensors
 from tritone.llm.trtllm.source_checkpoint import SourceLLM
 

@@ -1,12 +1,17 @@
-"""config.json of a TensorRT-LLM checkpoint, and what may be chosen in it."""
+"""What may be chosen of a TensorRT-LLM checkpoint: its config.json, and the rounding of values."""
 
 from dataclasses import dataclass
 from typing import Any
 
-from tritone.errors import InvalidRequest
-from tritone.llm.qwen2 import Qwen2Config
-from tritone.llm.trtllm.precision import check_dtype
+import numpy as np
+from numpy.typing import NDArray
 
+from tritone.arrays import Float32
+from tritone.checkpoints.safetensors_file import to_float32
+from tritone.errors import InvalidRequest, ModelDirectoryError
+from tritone.llm.qwen2 import Qwen2Config
+
+STORAGE = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}  # name there: in safetensors
 CHECKPOINTS_DIR = "trtllm"  # inside the LLM's directory, one checkpoint a subdirectory
 WEIGHT_ONLY_INT8 = "W8A16"  # their name of the algorithm
 
@@ -26,7 +31,10 @@ class CheckpointOptions:
     weight_only: bool = False
 
     def __post_init__(self) -> None:
-        check_dtype(self.dtype)
+        if self.dtype not in STORAGE:
+            raise InvalidRequest(
+                "dtype", f"is {self.dtype!r}, expected one of {', '.join(STORAGE)}"
+            )
         if self.weight_only and self.dtype == "float32":
             raise InvalidRequest(
                 "dtype", "is float32; TensorRT-LLM multiplies int8 weights by float16 or bfloat16"
@@ -37,6 +45,10 @@ class CheckpointOptions:
         """Subdirectory of CHECKPOINTS_DIR, e.g. "bfloat16" or "float16-int8-tp2"."""
         int8 = "-int8" if self.weight_only else ""
         return self.dtype + int8 + (f"-tp{self.tp_size}" if self.tp_size > 1 else "")
+
+    @property
+    def quant_algo(self) -> str | None:
+        return WEIGHT_ONLY_INT8 if self.weight_only else None
 
 
 # The same for every Qwen2.
@@ -89,7 +101,29 @@ def checkpoint_config(
         "tie_word_embeddings": tied,
         "mapping": {"world_size": options.tp_size, "tp_size": options.tp_size, "pp_size": 1},
         "quantization": {
-            "quant_algo": WEIGHT_ONLY_INT8 if options.weight_only else None,
+            "quant_algo": options.quant_algo,
             "kv_cache_quant_algo": None,
         },
     }
+
+
+def to_dtype(values: Float32, dtype: str, name: str) -> NDArray[Any]:
+    """Round float32 values to the nearest of `dtype`, to even where two are as near.
+
+    bfloat16 comes as its bits, uint16. Raises ModelDirectoryError, naming the tensor, for values
+    that are not finite or that `dtype` cannot hold.
+    """
+    if not np.isfinite(values).all():
+        raise ModelDirectoryError(f"{name} has values that are NaN or infinite")
+    if dtype == "bfloat16":
+        bits = values.view(np.uint32)
+        rounded: NDArray[Any] = ((bits + (0x7FFF + (bits >> 16 & 1))) >> 16).astype(np.uint16)
+    else:
+        with np.errstate(over="ignore"):  # reported below
+            rounded = values.astype(np.dtype(dtype), copy=False)
+    if not np.isfinite(to_float32(rounded)).all():
+        raise ModelDirectoryError(
+            f"{name} has values up to {np.abs(values).max():.3g}, too large for {dtype}: convert "
+            "with --dtype bfloat16"
+        )
+    return rounded

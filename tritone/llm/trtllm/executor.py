@@ -29,7 +29,7 @@ from tritone.llm.generation import STAGE
 from tritone.llm.runtimes import EngineCheck
 from tritone.llm.sampler import Sampler
 from tritone.llm.trtllm.engine_folder import check_engine, find_engine, read_engine
-from tritone.llm.trtllm.importing import import_tensorrt_llm, installed_version
+from tritone.llm.trtllm.environment import import_tensorrt_llm, installed_version
 from tritone.loading.steps import step
 
 _AWAIT = timedelta(milliseconds=100)  # an upper bound for `close`; responses end the wait at once

@@ -30,7 +30,7 @@ from tritone.llm.config import SpokenConfig
 from tritone.llm.external import ExternalLanguageModel, Limits, RuntimeFeed
 from tritone.llm.generation import STAGE
 from tritone.llm.sampler import Sampler
-from tritone.llm.trtllm.importing import import_tensorrt_llm, installed_version
+from tritone.llm.trtllm.environment import import_tensorrt_llm, installed_version
 from tritone.llm.trtllm.speech_logits import BiasOn, SpeechLogits
 from tritone.loading.steps import step
 

@@ -20,7 +20,7 @@ from tritone.llm.checkpoint import (
     layer_shapes,
 )
 from tritone.llm.qwen2 import Qwen2Config, read_qwen2
-from tritone.llm.trtllm.precision import STORAGE
+from tritone.llm.trtllm.checkpoint_config import STORAGE
 
 WHAT_TO_GIVE = (
     "give a model directory (`tritone convert` writes it) or a Qwen2 in Hugging Face form "
