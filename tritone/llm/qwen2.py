@@ -1,7 +1,7 @@
 """config.json of a Qwen2 directory in Hugging Face form, read strictly and written."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,7 @@ class Qwen2Config:
     rms_norm_eps: float
 
 
-_SIZES = (
-    *("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers"),
-    *("num_attention_heads", "num_key_value_heads", "max_position_embeddings"),
-)
+SIZES = [field.name for field in fields(Qwen2Config) if field.type is int]
 
 
 def read_qwen2(directory: Path) -> Qwen2Config:
@@ -53,7 +50,7 @@ def read_qwen2(directory: Path) -> Qwen2Config:
     numbers = {"rope_theta": rope.get("rope_theta"), **config}
     try:
         qwen2 = Qwen2Config(
-            **{name: int(numbers[name]) for name in _SIZES},
+            **{name: int(numbers[name]) for name in SIZES},
             rope_theta=float(numbers["rope_theta"]),
             rms_norm_eps=float(numbers["rms_norm_eps"]),
         )
@@ -70,18 +67,12 @@ def read_qwen2(directory: Path) -> Qwen2Config:
 def write_qwen2(directory: Path, config: LLMConfig, torch_dtype: str) -> None:
     """Write config.json and generation_config.json of the merged checkpoint."""
     sampling = SamplingConfig()
-    _write_json(
+    write_json(
         directory / "config.json",
         {
             "architectures": ["Qwen2ForCausalLM"],
             "model_type": "qwen2",
-            "vocab_size": config.vocab_size,
-            "hidden_size": config.hidden_size,
-            "intermediate_size": config.intermediate_size,
-            "num_hidden_layers": config.num_hidden_layers,
-            "num_attention_heads": config.num_attention_heads,
-            "num_key_value_heads": config.num_key_value_heads,
-            "max_position_embeddings": config.max_position_embeddings,
+            **{name: getattr(config, name) for name in SIZES},
             "rope_theta": config.rope_theta,
             "rms_norm_eps": config.rms_norm_eps,
             "hidden_act": "silu",
@@ -94,7 +85,7 @@ def write_qwen2(directory: Path, config: LLMConfig, torch_dtype: str) -> None:
             "torch_dtype": torch_dtype,
         },
     )
-    _write_json(
+    write_json(
         directory / "generation_config.json",
         {
             "do_sample": True,
@@ -106,5 +97,5 @@ def write_qwen2(directory: Path, config: LLMConfig, torch_dtype: str) -> None:
     )
 
 
-def _write_json(path: Path, value: dict[str, Any]) -> None:
+def write_json(path: Path, value: dict[str, Any]) -> None:
     path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

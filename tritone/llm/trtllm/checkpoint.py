@@ -1,6 +1,5 @@
 """A Qwen2 in Hugging Face form -> TensorRT-LLM 0.20 checkpoint: config.json, rankN.safetensors."""
 
-import json
 import multiprocessing
 import shutil
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from tritone.checkpoints.safetensors_file import (
 )
 from tritone.config import CONFIG_NAME
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
+from tritone.llm.qwen2 import write_json
 from tritone.llm.trtllm.checkpoint_config import (
     STORAGE,
     CheckpointOptions,
@@ -68,10 +68,7 @@ class Conversion:
             for rank in range(len(self._ranks)):
                 self._write_rank(rank, progress)
         config = self._output_dir / CONFIG_NAME
-        text = json.dumps(
-            checkpoint_config(self._source.config, self._source.tied, self._options), indent=2
-        )
-        config.write_text(text + "\n", encoding="utf-8")
+        write_json(config, checkpoint_config(self._source.config, self._source.tied, self._options))
         return [config, *(self._rank_path(rank) for rank in range(len(self._ranks)))]
 
     def _run_parallel(self, workers: int, progress: Progress) -> None:

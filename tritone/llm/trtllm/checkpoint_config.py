@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tritone.arrays import Float32
 from tritone.checkpoints.safetensors_file import to_float32
 from tritone.errors import InvalidRequest, ModelDirectoryError
-from tritone.llm.qwen2 import Qwen2Config
+from tritone.llm.qwen2 import SIZES, Qwen2Config
 
 STORAGE = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}  # name there: in safetensors
 CHECKPOINTS_DIR = "trtllm"  # inside the LLM's directory, one checkpoint a subdirectory
@@ -87,14 +87,8 @@ def checkpoint_config(
     return {
         **_QWEN2,
         "dtype": options.dtype,
-        "vocab_size": config.vocab_size,
-        "hidden_size": config.hidden_size,
-        "intermediate_size": config.intermediate_size,
-        "num_hidden_layers": config.num_hidden_layers,
-        "num_attention_heads": config.num_attention_heads,
-        "num_key_value_heads": config.num_key_value_heads,
+        **{name: getattr(config, name) for name in SIZES},
         "head_size": head_size,
-        "max_position_embeddings": config.max_position_embeddings,
         "rotary_base": config.rope_theta,
         "rotary_embedding_dim": head_size,
         "norm_epsilon": config.rms_norm_eps,

@@ -1,6 +1,5 @@
 """The language model to convert: a directory in Hugging Face form, checked before any work."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from tritone.checkpoints.integrity import is_lfs_pointer
 from tritone.checkpoints.safetensors_file import Checkpoint
-from tritone.config import CONFIG_NAME
+from tritone.config import CONFIG_NAME, parse_json
 from tritone.errors import ModelDirectoryError
 from tritone.llm.checkpoint import (
     EMBEDDING,
@@ -63,7 +62,7 @@ def open_llm(model_dir: Path) -> SourceLLM:
     except ModelDirectoryError as error:
         again = "convert the release again" if in_model_directory else "download it again"
         raise ModelDirectoryError(f"{error}; {again}") from error
-    settings = json.loads((directory / CONFIG_NAME).read_text(encoding="utf-8"))
+    settings = parse_json(directory / CONFIG_NAME)
     tied = bool(settings.get("tie_word_embeddings", False))
     head = EMBEDDING if tied and HEAD not in weights else HEAD
     _check_tensors(weights, config, head)
