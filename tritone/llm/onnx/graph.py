@@ -13,6 +13,7 @@ Only the speech head is in the graph, with its bias, so that no text id can be d
 outside: the embedding is gathered from the checkpoint file, which costs no memory for unused rows.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from tritone.checkpoints.safetensors_file import Checkpoint, to_float32
 from tritone.errors import ModelDirectoryError
 from tritone.llm.checkpoint import FINAL_NORM, GRAPH_DIR, HEAD, HEAD_BIAS, WEIGHTS_NAME, layer_name
 from tritone.llm.config import LLMConfig
-from tritone.llm.onnx.graph_writer import GraphWriter
+from tritone.llm.onnx.graph_writer import MICROSOFT, GraphWriter
 from tritone.llm.onnx.quantize import BlockFormat, quantize_blocks
 
 # None keeps float32
@@ -96,18 +97,12 @@ def _padded_head_dim(head_dim: int) -> int:
     return -(-head_dim // _HEAD_MULTIPLE) * _HEAD_MULTIPLE
 
 
+@dataclass(frozen=True)
 class _Qwen2Graph:
-    def __init__(
-        self,
-        writer: GraphWriter,
-        checkpoint: Checkpoint,
-        config: LLMConfig,
-        form: BlockFormat | None,
-    ) -> None:
-        self.writer = writer
-        self.checkpoint = checkpoint
-        self.config = config
-        self.form = form
+    writer: GraphWriter
+    checkpoint: Checkpoint
+    config: LLMConfig
+    form: BlockFormat | None
 
     def build(self) -> None:
         config, writer = self.config, self.writer
@@ -182,10 +177,11 @@ class _Qwen2Graph:
         qkv = self._linear(normed, weight, bias, f"{name}.qkv")
         cache = [f"past.{layer}.key", f"past.{layer}.value"]
         lengths = ["seqlens_k", "total_sequence_length"]
-        self.writer.runtime_node(
+        attention = self.writer.node(
             "GroupQueryAttention",
             [qkv, "", "", *cache, *lengths, "cos_cache", "sin_cache"],
-            [f"{name}.attention", f"present.{layer}.key", f"present.{layer}.value"],
+            *(f"{name}.attention", f"present.{layer}.key", f"present.{layer}.value"),
+            domain=MICROSOFT,
             num_heads=config.num_attention_heads,
             kv_num_heads=config.num_key_value_heads,
             do_rotary=1,
@@ -193,30 +189,32 @@ class _Qwen2Graph:
         )
         out = self._load(layer_name(layer, "self_attn.o_proj.weight"))
         weight = pad_heads(out.T, config.num_attention_heads).T
-        return self._linear(f"{name}.attention", weight, None, f"{name}.attention_out")
+        return self._linear(attention, weight, None, f"{name}.attention_out")
 
     def _feed_forward(self, layer: int, normed: str) -> str:
         name, node = f"layer{layer}", self.writer.node
-        weights = [
-            self._load(layer_name(layer, f"mlp.{part}_proj.weight")) for part in ("gate", "up")
-        ]
-        gate = self._linear(normed, weights[0], None, f"{name}.gate")
-        up = self._linear(normed, weights[1], None, f"{name}.up")
+
+        def projected(x: str, part: str, output: str) -> str:
+            weight = self._load(layer_name(layer, f"mlp.{part}_proj.weight"))
+            return self._linear(x, weight, None, f"{name}.{output}")
+
+        gate, up = projected(normed, "gate", "gate"), projected(normed, "up", "up")
         sigmoid = node("Sigmoid", [gate], f"{name}.sigmoid")
         silu = node("Mul", [gate, sigmoid], f"{name}.silu")
         gated = node("Mul", [silu, up], f"{name}.gated")
-        weight = self._load(layer_name(layer, "mlp.down_proj.weight"))
-        return self._linear(gated, weight, None, f"{name}.feed_forward")
+        return projected(gated, "down", "feed_forward")
 
     def _add_norm(self, branch: str, hidden: str, scale: str, name: str) -> tuple[str, str]:
         """RMS norm of hidden + branch; returns (normalised, sum)."""
-        self.writer.runtime_node(
+        residual = f"{name}.residual"
+        self.writer.node(
             "SkipSimplifiedLayerNormalization",
             [hidden, branch, scale],
-            [name, "", "", f"{name}.residual"],
+            *(name, "", "", residual),
+            domain=MICROSOFT,
             epsilon=self.config.rms_norm_eps,
         )
-        return name, f"{name}.residual"
+        return name, residual
 
     def _linear(self, x: str, weight: Float32, bias: Float32 | None, name: str) -> str:
         """x (..., K) times weight (N, K) transposed, plus bias (N,)."""
@@ -228,25 +226,22 @@ class _Qwen2Graph:
                 writer.node("Add", [product, writer.constant(f"{name}.bias", bias)], name)
             return name
         form = self.form.fitting(weight.shape[1])
-        quantized = quantize_blocks(weight, form)
-        inputs = [
-            x,
-            writer.constant(f"{name}.codes", quantized.codes),
-            writer.constant(f"{name}.scales", quantized.scales),
-        ]
+        codes, scales = quantize_blocks(weight, form)
+        inputs = [x, writer.constant(f"{name}.codes", codes)]
+        inputs.append(writer.constant(f"{name}.scales", scales))
         if bias is not None:
             inputs += ["", "", writer.constant(f"{name}.bias", bias)]
-        writer.runtime_node(
+        return writer.node(
             "MatMulNBits",
             inputs,
-            [name],
+            name,
+            domain=MICROSOFT,
             N=weight.shape[0],
             K=weight.shape[1],
             bits=form.bits,
             block_size=form.block_size,
             accuracy_level=_INTEGER_DOT,
         )
-        return name
 
     def _load(self, name: str) -> Float32:
         return self.checkpoint.float32(name)

@@ -39,18 +39,15 @@ class GraphWriter:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._data = self._partial.open("wb")
 
-    def node(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        """Add a standard operator with one output; returns the output's name."""
-        self._nodes.append(helper.make_node(operator, inputs, [output], output, **attributes))
-        return output
+    def node(self, operator: str, inputs: list[str], *outputs: str, **attributes: Any) -> str:
+        """Add an operator and return the name of its first output.
 
-    def runtime_node(
-        self, operator: str, inputs: list[str], outputs: list[str], **attributes: Any
-    ) -> None:
-        """Add an ONNX Runtime operator; an empty name is an input or output that is not used."""
+        An empty name is an input or output that is not used; operators of ONNX Runtime have the
+        attribute `domain`.
+        """
         name = outputs[0]
-        node = helper.make_node(operator, inputs, outputs, name, domain=MICROSOFT, **attributes)
-        self._nodes.append(node)
+        self._nodes.append(helper.make_node(operator, inputs, outputs, name, **attributes))
+        return name
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
         """Add a constant and return its name; a large one goes to the data file at once."""

@@ -28,23 +28,13 @@ class BlockFormat:
         return replace(self, block_size=size)
 
 
-@dataclass(frozen=True)
-class BlockQuantized:
-    """A quantised (N, K) matrix; B = ceil(K / block_size) blocks a row, the last one padded.
-
-    codes: (N, B, block_size * bits / 8) uint8, two 4-bit codes a byte, low half first.
-    scales: (N, B) float32. A weight is (code - 2^(bits-1)) * scale.
-    """
-
-    codes: NDArray[np.uint8]
-    scales: Float32
-
-
-def quantize_blocks(weight: Float32, form: BlockFormat) -> BlockQuantized:
+def quantize_blocks(weight: Float32, form: BlockFormat) -> tuple[NDArray[np.uint8], Float32]:
     """Round an (N, K) float32 matrix to the nearest code, symmetric around zero.
 
-    The value of largest magnitude in a block takes the lowest code, because there is one more code
-    below zero than above.
+    Returns codes (N, B, block_size * bits / 8), two 4-bit codes a byte, low half first, and scales
+    (N, B) of B = ceil(K / block_size) blocks a row, the last one padded. A weight is
+    (code - 2^(bits-1)) * scale. The value of largest magnitude in a block takes the lowest code,
+    because there is one more code below zero than above.
     """
     rows, columns = weight.shape
     blocks = -(-columns // form.block_size)
@@ -58,4 +48,4 @@ def quantize_blocks(weight: Float32, form: BlockFormat) -> BlockQuantized:
     codes = np.clip(np.rint(steps) + half, 0, 2 * half - 1).astype(np.uint8)
     if form.bits == 4:
         codes = codes[..., 0::2] | codes[..., 1::2] << 4
-    return BlockQuantized(codes, scales[..., 0])
+    return codes, scales[..., 0]
