@@ -15,7 +15,7 @@ from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2.merge_llm import read_merged
 from tritone.llm.checkpoint import EmbeddingTable
 from tritone.llm.onnx.graph import PRECISIONS, build_graph, graph_path, pad_heads
-from tritone.llm.onnx.graph_writer import MICROSOFT, GraphWriter
+from tritone.llm.onnx.graph_writer import MICROSOFT, graph_writer
 from tritone.llm.onnx.quantize import BlockFormat, quantize_blocks
 from tritone.llm.onnx.slots import OnnxSlots
 
@@ -137,7 +137,7 @@ def test_operator_reads_the_quantised_weights(
     rng = np.random.default_rng(1)
     weight = rng.standard_normal((48, columns)).astype(np.float32)
     quantized = quantize_blocks(weight, form)
-    with GraphWriter(tmp_path / "m.onnx", "m", {}) as writer:
+    with graph_writer(tmp_path / "m.onnx", {}) as writer:
         info = helper.make_tensor_value_info
         writer.inputs.append(info("x", TensorProto.FLOAT, ["n", columns]))
         writer.outputs.append(info("y", TensorProto.FLOAT, ["n", 48]))

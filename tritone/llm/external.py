@@ -96,13 +96,13 @@ class ExternalLanguageModel:
         end_id = llm.stop_ids[0]
         sampler = Sampler(self._config.sampling, given, end_id=end_id - llm.speech_offset)
         seed = secrets.randbits(63) if given.seed is None else given.seed
-        call = self._call(feed, request.prompt.ids.tolist(), sampler, seed)
         with self._changed:
             if self._closed:
                 raise StageFailed(STAGE, "the language model is closed")
             check_load(len(self._running), limits.slots, limits.max_waiting)
             # under the lock, since the first response may come before this returns
-            self._running[self._enqueue(feed, call)] = feed
+            key = self._enqueue(feed, request.prompt.ids.tolist(), sampler, seed)
+            self._running[key] = feed
             self._changed.notify()
         return FeedGeneration(feed)
 
@@ -114,12 +114,8 @@ class ExternalLanguageModel:
         self._thread.join()
         self._runtime.shutdown()
 
-    def _call(self, feed: RuntimeFeed, ids: list[int], sampler: Sampler, seed: int) -> Any:
-        """The request in the runtime's terms."""
-        raise NotImplementedError
-
-    def _enqueue(self, feed: RuntimeFeed, call: Any) -> Hashable:
-        """Hand a request to the runtime; returns the key for `_finish`."""
+    def _enqueue(self, feed: RuntimeFeed, ids: list[int], sampler: Sampler, seed: int) -> Hashable:
+        """Hand the request to the runtime, in its own terms; returns the key for `_finish`."""
         raise NotImplementedError
 
     def _cancel(self, feed: RuntimeFeed) -> None:

@@ -1,31 +1,14 @@
 """config.json of a Qwen2 directory in Hugging Face form, read strictly and written."""
 
 import json
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from tritone.config import parse_json
 from tritone.errors import ModelDirectoryError
-from tritone.llm.config import LLMConfig, SamplingConfig
+from tritone.llm.config import LLMConfig, Qwen2Config, SamplingConfig
 
-
-@dataclass(frozen=True)
-class Qwen2Config:
-    """The numbers of a Qwen2 decoder; sizes in units, rope_theta the base of the rotary angles."""
-
-    vocab_size: int
-    hidden_size: int
-    intermediate_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    num_key_value_heads: int
-    max_position_embeddings: int
-    rope_theta: float
-    rms_norm_eps: float
-
-
-SIZES = [field.name for field in fields(Qwen2Config) if field.type is int]
+SIZES = [name for name, field in Qwen2Config.model_fields.items() if field.annotation is int]
 
 
 def read_qwen2(directory: Path) -> Qwen2Config:

@@ -40,7 +40,8 @@ from tritone.llm.checkpoint import (
     layer_name,
     layer_shapes,
 )
-from tritone.llm.qwen2 import Qwen2Config, read_qwen2, write_qwen2
+from tritone.llm.config import Qwen2Config
+from tritone.llm.qwen2 import read_qwen2, write_qwen2
 
 STOP_IDS = 3
 PADDING = 128

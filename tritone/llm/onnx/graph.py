@@ -24,7 +24,7 @@ from tritone.checkpoints.safetensors_file import Checkpoint, to_float32
 from tritone.errors import ModelDirectoryError
 from tritone.llm.checkpoint import FINAL_NORM, GRAPH_DIR, HEAD, HEAD_BIAS, WEIGHTS_NAME, layer_name
 from tritone.llm.config import LLMConfig
-from tritone.llm.onnx.graph_writer import MICROSOFT, GraphWriter
+from tritone.llm.onnx.graph_writer import MICROSOFT, GraphWriter, graph_writer
 from tritone.llm.onnx.quantize import BlockFormat, quantize_blocks
 
 # None keeps float32
@@ -57,8 +57,7 @@ def build_graph(llm_dir: Path, config: LLMConfig, precision: str = "int8") -> Pa
         )
     path = graph_path(llm_dir, precision)
     checkpoint = Checkpoint(llm_dir / WEIGHTS_NAME)
-    metadata = {CONFIG_KEY: config.model_dump_json()}
-    with GraphWriter(path, "language_model", metadata) as writer:
+    with graph_writer(path, {CONFIG_KEY: config.model_dump_json()}) as writer:
         _Qwen2Graph(writer, checkpoint, config, PRECISIONS[precision]).build()
     return path
 

@@ -1,9 +1,10 @@
 """An ONNX graph under construction whose weights go straight to disk."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import onnx
@@ -18,26 +19,40 @@ _EXTERNAL_BYTES = 1024  # smaller tensors stay inside the graph file
 _ALIGNMENT = 64
 
 
+@contextmanager
+def graph_writer(path: Path, metadata: dict[str, str]) -> Iterator["GraphWriter"]:
+    """The graph comes to `path`, and its weights beside it to `<name>.data`, when the block ends.
+
+    An error leaves there what was there before. Several processes may write the same graph at the
+    same time.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = path.with_name(path.name + ".data")
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            writer = GraphWriter(file, data.name)
+            yield writer
+    except BaseException:
+        partial.unlink()
+        raise
+    partial.replace(data)
+    onnx.save_model(writer.model(metadata), partial)
+    partial.replace(path)
+
+
 class GraphWriter:
     """Collects nodes and constants; large constants are written at once.
 
-    Use as a context manager: leaving it without an error puts the graph at `path` and its weights
-    beside it in `<name>.data`; an error leaves there what was there before. Several processes may
-    write the same graph at the same time.
+    data: where those go, a file that the graph knows by `data_name`.
     """
 
-    def __init__(self, path: Path, name: str, metadata: dict[str, str]) -> None:
+    def __init__(self, data: BinaryIO, data_name: str) -> None:
         self.inputs: list[onnx.ValueInfoProto] = []
         self.outputs: list[onnx.ValueInfoProto] = []
-        self._path = path
-        self._name = name
-        self._metadata = metadata
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[onnx.TensorProto] = []
-        self._data_path = path.with_name(path.name + ".data")
-        self._partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._data = self._partial.open("wb")
+        self._data, self._data_name = data, data_name
 
     def node(self, operator: str, inputs: list[str], *outputs: str, **attributes: Any) -> str:
         """Add an operator and return the name of its first output.
@@ -56,7 +71,7 @@ class GraphWriter:
             return name
         self._data.seek(-self._data.tell() % _ALIGNMENT, 1)
         location = {
-            "location": self._data_path.name,
+            "location": self._data_name,
             "offset": str(self._data.tell()),
             "length": str(value.nbytes),
         }
@@ -69,26 +84,12 @@ class GraphWriter:
         self._constants.append(tensor)
         return name
 
-    def __enter__(self) -> "GraphWriter":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._data.close()
-        if kind is not None:
-            self._partial.unlink()
-            return
-        self._partial.replace(self._data_path)
+    def model(self, metadata: dict[str, str]) -> onnx.ModelProto:
         graph = helper.make_graph(
-            self._nodes, self._name, self.inputs, self.outputs, self._constants
+            self._nodes, "language_model", self.inputs, self.outputs, self._constants
         )
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
         model = helper.make_model(graph, opset_imports=opsets, producer_name="tritone")
         model.ir_version = IR_VERSION
-        helper.set_model_props(model, self._metadata)
-        onnx.save_model(model, self._partial)
-        self._partial.replace(self._path)
+        helper.set_model_props(model, metadata)
+        return model

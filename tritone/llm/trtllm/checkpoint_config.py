@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from tritone.arrays import Float32
 from tritone.checkpoints.safetensors_file import to_float32
 from tritone.errors import InvalidRequest, ModelDirectoryError
-from tritone.llm.qwen2 import SIZES, Qwen2Config
+from tritone.llm.config import Qwen2Config
+from tritone.llm.qwen2 import SIZES
 
 STORAGE = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}  # name there: in safetensors
 CHECKPOINTS_DIR = "trtllm"  # inside the LLM's directory, one checkpoint a subdirectory

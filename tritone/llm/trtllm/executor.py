@@ -55,9 +55,9 @@ class ExecutorLanguageModel(ExternalLanguageModel):
         self._bindings, self._bias, self._penalty = bindings, bias, repetition_penalty
         super().__init__(executor, config, limits)
 
-    def _call(self, feed: RuntimeFeed, ids: list[int], sampler: Sampler, seed: int) -> Any:
+    def _enqueue(self, feed: RuntimeFeed, ids: list[int], sampler: Sampler, seed: int) -> int:
         stop_ids = self._config.llm.stop_ids
-        return self._bindings.Request(
+        call = self._bindings.Request(
             input_token_ids=ids,
             max_tokens=feed.longest,
             streaming=True,
@@ -75,8 +75,6 @@ class ExecutorLanguageModel(ExternalLanguageModel):
             stop_words=[[stop_id] for stop_id in stop_ids],
             embedding_bias=self._bias,
         )
-
-    def _enqueue(self, feed: RuntimeFeed, call: Any) -> int:
         try:
             feed.handle = request_id = int(self._runtime.enqueue_request(call))
         except Exception as error:

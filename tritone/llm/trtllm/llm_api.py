@@ -64,7 +64,9 @@ class LlmApiLanguageModel(ExternalLanguageModel):
             self._loop.call_soon_threadsafe(self._loop.stop)
         super().close()
 
-    def _call(self, feed: RuntimeFeed, ids: list[int], sampler: Sampler, seed: int) -> Any:
+    def _enqueue(
+        self, feed: RuntimeFeed, ids: list[int], sampler: Sampler, seed: int
+    ) -> RuntimeFeed:
         """The runtime draws plainly; what it draws from is rewritten by the logits processor."""
         llm = self._config.llm
         draw = {"top_k": 1} if sampler.top_k == 1 else {"top_p": 1.0, "temperature": 1.0}
@@ -85,10 +87,7 @@ class LlmApiLanguageModel(ExternalLanguageModel):
             ),
             **draw,
         )
-        return ids, params
-
-    def _enqueue(self, feed: RuntimeFeed, call: Any) -> RuntimeFeed:
-        asyncio.run_coroutine_threadsafe(self._generate(feed, *call), self._loop)
+        asyncio.run_coroutine_threadsafe(self._generate(feed, ids, params), self._loop)
         return feed
 
     def _cancel(self, feed: RuntimeFeed) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tritone.errors import InvalidRequest
 from tritone.llm.checkpoint import EMBEDDING, FINAL_NORM, layer_name
-from tritone.llm.qwen2 import Qwen2Config
+from tritone.llm.config import Qwen2Config
 
 
 @dataclass(frozen=True)
