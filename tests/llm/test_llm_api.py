@@ -12,7 +12,7 @@ from llm_model import Built, request, tokens_of
 from trtllm_fixtures import Install, install, model_directory
 
 from tritone.errors import Cancelled, EnvironmentProblem, Overloaded, StageFailed
-from tritone.llm.bias import BANNED, logit_bias
+from tritone.llm.checkpoint import BANNED, logit_bias
 from tritone.llm.config import SamplingConfig
 from tritone.llm.contract import SamplingParams
 from tritone.llm.sampler import Sampler

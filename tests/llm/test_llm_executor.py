@@ -22,8 +22,7 @@ from tritone.errors import (
     Overloaded,
     StageFailed,
 )
-from tritone.llm.bias import BANNED, logit_bias
-from tritone.llm.checkpoint import HEAD_BIAS, LLM_DIR, WEIGHTS_NAME
+from tritone.llm.checkpoint import BANNED, HEAD_BIAS, LLM_DIR, WEIGHTS_NAME, logit_bias
 from tritone.llm.contract import GenerationRequest, Prompt, SamplingParams
 from tritone.llm.trtllm import environment as trtllm_import
 from tritone.llm.trtllm.engine_folder import find_engine

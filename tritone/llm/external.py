@@ -9,9 +9,8 @@ from typing import Any
 from tritone.errors import InvalidRequest, StageFailed, TritoneError
 from tritone.llm.config import SpokenConfig
 from tritone.llm.contract import Generation, GenerationRequest
-from tritone.llm.generation import STAGE, Feed, FeedGeneration
+from tritone.llm.generation import STAGE, Feed, FeedGeneration, check_generation, check_load
 from tritone.llm.sampler import Sampler
-from tritone.llm.validation import check_generation, check_load
 
 REPETITION_PENALTY = 1.1  # where there is no repetition-aware sampling
 

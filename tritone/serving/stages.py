@@ -68,7 +68,7 @@ class Caller:
 class TritonStages:
     """The models of this server, for one request of a client.
 
-    voice: its family's class. bias: (vocab_size,) of `tritone.llm.bias.logit_bias`, where the
+    voice: its family's class. bias: (vocab_size,) of `tritone.llm.checkpoint.logit_bias`, where the
     runtime needs it from the request.
     """
 

@@ -18,7 +18,7 @@ from tritone.llm.onnx.graph import CONFIG_KEY, PRECISIONS, graph_path
 
 
 class OnnxSlots:
-    """`tritone.llm.slots.session.SlotSession` on ONNX Runtime.
+    """`tritone.llm.slots.scheduler.SlotSession` on ONNX Runtime.
 
     threads: of one operator; they do not spin while they wait. Memory of a position is taken when
     it is first written, and kept.

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from tritone.errors import EnvironmentProblem
 from tritone.llm.trtllm.engine_settings import EngineSettings, engine_arguments
-from tritone.llm.trtllm.environment import clean_environment
-from tritone.llm.trtllm.requirement import WHY_THIS_VERSION, is_supported
+from tritone.llm.trtllm.environment import WHY_THIS_VERSION, clean_environment, is_supported
 
 PROGRAM = "trtllm-build"
 TIMING_CACHE = "trtllm-build.cache"

@@ -1,4 +1,4 @@
-"""Importing tensorrt_llm, and the environment of processes that do.
+"""Which tensorrt_llm is wanted, its import, and the environment of processes that import it.
 
 Its import initialises MPI at once and may never return: variables of a job that the process is not
 part of (it was started by mpirun, srun or a scheduler's step) make Open MPI look for that job's
@@ -22,6 +22,12 @@ from tritone.errors import EnvironmentProblem
 from tritone.loading.steps import step
 
 PACKAGE = "tensorrt_llm"
+VERSION = "0.20"
+WHY_THIS_VERSION = (
+    f"engines are built and run with TensorRT-LLM {VERSION} alone: other versions have other "
+    "defaults and names, and the latest have no engines"
+)
+
 # Names of a job's variables. All but SLURM_* are what NVIDIA's LLM API model for Triton deletes
 # before its import. Settings of the user (PMIX_MCA_*, other OMPI_MCA_*) are not among them.
 _INHERITED = re.compile(
@@ -42,6 +48,11 @@ def is_inherited(name: str) -> bool:
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """A copy of `environment` (os.environ, say) without such variables."""
     return {name: value for name, value in environment.items() if not is_inherited(name)}
+
+
+def is_supported(version: str) -> bool:
+    """Whether engines of this TensorRT-LLM version can be built and served."""
+    return version.split(".")[:2] == VERSION.split(".")
 
 
 def installed_version() -> str:

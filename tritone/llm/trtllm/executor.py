@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from tritone.errors import StageFailed
-from tritone.llm.bias import logit_bias
+from tritone.llm.checkpoint import logit_bias
 from tritone.llm.config import SpokenConfig
 from tritone.llm.external import REPETITION_PENALTY, ExternalLanguageModel, Limits, RuntimeFeed
 from tritone.llm.generation import STAGE

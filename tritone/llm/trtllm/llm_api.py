@@ -24,8 +24,7 @@ from typing import Any
 import torch
 
 from tritone.errors import EnvironmentProblem, StageFailed
-from tritone.llm.bias import logit_bias
-from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME
+from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, logit_bias
 from tritone.llm.config import SpokenConfig
 from tritone.llm.external import ExternalLanguageModel, Limits, RuntimeFeed
 from tritone.llm.generation import STAGE

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tritone.llm.bias import BANNED
+from tritone.llm.checkpoint import BANNED
 from tritone.llm.config import LLMConfig, SamplingConfig
 from tritone.llm.sampler import Sampler
 

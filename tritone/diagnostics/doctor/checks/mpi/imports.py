@@ -27,7 +27,7 @@ from tritone.diagnostics.doctor.finding import Finding, passed, skipped, warning
 from tritone.diagnostics.doctor.isolated import Outcome, command_of, run_isolated
 from tritone.diagnostics.doctor.module_import import import_module
 from tritone.diagnostics.doctor.target import Target
-from tritone.llm.trtllm.requirement import VERSION
+from tritone.llm.trtllm.environment import VERSION
 
 ALONE = "OMPI_MCA_ess_singleton_isolated=1"
 """Open MPI 4: a process without mpirun starts no daemon (orte, ess_singleton)."""

@@ -13,7 +13,7 @@ from tritone.diagnostics.doctor.target import Target
 from tritone.engines import requirement
 from tritone.errors import EnvironmentProblem
 from tritone.launcher.profiles import check_tensorrt_llm
-from tritone.llm.trtllm.requirement import VERSION, is_supported
+from tritone.llm.trtllm.environment import VERSION, is_supported
 
 _TENSORRT = (requirement.PACKAGE, "tensorrt-cu12", "tensorrt-cu13")  # one import name
 _TENSORRT_VERSION = ".".join(map(str, requirement.VERSION))
