@@ -32,6 +32,10 @@ class Qwen2Config(Strict):
     rms_norm_eps: float
     max_position_embeddings: int
 
+    @property
+    def head_dim(self) -> int:
+        return self.hidden_size // self.num_attention_heads
+
 
 class LLMConfig(Qwen2Config):
     """Merged Qwen2 with speech ids appended to the text vocabulary.
@@ -57,6 +61,11 @@ class LLMConfig(Qwen2Config):
     def speech_head_size(self) -> int:
         """Rows of the speech head: codes and stop ids."""
         return self.speech_codes + len(self.stop_ids)
+
+    @property
+    def speech_rows(self) -> slice:
+        """Where those stand among the ids."""
+        return slice(self.speech_offset, self.speech_offset + self.speech_head_size)
 
     @property
     def prompt_ids(self) -> int:

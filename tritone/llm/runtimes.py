@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from tritone.arrays import Int32
@@ -40,19 +39,16 @@ class Runtime:
     def opener(self) -> Opener:
         """Raises EnvironmentProblem naming a package that is not installed."""
         try:
-            opener: Opener = getattr(self._imported(), self.function)
+            if self.module not in sys.modules:
+                with step("LLM imports"):
+                    importlib.import_module(self.module)
+            opener: Opener = getattr(sys.modules[self.module], self.function)
         except ModuleNotFoundError as error:
             raise EnvironmentProblem(
                 f"the profile {self.profile} needs the package {error.name}, which is not "
                 f"installed; install it, or use the profile {self.instead}"
             ) from error
         return opener
-
-    def _imported(self) -> ModuleType:
-        if self.module in sys.modules:
-            return sys.modules[self.module]
-        with step("LLM imports"):
-            return importlib.import_module(self.module)
 
     def parameters(self) -> dict[str, Any]:
         """Every parameter of the runtime and its default."""
@@ -67,7 +63,7 @@ class Runtime:
         check_engine: EngineCheck | None = None,
         **values: Any,
     ) -> LanguageModel:
-        """Open the language model of `model_dir`; see the opener for values and errors.
+        """See the opener for values and errors.
 
         check_engine: asked by a runtime that runs an engine, before it loads one that it found.
         """

@@ -67,8 +67,7 @@ def rotary_tables(config: LLMConfig) -> tuple[Float32, Float32]:
 
     Qwen2 computes them so, and the rounding of the angles (6e-8 of the position) is part of it.
     """
-    head_dim = _head_dim(config)
-    exponents = np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)
+    exponents = np.arange(0, config.head_dim, 2, dtype=np.float32) / np.float32(config.head_dim)
     inverse = np.float32(1) / np.power(np.float32(config.rope_theta), exponents)
     positions = np.arange(config.max_position_embeddings, dtype=np.float32)
     angles = np.outer(positions, inverse)
@@ -88,10 +87,6 @@ def pad_heads(weight: Float32, heads: int) -> Float32:
     return padded.reshape(heads * 2 * padded_half, *weight.shape[1:])
 
 
-def _head_dim(config: LLMConfig) -> int:
-    return config.hidden_size // config.num_attention_heads
-
-
 def _padded_head_dim(head_dim: int) -> int:
     return -(-head_dim // _HEAD_MULTIPLE) * _HEAD_MULTIPLE
 
@@ -106,8 +101,7 @@ class _Qwen2Graph:
     def build(self) -> None:
         config, writer = self.config, self.writer
         self._declare()
-        head_dim = _head_dim(config)
-        extra = (_padded_head_dim(head_dim) - head_dim) // 2
+        extra = (_padded_head_dim(config.head_dim) - config.head_dim) // 2
         for name, table in zip(("cos_cache", "sin_cache"), rotary_tables(config), strict=True):
             writer.constant(name, np.pad(table, ((0, 0), (0, extra))))
         hidden = "inputs_embeds"
@@ -123,14 +117,13 @@ class _Qwen2Graph:
             normed, hidden = self._layer(layer, normed, hidden)
         last = writer.constant("last", np.array(-1, np.int64))
         final = writer.node("Gather", [normed, last], "last_hidden", axis=1)
-        rows = slice(config.speech_offset, config.speech_offset + config.speech_head_size)
-        weight = to_float32(self.checkpoint.stored(HEAD)[rows])
-        bias = to_float32(self.checkpoint.stored(HEAD_BIAS)[rows])
-        self._linear(final, weight, bias, "logits")
+        rows = config.speech_rows
+        head, bias = (to_float32(self.checkpoint.stored(n)[rows]) for n in (HEAD, HEAD_BIAS))
+        self._linear(final, head, bias, "logits")
 
     def _declare(self) -> None:
         config = self.config
-        head_dim = _padded_head_dim(_head_dim(config))
+        head_dim = _padded_head_dim(config.head_dim)
         cache = ["batch", config.num_key_value_heads, "slot", head_dim]
         info = helper.make_tensor_value_info
         self.writer.inputs += [
@@ -184,7 +177,7 @@ class _Qwen2Graph:
             num_heads=config.num_attention_heads,
             kv_num_heads=config.num_key_value_heads,
             do_rotary=1,
-            scale=_head_dim(config) ** -0.5,
+            scale=config.head_dim**-0.5,
         )
         out = self._load(layer_name(layer, "self_attn.o_proj.weight"))
         weight = pad_heads(out.T, config.num_attention_heads).T

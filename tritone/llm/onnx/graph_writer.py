@@ -70,17 +70,13 @@ class GraphWriter:
             self._constants.append(numpy_helper.from_array(value, name))
             return name
         self._data.seek(-self._data.tell() % _ALIGNMENT, 1)
-        location = {
-            "location": self._data_name,
-            "offset": str(self._data.tell()),
-            "length": str(value.nbytes),
-        }
-        self._data.write(np.ascontiguousarray(value).data)
         kind = helper.np_dtype_to_tensor_dtype(value.dtype)
         tensor = TensorProto(name=name, data_type=kind, dims=value.shape)
         tensor.data_location = TensorProto.EXTERNAL
-        for key, text in location.items():
-            tensor.external_data.add(key=key, value=text)
+        place = {"location": self._data_name, "offset": self._data.tell(), "length": value.nbytes}
+        for key, entry in place.items():
+            tensor.external_data.add(key=key, value=str(entry))
+        self._data.write(np.ascontiguousarray(value).data)
         self._constants.append(tensor)
         return name
 

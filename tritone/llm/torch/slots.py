@@ -25,10 +25,9 @@ from tritone.loading.steps import step
 
 SHORTEST_REACH = 256  # positions; the smallest bucket of lengths
 
-
+Weights = dict[str, Tensor]  # of one layer
 # (layer, query, key, value) -> attended. query (rows, kv_heads, group * n, head_dim), key and value
 # (rows, kv_heads, n, head_dim); the result is like query.
-Weights = dict[str, Tensor]  # of one layer
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 
 
@@ -55,7 +54,7 @@ class TorchSlots:
         self.slots, self.slot_length = slots, slot_length
         with step("LLM weights", checkpoint.path):
             self._model = TorchQwen2(checkpoint, config, device, dtype)
-        heads, dim = config.num_key_value_heads, self._model.head_dim
+        heads, dim = config.num_key_value_heads, config.head_dim
         # one position more than a slot has, where rows that stand for no stream write
         shape = (config.num_hidden_layers, 2, slots, heads, slot_length + 1, dim)
         self._cache = torch.zeros(shape, device=device, dtype=dtype)
@@ -82,7 +81,8 @@ class TorchSlots:
         def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
             keys, values = self._cache[layer, :, slot : slot + 1]
             keys[:, :, start:end], values[:, :, start:end] = key, value
-            return _attend(query, keys[:, :, :end], values[:, :, :end], visible)
+            keys, values = keys[:, :, :end], values[:, :, :end]
+            return F.scaled_dot_product_attention(query, keys, values, visible)
 
         given = torch.from_numpy(embeds)[None].to(self._model.device)
         logits: Float32 = self._model.forward(given, positions[None], attend)[0].cpu().numpy()
@@ -115,7 +115,8 @@ class TorchSlots:
             keys, values = self._cache[layer]
             keys[slots, :, lengths], values[slots, :, lengths] = key[:, :, 0], value[:, :, 0]
             mask = visible.expand(-1, 1, self._model.group, -1)
-            return _attend(query, keys[:rows, :, :reach], values[:rows, :, :reach], mask)
+            keys, values = keys[:rows, :, :reach], values[:rows, :, :reach]
+            return F.scaled_dot_product_attention(query, keys, values, mask)
 
         return self._model.forward(self._embeds[:rows], lengths[:, None], attend)
 
@@ -134,10 +135,6 @@ class TorchSlots:
                     self._graphs((rows, reach), partial(self._step, rows, reach))
 
 
-def _attend(query: Tensor, keys: Tensor, values: Tensor, visible: Tensor) -> Tensor:
-    return F.scaled_dot_product_attention(query, keys, values, attn_mask=visible)
-
-
 class TorchQwen2:
     """The merged checkpoint on a device, with positions 0 to max_position_embeddings; a row at the
     last one, which no stream reaches, may stand for nothing.
@@ -147,14 +144,12 @@ class TorchQwen2:
         self, checkpoint: Checkpoint, config: LLMConfig, device: torch.device, dtype: torch.dtype
     ) -> None:
         self.config, self.device, self.dtype = config, device, dtype
-        self.head_dim = config.hidden_size // config.num_attention_heads
         self.group = config.num_attention_heads // config.num_key_value_heads
         self._checkpoint = checkpoint
         self._layers = [self._layer(layer) for layer in range(config.num_hidden_layers)]
         self._norm = self._load(FINAL_NORM)
-        rows = slice(config.speech_offset, config.speech_offset + config.speech_head_size)
-        self._head = self._load(HEAD, rows)
-        self._head_bias = self._load(HEAD_BIAS, rows).float()
+        self._head = self._load(HEAD, config.speech_rows)
+        self._head_bias = self._load(HEAD_BIAS, config.speech_rows).float()
         tables = (torch.from_numpy(table).to(device) for table in rotary_tables(config))
         self._cos, self._sin = (F.pad(table, (0, 0, 0, 1)) for table in tables)
 
@@ -165,7 +160,7 @@ class TorchQwen2:
         hidden = embeds.to(self.dtype)
         for index, layer in enumerate(self._layers):
             normed = self._normed(hidden, layer["attention_norm"])
-            hidden = hidden + self._attention(index, layer, normed, cos, sin, attend)
+            hidden = hidden + self._attention(index, normed, cos, sin, attend)
             normed = self._normed(hidden, layer["feed_forward_norm"])
             gate, up = F.linear(normed, layer["gate_up"]).chunk(2, dim=-1)
             hidden = hidden + F.linear(F.silu(gate) * up, layer["down"])
@@ -175,28 +170,19 @@ class TorchQwen2:
     def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
         return F.rms_norm(x, weight.shape, weight, self.config.rms_norm_eps)
 
-    def _attention(
-        self,
-        index: int,
-        layer: Weights,
-        x: Tensor,
-        cos: Tensor,
-        sin: Tensor,
-        attend: Attend,
-    ) -> Tensor:
-        rows, n, _ = x.shape
-        query_heads = self.config.num_attention_heads
+    def _attention(self, index: int, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend) -> Tensor:
+        (rows, n, _), layer, head_dim = x.shape, self._layers[index], self.config.head_dim
+        query_heads, kv_heads = self.config.num_attention_heads, self.config.num_key_value_heads
         heads = F.linear(x, layer["query_key_value"], layer["query_key_value_bias"])
-        heads = heads.view(rows, n, -1, self.head_dim)
-        kv_heads = self.config.num_key_value_heads
+        heads = heads.view(rows, n, -1, head_dim)
         turned, value = torch.split(heads, [query_heads + kv_heads, kv_heads], dim=2)
         turned = _rotate(turned, cos, sin)
         query, key = torch.split(turned, [query_heads, kv_heads], dim=2)
         # the queries that share a key stand side by side, so that keys are never repeated
-        query = query.view(rows, n, kv_heads, self.group, self.head_dim).permute(0, 2, 3, 1, 4)
-        query = query.reshape(rows, kv_heads, self.group * n, self.head_dim)
+        query = query.view(rows, n, kv_heads, self.group, head_dim).permute(0, 2, 3, 1, 4)
+        query = query.reshape(rows, kv_heads, self.group * n, head_dim)
         attended = attend(index, query, key.transpose(1, 2), value.transpose(1, 2))
-        attended = attended.view(rows, kv_heads, self.group, n, self.head_dim)
+        attended = attended.view(rows, kv_heads, self.group, n, head_dim)
         return F.linear(attended.permute(0, 3, 1, 2, 4).reshape(rows, n, -1), layer["output"])
 
     def _layer(self, layer: int) -> Weights:

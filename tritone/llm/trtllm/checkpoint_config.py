@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from tritone.arrays import Float32
 from tritone.checkpoints.safetensors_file import to_float32
 from tritone.errors import InvalidRequest, ModelDirectoryError
+from tritone.llm.checkpoint import SIZES
 from tritone.llm.config import Qwen2Config
-from tritone.llm.qwen2 import SIZES
 
 STORAGE = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}  # name there: in safetensors
 CHECKPOINTS_DIR = "trtllm"  # inside the LLM's directory, one checkpoint a subdirectory
@@ -84,14 +84,13 @@ def checkpoint_config(
     norm_epsilon, position_embedding_type). `mapping` and `quantization` have only the keys that
     every version knows: another one there is a TypeError.
     """
-    head_size = config.hidden_size // config.num_attention_heads
     return {
         **_QWEN2,
         "dtype": options.dtype,
         **{name: getattr(config, name) for name in SIZES},
-        "head_size": head_size,
+        "head_size": config.head_dim,
         "rotary_base": config.rope_theta,
-        "rotary_embedding_dim": head_size,
+        "rotary_embedding_dim": config.head_dim,
         "norm_epsilon": config.rms_norm_eps,
         "tie_word_embeddings": tied,
         "mapping": {"world_size": options.tp_size, "tp_size": options.tp_size, "pp_size": 1},

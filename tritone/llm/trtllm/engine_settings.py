@@ -6,7 +6,7 @@ that matters is passed, and looked up again in config.json of the engine that it
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ Options = dict[str, int | str | None]  # a bool is a switch, None a plugin that 
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """Bounds of an engine. Lengths in tokens; the defaults are for 25 in a second of speech.
+    """Bounds of an engine. Lengths in tokens, of which a second of speech has 25.
 
     checkpoint: what it is built from.
     max_batch_size: requests in flight. Each of 32 streams may have the next segment of its text
@@ -43,8 +43,7 @@ class EngineSettings:
     tokens_per_block: of the KV cache. Only whole blocks are shared by prompts that begin alike,
         and what two of one voice have in common is short: the transcript of its reference.
 
-    Raises InvalidRequest for numbers that contradict each other, and for a dtype without fused
-    attention.
+    Raises InvalidRequest for a dtype without fused attention.
     """
 
     checkpoint: CheckpointOptions
@@ -61,46 +60,25 @@ class EngineSettings:
                 f"is {self.checkpoint.dtype}; the fused attention that sharing of the KV cache "
                 f"needs takes {' or '.join(ENGINE_DTYPES)}: convert the checkpoint to one of them",
             )
-        for name in ("max_batch_size", "max_input_len", "tokens_per_block"):
-            if getattr(self, name) < 1:
-                raise InvalidRequest(name, f"is {getattr(self, name)}; it must be at least 1")
-        if self.max_seq_len <= self.max_input_len:
-            raise InvalidRequest(
-                "max_seq_len",
-                f"is {self.max_seq_len}; it must be above max_input_len {self.max_input_len}",
-            )
-        # Beyond these trtllm-build changes the number with no more than a warning.
-        low = max(self.max_input_len, self.max_batch_size, self.tokens_per_block)
-        high = self.max_seq_len * self.max_batch_size
-        if not low <= self.max_num_tokens <= high:
-            raise InvalidRequest(
-                "max_num_tokens", f"is {self.max_num_tokens}; the limits are {low} and {high}"
-            )
 
 
-def settings_for(checkpoint_dir: Path, **bounds: int) -> EngineSettings:
-    """Settings for a converted checkpoint; `bounds` replace the numbers of `EngineSettings`.
+def settings_for(checkpoint_dir: Path) -> EngineSettings:
+    """Settings for a converted checkpoint.
 
-    A model of fewer positions than the default max_seq_len gets as many as it has, half of them for
-    the prompt, and no larger step than they allow. Raises ModelDirectoryError for a directory that
-    is no whole checkpoint, and InvalidRequest like `EngineSettings` and for a max_seq_len beyond
-    the model's positions.
+    A model of fewer positions than usual gets as many as it has, half of them for the prompt, and
+    no larger step than they allow. Raises ModelDirectoryError for a directory that is no whole
+    checkpoint, and InvalidRequest like `EngineSettings`.
     """
     options, positions = _read_checkpoint(checkpoint_dir)
-    if positions < EngineSettings.max_seq_len:
-        batch = bounds.get("max_batch_size", EngineSettings.max_batch_size)
-        fitting = {
-            "max_seq_len": positions,
-            "max_input_len": positions // 2,
-            "max_num_tokens": min(EngineSettings.max_num_tokens, positions * batch),
-        }
-        bounds = {**fitting, **bounds}
-    settings = EngineSettings(options, **bounds)
-    if settings.max_seq_len > positions:
-        raise InvalidRequest(
-            "max_seq_len", f"is {settings.max_seq_len}; the model has {positions} positions"
-        )
-    return settings
+    usual = EngineSettings(options)
+    if positions >= usual.max_seq_len:
+        return usual
+    return replace(
+        usual,
+        max_seq_len=positions,
+        max_input_len=positions // 2,
+        max_num_tokens=min(usual.max_num_tokens, positions * usual.max_batch_size),
+    )
 
 
 def _read_checkpoint(directory: Path) -> tuple[CheckpointOptions, int]:

@@ -118,7 +118,7 @@ def _layer(config: Qwen2Config, layer: int, tp_size: int, rank: int) -> dict[str
 
 
 def _key_rows(config: Qwen2Config, tp_size: int, rank: int) -> range:
-    heads, size = config.num_key_value_heads, config.hidden_size // config.num_attention_heads
+    heads, size = config.num_key_value_heads, config.head_dim
     if heads >= tp_size:
         return _share(heads * size, tp_size, rank)
     head = rank * heads // tp_size  # with 2 heads on 4 ranks: h0 h0 h1 h1

@@ -17,9 +17,9 @@ from tritone.llm.checkpoint import (
     WEIGHTS_NAME,
     layer_name,
     layer_shapes,
+    read_qwen2,
 )
 from tritone.llm.config import Qwen2Config
-from tritone.llm.qwen2 import read_qwen2
 from tritone.llm.trtllm.checkpoint_config import STORAGE
 
 WHAT_TO_GIVE = (

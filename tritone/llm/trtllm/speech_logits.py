@@ -55,7 +55,7 @@ class SpeechLogits:
             logits[..., llm.stop_ids[0]] = BANNED
         if self.sampling.top_k == 1:
             return
-        speech = logits[0, 0, llm.speech_offset : llm.speech_offset + llm.speech_head_size]
+        speech = logits[0, 0, llm.speech_rows]
         counts = Counter(emitted[-self.config.repetition_window :])
         threshold = self.config.repetition_window * self.config.repetition_threshold
         recent = [token - llm.speech_offset for token, n in counts.items() if n >= threshold]
