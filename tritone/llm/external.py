@@ -66,10 +66,7 @@ class Limits:
 
 
 class ExternalLanguageModel:
-    """`tritone.llm.contract.LanguageModel` on such a runtime; a subclass speaks to it.
-
-    runtime: opened, and shut down by `close`.
-    """
+    """`contract.LanguageModel` on such a runtime, opened; a subclass speaks to it."""
 
     def __init__(self, runtime: Any, config: SpokenConfig, limits: Limits) -> None:
         self._runtime, self._config, self._limits = runtime, config, limits
@@ -87,12 +84,12 @@ class ExternalLanguageModel:
         after `close` or when the runtime refuses the request.
         """
         llm, given, limits = self._config.llm, request.sampling, self._limits
-        if request.prompt.ids is None:
+        ids, end_id = request.prompt.ids, llm.stop_ids[0]
+        if ids is None:
             raise InvalidRequest("prompt_embeddings", "this runtime takes prompts of ids alone")
         # a prompt may fill all that is allowed of it, and one position more must be there to speak
         check_generation(request, llm, min(limits.positions, limits.longest_prompt + 1))
         feed = RuntimeFeed(request, limits.positions, self._stop_ids, self._cancel)
-        end_id = llm.stop_ids[0]
         sampler = Sampler(self._config.sampling, given, end_id=end_id - llm.speech_offset)
         seed = secrets.randbits(63) if given.seed is None else given.seed
         with self._changed:
@@ -100,8 +97,7 @@ class ExternalLanguageModel:
                 raise StageFailed(STAGE, "the language model is closed")
             check_load(len(self._running), limits.slots, limits.max_waiting)
             # under the lock, since the first response may come before this returns
-            key = self._enqueue(feed, request.prompt.ids.tolist(), sampler, seed)
-            self._running[key] = feed
+            self._running[self._enqueue(feed, ids.tolist(), sampler, seed)] = feed
             self._changed.notify()
         return FeedGeneration(feed)
 

@@ -22,9 +22,7 @@ from tritone.llm.sampler import Sampler
 
 
 class SlotSession(Protocol):
-    """Slot i of a buffer holds the keys and values of one stream.
-
-    Streams in slots 0..n-1 advance together as one batch. Not thread-safe: one thread owns it.
+    """Slot i of a buffer holds the keys and values of one stream. One thread owns it.
 
     slots: streams that fit. slot_length: positions of each. prefill_part: positions of a prompt
     that are read at a time; fewer cost speed, more make running streams wait longer.
@@ -43,7 +41,7 @@ class SlotSession(Protocol):
         ...
 
     def decode(self, embeds: Float32, lengths: Int32) -> Float32:
-        """Advance slots 0..n-1 by one position.
+        """Advance slots 0..n-1 by one position, as one batch.
 
         embeds: (n, hidden) of the new tokens. lengths: (n,) positions filled before. Returns
         (n, rows) logits, overwritten by the next call.
@@ -56,19 +54,12 @@ class SlotSession(Protocol):
 
 
 class SlotLanguageModel:
-    """`tritone.llm.contract.LanguageModel` over a slot session.
-
-    embedding: input rows of the model. max_waiting: requests that may wait for a slot.
-    """
+    """`contract.LanguageModel` over a slot session; max_waiting requests may wait for a slot."""
 
     def __init__(
-        self,
-        session: SlotSession,
-        embedding: EmbeddingTable,
-        config: SpokenConfig,
-        max_waiting: int,
+        self, session: SlotSession, embed: EmbeddingTable, config: SpokenConfig, max_waiting: int
     ) -> None:
-        self._session, self._embedding, self._config = session, embedding, config
+        self._session, self._embedding, self._config = session, embed, config
         self._max_waiting = max_waiting
         self._active: list[Stream] = []  # the index is the slot; changed by the thread alone
         self._joining: Stream | None = None
@@ -85,7 +76,7 @@ class SlotLanguageModel:
         Raises InvalidRequest, Overloaded when max_waiting requests wait already, and StageFailed
         after `close`.
         """
-        llm, slots = self._config.llm, self._session.slots
+        llm = self._config.llm
         check_generation(request, llm, self._session.slot_length)
         sampler = Sampler(
             self._config.sampling,
@@ -98,7 +89,8 @@ class SlotLanguageModel:
             if self._closed:
                 raise StageFailed(STAGE, "the language model is closed")
             self._waiting = deque(s for s in self._waiting if not s.cancelled)
-            check_load(self._occupied() + len(self._waiting), slots, self._max_waiting)
+            running = self._occupied() + len(self._waiting)
+            check_load(running, self._session.slots, self._max_waiting)
             self._waiting.append(stream)
             self._changed.notify()
         return FeedGeneration(stream)

@@ -25,8 +25,8 @@ _VERSION = re.compile(r"TensorRT[- ]LLM version: (\S+)\s")
 def build_command(settings: EngineSettings, checkpoint_dir: Path, engine_dir: Path) -> list[str]:
     """The call that builds `engine_dir` from a converted checkpoint, with every option said.
 
-    Ranks are built at the same time, each on a GPU. Timings of kernels are kept beside `engine_dir`
-    for the next build; they hold for one GPU and version, as the directory there does.
+    Timings of kernels are kept beside `engine_dir` for the next build; they hold for one GPU and
+    version, as the directory there does.
     """
     cache = engine_dir.parent / TIMING_CACHE
     return [

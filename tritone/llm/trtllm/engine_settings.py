@@ -36,8 +36,8 @@ class EngineSettings:
         begun while the one before is still spoken.
     max_input_len: longest prompt. 750 tokens are 30 s of reference speech, the longest that is
         taken, and 160 the longest segment of a text; the rest is for the reference's transcript.
-    max_seq_len: prompt and speech together: 3200 more, 20 for each token of the longest segment,
-        the most that is ever asked for. A position costs memory only where it is used.
+    max_seq_len: with the speech: 3200 more, 20 for each token of the longest segment, the most
+        that is ever asked for. A position costs memory only where it is used.
     max_num_tokens: of one step over all requests: 4 of the longest prompts at once, or some 20
         usual ones. Activations grow with it; above 16384 trtllm-build itself warns.
     tokens_per_block: of the KV cache. Only whole blocks are shared by prompts that begin alike,
@@ -103,10 +103,8 @@ def _read_checkpoint(directory: Path) -> tuple[CheckpointOptions, int]:
 
 
 def _options(settings: EngineSettings) -> tuple[Options, Options]:
-    """Every option that decides what is built: those of build_config, those of its plugin_config.
-
-    The names are those of the command line and of config.json alike.
-    """
+    """What decides what is built, by its name in the command and in build_config or plugin_config
+    of config.json."""
     checkpoint = settings.checkpoint
     build: Options = {
         "max_batch_size": settings.max_batch_size,

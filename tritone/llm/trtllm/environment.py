@@ -1,9 +1,9 @@
 """Which tensorrt_llm is wanted, its import, and the environment of processes that import it.
 
-Its import initialises MPI at once and may never return: variables of a job that the process is not
-part of (it was started by mpirun, srun or a scheduler's step) make Open MPI look for that job's
-daemon; two MPI libraries, or a loopback that swallows connections, hang it too. So the variables
-are taken away, and another process tries the import first.
+Its import initialises MPI at once and may never return: by variables of a job that the process is
+not part of (mpirun, srun or a scheduler's step started it) Open MPI looks for that job's daemon;
+two MPI libraries, or a loopback that swallows connections, hang it too. So the variables are taken
+away, and another process tries the import first.
 """
 
 import importlib

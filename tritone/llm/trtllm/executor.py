@@ -1,14 +1,11 @@
 """The language model on TensorRT-LLM's C++ Executor (Python bindings of 0.20).
 
-The Executor batches and schedules by itself. Here one thread takes its responses, which come for
-all generations together, and hands each to its own. What the Executor lacks:
-
-- the bias of the speech head and the ban on all other ids: `embedding_bias` of every request;
-- repetition-aware sampling: a repetition penalty stands in for it, except for greedy decoding,
-  which is a plain argmax on every runtime. The penalty counts the prompt too, so that a cloned
-  voice is penalised for its own recording's tokens.
-
-Stop words cost about 100 bytes a request that 0.20 never frees (TensorRT-LLM issue 5509).
+Its responses come for all generations together; one thread here hands each to its own. What it
+lacks is the bias of the speech head and the ban on all other ids, which every request brings as
+`embedding_bias`, and repetition-aware sampling: a repetition penalty stands in for it, except for
+greedy decoding, a plain argmax on every runtime. The penalty counts the prompt too, so that a
+cloned voice is penalised for its own recording's tokens. Stop words cost about 100 bytes a request
+that 0.20 never frees (TensorRT-LLM issue 5509).
 
 API: cpp/tensorrt_llm/pybind/executor of TensorRT-LLM 0.20 (`Executor`, `Request`, `Response`).
 """
@@ -132,11 +129,10 @@ def open_executor(
 
     engine_dir: of the engine, which is taken as it is; "" takes the only one under
     MODEL_DIR/engines, if `check` lets it pass: it was built here, from these weights, and accepted.
-    slots: generations that advance together, at most the engine's max_batch_size. max_waiting: more
-    that may wait. kv_memory_fraction: of the GPU memory that is free once the weights are loaded,
-    for the paged keys and values of all generations; blocks of equal prompts are shared. The flow
-    and the vocoder need the rest. import_seconds: longest time that importing tensorrt_llm may
-    take.
+    slots, max_waiting: as in `Limits`; slots is at most the engine's max_batch_size.
+    kv_memory_fraction: of the GPU memory that is free once the weights are loaded, for the paged
+    keys and values of all; flow and vocoder need the rest. import_seconds: longest time that
+    importing tensorrt_llm may take.
 
     Raises ModelDirectoryError for a missing engine or another model's and EnvironmentProblem when
     tensorrt_llm cannot be imported or is of another version than the engine.

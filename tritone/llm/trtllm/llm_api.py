@@ -1,14 +1,11 @@
 """The language model on TensorRT-LLM's LLM API (1.0 and later, PyTorch backend).
 
-It reads the merged Hugging Face checkpoint as it is; no engine is built. Only ids go in and out: no
-tokenizer is loaded. The backend's Qwen2 has no bias at its head and does not know repetition-aware
-sampling, so every request carries a logits processor that adds both (`SpeechLogits`), the bias with
-the ban on text ids. The API's `embedding_bias` would do for the bias alone, but it is uploaded for
-every token (TensorRT-LLM issue 17436).
-
-The processor needs two settings that cost speed: no overlap of steps, since it must see the last
-token, and a worker in this process, since others take only processors of NVIDIA's own. The second
-also spares the start of MPI processes.
+It reads the merged checkpoint as it is; no engine is built and no tokenizer loaded. The backend's
+Qwen2 has no bias at its head and does not know repetition-aware sampling, so every request carries
+a logits processor that adds both (`SpeechLogits`). The API's `embedding_bias` would do for the bias
+alone, but it is uploaded for every token (TensorRT-LLM issue 17436). The processor costs speed
+twice: no overlap of steps, since it must see the last token, and a worker in this process, since
+others take only processors of NVIDIA's own; that spares the start of MPI processes, though.
 
 API: tensorrt_llm/llmapi/llm.py (`LLM.generate_async`, `RequestOutput.abort`), sampling_params.py.
 """
@@ -67,7 +64,8 @@ class LlmApiLanguageModel(ExternalLanguageModel):
         self, feed: RuntimeFeed, ids: list[int], sampler: Sampler, seed: int
     ) -> RuntimeFeed:
         """The runtime draws plainly; what it draws from is rewritten by the logits processor."""
-        llm = self._config.llm
+        llm, sampling, least = self._config.llm, self._config.sampling, feed.request.min_tokens
+        processor = SpeechLogits(self._bias, llm, sampling, sampler, least, len(ids))
         draw = {"top_k": 1} if sampler.top_k == 1 else {"top_p": 1.0, "temperature": 1.0}
         params = self._params(
             end_id=llm.stop_ids[0],
@@ -76,14 +74,7 @@ class LlmApiLanguageModel(ExternalLanguageModel):
             stop_token_ids=list(llm.stop_ids),
             seed=seed,
             detokenize=False,
-            logits_processor=SpeechLogits(
-                self._bias,
-                llm,
-                self._config.sampling,
-                sampler,
-                min_tokens=feed.request.min_tokens,
-                prompt=len(ids),
-            ),
+            logits_processor=processor,
             **draw,
         )
         asyncio.run_coroutine_threadsafe(self._generate(feed, ids, params), self._loop)
@@ -131,10 +122,8 @@ def open_llm_api(
 ) -> LlmApiLanguageModel:
     """On the merged checkpoint, with the installed TensorRT-LLM 1.0 or later.
 
-    dtype: of weights, keys and values: bf16 or fp16. slots: generations that advance together.
-    max_tokens: of one, prompt included. max_waiting: more that may wait. kv_memory_fraction: of the
-    GPU memory that is free once the weights are loaded, for the paged keys and values of all.
-    import_seconds: longest time that importing tensorrt_llm may take.
+    dtype: of weights, keys and values: bf16 or fp16. max_tokens: of a generation, prompt included.
+    The others are those of `open_executor`.
 
     Raises ModelDirectoryError for a damaged checkpoint and EnvironmentProblem when tensorrt_llm is
     missing, too old or cannot be imported.

@@ -49,9 +49,8 @@ class SourceLLM:
 def open_llm(model_dir: Path) -> SourceLLM:
     """Open `model_dir`/llm of a Tritone model directory, or `model_dir` itself.
 
-    Raises ModelDirectoryError, with what to do, for a directory that is neither, for files that did
-    not arrive whole, for tensors that are not as config.json says, and for a head whose bias is
-    lost.
+    Raises ModelDirectoryError, with what to do, for a directory that is neither, files that did not
+    arrive whole, tensors that are not as config.json says, and a head whose bias is lost.
     """
     directory = model_dir / "llm" if (model_dir / "llm").is_dir() else model_dir
     parent = directory.resolve().parent
@@ -83,15 +82,13 @@ def _check_files(directory: Path) -> None:
     """Raise ModelDirectoryError for another kind of directory and for pointers to files."""
     if not directory.is_dir():
         raise ModelDirectoryError(f"{directory} is not a directory; {WHAT_TO_GIVE}")
+    problem = ""
     if any(directory.glob("*.yaml")) and any(directory.glob("*.pt")):
-        raise ModelDirectoryError(
-            f"{directory} is a release: run `tritone convert {directory} MODEL_DIR`, then give "
-            "MODEL_DIR"
-        )
-    if (directory / f"{WEIGHTS_NAME}.index.json").is_file():
-        raise ModelDirectoryError(
-            f"{directory} has its weights in several files; save them as one {WEIGHTS_NAME}"
-        )
+        problem = f"is a release: run `tritone convert {directory} MODEL_DIR`, then give MODEL_DIR"
+    elif (directory / f"{WEIGHTS_NAME}.index.json").is_file():
+        problem = f"has its weights in several files; save them as one {WEIGHTS_NAME}"
+    if problem:
+        raise ModelDirectoryError(f"{directory} {problem}")
     for path in (directory / CONFIG_NAME, directory / WEIGHTS_NAME):
         if not path.is_file():
             raise ModelDirectoryError(f"{path} does not exist; {WHAT_TO_GIVE}")
@@ -115,9 +112,8 @@ def _check_tensors(weights: Checkpoint, config: Qwen2Config, head: str) -> None:
         elif spec.shape != shape:
             problems.append(f"{name} has shape {spec.shape}, expected {shape}")
         elif spec.dtype not in STORAGE.values():
-            problems.append(
-                f"{name} is {spec.dtype}, expected one of {', '.join(STORAGE.values())}"
-            )
+            known = ", ".join(STORAGE.values())
+            problems.append(f"{name} is {spec.dtype}, expected one of {known}")
     if problems:
         more = f" and {len(problems) - 8} more" if len(problems) > 8 else ""
         raise ModelDirectoryError(f"{weights.path}: {'; '.join(problems[:8])}{more}")

@@ -1,7 +1,7 @@
 """Repetition-aware sampling as a rewrite of logits, for runtimes that draw by themselves in torch.
 
-It draws twice where a token repeats. What it draws has a law that can be written down
-(`Sampler.distribution`): with nucleus law N, recent tokens W and the softmax S,
+It draws twice where a token repeats, by a law that can be written down: with nucleus law N, recent
+tokens W and the softmax S,
 
     P(x) = N(x) [x not in W] + sum over y in W of N(y) S(x) [x != y] / (1 - S(y)).
 
