@@ -173,6 +173,22 @@ def test_what_cannot_be_opened_is_named(
         open_llm_api(*built, **options)
 
 
+def defined_law(logits: np.ndarray, recent: set[int], *, top_k: int, top_p: float) -> np.ndarray:
+    """The law by its definition, one repeated token after the other."""
+    softmax = np.exp(logits.astype(np.float64))
+    softmax /= softmax.sum()
+    likely = np.argsort(-softmax, kind="stable")[:top_k]
+    kept = likely[np.cumsum(softmax[likely]) - softmax[likely] < top_p]
+    law = np.zeros_like(softmax)
+    law[kept] = softmax[kept] / softmax[kept].sum()
+    for token, mass in [(token, law[token]) for token in recent]:
+        others = softmax.copy()
+        others[token] = 0
+        law[token] -= mass
+        law += mass * others / others.sum()
+    return law
+
+
 class TestLaw:
     @pytest.mark.parametrize("seed", range(8))
     @pytest.mark.parametrize("top_k, top_p", [(25, 0.8), (3, 1.0), (500, 0.95), (25, 1e-3)])
@@ -183,12 +199,15 @@ class TestLaw:
         recent = [int(t) for t in random.choice(likely, 10)] + [int(likely[0])] * (seed % 2)
         config = SamplingConfig(top_k=top_k, top_p=top_p, temperature=0.7)
         sampler = Sampler(config, SamplingParams(seed=seed), end_id=299, emitted=recent)
+        window = set(recent[-config.repetition_window :])
         law = repetition_aware_law(
             torch.from_numpy(logits) / 0.7,
-            torch.tensor(sorted(set(recent[-config.repetition_window :]))),
+            torch.tensor(sorted(window)),
             top_k=top_k,
             top_p=top_p,
         )
+        expected = defined_law(logits / 0.7, window, top_k=top_k, top_p=top_p)
+        np.testing.assert_allclose(law.numpy(), expected, atol=2e-6)
         counts = np.bincount([sampler.draw(logits) for _ in range(3000)], minlength=300)
         assert chi_squared_p_value(counts, law.double().numpy()) > 1e-4
         assert not counts[law.numpy() == 0].any()

@@ -75,10 +75,10 @@ class Increment:
 
 
 class Generation(Protocol):
-    """A running LLM generation: iterate increments, cancel at any time.
+    """A running LLM generation.
 
-    Iteration yields increments of one or more LLM ids as they come (stop ids are not yielded), ends
-    when the generation ends, and raises StageFailed if it broke or Cancelled after `cancel`.
+    Iteration yields increments of one or more LLM ids as they come, no stop ids, and raises
+    StageFailed if the generation broke or Cancelled after `cancel`, which may come at any time.
     """
 
     def __iter__(self) -> Iterator[Increment]: ...

@@ -55,9 +55,7 @@ class RuntimeFeed(Feed):
 @dataclass(frozen=True)
 class Limits:
     """positions: of one generation, prompt included; longest_prompt: of them, for the prompt.
-
-    slots: generations that advance together, and max_waiting more may wait.
-    """
+    slots: generations that advance together, and max_waiting more may wait."""
 
     positions: int
     longest_prompt: int

@@ -19,8 +19,7 @@ STAGE = "tensorrt_llm"  # as Triton knows it, whatever the runtime
 class Feed:
     """The runtime's end, as far as the caller's end knows it.
 
-    emitted: tokens passed on. outbox: LLM ids, then the outcome: None for a regular end, or the
-    error.
+    emitted: tokens passed on. outbox: LLM ids, then the error, or None for a regular end.
     """
 
     cancelled: bool = False
@@ -58,11 +57,7 @@ class Stream(Feed):
 
 
 class FeedGeneration(Generation):
-    """The caller's end.
-
-    Leaving the iteration early, or dropping the object, cancels like `cancel` does. `cancel` takes
-    no lock and may be called from any thread at any time.
-    """
+    """The caller's end. Leaving the iteration early, or dropping the object, cancels too."""
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
@@ -83,7 +78,7 @@ class FeedGeneration(Generation):
             raise self._error
 
     def cancel(self) -> None:
-        """Stop the generation; its slot is free before the next step. No effect after the end."""
+        """Stop the generation, from any thread and without a lock; no effect after the end."""
         if not self._over:
             self._feed.cancel()
             self._feed.outbox.put(None)  # wakes whoever waits for the next token
@@ -106,10 +101,7 @@ class FeedGeneration(Generation):
 
 
 def check_generation(request: GenerationRequest, llm: LLMConfig, positions: int) -> None:
-    """Raise InvalidRequest for a prompt or lengths that cannot be served.
-
-    positions: of one generation, prompt included.
-    """
+    """Raise InvalidRequest for what does not fit in `positions`, or cannot be served at all."""
     prompt = request.prompt
     if prompt.ids is not None:
         field, unit = "input_ids", "ids"
@@ -119,11 +111,8 @@ def check_generation(request: GenerationRequest, llm: LLMConfig, positions: int)
         field, unit = "prompt_embeddings", "rows"
         _check_embeddings(prompt.embeddings, llm.hidden_size)
     if len(prompt) >= positions:
-        raise InvalidRequest(
-            field,
-            f"{len(prompt)} {unit} leave no room to speak in {positions} positions; "
-            "shorten the text or the reference",
-        )
+        problem = f"{len(prompt)} {unit} leave no room to speak in {positions} positions"
+        raise InvalidRequest(field, f"{problem}; shorten the text or the reference")
     if request.max_tokens < 1:
         raise InvalidRequest("max_tokens", f"{request.max_tokens} is below 1")
     if request.min_tokens < 0:

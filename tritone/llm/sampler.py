@@ -68,8 +68,7 @@ class Sampler:
             raise InvalidRequest("temperature", f"{self.temperature} is not a positive number")
         if params.seed is not None and params.seed < 0:
             raise InvalidRequest("seed", f"{params.seed} is below 0")
-        self._end_id = end_id
-        self._min_tokens = min_tokens
+        self._end_id, self._min_tokens = end_id, min_tokens
         self._multinomial = multinomial or seeded_multinomial(params.seed)
         self._threshold = config.repetition_window * config.repetition_threshold
         self._window: deque[int] = deque(maxlen=config.repetition_window)

@@ -1,6 +1,6 @@
 """The ONNX graph of the merged language model, written node by node.
 
-One graph serves prefill and decoding. Rows of a batch are independent streams of any length:
+It serves prefill and decoding. Rows of a batch are independent streams of any length:
 
     inputs_embeds          (batch, sequence, hidden)  the new positions
     seqlens_k              (batch,) int32             positions of each row, the new too, less 1
@@ -24,8 +24,13 @@ from tritone.checkpoints.safetensors_file import Checkpoint, to_float32
 from tritone.errors import ModelDirectoryError
 from tritone.llm.checkpoint import FINAL_NORM, GRAPH_DIR, HEAD, HEAD_BIAS, WEIGHTS_NAME, layer_name
 from tritone.llm.config import LLMConfig
-from tritone.llm.onnx.graph_writer import MICROSOFT, GraphWriter, graph_writer
-from tritone.llm.onnx.quantize import BlockFormat, quantize_blocks
+from tritone.llm.onnx.graph_writer import (
+    MICROSOFT,
+    BlockFormat,
+    GraphWriter,
+    graph_writer,
+    quantize_blocks,
+)
 
 # None keeps float32
 PRECISIONS: dict[str, BlockFormat | None] = {
@@ -106,12 +111,9 @@ class _Qwen2Graph:
             writer.constant(name, np.pad(table, ((0, 0), (0, extra))))
         hidden = "inputs_embeds"
         scale = self._constant(layer_name(0, "input_layernorm.weight"))
+        norm = {"axis": -1, "epsilon": config.rms_norm_eps}
         normed = writer.node(
-            "SimplifiedLayerNormalization",
-            [hidden, scale],
-            "layer0.input",
-            axis=-1,
-            epsilon=config.rms_norm_eps,
+            "SimplifiedLayerNormalization", [hidden, scale], "layer0.input", **norm
         )
         for layer in range(config.num_hidden_layers):
             normed, hidden = self._layer(layer, normed, hidden)
@@ -134,11 +136,9 @@ class _Qwen2Graph:
         shape = ["batch", config.speech_head_size]
         self.writer.outputs.append(info("logits", TensorProto.FLOAT, shape))
         for layer in range(config.num_hidden_layers):
-            for part in ("key", "value"):
-                past = info(f"past.{layer}.{part}", TensorProto.FLOAT, cache)
-                self.writer.inputs.append(past)
-                present = info(f"present.{layer}.{part}", TensorProto.FLOAT, cache)
-                self.writer.outputs.append(present)
+            for name in (f"{layer}.key", f"{layer}.value"):
+                self.writer.inputs.append(info(f"past.{name}", TensorProto.FLOAT, cache))
+                self.writer.outputs.append(info(f"present.{name}", TensorProto.FLOAT, cache))
 
     def _layer(self, layer: int, normed: str, hidden: str) -> tuple[str, str]:
         """One decoder layer; returns the next layer's normalised input and the residual stream."""
@@ -155,18 +155,16 @@ class _Qwen2Graph:
 
     def _attention(self, layer: int, normed: str) -> str:
         config, name = self.config, f"layer{layer}"
-        heads = {"q": config.num_attention_heads}
-        heads |= dict.fromkeys("kv", config.num_key_value_heads)
-        weight, bias = (
-            np.concatenate(
-                [
-                    pad_heads(self._load(layer_name(layer, f"self_attn.{part}_proj.{kind}")), count)
-                    for part, count in heads.items()
-                ]
-            )
-            for kind in ("weight", "bias")
-        )
-        qkv = self._linear(normed, weight, bias, f"{name}.qkv")
+        heads = [config.num_attention_heads, *(2 * [config.num_key_value_heads])]
+
+        def joined(kind: str) -> Float32:
+            names = [layer_name(layer, f"self_attn.{part}_proj.{kind}") for part in "qkv"]
+            padded = [
+                pad_heads(self._load(n), count) for n, count in zip(names, heads, strict=True)
+            ]
+            return np.concatenate(padded)
+
+        qkv = self._linear(normed, joined("weight"), joined("bias"), f"{name}.qkv")
         cache = [f"past.{layer}.key", f"past.{layer}.value"]
         lengths = ["seqlens_k", "total_sequence_length"]
         attention = self.writer.node(

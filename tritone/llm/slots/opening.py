@@ -60,16 +60,11 @@ def open_torch(
     from tritone.compute.device import best_dtype, torch_device, torch_dtype
     from tritone.llm.torch.slots import TorchSlots
 
-    place = torch_device(device)
+    place, llm = torch_device(device), config.llm
+    kind = torch_dtype(dtype) or best_dtype(place, llm.hidden_size)
     checkpoint = Checkpoint(model_dir / LLM_DIR / WEIGHTS_NAME)
-    session = TorchSlots(
-        checkpoint,
-        config.llm,
-        device=place,
-        dtype=torch_dtype(dtype) or best_dtype(place, config.llm.hidden_size),
-        slots=slots,
-        slot_length=min(max_tokens, config.llm.max_position_embeddings),
-    )
+    sizes = {"slots": slots, "slot_length": min(max_tokens, llm.max_position_embeddings)}
+    session = TorchSlots(checkpoint, llm, device=place, dtype=kind, **sizes)
     return SlotLanguageModel(session, EmbeddingTable(checkpoint), config, max_waiting)
 
 

@@ -113,8 +113,7 @@ class SlotLanguageModel:
         finally:
             with self._changed:
                 self._closed = True
-                joining = [self._joining] if self._joining else []
-                for stream in (*self._active, *joining, *self._waiting):
+                for stream in filter(None, (*self._active, self._joining, *self._waiting)):
                     stream.outbox.put(StageFailed(STAGE, problem))
                 self._active, self._joining, self._waiting = [], None, deque()
 
@@ -188,10 +187,10 @@ class SlotLanguageModel:
             return
         for stream in self._active:
             stream.length += 1
-        goes_on = [self._advance(s, row) for s, row in zip(self._active, logits, strict=True)]
+        over = [not self._advance(s, row) for s, row in zip(self._active, logits, strict=True)]
         for stream in self._active:
             stream.flush()
-        self._remove([not on for on in goes_on])
+        self._remove(over)
 
     def _advance(self, stream: Stream, logits: Float32) -> bool:
         """Draw the stream's next token; False when the stream is over."""

@@ -137,8 +137,7 @@ class TorchSlots:
 
 class TorchQwen2:
     """The merged checkpoint on a device, with positions 0 to max_position_embeddings; a row at the
-    last one, which no stream reaches, may stand for nothing.
-    """
+    last one, which no stream reaches, may stand for nothing."""
 
     def __init__(
         self, checkpoint: Checkpoint, config: LLMConfig, device: torch.device, dtype: torch.dtype

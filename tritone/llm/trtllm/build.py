@@ -19,6 +19,10 @@ _POLL_S = 0.2
 _HEAD_BYTES = 65536  # of the log; the version is said at import
 _TAIL_BYTES = 16384
 _TAIL_LINES = 15
+_NOT_IMPORTED = (
+    "it has not even been imported, so MPI may hang: try `mpirun -n 1 --allow-run-as-root` before "
+    "the command"
+)
 _VERSION = re.compile(r"TensorRT[- ]LLM version: (\S+)\s")
 
 
@@ -46,8 +50,7 @@ def run_build(
 ) -> None:
     """Run `command` with its output in `log_path`, at most `timeout_s` seconds.
 
-    env: without the variables of a job that the process is not part of (`clean_environment`).
-    Whatever the command started is killed when it ends, for whatever reason.
+    env is cleaned (`clean_environment`). Whatever the command started is killed when it ends.
 
     Raises EnvironmentProblem, with the last lines of the log, when the program is not there, when
     it fails, takes longer, or says that it is another TensorRT-LLM version.
@@ -98,12 +101,7 @@ def _wait(pid: int, log_path: Path, timeout_s: float) -> str | None:
         if version is not None and not is_supported(version):
             return f"is of TensorRT-LLM {version}; {WHY_THIS_VERSION}"
         if time.monotonic() > deadline:
-            hint = (
-                "it has not even been imported, so MPI may hang: try `mpirun -n 1 "
-                "--allow-run-as-root` before the command"
-                if version is None
-                else "give it more time"
-            )
+            hint = "give it more time" if version else _NOT_IMPORTED
             return f"took longer than {timeout_s:g} s and was stopped ({hint})"
         time.sleep(_POLL_S)
     return None

@@ -33,9 +33,8 @@ class CheckpointOptions:
 
     def __post_init__(self) -> None:
         if self.dtype not in STORAGE:
-            raise InvalidRequest(
-                "dtype", f"is {self.dtype!r}, expected one of {', '.join(STORAGE)}"
-            )
+            known = ", ".join(STORAGE)
+            raise InvalidRequest("dtype", f"is {self.dtype!r}, expected one of {known}")
         if self.weight_only and self.dtype == "float32":
             raise InvalidRequest(
                 "dtype", "is float32; TensorRT-LLM multiplies int8 weights by float16 or bfloat16"

@@ -80,14 +80,11 @@ def import_tensorrt_llm(seconds: float) -> ModuleType:
 
 
 def _try_import(seconds: float) -> None:
-    """Raise EnvironmentProblem unless the import returns in another process.
-
-    Its output goes to a file: a daemon that MPI leaves behind would hold a pipe open.
-    """
+    """Raise EnvironmentProblem unless the import returns in another process."""
     python = sys.executable or shutil.which("python3") or "python3"
     # the interpreter that runs models inside Triton does not tell a child its sys.path
     statement = f"import sys; sys.path[:] = {sys.path}; import {PACKAGE}"
-    with tempfile.TemporaryFile() as output:
+    with tempfile.TemporaryFile() as output:  # a daemon of MPI would hold a pipe open
         probe = subprocess.Popen(
             [python, "-c", statement],
             stdin=subprocess.DEVNULL,

@@ -141,8 +141,9 @@ def open_executor(
     if check is not None and not engine_dir:
         with step("LLM engine check", engine.path):
             check(model_dir, config, engine.path)
-    check_engine(engine, config.llm, slots=slots, version=installed_version())
-    bias = logit_bias(model_dir, config.llm)
+    llm = config.llm
+    check_engine(engine, vocab_size=llm.vocab_size, slots=slots, version=installed_version())
+    bias = logit_bias(model_dir, llm)
     import_tensorrt_llm(import_seconds)
     bindings = importlib.import_module("tensorrt_llm.bindings.executor")
     with step("LLM weights", engine.path):

@@ -1,8 +1,7 @@
 """Names and shapes of a TensorRT-LLM Qwen2 checkpoint, and which part of the source a rank holds.
 
-Every tensor of a rank is a stack of blocks of source tensors. Facts: TensorRT-LLM 0.20,
-tensorrt_llm/models/qwen/{convert,model}.py and docs/source/architecture/checkpoint.md. Its linear
-weights are (out, in), as those of Hugging Face.
+Source: TensorRT-LLM 0.20, tensorrt_llm/models/qwen/{convert,model}.py and
+docs/source/architecture/checkpoint.md. Linear weights are (out, in), as those of Hugging Face.
 """
 
 from dataclasses import dataclass
@@ -49,11 +48,8 @@ def check_tp_size(config: Qwen2Config, tp_size: int) -> None:
 def _misfit(config: Qwen2Config, tp_size: int) -> str | None:
     if tp_size < 1:
         return "is below 1"
-    divided = {
-        "num_attention_heads": config.num_attention_heads,
-        "intermediate_size": config.intermediate_size,
-    }
-    for name, number in divided.items():
+    for name in ("num_attention_heads", "intermediate_size"):
+        number = getattr(config, name)
         if number % tp_size:
             return f"does not divide {name} {number}"
     heads = config.num_key_value_heads

@@ -28,9 +28,8 @@ class SpeechLogits:
     """Logits processor of one generation: head bias, bans, and the law of `sampling`.
 
     min_tokens: the regular stop id is banned before this many tokens. prompt: number of its ids.
-    Greedy sampling (top_k 1) leaves the biased logits as they are.
-
-    The signature is that of tensorrt_llm.sampling_params.LogitsProcessor.
+    Greedy sampling (top_k 1) leaves the biased logits as they are. The signature is that of
+    tensorrt_llm.sampling_params.LogitsProcessor.
     """
 
     bias: BiasOn
