@@ -35,7 +35,7 @@ from tritone.launcher import ServerSettings, TritonServer
 from tritone.launcher.launch import termination_as_exit
 from tritone.launcher.ports import free_ports
 from tritone.launcher.settings import Profile
-from tritone.llm.bias import logit_bias
+from tritone.llm.checkpoint import logit_bias
 from tritone.llm.contract import GenerationRequest, Prompt, SamplingParams
 from tritone.serving.generation_tensors import OUTPUTS, generation_tensors
 

@@ -37,9 +37,9 @@ from tritone.llm.checkpoint import (
     WEIGHTS_NAME,
     layer_name,
     layer_shapes,
+    write_qwen2,
 )
 from tritone.llm.config import LLMConfig, SamplingConfig
-from tritone.llm.qwen2 import write_qwen2
 
 FLOW = FlowConfig(
     vocab_size=6561,

@@ -28,6 +28,7 @@ from tritone.llm.contract import SamplingParams
 from tritone.llm.onnx.graph import build_graph
 from tritone.llm.onnx.slots import OnnxSlots
 from tritone.llm.sampler import Sampler
+from tritone.llm.trtllm.speech_logits import repetition_aware_law
 
 LOGIT_THRESHOLD = 1e-4
 LAW_THRESHOLD = 1e-6
@@ -215,7 +216,13 @@ def _law_cases(
     sampler = Sampler(
         sampling, SamplingParams(seed=index), end_id=len(logits) - 1, emitted=golden["decoded"]
     )
-    law = sampler.distribution(logits)
+    recent = sorted(set(golden["decoded"][-sampling.repetition_window :]))
+    law = repetition_aware_law(
+        torch.from_numpy(logits),
+        torch.tensor(recent, dtype=torch.int64),
+        top_k=sampling.top_k,
+        top_p=sampling.top_p,
+    ).numpy()
     error = np.abs(law - golden["analytic_prob"]).max()
     yield ParityResult(f"llm/ras/law{index}", float(error), LAW_THRESHOLD)
     counts = np.bincount([sampler.draw(logits) for _ in range(DRAWS)], minlength=len(law))

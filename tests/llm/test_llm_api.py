@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 import torch
 from llm_model import Built, request, tokens_of
+from parity.llm import chi_squared_p_value
 from trtllm_fixtures import Install, install, model_directory
 
 from tritone.errors import Cancelled, EnvironmentProblem, Overloaded, StageFailed
-from tritone.llm.bias import BANNED, logit_bias
+from tritone.llm.checkpoint import BANNED, logit_bias
 from tritone.llm.config import SamplingConfig
 from tritone.llm.contract import SamplingParams
 from tritone.llm.sampler import Sampler
 from tritone.llm.trtllm.llm_api import LlmApiLanguageModel, open_llm_api
-from tritone.llm.trtllm.speech_logits import HeadBias, SpeechLogits, repetition_aware_law
+from tritone.llm.trtllm.speech_logits import SpeechLogits, repetition_aware_law
 
 SAMPLED = SamplingParams(top_k=25, top_p=0.8, temperature=0.9, seed=11)
 
@@ -78,7 +79,7 @@ class TestModel:
         increments = list(model.submit(given))
         assert len(increments) > 5 and all(part.ids.dtype == np.int32 for part in increments)
         assert tokens_of(increments) == greedy_reference(built, llm, given)
-        assert model.stats().tokens == 30 and model.stats().generations == 0
+        assert not model._running
 
     def test_only_speech_is_sampled_and_a_seed_repeats_it(
         self, open_model: Open, built: Built
@@ -104,7 +105,7 @@ class TestModel:
         llm.step_seconds = 0.001
         given = [request(seed, tokens=20 + seed) for seed in range(6)]
         generations = [model.submit(one) for one in given]
-        assert model.stats().generations == 6
+        assert len(model._running) == 6
         assert [len(tokens_of(g)) for g in generations] == [20 + seed for seed in range(6)]
 
     def test_cancel_aborts_one_generation(self, open_model: Open) -> None:
@@ -119,7 +120,7 @@ class TestModel:
             next(reader)
         assert len(tokens_of(second)) == 20
         assert [output.aborted for output in llm.outputs] == [True, False]
-        assert model.stats().generations == 0
+        assert not model._running
 
     def test_an_error_ends_its_own_generation_alone(self, open_model: Open) -> None:
         model, llm = open_model()
@@ -172,24 +173,44 @@ def test_what_cannot_be_opened_is_named(
         open_llm_api(*built, **options)
 
 
+def defined_law(logits: np.ndarray, recent: set[int], *, top_k: int, top_p: float) -> np.ndarray:
+    """The law by its definition, one repeated token after the other."""
+    softmax = np.exp(logits.astype(np.float64))
+    softmax /= softmax.sum()
+    likely = np.argsort(-softmax, kind="stable")[:top_k]
+    kept = likely[np.cumsum(softmax[likely]) - softmax[likely] < top_p]
+    law = np.zeros_like(softmax)
+    law[kept] = softmax[kept] / softmax[kept].sum()
+    for token, mass in [(token, law[token]) for token in recent]:
+        others = softmax.copy()
+        others[token] = 0
+        law[token] -= mass
+        law += mass * others / others.sum()
+    return law
+
+
 class TestLaw:
     @pytest.mark.parametrize("seed", range(8))
     @pytest.mark.parametrize("top_k, top_p", [(25, 0.8), (3, 1.0), (500, 0.95), (25, 1e-3)])
-    def test_it_is_the_samplers(self, seed: int, top_k: int, top_p: float) -> None:
+    def test_the_sampler_draws_by_it(self, seed: int, top_k: int, top_p: float) -> None:
         random = np.random.default_rng(seed)
         logits = (random.normal(size=300) * 3).astype(np.float32)
         likely = np.argsort(-logits)[:12]
         recent = [int(t) for t in random.choice(likely, 10)] + [int(likely[0])] * (seed % 2)
         config = SamplingConfig(top_k=top_k, top_p=top_p, temperature=0.7)
-        sampler = Sampler(config, SamplingParams(), end_id=299, emitted=recent)
-        expected = sampler.distribution(logits.copy())
+        sampler = Sampler(config, SamplingParams(seed=seed), end_id=299, emitted=recent)
+        window = set(recent[-config.repetition_window :])
         law = repetition_aware_law(
             torch.from_numpy(logits) / 0.7,
-            torch.tensor(sorted(set(recent[-config.repetition_window :]))),
+            torch.tensor(sorted(window)),
             top_k=top_k,
             top_p=top_p,
         )
+        expected = defined_law(logits / 0.7, window, top_k=top_k, top_p=top_p)
         np.testing.assert_allclose(law.numpy(), expected, atol=2e-6)
+        counts = np.bincount([sampler.draw(logits) for _ in range(3000)], minlength=300)
+        assert chi_squared_p_value(counts, law.double().numpy()) > 1e-4
+        assert not counts[law.numpy() == 0].any()
 
     def test_a_token_that_is_certain_stays(self) -> None:
         scores = torch.full((50,), -200.0)
@@ -201,7 +222,7 @@ class TestLaw:
         llm, sampling = built[1].llm, SamplingConfig()
         bias = torch.from_numpy(logit_bias(built[0], llm))
         sampler = Sampler(sampling, SAMPLED, end_id=llm.speech_codes)
-        processor = SpeechLogits(HeadBias(bias), llm, sampling, sampler, min_tokens=3, prompt=4)
+        processor = SpeechLogits(bias.to, llm, sampling, sampler, min_tokens=3, prompt=4)
         raw = torch.randn(llm.vocab_size, generator=torch.Generator().manual_seed(5)) * 4
         speech = np.s_[llm.speech_offset : llm.speech_offset + llm.speech_head_size]
         row = int((raw + bias)[speech].argmax())
@@ -209,8 +230,10 @@ class TestLaw:
         logits = raw.clone().view(1, 1, -1)
         processor(1, logits, [tokens], None, None)
         drawn = logits.view(-1).softmax(0).numpy()
-        reference = Sampler(sampling, SAMPLED, end_id=llm.speech_codes, min_tokens=3, emitted=[row])
-        expected = reference.distribution((raw + bias).numpy()[speech].copy())
+        scores = (raw + bias)[speech] / SAMPLED.temperature
+        scores[llm.speech_codes] = -torch.inf  # the end comes before min_tokens
+        options = {"top_k": SAMPLED.top_k, "top_p": SAMPLED.top_p}
+        expected = repetition_aware_law(scores, torch.tensor([row]), **options).numpy()
         np.testing.assert_allclose(drawn[speech], expected, atol=2e-6)
-        assert drawn[speech][llm.speech_codes] == 0, "the end comes before min_tokens"
+        assert drawn[speech][llm.speech_codes] == 0
         assert np.delete(drawn, speech).max() == 0, "text can be drawn"

@@ -15,8 +15,7 @@ from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2.merge_llm import read_merged
 from tritone.llm.checkpoint import EmbeddingTable
 from tritone.llm.onnx.graph import PRECISIONS, build_graph, graph_path, pad_heads
-from tritone.llm.onnx.graph_writer import GraphWriter
-from tritone.llm.onnx.quantize import BlockFormat, BlockQuantized, quantize_blocks
+from tritone.llm.onnx.graph_writer import MICROSOFT, BlockFormat, graph_writer, quantize_blocks
 from tritone.llm.onnx.slots import OnnxSlots
 
 LOGITS = load_file(GOLDEN / "llm_logits.safetensors")
@@ -105,11 +104,13 @@ def test_every_precision_runs_from_a_single_token(tmp_path: Path, precision: str
     assert np.isfinite(logits).all()
 
 
-def dequantize(quantized: BlockQuantized, form: BlockFormat, columns: int) -> np.ndarray:
-    codes = quantized.codes
+def dequantize(
+    quantized: tuple[np.ndarray, np.ndarray], form: BlockFormat, columns: int
+) -> np.ndarray:
+    codes, scales = quantized
     if form.bits == 4:
         codes = np.stack([codes & 15, codes >> 4], -1).reshape(*codes.shape[:2], -1)
-    values = (codes.astype(np.float32) - 2 ** (form.bits - 1)) * quantized.scales[..., None]
+    values = (codes.astype(np.float32) - 2 ** (form.bits - 1)) * scales[..., None]
     return values.reshape(len(values), -1)[:, :columns]
 
 
@@ -121,7 +122,7 @@ def test_quantised_weights_are_the_nearest_codes(form: BlockFormat, columns: int
     quantized = quantize_blocks(weight, form)
     error = np.abs(dequantize(quantized, form, columns) - weight)
     # half a step; a whole one where the far positive end has no code of its own
-    step = np.repeat(np.abs(quantized.scales), form.block_size, 1)[:, :columns]
+    step = np.repeat(np.abs(quantized[1]), form.block_size, 1)[:, :columns]
     assert (error <= step * 1.001).all()
     assert (error <= step * 0.501).mean() > 0.95
     assert not dequantize(quantized, form, columns)[2].any()
@@ -135,14 +136,14 @@ def test_operator_reads_the_quantised_weights(
     rng = np.random.default_rng(1)
     weight = rng.standard_normal((48, columns)).astype(np.float32)
     quantized = quantize_blocks(weight, form)
-    with GraphWriter(tmp_path / "m.onnx", "m", {}) as writer:
+    with graph_writer(tmp_path / "m.onnx", {}) as writer:
         info = helper.make_tensor_value_info
         writer.inputs.append(info("x", TensorProto.FLOAT, ["n", columns]))
         writer.outputs.append(info("y", TensorProto.FLOAT, ["n", 48]))
-        codes = writer.constant("codes", quantized.codes)
-        scales = writer.constant("scales", quantized.scales)
+        codes = writer.constant("codes", quantized[0])
+        scales = writer.constant("scales", quantized[1])
         attributes = {"bits": form.bits, "block_size": form.block_size, "K": columns, "N": 48}
-        writer.runtime_node("MatMulNBits", ["x", codes, scales], ["y"], **attributes)
+        writer.node("MatMulNBits", ["x", codes, scales], "y", domain=MICROSOFT, **attributes)
     session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
     x = rng.standard_normal((3, columns)).astype(np.float32)
     expected = x @ dequantize(quantized, form, columns).T

@@ -14,8 +14,7 @@ from tritone.errors import EnvironmentProblem
 from tritone.llm.checkpoint import WEIGHTS_NAME, EmbeddingTable
 from tritone.llm.onnx.slots import OnnxSlots
 from tritone.llm.slots.opening import open_onnx, open_torch
-from tritone.llm.slots.scheduler import SlotLanguageModel
-from tritone.llm.slots.session import SlotSession
+from tritone.llm.slots.scheduler import SlotLanguageModel, SlotSession
 from tritone.llm.torch.slots import TorchSlots
 
 LENGTH = 300  # more than the smallest bucket of positions

@@ -11,6 +11,7 @@ from tritone.errors import InvalidRequest, StageFailed
 from tritone.llm.config import SamplingConfig
 from tritone.llm.contract import SamplingParams
 from tritone.llm.sampler import Sampler, seeded_multinomial
+from tritone.llm.trtllm.speech_logits import repetition_aware_law
 
 RAS = json.loads((GOLDEN / "ras.json").read_text())
 LOGITS = load_file(GOLDEN / "ras_logits.safetensors")
@@ -19,6 +20,23 @@ END = 6561
 
 def make(*, params: SamplingParams | None = None, **options) -> Sampler:
     return Sampler(SamplingConfig(), params or SamplingParams(), end_id=END, **options)
+
+
+def nucleus(sampler: Sampler, logits: np.ndarray) -> dict[int, float]:
+    """Ids that a first draw may give, most likely first, and their probabilities."""
+    scores = sampler._scores(logits)
+    ids, kept = sampler._nucleus(scores, np.exp(scores))
+    return dict(zip(ids.tolist(), kept.tolist(), strict=True))
+
+
+def law_of(sampler: Sampler, logits: np.ndarray) -> np.ndarray:
+    """The law that runtimes in torch are given, in the state of a sampler."""
+    return repetition_aware_law(
+        torch.from_numpy(sampler._scores(logits)),
+        torch.tensor(sorted(set(sampler._window)), dtype=torch.int64),
+        top_k=sampler.top_k,
+        top_p=sampler.top_p,
+    ).numpy()
 
 
 def torch_multinomial(weights: np.ndarray) -> int:
@@ -51,7 +69,7 @@ def test_law_and_draws_equal_the_golden_distribution(index: int) -> None:
     sampler = Sampler(
         SamplingConfig(), SamplingParams(seed=5), end_id=len(logits) - 1, emitted=golden["decoded"]
     )
-    law = sampler.distribution(logits)
+    law = law_of(sampler, logits)
     assert np.abs(law - golden["analytic_prob"]).max() < 1e-6
     assert law.sum() == pytest.approx(1)
     ours = np.bincount([sampler.draw(logits) for _ in range(20000)], minlength=len(law))
@@ -64,7 +82,7 @@ def test_law_and_draws_equal_the_golden_distribution(index: int) -> None:
 def test_full_repetition_draws_the_token_once_more_from_everything_else() -> None:
     logits = np.full(6564, -20, np.float32)
     logits[7] = 0
-    law = make(emitted=[7]).distribution(logits)
+    law = law_of(make(emitted=[7]), logits)
     assert law[7] == 0
     assert law[8] == pytest.approx(1 / 6563)
     assert make(emitted=[7]).draw(logits) != 7
@@ -78,7 +96,6 @@ def test_greedy_is_argmax_and_may_repeat() -> None:
     for _ in range(15):
         assert sampler.draw(logits) == best
         sampler.emit(best)
-    assert sampler.distribution(logits)[best] == 1
 
 
 def test_only_the_regular_end_waits_for_the_minimum() -> None:
@@ -98,26 +115,24 @@ def test_logits_are_not_changed() -> None:
 
 def test_temperature_scales_the_logits() -> None:
     logits = LOGITS["l1"]
-    warm = make(params=SamplingParams(temperature=2.0)).distribution(logits)
-    halved = make().distribution(logits / 2)
-    assert np.abs(warm - halved).max() < 1e-7
+    warm = nucleus(make(params=SamplingParams(temperature=2.0)), logits)
+    halved = nucleus(make(), logits / 2)
+    assert warm == pytest.approx(halved, abs=1e-7) and warm != nucleus(make(), logits)
 
 
 def test_top_p_and_top_k_override_the_checkpoint() -> None:
     logits = LOGITS["l0"]
     order = np.argsort(-logits, kind="stable")
     for top_k in (2, 200, 6564):
-        law = make(params=SamplingParams(top_k=top_k, top_p=1.0)).distribution(logits)
-        assert set(np.flatnonzero(law)) <= set(order[:top_k])
-        assert np.count_nonzero(law) > top_k * 0.9
-    law = make(params=SamplingParams(top_p=1e-6)).distribution(logits)
-    assert law[order[0]] == 1
+        kept = nucleus(make(params=SamplingParams(top_k=top_k, top_p=1.0)), logits)
+        assert set(kept) <= set(order[:top_k])
+        assert len(kept) > top_k * 0.9
+    assert list(nucleus(make(params=SamplingParams(top_p=1e-6)), logits)) == [order[0]]
 
 
 def test_ties_keep_the_lower_id() -> None:
     logits = np.zeros(6564, np.float32)
-    law = make().distribution(logits)
-    assert np.flatnonzero(law).tolist() == list(range(25))
+    assert list(nucleus(make(), logits)) == list(range(25))
 
 
 def test_seed_repeats_the_draws() -> None:

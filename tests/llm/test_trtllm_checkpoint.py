@@ -1,4 +1,3 @@
-import dataclasses
 import json
 import re
 from pathlib import Path
@@ -13,9 +12,8 @@ from trtllm_reader import CONFIG, convert, logits, read_checkpoint, write_source
 
 from tritone.errors import InvalidRequest, ModelDirectoryError
 from tritone.families.cosyvoice2.merge_llm import read_merged
-from tritone.llm.qwen2 import Qwen2Config
-from tritone.llm.trtllm.checkpoint_config import CheckpointOptions
-from tritone.llm.trtllm.precision import to_dtype
+from tritone.llm.config import Qwen2Config
+from tritone.llm.trtllm.checkpoint_config import CheckpointOptions, to_dtype
 from tritone.llm.trtllm.sharding import check_tp_size, rank_tensors
 
 GOLDEN_LOGITS = load_file(GOLDEN / "llm_logits.safetensors")
@@ -275,9 +273,9 @@ def test_tp_sizes_that_do_not_fit_are_named(tp_size: int, message: str) -> None:
 
 
 def test_key_heads_must_divide_or_be_divided() -> None:
-    config = dataclasses.replace(RELEASED, num_attention_heads=12, num_key_value_heads=3)
+    config = RELEASED.model_copy(update={"num_attention_heads": 12, "num_key_value_heads": 3})
     for fitting in (1, 3):
-        check_tp_size(dataclasses.replace(config, intermediate_size=48), fitting)
+        check_tp_size(config.model_copy(update={"intermediate_size": 48}), fitting)
     with pytest.raises(InvalidRequest, match="neither divides num_key_value_heads 3 nor is a mul"):
         check_tp_size(config, 2)
 

@@ -17,9 +17,8 @@ from tqdm import tqdm
 from tritone.errors import TritoneError
 from tritone.llm.trtllm.build import build_command
 from tritone.llm.trtllm.checkpoint import Conversion
-from tritone.llm.trtllm.checkpoint_config import CHECKPOINTS_DIR, CheckpointOptions
+from tritone.llm.trtllm.checkpoint_config import CHECKPOINTS_DIR, STORAGE, CheckpointOptions
 from tritone.llm.trtllm.engine_settings import ENGINE_DTYPES, settings_for
-from tritone.llm.trtllm.precision import STORAGE
 from tritone.llm.trtllm.source_checkpoint import SourceLLM, open_llm
 
 

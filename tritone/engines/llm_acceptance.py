@@ -8,7 +8,7 @@ from tritone.arrays import Float32, Int32
 from tritone.engines.acceptance import Verdict
 from tritone.llm.config import LLMConfig
 from tritone.llm.contract import GenerationRequest, LanguageModel, Prompt, SamplingParams
-from tritone.llm.slots.session import SlotSession
+from tritone.llm.slots.scheduler import SlotSession
 
 PROMPTS, TEXT_IDS, TOKENS = 4, 24, 16
 # Largest shortfall of a chosen token's logit against the best one, in nats. Half precision moves a

@@ -30,8 +30,7 @@ from tritone.llm.torch.slots import TorchSlots
 from tritone.llm.trtllm.build import build_command, run_build
 from tritone.llm.trtllm.checkpoint import Conversion
 from tritone.llm.trtllm.checkpoint_config import CHECKPOINTS_DIR, CheckpointOptions
-from tritone.llm.trtllm.engine_config import check_engine_config
-from tritone.llm.trtllm.engine_settings import EngineSettings, settings_for
+from tritone.llm.trtllm.engine_settings import EngineSettings, check_engine_config, settings_for
 from tritone.llm.trtllm.executor import open_executor
 from tritone.llm.trtllm.source_checkpoint import open_llm
 

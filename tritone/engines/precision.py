@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from tritone.llm.trtllm.precision import to_dtype
+from tritone.llm.trtllm.checkpoint_config import to_dtype
 
 PRODUCTS = frozenset({"MatMul", "Gemm", "Conv", "ConvTranspose"})
 MOVES = frozenset(

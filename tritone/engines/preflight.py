@@ -11,8 +11,7 @@ from tritone.engines.machine import check_gpu, driver_version, import_tensorrt
 from tritone.engines.sources import LLM, Sources
 from tritone.errors import EnvironmentProblem, ModelDirectoryError, TritoneError
 from tritone.llm.trtllm.build import PROGRAM
-from tritone.llm.trtllm.importing import installed_version
-from tritone.llm.trtllm.requirement import WHY_THIS_VERSION, is_supported
+from tritone.llm.trtllm.environment import WHY_THIS_VERSION, installed_version, is_supported
 from tritone.llm.trtllm.source_checkpoint import open_llm
 
 GPU_FREE_BYTES = 6 << 30  # half a billion parameters with trtllm-build's workspace, or one plan's

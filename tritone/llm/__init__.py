@@ -1,4 +1,1 @@
-"""The language model that turns a prompt into speech tokens.
-
-The runtimes here run one decoder architecture, Qwen2's, with speech ids beside those of text.
-"""
+"""The language model that makes speech tokens of a prompt: a Qwen2 with speech ids beside text."""

@@ -1,9 +1,17 @@
-"""The merged language model on disk: where it lies, and what its tensors are called."""
+"""A Qwen2 on disk in Hugging Face form: its config.json, its tensors, and ours with speech ids."""
+
+import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tritone.arrays import Float32, Int32
 from tritone.checkpoints.safetensors_file import Checkpoint, to_float32
+from tritone.config import CONFIG_NAME, parse_json
+from tritone.errors import ModelDirectoryError
+from tritone.llm.config import LLMConfig, Qwen2Config, SamplingConfig
+from tritone.loading.steps import step
 
 LLM_DIR = "llm"  # inside the model directory: the merged checkpoint
 WEIGHTS_NAME = "model.safetensors"
@@ -12,6 +20,11 @@ EMBEDDING = "model.embed_tokens.weight"
 HEAD = "lm_head.weight"
 HEAD_BIAS = "lm_head.bias"
 FINAL_NORM = "model.norm.weight"
+SIZES = [name for name, field in Qwen2Config.model_fields.items() if field.annotation is int]
+
+# Far below every logit, yet finite in half precision together with one: runtimes may hold logits in
+# half, and two infinities of a softmax make NaN.
+BANNED = -3e4
 
 
 def layer_name(layer: int, part: str) -> str:
@@ -51,3 +64,98 @@ class EmbeddingTable:
     def __call__(self, ids: Int32) -> Float32:
         """(n,) LLM ids -> (n, hidden) float32, exact for every storage type."""
         return to_float32(self._rows[ids])
+
+
+def logit_bias(model_dir: Path, llm: LLMConfig) -> Float32:
+    """(vocab_size,) what a plain Qwen2 runtime must add to the logits.
+
+    The speech head has a bias, which neither Hugging Face's Qwen2 nor TensorRT-LLM's has, and the
+    rows off it must never be drawn: they are BANNED.
+
+    Raises ModelDirectoryError when the checkpoint's own bias does not ban what it should.
+    """
+    path = model_dir / LLM_DIR / WEIGHTS_NAME
+    with step("logit bias", path):
+        stored = Checkpoint(path).float32(HEAD_BIAS)
+    speech = llm.speech_rows
+    if stored.shape != (llm.vocab_size,) or not np.isfinite(stored[speech]).all():
+        raise ModelDirectoryError(
+            f"{path}: {HEAD_BIAS} has shape {stored.shape} and must be finite for ids "
+            f"{speech.start}..{speech.stop - 1} of {llm.vocab_size}; convert the checkpoint again"
+        )
+    bias = np.full(llm.vocab_size, BANNED, np.float32)
+    bias[speech] = stored[speech]
+    return bias
+
+
+def read_qwen2(directory: Path) -> Qwen2Config:
+    """Read DIRECTORY/config.json.
+
+    Raises ModelDirectoryError for a missing key and for a variant of Qwen2 with another graph.
+    """
+    path = directory / CONFIG_NAME
+    if not path.is_file():
+        raise ModelDirectoryError(f"{path} does not exist: {directory} is not a Qwen2 directory")
+    config = parse_json(path)
+    rope = {**(config.get("rope_scaling") or {}), **(config.get("rope_parameters") or {})}
+    variants = {
+        "model_type": (config.get("model_type"), "qwen2"),
+        "hidden_act": (config.get("hidden_act", "silu"), "silu"),
+        "use_sliding_window": (config.get("use_sliding_window", False), False),
+        "rope_type": (rope.get("rope_type", rope.get("type", "default")), "default"),
+    }
+    for key, (found, expected) in variants.items():
+        if found != expected:
+            raise ModelDirectoryError(f"{path}: {key} is {found!r}, only {expected!r} is supported")
+    numbers = {"rope_theta": rope.get("rope_theta"), **config}
+    try:
+        qwen2 = Qwen2Config(
+            **{name: int(numbers[name]) for name in SIZES},
+            rope_theta=float(numbers["rope_theta"]),
+            rms_norm_eps=float(numbers["rms_norm_eps"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelDirectoryError(f"{path}: a number is missing or wrong: {error}") from error
+    if qwen2.hidden_size % qwen2.num_attention_heads:
+        raise ModelDirectoryError(
+            f"{path}: hidden_size {qwen2.hidden_size} is not a multiple of num_attention_heads "
+            f"{qwen2.num_attention_heads}"
+        )
+    return qwen2
+
+
+def write_qwen2(directory: Path, config: LLMConfig, torch_dtype: str) -> None:
+    """Write config.json and generation_config.json of the merged checkpoint."""
+    sampling = SamplingConfig()
+    write_json(
+        directory / CONFIG_NAME,
+        {
+            "architectures": ["Qwen2ForCausalLM"],
+            "model_type": "qwen2",
+            **{name: getattr(config, name) for name in SIZES},
+            "rope_theta": config.rope_theta,
+            "rms_norm_eps": config.rms_norm_eps,
+            "hidden_act": "silu",
+            "attention_dropout": 0.0,
+            "initializer_range": 0.02,
+            "use_sliding_window": False,
+            "tie_word_embeddings": False,
+            "use_bias": True,
+            "eos_token_id": config.stop_ids[0],
+            "torch_dtype": torch_dtype,
+        },
+    )
+    write_json(
+        directory / "generation_config.json",
+        {
+            "do_sample": True,
+            "eos_token_id": list(config.stop_ids),
+            "temperature": sampling.temperature,
+            "top_k": sampling.top_k,
+            "top_p": sampling.top_p,
+        },
+    )
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

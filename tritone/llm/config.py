@@ -19,18 +19,10 @@ class SamplingConfig(Strict):
     max_tokens_per_text_token: float = 20.0
 
 
-class LLMConfig(Strict):
-    """Merged Qwen2 with speech ids appended to the text vocabulary.
-
-    Ids: text 0..speech_offset-1, speech code k at speech_offset + k (k < speech_codes), then the
-    stop ids, then what a family's prompts have beside text and speech; rows up to vocab_size are
-    padding.
-    """
+class Qwen2Config(Strict):
+    """The numbers of a Qwen2 decoder; rope_theta is the base of the rotary angles."""
 
     vocab_size: int
-    speech_offset: int
-    speech_codes: int
-    stop_ids: tuple[int, ...]  # the first one is the regular end of speech
     hidden_size: int
     intermediate_size: int
     num_hidden_layers: int
@@ -40,19 +32,40 @@ class LLMConfig(Strict):
     rms_norm_eps: float
     max_position_embeddings: int
 
+    @property
+    def head_dim(self) -> int:
+        return self.hidden_size // self.num_attention_heads
+
+
+class LLMConfig(Qwen2Config):
+    """Merged Qwen2 with speech ids appended to the text vocabulary.
+
+    Ids: text 0..speech_offset-1, speech code k at speech_offset + k (k < speech_codes), then the
+    stop ids, then what a family's prompts have beside text and speech; rows up to vocab_size are
+    padding.
+    """
+
+    speech_offset: int
+    speech_codes: int
+    stop_ids: tuple[int, ...]  # the first one is the regular end of speech
+
     @model_serializer(mode="wrap")
     def _ids_first(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A family's own ids follow the stop ids, where digests of built engines have them."""
+        """All ids come before the decoder's sizes, as digests of built engines have them."""
         values = write(self)
-        shared = list(LLMConfig.model_fields)
-        cut = shared.index("hidden_size")
-        own = [name for name in values if name not in LLMConfig.model_fields]
-        return {name: values[name] for name in (*shared[:cut], *own, *shared[cut:])}
+        _, *sizes = Qwen2Config.model_fields
+        ids = [name for name in values if name not in sizes]
+        return {name: values[name] for name in (*ids, *sizes)}
 
     @property
     def speech_head_size(self) -> int:
         """Rows of the speech head: codes and stop ids."""
         return self.speech_codes + len(self.stop_ids)
+
+    @property
+    def speech_rows(self) -> slice:
+        """Where those stand among the ids."""
+        return slice(self.speech_offset, self.speech_offset + self.speech_head_size)
 
     @property
     def prompt_ids(self) -> int:

@@ -31,10 +31,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """How the next speech token is drawn. None means the checkpoint's own default.
-
-    top_k 1 is greedy decoding.
-    """
+    """How the next speech token is drawn: None is the checkpoint's default, top_k 1 greedy."""
 
     temperature: float | None = None
     top_p: float | None = None
@@ -44,10 +41,9 @@ class SamplingParams:
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """One LLM generation. Ids are LLM ids, as on the wire of `tensorrt_llm`.
+    """One LLM generation; it ends after max_tokens.
 
     min_tokens: the stop id that ends speech normally is banned before this many tokens.
-    max_tokens: generation ends after this many tokens.
     """
 
     prompt: Prompt
@@ -60,8 +56,8 @@ class GenerationRequest:
 class Increment:
     """New tokens of a generation.
 
-    ids: (n,) int32. latents: (n, width) of the same positions, from models whose flow wants the
-    language model's own states beside the ids.
+    ids: (n,) LLM ids, as on the wire of `tensorrt_llm`. latents: (n, width) of the same positions,
+    from models whose flow wants the language model's own states beside the ids.
     """
 
     ids: Int32
@@ -79,10 +75,10 @@ class Increment:
 
 
 class Generation(Protocol):
-    """A running LLM generation: iterate increments, cancel at any time.
+    """A running LLM generation.
 
-    Iteration yields increments of one or more LLM ids as they come (stop ids are not yielded), ends
-    when the generation ends, and raises StageFailed if it broke or Cancelled after `cancel`.
+    Iteration yields increments of one or more LLM ids as they come, no stop ids, and raises
+    StageFailed if the generation broke or Cancelled after `cancel`, which may come at any time.
     """
 
     def __iter__(self) -> Iterator[Increment]: ...
@@ -91,8 +87,6 @@ class Generation(Protocol):
 
 
 class LanguageModel(Protocol):
-    """A language model on some runtime."""
-
     def submit(self, request: GenerationRequest) -> Generation:
         """Queue a generation and return at once."""
         ...

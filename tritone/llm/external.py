@@ -1,30 +1,18 @@
 """What the runtimes that batch, schedule and sample by themselves have in common."""
 
-from collections.abc import Callable, Iterable
+import secrets
+import threading
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from tritone.arrays import Int32
 from tritone.errors import InvalidRequest, StageFailed, TritoneError
-from tritone.llm.contract import GenerationRequest
-from tritone.llm.generation import STAGE, Feed
+from tritone.llm.config import SpokenConfig
+from tritone.llm.contract import Generation, GenerationRequest
+from tritone.llm.generation import STAGE, Feed, FeedGeneration, check_generation, check_load
+from tritone.llm.sampler import Sampler
 
 REPETITION_PENALTY = 1.1  # where there is no repetition-aware sampling
-
-
-@dataclass(frozen=True)
-class RuntimeStats:
-    """generations: running or waiting. tokens: emitted since start."""
-
-    generations: int
-    tokens: int
-
-
-def prompt_ids(request: GenerationRequest) -> Int32:
-    """The ids of the prompt; raises InvalidRequest for one of embeddings."""
-    if request.prompt.ids is None:
-        raise InvalidRequest("prompt_embeddings", "this runtime takes prompts of ids alone")
-    return request.prompt.ids
 
 
 @dataclass(eq=False)
@@ -50,17 +38,95 @@ class RuntimeFeed(Feed):
             self.cancelled = True
             self.stop(self)
 
-    def emit(self, ids: Iterable[int]) -> int:
-        """Pass ids on, and return how many; the stop id that ended it may be among the last."""
-        before = self.emitted
+    def emit(self, ids: Iterable[int]) -> None:
+        """Pass ids on; the stop id that ended the generation may be among the last."""
         for token in ids:
             if token not in self.stop_ids:
                 self.outbox.put(token)
                 self.emitted += 1
-        return self.emitted - before
 
     def end(self, error: TritoneError | None = None) -> None:
         """Pass the outcome on; one that only lack of room has ended is an error."""
         if error is None and self.longest == self.emitted < self.request.max_tokens:
             error = StageFailed(STAGE, f"no end of speech within {self.positions} positions")
         self.outbox.put(error)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """positions: of one generation, prompt included; longest_prompt: of them, for the prompt.
+    slots: generations that advance together, and max_waiting more may wait."""
+
+    positions: int
+    longest_prompt: int
+    slots: int
+    max_waiting: int
+
+
+class ExternalLanguageModel:
+    """`contract.LanguageModel` on such a runtime, opened; a subclass speaks to it."""
+
+    def __init__(self, runtime: Any, config: SpokenConfig, limits: Limits) -> None:
+        self._runtime, self._config, self._limits = runtime, config, limits
+        self._stop_ids = frozenset(config.llm.stop_ids)
+        self._running: dict[Hashable, RuntimeFeed] = {}
+        self._closed = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="tritone-llm", daemon=True)
+        self._thread.start()
+
+    def submit(self, request: GenerationRequest) -> Generation:
+        """Queue a generation and return at once.
+
+        Raises InvalidRequest, Overloaded when max_waiting requests wait already, and StageFailed
+        after `close` or when the runtime refuses the request.
+        """
+        llm, given, limits = self._config.llm, request.sampling, self._limits
+        ids, end_id = request.prompt.ids, llm.stop_ids[0]
+        if ids is None:
+            raise InvalidRequest("prompt_embeddings", "this runtime takes prompts of ids alone")
+        # a prompt may fill all that is allowed of it, and one position more must be there to speak
+        check_generation(request, llm, min(limits.positions, limits.longest_prompt + 1))
+        feed = RuntimeFeed(request, limits.positions, self._stop_ids, self._cancel)
+        sampler = Sampler(self._config.sampling, given, end_id=end_id - llm.speech_offset)
+        seed = secrets.randbits(63) if given.seed is None else given.seed
+        with self._changed:
+            if self._closed:
+                raise StageFailed(STAGE, "the language model is closed")
+            check_load(len(self._running), limits.slots, limits.max_waiting)
+            # under the lock, since the first response may come before this returns
+            self._running[self._enqueue(feed, ids.tolist(), sampler, seed)] = feed
+            self._changed.notify()
+        return FeedGeneration(feed)
+
+    def close(self) -> None:
+        """Stop the runtime; generations still open end with StageFailed."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+        self._runtime.shutdown()
+
+    def _enqueue(self, feed: RuntimeFeed, ids: list[int], sampler: Sampler, seed: int) -> Hashable:
+        """Hand the request to the runtime, in its own terms; returns the key for `_finish`."""
+        raise NotImplementedError
+
+    def _cancel(self, feed: RuntimeFeed) -> None:
+        """Stop a generation, from any thread and without a lock."""
+        raise NotImplementedError
+
+    def _run(self) -> None:
+        """What the thread does, until the model is closed; ends with `_finish_all`."""
+        raise NotImplementedError
+
+    def _finish(self, key: Hashable, error: StageFailed | None) -> None:
+        with self._changed:
+            feed = self._running.pop(key)
+        feed.end(error)
+
+    def _finish_all(self, problem: str) -> None:
+        with self._changed:
+            self._closed = True
+            left, self._running = self._running, {}
+        for feed in left.values():
+            feed.end(StageFailed(STAGE, problem))

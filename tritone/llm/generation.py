@@ -1,4 +1,4 @@
-"""One generation, seen from its two ends: a runtime writes tokens, the caller iterates them."""
+"""One generation: whether it is taken, and its ends: a runtime writes, the caller iterates."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -6,7 +6,9 @@ from queue import Empty, SimpleQueue
 
 import numpy as np
 
-from tritone.errors import Cancelled, TritoneError
+from tritone.arrays import Float32, Int32
+from tritone.errors import Cancelled, InvalidRequest, Overloaded, TritoneError
+from tritone.llm.config import LLMConfig
 from tritone.llm.contract import Generation, GenerationRequest, Increment
 from tritone.llm.sampler import Sampler
 
@@ -17,8 +19,7 @@ STAGE = "tensorrt_llm"  # as Triton knows it, whatever the runtime
 class Feed:
     """The runtime's end, as far as the caller's end knows it.
 
-    emitted: tokens passed on. outbox: LLM ids, then the outcome: None for a regular end, or the
-    error.
+    emitted: tokens passed on. outbox: LLM ids, then the error, or None for a regular end.
     """
 
     cancelled: bool = False
@@ -56,11 +57,7 @@ class Stream(Feed):
 
 
 class FeedGeneration(Generation):
-    """The caller's end.
-
-    Leaving the iteration early, or dropping the object, cancels like `cancel` does. `cancel` takes
-    no lock and may be called from any thread at any time.
-    """
+    """The caller's end. Leaving the iteration early, or dropping the object, cancels too."""
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
@@ -81,7 +78,7 @@ class FeedGeneration(Generation):
             raise self._error
 
     def cancel(self) -> None:
-        """Stop the generation; its slot is free before the next step. No effect after the end."""
+        """Stop the generation, from any thread and without a lock; no effect after the end."""
         if not self._over:
             self._feed.cancel()
             self._feed.outbox.put(None)  # wakes whoever waits for the next token
@@ -101,3 +98,49 @@ class FeedGeneration(Generation):
                 return ids
         self._over, self._error = True, item
         return ids
+
+
+def check_generation(request: GenerationRequest, llm: LLMConfig, positions: int) -> None:
+    """Raise InvalidRequest for what does not fit in `positions`, or cannot be served at all."""
+    prompt = request.prompt
+    if prompt.ids is not None:
+        field, unit = "input_ids", "ids"
+        _check_ids(prompt.ids, llm.prompt_ids - 1)
+    else:
+        assert prompt.embeddings is not None
+        field, unit = "prompt_embeddings", "rows"
+        _check_embeddings(prompt.embeddings, llm.hidden_size)
+    if len(prompt) >= positions:
+        problem = f"{len(prompt)} {unit} leave no room to speak in {positions} positions"
+        raise InvalidRequest(field, f"{problem}; shorten the text or the reference")
+    if request.max_tokens < 1:
+        raise InvalidRequest("max_tokens", f"{request.max_tokens} is below 1")
+    if request.min_tokens < 0:
+        raise InvalidRequest("min_tokens", f"{request.min_tokens} is below 0")
+
+
+def _check_ids(ids: Int32, limit: int) -> None:
+    if ids.ndim != 1 or len(ids) == 0:
+        raise InvalidRequest("input_ids", f"shape {ids.shape}, expected (n,) with n >= 1")
+    if ids.min() < 0 or ids.max() > limit:
+        wrong = int(ids[(ids < 0) | (ids > limit)][0])
+        raise InvalidRequest("input_ids", f"id {wrong} is outside 0..{limit}")
+
+
+def _check_embeddings(rows: Float32, hidden: int) -> None:
+    if rows.ndim != 2 or len(rows) == 0 or rows.shape[1] != hidden:
+        raise InvalidRequest(
+            "prompt_embeddings", f"shape {rows.shape}, expected (n, {hidden}) with n >= 1"
+        )
+    if not np.isfinite(rows).all():
+        row = int(np.argmin(np.isfinite(rows).all(axis=1)))
+        raise InvalidRequest("prompt_embeddings", f"row {row} has values that are NaN or infinite")
+
+
+def check_load(running: int, slots: int, max_waiting: int) -> None:
+    """Raise Overloaded when as many generations run or wait as a runtime takes."""
+    if running >= slots + max_waiting:
+        raise Overloaded(
+            f"{running} generations run or wait for the language model "
+            f"(limits: {slots} and {max_waiting}); retry later"
+        )

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from tritone.arrays import Int32
@@ -18,7 +17,6 @@ from tritone.llm.config import SpokenConfig
 from tritone.llm.contract import GenerationRequest, LanguageModel, Prompt
 from tritone.loading.steps import step
 
-Opener = Callable[..., LanguageModel]
 # of (model directory, configuration, engine): raises TritoneError for an engine not to be used
 EngineCheck = Callable[[Path, SpokenConfig, Path], None]
 
@@ -37,22 +35,19 @@ class Runtime:
     instead: str
     on_engine: bool = False
 
-    def opener(self) -> Opener:
+    def opener(self) -> Callable[..., LanguageModel]:
         """Raises EnvironmentProblem naming a package that is not installed."""
         try:
-            opener: Opener = getattr(self._imported(), self.function)
+            if self.module not in sys.modules:
+                with step("LLM imports"):
+                    importlib.import_module(self.module)
         except ModuleNotFoundError as error:
             raise EnvironmentProblem(
                 f"the profile {self.profile} needs the package {error.name}, which is not "
                 f"installed; install it, or use the profile {self.instead}"
             ) from error
+        opener: Callable[..., LanguageModel] = getattr(sys.modules[self.module], self.function)
         return opener
-
-    def _imported(self) -> ModuleType:
-        if self.module in sys.modules:
-            return sys.modules[self.module]
-        with step("LLM imports"):
-            return importlib.import_module(self.module)
 
     def parameters(self) -> dict[str, Any]:
         """Every parameter of the runtime and its default."""
@@ -67,10 +62,8 @@ class Runtime:
         check_engine: EngineCheck | None = None,
         **values: Any,
     ) -> LanguageModel:
-        """Open the language model of `model_dir`; see the opener for values and errors.
-
-        check_engine: asked by a runtime that runs an engine, before it loads one that it found.
-        """
+        """See the opener for values and errors. check_engine: asked by a runtime that runs an
+        engine, before it loads one that it found."""
         check = (check_engine,) if self.on_engine else ()
         return self.opener()(model_dir, config, *check, **values)
 
@@ -93,11 +86,10 @@ RUNTIMES = {
 
 def runtime_of(profile: str) -> Runtime:
     """The runtime that serves a profile; raises EnvironmentProblem where none of ours does."""
-    for runtime in RUNTIMES.values():
-        if runtime.profile == profile:
-            return runtime
-    known = ", ".join(runtime.profile for runtime in RUNTIMES.values())
-    raise EnvironmentProblem(f"profile is {profile!r}; take one of {known}")
+    served = {runtime.profile: runtime for runtime in RUNTIMES.values()}
+    if profile not in served:
+        raise EnvironmentProblem(f"profile is {profile!r}; take one of {', '.join(served)}")
+    return served[profile]
 
 
 def runtime_named(name: str | None) -> Runtime:
@@ -108,7 +100,7 @@ def runtime_named(name: str | None) -> Runtime:
 
 
 def needs_bias(profile: str) -> bool:
-    """Whether every request has to bring the head's bias: none of our runtimes serves it then."""
+    """Whether requests have to bring the head's bias: where none of our runtimes serves."""
     return all(runtime.profile != profile for runtime in RUNTIMES.values())
 
 

@@ -1,11 +1,11 @@
 """Repetition-aware sampling of the next speech token (VALL-E 2, arXiv:2406.05370).
 
-A draw from the nucleus (the most likely tokens until top_p mass or top_k of them) that was already
-emitted within the last `repetition_window` tokens is replaced, once, by a draw from the whole
-distribution without it. Ids here are rows of the speech head: codes, then the stop ids.
+A draw from the nucleus (the most likely tokens until top_p mass or top_k of them) that is among the
+last `repetition_window` tokens is replaced, once, by a draw from the whole distribution without it.
+Ids here are rows of the speech head: codes, then the stop ids.
 """
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -38,13 +38,11 @@ def seeded_multinomial(seed: int | None) -> Multinomial:
 class Sampler:
     """Draws the tokens of one generation.
 
-    config: the checkpoint's defaults; params override them.
-    end_id: row of the regular stop id, the only one banned until `min_tokens` were emitted.
-    multinomial: draws instead of the seeded generator. emitted: tokens that came before.
-
-    top_k 1 is greedy: the plain argmax, without the repetition rule, which would replace every
-    repeated token (silence repeats) by a random one. Who reads the tokens guards against endless
-    runs.
+    params override config, the checkpoint's defaults. end_id: row of the regular stop id, the only
+    one banned until `min_tokens` were emitted. multinomial: draws instead of the seeded generator.
+    emitted: tokens that came before. top_k 1 is greedy: the plain argmax, without the repetition
+    rule, which would replace every repeated token (silence repeats) by a random one; who reads the
+    tokens guards against endless runs.
 
     Raises InvalidRequest for parameters out of range.
     """
@@ -70,8 +68,7 @@ class Sampler:
             raise InvalidRequest("temperature", f"{self.temperature} is not a positive number")
         if params.seed is not None and params.seed < 0:
             raise InvalidRequest("seed", f"{params.seed} is below 0")
-        self._end_id = end_id
-        self._min_tokens = min_tokens
+        self._end_id, self._min_tokens = end_id, min_tokens
         self._multinomial = multinomial or seeded_multinomial(params.seed)
         self._threshold = config.repetition_window * config.repetition_threshold
         self._window: deque[int] = deque(maxlen=config.repetition_window)
@@ -96,29 +93,6 @@ class Sampler:
             return token
         weights[token] = 0
         return self._multinomial(weights)
-
-    def distribution(self, logits: Float32) -> NDArray[np.float64]:
-        """Exact law of `draw`: with nucleus law N and repeated set W,
-
-        P(x) = N(x) [x not in W] + sum over y in W of N(y) softmax(scores without y)(x).
-        """
-        scores = self._scores(logits)
-        weights = np.exp(scores).astype(np.float64)
-        law = np.zeros(len(scores))
-        if self.top_k == 1:
-            law[scores.argmax()] = 1
-            return law
-        ids, kept = self._nucleus(scores, np.exp(scores))
-        law[ids] = kept.astype(np.float64) / kept.sum(dtype=np.float64)
-        repeated = {
-            token for token, count in Counter(self._window).items() if count >= self._threshold
-        }
-        for token, mass in [(token, law[token]) for token in repeated]:
-            others = weights.copy()
-            others[token] = 0
-            law[token] -= mass
-            law += mass * others / others.sum()
-        return law
 
     def _scores(self, logits: Float32) -> Float32:
         """Logits at temperature 1 with bans applied, shifted to a largest value of 0."""

@@ -29,7 +29,7 @@ def generation_tensors(
 ) -> dict[str, NDArray[Any]]:
     """Inputs of one generation by name, with the leading batch dimension of one.
 
-    bias: (vocab_size,) of `tritone.llm.bias.logit_bias`; None where the runtime reads the
+    bias: (vocab_size,) of `tritone.llm.checkpoint.logit_bias`; None where the runtime reads the
     checkpoint itself. A prompt of embeddings goes as `prompt_embeddings`, beside ids of zero.
     """
     # every value said, since another runtime knows nothing of the checkpoint's defaults

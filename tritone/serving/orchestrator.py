@@ -13,7 +13,7 @@ from typing import Any
 from tritone.arrays import Float32
 from tritone.errors import ModelDirectoryError, Overloaded
 from tritone.families import Model
-from tritone.llm.bias import logit_bias
+from tritone.llm.checkpoint import logit_bias
 from tritone.llm.runtimes import needs_bias
 from tritone.serving.account import Account, SpeechMetrics
 from tritone.serving.frontend_tensors import read_request, text_array

@@ -39,8 +39,10 @@ from tritone.llm.checkpoint import (
     WEIGHTS_NAME,
     layer_name,
     layer_shapes,
+    read_qwen2,
+    write_qwen2,
 )
-from tritone.llm.qwen2 import Qwen2Config, read_qwen2, write_qwen2
+from tritone.llm.config import Qwen2Config
 
 STOP_IDS = 3
 PADDING = 128

@@ -1,6 +1,6 @@
 """The ONNX graph of the merged language model, written node by node.
 
-One graph serves prefill and decoding. Rows of a batch are independent streams of any length:
+It serves prefill and decoding. Rows of a batch are independent streams of any length:
 
     inputs_embeds          (batch, sequence, hidden)  the new positions
     seqlens_k              (batch,) int32             positions of each row, the new too, less 1
@@ -13,6 +13,7 @@ Only the speech head is in the graph, with its bias, so that no text id can be d
 outside: the embedding is gathered from the checkpoint file, which costs no memory for unused rows.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,13 @@ from tritone.checkpoints.safetensors_file import Checkpoint, to_float32
 from tritone.errors import ModelDirectoryError
 from tritone.llm.checkpoint import FINAL_NORM, GRAPH_DIR, HEAD, HEAD_BIAS, WEIGHTS_NAME, layer_name
 from tritone.llm.config import LLMConfig
-from tritone.llm.onnx.graph_writer import GraphWriter
-from tritone.llm.onnx.quantize import BlockFormat, quantize_blocks
+from tritone.llm.onnx.graph_writer import (
+    MICROSOFT,
+    BlockFormat,
+    GraphWriter,
+    graph_writer,
+    quantize_blocks,
+)
 
 # None keeps float32
 PRECISIONS: dict[str, BlockFormat | None] = {
@@ -56,8 +62,7 @@ def build_graph(llm_dir: Path, config: LLMConfig, precision: str = "int8") -> Pa
         )
     path = graph_path(llm_dir, precision)
     checkpoint = Checkpoint(llm_dir / WEIGHTS_NAME)
-    metadata = {CONFIG_KEY: config.model_dump_json()}
-    with GraphWriter(path, "language_model", metadata) as writer:
+    with graph_writer(path, {CONFIG_KEY: config.model_dump_json()}) as writer:
         _Qwen2Graph(writer, checkpoint, config, PRECISIONS[precision]).build()
     return path
 
@@ -67,8 +72,7 @@ def rotary_tables(config: LLMConfig) -> tuple[Float32, Float32]:
 
     Qwen2 computes them so, and the rounding of the angles (6e-8 of the position) is part of it.
     """
-    head_dim = _head_dim(config)
-    exponents = np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)
+    exponents = np.arange(0, config.head_dim, 2, dtype=np.float32) / np.float32(config.head_dim)
     inverse = np.float32(1) / np.power(np.float32(config.rope_theta), exponents)
     positions = np.arange(config.max_position_embeddings, dtype=np.float32)
     angles = np.outer(positions, inverse)
@@ -88,55 +92,40 @@ def pad_heads(weight: Float32, heads: int) -> Float32:
     return padded.reshape(heads * 2 * padded_half, *weight.shape[1:])
 
 
-def _head_dim(config: LLMConfig) -> int:
-    return config.hidden_size // config.num_attention_heads
-
-
 def _padded_head_dim(head_dim: int) -> int:
     return -(-head_dim // _HEAD_MULTIPLE) * _HEAD_MULTIPLE
 
 
+@dataclass(frozen=True)
 class _Qwen2Graph:
-    def __init__(
-        self,
-        writer: GraphWriter,
-        checkpoint: Checkpoint,
-        config: LLMConfig,
-        form: BlockFormat | None,
-    ) -> None:
-        self.writer = writer
-        self.checkpoint = checkpoint
-        self.config = config
-        self.form = form
+    writer: GraphWriter
+    checkpoint: Checkpoint
+    config: LLMConfig
+    form: BlockFormat | None
 
     def build(self) -> None:
         config, writer = self.config, self.writer
         self._declare()
-        head_dim = _head_dim(config)
-        extra = (_padded_head_dim(head_dim) - head_dim) // 2
+        extra = (_padded_head_dim(config.head_dim) - config.head_dim) // 2
         for name, table in zip(("cos_cache", "sin_cache"), rotary_tables(config), strict=True):
             writer.constant(name, np.pad(table, ((0, 0), (0, extra))))
         hidden = "inputs_embeds"
         scale = self._constant(layer_name(0, "input_layernorm.weight"))
+        norm = {"axis": -1, "epsilon": config.rms_norm_eps}
         normed = writer.node(
-            "SimplifiedLayerNormalization",
-            [hidden, scale],
-            "layer0.input",
-            axis=-1,
-            epsilon=config.rms_norm_eps,
+            "SimplifiedLayerNormalization", [hidden, scale], "layer0.input", **norm
         )
         for layer in range(config.num_hidden_layers):
             normed, hidden = self._layer(layer, normed, hidden)
         last = writer.constant("last", np.array(-1, np.int64))
         final = writer.node("Gather", [normed, last], "last_hidden", axis=1)
-        rows = slice(config.speech_offset, config.speech_offset + config.speech_head_size)
-        weight = to_float32(self.checkpoint.stored(HEAD)[rows])
-        bias = to_float32(self.checkpoint.stored(HEAD_BIAS)[rows])
-        self._linear(final, weight, bias, "logits")
+        rows = config.speech_rows
+        head, bias = (to_float32(self.checkpoint.stored(n)[rows]) for n in (HEAD, HEAD_BIAS))
+        self._linear(final, head, bias, "logits")
 
     def _declare(self) -> None:
         config = self.config
-        head_dim = _padded_head_dim(_head_dim(config))
+        head_dim = _padded_head_dim(config.head_dim)
         cache = ["batch", config.num_key_value_heads, "slot", head_dim]
         info = helper.make_tensor_value_info
         self.writer.inputs += [
@@ -147,11 +136,9 @@ class _Qwen2Graph:
         shape = ["batch", config.speech_head_size]
         self.writer.outputs.append(info("logits", TensorProto.FLOAT, shape))
         for layer in range(config.num_hidden_layers):
-            for part in ("key", "value"):
-                past = info(f"past.{layer}.{part}", TensorProto.FLOAT, cache)
-                self.writer.inputs.append(past)
-                present = info(f"present.{layer}.{part}", TensorProto.FLOAT, cache)
-                self.writer.outputs.append(present)
+            for name in (f"{layer}.key", f"{layer}.value"):
+                self.writer.inputs.append(info(f"past.{name}", TensorProto.FLOAT, cache))
+                self.writer.outputs.append(info(f"present.{name}", TensorProto.FLOAT, cache))
 
     def _layer(self, layer: int, normed: str, hidden: str) -> tuple[str, str]:
         """One decoder layer; returns the next layer's normalised input and the residual stream."""
@@ -168,55 +155,56 @@ class _Qwen2Graph:
 
     def _attention(self, layer: int, normed: str) -> str:
         config, name = self.config, f"layer{layer}"
-        heads = {"q": config.num_attention_heads}
-        heads |= dict.fromkeys("kv", config.num_key_value_heads)
-        weight, bias = (
-            np.concatenate(
-                [
-                    pad_heads(self._load(layer_name(layer, f"self_attn.{part}_proj.{kind}")), count)
-                    for part, count in heads.items()
-                ]
-            )
-            for kind in ("weight", "bias")
-        )
-        qkv = self._linear(normed, weight, bias, f"{name}.qkv")
+        heads = [config.num_attention_heads, *(2 * [config.num_key_value_heads])]
+
+        def joined(kind: str) -> Float32:
+            names = [layer_name(layer, f"self_attn.{part}_proj.{kind}") for part in "qkv"]
+            padded = [
+                pad_heads(self._load(n), count) for n, count in zip(names, heads, strict=True)
+            ]
+            return np.concatenate(padded)
+
+        qkv = self._linear(normed, joined("weight"), joined("bias"), f"{name}.qkv")
         cache = [f"past.{layer}.key", f"past.{layer}.value"]
         lengths = ["seqlens_k", "total_sequence_length"]
-        self.writer.runtime_node(
+        attention = self.writer.node(
             "GroupQueryAttention",
             [qkv, "", "", *cache, *lengths, "cos_cache", "sin_cache"],
-            [f"{name}.attention", f"present.{layer}.key", f"present.{layer}.value"],
+            *(f"{name}.attention", f"present.{layer}.key", f"present.{layer}.value"),
+            domain=MICROSOFT,
             num_heads=config.num_attention_heads,
             kv_num_heads=config.num_key_value_heads,
             do_rotary=1,
-            scale=_head_dim(config) ** -0.5,
+            scale=config.head_dim**-0.5,
         )
         out = self._load(layer_name(layer, "self_attn.o_proj.weight"))
         weight = pad_heads(out.T, config.num_attention_heads).T
-        return self._linear(f"{name}.attention", weight, None, f"{name}.attention_out")
+        return self._linear(attention, weight, None, f"{name}.attention_out")
 
     def _feed_forward(self, layer: int, normed: str) -> str:
         name, node = f"layer{layer}", self.writer.node
-        weights = [
-            self._load(layer_name(layer, f"mlp.{part}_proj.weight")) for part in ("gate", "up")
-        ]
-        gate = self._linear(normed, weights[0], None, f"{name}.gate")
-        up = self._linear(normed, weights[1], None, f"{name}.up")
+
+        def projected(x: str, part: str, output: str) -> str:
+            weight = self._load(layer_name(layer, f"mlp.{part}_proj.weight"))
+            return self._linear(x, weight, None, f"{name}.{output}")
+
+        gate, up = projected(normed, "gate", "gate"), projected(normed, "up", "up")
         sigmoid = node("Sigmoid", [gate], f"{name}.sigmoid")
         silu = node("Mul", [gate, sigmoid], f"{name}.silu")
         gated = node("Mul", [silu, up], f"{name}.gated")
-        weight = self._load(layer_name(layer, "mlp.down_proj.weight"))
-        return self._linear(gated, weight, None, f"{name}.feed_forward")
+        return projected(gated, "down", "feed_forward")
 
     def _add_norm(self, branch: str, hidden: str, scale: str, name: str) -> tuple[str, str]:
         """RMS norm of hidden + branch; returns (normalised, sum)."""
-        self.writer.runtime_node(
+        residual = f"{name}.residual"
+        self.writer.node(
             "SkipSimplifiedLayerNormalization",
             [hidden, branch, scale],
-            [name, "", "", f"{name}.residual"],
+            *(name, "", "", residual),
+            domain=MICROSOFT,
             epsilon=self.config.rms_norm_eps,
         )
-        return name, f"{name}.residual"
+        return name, residual
 
     def _linear(self, x: str, weight: Float32, bias: Float32 | None, name: str) -> str:
         """x (..., K) times weight (N, K) transposed, plus bias (N,)."""
@@ -228,25 +216,22 @@ class _Qwen2Graph:
                 writer.node("Add", [product, writer.constant(f"{name}.bias", bias)], name)
             return name
         form = self.form.fitting(weight.shape[1])
-        quantized = quantize_blocks(weight, form)
-        inputs = [
-            x,
-            writer.constant(f"{name}.codes", quantized.codes),
-            writer.constant(f"{name}.scales", quantized.scales),
-        ]
+        codes, scales = quantize_blocks(weight, form)
+        inputs = [x, writer.constant(f"{name}.codes", codes)]
+        inputs.append(writer.constant(f"{name}.scales", scales))
         if bias is not None:
             inputs += ["", "", writer.constant(f"{name}.bias", bias)]
-        writer.runtime_node(
+        return writer.node(
             "MatMulNBits",
             inputs,
-            [name],
+            name,
+            domain=MICROSOFT,
             N=weight.shape[0],
             K=weight.shape[1],
             bits=form.bits,
             block_size=form.block_size,
             accuracy_level=_INTEGER_DOT,
         )
-        return name
 
     def _load(self, name: str) -> Float32:
         return self.checkpoint.float32(name)

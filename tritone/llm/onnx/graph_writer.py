@@ -1,14 +1,18 @@
-"""An ONNX graph under construction whose weights go straight to disk."""
+"""An ONNX graph under construction, whose weights go straight to disk, some of them quantised."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+
+from tritone.arrays import Float32
 
 OPSET = 18
 IR_VERSION = 10
@@ -16,41 +20,53 @@ MICROSOFT = "com.microsoft"  # operators of ONNX Runtime, docs/ContribOperators.
 
 _EXTERNAL_BYTES = 1024  # smaller tensors stay inside the graph file
 _ALIGNMENT = 64
+_SHORTEST_BLOCK = 32
+
+
+@contextmanager
+def graph_writer(path: Path, metadata: dict[str, str]) -> Iterator["GraphWriter"]:
+    """The graph comes to `path`, and its weights beside it to `<name>.data`, when the block ends.
+
+    An error leaves there what was there before. Several processes may write the same graph at the
+    same time.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = path.with_name(path.name + ".data")
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            writer = GraphWriter(file, data.name)
+            yield writer
+    except BaseException:
+        partial.unlink()
+        raise
+    partial.replace(data)
+    onnx.save_model(writer.model(metadata), partial)
+    partial.replace(path)
 
 
 class GraphWriter:
     """Collects nodes and constants; large constants are written at once.
 
-    Use as a context manager: leaving it without an error puts the graph at `path` and its weights
-    beside it in `<name>.data`; an error leaves there what was there before. Several processes may
-    write the same graph at the same time.
+    data: where those go, a file that the graph knows by `data_name`.
     """
 
-    def __init__(self, path: Path, name: str, metadata: dict[str, str]) -> None:
+    def __init__(self, data: BinaryIO, data_name: str) -> None:
         self.inputs: list[onnx.ValueInfoProto] = []
         self.outputs: list[onnx.ValueInfoProto] = []
-        self._path = path
-        self._name = name
-        self._metadata = metadata
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[onnx.TensorProto] = []
-        self._data_path = path.with_name(path.name + ".data")
-        self._partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._data = self._partial.open("wb")
+        self._data, self._data_name = data, data_name
 
-    def node(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        """Add a standard operator with one output; returns the output's name."""
-        self._nodes.append(helper.make_node(operator, inputs, [output], output, **attributes))
-        return output
+    def node(self, operator: str, inputs: list[str], *outputs: str, **attributes: Any) -> str:
+        """Add an operator and return the name of its first output.
 
-    def runtime_node(
-        self, operator: str, inputs: list[str], outputs: list[str], **attributes: Any
-    ) -> None:
-        """Add an ONNX Runtime operator; an empty name is an input or output that is not used."""
+        An empty name is an input or output that is not used; operators of ONNX Runtime have the
+        attribute `domain`.
+        """
         name = outputs[0]
-        node = helper.make_node(operator, inputs, outputs, name, domain=MICROSOFT, **attributes)
-        self._nodes.append(node)
+        self._nodes.append(helper.make_node(operator, inputs, outputs, name, **attributes))
+        return name
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
         """Add a constant and return its name; a large one goes to the data file at once."""
@@ -58,40 +74,61 @@ class GraphWriter:
             self._constants.append(numpy_helper.from_array(value, name))
             return name
         self._data.seek(-self._data.tell() % _ALIGNMENT, 1)
-        location = {
-            "location": self._data_path.name,
-            "offset": str(self._data.tell()),
-            "length": str(value.nbytes),
-        }
-        self._data.write(np.ascontiguousarray(value).data)
         kind = helper.np_dtype_to_tensor_dtype(value.dtype)
         tensor = TensorProto(name=name, data_type=kind, dims=value.shape)
         tensor.data_location = TensorProto.EXTERNAL
-        for key, text in location.items():
-            tensor.external_data.add(key=key, value=text)
+        place = {"location": self._data_name, "offset": self._data.tell(), "length": value.nbytes}
+        for key, entry in place.items():
+            tensor.external_data.add(key=key, value=str(entry))
+        self._data.write(np.ascontiguousarray(value).data)
         self._constants.append(tensor)
         return name
 
-    def __enter__(self) -> "GraphWriter":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._data.close()
-        if kind is not None:
-            self._partial.unlink()
-            return
-        self._partial.replace(self._data_path)
+    def model(self, metadata: dict[str, str]) -> onnx.ModelProto:
         graph = helper.make_graph(
-            self._nodes, self._name, self.inputs, self.outputs, self._constants
+            self._nodes, "language_model", self.inputs, self.outputs, self._constants
         )
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
         model = helper.make_model(graph, opset_imports=opsets, producer_name="tritone")
         model.ir_version = IR_VERSION
-        helper.set_model_props(model, self._metadata)
-        onnx.save_model(model, self._partial)
-        self._partial.replace(self._path)
+        helper.set_model_props(model, metadata)
+        return model
+
+
+@dataclass(frozen=True)
+class BlockFormat:
+    """bits (4 or 8) per weight; block_size input channels share one float32 scale."""
+
+    bits: int
+    block_size: int
+
+    def fitting(self, columns: int) -> "BlockFormat":
+        """The same with blocks that fill `columns` input channels: long blocks are read faster, but
+        one that is padded costs as much as a full one."""
+        size = self.block_size
+        while columns % size and size > _SHORTEST_BLOCK:
+            size //= 2
+        return replace(self, block_size=size)
+
+
+def quantize_blocks(weight: Float32, form: BlockFormat) -> tuple[NDArray[np.uint8], Float32]:
+    """Round an (N, K) float32 matrix for MatMulNBits, to the nearest code around zero.
+
+    Returns codes (N, B, block_size * bits / 8), two 4-bit codes a byte, low half first, and scales
+    (N, B) of B = ceil(K / block_size) blocks a row, the last one padded. A weight is
+    (code - 2^(bits-1)) * scale. The value of largest magnitude in a block takes the lowest code,
+    because there is one more code below zero than above.
+    """
+    rows, columns = weight.shape
+    blocks = -(-columns // form.block_size)
+    padded = np.zeros((rows, blocks * form.block_size), np.float32)
+    padded[:, :columns] = weight
+    values = padded.reshape(rows, blocks, form.block_size)
+    largest = np.take_along_axis(values, np.abs(values).argmax(-1)[..., None], -1)
+    half = 2 ** (form.bits - 1)
+    scales = largest / np.float32(-half)
+    steps = np.divide(values, scales, out=np.zeros_like(values), where=scales != 0)
+    codes = np.clip(np.rint(steps) + half, 0, 2 * half - 1).astype(np.uint8)
+    if form.bits == 4:
+        codes = codes[..., 0::2] | codes[..., 1::2] << 4
+    return codes, scales[..., 0]

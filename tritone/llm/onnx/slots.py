@@ -3,6 +3,7 @@
 The buffer of keys and values is bound by address, so that nothing is copied between steps.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from tritone.llm.onnx.graph import CONFIG_KEY, PRECISIONS, graph_path
 
 
 class OnnxSlots:
-    """`tritone.llm.slots.session.SlotSession` on ONNX Runtime.
+    """`tritone.llm.slots.scheduler.SlotSession` on ONNX Runtime.
 
     threads: of one operator; they do not spin while they wait. Memory of a position is taken when
     it is first written, and kept.
@@ -44,7 +45,6 @@ class OnnxSlots:
         layers, heads = config.num_hidden_layers, config.num_key_value_heads
         # zeros come from the system untouched: an idle slot costs no memory
         self._cache = np.zeros((layers, 2, slots, heads, slot_length, head_dim), np.float32)
-        self.bytes_per_position = layers * 2 * heads * head_dim * self._cache.itemsize
         self._embeds = np.zeros((slots, 1, config.hidden_size), np.float32)
         self._lengths = np.zeros(slots, np.int32)
         self._longest = np.zeros((), np.int32)
@@ -75,23 +75,21 @@ class OnnxSlots:
 
     def _binding(self, slot: int, count: int, embeds: Float32) -> onnxruntime.IOBinding:
         binding = self._session.io_binding()
+        given, result = binding.bind_input, binding.bind_output
 
-        def bind_input(name: str, array: NDArray[Any]) -> None:
-            binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+        def bind(to: Callable[..., None], name: str, array: NDArray[Any]) -> None:
+            to(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
 
-        def bind_output(name: str, array: NDArray[Any]) -> None:
-            binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
-
-        bind_input("inputs_embeds", embeds)
-        bind_input("seqlens_k", self._lengths[:count])
-        bind_input("total_sequence_length", self._longest)
-        bind_output("logits", self._logits[:count])
+        bind(given, "inputs_embeds", embeds)
+        bind(given, "seqlens_k", self._lengths[:count])
+        bind(given, "total_sequence_length", self._longest)
+        bind(result, "logits", self._logits[:count])
         for layer in range(len(self._cache)):
             for part, name in enumerate(("key", "value")):
                 # contiguous: the slots of one layer and part lie side by side
                 cache = self._cache[layer, part, slot : slot + count]
-                bind_input(f"past.{layer}.{name}", cache)
-                bind_output(f"present.{layer}.{name}", cache)
+                bind(given, f"past.{layer}.{name}", cache)
+                bind(result, f"present.{layer}.{name}", cache)
         return binding
 
 

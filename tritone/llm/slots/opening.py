@@ -25,23 +25,17 @@ def open_onnx(
 ) -> SlotLanguageModel:
     """On a CPU with ONNX Runtime; the graph of `precision` is built when it is not there yet.
 
-    slots: streams that advance together. max_tokens: positions of a slot, prompt included (never
-    more than the checkpoint's own limit). max_waiting: requests that may wait for a slot.
-    threads: of one operator.
+    slots: streams that advance together. max_tokens: positions of a slot, prompt included, at most
+    the checkpoint's own limit. max_waiting: requests that may wait. threads: of an operator.
 
     Raises ModelDirectoryError if the checkpoint or its graph cannot be used.
     """
     ensure_graph(model_dir, config, precision)
-    with step("LLM session", graph_path(model_dir / LLM_DIR, precision)):
-        session = OnnxSlots(
-            model_dir / LLM_DIR,
-            config.llm,
-            precision=precision,
-            slots=slots,
-            slot_length=min(max_tokens, config.llm.max_position_embeddings),
-            threads=threads,
-        )
-        embedding = EmbeddingTable(Checkpoint(model_dir / LLM_DIR / WEIGHTS_NAME))
+    folder, length = model_dir / LLM_DIR, min(max_tokens, config.llm.max_position_embeddings)
+    sizes = {"slots": slots, "slot_length": length, "threads": threads}
+    with step("LLM session", graph_path(folder, precision)):
+        session = OnnxSlots(folder, config.llm, precision=precision, **sizes)
+        embedding = EmbeddingTable(Checkpoint(folder / WEIGHTS_NAME))
     return SlotLanguageModel(session, embedding, config, max_waiting)
 
 
@@ -66,22 +60,16 @@ def open_torch(
     from tritone.compute.device import best_dtype, torch_device, torch_dtype
     from tritone.llm.torch.slots import TorchSlots
 
-    place = torch_device(device)
+    place, llm = torch_device(device), config.llm
+    kind = torch_dtype(dtype) or best_dtype(place, llm.hidden_size)
     checkpoint = Checkpoint(model_dir / LLM_DIR / WEIGHTS_NAME)
-    session = TorchSlots(
-        checkpoint,
-        config.llm,
-        device=place,
-        dtype=torch_dtype(dtype) or best_dtype(place, config.llm.hidden_size),
-        slots=slots,
-        slot_length=min(max_tokens, config.llm.max_position_embeddings),
-    )
+    sizes = {"slots": slots, "slot_length": min(max_tokens, llm.max_position_embeddings)}
+    session = TorchSlots(checkpoint, llm, device=place, dtype=kind, **sizes)
     return SlotLanguageModel(session, EmbeddingTable(checkpoint), config, max_waiting)
 
 
 def ensure_graph(model_dir: Path, config: SpokenConfig, precision: str) -> None:
-    """Build the graph of `precision` unless it is there; seconds for a small model, a minute for
-    half a billion parameters.
+    """Build the graph of `precision` unless it is there; a minute for half a billion parameters.
 
     Raises ModelDirectoryError when it is missing and the directory cannot be written.
     """

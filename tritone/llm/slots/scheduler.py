@@ -8,54 +8,63 @@ moves into it.
 
 import threading
 from collections import deque
-from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from tritone.arrays import Float32
+from tritone.arrays import Float32, Int32
 from tritone.errors import StageFailed, TritoneError
 from tritone.llm.checkpoint import EmbeddingTable
 from tritone.llm.config import SpokenConfig
 from tritone.llm.contract import Generation, GenerationRequest
-from tritone.llm.generation import STAGE, FeedGeneration, Stream
+from tritone.llm.generation import STAGE, FeedGeneration, Stream, check_generation, check_load
 from tritone.llm.sampler import Sampler
-from tritone.llm.slots.session import SlotSession
-from tritone.llm.validation import check_generation, check_load
 
 
-@dataclass(frozen=True)
-class SlotStats:
-    """State of the scheduler. tokens: emitted since start. kv_bytes: reserved for all slots, of
-    which kv_used_bytes hold live streams."""
+class SlotSession(Protocol):
+    """Slot i of a buffer holds the keys and values of one stream. One thread owns it.
 
-    active: int
-    waiting: int
-    free_slots: int
-    tokens: int
-    kv_bytes: int
-    kv_used_bytes: int
+    slots: streams that fit. slot_length: positions of each. prefill_part: positions of a prompt
+    that are read at a time; fewer cost speed, more make running streams wait longer.
+    """
+
+    slots: int
+    slot_length: int
+    prefill_part: int
+
+    def prefill(self, slot: int, embeds: Float32, start: int = 0) -> Float32:
+        """Write a prompt, or its next part, into `slot`.
+
+        embeds: (n, hidden) of the part. start: positions of the prompt already there. Returns
+        (rows,) logits of its last position, a copy.
+        """
+        ...
+
+    def decode(self, embeds: Float32, lengths: Int32) -> Float32:
+        """Advance slots 0..n-1 by one position, as one batch.
+
+        embeds: (n, hidden) of the new tokens. lengths: (n,) positions filled before. Returns
+        (n, rows) logits, overwritten by the next call.
+        """
+        ...
+
+    def move(self, source: int, target: int, length: int) -> None:
+        """Copy the first `length` positions of a slot over another."""
+        ...
 
 
 class SlotLanguageModel:
-    """`tritone.llm.contract.LanguageModel` over a slot session.
-
-    embedding: input rows of the model. max_waiting: requests that may wait for a slot.
-    """
+    """`contract.LanguageModel` over a slot session; max_waiting requests may wait for a slot."""
 
     def __init__(
-        self,
-        session: SlotSession,
-        embedding: EmbeddingTable,
-        config: SpokenConfig,
-        max_waiting: int,
+        self, session: SlotSession, embed: EmbeddingTable, config: SpokenConfig, max_waiting: int
     ) -> None:
-        self._session, self._embedding, self._config = session, embedding, config
+        self._session, self._embedding, self._config = session, embed, config
         self._max_waiting = max_waiting
         self._active: list[Stream] = []  # the index is the slot; changed by the thread alone
         self._joining: Stream | None = None
         self._joining_slot = 0
         self._waiting: deque[Stream] = deque()
-        self._tokens = 0
         self._closed = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="tritone-llm", daemon=True)
@@ -67,7 +76,7 @@ class SlotLanguageModel:
         Raises InvalidRequest, Overloaded when max_waiting requests wait already, and StageFailed
         after `close`.
         """
-        llm, slots = self._config.llm, self._session.slots
+        llm = self._config.llm
         check_generation(request, llm, self._session.slot_length)
         sampler = Sampler(
             self._config.sampling,
@@ -80,26 +89,11 @@ class SlotLanguageModel:
             if self._closed:
                 raise StageFailed(STAGE, "the language model is closed")
             self._waiting = deque(s for s in self._waiting if not s.cancelled)
-            check_load(self._occupied() + len(self._waiting), slots, self._max_waiting)
+            running = self._occupied() + len(self._waiting)
+            check_load(running, self._session.slots, self._max_waiting)
             self._waiting.append(stream)
             self._changed.notify()
         return FeedGeneration(stream)
-
-    def stats(self) -> SlotStats:
-        """A snapshot, taken without stopping the scheduler."""
-        with self._changed:
-            active = [*self._active, *([self._joining] if self._joining else [])]
-            waiting = sum(not stream.cancelled for stream in self._waiting)
-        used = sum(stream.length for stream in active)
-        slots, position = self._session.slots, self._session.bytes_per_position
-        return SlotStats(
-            active=len(active),
-            waiting=waiting,
-            free_slots=slots - len(active),
-            tokens=self._tokens,
-            kv_bytes=slots * self._session.slot_length * position,
-            kv_used_bytes=used * position,
-        )
 
     def close(self) -> None:
         """Stop the scheduler; generations still open end with StageFailed."""
@@ -119,8 +113,7 @@ class SlotLanguageModel:
         finally:
             with self._changed:
                 self._closed = True
-                joining = [self._joining] if self._joining else []
-                for stream in (*self._active, *joining, *self._waiting):
+                for stream in filter(None, (*self._active, self._joining, *self._waiting)):
                     stream.outbox.put(StageFailed(STAGE, problem))
                 self._active, self._joining, self._waiting = [], None, deque()
 
@@ -194,10 +187,10 @@ class SlotLanguageModel:
             return
         for stream in self._active:
             stream.length += 1
-        goes_on = [self._advance(s, row) for s, row in zip(self._active, logits, strict=True)]
+        over = [not self._advance(s, row) for s, row in zip(self._active, logits, strict=True)]
         for stream in self._active:
             stream.flush()
-        self._remove([not on for on in goes_on])
+        self._remove(over)
 
     def _advance(self, stream: Stream, logits: Float32) -> bool:
         """Draw the stream's next token; False when the stream is over."""
@@ -213,7 +206,6 @@ class SlotLanguageModel:
         stream.sampler.emit(row)
         stream.last_id = llm.speech_offset + row
         stream.emitted += 1
-        self._tokens += 1
         stream.pending.append(stream.last_id)
         if stream.emitted == stream.request.max_tokens:
             stream.pending.append(None)

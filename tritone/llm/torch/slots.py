@@ -2,8 +2,13 @@
 
 A step reads every stream's keys up to the next bucket of lengths, so that a few recorded graphs
 serve every mix of streams: one for each number of streams and each length, both rounded up.
+
+The decoder is Qwen2's, with the speech head: root-mean-square norm, rotary positions over the
+halves of a head, grouped-query attention with a bias on q, k and v, gated SiLU feed-forward (Qwen2
+technical report, arXiv:2407.10671).
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -11,17 +16,23 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tritone.arrays import Float32, Int32
-from tritone.checkpoints.safetensors_file import Checkpoint
+from tritone.checkpoints.safetensors_file import Checkpoint, to_float32
 from tritone.compute.cuda_graph import GraphCache
+from tritone.llm.checkpoint import FINAL_NORM, HEAD, HEAD_BIAS, layer_name
 from tritone.llm.config import LLMConfig
-from tritone.llm.torch.qwen2 import TorchQwen2
+from tritone.llm.onnx.graph import rotary_tables
 from tritone.loading.steps import step
 
 SHORTEST_REACH = 256  # positions; the smallest bucket of lengths
 
+Weights = dict[str, Tensor]  # of one layer
+# (layer, query, key, value) -> attended. query (rows, kv_heads, group * n, head_dim), key and value
+# (rows, kv_heads, n, head_dim); the result is like query.
+Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+
 
 class TorchSlots:
-    """`tritone.llm.slots.session.SlotSession` in torch; parameters as there.
+    """`tritone.llm.slots.scheduler.SlotSession` in torch; parameters as there.
 
     dtype: of weights, keys and values. On a GPU all graphs are recorded here, before the first
     request: some seconds.
@@ -43,13 +54,10 @@ class TorchSlots:
         self.slots, self.slot_length = slots, slot_length
         with step("LLM weights", checkpoint.path):
             self._model = TorchQwen2(checkpoint, config, device, dtype)
-        heads, dim = config.num_key_value_heads, self._model.head_dim
+        heads, dim = config.num_key_value_heads, config.head_dim
         # one position more than a slot has, where rows that stand for no stream write
         shape = (config.num_hidden_layers, 2, slots, heads, slot_length + 1, dim)
         self._cache = torch.zeros(shape, device=device, dtype=dtype)
-        self.bytes_per_position = (
-            config.num_hidden_layers * 2 * heads * dim * self._cache.element_size()
-        )
         pinned = device.type == "cuda"
         self._host_embeds = torch.zeros(slots, 1, config.hidden_size, pin_memory=pinned)
         self._host_lengths = torch.zeros(slots, dtype=torch.long, pin_memory=pinned)
@@ -73,7 +81,8 @@ class TorchSlots:
         def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
             keys, values = self._cache[layer, :, slot : slot + 1]
             keys[:, :, start:end], values[:, :, start:end] = key, value
-            return _attend(query, keys[:, :, :end], values[:, :, :end], visible)
+            keys, values = keys[:, :, :end], values[:, :, :end]
+            return F.scaled_dot_product_attention(query, keys, values, visible)
 
         given = torch.from_numpy(embeds)[None].to(self._model.device)
         logits: Float32 = self._model.forward(given, positions[None], attend)[0].cpu().numpy()
@@ -106,7 +115,8 @@ class TorchSlots:
             keys, values = self._cache[layer]
             keys[slots, :, lengths], values[slots, :, lengths] = key[:, :, 0], value[:, :, 0]
             mask = visible.expand(-1, 1, self._model.group, -1)
-            return _attend(query, keys[:rows, :, :reach], values[:rows, :, :reach], mask)
+            keys, values = keys[:rows, :, :reach], values[:rows, :, :reach]
+            return F.scaled_dot_product_attention(query, keys, values, mask)
 
         return self._model.forward(self._embeds[:rows], lengths[:, None], attend)
 
@@ -125,5 +135,77 @@ class TorchSlots:
                     self._graphs((rows, reach), partial(self._step, rows, reach))
 
 
-def _attend(query: Tensor, keys: Tensor, values: Tensor, visible: Tensor) -> Tensor:
-    return F.scaled_dot_product_attention(query, keys, values, attn_mask=visible)
+class TorchQwen2:
+    """The merged checkpoint on a device, with positions 0 to max_position_embeddings; a row at the
+    last one, which no stream reaches, may stand for nothing."""
+
+    def __init__(
+        self, checkpoint: Checkpoint, config: LLMConfig, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        self.config, self.device, self.dtype = config, device, dtype
+        self.group = config.num_attention_heads // config.num_key_value_heads
+        self._checkpoint = checkpoint
+        self._layers = [self._layer(layer) for layer in range(config.num_hidden_layers)]
+        self._norm = self._load(FINAL_NORM)
+        self._head = self._load(HEAD, config.speech_rows)
+        self._head_bias = self._load(HEAD_BIAS, config.speech_rows).float()
+        tables = (torch.from_numpy(table).to(device) for table in rotary_tables(config))
+        self._cos, self._sin = (F.pad(table, (0, 0, 0, 1)) for table in tables)
+
+    def forward(self, embeds: Tensor, positions: Tensor, attend: Attend) -> Tensor:
+        """embeds (rows, n, hidden) at positions (rows, n) -> (rows, head) float32 logits of the
+        last position: codes, then stop ids."""
+        cos, sin = (table[positions][:, :, None].to(self.dtype) for table in (self._cos, self._sin))
+        hidden = embeds.to(self.dtype)
+        for index, layer in enumerate(self._layers):
+            normed = self._normed(hidden, layer["attention_norm"])
+            hidden = hidden + self._attention(index, normed, cos, sin, attend)
+            normed = self._normed(hidden, layer["feed_forward_norm"])
+            gate, up = F.linear(normed, layer["gate_up"]).chunk(2, dim=-1)
+            hidden = hidden + F.linear(F.silu(gate) * up, layer["down"])
+        last = self._normed(hidden[:, -1], self._norm)
+        return F.linear(last, self._head).float() + self._head_bias
+
+    def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
+        return F.rms_norm(x, weight.shape, weight, self.config.rms_norm_eps)
+
+    def _attention(self, index: int, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend) -> Tensor:
+        (rows, n, _), layer, head_dim = x.shape, self._layers[index], self.config.head_dim
+        query_heads, kv_heads = self.config.num_attention_heads, self.config.num_key_value_heads
+        heads = F.linear(x, layer["query_key_value"], layer["query_key_value_bias"])
+        heads = heads.view(rows, n, -1, head_dim)
+        turned, value = torch.split(heads, [query_heads + kv_heads, kv_heads], dim=2)
+        turned = _rotate(turned, cos, sin)
+        query, key = torch.split(turned, [query_heads, kv_heads], dim=2)
+        # the queries that share a key stand side by side, so that keys are never repeated
+        query = query.view(rows, n, kv_heads, self.group, head_dim).permute(0, 2, 3, 1, 4)
+        query = query.reshape(rows, kv_heads, self.group * n, head_dim)
+        attended = attend(index, query, key.transpose(1, 2), value.transpose(1, 2))
+        attended = attended.view(rows, kv_heads, self.group, n, head_dim)
+        return F.linear(attended.permute(0, 3, 1, 2, 4).reshape(rows, n, -1), layer["output"])
+
+    def _layer(self, layer: int) -> Weights:
+        """Weights of one layer; projections that share an input are one matrix."""
+        parts = {
+            "attention_norm": ["input_layernorm.weight"],
+            "query_key_value": [f"self_attn.{part}_proj.weight" for part in "qkv"],
+            "query_key_value_bias": [f"self_attn.{part}_proj.bias" for part in "qkv"],
+            "output": ["self_attn.o_proj.weight"],
+            "feed_forward_norm": ["post_attention_layernorm.weight"],
+            "gate_up": ["mlp.gate_proj.weight", "mlp.up_proj.weight"],
+            "down": ["mlp.down_proj.weight"],
+        }
+        return {
+            name: torch.cat([self._load(layer_name(layer, part)) for part in joined])
+            for name, joined in parts.items()
+        }
+
+    def _load(self, name: str, rows: slice = slice(None)) -> Tensor:
+        values = torch.from_numpy(to_float32(self._checkpoint.stored(name)[rows]))
+        return values.to(self.device, self.dtype)
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """(rows, n, heads, head_dim) turned by the angle of each position, halves paired."""
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)

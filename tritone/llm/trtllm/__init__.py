@@ -1,5 +1,4 @@
-"""The language model for TensorRT-LLM 0.20: checkpoint conversion and the call of trtllm-build.
+"""TensorRT-LLM: conversion and engines (0.20, after which it removed them), and both runtimes.
 
-Nothing here imports torch or tensorrt_llm, so a checkpoint can be converted where neither runs.
-TensorRT-LLM froze its engine path at 0.20 and later removed it; no other package may know it.
+What converts and builds imports neither torch nor tensorrt_llm, so that it runs without them.
 """

@@ -10,10 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tritone.errors import EnvironmentProblem
-from tritone.llm.trtllm.engine_config import engine_arguments
-from tritone.llm.trtllm.engine_settings import EngineSettings
-from tritone.llm.trtllm.environment import clean_environment
-from tritone.llm.trtllm.requirement import WHY_THIS_VERSION, is_supported
+from tritone.llm.trtllm.engine_settings import EngineSettings, engine_arguments
+from tritone.llm.trtllm.environment import WHY_THIS_VERSION, clean_environment, is_supported
 
 PROGRAM = "trtllm-build"
 TIMING_CACHE = "trtllm-build.cache"
@@ -21,14 +19,18 @@ _POLL_S = 0.2
 _HEAD_BYTES = 65536  # of the log; the version is said at import
 _TAIL_BYTES = 16384
 _TAIL_LINES = 15
+_NOT_IMPORTED = (
+    "it has not even been imported, so MPI may hang: try `mpirun -n 1 --allow-run-as-root` before "
+    "the command"
+)
 _VERSION = re.compile(r"TensorRT[- ]LLM version: (\S+)\s")
 
 
 def build_command(settings: EngineSettings, checkpoint_dir: Path, engine_dir: Path) -> list[str]:
     """The call that builds `engine_dir` from a converted checkpoint, with every option said.
 
-    Ranks are built at the same time, each on a GPU. Timings of kernels are kept beside `engine_dir`
-    for the next build; they hold for one GPU and version, as the directory there does.
+    Timings of kernels are kept beside `engine_dir` for the next build; they hold for one GPU and
+    version, as the directory there does.
     """
     cache = engine_dir.parent / TIMING_CACHE
     return [
@@ -48,8 +50,7 @@ def run_build(
 ) -> None:
     """Run `command` with its output in `log_path`, at most `timeout_s` seconds.
 
-    env: without the variables of a job that the process is not part of (`clean_environment`).
-    Whatever the command started is killed when it ends, for whatever reason.
+    env is cleaned (`clean_environment`). Whatever the command started is killed when it ends.
 
     Raises EnvironmentProblem, with the last lines of the log, when the program is not there, when
     it fails, takes longer, or says that it is another TensorRT-LLM version.
@@ -100,12 +101,7 @@ def _wait(pid: int, log_path: Path, timeout_s: float) -> str | None:
         if version is not None and not is_supported(version):
             return f"is of TensorRT-LLM {version}; {WHY_THIS_VERSION}"
         if time.monotonic() > deadline:
-            hint = (
-                "it has not even been imported, so MPI may hang: try `mpirun -n 1 "
-                "--allow-run-as-root` before the command"
-                if version is None
-                else "give it more time"
-            )
+            hint = "give it more time" if version else _NOT_IMPORTED
             return f"took longer than {timeout_s:g} s and was stopped ({hint})"
         time.sleep(_POLL_S)
     return None

@@ -1,24 +1,25 @@
 """A Qwen2 in Hugging Face form -> TensorRT-LLM 0.20 checkpoint: config.json, rankN.safetensors."""
 
-import json
 import multiprocessing
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tritone.checkpoints.safetensors_file import (
-    Checkpoint,
-    Part,
-    TensorSpec,
-    to_float32,
-    write_tensors,
-)
+from numpy.typing import NDArray
+
+from tritone.arrays import Float32
+from tritone.checkpoints.safetensors_file import Part, TensorSpec, to_float32, write_tensors
 from tritone.config import CONFIG_NAME
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
-from tritone.llm.trtllm.checkpoint_config import CheckpointOptions, checkpoint_config
-from tritone.llm.trtllm.precision import STORAGE, to_dtype
+from tritone.llm.checkpoint import write_json
+from tritone.llm.trtllm.checkpoint_config import (
+    STORAGE,
+    CheckpointOptions,
+    checkpoint_config,
+    to_dtype,
+)
 from tritone.llm.trtllm.sharding import Block, RankTensor, check_tp_size, rank_tensors
 from tritone.llm.trtllm.source_checkpoint import SourceLLM
 
@@ -26,6 +27,10 @@ _BLOCK_VALUES = 4 << 20  # converted at a time: 16 MiB in float32
 _HEADER_BYTES = 1 << 20  # more than the header of any rank file
 
 Progress = Callable[[int], object]
+
+
+def _unheard(nbytes: int) -> None:
+    """Progress that nobody asks for."""
 
 
 class Conversion:
@@ -50,7 +55,7 @@ class Conversion:
         """Bytes of all tensors to write."""
         return sum(spec.nbytes for rank in self._ranks for spec in self._specs(rank))
 
-    def run(self, workers: int = 1, progress: Progress = lambda nbytes: None) -> list[Path]:
+    def run(self, workers: int = 1, progress: Progress = _unheard) -> list[Path]:
         """Write the checkpoint, config.json last, and return its files.
 
         workers: processes, one rank each at most. progress is told the bytes as they are written.
@@ -58,30 +63,35 @@ class Conversion:
         self._output_dir.mkdir(parents=True, exist_ok=True)
         for path in self._stale:
             path.unlink()
-        if min(workers, len(self._ranks)) > 1:
-            self._run_parallel(workers, progress)
+        ranks = range(len(self._ranks))
+        if min(workers, len(ranks)) > 1:
+            context = multiprocessing.get_context("spawn")
+            with ProcessPoolExecutor(min(workers, len(ranks)), context) as pool:
+                for _ in pool.map(self._write_rank, ranks):
+                    progress(self.nbytes // len(ranks))
         else:
-            for rank in range(len(self._ranks)):
+            for rank in ranks:
                 self._write_rank(rank, progress)
         config = self._output_dir / CONFIG_NAME
-        text = json.dumps(
-            checkpoint_config(self._source.config, self._source.tied, self._options), indent=2
-        )
-        config.write_text(text + "\n", encoding="utf-8")
-        return [config, *(self._rank_path(rank) for rank in range(len(self._ranks)))]
+        write_json(config, checkpoint_config(self._source.config, self._source.tied, self._options))
+        return [config, *map(self._rank_path, ranks)]
 
-    def _run_parallel(self, workers: int, progress: Progress) -> None:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(workers, len(self._ranks)), context) as pool:
-            written = [pool.submit(self._write_rank, rank) for rank in range(len(self._ranks))]
-            for future in as_completed(written):
-                future.result()
-                progress(self.nbytes // len(self._ranks))
-
-    def _write_rank(self, rank: int, progress: Progress | None = None) -> None:
-        tensors, weights, dtype = self._ranks[rank], self._source.weights, self._options.dtype
-        parts = (_parts(weights, tensor, dtype, progress) for tensor in tensors)
+    def _write_rank(self, rank: int, progress: Progress = _unheard) -> None:
+        tensors = self._ranks[rank]
+        parts = (self._parts(tensor, progress) for tensor in tensors)
         write_tensors(self._rank_path(rank), self._specs(tensors), parts)
+
+    def _parts(self, tensor: RankTensor, progress: Progress) -> Iterator[Part]:
+        """The values of one tensor of a rank, a bounded number of rows at a time."""
+        dtype = self._options.dtype
+        for block in tensor.blocks:
+            for values in _row_groups(self._source.weights.stored(block.source), block):
+                part = to_dtype(values, dtype, block.source)
+                yield part
+                progress(part.nbytes)
+        row = TensorSpec("", STORAGE[dtype], tensor.shape[1:])
+        yield tensor.padding_rows * row.nbytes
+        progress(tensor.padding_rows * row.nbytes)
 
     def _specs(self, tensors: list[RankTensor]) -> list[TensorSpec]:
         storage = STORAGE[self._options.dtype]
@@ -117,28 +127,11 @@ def _files_to_replace(output_dir: Path) -> list[Path]:
     return files
 
 
-def _parts(
-    weights: Checkpoint, tensor: RankTensor, dtype: str, progress: Progress | None
-) -> Iterator[Part]:
-    """The values of one tensor of a rank, a bounded number of rows at a time."""
-    row_bytes = TensorSpec("", STORAGE[dtype], tensor.shape[1:]).nbytes
-    for block in tensor.blocks:
-        for values in _row_groups(weights, block):
-            part = to_dtype(values, dtype, block.source)
-            yield part
-            if progress is not None:
-                progress(part.nbytes)
-    padding = tensor.padding_rows * row_bytes
-    yield padding
-    if progress is not None:
-        progress(padding)
-
-
-def _row_groups(weights: Checkpoint, block: Block) -> Iterator[Any]:
-    stored = weights.stored(block.source)
+def _row_groups(stored: NDArray[Any], block: Block) -> Iterator[Float32]:
+    width = 1
     if block.columns is not None:
         stored = stored[:, block.columns.start : block.columns.stop]
-    width = 1 if block.columns is None else len(block.columns)
+        width = len(block.columns)
     step = max(1, _BLOCK_VALUES // width)
     for start in range(block.rows.start, block.rows.stop, step):
         yield to_float32(stored[start : min(start + step, block.rows.stop)])

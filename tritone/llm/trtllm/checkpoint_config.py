@@ -1,12 +1,18 @@
-"""config.json of a TensorRT-LLM checkpoint, and what may be chosen in it."""
+"""What may be chosen of a TensorRT-LLM checkpoint: its config.json, and the rounding of values."""
 
 from dataclasses import dataclass
 from typing import Any
 
-from tritone.errors import InvalidRequest
-from tritone.llm.qwen2 import Qwen2Config
-from tritone.llm.trtllm.precision import check_dtype
+import numpy as np
+from numpy.typing import NDArray
 
+from tritone.arrays import Float32
+from tritone.checkpoints.safetensors_file import to_float32
+from tritone.errors import InvalidRequest, ModelDirectoryError
+from tritone.llm.checkpoint import SIZES
+from tritone.llm.config import Qwen2Config
+
+STORAGE = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}  # name there: in safetensors
 CHECKPOINTS_DIR = "trtllm"  # inside the LLM's directory, one checkpoint a subdirectory
 WEIGHT_ONLY_INT8 = "W8A16"  # their name of the algorithm
 
@@ -26,7 +32,9 @@ class CheckpointOptions:
     weight_only: bool = False
 
     def __post_init__(self) -> None:
-        check_dtype(self.dtype)
+        if self.dtype not in STORAGE:
+            known = ", ".join(STORAGE)
+            raise InvalidRequest("dtype", f"is {self.dtype!r}, expected one of {known}")
         if self.weight_only and self.dtype == "float32":
             raise InvalidRequest(
                 "dtype", "is float32; TensorRT-LLM multiplies int8 weights by float16 or bfloat16"
@@ -37,6 +45,10 @@ class CheckpointOptions:
         """Subdirectory of CHECKPOINTS_DIR, e.g. "bfloat16" or "float16-int8-tp2"."""
         int8 = "-int8" if self.weight_only else ""
         return self.dtype + int8 + (f"-tp{self.tp_size}" if self.tp_size > 1 else "")
+
+    @property
+    def quant_algo(self) -> str | None:
+        return WEIGHT_ONLY_INT8 if self.weight_only else None
 
 
 # The same for every Qwen2.
@@ -71,25 +83,40 @@ def checkpoint_config(
     norm_epsilon, position_embedding_type). `mapping` and `quantization` have only the keys that
     every version knows: another one there is a TypeError.
     """
-    head_size = config.hidden_size // config.num_attention_heads
     return {
         **_QWEN2,
         "dtype": options.dtype,
-        "vocab_size": config.vocab_size,
-        "hidden_size": config.hidden_size,
-        "intermediate_size": config.intermediate_size,
-        "num_hidden_layers": config.num_hidden_layers,
-        "num_attention_heads": config.num_attention_heads,
-        "num_key_value_heads": config.num_key_value_heads,
-        "head_size": head_size,
-        "max_position_embeddings": config.max_position_embeddings,
+        **{name: getattr(config, name) for name in SIZES},
+        "head_size": config.head_dim,
         "rotary_base": config.rope_theta,
-        "rotary_embedding_dim": head_size,
+        "rotary_embedding_dim": config.head_dim,
         "norm_epsilon": config.rms_norm_eps,
         "tie_word_embeddings": tied,
         "mapping": {"world_size": options.tp_size, "tp_size": options.tp_size, "pp_size": 1},
         "quantization": {
-            "quant_algo": WEIGHT_ONLY_INT8 if options.weight_only else None,
+            "quant_algo": options.quant_algo,
             "kv_cache_quant_algo": None,
         },
     }
+
+
+def to_dtype(values: Float32, dtype: str, name: str) -> NDArray[Any]:
+    """Round float32 values to the nearest of `dtype`, to even where two are as near.
+
+    bfloat16 comes as its bits, uint16. Raises ModelDirectoryError, naming the tensor, for values
+    that are not finite or that `dtype` cannot hold.
+    """
+    if not np.isfinite(values).all():
+        raise ModelDirectoryError(f"{name} has values that are NaN or infinite")
+    if dtype == "bfloat16":
+        bits = values.view(np.uint32)
+        rounded: NDArray[Any] = ((bits + (0x7FFF + (bits >> 16 & 1))) >> 16).astype(np.uint16)
+    else:
+        with np.errstate(over="ignore"):  # reported below
+            rounded = values.astype(np.dtype(dtype), copy=False)
+    if not np.isfinite(to_float32(rounded)).all():
+        raise ModelDirectoryError(
+            f"{name} has values up to {np.abs(values).max():.3g}, too large for {dtype}: convert "
+            "with --dtype bfloat16"
+        )
+    return rounded

@@ -1,17 +1,10 @@
-"""A TensorRT-LLM engine of a model directory: where it lies and what it was built for.
-
-MODEL_DIR/engines/<fingerprint>/llm holds rank0.engine and the config.json of trtllm-build.
-"""
+"""A TensorRT-LLM engine: rank0.engine and config.json in MODEL_DIR/engines/<fingerprint>/llm."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
-
-if TYPE_CHECKING:
-    from tritone.llm.config import LLMConfig
 
 _BUILD = "build one with `tritone engines`"
 
@@ -30,9 +23,9 @@ class TrtEngine:
 
 
 def find_engine(model_dir: Path, engine_dir: str = "") -> Path:
-    """The directory of the engine: `engine_dir` if given, else the only one of the model directory.
+    """`engine_dir` if given, else the only engine of the model directory.
 
-    Raises ModelDirectoryError when there is none, or when there are several to choose from.
+    Raises ModelDirectoryError when there is none, or several to choose from.
     """
     if engine_dir:
         if not (Path(engine_dir) / "config.json").is_file():
@@ -74,7 +67,7 @@ def read_engine(path: Path) -> TrtEngine:
         ) from error
 
 
-def check_engine(engine: TrtEngine, llm: "LLMConfig", *, slots: int, version: str) -> None:
+def check_engine(engine: TrtEngine, *, vocab_size: int, slots: int, version: str) -> None:
     """Refuse an engine of another model or version, or one too small for `slots`.
 
     version: of the installed TensorRT-LLM. Raises ModelDirectoryError or EnvironmentProblem.
@@ -84,9 +77,9 @@ def check_engine(engine: TrtEngine, llm: "LLMConfig", *, slots: int, version: st
             f"{engine.path} was built by TensorRT-LLM {engine.version} and {version} is installed; "
             f"engines fit their own version alone: {_BUILD}"
         )
-    if engine.vocab_size != llm.vocab_size:
+    if engine.vocab_size != vocab_size:
         raise ModelDirectoryError(
-            f"{engine.path} has {engine.vocab_size} ids, the checkpoint {llm.vocab_size}: it is of "
+            f"{engine.path} has {engine.vocab_size} ids, the checkpoint {vocab_size}: it is of "
             f"another model; {_BUILD}"
         )
     if engine.world_size != 1:

@@ -1,15 +1,14 @@
 """Names and shapes of a TensorRT-LLM Qwen2 checkpoint, and which part of the source a rank holds.
 
-Every tensor of a rank is a stack of blocks of source tensors. Facts: TensorRT-LLM 0.20,
-tensorrt_llm/models/qwen/{convert,model}.py and docs/source/architecture/checkpoint.md. Its linear
-weights are (out, in), as those of Hugging Face.
+Source: TensorRT-LLM 0.20, tensorrt_llm/models/qwen/{convert,model}.py and
+docs/source/architecture/checkpoint.md. Linear weights are (out, in), as those of Hugging Face.
 """
 
 from dataclasses import dataclass
 
 from tritone.errors import InvalidRequest
 from tritone.llm.checkpoint import EMBEDDING, FINAL_NORM, layer_name
-from tritone.llm.qwen2 import Qwen2Config
+from tritone.llm.config import Qwen2Config
 
 
 @dataclass(frozen=True)
@@ -49,11 +48,8 @@ def check_tp_size(config: Qwen2Config, tp_size: int) -> None:
 def _misfit(config: Qwen2Config, tp_size: int) -> str | None:
     if tp_size < 1:
         return "is below 1"
-    divided = {
-        "num_attention_heads": config.num_attention_heads,
-        "intermediate_size": config.intermediate_size,
-    }
-    for name, number in divided.items():
+    for name in ("num_attention_heads", "intermediate_size"):
+        number = getattr(config, name)
         if number % tp_size:
             return f"does not divide {name} {number}"
     heads = config.num_key_value_heads
@@ -67,82 +63,65 @@ def rank_tensors(config: Qwen2Config, head: str, tp_size: int, rank: int) -> lis
 
     head: source tensor of the output rows; the embedding where they are tied.
     """
-    shards = _Shards(config, tp_size, rank)
-    layers = [tensor for i in range(config.num_hidden_layers) for tensor in shards.layer(i)]
-    return [shards.embedding(), *layers, shards.final_norm(), shards.head(head)]
+    assert 0 <= rank < tp_size
+    vocab, hidden = range(config.vocab_size), range(config.hidden_size)
+    # output rows in equal shares; zero rows follow the last of the vocabulary
+    share = -(-len(vocab) // tp_size)
+    rows = vocab[share * rank : share * (rank + 1)]
+    return [
+        _stack("vocab_embedding.weight", [Block(EMBEDDING, vocab, hidden)]),
+        *(
+            _stack(f"layers.{layer}.{name}", blocks)
+            for layer in range(config.num_hidden_layers)
+            for name, blocks in _layer(config, layer, tp_size, rank).items()
+        ),
+        _stack("ln_f.weight", [Block(FINAL_NORM, hidden)]),
+        RankTensor("lm_head.weight", (share, len(hidden)), (Block(head, rows, hidden),)),
+    ]
 
 
-def _rectangle(name: str, source: str, rows: range, columns: range | None) -> RankTensor:
-    shape = (len(rows),) if columns is None else (len(rows), len(columns))
-    return RankTensor(name, shape, (Block(source, rows, columns),))
+def _stack(name: str, blocks: list[Block]) -> RankTensor:
+    rows, columns = sum(len(block.rows) for block in blocks), blocks[0].columns
+    shape = (rows,) if columns is None else (rows, len(columns))
+    return RankTensor(f"transformer.{name}", shape, tuple(blocks))
 
 
-class _Shards:
-    """The share of one rank."""
+def _layer(config: Qwen2Config, layer: int, tp_size: int, rank: int) -> dict[str, list[Block]]:
+    """A rank's blocks of every tensor of a layer."""
 
-    def __init__(self, config: Qwen2Config, tp_size: int, rank: int) -> None:
-        assert 0 <= rank < tp_size
-        self._tp_size, self._rank = tp_size, rank
-        self._vocab, self._hidden = range(config.vocab_size), range(config.hidden_size)
-        self._inner = self._share(config.intermediate_size)
-        self._queries = self._share(config.hidden_size)
-        head_size = config.hidden_size // config.num_attention_heads
-        heads = config.num_key_value_heads
-        if heads >= tp_size:
-            self._keys = self._share(heads * head_size)
-        else:  # with 2 heads on 4 ranks: h0 h0 h1 h1
-            head = rank * heads // tp_size
-            self._keys = range(head * head_size, (head + 1) * head_size)
+    def part(source: str, rows: range, columns: range | None = None) -> Block:
+        return Block(layer_name(layer, source), rows, columns)
 
-    def embedding(self) -> RankTensor:
-        name = "transformer.vocab_embedding.weight"
-        return _rectangle(name, EMBEDDING, self._vocab, self._hidden)
+    hidden = range(config.hidden_size)
+    queries, inner = (_share(n, tp_size, rank) for n in (len(hidden), config.intermediate_size))
+    keys = _key_rows(config, tp_size, rank)
+    shares = {"q": queries, "k": keys, "v": keys}
+    qkv = {f"self_attn.{name}_proj": rows for name, rows in shares.items()}
+    return {
+        "input_layernorm.weight": [part("input_layernorm.weight", hidden)],
+        # all query rows of this rank, then its keys, then its values
+        "attention.qkv.weight": [
+            part(f"{name}.weight", rows, hidden) for name, rows in qkv.items()
+        ],
+        "attention.qkv.bias": [part(f"{of}.bias", rows) for of, rows in qkv.items()],
+        "attention.dense.weight": [part("self_attn.o_proj.weight", hidden, queries)],
+        "post_layernorm.weight": [part("post_attention_layernorm.weight", hidden)],
+        # fc is the half of the MLP that passes the activation: gate_proj, not up_proj
+        "mlp.fc.weight": [part("mlp.gate_proj.weight", inner, hidden)],
+        "mlp.gate.weight": [part("mlp.up_proj.weight", inner, hidden)],
+        "mlp.proj.weight": [part("mlp.down_proj.weight", hidden, inner)],
+    }
 
-    def layer(self, layer: int) -> list[RankTensor]:
-        hidden = self._hidden
 
-        def target(part: str) -> str:
-            return f"transformer.layers.{layer}.{part}.weight"
+def _key_rows(config: Qwen2Config, tp_size: int, rank: int) -> range:
+    heads, size = config.num_key_value_heads, config.head_dim
+    if heads >= tp_size:
+        return _share(heads * size, tp_size, rank)
+    head = rank * heads // tp_size  # with 2 heads on 4 ranks: h0 h0 h1 h1
+    return range(head * size, (head + 1) * size)
 
-        def source(part: str) -> str:
-            return layer_name(layer, f"{part}.weight")
 
-        return [
-            _rectangle(target("input_layernorm"), source("input_layernorm"), hidden, None),
-            self._qkv(layer, "weight", hidden),
-            self._qkv(layer, "bias", None),
-            _rectangle(
-                target("attention.dense"), source("self_attn.o_proj"), hidden, self._queries
-            ),
-            _rectangle(target("post_layernorm"), source("post_attention_layernorm"), hidden, None),
-            # fc is the half of the MLP that passes the activation: gate_proj, not up_proj
-            _rectangle(target("mlp.fc"), source("mlp.gate_proj"), self._inner, hidden),
-            _rectangle(target("mlp.gate"), source("mlp.up_proj"), self._inner, hidden),
-            _rectangle(target("mlp.proj"), source("mlp.down_proj"), hidden, self._inner),
-        ]
-
-    def final_norm(self) -> RankTensor:
-        return _rectangle("transformer.ln_f.weight", FINAL_NORM, self._hidden, None)
-
-    def head(self, source: str) -> RankTensor:
-        """Output rows in equal shares; zero rows follow the last of the vocabulary."""
-        share = -(-len(self._vocab) // self._tp_size)
-        rows = self._vocab[share * self._rank : share * (self._rank + 1)]
-        shape = (share, len(self._hidden))
-        return RankTensor("lm_head.weight", shape, (Block(source, rows, self._hidden),))
-
-    def _qkv(self, layer: int, kind: str, columns: range | None) -> RankTensor:
-        """All query rows of this rank, then its keys, then its values."""
-        shares = {"q": self._queries, "k": self._keys, "v": self._keys}
-        blocks = tuple(
-            Block(layer_name(layer, f"self_attn.{part}_proj.{kind}"), rows, columns)
-            for part, rows in shares.items()
-        )
-        rows = sum(len(share) for share in shares.values())
-        shape = (rows,) if columns is None else (rows, len(columns))
-        return RankTensor(f"transformer.layers.{layer}.attention.qkv.{kind}", shape, blocks)
-
-    def _share(self, size: int) -> range:
-        assert size % self._tp_size == 0, "check_tp_size comes first"
-        share = size // self._tp_size
-        return range(share * self._rank, share * (self._rank + 1))
+def _share(size: int, tp_size: int, rank: int) -> range:
+    assert size % tp_size == 0, "check_tp_size comes first"
+    share = size // tp_size
+    return range(share * rank, share * (rank + 1))

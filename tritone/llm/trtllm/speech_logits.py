@@ -1,7 +1,7 @@
 """Repetition-aware sampling as a rewrite of logits, for runtimes that draw by themselves in torch.
 
-It draws twice where a token repeats. What it draws has a law that can be written down
-(`Sampler.distribution`): with nucleus law N, recent tokens W and the softmax S,
+It draws twice where a token repeats, by a law that can be written down: with nucleus law N, recent
+tokens W and the softmax S,
 
     P(x) = N(x) [x not in W] + sum over y in W of N(y) S(x) [x != y] / (1 - S(y)).
 
@@ -9,37 +9,35 @@ A runtime that samples plainly from log P therefore samples as `Sampler` does.
 """
 
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from tritone.llm.bias import BANNED
+from tritone.llm.checkpoint import BANNED
 from tritone.llm.config import LLMConfig, SamplingConfig
 from tritone.llm.sampler import Sampler
 
+# (vocab_size,) of `logit_bias` on a device; all generations share it, so it is copied there once
+BiasOn = Callable[[torch.device], Tensor]
 
+
+@dataclass(frozen=True)
 class SpeechLogits:
     """Logits processor of one generation: head bias, bans, and the law of `sampling`.
 
-    bias: (vocab_size,) of `logit_bias`, on the device of the logits from the second call on.
     min_tokens: the regular stop id is banned before this many tokens. prompt: number of its ids.
-    Greedy sampling (top_k 1) leaves the biased logits as they are.
-
-    The signature is that of tensorrt_llm.sampling_params.LogitsProcessor.
+    Greedy sampling (top_k 1) leaves the biased logits as they are. The signature is that of
+    tensorrt_llm.sampling_params.LogitsProcessor.
     """
 
-    def __init__(
-        self,
-        bias: "HeadBias",
-        llm: LLMConfig,
-        config: SamplingConfig,
-        sampling: Sampler,
-        *,
-        min_tokens: int,
-        prompt: int,
-    ) -> None:
-        self._bias, self._llm, self._config, self._sampling = bias, llm, config, sampling
-        self._min_tokens, self._prompt = min_tokens, prompt
+    bias: BiasOn
+    llm: LLMConfig
+    config: SamplingConfig
+    sampling: Sampler
+    min_tokens: int
+    prompt: int
 
     def __call__(
         self,
@@ -50,35 +48,23 @@ class SpeechLogits:
         client_id: int | None,
     ) -> None:
         """Change logits, (1, 1, vocab_size), in place. token_ids: prompt and tokens so far."""
-        llm, emitted = self._llm, token_ids[0][self._prompt :]
-        logits += self._bias.on(logits.device)
-        if len(emitted) < self._min_tokens:
+        llm, emitted = self.llm, token_ids[0][self.prompt :]
+        logits += self.bias(logits.device)
+        if len(emitted) < self.min_tokens:
             logits[..., llm.stop_ids[0]] = BANNED
-        if self._sampling.top_k == 1:
+        if self.sampling.top_k == 1:
             return
-        speech = logits[0, 0, llm.speech_offset : llm.speech_offset + llm.speech_head_size]
-        counts = Counter(emitted[-self._config.repetition_window :])
-        threshold = self._config.repetition_window * self._config.repetition_threshold
+        speech = logits[0, 0, llm.speech_rows]
+        counts = Counter(emitted[-self.config.repetition_window :])
+        threshold = self.config.repetition_window * self.config.repetition_threshold
         recent = [token - llm.speech_offset for token, n in counts.items() if n >= threshold]
         law = repetition_aware_law(
-            speech.float() / self._sampling.temperature,
+            speech.float() / self.sampling.temperature,
             torch.tensor(recent, dtype=torch.int64, device=logits.device),
-            top_k=self._sampling.top_k,
-            top_p=self._sampling.top_p,
+            top_k=self.sampling.top_k,
+            top_p=self.sampling.top_p,
         )
         speech.copy_(law.log().clamp_min(BANNED))
-
-
-class HeadBias:
-    """The bias that all generations share, copied to a device once."""
-
-    def __init__(self, bias: Tensor) -> None:
-        self._bias = bias
-
-    def on(self, device: torch.device) -> Tensor:
-        if self._bias.device != device:
-            self._bias = self._bias.to(device)
-        return self._bias
 
 
 def repetition_aware_law(scores: Tensor, recent: Tensor, *, top_k: int, top_p: float) -> Tensor:

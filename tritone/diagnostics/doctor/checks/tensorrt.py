@@ -10,7 +10,7 @@ from tritone.engines import requirement
 from tritone.errors import EnvironmentProblem
 from tritone.launcher.binaries import find
 from tritone.launcher.profiles import TRTLLM_BACKEND, check_tensorrt_llm
-from tritone.llm.trtllm.requirement import VERSION, is_supported
+from tritone.llm.trtllm.environment import VERSION, is_supported
 
 _TENSORRT = (requirement.PACKAGE, "tensorrt-cu12", "tensorrt-cu13")  # one import name
 _TENSORRT_VERSION = ".".join(map(str, requirement.VERSION))

@@ -21,7 +21,7 @@ from tritone.diagnostics.doctor.checks.mpi.installation import (
 from tritone.diagnostics.doctor.child import import_module
 from tritone.diagnostics.doctor.isolated import Outcome, command_of, run_isolated
 from tritone.diagnostics.doctor.target import Target
-from tritone.llm.trtllm.requirement import VERSION
+from tritone.llm.trtllm.environment import VERSION
 
 ALONE = "OMPI_MCA_ess_singleton_isolated=1"
 """Open MPI 4: a process without mpirun starts no daemon (orte, ess_singleton)."""
