@@ -108,7 +108,8 @@ class TritonStages:
     """The models of this server, for one request of a client.
 
     request_id: theirs in all that is sent but to `tensorrt_llm`. voice: its family's class. bias:
-    (vocab_size,) of `tritone.llm.checkpoint.logit_bias`, where the runtime needs it from the request.
+    (vocab_size,) of `tritone.llm.checkpoint.logit_bias`, where the runtime needs it from the
+    request.
     """
 
     request_id: str
