@@ -33,7 +33,7 @@ class CosyVoice2(Family[CosyVoice2Config]):
 
     @property
     def releases(self) -> "Sequence[Release]":
-        from tritone.families.cosyvoice2.release import COSYVOICE2
+        from tritone.families.cosyvoice2.released_files import COSYVOICE2
 
         return (COSYVOICE2,)
 
