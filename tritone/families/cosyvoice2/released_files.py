@@ -73,9 +73,6 @@ class Source:
     folder: Path
     merged_llm: Path | None
 
-    def path(self, name: str) -> Path:
-        return self.folder / name
-
     def has(self, name: str) -> bool:
         return (self.folder / name).is_file()
 

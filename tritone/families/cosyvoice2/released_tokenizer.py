@@ -55,9 +55,8 @@ def _qwen2_tokenizer(folder: Path) -> Tokenizer:
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = NFC()
     words = Split(Regex(WORD_PATTERN), behavior="isolated")
-    tokenizer.pre_tokenizer = PreTokenizers(
-        [words, ByteLevel(add_prefix_space=False, use_regex=False)]
-    )
+    symbols = ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = PreTokenizers([words, symbols])
     tokenizer.decoder = ByteLevelDecoder()
     config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     listed = sorted(config.get("added_tokens_decoder", {}).items(), key=lambda item: int(item[0]))
