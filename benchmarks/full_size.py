@@ -26,8 +26,8 @@ from tritone.families.cosyvoice2.config import (
     TextConfig,
     VocoderConfig,
 )
+from tritone.families.cosyvoice2.flow import FlowNetwork
 from tritone.families.cosyvoice2.hift import HiFT
-from tritone.families.cosyvoice2.network import FlowNetwork
 from tritone.llm.checkpoint import (
     EMBEDDING,
     FINAL_NORM,

@@ -17,9 +17,8 @@ from benchmarks.streams import some_prompt
 from tritone.acoustic.placement import FlowSettings, VocoderSettings
 from tritone.arrays import Int32
 from tritone.checkpoints.safetensors_file import Checkpoint
-from tritone.families.cosyvoice2.acoustics import load_flow, load_hift, load_vocoder
+from tritone.families.cosyvoice2.acoustics import CosyVoice2Flow, load_flow, load_hift, load_vocoder
 from tritone.families.cosyvoice2.config import CosyVoice2Config
-from tritone.families.cosyvoice2.streaming_flow import CosyVoice2Flow
 from tritone.families.cosyvoice2.vocoder import Vocoder
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, EmbeddingTable
 from tritone.llm.contract import Increment

@@ -29,7 +29,7 @@ from training.train_vocoder import load_vocoder
 from training.voices import speaker_vector
 from tritone.arrays import Float32
 from tritone.families.cosyvoice2.flow import Flow, FlowPrompt
-from tritone.families.cosyvoice2.prompt_mel import prompt_mel
+from tritone.families.cosyvoice2.voice import prompt_mel
 from tritone.frontend.audio.features import whisper_log_mel
 from tritone.frontend.audio.resample import resample
 from tritone.frontend.text.normalize import TextNormalizer

@@ -25,8 +25,8 @@ from training.config import SpeakerConfig, SpeechConfig, VoiceConfig
 from training.teachers import RATE, TEACHERS, Spoken, Teacher
 from tritone.arrays import Float32
 from tritone.checkpoints.atomic_write import written_whole
-from tritone.families.cosyvoice2.prompt_mel import prompt_mel
 from tritone.families.cosyvoice2.released_tokenizer import TAGS
+from tritone.families.cosyvoice2.voice import prompt_mel
 from tritone.frontend.audio.features import whisper_log_mel
 from tritone.frontend.audio.resample import resample
 from tritone.frontend.text.pronounce import Pronouncer

@@ -20,7 +20,7 @@ from training.speech import FRAMES_PER_TOKEN
 from training.train_speaker_encoder import embeddings, load_speaker_encoder
 from tritone.acoustic.attention import chunk_mask
 from tritone.families.cosyvoice2.config import FlowConfig
-from tritone.families.cosyvoice2.network import FlowNetwork
+from tritone.families.cosyvoice2.flow import FlowNetwork
 
 HELD_OUT = 3000  # tokens of each speaker
 SIGMA_MIN = 1e-6

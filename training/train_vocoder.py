@@ -20,8 +20,8 @@ from training.speech import FRAMES_PER_TOKEN, SAMPLES_PER_TOKEN
 from training.teachers import RATE
 from tritone.checkpoints.atomic_write import written_whole
 from tritone.families.cosyvoice2.hift import HiFT
-from tritone.families.cosyvoice2.prompt_mel import PROMPT_FFT, PROMPT_HOP
 from tritone.families.cosyvoice2.vocoder import Vocoder
+from tritone.families.cosyvoice2.voice import PROMPT_FFT, PROMPT_HOP
 from tritone.frontend.audio.features import slaney_filters
 
 SAMPLES_PER_FRAME = SAMPLES_PER_TOKEN // FRAMES_PER_TOKEN

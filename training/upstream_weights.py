@@ -1,6 +1,6 @@
 """Our trained modules under the names and in the layouts of upstream's flow.pt and hift.pt.
 
-The way back is `tritone.families.cosyvoice2.released_weights`; both together change nothing.
+The way back is `tritone.families.cosyvoice2.released_model`; both together change nothing.
 """
 
 import re
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from tritone.acoustic.conv import WindowLinear
+from tritone.families.cosyvoice2.flow import FlowNetwork
 from tritone.families.cosyvoice2.hift import HiFT
-from tritone.families.cosyvoice2.network import FlowNetwork
 
 Rules = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
 

@@ -22,10 +22,9 @@ from parity import ParityResult
 from tritone.arrays import Int32
 from tritone.families.cosyvoice2.config import SpeechIds
 from tritone.families.cosyvoice2.frontend import llm_prompt
-from tritone.families.cosyvoice2.prompt_mel import PROMPT_RATE, prompt_mel
 from tritone.families.cosyvoice2.reference import ReferenceReader
 from tritone.families.cosyvoice2.released_tokenizer import TAGS, WORD_PATTERN, build_base_tokenizer
-from tritone.families.cosyvoice2.voice_import import import_spk2info
+from tritone.families.cosyvoice2.voice import PROMPT_RATE, import_spk2info, prompt_mel
 from tritone.frontend.audio.features import SPEECH_RATE, kaldi_fbank, whisper_log_mel
 from tritone.frontend.audio.resample import resample
 from tritone.frontend.text.normalize import TextNormalizer, is_raw

@@ -19,10 +19,9 @@ from tritone.families.cosyvoice2.config import (
     FlowEncoderConfig,
     VocoderConfig,
 )
-from tritone.families.cosyvoice2.flow import Flow, FlowPrompt
+from tritone.families.cosyvoice2.flow import Flow, FlowNetwork, FlowPrompt
 from tritone.families.cosyvoice2.hift import HiFT
-from tritone.families.cosyvoice2.network import FlowNetwork
-from tritone.families.cosyvoice2.released_weights import flow_weights, vocoder_weights
+from tritone.families.cosyvoice2.released_model import flow_weights, vocoder_weights
 from tritone.families.cosyvoice2.vocoder import Vocoder
 
 SAMPLE_RATE = 24000

@@ -15,9 +15,9 @@ from parity.golden import Golden, load_flow, load_network, load_vocoder, prompt_
 from tritone.acoustic.attention import chunk_mask
 from tritone.acoustic.stretch import stretch
 from tritone.acoustic.weights import load_strictly
-from tritone.families.cosyvoice2.prompt_mel import prompt_mel
-from tritone.families.cosyvoice2.released_weights import vocoder_weights
+from tritone.families.cosyvoice2.released_model import vocoder_weights
 from tritone.families.cosyvoice2.vocoder import Vocoder
+from tritone.families.cosyvoice2.voice import prompt_mel
 
 THRESHOLD = 1e-4
 F0_THRESHOLD = 1e-5  # relative

@@ -11,8 +11,7 @@ from tritone.checkpoints.verify import Finding, file_problem, sha256_of, verify
 from tritone.cli.download import RELEASES
 from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2.convert import COPIES
-from tritone.families.cosyvoice2.release import COSYVOICE2
-from tritone.families.cosyvoice2.released_files import PHONEMES, open_source
+from tritone.families.cosyvoice2.released_files import COSYVOICE2, PHONEMES, open_source
 
 DATA = bytes(range(256)) * 9000  # more than one block
 FILE = ReleaseFile("part/flow.pt", len(DATA), hashlib.sha256(DATA).hexdigest())

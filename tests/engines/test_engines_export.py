@@ -24,7 +24,7 @@ from tritone.engines.exports import onnx_path, read_exports
 from tritone.engines.graph import Axis, Graph, Shape, Sizes
 from tritone.engines.tasks import run_tasks
 from tritone.errors import ModelDirectoryError, StageFailed
-from tritone.families.cosyvoice2.flow_graphs import EncoderGraph
+from tritone.families.cosyvoice2.graphs import EncoderGraph
 
 pytestmark = pytest.mark.slow
 

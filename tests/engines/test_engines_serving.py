@@ -1,7 +1,6 @@
 """Stages on plans of this machine, on a stand-in for TensorRT: near those on torch, or refused."""
 
 import shutil
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.placement import FlowSettings, VocoderSettings
 from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.arrays import Float32
-from tritone.engines.served_plans import plan_filter, plan_solver
 from tritone.engines.tasks import run_tasks
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
 from tritone.families.cosyvoice2.acoustics import load_flow, load_vocoder
@@ -44,17 +42,11 @@ def model(tmp_path: Path) -> Path:
 
 
 def flow_stage(model: Path, settings: FlowSettings) -> FlowStage:
-    opener = partial(plan_solver, sources_of(model), "flow", "estimator_step")
-    return load_flow(
-        model, CosyVoice2Config.read(model), settings, opener if settings.plans else None
-    )
+    return load_flow(model, CosyVoice2Config.read(model), settings)
 
 
 def vocoder_stage(model: Path, settings: VocoderSettings) -> VocoderStage:
-    opener = partial(plan_filter, sources_of(model), "vocoder", "vocoder")
-    return load_vocoder(
-        model, CosyVoice2Config.read(model), settings, opener if settings.plans else None
-    )
+    return load_vocoder(model, CosyVoice2Config.read(model), settings)
 
 
 def mel_of(stage: FlowStage, voice: Voice) -> Float32:

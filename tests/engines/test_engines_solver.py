@@ -17,7 +17,7 @@ from tritone.engines.export import export
 from tritone.engines.graph import Profiles
 from tritone.engines.plan_solver import PlanSolver
 from tritone.errors import Overloaded
-from tritone.families.cosyvoice2.flow_graphs import EstimatorStepGraph
+from tritone.families.cosyvoice2.graphs import EstimatorStepGraph
 
 pytestmark = pytest.mark.slow
 

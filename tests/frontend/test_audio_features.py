@@ -3,7 +3,7 @@ import pytest
 from frontend_fixtures import FRONTEND_GOLDEN, GOLDEN
 from safetensors.numpy import load_file
 
-from tritone.families.cosyvoice2.prompt_mel import prompt_mel
+from tritone.families.cosyvoice2.voice import prompt_mel
 from tritone.frontend.audio.features import kaldi_fbank, whisper_log_mel
 from tritone.frontend.audio.resample import resample
 

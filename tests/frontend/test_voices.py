@@ -8,8 +8,7 @@ from frontend_fixtures import FRONTEND_GOLDEN, voice
 from safetensors.numpy import load_file, save_file
 
 from tritone.errors import InvalidRequest, ModelDirectoryError
-from tritone.families.cosyvoice2.voice import Voice
-from tritone.families.cosyvoice2.voice_import import import_spk2info
+from tritone.families.cosyvoice2.voice import Voice, import_spk2info
 from tritone.frontend.voices import VoiceCache, VoiceStore, load_voice, reference_key, save_voice
 
 torch = pytest.importorskip("torch")

@@ -8,14 +8,14 @@ from paths import EMBEDDED
 
 from tritone.cli.speaker import speaker
 from tritone.config import CONFIG_NAME
-from tritone.families import read_config
+from tritone.families import open_model
 from tritone.frontend.voices import VOICES_FOLDER
 from tritone.launcher import TritonServer
 from tritone.launcher.warm_up import MOST_VOICES, voices_to_warm, warm_up
 
 
 def model_with(folder: Path, voices: list[str], default: str | None) -> Path:
-    config = read_config(EMBEDDED).model_copy(update={"default_voice": default})
+    config = open_model(EMBEDDED).config.model_copy(update={"default_voice": default})
     (folder / CONFIG_NAME).write_text(config.model_dump_json(), encoding="utf-8")
     (folder / VOICES_FOLDER).mkdir()
     for name in voices:

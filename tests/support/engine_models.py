@@ -32,11 +32,10 @@ from tritone.families.cosyvoice2.acoustics import (
     load_network,
 )
 from tritone.families.cosyvoice2.config import CosyVoice2Config, SpeechIds
-from tritone.families.cosyvoice2.flow_graphs import flow_graphs
+from tritone.families.cosyvoice2.flow import FlowNetwork
+from tritone.families.cosyvoice2.graphs import flow_graphs, vocoder_graphs
 from tritone.families.cosyvoice2.hift import HiFT
-from tritone.families.cosyvoice2.network import FlowNetwork
 from tritone.families.cosyvoice2.vocoder import Vocoder
-from tritone.families.cosyvoice2.vocoder_graphs import vocoder_graphs
 
 Run = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 

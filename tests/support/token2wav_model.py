@@ -13,9 +13,8 @@ from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.placement import FlowSettings, place
 from tritone.acoustic.solver import SolverSettings
 from tritone.acoustic.solver_config import SolverConfig
-from tritone.families.cosyvoice2.flow import Flow, FlowPrompt
-from tritone.families.cosyvoice2.network import FlowNetwork
-from tritone.families.cosyvoice2.streaming_flow import CosyVoice2Flow
+from tritone.families.cosyvoice2.acoustics import CosyVoice2Flow
+from tritone.families.cosyvoice2.flow import Flow, FlowNetwork, FlowPrompt
 from tritone.families.cosyvoice2.vocoder import Vocoder
 from tritone.families.cosyvoice2.voice import Voice
 from tritone.llm.contract import Increment

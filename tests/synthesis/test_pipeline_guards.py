@@ -2,20 +2,18 @@
 
 import numpy as np
 import pytest
-from fake_stages import CONFIG, FakeStages, codes, one, segment, speak, spoken
+from fake_stages import FakeStages, codes, one, segment, speak, spoken
 from frontend_fixtures import OFFSET
 
 from tritone.errors import StageFailed
-from tritone.families.cosyvoice2.guard import GuardPolicy
-from tritone.families.cosyvoice2.rules import CosyVoice2Rules
+from tritone.families.cosyvoice2.rules import TokenGuard
 from tritone.synthesis.pipeline import Settings
-from tritone.synthesis.rules import Hops
 
 
-def test_endless_repeats_are_drawn_again() -> None:
+def test_endless_repeats_are_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
     stages = FakeStages([segment("one")], [[5] * 27, codes(40)])
-    strict = CosyVoice2Rules(CONFIG, Hops(), GuardPolicy(longest_run=20))
-    chunks = speak(stages, rules=strict)
+    monkeypatch.setattr(TokenGuard, "longest_run", 20)
+    chunks = speak(stages)
     assert spoken(chunks) == codes(40)
     assert [ask.sampling.seed for ask in stages.asked] == [7, 1007]
     assert chunks[-1].timing["retries"] == 1

@@ -30,9 +30,8 @@ from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.families.cosyvoice2.acoustics import load_hift, load_network, start_noise
 from tritone.families.cosyvoice2.config import CosyVoice2Config
 from tritone.families.cosyvoice2.convert import Conversion
-from tritone.families.cosyvoice2.flow import Flow, FlowPrompt
+from tritone.families.cosyvoice2.flow import Flow, FlowNetwork, FlowPrompt
 from tritone.families.cosyvoice2.hift import HiFT
-from tritone.families.cosyvoice2.network import FlowNetwork
 from tritone.families.cosyvoice2.released_files import open_source
 from tritone.families.cosyvoice2.vocoder import Vocoder
 from tritone.families.cosyvoice2.voice import Voice

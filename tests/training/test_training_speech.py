@@ -13,7 +13,7 @@ from training.dataset import Crops, Track
 from training.speech import SAMPLES_PER_TOKEN, Utterance, fit
 from training.teachers import RATE, TEACHERS, Spoken
 from training.train_tokenizer import PhonemeClasses
-from tritone.families.cosyvoice2.prompt_mel import prompt_mel
+from tritone.families.cosyvoice2.voice import prompt_mel
 from tritone.frontend.audio.features import whisper_log_mel
 from tritone.frontend.audio.resample import resample
 

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from tritone.config import CONFIG_NAME, ModelConfig, read_content
+from tritone.config import CONFIG_NAME, read_content
 from tritone.errors import ModelDirectoryError
 from tritone.families.contract import Family, Model
 from tritone.resources import family_folders
@@ -20,15 +20,8 @@ NAME = re.compile(r"[a-z][a-z0-9]*")
 
 def known() -> list[str]:
     """The names of all families, sorted; those that are only folders of checks left out."""
-    found = {
-        path.name for folder in family_folders() for path in folder.glob("*/") if _is_family(path)
-    }
-    return sorted(found)
-
-
-def _is_family(folder: Path) -> bool:
-    marker = folder / "__init__.py"
-    return marker.is_file() and "\nFAMILY" in marker.read_text(encoding="utf-8")
+    heads = [head for folder in family_folders() for head in folder.glob("*/__init__.py")]
+    return sorted({h.parent.name for h in heads if "\nFAMILY" in h.read_text(encoding="utf-8")})
 
 
 def family_named(name: str) -> Family[Any]:
@@ -54,22 +47,8 @@ def open_model(model_dir: Path) -> Model:
     return Model(model_dir, family, family.config.of_content(content, model_dir / CONFIG_NAME))
 
 
-def read_config(model_dir: Path) -> Any:
-    """The configuration of a model directory, of its family's own class."""
-    return open_model(model_dir).config
-
-
 def all_families() -> list[Family[Any]]:
     return [family_named(name) for name in known()]
 
 
-__all__ = [
-    "Family",
-    "Model",
-    "ModelConfig",
-    "all_families",
-    "family_named",
-    "known",
-    "open_model",
-    "read_config",
-]
+__all__ = ["Family", "Model", "all_families", "family_named", "known", "open_model"]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from tritone.arrays import Int32
 from tritone.config import ModelConfig
+from tritone.errors import EnvironmentProblem
 from tritone.synthesis.limits import Limits
 from tritone.synthesis.rules import Hops, SpeechRules
 from tritone.synthesis.values import Segment, SynthesisRequest, TextBlock
@@ -38,23 +39,15 @@ class Frontend(Protocol):
 
         Raises InvalidRequest before or with the first segment, and not after it.
         """
-        ...
 
     def voice_of(self, request: SynthesisRequest) -> tuple[Voice, bool]:
-        """The voice that speaks (the reference, the registered one, or the default), and whether it
-        was ready."""
-        ...
+        """The voice that speaks (reference, registered or default), and whether it was ready."""
 
     def block(self, request: SynthesisRequest, index: int, voice: Any) -> TextBlock:
-        """Block `index` of the text, in a voice of the family.
-
-        Raises InvalidRequest for one beyond its end.
-        """
-        ...
+        """Block `index` of the text; raises InvalidRequest for one beyond its end."""
 
     def warm_up(self) -> None:
         """Run the text part once: what it needs is loaded on first use."""
-        ...
 
 
 class Family(ABC, Generic[ConfigT]):
@@ -116,8 +109,6 @@ class Family(ABC, Generic[ConfigT]):
         Raises EnvironmentProblem for a count that cannot be, or where the family has no solver.
         """
         if ode_steps or guided_steps:
-            from tritone.errors import EnvironmentProblem
-
             raise EnvironmentProblem(f"ode_steps and guided_steps: {self.name} has no ODE solver")
         return config
 

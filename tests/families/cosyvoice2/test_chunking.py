@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tritone.errors import EnvironmentProblem
-from tritone.families.cosyvoice2.chunk_planner import ChunkPlanner, ChunkPolicy
+from tritone.families.cosyvoice2.rules import ChunkPlanner, ChunkPolicy
 from tritone.llm.contract import Increment
 
 POLICY = ChunkPolicy(chunk=25, lookahead=3)

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from tritone.checkpoints.conversion import ConvertOptions
 from tritone.errors import ModelDirectoryError
-from tritone.families import read_config
+from tritone.families import open_model
 from tritone.families.cosyvoice2.acoustics import load_hift, load_network, start_noise
 from tritone.families.cosyvoice2.convert import Conversion
 from tritone.families.cosyvoice2.flow import Flow
@@ -65,7 +65,7 @@ def changed(before: dict[str, int], target: Path) -> set[str]:
 
 
 def test_the_model_directory_is_whole(converted: Path) -> None:
-    config = read_config(converted)
+    config = open_model(converted).config
     assert (config.family, config.sample_rate, config.default_voice) == (
         "cosyvoice2",
         24000,
@@ -84,7 +84,7 @@ def test_the_model_directory_is_whole(converted: Path) -> None:
 
 
 def test_converted_weights_give_golden_mel(converted: Path) -> None:
-    config = read_config(converted)
+    config = open_model(converted).config
     golden = Golden(GOLDEN / "token2wav", "flow_full_noprompt")
     with torch.inference_mode():
         flow = Flow.of(load_network(converted, config))
@@ -138,7 +138,7 @@ def test_every_spelling_of_the_vocoder_gives_the_same(
 def test_a_merged_language_model_takes_the_place_of_llm_pt(converted: Path, tmp_path: Path) -> None:
     source = released_checkpoint(tmp_path / "merged", merged=True)
     target = convert(source, tmp_path / "target")
-    assert read_config(target).llm == read_config(converted).llm
+    assert open_model(target).config.llm == open_model(converted).config.llm
     ours, theirs = (load_file(d / "llm" / "model.safetensors") for d in (target, converted))
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[k], theirs[k].to(ours[k].dtype)) for k in ours)
@@ -234,6 +234,6 @@ def test_the_command_says_plainly_what_is_wrong(tmp_path: Path) -> None:
 def test_waveforms_are_the_release_s_own(converted: Path) -> None:
     golden = Golden(GOLDEN / "token2wav", "hift_decode")
     with torch.inference_mode():
-        network = load_hift(converted, read_config(converted))
+        network = load_hift(converted, open_model(converted).config)
         wave = network.decode(golden["mel"], golden["source"][:, 0])
     assert np.abs((wave - golden["wav"]).numpy()).max() < 1e-4

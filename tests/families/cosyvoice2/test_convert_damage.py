@@ -13,7 +13,7 @@ from tritone.checkpoints.plain_yaml import YamlValues
 from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2.convert import Conversion
 from tritone.families.cosyvoice2.released_files import open_source
-from tritone.families.cosyvoice2.released_numbers import flow_config, vocoder_config
+from tritone.families.cosyvoice2.released_model import flow_config, vocoder_config
 
 pytestmark = pytest.mark.slow
 

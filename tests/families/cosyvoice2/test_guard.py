@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tritone.errors import StageFailed
-from tritone.families.cosyvoice2.guard import GuardPolicy, TokenGuard
+from tritone.families.cosyvoice2.rules import TokenGuard
 from tritone.llm.contract import Increment
 
 
@@ -12,8 +12,10 @@ def codes(*values: int) -> Increment:
     return Increment(np.array(values, dtype=np.int32))
 
 
-def guard(**policy: float) -> TokenGuard:
-    return TokenGuard(GuardPolicy(**policy), codes=100)  # type: ignore[arg-type]
+def guard(**limits: float) -> TokenGuard:
+    made = TokenGuard(codes=100)
+    vars(made).update(limits)
+    return made
 
 
 @pytest.mark.parametrize("increment", [1, 4, 60])

@@ -26,10 +26,9 @@ from torch import Tensor
 from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.placement import FlowSettings
 from tritone.errors import InvalidRequest, StageFailed
-from tritone.families.cosyvoice2.chunk_planner import ChunkPolicy
+from tritone.families.cosyvoice2.acoustics import CosyVoice2Flow
 from tritone.families.cosyvoice2.flow import Flow, FlowPrompt
-from tritone.families.cosyvoice2.rules import trim_prompt
-from tritone.families.cosyvoice2.streaming_flow import CosyVoice2Flow
+from tritone.families.cosyvoice2.rules import ChunkPolicy, trim_prompt
 from tritone.llm.contract import Increment
 
 CLOSE = 1e-4

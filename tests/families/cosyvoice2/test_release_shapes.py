@@ -9,9 +9,9 @@ from released_checkpoint import released_shapes
 from benchmarks.full_size import FLOW, VOCODER
 from tritone.acoustic.weights import load_strictly
 from tritone.errors import ModelDirectoryError
+from tritone.families.cosyvoice2.flow import FlowNetwork
 from tritone.families.cosyvoice2.hift import HiFT
-from tritone.families.cosyvoice2.network import FlowNetwork
-from tritone.families.cosyvoice2.released_weights import flow_weights, vocoder_weights
+from tritone.families.cosyvoice2.released_model import flow_weights, vocoder_weights
 
 
 def test_every_tensor_of_the_released_flow_has_its_place() -> None:

@@ -12,8 +12,12 @@ from tritone.acoustic.graphed_filter import SEEN, GraphedFilter
 from tritone.acoustic.stretch import StretchState, stretch, stretch_step
 from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.arrays import Float32
-from tritone.families.cosyvoice2.harmonic_source import accumulate_turns, excite, frame_noise
-from tritone.families.cosyvoice2.vocoder import Vocoder, Windowing
+from tritone.families.cosyvoice2.vocoder import (
+    Vocoder,
+    accumulate_turns,
+    excite,
+    frame_noise,
+)
 
 FRAMES = 60
 SCALE = 480
@@ -42,8 +46,9 @@ def one_shot(vocoder: Vocoder, mel: Tensor) -> Tensor:
     return vocoder(mel, frame_noise(SEED, 0, mel.shape[1], vocoder.config))
 
 
-def streamed(vocoder: Vocoder, mel: Tensor, size: int, windowing: Windowing) -> list[Tensor]:
-    vocoder = Vocoder(vocoder.network, vocoder.sample_rate, windowing=windowing)
+def streamed(vocoder: Vocoder, mel: Tensor, size: int, **windows: int) -> list[Tensor]:
+    vocoder = Vocoder(vocoder.network, vocoder.sample_rate)
+    vars(vocoder).update(windows)
     state, waves = vocoder.start(SEED), []
     for part in torch.split(mel, size, dim=1):
         wave, state = vocoder.step(part, state, finalize=False)
@@ -83,7 +88,7 @@ def run_stage(stage: VocoderStage, mel: Float32, size: int, speed: float) -> Flo
 @pytest.mark.parametrize("size", [1, 3, 25, FRAMES])
 def test_default_windows_stay_near(vocoder: Vocoder, mel: Tensor, size: int) -> None:
     whole = one_shot(vocoder, mel)
-    waves = streamed(vocoder, mel, size, Windowing())
+    waves = streamed(vocoder, mel, size)
     wave = torch.cat(waves)
     assert len(wave) == len(whole) == FRAMES * SCALE
     # Random weights look further than a voice does: -35 dB here, below -70 dB for the real one.
@@ -100,21 +105,21 @@ def test_wide_windows_are_exact(
     # A source without phase, whose rounding adds up: what is left is the windows' own error.
     monkeypatch.setattr("tritone.families.cosyvoice2.vocoder.excite", lambda *given: given[3] * 0.1)
     whole = one_shot(vocoder, mel)
-    wave = torch.cat(streamed(vocoder, mel, size, Windowing(context=16, lookahead=16, fade=1)))
+    wave = torch.cat(streamed(vocoder, mel, size, context=16, lookahead=16, fade=1))
     assert (wave - whole).abs().max() < 1e-4
 
 
 def test_wide_windows_with_the_predicted_f0(vocoder: Vocoder, mel: Tensor) -> None:
     whole = one_shot(vocoder, mel)
-    wave = torch.cat(streamed(vocoder, mel, 7, Windowing(context=20, lookahead=20)))
+    wave = torch.cat(streamed(vocoder, mel, 7, context=20, lookahead=20))
     assert (wave - whole).abs().max() < PHASE_CLOSE
     assert decibel(wave - whole, whole) < -60
 
 
 def test_streams_do_not_depend_on_what_follows(vocoder: Vocoder, mel: Tensor) -> None:
     other = torch.cat([mel[:, :40], mel[:, 40:].flip(1)], dim=1)
-    first = streamed(vocoder, mel, 20, Windowing())
-    second = streamed(vocoder, other, 20, Windowing())
+    first = streamed(vocoder, mel, 20)
+    second = streamed(vocoder, other, 20)
     assert torch.equal(torch.cat(first[:2]), torch.cat(second[:2]))
     assert not torch.equal(first[2], second[2])
 

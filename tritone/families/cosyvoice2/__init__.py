@@ -30,10 +30,11 @@ class CosyVoice2(Family[CosyVoice2Config]):
     name = "cosyvoice2"
     config = CosyVoice2Config
     voice = Voice
+    with_steps = staticmethod(with_cheaper_solver)
 
     @property
     def releases(self) -> "Sequence[Release]":
-        from tritone.families.cosyvoice2.release import COSYVOICE2
+        from tritone.families.cosyvoice2.released_files import COSYVOICE2
 
         return (COSYVOICE2,)
 
@@ -57,29 +58,14 @@ class CosyVoice2(Family[CosyVoice2Config]):
     ) -> "FlowStage":
         from tritone.families.cosyvoice2.acoustics import load_flow
 
-        plan = None
-        if settings.plans:
-            from tritone.families.cosyvoice2.graph_source import flow_plan
-
-            plan = flow_plan(model_dir, config)
-        return load_flow(model_dir, config, settings, plan)
+        return load_flow(model_dir, config, settings)
 
     def load_vocoder(
         self, model_dir: Path, config: CosyVoice2Config, settings: "VocoderSettings"
     ) -> "VocoderStage":
         from tritone.families.cosyvoice2.acoustics import load_vocoder
 
-        plan = None
-        if settings.plans:
-            from tritone.families.cosyvoice2.graph_source import vocoder_plan
-
-            plan = vocoder_plan(model_dir, config)
-        return load_vocoder(model_dir, config, settings, plan)
-
-    def with_steps(
-        self, config: CosyVoice2Config, ode_steps: int, guided_steps: int
-    ) -> CosyVoice2Config:
-        return with_cheaper_solver(config, ode_steps, guided_steps)
+        return load_vocoder(model_dir, config, settings)
 
     def recognises(self, released: Path) -> bool:
         from tritone.families.cosyvoice2.released_files import YAML

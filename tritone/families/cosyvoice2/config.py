@@ -1,5 +1,6 @@
 """CosyVoice2's section of config.json: every number of a checkpoint. It needs no torch."""
 
+from math import prod
 from typing import Literal
 
 from tritone.acoustic.solver_config import SolverConfig
@@ -79,15 +80,10 @@ class VocoderConfig(Strict):
 
     @property
     def samples_per_frame(self) -> int:
-        product = self.istft_hop
-        for rate in self.upsample_rates:
-            product *= rate
-        return product
+        return self.istft_hop * prod(self.upsample_rates)
 
 
 class CosyVoice2Config(ModelConfig):
-    """The whole configuration."""
-
     family: Literal["cosyvoice2"] = "cosyvoice2"
     text: TextConfig
     sampling: SamplingConfig
@@ -99,10 +95,7 @@ class CosyVoice2Config(ModelConfig):
 def with_cheaper_solver(
     config: CosyVoice2Config, ode_steps: int, guided_steps: int
 ) -> CosyVoice2Config:
-    """The configuration with fewer ODE steps, or guidance in fewer of them; 0 keeps what it has.
-
-    Raises EnvironmentProblem for a count that cannot be.
-    """
+    """See `Family.with_steps`."""
     solver = config.flow.solver
     most = ode_steps or solver.n_timesteps
     for name, count, limit in (("ode_steps", ode_steps, 100), ("guided_steps", guided_steps, most)):

@@ -1,6 +1,5 @@
 """A released CosyVoice2 directory to a model directory."""
 
-import json
 import pickle
 import shutil
 from collections.abc import Iterator
@@ -19,37 +18,25 @@ from tritone.checkpoints.atomic_write import written_whole
 from tritone.checkpoints.conversion import ConvertOptions
 from tritone.checkpoints.plain_yaml import YamlValues
 from tritone.checkpoints.steps import Step, run_steps, write_bytes, write_json
+from tritone.compute.device import DTYPES
 from tritone.config import CONFIG_NAME, Strict
 from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2 import released_files as names
+from tritone.families.cosyvoice2 import released_model
 from tritone.families.cosyvoice2.acoustics import FLOW_FILE, VOCODER_FILE
-from tritone.families.cosyvoice2.config import (
-    CosyVoice2Config,
-    FlowConfig,
-    SpeechIds,
-    TextConfig,
-    VocoderConfig,
-)
+from tritone.families.cosyvoice2.config import CosyVoice2Config, TextConfig
+from tritone.families.cosyvoice2.flow import FlowNetwork
 from tritone.families.cosyvoice2.hift import HiFT
 from tritone.families.cosyvoice2.merge_llm import copy_merged, merge_llm
-from tritone.families.cosyvoice2.network import FlowNetwork
 from tritone.families.cosyvoice2.reference import SPEAKER_ENCODER_NAME, SPEECH_TOKENIZER_NAME
-from tritone.families.cosyvoice2.released_files import DOWNLOAD_AGAIN, Source
-from tritone.families.cosyvoice2.released_numbers import (
-    flow_config,
-    sampling_config,
-    vocoder_config,
-)
 from tritone.families.cosyvoice2.released_tokenizer import END_OF_PROMPT, build_base_tokenizer
-from tritone.families.cosyvoice2.released_weights import flow_weights, vocoder_weights
-from tritone.families.cosyvoice2.voice_import import import_spk2info
+from tritone.families.cosyvoice2.voice import import_spk2info
 from tritone.frontend.text.pronounce import PHONEMES_NAME
 from tritone.frontend.text.tokenizer import TOKENIZER_NAME, TextTokenizer
 from tritone.frontend.voices import save_voice
-from tritone.llm.checkpoint import GRAPH_DIR
+from tritone.llm.checkpoint import WEIGHTS_NAME
 from tritone.llm.config import SamplingConfig
 from tritone.llm.onnx.graph import build_graph, graph_path
-from tritone.llm.trtllm.checkpoint_config import CHECKPOINTS_DIR
 
 SAMPLE_RATE = 24000
 COPIES = {
@@ -57,7 +44,6 @@ COPIES = {
     names.SPEAKER_ENCODER: SPEAKER_ENCODER_NAME,
     names.PHONEMES: PHONEMES_NAME,
 }
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class Extras(Strict):
@@ -72,10 +58,10 @@ class Extras(Strict):
 class Conversion:
     """The steps from one source to one model directory."""
 
-    def __init__(self, source: Source, target: Path, options: ConvertOptions) -> None:
+    def __init__(self, source: names.Source, target: Path, options: ConvertOptions) -> None:
         self._source, self._target, self._options = source, target, options
         with _advice():
-            self._values = YamlValues(source.path(names.YAML))
+            self._values = YamlValues(source.folder / names.YAML)
             self._extras = self._read_extras()
 
     def run(self) -> CosyVoice2Config:
@@ -86,15 +72,18 @@ class Conversion:
         (self._target / "voices").mkdir(parents=True, exist_ok=True)
         with _advice():
             results = run_steps(self._steps(), self._target)
-        config = CosyVoice2Config(
-            sample_rate=SAMPLE_RATE,
-            default_voice=self._default_voice(results["voices"]["names"]),
-            text=self._extras.text or TextConfig(instruct_end=self._instruct_end()),
-            sampling=self._extras.sampling or sampling_config(self._values),
-            llm=SpeechIds.model_validate(results["language model"]),
-            flow=FlowConfig.model_validate(results["flow"]),
-            vocoder=VocoderConfig.model_validate(results["vocoder"]),
-        )
+        instructs = TextTokenizer(self._target / TOKENIZER_NAME).knows(END_OF_PROMPT)
+        text = TextConfig(instruct_end=END_OF_PROMPT if instructs else "")
+        content = {
+            "sample_rate": SAMPLE_RATE,
+            "default_voice": self._default_voice(results["voices"]["names"]),
+            "text": self._extras.text or text,
+            "sampling": self._extras.sampling or released_model.sampling_config(self._values),
+            "llm": results["language model"],
+            "flow": results["flow"],
+            "vocoder": results["vocoder"],
+        }
+        config = CosyVoice2Config.model_validate(content)
         write_json(self._target / CONFIG_NAME, config.to_content())
         for precision in self._options.graphs:
             if not graph_path(self._target / "llm", precision).is_file():
@@ -105,23 +94,22 @@ class Conversion:
         source, target = self._source, self._target
         options = (str(self._options.dtype),)
         extras = source.inputs(names.EXTRAS)
-        merged = [source.merged_llm / "model.safetensors"] if source.merged_llm else []
+        merged = [source.merged_llm / WEIGHTS_NAME] if source.merged_llm else []
         yaml, base = source.inputs(names.YAML), source.inputs(names.BASE_LLM)
         llm, flow, hift = (source.inputs(n) for n in (names.LLM, names.FLOW, names.HIFT))
-        onnx = source.inputs(*COPIES)
         copies = [target / ours for name, ours in COPIES.items() if source.has(name)]
-        files = [target / FLOW_FILE, target / VOCODER_FILE, target / "llm" / "model.safetensors"]
+        weights = [target / "llm" / WEIGHTS_NAME]
         return [
             Step("text", self._text, base, [target / TOKENIZER_NAME]),
-            Step("language model", self._llm, [*llm, *merged, *base], [files[2]], options),
-            Step("flow", self._flow, [*flow, *yaml, *extras], [files[0]], options),
-            Step("vocoder", self._vocoder, [*hift, *yaml], [files[1]], options),
-            Step("front end", self._copies, onnx, copies),
+            Step("language model", self._llm, [*llm, *merged, *base], weights, options),
+            Step("flow", self._flow, [*flow, *yaml, *extras], [target / FLOW_FILE], options),
+            Step("vocoder", self._vocoder, [*hift, *yaml], [target / VOCODER_FILE], options),
+            Step("front end", self._copies, source.inputs(*COPIES), copies),
             Step("voices", self._voices, [*source.inputs(names.VOICES), *base], []),
         ]
 
     def _text(self) -> dict[str, Any]:
-        tokenizer = build_base_tokenizer(self._source.path(names.BASE_LLM))
+        tokenizer = build_base_tokenizer(self._source.folder / names.BASE_LLM)
         write_bytes(self._target / TOKENIZER_NAME, tokenizer.to_str(pretty=False).encode())
         return {}
 
@@ -136,31 +124,29 @@ class Conversion:
                     f"tokenizer of {self._source.folder} {text_ids}: they do not belong together"
                 )
         else:
-            base = self._source.path(names.BASE_LLM)
+            base = self._source.folder / names.BASE_LLM
             config = merge_llm(
-                self._source.path(names.LLM), base, folder, text_ids=text_ids, dtype=dtype
+                self._source.folder / names.LLM, base, folder, text_ids=text_ids, dtype=dtype
             )
-        for built in (GRAPH_DIR, CHECKPOINTS_DIR):  # from the weights before
-            shutil.rmtree(folder / built, ignore_errors=True)
         return config.model_dump(mode="json")
 
     def _flow(self) -> dict[str, Any]:
-        state = _read_state(self._source.path(names.FLOW))
-        config = flow_config(self._values, state)
+        state = _read_state(self._source.folder / names.FLOW)
+        config = released_model.flow_config(self._values, state)
         if self._extras.solver:
             config = config.model_copy(update={"solver": self._extras.solver})
-        state = flow_weights(state)
+        state = released_model.flow_weights(state)
         with torch.device("meta"):
             load_strictly(FlowNetwork(config), state, names.FLOW, assign=True)
         self._save(state, FLOW_FILE)
         return config.model_dump(mode="json")
 
     def _vocoder(self) -> dict[str, Any]:
-        config = vocoder_config(self._values)
-        released = _read_state(self._source.path(names.HIFT))
+        config = released_model.vocoder_config(self._values)
+        released = _read_state(self._source.folder / names.HIFT)
         stored = next(iter(released.values())).dtype
         # Half precision would lose bits in the norm.
-        state = vocoder_weights(
+        state = released_model.vocoder_weights(
             {key: value.float() for key, value in released.items()},
             len(config.resblock_kernel_sizes),
         )
@@ -173,14 +159,14 @@ class Conversion:
         for name, ours in COPIES.items():
             if self._source.has(name):
                 with written_whole(self._target / ours) as path:
-                    shutil.copyfile(self._source.path(name), path)
+                    shutil.copyfile(self._source.folder / name, path)
         return {}
 
     def _voices(self) -> dict[str, Any]:
         if not self._source.has(names.VOICES):
             return {"names": []}
         tokenizer = TextTokenizer(self._target / TOKENIZER_NAME)
-        voices = import_spk2info(self._source.path(names.VOICES), tokenizer.decode)
+        voices = import_spk2info(self._source.folder / names.VOICES, tokenizer.decode)
         for name, voice in voices.items():
             save_voice(self._target / "voices" / f"{name}.safetensors", voice)
         return {"names": sorted(voices)}
@@ -193,16 +179,12 @@ class Conversion:
             )
         return wanted or (voices[0] if voices else None)
 
-    def _instruct_end(self) -> str:
-        tokenizer = TextTokenizer(self._target / TOKENIZER_NAME)
-        return END_OF_PROMPT if tokenizer.knows(END_OF_PROMPT) else ""
-
     def _read_extras(self) -> Extras:
         if not self._source.has(names.EXTRAS):
             return Extras()
-        path = self._source.path(names.EXTRAS)
+        path = self._source.folder / names.EXTRAS
         try:
-            return Extras.model_validate(json.loads(path.read_text(encoding="utf-8")))
+            return Extras.model_validate_json(path.read_bytes())
         except ValidationError as error:
             raise ModelDirectoryError(f"{path}: {error}") from error
 
@@ -234,5 +216,5 @@ def _advice() -> Iterator[None]:
     except ModelDirectoryError as error:
         raise ModelDirectoryError(
             f"{error}. If this is a released checkpoint, the file is damaged or belongs to another "
-            f"one: {DOWNLOAD_AGAIN}"
+            f"one: {names.DOWNLOAD_AGAIN}"
         ) from error

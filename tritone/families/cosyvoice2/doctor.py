@@ -96,7 +96,7 @@ def checksums(target: Target) -> Finding:
     """Every file against its recorded SHA-256, as far as the time goes."""
     from tritone.checkpoints.download_record import read_record
     from tritone.checkpoints.verify import file_problem
-    from tritone.families.cosyvoice2.release import COSYVOICE2
+    from tritone.families.cosyvoice2.released_files import COSYVOICE2
 
     folder = target.model_dir
     if not folder.is_dir():

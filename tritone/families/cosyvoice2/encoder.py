@@ -1,6 +1,7 @@
 """Upsampling conformer encoder: token embeddings at 25 Hz to features at 50 Hz."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -30,9 +31,7 @@ class EncoderState:
     frames: KeyValueStore
 
     def fork(self) -> "EncoderState":
-        return EncoderState(
-            self.lookahead_tail, self.upsample_tail, self.tokens.fork(), self.frames.fork()
-        )
+        return replace(self, tokens=self.tokens.fork(), frames=self.frames.fork())
 
     @property
     def nbytes(self) -> int:
@@ -128,33 +127,25 @@ class UpsampleEncoder(nn.Module):
 
     def start(self, chunk: int, left_chunks: int, dtype: torch.dtype) -> EncoderState:
         """An empty state; `chunk` in tokens, `left_chunks` as in KeyValueStore."""
-        device = self.norm.weight.device
-
-        def store(layers: int, chunk: int) -> KeyValueStore:
-            return KeyValueStore(
-                layers,
-                1,
-                self.heads,
-                self.width // self.heads,
-                chunk=chunk,
-                left_chunks=left_chunks,
-                dtype=dtype,
-                device=device,
-            )
-
         zeros = self.norm.weight.new_zeros
+        store = partial(
+            KeyValueStore,
+            rows=1,
+            heads=self.heads,
+            head_dim=self.width // self.heads,
+            left_chunks=left_chunks,
+            dtype=dtype,
+            device=self.norm.weight.device,
+        )
         return EncoderState(
             zeros(1, LOOKAHEAD_KERNEL - 1, self.width),
             zeros(1, UPSAMPLE_KERNEL - 1, self.width),
-            store(len(self.blocks), chunk),
-            store(len(self.upsampled_blocks), chunk * self.repeat),
+            store(len(self.blocks), chunk=chunk),
+            store(len(self.upsampled_blocks), chunk=chunk * self.repeat),
         )
 
     def forward(
-        self,
-        x: Tensor,
-        context: Tensor,
-        masks: tuple[Tensor | None, Tensor | None] = (None, None),
+        self, x: Tensor, context: Tensor, masks: tuple[Tensor | None, Tensor | None] = (None, None)
     ) -> Tensor:
         """One pass over everything.
 

@@ -91,7 +91,7 @@ class Stage(nn.Module):
 class Estimator(nn.Module):
     """CosyVoice2's CausalConditionalDecoder: velocity of (rows, frames, mel) at one ODE time.
 
-    A `tritone.acoustic.estimator.VelocityEstimator`.
+    A `tritone.acoustic.estimator.VelocityEstimator`, which says what its members give and take.
     """
 
     tail_frames = KERNEL - 1
@@ -160,7 +160,6 @@ class Estimator(nn.Module):
         return [conv.in_channels for conv in convs]
 
     def start(self, rows: int, left_chunks: int, dtype: torch.dtype) -> EstimatorState:
-        """An empty state; `left_chunks` and `dtype` as in KeyValueStore."""
         store = KeyValueStore(
             self.attention_layers,
             rows,
@@ -183,11 +182,7 @@ class Estimator(nn.Module):
         padding: Tensor | None = None,
         visible: Tensor | None = None,
     ) -> Tensor:
-        """One pass over everything: x (rows, frames, 4 * mel) -> velocity (rows, frames, mel).
-
-        padding: (rows, frames, 1), 1 where a frame is real; visible: boolean attention mask that
-        broadcasts to (rows, heads, frames, frames).
-        """
+        """One pass over everything: x (rows, frames, 4 * mel) -> velocity (rows, frames, mel)."""
         return self.run(x, shifts, Pass(padding, visible))
 
     def step(
@@ -197,17 +192,12 @@ class Estimator(nn.Module):
         states: Sequence[EstimatorState],
         visible: Tensor | None = None,
     ) -> tuple[Tensor, list[EstimatorState]]:
-        """The next chunk of some streams, or several, given what their states hold of the past.
-
-        x (rows, frames, 4 * mel): the rows of the first stream, then those of the second.. visible
-        as in `forward`.
-        """
+        """The next chunk of some streams, or several; `visible` as in `forward`."""
         run = StreamsPass(states, visible)
         y = self.run(x, shifts, run)
         return y, run.advanced(x.shape[1])
 
     def run(self, x: Tensor, shifts: Sequence[Tensor], run: Pass) -> Tensor:
-        """The network itself; `run` brings what it knows of the past and takes what is new."""
         down_shift, *middle_shifts, up_shift = shifts
         x = skip = self.down(x, down_shift, run)
         x = run.convolve(self.down_conv, x)

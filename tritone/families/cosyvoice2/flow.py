@@ -1,11 +1,7 @@
 """Flow matching: speech tokens to mel, in one pass or chunk by chunk.
 
-The start noise is an argument. Two modes:
-
-- calling a `Flow`: one pass over everything, with full attention or with the chunk mask;
-- `Flow.start` and `Flow.step`: each frame is computed once, at the cost of its own chunk, and
-  equals the pass with the chunk mask over everything. `Flow.step_all` takes several streams, whose
-  chunks the solver may compute together.
+Chunk by chunk each frame is computed once, at the cost of its own chunk, and equals the pass with
+the chunk mask over everything. The start noise is an argument.
 """
 
 from collections.abc import Sequence
@@ -13,20 +9,34 @@ from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import Self
 
 from tritone.acoustic.attention import chunk_mask
-from tritone.acoustic.solver import (
-    ChunkInput,
-    EulerSolver,
-    Solver,
-    SolverSettings,
-    SolverState,
-)
+from tritone.acoustic.solver import ChunkInput, EulerSolver, Solver, SolverSettings, SolverState
 from tritone.errors import Overloaded
-from tritone.families.cosyvoice2.encoder import EncoderState
-from tritone.families.cosyvoice2.network import FlowNetwork
+from tritone.families.cosyvoice2.config import FlowConfig
+from tritone.families.cosyvoice2.encoder import EncoderState, UpsampleEncoder
+from tritone.families.cosyvoice2.estimator import Estimator
+
+
+class FlowNetwork(nn.Module):
+    """Everything with weights between speech codes and mel: what makes the conditions (embedding,
+    encoder, projections), and the velocity estimator."""
+
+    def __init__(self, config: FlowConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.token_embedding = nn.Embedding(config.vocab_size, config.input_size)
+        self.speaker_projection = nn.Linear(config.spk_embed_dim, config.output_size)
+        self.encoder = UpsampleEncoder(config)
+        self.mel_projection = nn.Linear(config.encoder.output_size, config.output_size)
+        self.estimator = Estimator(config)
+
+    def project_speaker(self, embedding: Tensor) -> Tensor:
+        """(spk_embed_dim,) raw speaker vector -> (1, mel) condition of the estimator."""
+        weight = self.speaker_projection.weight
+        return self.speaker_projection(F.normalize(embedding[None].to(weight), dim=1))  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,7 @@ class FlowPrompt:
 
 @dataclass(frozen=True)
 class FlowState:
-    """A stream between two steps. Buffers inside are written in place: use a state once.
+    """`tritone.acoustic.flow_stage.StreamState`: buffers inside are written in place.
 
     pending: (n,) tokens that wait for their chunk or look-ahead. frame: mel frames computed so
     far, prompt included. solution: what the solver keeps of them.
@@ -60,12 +70,10 @@ class FlowState:
     solution: SolverState
 
     def fork(self) -> "FlowState":
-        """A new stream that starts here and shares what is computed so far."""
         return replace(self, encoder=self.encoder.fork(), solution=self.solution.fork())
 
     @property
     def nbytes(self) -> int:
-        """Bytes of cached keys and values of this stream alone."""
         return self.encoder.nbytes + self.solution.nbytes
 
 
@@ -121,11 +129,6 @@ class Flow:
         """A flow where its network is, with caches that grow."""
         return cls(network, EulerSolver(network.estimator, network.config.solver, settings))
 
-    @property
-    def left_chunks(self) -> int:
-        """Attention chunks of the past that stay visible beside the prompt; 0 for all."""
-        return self.euler.settings.left_chunks
-
     def __call__(
         self, tokens: Tensor, prompt: FlowPrompt, *, chunked: bool, finalize: bool
     ) -> Tensor:
@@ -146,10 +149,7 @@ class Flow:
         return x[len(prompt.mel) :].mT
 
     def start(self, prompt: FlowPrompt) -> FlowState:
-        """The state after the chunks of the prompt that depend on the voice alone.
-
-        It is the same for every stream of a voice: `fork` it for each.
-        """
+        """The state after the chunks of the prompt that depend on the voice alone: to be forked."""
         network, settings = self.network, self.euler.settings
         encoder = network.encoder.start(
             self.config.chunk_size, settings.left_chunks, settings.cache_dtype
@@ -160,10 +160,10 @@ class Flow:
         return state
 
     def step(self, tokens: Tensor, state: FlowState, *, finalize: bool) -> tuple[Tensor, FlowState]:
-        """Take (n,) new tokens, n >= 0; return the mel frames that became final and the new state.
+        """Take (n,) new tokens, n >= 0; return the mel (mel, frames) that became final, without the
+        prompt's, and the new state.
 
         A chunk is computed once it and its look-ahead are complete, or at once when `finalize`.
-        The result is (mel, frames) with frames >= 0; prompt frames are not in it.
         """
         (result,) = self.step_all([FlowStep(tokens, state, finalize)])
         if isinstance(result, Overloaded):
@@ -190,13 +190,10 @@ class Flow:
         """The masks, at token and at frame rate, that make one pass equal to the steps."""
         chunk, ratio = self.config.chunk_size, self.config.token_mel_ratio
         prefilled = max(0, prompt_tokens - self.config.pre_lookahead_len) // chunk * chunk
-        device = self.euler.estimator.device
+        left_chunks, device = self.euler.settings.left_chunks, self.euler.estimator.device
         at_tokens, at_frames = (
             chunk_mask(
-                tokens * rate,
-                chunk * rate,
-                left_chunks=self.left_chunks,
-                prefix=prefilled * rate,
+                tokens * rate, chunk * rate, left_chunks=left_chunks, prefix=prefilled * rate
             ).to(device)
             for rate in (1, ratio)
         )

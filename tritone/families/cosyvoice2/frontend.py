@@ -48,7 +48,7 @@ def llm_prompt(
 
 
 class CosyVoice2Frontend:
-    """Loaded once a process; safe to use from several threads."""
+    """A `tritone.families.contract.Frontend`."""
 
     def __init__(
         self, model_dir: Path, config: CosyVoice2Config, limits: Limits = DEFAULT_LIMITS
@@ -64,9 +64,8 @@ class CosyVoice2Frontend:
                 f"{model_dir / TOKENIZER_NAME} has {self._tokenizer.size} ids, but in config.json "
                 f"speech starts at {config.llm.speech_offset}: files of two checkpoints are mixed"
             )
-        end = config.text.instruct_end
+        self._instruct_end_text = end = config.text.instruct_end
         self._instruct_end = self._tokenizer.control_id(end) if end else None
-        self._instruct_end_text = end
         self._pronounce = None
         if config.text.pronunciation == "hibari":
             with step("pronunciation", model_dir / PHONEMES_NAME):
@@ -85,10 +84,6 @@ class CosyVoice2Frontend:
         self._store = VoiceStore(model_dir)
 
     def prepare(self, request: SynthesisRequest) -> Iterator[Segment]:
-        """Segments in speaking order, each made when it is asked for; at least one.
-
-        Raises InvalidRequest before or with the first segment, and not after it.
-        """
         voice, cached = self.voice_of(request)
         return in_order(lambda index: self.block(request, index, voice), voice, cached)
 
@@ -103,8 +98,6 @@ class CosyVoice2Frontend:
                     self._tokenizer.encode(self._spoken(piece).text)
 
     def voice_of(self, request: SynthesisRequest) -> tuple[Voice, bool]:
-        """The voice that speaks (the reference, the registered one, or the default), and whether it
-        was ready."""
         check(request, self._limits)
         if request.reference_wav is not None:
             return self._cloned_voice(request)
@@ -140,9 +133,9 @@ class CosyVoice2Frontend:
     ) -> tuple[list[int], Sequence[int], tuple[str, ...]]:
         """Prompt text ids, prompt speech codes, and notes on what of the request is not used."""
         if is_given(request.instruct_text):
-            notes = ("reference_text is not used with instruct_text",)
-            used = notes if is_given(request.reference_text) else ()
-            return self._instruction(str(request.instruct_text)), [], used
+            unused = is_given(request.reference_text)
+            notes = ("reference_text is not used with instruct_text",) if unused else ()
+            return self._instruction(str(request.instruct_text)), [], notes
         if not voice.transcript or not len(voice.prompt_tokens):
             return [], [], ()
         return self._transcript_ids(voice.transcript), voice.prompt_tokens.tolist(), ()

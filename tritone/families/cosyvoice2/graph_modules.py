@@ -1,8 +1,8 @@
-"""The flow's and the vocoder's networks as functions of tensors, for export.
+"""The flow's networks as functions of tensors, for export.
 
 What a stream carries goes in and comes out as tensors. A pass returns only what it adds to a cache:
-the caller owns the memory and writes it there. Time shifts, position encodings and Fourier
-transforms stay outside: they depend on few values, need float32 and are no work for an engine.
+the caller owns the memory and writes it there. Time shifts and position encodings stay
+outside: they depend on few values, need float32 and are no work for an engine.
 """
 
 import torch
@@ -12,8 +12,7 @@ from tritone.acoustic.cache import KeyValueStore, Span
 from tritone.acoustic.passes import EstimatorState
 from tritone.families.cosyvoice2.encoder import EncoderState
 from tritone.families.cosyvoice2.estimator import Estimator
-from tritone.families.cosyvoice2.hift import F0Predictor, HiFT
-from tritone.families.cosyvoice2.network import FlowNetwork
+from tritone.families.cosyvoice2.flow import FlowNetwork
 
 
 class CacheTensor(KeyValueStore):
@@ -92,73 +91,44 @@ class EncoderStep(nn.Module):
         return self.projection(x), state.lookahead_tail, state.upsample_tail, *new
 
 
-class EstimatorStep(nn.Module):
-    """The velocity of one chunk at one ODE time, given what the stream carries of that time."""
+class EstimatorPass(nn.Module):
+    """The velocity of whole utterances at one ODE time."""
 
     def __init__(self, estimator: Estimator) -> None:
         super().__init__()
         self.estimator = estimator
-        self.widths = estimator.tail_channels
 
     def forward(
+        self, x: Tensor, shifts: Tensor, given: Tensor | None = None, visible: Tensor | None = None
+    ) -> Tensor:
+        """x (rows, n, 4 * mel), shifts (stages, channels) -> velocity (rows, n, mel).
+
+        For utterances of several lengths, or with the chunk mask: given (rows, n) is 1 where a
+        frame is real, 0 where it pads; visible (rows, n, n) boolean: what each frame may see, at
+        least one frame in every row.
+        """
+        padding = None if given is None else given[..., None]
+        seen = None if visible is None else visible[:, None]
+        return self.estimator(x, _shifts_of(shifts), padding, seen)  # type: ignore[no-any-return]
+
+
+class EstimatorStep(EstimatorPass):
+    """The velocity of one chunk at one ODE time, given what the stream carries of that time."""
+
+    def forward(  # type: ignore[override]
         self, x: Tensor, shifts: Tensor, tails: Tensor, cache: Tensor, visible: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """x (rows, n, 4 * mel) as `Estimator` takes it; shifts (stages, channels) of the ODE time;
-        tails (rows, 2, sum of widths): the convolutions' tails side by side on the last axis, in
+        tails (rows, 2, channels): the convolutions' tails side by side on the last axis, in
         the order of `EstimatorState`; cache as in `CacheTensor`; visible (rows, cached + n).
 
         Returns the velocity (rows, n, mel), the new tails, and what is new of the cache.
         """
         past = CacheTensor(cache)
-        state = EstimatorState(torch.split(tails, self.widths, dim=2), past)
+        state = EstimatorState(torch.split(tails, self.estimator.tail_channels, dim=2), past)
         seen = visible[:, None, None]
         velocity, (state,) = self.estimator.step(x, _shifts_of(shifts), [state], seen)
         return velocity, torch.cat(state.tails, dim=2), past.new()
-
-
-class EstimatorPass(nn.Module):
-    """The velocity of a whole utterance at one ODE time, with full attention."""
-
-    def __init__(self, estimator: Estimator) -> None:
-        super().__init__()
-        self.estimator = estimator
-
-    def forward(self, x: Tensor, shifts: Tensor) -> Tensor:
-        """x (rows, n, 4 * mel), shifts (stages, channels) -> velocity (rows, n, mel)."""
-        return self.estimator(x, _shifts_of(shifts))  # type: ignore[no-any-return]
-
-
-class MaskedEstimatorPass(EstimatorPass):
-    """As `EstimatorPass` for utterances of several lengths, or with the chunk mask."""
-
-    def forward(  # type: ignore[override]
-        self, x: Tensor, shifts: Tensor, given: Tensor, visible: Tensor
-    ) -> Tensor:
-        """given (rows, n): 1 where a frame is real, 0 where it pads; visible (rows, n, n) boolean:
-        what each frame may see, at least one frame in every row."""
-        return self.estimator(x, _shifts_of(shifts), given[..., None], visible[:, None])  # type: ignore[no-any-return]
-
-
-class PitchPredictor(nn.Module):
-    """mel (rows, mel, n) -> f0 (rows, n) in Hz."""
-
-    def __init__(self, predictor: F0Predictor) -> None:
-        super().__init__()
-        self.predictor = predictor
-
-    def forward(self, mel: Tensor) -> Tensor:
-        return self.predictor(mel)  # type: ignore[no-any-return]
-
-
-class VocoderFilter(nn.Module):
-    """The vocoder between its two Fourier transforms, as `HiFT.filter`."""
-
-    def __init__(self, network: HiFT) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, mel: Tensor, spectrum: Tensor) -> Tensor:
-        return self.network.filter(mel, spectrum)
 
 
 def _shifts_of(shifts: Tensor) -> list[Tensor]:

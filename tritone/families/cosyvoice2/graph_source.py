@@ -11,18 +11,12 @@ from tritone.acoustic.placement import FilterPlan, FlowPlan
 from tritone.engines.graph import Graph, Profiles
 from tritone.engines.served_plans import plan_filter, plan_solver
 from tritone.engines.sources import Sources
-from tritone.families.cosyvoice2.acoustics import (
-    FLOW_FILE,
-    VOCODER_FILE,
-    load_hift,
-    load_network,
-)
+from tritone.families.cosyvoice2.acoustics import FLOW_FILE, VOCODER_FILE, load_hift, load_network
 from tritone.families.cosyvoice2.config import CosyVoice2Config
-from tritone.families.cosyvoice2.flow_graphs import flow_graphs
+from tritone.families.cosyvoice2.flow import FlowNetwork
+from tritone.families.cosyvoice2.graphs import flow_graphs, vocoder_graphs
 from tritone.families.cosyvoice2.hift import HiFT
-from tritone.families.cosyvoice2.network import FlowNetwork
 from tritone.families.cosyvoice2.vocoder import Vocoder
-from tritone.families.cosyvoice2.vocoder_graphs import vocoder_graphs
 
 FLOW, VOCODER = "flow", "vocoder"
 
@@ -39,29 +33,24 @@ class CosyVoice2Graphs:
         return self._config.flow if part == FLOW else self._config.vocoder
 
     def outlines(self, part: str, profiles: Profiles) -> Sequence[Graph]:
+        config = self._config
         with torch.device("meta"):
             if part == FLOW:
-                return flow_graphs(FlowNetwork(self._config.flow).eval(), profiles)
-            return self._vocoder_graphs(HiFT(self._config.vocoder), profiles)
+                return flow_graphs(FlowNetwork(config.flow).eval(), profiles)
+            return vocoder_graphs(Vocoder(HiFT(config.vocoder), config.sample_rate), profiles)
 
     def graphs(self, part: str, profiles: Profiles) -> Sequence[Graph]:
+        folder, config = self._model_dir, self._config
         if part == FLOW:
-            return flow_graphs(load_network(self._model_dir, self._config), profiles)
-        return self._vocoder_graphs(load_hift(self._model_dir, self._config), profiles)
-
-    def _vocoder_graphs(self, network: HiFT, profiles: Profiles) -> Sequence[Graph]:
-        return vocoder_graphs(Vocoder(network, self._config.sample_rate), profiles)
+            return flow_graphs(load_network(folder, config), profiles)
+        return vocoder_graphs(Vocoder(load_hift(folder, config), config.sample_rate), profiles)
 
 
 def flow_plan(model_dir: Path, config: CosyVoice2Config) -> FlowPlan:
-    """Opens the flow's solver on the plan of its estimator."""
-    return partial(plan_solver, _sources(model_dir, config), FLOW, "estimator_step")
+    sources = Sources(model_dir, config, CosyVoice2Graphs(model_dir, config))
+    return partial(plan_solver, sources, FLOW, "estimator_step")
 
 
 def vocoder_plan(model_dir: Path, config: CosyVoice2Config) -> FilterPlan:
-    """Opens the vocoder's filter on its plan."""
-    return partial(plan_filter, _sources(model_dir, config), VOCODER, "vocoder")
-
-
-def _sources(model_dir: Path, config: CosyVoice2Config) -> Sources:
-    return Sources(model_dir, config, CosyVoice2Graphs(model_dir, config))
+    sources = Sources(model_dir, config, CosyVoice2Graphs(model_dir, config))
+    return partial(plan_filter, sources, VOCODER, "vocoder")

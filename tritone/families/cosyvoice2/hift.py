@@ -1,6 +1,7 @@
 """HiFT: mel and a harmonic source to waveform through an inverse STFT (HiFTNet, CosyVoice2)."""
 
 from itertools import pairwise
+from math import prod
 
 import torch
 import torch.nn.functional as F
@@ -56,9 +57,7 @@ class Upsampling(nn.Module):
         super().__init__()
         rate, kernel = config.upsample_rates[index], config.upsample_kernel_sizes[index]
         channels = config.base_channels >> (index + 1)
-        source_stride = 1
-        for later in config.upsample_rates[index + 1 :]:
-            source_stride *= later
+        source_stride = prod(config.upsample_rates[index + 1 :])
         source_kernel = 2 * source_stride if source_stride > 1 else 1
         self.up = nn.ConvTranspose1d(
             2 * channels, channels, kernel, stride=rate, padding=(kernel - rate) // 2
@@ -140,10 +139,7 @@ class HiFT(FilterNetwork):
         return self.synthesise(self.filter(mel, self.analyse(source)))
 
     def analyse(self, source: Tensor) -> Tensor:
-        """(rows, samples) -> real and imaginary parts, (rows, istft_n_fft + 2, steps).
-
-        steps = samples / istft_hop + 1.
-        """
+        """(rows, samples) -> real and imaginary parts, (rows, n_fft + 2, samples / hop + 1)."""
         n_fft, hop = self.config.istft_n_fft, self.config.istft_hop
         spectrum = torch.stft(source, n_fft, hop, window=self.window, return_complex=True)
         return torch.cat([spectrum.real, spectrum.imag], dim=1)

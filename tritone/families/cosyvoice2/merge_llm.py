@@ -10,10 +10,12 @@ serve it, provided that it applies `lm_head.bias`: plain Hugging Face and Tensor
 """
 
 import pickle
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,27 +30,21 @@ from tritone.checkpoints.safetensors_file import (
     to_float32,
     write_tensors,
 )
+from tritone.compute.device import DTYPES
 from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2.config import SpeechIds
-from tritone.llm.checkpoint import (
-    EMBEDDING,
-    FINAL_NORM,
-    GRAPH_DIR,
-    HEAD,
-    HEAD_BIAS,
-    WEIGHTS_NAME,
-    layer_name,
-    layer_shapes,
-    read_qwen2,
-    write_qwen2,
-)
+from tritone.llm import checkpoint as names
+from tritone.llm.checkpoint import read_qwen2, write_qwen2
 from tritone.llm.config import Qwen2Config
+from tritone.llm.trtllm.checkpoint_config import CHECKPOINTS_DIR
 
 STOP_IDS = 3
 PADDING = 128
 BODY = "llm.model."  # where llm.pt keeps its Qwen2
 
-_TORCH = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+Shapes = Mapping[str, tuple[int, ...]]
+Rows = list[Tensor | int]  # the parts of a merged tensor; a number stands for so many rows of zeros
+
 _STORAGE = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
 
 
@@ -75,24 +71,20 @@ def merge_llm(
             f"{base_dir}: the tokenizer has {text_ids} ids, the embedding {base.vocab_size} rows"
         )
     config = _llm_config(base, text_ids, speech_rows - STOP_IDS)
-    kept = state["speech_embedding.weight"].dtype
-    rows = partial(_merged_rows, state, config)
-    _write_merged(llm_dir, config, _TORCH[dtype] if dtype else kept, rows)
+    stored = DTYPES[dtype] if dtype else state["speech_embedding.weight"].dtype
+    _write_merged(llm_dir, config, stored, partial(_merged_rows, state, config))
     return config
 
 
-def _merged_rows(
-    state: Mapping[str, Tensor], config: SpeechIds, spec: TensorSpec
-) -> list[Tensor | int]:
-    """The parts of a merged tensor; a number stands for so many rows of zeros."""
+def _merged_rows(state: Mapping[str, Tensor], config: SpeechIds, spec: TensorSpec) -> Rows:
     text, head = config.speech_offset, state["llm_decoder.weight"]
-    if spec.name == EMBEDDING:
+    if spec.name == names.EMBEDDING:
         speech, marks = state["speech_embedding.weight"], state["llm_embedding.weight"]
         padding = config.vocab_size - config.task_id - 1
-        return [state[BODY + EMBEDDING][:text], speech, marks, padding]
-    if spec.name == HEAD:
+        return [state[BODY + names.EMBEDDING][:text], speech, marks, padding]
+    if spec.name == names.HEAD:
         return [text, head, config.vocab_size - text - len(head)]
-    if spec.name == HEAD_BIAS:
+    if spec.name == names.HEAD_BIAS:
         bias = torch.full(spec.shape, -torch.inf)
         bias[text : text + len(head)] = state["llm_decoder.bias"]
         return [bias]
@@ -106,17 +98,17 @@ def read_merged(llm_dir: Path) -> SpeechIds:
     tensors and bias do not agree.
     """
     base = read_qwen2(llm_dir)
-    checkpoint = Checkpoint(llm_dir / WEIGHTS_NAME)
-    if HEAD_BIAS not in checkpoint:
+    checkpoint = Checkpoint(llm_dir / names.WEIGHTS_NAME)
+    if names.HEAD_BIAS not in checkpoint:
         raise ModelDirectoryError(
-            f"{checkpoint.path}: {HEAD_BIAS} is missing (a plain Qwen2 export drops it) and text "
-            "ids would be sampled without it; merge llm.pt instead"
+            f"{checkpoint.path}: {names.HEAD_BIAS} is missing (a plain Qwen2 export drops it) and "
+            "text ids would be sampled without it; merge llm.pt instead"
         )
-    speech = np.flatnonzero(np.isfinite(checkpoint.float32(HEAD_BIAS)))
+    speech = np.flatnonzero(np.isfinite(checkpoint.float32(names.HEAD_BIAS)))
     if len(speech) <= STOP_IDS or speech[-1] - speech[0] != len(speech) - 1:
         raise ModelDirectoryError(
-            f"{checkpoint.path}: {HEAD_BIAS} has {len(speech)} finite rows, expected one run of "
-            "speech codes and stop ids"
+            f"{checkpoint.path}: {names.HEAD_BIAS} has {len(speech)} finite rows, expected one run "
+            "of speech codes and stop ids"
         )
     config = _llm_config(base, int(speech[0]), len(speech) - STOP_IDS)
     if base.vocab_size != config.vocab_size:
@@ -135,25 +127,24 @@ def copy_merged(source_dir: Path, llm_dir: Path, *, dtype: DType | None = None) 
     Rows that only pad the vocabulary become zero. Raises ModelDirectoryError like `read_merged`.
     """
     config = read_merged(source_dir)
-    checkpoint = Checkpoint(source_dir / WEIGHTS_NAME)
-    kept = {name: dtype for dtype, name in _STORAGE.items()}[checkpoint.spec(EMBEDDING).dtype]
+    checkpoint = Checkpoint(source_dir / names.WEIGHTS_NAME)
+    kept = {name: dtype for dtype, name in _STORAGE.items()}[checkpoint.spec(names.EMBEDDING).dtype]
 
-    def rows(spec: TensorSpec) -> list[Tensor | int]:
-        used = config.task_id + 1 if spec.name == EMBEDDING else spec.shape[0]
+    def rows(spec: TensorSpec) -> Rows:
+        used = config.task_id + 1 if spec.name == names.EMBEDDING else spec.shape[0]
         stored = to_float32(checkpoint.stored(spec.name)[:used])
         return [torch.from_numpy(stored), spec.shape[0] - used]
 
-    _write_merged(llm_dir, config, _TORCH[dtype] if dtype else kept, rows)
+    _write_merged(llm_dir, config, DTYPES[dtype] if dtype else kept, rows)
     return config
 
 
-def released_shapes(base: Qwen2Config, speech_rows: int) -> dict[str, tuple[int, ...]]:
+def released_shapes(base: Qwen2Config, speech_rows: int) -> Shapes:
     """Every key of `llm.pt` and its shape; the tied text head is there and unused."""
     hidden = base.hidden_size
     return {
         **{BODY + name: shape for name, shape in _body_shapes(base).items()},
-        BODY + EMBEDDING: (base.vocab_size, hidden),
-        BODY + HEAD: (base.vocab_size, hidden),
+        **dict.fromkeys((BODY + names.EMBEDDING, BODY + names.HEAD), (base.vocab_size, hidden)),
         "llm_embedding.weight": (2, hidden),
         "speech_embedding.weight": (speech_rows, hidden),
         "llm_decoder.weight": (speech_rows, hidden),
@@ -161,66 +152,53 @@ def released_shapes(base: Qwen2Config, speech_rows: int) -> dict[str, tuple[int,
     }
 
 
-def merged_shapes(config: SpeechIds) -> dict[str, tuple[int, ...]]:
+def merged_shapes(config: SpeechIds) -> Shapes:
     """Every tensor of the merged checkpoint and its shape, in file order."""
     table = (config.vocab_size, config.hidden_size)
-    return {
-        EMBEDDING: table,
-        **_body_shapes(config),
-        HEAD: table,
-        HEAD_BIAS: (config.vocab_size,),
-    }
+    ends = {names.HEAD: table, names.HEAD_BIAS: table[:1]}
+    return {names.EMBEDDING: table, **_body_shapes(config), **ends}
 
 
-def check_shapes(
-    path: Path, found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]
-) -> None:
+def check_shapes(path: Path, found: Shapes, expected: Shapes) -> None:
     """Raise ModelDirectoryError naming each missing, unexpected or misshapen tensor (at most 8)."""
-    problems = [
-        f"{name} is missing, expected shape {expected[name]}" for name in expected.keys() - found
-    ]
-    problems += [f"{name} {found[name]} is unexpected" for name in found.keys() - expected.keys()]
-    problems += [
-        f"{name} has shape {found[name]}, expected {shape}"
-        for name, shape in expected.items()
-        if name in found and found[name] != shape
-    ]
-    if problems:
-        more = f" and {len(problems) - 8} more" if len(problems) > 8 else ""
-        raise ModelDirectoryError(f"{path}: " + "; ".join(sorted(problems)[:8]) + more)
+
+    def problem(name: str) -> str:
+        if name not in found:
+            return f"{name} is missing, expected shape {expected[name]}"
+        if name not in expected:
+            return f"{name} {found[name]} is unexpected"
+        return f"{name} has shape {found[name]}, expected {expected[name]}"
+
+    every = found.keys() | expected.keys()
+    if wrong := sorted(name for name in every if found.get(name) != expected.get(name)):
+        more = f" and {len(wrong) - 8} more" if len(wrong) > 8 else ""
+        raise ModelDirectoryError(f"{path}: " + "; ".join(map(problem, wrong[:8])) + more)
 
 
-def _body_shapes(sizes: Qwen2Config | SpeechIds) -> dict[str, tuple[int, ...]]:
-    layer = layer_shapes(
+def _body_shapes(sizes: Qwen2Config | SpeechIds) -> Shapes:
+    layer = names.layer_shapes(
         sizes.hidden_size,
         sizes.intermediate_size,
         sizes.num_attention_heads,
         sizes.num_key_value_heads,
     )
     layers = range(sizes.num_hidden_layers)
-    shapes = {layer_name(i, part): shape for i in layers for part, shape in layer.items()}
-    return {**shapes, FINAL_NORM: (sizes.hidden_size,)}
+    shapes = {names.layer_name(i, part): shape for i in layers for part, shape in layer.items()}
+    return {**shapes, names.FINAL_NORM: (sizes.hidden_size,)}
 
 
 def _llm_config(base: Qwen2Config, text_ids: int, speech_codes: int) -> SpeechIds:
     stop = text_ids + speech_codes
     used = stop + STOP_IDS + 2
-    return SpeechIds(
-        vocab_size=-(-used // PADDING) * PADDING,
-        speech_offset=text_ids,
-        speech_codes=speech_codes,
-        stop_ids=tuple(range(stop, stop + STOP_IDS)),
-        sos_id=used - 2,
-        task_id=used - 1,
-        hidden_size=base.hidden_size,
-        intermediate_size=base.intermediate_size,
-        num_hidden_layers=base.num_hidden_layers,
-        num_attention_heads=base.num_attention_heads,
-        num_key_value_heads=base.num_key_value_heads,
-        rope_theta=base.rope_theta,
-        rms_norm_eps=base.rms_norm_eps,
-        max_position_embeddings=base.max_position_embeddings,
-    )
+    vocabulary = {
+        "vocab_size": -(-used // PADDING) * PADDING,
+        "speech_offset": text_ids,
+        "speech_codes": speech_codes,
+        "stop_ids": tuple(range(stop, stop + STOP_IDS)),
+        "sos_id": used - 2,
+        "task_id": used - 1,
+    }
+    return SpeechIds(**{**asdict(base), **vocabulary})
 
 
 def _load_state(path: Path) -> dict[str, Tensor]:
@@ -237,16 +215,12 @@ def _load_state(path: Path) -> dict[str, Tensor]:
     return state
 
 
-class _RowSource(Protocol):
-    """Rows of a merged tensor in order; an int stands for that many zero rows."""
-
-    def __call__(self, spec: TensorSpec) -> list[Tensor | int]: ...
-
-
-def _write_merged(llm_dir: Path, config: SpeechIds, dtype: torch.dtype, rows: _RowSource) -> None:
+def _write_merged(
+    llm_dir: Path, config: SpeechIds, dtype: torch.dtype, rows: Callable[[TensorSpec], Rows]
+) -> None:
     llm_dir.mkdir(parents=True, exist_ok=True)
-    for stale in (llm_dir / GRAPH_DIR).glob("*.onnx*"):
-        stale.unlink()  # built from the weights that are about to be replaced
+    for built in (names.GRAPH_DIR, CHECKPOINTS_DIR):  # from the weights that are replaced now
+        shutil.rmtree(llm_dir / built, ignore_errors=True)
     specs = [TensorSpec(n, _STORAGE[dtype], shape) for n, shape in merged_shapes(config).items()]
 
     def parts(spec: TensorSpec) -> Iterator[Part]:
@@ -256,13 +230,13 @@ def _write_merged(llm_dir: Path, config: SpeechIds, dtype: torch.dtype, rows: _R
             else:
                 yield _stored(spec.name, part, dtype)
 
-    write_tensors(llm_dir / WEIGHTS_NAME, specs, (parts(spec) for spec in specs))
+    write_tensors(llm_dir / names.WEIGHTS_NAME, specs, (parts(spec) for spec in specs))
     write_qwen2(llm_dir, config, str(dtype).removeprefix("torch."))
 
 
 def _stored(name: str, tensor: Tensor, dtype: torch.dtype) -> NDArray[Any]:
     converted = tensor.to(dtype).contiguous()
-    ruled_out = converted == -torch.inf if name == HEAD_BIAS else torch.zeros(())
+    ruled_out = converted == -torch.inf if name == names.HEAD_BIAS else torch.zeros(())
     if not (converted.isfinite() | ruled_out.bool()).all():
         raise ModelDirectoryError(f"{name} has values that are not finite in {dtype}")
     bits = converted.view(torch.uint16) if dtype == torch.bfloat16 else converted

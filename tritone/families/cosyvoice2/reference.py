@@ -2,9 +2,14 @@
 
 from pathlib import Path
 
-from tritone.arrays import Float32, Int32
-from tritone.families.cosyvoice2.prompt_mel import PROMPT_RATE, prompt_mel
-from tritone.families.cosyvoice2.voice import EMBEDDING_SIZE, MEL_FRAMES_PER_TOKEN, Voice
+from tritone.arrays import Float32
+from tritone.families.cosyvoice2.voice import (
+    EMBEDDING_SIZE,
+    MEL_FRAMES_PER_TOKEN,
+    PROMPT_RATE,
+    Voice,
+    prompt_mel,
+)
 from tritone.frontend.audio.encoders import SpeakerEncoder, SpeechTokenizer
 from tritone.frontend.audio.features import SPEECH_RATE
 from tritone.frontend.audio.resample import resample
@@ -12,15 +17,7 @@ from tritone.loading.steps import step
 
 SPEECH_TOKENIZER_NAME = "speech_tokenizer.onnx"
 SPEAKER_ENCODER_NAME = "speaker_encoder.onnx"
-
-
-def align(tokens: Int32, mel: Float32) -> tuple[Int32, Float32]:
-    """Cut tokens and mel to the same duration, two mel frames a token.
-
-    tokens: (P,), mel: (M, 80). Without this the flow's output would shift by the difference.
-    """
-    count = min(len(mel) // MEL_FRAMES_PER_TOKEN, len(tokens))
-    return tokens[:count], mel[: MEL_FRAMES_PER_TOKEN * count]
+_MODELS = (SPEECH_TOKENIZER_NAME, SPEAKER_ENCODER_NAME)
 
 
 class ReferenceReader:
@@ -40,18 +37,18 @@ class ReferenceReader:
         the recording's own rate, so a rate above 16 kHz keeps its high band in the mel.
         """
         speech = resample(wav, rate, SPEECH_RATE)
-        mel = prompt_mel(resample(wav, rate, PROMPT_RATE))
-        tokens, mel = align(self.tokenizer(speech), mel)
-        return Voice(tokens, mel, self.encoder(speech), transcript)
+        tokens, mel = self.tokenizer(speech), prompt_mel(resample(wav, rate, PROMPT_RATE))
+        # Of the same duration, or the flow's output would shift by the difference.
+        count = min(len(mel) // MEL_FRAMES_PER_TOKEN, len(tokens))
+        mel = mel[: MEL_FRAMES_PER_TOKEN * count]
+        return Voice(tokens[:count], mel, self.encoder(speech), transcript)
 
 
 def missing_models(model_dir: Path) -> list[str]:
     """Which of the files that cloning needs are not in the model directory."""
-    names = (SPEECH_TOKENIZER_NAME, SPEAKER_ENCODER_NAME)
-    return [name for name in names if not (model_dir / name).is_file()]
+    return [name for name in _MODELS if not (model_dir / name).is_file()]
 
 
 def load_reader(model_dir: Path, speech_codes: int) -> ReferenceReader:
-    return ReferenceReader(
-        model_dir / SPEECH_TOKENIZER_NAME, model_dir / SPEAKER_ENCODER_NAME, speech_codes
-    )
+    speech_tokenizer, speaker_encoder = (model_dir / name for name in _MODELS)
+    return ReferenceReader(speech_tokenizer, speaker_encoder, speech_codes)

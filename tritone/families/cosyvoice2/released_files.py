@@ -1,9 +1,10 @@
-"""A released CosyVoice2 directory: what must be in it, and whether it arrived whole."""
+"""A released CosyVoice2 directory: what is in it, where it lies, and whether it arrived whole."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from tritone.checkpoints.integrity import file_problem
+from tritone.checkpoints.release import Release, ReleaseFile, Repository
 from tritone.errors import ModelDirectoryError
 
 DOWNLOAD_AGAIN = (
@@ -16,12 +17,53 @@ LLM = "llm.pt"
 FLOW = "flow.pt"
 HIFT = "hift.pt"
 BASE_LLM = "CosyVoice-BlankEN"
+TOKENIZER_PARTS = ("vocab.json", "merges.txt", "tokenizer_config.json")  # below BASE_LLM
 SPEECH_TOKENIZER = "speech_tokenizer_v2.onnx"
 SPEAKER_ENCODER = "campplus.onnx"
 VOICES = "spk2info.pt"
 PHONEMES = "phoneme_pua.json"
 EXTRAS = "tritone.json"  # what a checkpoint of our own adds to upstream's files
-MERGED_LLM_PLACES = ("cosyvoice2_llm", "llm")
+
+# The files that the converter reads: SHA-256, bytes and name, those of BASE_LLM first. From the
+# file manifests of the public repositories ayutaz/vokra (tools/parity/cosyvoice2_inspect.py, which
+# also has the Git blob ids) and znc15/VoxLink (src/VoxLink/Models/LocalModelCatalog.Manifests.cs),
+# both for the Hugging Face revision below. The digest of each large file gives, as a Git LFS
+# pointer, the blob id that the first one lists. sysou-com/Weaveora measured the same digests on
+# llm.pt, flow.pt, hift.pt and the speech tokenizer as it got them from ModelScope.
+_BASE_MANIFEST = """\
+168aa1bd401abc3bc262ba15ba4e499627a8b4e006e9d050b47c22de20660185 659 config.json
+482bd979881423375ca5414e4e0d94cd7c5349dbb17fffd46b4d36d71e62a1bc 1287 tokenizer_config.json
+ac8ff86a72bee70828fbc1119bc4398c6f3a9a6e490d7b0dbe917be025478bd0 1402109 merges.txt
+ca10d7e9fb3ed18575dd1e277a2579c16d108e32f27439684afa0e10b1440910 2776833 vocab.json
+"""
+_MANIFEST = """\
+0af2c0d010c477187c39f3e8fd5f1ae2e4e6f90ad03ba37c10ed6c6a87b05959 7330 cosyvoice2.yaml
+a6ac6a63997761ae2997373e2ee1c47040854b4b759ea41ec48e4e42df0f4d73 28303423 campplus.onnx
+3386cc880324d4e98e05987b99107f49e40ed925b8ecc87c1f4939432d429879 83390254 hift.pt
+ff4c2f867674411e0a08cee702996df13fa67c1cd864c06108da88d16d088541 450575567 flow.pt
+d43342aa12163a80bf07bffb94c9de2e120a8df2f9917cd2f642e7f4219c6f71 496082973 speech_tokenizer_v2.onnx
+b144ef55b51ce8cfb79a73c90dbba0bdaba4e451c0ebcfab20f769264f84a608 2023316821 llm.pt
+"""
+
+
+def _listed(manifest: str, folder: str = "") -> list[ReleaseFile]:
+    rows = (line.split() for line in manifest.splitlines())
+    return [ReleaseFile(folder + name, int(size), digest) for digest, size, name in rows]
+
+
+COSYVOICE2 = Release(
+    name="CosyVoice2-0.5B",
+    files=(*_listed(_BASE_MANIFEST, f"{BASE_LLM}/"), *_listed(_MANIFEST)),
+    repositories=(
+        # No public source states the commit of ModelScope's present files (the two that are stated,
+        # 9bd5b08f and 60b054e5, are of April 2025 and before): the digests above pin it instead,
+        # and what the branch has now is compared with them before the first byte.
+        Repository("modelscope", "iic/CosyVoice2-0.5B", "master"),
+        Repository(
+            "huggingface", "FunAudioLLM/CosyVoice2-0.5B", "eec1ae6c79877dbd9379285cf8789c9e0879293d"
+        ),
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -30,9 +72,6 @@ class Source:
 
     folder: Path
     merged_llm: Path | None
-
-    def path(self, name: str) -> Path:
-        return self.folder / name
 
     def has(self, name: str) -> bool:
         return (self.folder / name).is_file()
@@ -54,26 +93,18 @@ def open_source(folder: Path, merged_llm: Path | None = None) -> Source:
     if not folder.is_dir():
         raise ModelDirectoryError(f"{folder} is not a directory; {DOWNLOAD_AGAIN}")
     if merged_llm is None and not (folder / LLM).exists():
-        places = [folder / name for name in MERGED_LLM_PLACES]
+        places = [folder / name for name in ("cosyvoice2_llm", "llm")]
         merged_llm = next((p for p in places if (p / "model.safetensors").is_file()), None)
-    problems = [_problem(folder / name) for name in (YAML, FLOW, HIFT)]
+    base, needed = folder / BASE_LLM, [folder / name for name in (YAML, FLOW, HIFT)]
     if merged_llm is None:
-        problems.append(_problem(folder / LLM))
-        problems.append(_problem(folder / BASE_LLM / "config.json"))
+        needed += [folder / LLM, base / "config.json"]
     else:
-        problems += [_problem(merged_llm / name) for name in ("config.json", "model.safetensors")]
-    if not (folder / BASE_LLM / "tokenizer.json").is_file():
-        problems += [
-            _problem(folder / BASE_LLM / name)
-            for name in ("vocab.json", "merges.txt", "tokenizer_config.json")
-        ]
+        needed += [merged_llm / "config.json", merged_llm / "model.safetensors"]
+    if not (base / "tokenizer.json").is_file():
+        needed += [base / name for name in TOKENIZER_PARTS]
     optional = [folder / n for n in (SPEECH_TOKENIZER, SPEAKER_ENCODER, VOICES, PHONEMES, EXTRAS)]
-    problems += [_problem(path) for path in optional if path.exists()]
-    found = [problem for problem in problems if problem]
-    if found:
-        raise ModelDirectoryError(f"{folder} cannot be converted: {'; '.join(found)}")
+    needed += [path for path in optional if path.exists()]
+    problems = [problem for p in needed if (problem := file_problem(p, DOWNLOAD_AGAIN))]
+    if problems:
+        raise ModelDirectoryError(f"{folder} cannot be converted: {'; '.join(problems)}")
     return Source(folder, merged_llm)
-
-
-def _problem(path: Path) -> str:
-    return file_problem(path, DOWNLOAD_AGAIN)

@@ -12,6 +12,7 @@ from tokenizers.pre_tokenizers import ByteLevel, Split
 from tokenizers.pre_tokenizers import Sequence as PreTokenizers
 
 from tritone.errors import ModelDirectoryError
+from tritone.families.cosyvoice2.released_files import TOKENIZER_PARTS
 from tritone.frontend.text.tokenizer import TOKENIZER_NAME, is_control
 
 # CosyVoice2 adds these to Qwen2's tokenizer, in this order (upstream's CosyVoice2Tokenizer).
@@ -47,18 +48,15 @@ def build_base_tokenizer(blank_en_dir: Path) -> Tokenizer:
 
 
 def _qwen2_tokenizer(folder: Path) -> Tokenizer:
-    for name in ("vocab.json", "merges.txt", "tokenizer_config.json"):
+    for name in TOKENIZER_PARTS:
         if not (folder / name).is_file():
             raise ModelDirectoryError(f"{folder / name} does not exist: download it again")
     model = BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt"))
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = NFC()
-    tokenizer.pre_tokenizer = PreTokenizers(
-        [
-            Split(Regex(WORD_PATTERN), behavior="isolated"),
-            ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
+    words = Split(Regex(WORD_PATTERN), behavior="isolated")
+    symbols = ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = PreTokenizers([words, symbols])
     tokenizer.decoder = ByteLevelDecoder()
     config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     listed = sorted(config.get("added_tokens_decoder", {}).items(), key=lambda item: int(item[0]))

@@ -1,55 +1,174 @@
-"""CosyVoice2's rules of speech for the pipeline. Importing this imports no torch."""
+"""CosyVoice2's rules of speech: when tokens go to the flow, and which are flawed. Sans-I/O: no
+clock, no lock, no sleep, no torch."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cached_property
 
 import numpy as np
 
-from tritone.families.cosyvoice2.chunk_planner import ChunkPlanner, ChunkPolicy
+from tritone.errors import EnvironmentProblem, StageFailed
 from tritone.families.cosyvoice2.config import CosyVoice2Config
-from tritone.families.cosyvoice2.guard import GuardPolicy, TokenGuard
 from tritone.families.cosyvoice2.voice import Voice
 from tritone.llm.contract import Increment
 from tritone.synthesis.rules import Hops, Rates
 
 CODES_PER_SECOND = 25
-FIRST_FRAMES = 24
+
+
+@dataclass(frozen=True)
+class ChunkPolicy:
+    """chunk, lookahead: of the checkpoint, in tokens. The rest is the deployment's choice.
+
+    A choice that cannot be kept raises EnvironmentProblem.
+
+    first_hop: tokens that the first audio should wait for, 1..chunk; reached by trimming the flow's
+        prompt, so without a prompt the first hop is a whole chunk.
+    max_hop: largest hop, in tokens, at least a chunk. Larger costs less and is computed later.
+    reserve: a hop grows only while the audio already sent covers this many times its cost, or
+        where nothing is left of it and the tokens have come already.
+    """
+
+    chunk: int
+    lookahead: int
+    first_hop: int = 15
+    max_hop: int = 100
+    reserve: float = 2.0
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("first_hop", 1, self.chunk), ("max_hop", self.chunk, None)):
+            value = getattr(self, name)
+            if value < low or (high and value > high):
+                limits = f"{low} to {high}" if high else f"at least {low}"
+                raise EnvironmentProblem(f"setting {name} is {value}; it must be {limits} tokens")
+
+    def prompt_trim(self, prompt_tokens: int) -> int:
+        """Tokens to drop from the start of the flow's prompt so that the first hop is `first_hop`.
+
+        At most chunk - 1, and none when the prompt is shorter than that.
+        """
+        trim = (prompt_tokens + self.first_hop) % self.chunk
+        return trim if trim <= prompt_tokens else 0
+
+
+class ChunkPlanner:
+    """`tritone.synthesis.rules.Planner` of one segment.
+
+    The flow computes whole attention chunks, counted from the first prompt token, each once its
+    look-ahead is known. A hop is what one call completes: some whole chunks, or at the start what
+    the prompt left open of its last one.
+    """
+
+    def __init__(self, policy: ChunkPolicy, prompt_tokens: int) -> None:
+        self._policy = policy
+        self._tokens = np.zeros(0, dtype=np.int32)
+        self._sent = 0
+        self._boundary = policy.chunk - prompt_tokens % policy.chunk
+
+    def push(self, increment: Increment) -> None:
+        self._tokens = np.concatenate([self._tokens, increment.ids])
+
+    @property
+    def received(self) -> int:
+        return len(self._tokens)
+
+    @property
+    def ready(self) -> bool:
+        return self.received >= self._boundary + self._policy.lookahead
+
+    def take(
+        self, seconds_ahead: float, seconds_per_token: float, *, alone: bool = False
+    ) -> Increment:
+        """See `Planner.take`. The seconds choose the size of the hop after this one; a stream that
+        is alone and late already has all whole chunks at once."""
+        assert self.ready
+        if alone and self._sent and seconds_ahead < 0:
+            self._boundary += self._backlog()
+        until = self._boundary + self._policy.lookahead
+        tokens = Increment(self._tokens[self._sent : until])
+        self._sent = until
+        self._boundary += self._next_hop(seconds_ahead, seconds_per_token)
+        return tokens
+
+    def rest(self) -> Increment:
+        tokens = Increment(self._tokens[self._sent :])
+        self._sent = self.received
+        return tokens
+
+    def _backlog(self) -> int:
+        """Tokens of the whole chunks that have come beyond the next hop, as far as a hop may go."""
+        chunk = self._policy.chunk
+        beyond = self.received - self._policy.lookahead - self._boundary
+        room = self._policy.max_hop - (self._boundary + self._policy.lookahead - self._sent)
+        return max(0, min(beyond, room) // chunk * chunk)
+
+    def _next_hop(self, seconds_ahead: float, seconds_per_token: float) -> int:
+        hop = self._policy.chunk
+        while (
+            2 * hop <= self._policy.max_hop
+            and 2 * hop * seconds_per_token * self._policy.reserve <= seconds_ahead
+        ):
+            hop *= 2
+        return hop
+
+
+class TokenGuard:
+    """`tritone.synthesis.rules.Guard` against endless repeats, and against no speech at all."""
+
+    longest_run = 50  # equal tokens in a row, at 25 a second, that still pass for a pause
+    shortest = 0.25  # tokens for each text token; speech that ends by itself before them is cut
+
+    def __init__(self, codes: int) -> None:
+        self._codes = codes
+        self._last = -1
+        self._run = 0
+        self.count = 0
+
+    def admit(self, increment: Increment) -> str:
+        """See `Guard.admit`; a code outside the codebook must never reach the flow."""
+        tokens = increment.ids
+        outside = tokens[(tokens < 0) | (tokens >= self._codes)]
+        if outside.size:
+            raise StageFailed(
+                "tensorrt_llm", f"gave code {int(outside[0])}; codes are 0..{self._codes - 1}"
+            )
+        for token in tokens.tolist():
+            self._run = self._run + 1 if token == self._last else 1
+            self._last = token
+            if self._run > self.longest_run:
+                return f"the same token {self._run} times in a row"
+        self.count += len(tokens)
+        return ""
+
+    def ended(self, target_tokens: int) -> str:
+        least = max(1, int(np.ceil(self.shortest * target_tokens)))
+        if self.count < least:
+            return f"{self.count} speech tokens for {target_tokens} text tokens"
+        return ""
 
 
 class CosyVoice2Rules:
     """`tritone.synthesis.rules.SpeechRules` of one checkpoint."""
 
-    first_frames = FIRST_FRAMES
+    first_frames = 24
 
-    def __init__(
-        self, config: CosyVoice2Config, hops: Hops, guard: GuardPolicy | None = None
-    ) -> None:
+    def __init__(self, config: CosyVoice2Config, hops: Hops) -> None:
         """Raises EnvironmentProblem for hops that the checkpoint's chunks do not allow."""
-        flow = config.flow
-        self._config, self._guard = config, guard or GuardPolicy()
+        self._config, flow, codes = config, config.flow, Fraction(CODES_PER_SECOND)
+        self.rates = Rates(codes, codes * flow.token_mel_ratio, Fraction(config.sample_rate))
         given = {name: value for name, value in vars(hops).items() if value is not None}
         self.chunks = ChunkPolicy(chunk=flow.chunk_size, lookahead=flow.pre_lookahead_len, **given)
 
-    @cached_property
-    def rates(self) -> Rates:
-        codes = Fraction(CODES_PER_SECOND)
-        frames = codes * self._config.flow.token_mel_ratio
-        return Rates(codes, frames, Fraction(self._config.sample_rate))
-
     def token_bounds(self, target_tokens: int) -> tuple[int, int]:
         sampling = self._config.sampling
-        return (
-            int(sampling.min_tokens_per_text_token * target_tokens),
-            int(sampling.max_tokens_per_text_token * target_tokens),
-        )
+        bounds = sampling.min_tokens_per_text_token, sampling.max_tokens_per_text_token
+        return int(bounds[0] * target_tokens), int(bounds[1] * target_tokens)
 
     def codes(self, increment: Increment) -> Increment:
         """LLM ids to codes of the codebook."""
         return Increment(increment.ids - np.int32(self._config.llm.speech_offset))
 
     def guard(self) -> TokenGuard:
-        return TokenGuard(self._guard, self._config.llm.speech_codes)
+        return TokenGuard(self._config.llm.speech_codes)
 
     def plan(self, voice: Voice, *, streaming: bool) -> tuple[ChunkPlanner, Voice]:
         """The start of the flow's prompt is dropped so that the first hop has its length."""
@@ -61,10 +180,5 @@ class CosyVoice2Rules:
 
 def trim_prompt(voice: Voice, tokens: int, ratio: int) -> Voice:
     """A voice without the first `tokens` of its prompt and their mel frames."""
-    if not tokens:
-        return voice
-    return replace(
-        voice,
-        prompt_tokens=voice.prompt_tokens[tokens:],
-        prompt_mel=voice.prompt_mel[tokens * ratio :],
-    )
+    kept, mel = voice.prompt_tokens[tokens:], voice.prompt_mel[tokens * ratio :]
+    return replace(voice, prompt_tokens=kept, prompt_mel=mel)

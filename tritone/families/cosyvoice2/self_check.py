@@ -6,17 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
 
 from tritone.acoustic.placement import FlowSettings, VocoderSettings
 from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.errors import ModelDirectoryError
-from tritone.families.cosyvoice2.acoustics import (
-    FLOW_FILE,
-    VOCODER_FILE,
-    load_flow,
-    load_vocoder,
-)
+from tritone.families.cosyvoice2.acoustics import FLOW_FILE, VOCODER_FILE, load_flow, load_vocoder
 from tritone.families.cosyvoice2.config import CosyVoice2Config
 from tritone.families.cosyvoice2.reference import load_reader, missing_models
 from tritone.families.cosyvoice2.voice import Voice
@@ -58,8 +52,8 @@ def _head(model_dir: Path, config: CosyVoice2Config) -> str:
     """The speech head's bias: runtimes that drop it shift every logit by this much."""
     llm = config.llm
     bias = Checkpoint(model_dir / "llm" / WEIGHTS_NAME).float32(HEAD_BIAS)
-    speech = bias[llm.speech_offset : llm.speech_offset + llm.speech_head_size]
-    others = np.delete(bias, np.s_[llm.speech_offset : llm.speech_offset + llm.speech_head_size])
+    head = slice(llm.speech_offset, llm.speech_offset + llm.speech_head_size)
+    speech, others = bias[head], np.delete(bias, head)
     if not np.isfinite(speech).all() or not np.isneginf(others).all():
         raise ModelDirectoryError(f"llm/{WEIGHTS_NAME}: {HEAD_BIAS} does not ban exactly the text")
     return (
@@ -86,9 +80,7 @@ def _generation(model_dir: Path, config: CosyVoice2Config, precision: str) -> st
 def _acoustics(model_dir: Path, config: CosyVoice2Config) -> str:
     flow = load_flow(model_dir, config, FlowSettings(dtype=torch.float32))
     vocoder = load_vocoder(model_dir, config, VocoderSettings(dtype=torch.float32))
-    speaker = np.ones(config.flow.spk_embed_dim, dtype=np.float32)
-    mel_bins = config.flow.output_size
-    voice = Voice(np.zeros(0, np.int32), np.zeros((0, mel_bins), np.float32), speaker)
+    voice, _ = flow.flow.example()
     tokens = Increment((np.arange(TOKENS) * 37 % config.flow.vocab_size).astype(np.int32))
     mel, _ = flow.step(tokens, flow.open(voice), finalize=True)
     wave, _ = vocoder.step(mel, vocoder.start(seed=0, speed=1.0), finalize=True)
@@ -105,13 +97,12 @@ def _acoustics(model_dir: Path, config: CosyVoice2Config) -> str:
 
 
 def _parameters(weights: Path) -> int:
-    with safe_open(str(weights), framework="numpy") as file:
-        return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+    file = Checkpoint(weights)
+    return sum(math.prod(file.spec(name).shape) for name in file)
 
 
 def _cloning(model_dir: Path, config: CosyVoice2Config) -> str:
-    missing = missing_models(model_dir)
-    if missing:
+    if missing := missing_models(model_dir):
         return f"cloning: not possible without {' and '.join(missing)}; registered voices only"
     generator = torch.Generator().manual_seed(0)
     wave = 0.1 * torch.randn(SPEECH_RATE, generator=generator).numpy()

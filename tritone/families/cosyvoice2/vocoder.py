@@ -19,25 +19,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from typing_extensions import Self
 
 from tritone.acoustic.filter import Filter
-from tritone.families.cosyvoice2.harmonic_source import accumulate_turns, excite, frame_noise
+from tritone.families.cosyvoice2.config import VocoderConfig
 from tritone.families.cosyvoice2.hift import F0Predictor, HiFT
-
-
-@dataclass(frozen=True)
-class Windowing:
-    """Frames of context and look-ahead around what a call emits, and frames of cross-fade."""
-
-    context: int = 12
-    lookahead: int = 8
-    fade: int = 2
-
-    def __post_init__(self) -> None:
-        assert 0 <= self.fade <= self.lookahead
-        assert self.context >= 2 * F0Predictor.CONTEXT
 
 
 @dataclass(frozen=True)
@@ -53,9 +40,9 @@ class VocoderState:
     f0: Tensor
     turns: Tensor
     tail: Tensor
-    first: int
-    emitted: int
     seed: int
+    first: int = 0
+    emitted: int = 0
 
     def to_tensors(self) -> dict[str, Tensor]:
         return {
@@ -67,13 +54,6 @@ class VocoderState:
             "seed": torch.from_numpy(np.array([self.seed], dtype=np.uint64).view(np.int64)),
         }
 
-    @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor], device: torch.device) -> Self:
-        first, emitted = tensors["numbers"].tolist()
-        seed = int(tensors["seed"].numpy().view(np.uint64)[0])
-        mel, f0, turns, tail = (tensors[n].to(device) for n in ("mel", "f0", "turns", "tail"))
-        return cls(mel, f0, turns, tail, first=first, emitted=emitted, seed=seed)
-
 
 class Vocoder:
     """HiFT with its source, one-shot (by a call) and streaming (`start`, `step`).
@@ -82,18 +62,12 @@ class Vocoder:
     """
 
     warm_up_frames = (24, 26, 50, 50)  # as a stream begins
+    context, lookahead, fade = 12, 8, 2  # frames; context is at least twice that of F0Predictor
 
-    def __init__(
-        self,
-        network: HiFT,
-        sample_rate: int,
-        filter: Filter | None = None,
-        windowing: Windowing | None = None,
-    ) -> None:
+    def __init__(self, network: HiFT, sample_rate: int, filter: Filter | None = None) -> None:
         self.network, self.config, self.sample_rate = network, network.config, sample_rate
         self.bins = network.config.in_channels
         self.filter = filter or network.filter
-        self.windowing = windowing or Windowing()
 
     @property
     def device(self) -> torch.device:
@@ -114,21 +88,15 @@ class Vocoder:
         return self.network.synthesise(filtered)[0]
 
     def start(self, seed: int) -> VocoderState:
-        empty = self.network.window.new_zeros
-        config = self.config
-        return VocoderState(
-            mel=empty(config.in_channels, 0),
-            f0=empty(0),
-            turns=empty(config.nb_harmonics + 1, dtype=torch.float64),
-            tail=empty(0),
-            first=0,
-            emitted=0,
-            seed=seed,
-        )
+        empty, config = self.network.window.new_zeros, self.config
+        turns = empty(config.nb_harmonics + 1, dtype=torch.float64)
+        return VocoderState(empty(config.in_channels, 0), empty(0), turns, empty(0), seed)
 
     def restore(self, tensors: Mapping[str, Tensor]) -> VocoderState:
-        """A state from what its `to_tensors` gave, on any device."""
-        return VocoderState.from_tensors(tensors, self.device)
+        first, emitted = tensors["numbers"].tolist()
+        seed = int(tensors["seed"].numpy().view(np.uint64)[0])
+        mel, f0, turns, tail = (tensors[n].to(self.device) for n in ("mel", "f0", "turns", "tail"))
+        return VocoderState(mel, f0, turns, tail, seed, first, emitted)
 
     def step(
         self, mel: Tensor, state: VocoderState, *, finalize: bool
@@ -140,7 +108,7 @@ class Vocoder:
         """
         window = torch.cat([state.mel, mel], dim=1)
         end = state.first + window.shape[1]
-        until = end if finalize else max(state.emitted, end - self.windowing.lookahead)
+        until = end if finalize else max(state.emitted, end - self.lookahead)
         if until == state.emitted:
             return window.new_zeros(0), replace(state, mel=window)
         f0 = self._f0(window, state)
@@ -151,18 +119,17 @@ class Vocoder:
         wave = self.network.synthesise(filtered)[0]
         wave = wave[(state.emitted - state.first) * self.config.samples_per_frame :]
         ready, tail = self._cut(wave, until - state.emitted, state.tail)
-        first = max(0, until - self.windowing.context)
+        first = max(0, until - self.context)
         drop = first - state.first
-        carried = VocoderState(
+        return ready, replace(
+            state,
             mel=window[:, drop:],
             f0=f0[0, drop:],
             turns=turns[0, drop - 1] if drop else state.turns,
             tail=tail,
             first=first,
             emitted=until,
-            seed=state.seed,
         )
-        return ready, carried
 
     def _f0(self, window: Tensor, state: VocoderState) -> Tensor:
         """f0 of the window, (1, n); frames that had their full context before keep their value."""
@@ -182,5 +149,58 @@ class Vocoder:
             rising = 0.5 - 0.5 * torch.cos(math.pi * (ramp + 0.5) / overlap)
             blended = tail[:overlap] * (1 - rising) + ready[:overlap] * rising
             ready = torch.cat([blended, ready[overlap:]])
-        fade = self.windowing.fade * scale
-        return ready, wave[frames * scale : frames * scale + fade].clone()
+        return ready, wave[frames * scale : (frames + self.fade) * scale].clone()
+
+
+# The harmonic source (SineGen2 of CosyVoice2): f0 to a sum of sines and noise. Phase is rounded to
+# float32 in upstream's order of operations: it grows to 1e5 rad, where another order or precision
+# is heard by a parity test (up to 2.5e-2 after ten seconds).
+
+
+def accumulate_turns(
+    f0: Tensor, config: VocoderConfig, sample_rate: int, before: Tensor | None
+) -> Tensor:
+    """Accumulated turns a sample of each harmonic at each frame, (1, T, harmonics) in float64.
+
+    f0 (1, T) Hz; before (1, 1, harmonics) is the value at the frame before the first one, None at
+    the start of an utterance. Summed in float64, as torch sums float32 on a CPU, and kept so: one
+    sum from the start to the last bit, however it is cut into calls.
+    """
+    harmonics = torch.arange(1, config.nb_harmonics + 2, device=f0.device, dtype=f0.dtype)
+    rate = ((f0[:, :, None] * harmonics / sample_rate) % 1).double()
+    if before is None:
+        return torch.cumsum(rate, dim=1)
+    return torch.cumsum(torch.cat([before, rate], dim=1), dim=1)[:, 1:]
+
+
+def excite(
+    f0: Tensor, turns: Tensor, before: Tensor | None, noise: Tensor, config: VocoderConfig
+) -> Tensor:
+    """Gated sines and noise of each harmonic, before they are mixed, (1, samples, harmonics).
+
+    f0 (1, T); turns and before as in `accumulate_turns`; noise (1, samples, harmonics) standard
+    normal draws. The phase between two frame centres is interpolated; past the first and last
+    centre it stands still, but for the frame before, where there is one.
+    """
+    scale = config.samples_per_frame
+    around = turns if before is None else torch.cat([before, turns], dim=1)
+    phase = around.to(f0) * 2 * math.pi * scale
+    phase = F.interpolate(phase.mT, scale_factor=float(scale), mode="linear").mT
+    phase = phase if before is None else phase[:, scale:]
+    voiced = (f0 > config.nsf_voiced_threshold).to(f0)
+    voiced = voiced.repeat_interleave(scale, dim=1)[:, :, None]
+    amplitude = voiced * config.nsf_sigma + (1 - voiced) * config.nsf_alpha / 3
+    return phase.sin() * config.nsf_alpha * voiced + amplitude * noise
+
+
+def frame_noise(seed: int, first: int, frames: int, config: VocoderConfig) -> Tensor:
+    """Standard normal draws for `frames` frames from frame `first` on, (1, samples, harmonics).
+
+    Each frame has its own counter-based stream, so any window of an utterance gets the same noise.
+    """
+    shape = (config.samples_per_frame, config.nb_harmonics + 1)
+    draws = np.empty((frames, *shape), dtype=np.float32)
+    for offset in range(frames):
+        bits = np.random.Philox(key=seed, counter=[0, 0, 0, first + offset])
+        np.random.Generator(bits).standard_normal(shape, dtype=np.float32, out=draws[offset])
+    return torch.from_numpy(draws.reshape(1, -1, shape[1]))

@@ -1,6 +1,8 @@
-"""A speaker, as CosyVoice2's front end, language model and flow know one."""
+"""A speaker, as CosyVoice2's front end, language model and flow know one. It needs no torch."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,8 +10,14 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 from tritone.arrays import Float32, Int32
+from tritone.errors import ModelDirectoryError
+from tritone.frontend.audio.features import natural_log_mel
 from tritone.voice import Arrays
 
+Decode = Callable[[Sequence[int]], str]
+
+PROMPT_RATE = 24000
+PROMPT_FFT, PROMPT_HOP = 1920, 480
 MEL_BINS = 80
 EMBEDDING_SIZE = 192
 MEL_FRAMES_PER_TOKEN = 2
@@ -28,28 +36,18 @@ class Voice:
     transcript: str = ""
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        return {
-            "prompt_tokens": self.prompt_tokens,
-            "prompt_mel": self.prompt_mel,
-            "embedding": self.embedding,
-        }
+        return {name: value for name, value in vars(self).items() if name != "transcript"}
 
     @classmethod
     def from_arrays(cls, arrays: Arrays, transcript: str = "") -> Self:
         """Raises ValueError for a missing array and for shapes that do not go together."""
-        missing = [n for n in ("prompt_tokens", "prompt_mel", "embedding") if n not in arrays]
-        if missing:
+        names = ("prompt_tokens", "prompt_mel", "embedding")
+        if missing := [name for name in names if name not in arrays]:
             raise ValueError(f"{', '.join(missing)} missing")
-        voice = cls(
-            arrays["prompt_tokens"].astype(np.int32),
-            arrays["prompt_mel"].astype(np.float32),
-            arrays["embedding"].astype(np.float32),
-            transcript,
-        )
-        problem = check_shapes(voice)
-        if problem:
-            raise ValueError(problem)
-        return voice
+        tokens = arrays["prompt_tokens"].astype(np.int32)
+        mel, embedding = (arrays[name].astype(np.float32) for name in names[1:])
+        _check(tokens, mel, embedding)
+        return cls(tokens, mel, embedding, transcript)
 
     def fault(self, codes: int) -> str:
         """What is wrong with it for a codebook of so many codes; empty if nothing."""
@@ -59,16 +57,86 @@ class Voice:
         return ""
 
 
-def check_shapes(voice: Voice) -> str | None:
-    """What is wrong with the arrays of a voice, or None."""
-    tokens = voice.prompt_tokens.shape
-    if len(tokens) != 1:
-        return f"prompt_tokens has shape {tokens}, expected (P,)"
-    expected = (MEL_FRAMES_PER_TOKEN * tokens[0], MEL_BINS)
-    if voice.prompt_mel.shape != expected:
-        return f"prompt_mel has shape {voice.prompt_mel.shape}, expected {expected}"
-    if voice.embedding.shape != (EMBEDDING_SIZE,):
-        return f"embedding has shape {voice.embedding.shape}, expected ({EMBEDDING_SIZE},)"
-    if not (np.isfinite(voice.prompt_mel).all() and np.isfinite(voice.embedding).all()):
-        return "prompt_mel or embedding has NaN or infinite values"
-    return None
+def prompt_mel(wav: Float32) -> Float32:
+    """The flow's prompt: natural-log mel of (N,) samples at 24 kHz, N > 720, 50 frames a second.
+
+    Returns (N // 480, 80), bins from 0 to 8 kHz.
+    """
+    return natural_log_mel(
+        wav, PROMPT_RATE, n_fft=PROMPT_FFT, hop=PROMPT_HOP, bins=MEL_BINS, high_hz=8000.0
+    )
+
+
+def _check(tokens: Int32, mel: Float32, embedding: Float32) -> None:
+    """Raise ValueError for shapes that do not go together, and for values that are not finite."""
+    if tokens.ndim != 1:
+        raise ValueError(f"prompt_tokens has shape {tokens.shape}, expected (P,)")
+    expected = (MEL_FRAMES_PER_TOKEN * len(tokens), MEL_BINS)
+    if mel.shape != expected:
+        raise ValueError(f"prompt_mel has shape {mel.shape}, expected {expected}")
+    if embedding.shape != (EMBEDDING_SIZE,):
+        raise ValueError(f"embedding has shape {embedding.shape}, expected ({EMBEDDING_SIZE},)")
+    if not (np.isfinite(mel).all() and np.isfinite(embedding).all()):
+        raise ValueError("prompt_mel or embedding has NaN or infinite values")
+
+
+def import_spk2info(path: Path, decode: Decode) -> dict[str, Voice]:
+    """Read every voice of upstream's spk2info.pt, without running any code that it might hold.
+
+    Three kinds are in use: zero-shot entries as CosyVoice writes them (transcript as token ids),
+    what upstream's Triton runtime reads (transcript as text), and for SFT voices the speaker alone,
+    {'embedding': (1, 192)}. decode: text ids to text, of the base tokenizer of the same checkpoint.
+
+    Raises ModelDirectoryError naming the file, the voice and what is wrong with it. Needs torch.
+    """
+    import torch
+
+    try:
+        entries = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file makes torch raise whatever its reader stumbles on
+        raise ModelDirectoryError(f"{path}: cannot be read as plain tensors: {error}") from error
+    if not isinstance(entries, dict):
+        found = type(entries).__name__
+        raise ModelDirectoryError(f"{path}: holds {found}, expected a dict of voices")
+    voices = {}
+    for name, entry in entries.items():
+        try:
+            voices[str(name)] = _voice(entry, decode)
+        except ValueError as error:
+            raise ModelDirectoryError(f"{path}: voice {name!r}: {error}") from error
+    return voices
+
+
+def _voice(entry: Any, decode: Decode) -> Voice:
+    if not isinstance(entry, Mapping):
+        raise ValueError(f"is {type(entry).__name__}, expected a dict")
+    frames, transcript = ("1", "frames", str(MEL_BINS)), ""
+    if "flow_embedding" in entry:
+        tokens = _only(entry, "flow_prompt_speech_token")
+        # Upstream gives the LLM and the flow the same tokens and embedding.
+        if not np.array_equal(tokens, _only(entry, "llm_prompt_speech_token")):
+            raise ValueError("llm_prompt_speech_token and flow_prompt_speech_token differ")
+        text_ids = _only(entry, "prompt_text").tolist() if "prompt_text" in entry else []
+        mel, transcript = _only(entry, "prompt_speech_feat", frames), decode(text_ids)
+    elif "speech_token" in entry:
+        tokens, mel = _only(entry, "speech_token"), _only(entry, "speech_feat", frames)
+        transcript = str(entry.get("prompt_text", ""))
+    else:
+        tokens, mel = np.zeros(0), np.zeros((0, MEL_BINS))
+    embedding = _only(entry, "flow_embedding" if "flow_embedding" in entry else "embedding")
+    arrays = {"prompt_tokens": tokens, "prompt_mel": mel, "embedding": embedding}
+    return Voice.from_arrays(arrays, transcript)
+
+
+def _only(entry: Mapping[str, Any], key: str, expected: Sequence[str] = ("1", "n")) -> NDArray[Any]:
+    """What stands in a tensor of one row, `expected` its shape."""
+    value: Any = entry.get(key)
+    if not hasattr(value, "numpy"):
+        raise ValueError(f"{key} is missing or not a tensor (keys: {', '.join(map(str, entry))})")
+    if value.is_floating_point():
+        value = value.float()  # numpy has no bfloat16
+    array: NDArray[Any] = value.numpy()
+    if array.ndim != len(expected) or array.shape[0] != 1:
+        raise ValueError(f"{key} has shape {array.shape}, expected ({', '.join(expected)})")
+    row: NDArray[Any] = array[0]
+    return row

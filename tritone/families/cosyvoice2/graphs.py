@@ -1,30 +1,36 @@
-"""The flow's graphs: encoder, incremental estimator, whole estimator."""
+"""What is exported: the flow's encoder and its estimator, over a chunk and whole; the vocoder's
+pitch predictor, and its filter between the Fourier transforms."""
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tritone.acoustic.attention import chunk_mask, sinusoid
 from tritone.acoustic.solver import GUIDED_ROWS, ode_times
 from tritone.engines.graph import Graph, Profiles, Shape, Sizes
 from tritone.families.cosyvoice2.encoder import LOOKAHEAD_KERNEL, UPSAMPLE_KERNEL
 from tritone.families.cosyvoice2.estimator import INPUTS
-from tritone.families.cosyvoice2.graph_modules import (
-    EncoderStep,
-    EstimatorPass,
-    EstimatorStep,
-    MaskedEstimatorPass,
-)
-from tritone.families.cosyvoice2.network import FlowNetwork
+from tritone.families.cosyvoice2.flow import FlowNetwork
+from tritone.families.cosyvoice2.graph_modules import EncoderStep, EstimatorPass, EstimatorStep
+from tritone.families.cosyvoice2.hift import HiFT
+from tritone.families.cosyvoice2.vocoder import Vocoder, frame_noise
+from tritone.families.cosyvoice2.voice import PROMPT_HOP, PROMPT_RATE, prompt_mel
+
+_PITCH = (120.0, 240.0)  # Hz at the two ends of a sample
+_HARMONICS = 30
+_LEVEL, _NOISE = 0.1, 0.01
 
 
 def flow_graphs(network: FlowNetwork, profiles: Profiles) -> list[Graph]:
     """All graphs of a flow, float32 on the CPU."""
-    return [
-        EncoderGraph(network, profiles),
-        EstimatorStepGraph(network, profiles),
-        EstimatorGraph(network, profiles),
-        MaskedEstimatorGraph(network, profiles),
-    ]
+    kinds = (EncoderGraph, EstimatorStepGraph, EstimatorGraph, MaskedEstimatorGraph)
+    return [kind(network, profiles) for kind in kinds]
+
+
+def vocoder_graphs(vocoder: Vocoder, profiles: Profiles) -> list[Graph]:
+    """All graphs of a vocoder, float32 on the CPU."""
+    bins = FilterGraph(vocoder, profiles, VocoderFilter(vocoder.network))
+    return [PitchGraph(vocoder, profiles, vocoder.network.f0), bins]
 
 
 class EncoderGraph(Graph):
@@ -33,10 +39,7 @@ class EncoderGraph(Graph):
     name = "flow_encoder"
     outputs = ("mu", "next_lookahead_tail", "next_upsample_tail", "new_tokens", "new_frames")
     caches = frozenset({"token_cache", "frame_cache", "new_tokens", "new_frames"})
-    examples = (
-        {"tokens": 25, "past_tokens": 29},
-        {"tokens": 11, "past_tokens": 51},
-    )
+    examples = ({"tokens": 25, "past_tokens": 29}, {"tokens": 11, "past_tokens": 51})
 
     def __init__(self, network: FlowNetwork, profiles: Profiles) -> None:
         axes = {"tokens": profiles.tokens, "past_tokens": profiles.past_tokens}
@@ -100,23 +103,32 @@ class EncoderGraph(Graph):
         return inputs
 
 
-class _EstimatorGraph(Graph):
-    """What the estimator's graphs share; their first axes are streams and new frames."""
+class EstimatorGraph(Graph):
+    """The estimator over a whole utterance with full attention. frames: its axis of new frames."""
 
-    frames: str
+    name = "estimator"
+    outputs: tuple[str, ...] = ("velocity",)
+    frames = "frames"
+    examples = ({"frames": 60}, {"frames": 97})
+    module_class: type[nn.Module] = EstimatorPass
 
-    def __init__(self, network: FlowNetwork, profiles: Profiles, module: torch.nn.Module) -> None:
+    def __init__(self, network: FlowNetwork, profiles: Profiles) -> None:
         axes = {name: getattr(profiles, name) for name in self.examples[0]}
-        super().__init__(module, axes)
+        super().__init__(self.module_class(network.estimator), axes)
         self.network, self.config = network, network.config
 
-    def _common(self, sizes: Sizes) -> dict[str, Shape]:
+    def shapes(self, sizes: Sizes) -> dict[str, Shape]:
         part = self.config.estimator
-        rows = GUIDED_ROWS * sizes["streams"]
+        rows = GUIDED_ROWS * sizes.get("streams", 1)
         return {
             "x": (rows, sizes[self.frames], INPUTS * self.config.output_size),
             "shifts": (part.num_mid_blocks + 2, part.channels),
         }
+
+    @torch.no_grad()
+    def sample(self, sizes: Sizes, seed: int) -> dict[str, Tensor]:
+        streams, draw = sizes.get("streams", 1), torch.Generator().manual_seed(seed)
+        return self._inputs(streams, sizes[self.frames], draw)
 
     def _inputs(self, streams: int, frames: int, draw: torch.Generator) -> dict[str, Tensor]:
         """x of drawn codes and speakers, without prompt, and the shifts of a step midway."""
@@ -135,7 +147,31 @@ class _EstimatorGraph(Graph):
         return {"x": x, "shifts": torch.cat(shifts)[:, 0]}
 
 
-class EstimatorStepGraph(_EstimatorGraph):
+class MaskedEstimatorGraph(EstimatorGraph):
+    """The estimator over utterances of several lengths, or with the chunk mask."""
+
+    name = "estimator_masked"
+    frames = "batch_frames"
+    examples = ({"streams": 2, "batch_frames": 70}, {"streams": 1, "batch_frames": 97})
+
+    def shapes(self, sizes: Sizes) -> dict[str, Shape]:
+        common = super().shapes(sizes)
+        rows, frames = common["x"][:2]
+        return {**common, "given": (rows, frames), "visible": (rows, frames, frames)}
+
+    @torch.no_grad()
+    def sample(self, sizes: Sizes, seed: int) -> dict[str, Tensor]:
+        """The last stream is a third shorter than the others; all have the chunk mask."""
+        streams, frames = sizes["streams"], sizes["batch_frames"]
+        given = torch.ones(GUIDED_ROWS, streams, frames)
+        given[:, -1, frames - frames // 3 :] = 0
+        given = given.flatten(0, 1)
+        chunk = self.network.estimator.chunk_frames
+        visible = chunk_mask(frames, chunk) & (given[:, None] > 0)
+        return {**super().sample(sizes, seed), "given": given, "visible": visible}
+
+
+class EstimatorStepGraph(EstimatorGraph):
     """The estimator over one chunk. See `EstimatorStep`."""
 
     name = "estimator_step"
@@ -146,12 +182,10 @@ class EstimatorStepGraph(_EstimatorGraph):
         {"streams": 2, "chunk_frames": 50, "past_frames": 71},
         {"streams": 1, "chunk_frames": 23, "past_frames": 101},
     )
-
-    def __init__(self, network: FlowNetwork, profiles: Profiles) -> None:
-        super().__init__(network, profiles, EstimatorStep(network.estimator))
+    module_class = EstimatorStep
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:
-        common, part = self._common(sizes), self.network.estimator
+        common, part = super().shapes(sizes), self.network.estimator
         rows, past = common["x"][0], sizes["past_frames"]
         return {
             **common,
@@ -182,49 +216,72 @@ class EstimatorStepGraph(_EstimatorGraph):
         return {**self._inputs(streams, sizes["chunk_frames"], draw), **state}
 
 
-class EstimatorGraph(_EstimatorGraph):
-    """The estimator over a whole utterance with full attention."""
+class VocoderFilter(nn.Module):
+    """`HiFT.filter` as a module."""
 
-    name = "estimator"
-    outputs = ("velocity",)
-    frames = "frames"
-    examples = ({"frames": 60}, {"frames": 97})
+    def __init__(self, network: HiFT) -> None:
+        super().__init__()
+        self.network = network
 
-    def __init__(self, network: FlowNetwork, profiles: Profiles) -> None:
-        super().__init__(network, profiles, EstimatorPass(network.estimator))
+    def forward(self, mel: Tensor, spectrum: Tensor) -> Tensor:
+        return self.network.filter(mel, spectrum)
+
+
+class _VocoderGraph(Graph):
+    examples = ({"streams": 2, "window_frames": 24}, {"streams": 1, "window_frames": 33})
+
+    def __init__(self, vocoder: Vocoder, profiles: Profiles, module: nn.Module) -> None:
+        axes = {"streams": profiles.streams, "window_frames": profiles.window_frames}
+        super().__init__(module, axes)
+        self.vocoder, self.config = vocoder, vocoder.config
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:
-        return self._common({"streams": 1, **sizes})
+        return {"mel": (sizes["streams"], self.config.in_channels, sizes["window_frames"])}
 
     @torch.no_grad()
     def sample(self, sizes: Sizes, seed: int) -> dict[str, Tensor]:
-        return self._inputs(1, sizes["frames"], torch.Generator().manual_seed(seed))
+        rows = range(sizes["streams"])
+        return {"mel": torch.stack([_voiced_mel(sizes["window_frames"], seed + r) for r in rows])}
 
 
-class MaskedEstimatorGraph(_EstimatorGraph):
-    """The estimator over utterances of several lengths, or with the chunk mask."""
+class PitchGraph(_VocoderGraph):
+    """mel -> f0. In float32: the source's phase is the sum of f0 over all time."""
 
-    name = "estimator_masked"
-    outputs = ("velocity",)
-    frames = "batch_frames"
-    examples = ({"streams": 2, "batch_frames": 70}, {"streams": 1, "batch_frames": 97})
+    name = "f0_predictor"
+    outputs = ("f0",)
+    half = False
 
-    def __init__(self, network: FlowNetwork, profiles: Profiles) -> None:
-        super().__init__(network, profiles, MaskedEstimatorPass(network.estimator))
+
+class FilterGraph(_VocoderGraph):
+    """mel and the source's spectrum -> log magnitude and phase. See `HiFT.filter`."""
+
+    name = "vocoder"
+    outputs = ("bins",)
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:
-        common = self._common(sizes)
-        rows, frames = common["x"][:2]
-        return {**common, "given": (rows, frames), "visible": (rows, frames, frames)}
+        config = self.config
+        steps = config.samples_per_frame // config.istft_hop * sizes["window_frames"] + 1
+        spectrum = (sizes["streams"], config.istft_n_fft + 2, steps)
+        return {**super().shapes(sizes), "spectrum": spectrum}
 
     @torch.no_grad()
     def sample(self, sizes: Sizes, seed: int) -> dict[str, Tensor]:
-        """The last stream is a third shorter than the others; all have the chunk mask."""
-        streams, frames = sizes["streams"], sizes["batch_frames"]
-        inputs = self._inputs(streams, frames, torch.Generator().manual_seed(seed))
-        given = torch.ones(GUIDED_ROWS, streams, frames)
-        given[:, -1, frames - frames // 3 :] = 0
-        given = given.flatten(0, 1)
-        chunk = self.network.estimator.chunk_frames
-        visible = chunk_mask(frames, chunk) & (given[:, None] > 0)
-        return {**inputs, "given": given, "visible": visible}
+        frames = sizes["window_frames"]
+        f0 = torch.linspace(*_PITCH, frames)[None]
+        f0[:, frames // 2 : frames // 2 + 2] = 0.0  # unvoiced
+        noise = frame_noise(seed, 0, frames, self.config)
+        source, _ = self.vocoder.source(f0, noise)
+        spectrum = self.vocoder.network.analyse(source)
+        rows = sizes["streams"]
+        return {**super().sample(sizes, seed), "spectrum": spectrum.repeat(rows, 1, 1)}
+
+
+def _voiced_mel(frames: int, seed: int) -> Tensor:
+    """(mel, frames) of a gliding tone with its harmonics in noise: a trained predictor, which says
+    nothing of a random mel, hears its pitch."""
+    random, samples = np.random.default_rng(seed), frames * PROMPT_HOP
+    turns = np.cumsum(np.linspace(*_PITCH, samples)) / PROMPT_RATE + random.random()
+    number = np.arange(1, _HARMONICS + 1)[:, None]
+    tones = (np.sin(2 * np.pi * number * turns) / number).sum(axis=0)
+    wav = _LEVEL * tones + _NOISE * random.standard_normal(samples)
+    return torch.from_numpy(prompt_mel(wav.astype(np.float32)).T.copy())
