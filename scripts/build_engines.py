@@ -2,7 +2,7 @@
 
 import sys
 
-from tritone.cli.engines import main
+from tritone.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(["engines", *sys.argv[1:]]))

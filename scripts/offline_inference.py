@@ -2,7 +2,7 @@
 
 import sys
 
-from tritone.cli.offline import main
+from tritone.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(["offline", *sys.argv[1:]]))

@@ -2,7 +2,7 @@
 
 import sys
 
-from tritone.cli.serve import main
+from tritone.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(["serve", *sys.argv[1:]]))

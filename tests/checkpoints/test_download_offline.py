@@ -27,7 +27,8 @@ from tritone.checkpoints.fetch import Download
 from tritone.checkpoints.hub import HubFailed
 from tritone.checkpoints.release import HubName, ReleaseFile
 from tritone.checkpoints.verify import verify
-from tritone.cli import download as command
+from tritone.cli import main
+from tritone.cli.download import RELEASES
 from tritone.errors import EnvironmentProblem, InvalidRequest, ModelDirectoryError
 
 
@@ -172,8 +173,8 @@ def test_a_damaged_record(folder: Path, text: bytes) -> None:
 
 def script(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     """The exit status of tritone download, run in this process for the tiny release."""
-    monkeypatch.setitem(command.RELEASES, RELEASE.name, RELEASE)
-    return command.main(["--release", RELEASE.name, *arguments])
+    monkeypatch.setitem(RELEASES, RELEASE.name, RELEASE)
+    return main(["download", "--release", RELEASE.name, *arguments])
 
 
 def test_the_command_names_the_next_step(

@@ -38,7 +38,6 @@ class Download:
         self,
         release: Release,
         folder: Path,
-        *,
         source: SourceName = "auto",
         revision: str | None = None,
         offline: bool = False,

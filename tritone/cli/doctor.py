@@ -1,26 +1,14 @@
 """tritone doctor: this machine, its Python, the model directory and a running server."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from tqdm import tqdm
 
-from tritone.cli import server_speech
-from tritone.cli.command import refused, run
-from tritone.cli.options import (
-    CACHE,
-    MODELS,
-    TRITON,
-    Address,
-    CacheDir,
-    Model,
-    PortBase,
-    Runtime,
-    WheelDir,
-)
+from tritone.cli import options, server_speech
+from tritone.cli.command import refused
 from tritone.diagnostics.doctor.catalogue import all_checks, chosen
 from tritone.diagnostics.doctor.check import Check
 from tritone.diagnostics.doctor.child import load
@@ -33,36 +21,30 @@ Server = Annotated[
     bool | None,
     typer.Option(help="demand a running server, or leave it alone (examined if it answers)"),
 ]
-SharedMemory = Annotated[Path, typer.Option(help="where shared memory lives")]
 Releases = Annotated[
     list[str] | None,
     typer.Option("--release", metavar="FAMILY=DIR", help="released files, as upstream loads them"),
 ]
 Checks = Annotated[list[str] | None, typer.Option(metavar="CHECK ...", help="checks or groups")]
-ListThem = Annotated[bool, typer.Option("--list", help="name the checks and run none")]
-Fix = Annotated[bool, typer.Option("--fix", help="repair what is safe to repair")]
-Slow = Annotated[float, typer.Option(metavar="FACTOR", help="on time limits")]
-AsJson = Annotated[bool, typer.Option("--json", help="for programs")]
-Verbose = Annotated[bool, typer.Option("--verbose", help="stacks and seconds too")]
 
 
 def doctor(
-    model: Model = None,
-    profile: Runtime = "cpu",
-    address: Address = "127.0.0.1",
-    port_base: PortBase = 8000,
+    model: options.Model = None,
+    profile: options.Runtime = "cpu",
+    address: options.Address = "127.0.0.1",
+    port_base: options.PortBase = 8000,
     server: Server = None,
-    wheel_dir: WheelDir = TRITON,
-    cache_dir: CacheDir = CACHE,
-    shm_dir: SharedMemory = Path("/dev/shm"),
+    wheel_dir: options.WheelDir = options.TRITON,
+    cache_dir: options.CacheDir = options.CACHE,
+    shm_dir: Annotated[Path, typer.Option(help="where shared memory lives")] = Path("/dev/shm"),
     release: Releases = None,
     only: Checks = None,
     skip: Checks = None,
-    list_: ListThem = False,
-    fix: Fix = False,
-    slow: Slow = 1.0,
-    json: AsJson = False,
-    verbose: Verbose = False,
+    list_: Annotated[bool, typer.Option("--list", help="name the checks and run none")] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="repair what is safe to repair")] = False,
+    slow: Annotated[float, typer.Option(metavar="FACTOR", help="on time limits")] = 1.0,
+    json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="stacks and seconds too")] = False,
 ) -> int:
     """Examine machine, Python, model and server; say how to fix them.
 
@@ -83,7 +65,7 @@ def doctor(
         return 0
     target = Target(
         model_dir=(model or embedded_voice()).absolute(),
-        model_repository=MODELS,
+        model_repository=options.MODELS,
         wheel_dir=wheel_dir.absolute(),
         cache_dir=cache_dir.absolute(),
         profile=profile,
@@ -124,7 +106,3 @@ def with_progress(
 ) -> list[Diagnosis]:
     with tqdm(total=len(checks), unit="check", leave=False, disable=None) as bar:
         return examine(checks, target, fix=fix, slow=slow, on_done=lambda _: bar.update())
-
-
-def main(arguments: Sequence[str], prog: str = "tritone doctor") -> int:
-    return run(doctor, arguments, prog, several=("--only", "--skip"))
