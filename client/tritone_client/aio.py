@@ -1,8 +1,7 @@
 """The asyncio client; requests, responses and errors are those of the blocking one."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from types import TracebackType
 
 import grpc
 import numpy as np
@@ -10,9 +9,15 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tritone_client.errors import from_grpc
-from tritone_client.public_model import ASK_TIMEOUT, public_model, rate_of, ready_models
 from tritone_client.request import Utterance, infer_request
-from tritone_client.response import Packet, ResponseReader
+from tritone_client.response import (
+    ASK_TIMEOUT,
+    Packet,
+    ResponseReader,
+    public_model,
+    rate_of,
+    ready_models,
+)
 from tritone_client.sync import CHANNEL_OPTIONS, DEFAULT_TIMEOUT, DEFAULT_URL
 
 
@@ -30,17 +35,12 @@ class AsyncSpeechClient:
     async def model(self) -> str:
         """As `SpeechClient.model`."""
         if self._model is None:
-            self._model = await self._find_model()
-        return self._model
-
-    async def _find_model(self) -> str:
-        try:
             every = service_pb2.ModelStatisticsRequest()
-            answer = await self._stub.ModelStatistics(every, timeout=ASK_TIMEOUT)
-        except grpc.RpcError as error:
-            raise from_grpc(error) from error
-        ready = [await self._configuration(name) for name in ready_models(answer)]
-        return public_model(self._url, ready)
+            with from_grpc():
+                answer = await self._stub.ModelStatistics(every, timeout=ASK_TIMEOUT)
+            ready = [await self._configuration(name) for name in ready_models(answer)]
+            self._model = public_model(self._url, ready)
+        return self._model
 
     async def sample_rate(self) -> int:
         """As `SpeechClient.sample_rate`."""
@@ -51,10 +51,8 @@ class AsyncSpeechClient:
 
     async def _configuration(self, model: str) -> service_pb2.ModelConfigResponse:
         question = service_pb2.ModelConfigRequest(name=model)
-        try:
+        with from_grpc():
             return await self._stub.ModelConfig(question, timeout=ASK_TIMEOUT)
-        except grpc.RpcError as error:
-            raise from_grpc(error) from error
 
     async def stream(
         self, utterance: Utterance, *, timeout: float | None = DEFAULT_TIMEOUT, request_id: str = ""
@@ -64,9 +62,8 @@ class AsyncSpeechClient:
         Leave early through `contextlib.aclosing` (or cancel the task): that cancels the utterance
         on the server at once. Raises SpeechError; after `timeout` seconds with DEADLINE_EXCEEDED.
         """
-        async with aclosing(
-            self.packets(utterance, timeout=timeout, request_id=request_id)
-        ) as packets:
+        packets = self.packets(utterance, timeout=timeout, request_id=request_id)
+        async with aclosing(packets):
             async for packet in packets:
                 yield packet.samples
 
@@ -81,15 +78,14 @@ class AsyncSpeechClient:
         """As `stream`, but yield packets; with `timing` they carry the server's timing record."""
         request = infer_request(utterance, await self.model(), request_id, timing)
         reader = ResponseReader()
-        call = self._stub.ModelStreamInfer(_once(request), timeout=timeout)
+        call = self._stub.ModelStreamInfer(iter([request]), timeout=timeout)
         try:
-            async for message in call:
-                packet = reader.feed(message)
-                if packet is not None:
-                    yield packet
+            with from_grpc():
+                async for message in call:
+                    packet = reader.feed(message)
+                    if packet is not None:
+                        yield packet
             reader.end()
-        except grpc.RpcError as error:
-            raise from_grpc(error) from error
         finally:
             call.cancel()  # nothing to cancel where the stream ran to its end
 
@@ -107,16 +103,5 @@ class AsyncSpeechClient:
     async def __aenter__(self) -> "AsyncSpeechClient":
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-
-async def _once(
-    request: service_pb2.ModelInferRequest,
-) -> AsyncIterator[service_pb2.ModelInferRequest]:
-    yield request

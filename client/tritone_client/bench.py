@@ -38,11 +38,10 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from tqdm import tqdm
 
@@ -50,7 +49,6 @@ from tritone_client.aio import AsyncSpeechClient
 from tritone_client.load import (
     Kind,
     Level,
-    Speak,
     closed_loop,
     open_loop,
     poisson_arrivals,
@@ -61,13 +59,11 @@ from tritone_client.request import Utterance
 from tritone_client.summary import Summary, summarize, table
 from tritone_client.sync import DEFAULT_TIMEOUT, DEFAULT_URL
 
-NumberT = TypeVar("NumberT", int, float)
 
-
-def numbers(kind: type[NumberT]) -> Callable[[str], list[NumberT]]:
+def numbers(kind: type[float]) -> Callable[[str], list[float]]:
     """A reader of comma-separated numbers above 0."""
 
-    def read(text: str) -> list[NumberT]:
+    def read(text: str) -> list[float]:
         try:
             values = [kind(part) for part in text.split(",")]
         except ValueError:
@@ -130,73 +126,37 @@ def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
         parser.error("--plot needs matplotlib: pip install 'matplotlib>=3.8'")
 
 
-def entries(options: argparse.Namespace) -> list[Entry]:
-    """What is to be said. Raises ManifestError."""
-    if options.text:
-        return [Entry(text, Utterance(text)) for text in options.text]
-    return read_manifest(options.manifest)
-
-
-async def measure(options: argparse.Namespace, speak: Speak, levels: list[Level]) -> None:
-    """Run the levels, each added to `levels` as it begins, so that a break leaves what there is."""
-    kind: Kind = "rate" if options.rate else "concurrency"
-    for value in options.rate or options.concurrency or [1]:
-        at_once = 1 if options.rate else value
-        await closed_loop(Level(kind, value), speak, options.warmup, at_once)
-        with tqdm(total=options.requests, desc=f"{kind} {value:g}", unit="request") as bar:
-            level = Level(kind, value, on_sample=bar.update)
-            levels.append(level)
-            if options.rate:
-                arrivals = poisson_arrivals(value, options.requests, options.seed or 0)
-                await open_loop(level, speak, arrivals)
-            else:
-                await closed_loop(level, speak, options.requests, at_once)
-
-
-async def connect(
+async def measure(
     options: argparse.Namespace, spoken: Sequence[Entry], levels: list[Level]
 ) -> None:
-    """The measurement, over one connection."""
+    """Run the levels over one connection.
+
+    Each is added to `levels` as it begins, so that a break leaves what there is.
+    """
+    kind: Kind = "rate" if options.rate else "concurrency"
     async with AsyncSpeechClient(options.url, options.model) as client:
         utterances = [entry.utterance for entry in spoken]
-        await measure(options, speaker(client, utterances, options.seed, options.timeout), levels)
+        speak = speaker(client, utterances, options.seed, options.timeout)
+        for value in options.rate or options.concurrency or [1]:
+            at_once = 1 if options.rate else value
+            await closed_loop(Level(kind, value), speak, options.warmup, at_once)
+            with tqdm(total=options.requests, desc=f"{kind} {value:g}", unit="request") as bar:
+                level = Level(kind, value, on_sample=bar.update)
+                levels.append(level)
+                if options.rate:
+                    arrivals = poisson_arrivals(value, options.requests, options.seed or 0)
+                    await open_loop(level, speak, arrivals)
+                else:
+                    await closed_loop(level, speak, options.requests, at_once)
 
 
-@dataclass(frozen=True)
-class Measured:
-    """A run that has ended. began: ISO 8601. Levels and summaries correspond."""
-
-    options: argparse.Namespace
-    began: str
-    spoken: Sequence[Entry]
-    levels: Sequence[Level]
-    summaries: Sequence[Summary]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Everything as plain values, for JSON."""
-        arguments = {k: str(v) if isinstance(v, Path) else v for k, v in vars(self.options).items()}
-        ids = [entry.id for entry in self.spoken]
-        levels = [
-            {
-                **summary.as_dict(),
-                "samples": [
-                    {"id": ids[sample.number % len(ids)], **sample.as_dict()}
-                    for sample in level.samples
-                ],
-            }
-            for level, summary in zip(self.levels, self.summaries, strict=True)
-        ]
-        return {"arguments": arguments, "began": self.began, "levels": levels}
-
-    def write(self) -> None:
-        """The files that were asked for."""
-        if self.options.json:
-            text = json.dumps(self.as_dict(), indent=1, ensure_ascii=False)
-            self.options.json.write_text(text + "\n", encoding="utf-8")
-        if self.options.plot and self.levels:
-            from tritone_client.plot import plot
-
-            plot(self.levels, self.summaries, self.options.plot)
+def figures(level: Level, summary: Summary, spoken: Sequence[Entry]) -> dict[str, Any]:
+    """A level as plain values, for JSON: its summary and every request."""
+    samples = [
+        {"id": spoken[sample.number % len(spoken)].id, **sample.as_dict()}
+        for sample in level.samples
+    ]
+    return {**summary.as_dict(), "samples": samples}
 
 
 def notes(summaries: Sequence[Summary]) -> list[str]:
@@ -220,7 +180,7 @@ def run(options: argparse.Namespace, spoken: Sequence[Entry]) -> int:
     levels: list[Level] = []
     interrupted = False
     try:
-        asyncio.run(connect(options, spoken, levels))
+        asyncio.run(measure(options, spoken, levels))
     except KeyboardInterrupt:
         interrupted = True
         print("interrupted; this is what was measured", file=sys.stderr)
@@ -229,7 +189,16 @@ def run(options: argparse.Namespace, spoken: Sequence[Entry]) -> int:
     print(table(summaries))
     for line in notes(summaries):
         print(line, file=sys.stderr)
-    Measured(options, began, spoken, levels, summaries).write()
+    if options.json:
+        arguments = {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()}
+        measured = [figures(*pair, spoken) for pair in zip(levels, summaries, strict=True)]
+        told = {"arguments": arguments, "began": began, "levels": measured}
+        text = json.dumps(told, indent=1, ensure_ascii=False)
+        options.json.write_text(text + "\n", encoding="utf-8")
+    if options.plot and levels:
+        from tritone_client.plot import plot
+
+        plot(levels, summaries, options.plot)
     if interrupted:
         return 130
     return 0 if any(summary.completed for summary in summaries) else 1
@@ -240,11 +209,12 @@ def main(arguments: Sequence[str] | None = None, prog: str = "tritone-bench") ->
     parser = build_parser(prog)
     options = parser.parse_args(arguments)
     check(parser, options)
+    if options.text:
+        return run(options, [Entry(text, Utterance(text)) for text in options.text])
     try:
-        spoken = entries(options)
+        return run(options, read_manifest(options.manifest))
     except ManifestError as error:
         parser.error(str(error))
-    return run(options, spoken)
 
 
 if __name__ == "__main__":

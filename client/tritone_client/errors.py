@@ -1,5 +1,8 @@
 """The one error of the client, and the one place where gRPC's errors become it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import grpc
 
 
@@ -30,6 +33,10 @@ def from_stream(message: str) -> SpeechError:
     return SpeechError(grpc.StatusCode.UNKNOWN.name, message)
 
 
-def from_grpc(error: grpc.RpcError) -> SpeechError:
-    """The SpeechError that says what this gRPC error says."""
-    return SpeechError(error.code().name, error.details() or "no details given")
+@contextmanager
+def from_grpc() -> Iterator[None]:
+    """gRPC's errors as a SpeechError that says what they say."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        raise SpeechError(error.code().name, error.details() or "no details given") from error

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 AUDIBLE_DBFS = -50.0
 """A sample above this level counts as heard."""
 
-_JITTER_S = (
-    1e-3  # a packet this late is the clock's and the scheduler's doing, not a gap in the sound
-)
+# a packet this late is the clock's and the scheduler's doing, not a gap in the sound
+_JITTER_S = 1e-3
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class StreamMetrics:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON; times rounded to 0.1 ms."""
-        return {key: _rounded(value) for key, value in asdict(self).items()}
+        return plain(self)
 
 
 class StreamMeter:
@@ -96,7 +95,14 @@ class StreamMeter:
         )
 
 
+def plain(figures: Any) -> dict[str, Any]:
+    """A dataclass of figures as plain values, for JSON; times rounded to 0.1 ms."""
+    return {key: _rounded(value) for key, value in asdict(figures).items()}
+
+
 def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
     if isinstance(value, tuple):
         return [_rounded(item) for item in value]
     return round(value, 4) if isinstance(value, float) else value

@@ -8,7 +8,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import soundfile
@@ -77,16 +77,17 @@ def _add_request_options(parser: argparse.ArgumentParser) -> None:
     voice.add_argument(
         "--pad-reference", type=float, metavar="SECONDS", help="pad the recording to a multiple"
     )
-    voice.add_argument("--instruct", metavar="TEXT", help="how to speak, in words")
+    voice.add_argument(
+        "--instruct", dest="instruct_text", metavar="TEXT", help="how to speak, in words"
+    )
     speech = parser.add_argument_group("speech")
     speech.add_argument("--seed", type=int, help="the same seed gives the same audio")
     speech.add_argument("--temperature", type=float)
     speech.add_argument("--top-p", type=float)
     speech.add_argument("--top-k", type=int)
     speech.add_argument("--speed", type=float, help="0.5 to 2.0")
-    speech.add_argument(
-        "--no-stream", action="store_true", help="the whole utterance in one packet"
-    )
+    whole = "the whole utterance in one packet"
+    speech.add_argument("--no-stream", dest="streaming", action="store_false", help=whole)
 
 
 def utterance_from(options: argparse.Namespace) -> Utterance:
@@ -94,24 +95,14 @@ def utterance_from(options: argparse.Namespace) -> Utterance:
 
     Raises ValueError or soundfile.LibsndfileError for what cannot be used.
     """
-    wav, rate = None, 16000
+    known = {field.name for field in fields(Utterance)}
+    given = {name: value for name, value in vars(options).items() if name in known}
+    if options.text == "-":
+        given["text"] = sys.stdin.read().strip()
     if options.reference_audio:
         channels, rate = soundfile.read(options.reference_audio, dtype="float32", always_2d=True)
-        wav = channels.mean(axis=1)
-    utterance = Utterance(
-        text=sys.stdin.read().strip() if options.text == "-" else options.text,
-        reference_wav=wav,
-        reference_rate=rate,
-        reference_text=options.reference_text,
-        instruct_text=options.instruct,
-        voice=options.voice,
-        seed=options.seed,
-        temperature=options.temperature,
-        top_p=options.top_p,
-        top_k=options.top_k,
-        speed=options.speed,
-        streaming=not options.no_stream,
-    )
+        given["reference_wav"], given["reference_rate"] = channels.mean(axis=1), rate
+    utterance = Utterance(**given)
     if options.pad_reference:
         utterance = pad_reference(utterance, options.pad_reference)
     return utterance

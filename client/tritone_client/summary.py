@@ -2,14 +2,13 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tritone_client.load import Level
-
-_DIGITS = 4
+from tritone_client.metrics import plain
 
 
 @dataclass(frozen=True)
@@ -52,8 +51,7 @@ class Summary:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON; times rounded to 0.1 ms."""
-        rounded: dict[str, Any] = _rounded(asdict(self))
-        return rounded
+        return plain(self)
 
 
 def spread(values: Sequence[float | None]) -> Spread | None:
@@ -132,9 +130,3 @@ def _points(values: Spread | None, names: Sequence[str], scale: float, digits: i
     if values is None:
         return "-"
     return "/".join(f"{scale * getattr(values, name):.{digits}f}" for name in names)
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    return round(value, _DIGITS) if isinstance(value, float) else value

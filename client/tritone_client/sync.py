@@ -3,7 +3,6 @@
 from collections.abc import Generator
 from contextlib import closing
 from functools import cached_property
-from types import TracebackType
 
 import grpc
 import numpy as np
@@ -11,9 +10,15 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tritone_client.errors import from_grpc
-from tritone_client.public_model import ASK_TIMEOUT, public_model, rate_of, ready_models
 from tritone_client.request import Utterance, infer_request
-from tritone_client.response import Packet, ResponseReader
+from tritone_client.response import (
+    ASK_TIMEOUT,
+    Packet,
+    ResponseReader,
+    public_model,
+    rate_of,
+    ready_models,
+)
 
 DEFAULT_URL = "127.0.0.1:8001"
 DEFAULT_TIMEOUT = 300.0
@@ -46,12 +51,10 @@ class SpeechClient:
         """The Triton model that speaks. Raises SpeechError where no public model is ready."""
         if self._named is not None:
             return self._named
-        try:
-            every = service_pb2.ModelStatisticsRequest()
-            ready = ready_models(self._stub.ModelStatistics(every, timeout=ASK_TIMEOUT))
-        except grpc.RpcError as error:
-            raise from_grpc(error) from error
-        return public_model(self._url, [self._configuration(name) for name in ready])
+        every = service_pb2.ModelStatisticsRequest()
+        with from_grpc():
+            answer = self._stub.ModelStatistics(every, timeout=ASK_TIMEOUT)
+        return public_model(self._url, [self._configuration(n) for n in ready_models(answer)])
 
     @cached_property
     def sample_rate(self) -> int:
@@ -63,10 +66,8 @@ class SpeechClient:
 
     def _configuration(self, model: str) -> service_pb2.ModelConfigResponse:
         question = service_pb2.ModelConfigRequest(name=model)
-        try:
+        with from_grpc():
             return self._stub.ModelConfig(question, timeout=ASK_TIMEOUT)
-        except grpc.RpcError as error:
-            raise from_grpc(error) from error
 
     def stream(
         self, utterance: Utterance, *, timeout: float | None = DEFAULT_TIMEOUT, request_id: str = ""
@@ -93,13 +94,12 @@ class SpeechClient:
         reader = ResponseReader()
         call = self._stub.ModelStreamInfer(iter([request]), timeout=timeout)
         try:
-            for message in call:
-                packet = reader.feed(message)
-                if packet is not None:
-                    yield packet
+            with from_grpc():
+                for message in call:
+                    packet = reader.feed(message)
+                    if packet is not None:
+                        yield packet
             reader.end()
-        except grpc.RpcError as error:
-            raise from_grpc(error) from error
         finally:
             call.cancel()  # nothing to cancel where the stream ran to its end
 
@@ -117,10 +117,5 @@ class SpeechClient:
     def __enter__(self) -> "SpeechClient":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

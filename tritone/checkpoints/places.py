@@ -32,17 +32,16 @@ class Place:
                 if (folder / name).is_file():
                     yield folder / name
 
+    def usable_copy(self, file: ReleaseFile) -> Path | None:
+        """A copy that is right; only a digest can tell that, for a cache holds any revision."""
+        if file.sha256 is None:
+            return None
+        return next((p for p in self.copies(file.name) if not file_problem(p, file)), None)
+
 
 def places(release: Release) -> list[Place]:
     """The caches in which a file of `release` may lie, as the environment places them now."""
     return [_cache(repository) for repository in release.repositories]
-
-
-def usable_copy(place: Place, file: ReleaseFile) -> Path | None:
-    """A copy that is right; only a digest can tell that, for a cache holds any revision."""
-    if file.sha256 is None:
-        return None
-    return next((p for p in place.copies(file.name) if not file_problem(p, file)), None)
 
 
 def offline_report(release: Release, folder: Path, missing: Sequence[ReleaseFile]) -> str:

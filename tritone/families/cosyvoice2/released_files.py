@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tritone.checkpoints.integrity import file_problem
+from tritone.checkpoints.verify import damage as file_problem
 from tritone.errors import ModelDirectoryError
 
 DOWNLOAD_AGAIN = (
