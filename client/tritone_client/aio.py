@@ -10,15 +10,8 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tritone_client.errors import from_grpc
 from tritone_client.request import Utterance, infer_request
-from tritone_client.response import (
-    ASK_TIMEOUT,
-    Packet,
-    ResponseReader,
-    public_model,
-    rate_of,
-    ready_models,
-)
-from tritone_client.sync import CHANNEL_OPTIONS, DEFAULT_TIMEOUT, DEFAULT_URL
+from tritone_client.response import Packet, ResponseReader, public_model, rate_of, ready_models
+from tritone_client.sync import ASK_TIMEOUT, CHANNEL_OPTIONS, DEFAULT_TIMEOUT, DEFAULT_URL
 
 
 class AsyncSpeechClient:
@@ -57,10 +50,10 @@ class AsyncSpeechClient:
     async def stream(
         self, utterance: Utterance, *, timeout: float | None = DEFAULT_TIMEOUT, request_id: str = ""
     ) -> AsyncGenerator[NDArray[np.float32], None]:
-        """Yield (n,) float32 samples at the sample rate as they arrive.
+        """As `SpeechClient.stream`.
 
         Leave early through `contextlib.aclosing` (or cancel the task): that cancels the utterance
-        on the server at once. Raises SpeechError; after `timeout` seconds with DEADLINE_EXCEEDED.
+        on the server at once.
         """
         packets = self.packets(utterance, timeout=timeout, request_id=request_id)
         async with aclosing(packets):
@@ -75,7 +68,7 @@ class AsyncSpeechClient:
         request_id: str = "",
         timing: bool = False,
     ) -> AsyncGenerator[Packet, None]:
-        """As `stream`, but yield packets; with `timing` they carry the server's timing record."""
+        """As `SpeechClient.packets`."""
         request = infer_request(utterance, await self.model(), request_id, timing)
         reader = ResponseReader()
         call = self._stub.ModelStreamInfer(iter([request]), timeout=timeout)
@@ -92,7 +85,7 @@ class AsyncSpeechClient:
     async def speak(
         self, utterance: Utterance, *, timeout: float | None = DEFAULT_TIMEOUT
     ) -> NDArray[np.float32]:
-        """The whole utterance, (n,) float32 at the sample rate."""
+        """As `SpeechClient.speak`."""
         parts = [samples async for samples in self.stream(utterance, timeout=timeout)]
         return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 

@@ -46,14 +46,7 @@ from typing import Any
 from tqdm import tqdm
 
 from tritone_client.aio import AsyncSpeechClient
-from tritone_client.load import (
-    Kind,
-    Level,
-    closed_loop,
-    open_loop,
-    poisson_arrivals,
-    speaker,
-)
+from tritone_client.load import Kind, Level, closed_loop, open_loop, poisson_arrivals, speaker
 from tritone_client.manifest import Entry, ManifestError, read_manifest
 from tritone_client.request import Utterance
 from tritone_client.summary import Summary, summarize, table
@@ -79,9 +72,7 @@ def numbers(kind: type[float]) -> Callable[[str], list[float]]:
 def build_parser(prog: str) -> argparse.ArgumentParser:
     """The command's options."""
     parser = argparse.ArgumentParser(
-        prog=prog,
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--url", default=DEFAULT_URL, help="gRPC address (%(default)s)")
     parser.add_argument("--model", help="Triton model (the public one that is ready)")

@@ -15,8 +15,8 @@ from tritone_client.request import Utterance
 
 Kind = Literal["concurrency", "rate"]
 Outcome = tuple[StreamMetrics, SpeechError | None]
+# speaks request number n of a level and says how it went
 Speak = Callable[[int], Awaitable[Outcome]]
-"""Speaks request number n of a level and says how it went."""
 
 
 @dataclass(frozen=True)

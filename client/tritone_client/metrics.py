@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-AUDIBLE_DBFS = -50.0
-"""A sample above this level counts as heard."""
-
+AUDIBLE_DBFS = -50.0  # a sample above this level counts as heard
 # a packet this late is the clock's and the scheduler's doing, not a gap in the sound
 _JITTER_S = 1e-3
 

@@ -9,11 +9,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-_COMPRESSED = {
-    ".flac": ("FLAC", "PCM_16"),
-    ".ogg": ("OGG", "VORBIS"),
-    ".opus": ("OGG", "OPUS"),
-}
+_COMPRESSED = {".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS"), ".opus": ("OGG", "OPUS")}
 _RAW = (".pcm", ".raw")
 SUFFIXES = (".wav", *_COMPRESSED, *_RAW)
 

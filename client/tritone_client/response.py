@@ -14,9 +14,6 @@ from tritonclient.grpc import service_pb2
 
 from tritone_client.errors import SpeechError, from_stream
 
-ASK_TIMEOUT = 10.0
-"""Seconds for one question about the server's models."""
-
 _RATE = "sample_rate"
 
 

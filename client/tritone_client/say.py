@@ -8,7 +8,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from typing import Any
 
 import soundfile
@@ -20,25 +20,6 @@ from tritone_client.request import Utterance, pad_reference
 from tritone_client.sync import DEFAULT_TIMEOUT, DEFAULT_URL, SpeechClient
 
 _EXIT_STATUS = {"UNAVAILABLE": 3, "DEADLINE_EXCEEDED": 4}
-
-
-@dataclass
-class _Sinks:
-    """The outputs, opened with the first packet: a refused text leaves no empty file."""
-
-    targets: list[str]
-    sample_rate: int = 0  # set before the first packet
-    writers: list[AudioWriter] = field(default_factory=list)
-
-    def write(self, samples: Any) -> None:
-        if not self.writers:
-            self.writers = [open_writer(target, self.sample_rate) for target in self.targets]
-        for writer in self.writers:
-            writer.write(samples)
-
-    def close(self) -> None:
-        for writer in self.writers:
-            writer.close()
 
 
 def build_parser(prog: str) -> argparse.ArgumentParser:
@@ -127,29 +108,38 @@ def parts(record: dict[str, Any]) -> str:
 
 
 def speak(
-    client: SpeechClient, utterance: Utterance, options: argparse.Namespace, sinks: _Sinks
+    options: argparse.Namespace,
+    utterance: Utterance,
+    targets: Sequence[str],
+    writers: list[AudioWriter],
 ) -> tuple[StreamMetrics, dict[str, Any] | None]:
-    """Stream the utterance into the sinks; also the server's last record, if asked for."""
-    sinks.sample_rate = client.sample_rate
-    meter, record = StreamMeter(sinks.sample_rate), None
-    for packet in client.packets(
-        utterance, timeout=options.timeout, timing=options.timing, request_id=options.request_id
-    ):
-        meter.packet(packet.samples)
-        sinks.write(packet.samples)
-        record = packet.timing or record
-    return meter.finish(), record
+    """Stream the utterance to the targets; also the server's last record, if asked for.
+
+    writers: theirs, added with the first packet, as a refused text is to leave no empty file.
+    """
+    with SpeechClient(options.url, options.model) as client:
+        rate, record = client.sample_rate, None
+        meter = StreamMeter(rate)
+        for packet in client.packets(
+            utterance, timeout=options.timeout, timing=options.timing, request_id=options.request_id
+        ):
+            meter.packet(packet.samples)
+            if not writers:
+                writers += [open_writer(target, rate) for target in targets]
+            for writer in writers:
+                writer.write(packet.samples)
+            record = packet.timing or record
+        return meter.finish(), record
 
 
 def run(options: argparse.Namespace, utterance: Utterance, targets: Sequence[str]) -> int:
     """Speak into the targets and say how it went; the exit status."""
-    sinks = _Sinks(list(dict.fromkeys(targets)))
+    writers: list[AudioWriter] = []
     try:
-        with SpeechClient(options.url, options.model) as client:
-            metrics, record = speak(client, utterance, options, sinks)
+        metrics, record = speak(options, utterance, list(dict.fromkeys(targets)), writers)
     except SpeechError as error:
         kept = f" (what had arrived is in {options.output})"
-        print(f"{error}{kept if sinks.writers and options.output else ''}", file=sys.stderr)
+        print(f"{error}{kept if writers and options.output else ''}", file=sys.stderr)
         return _EXIT_STATUS.get(error.status, 1)
     except (OSError, ValueError) as error:
         print(f"cannot speak or write this: {error}", file=sys.stderr)
@@ -158,7 +148,8 @@ def run(options: argparse.Namespace, utterance: Utterance, targets: Sequence[str
         print("interrupted", file=sys.stderr)
         return 130
     finally:
-        sinks.close()
+        for writer in writers:
+            writer.close()
     print(summary(metrics), file=sys.stderr)
     if record is not None:
         print(parts(record), file=sys.stderr)

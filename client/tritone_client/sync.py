@@ -11,18 +11,11 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tritone_client.errors import from_grpc
 from tritone_client.request import Utterance, infer_request
-from tritone_client.response import (
-    ASK_TIMEOUT,
-    Packet,
-    ResponseReader,
-    public_model,
-    rate_of,
-    ready_models,
-)
+from tritone_client.response import Packet, ResponseReader, public_model, rate_of, ready_models
 
 DEFAULT_URL = "127.0.0.1:8001"
-DEFAULT_TIMEOUT = 300.0
-"""Seconds for one whole utterance."""
+DEFAULT_TIMEOUT = 300.0  # seconds for one whole utterance
+ASK_TIMEOUT = 10.0  # seconds for one question about the server's models
 
 CHANNEL_OPTIONS = [
     # gRPC's own limit of 4 MiB is 43 s of audio in one packet.
