@@ -27,10 +27,7 @@ class Strict(BaseModel):
 
 
 class ModelConfig(Strict):
-    """What every family's configuration has; sample_rate in Hz.
-
-    A family adds the fields of its section in a subclass.
-    """
+    """What every family's configuration has; sample_rate in Hz. Subclasses add their section."""
 
     format: Literal[2] = FORMAT
     family: str
@@ -39,10 +36,7 @@ class ModelConfig(Strict):
 
     @classmethod
     def read(cls, model_dir: Path) -> Self:
-        """Read MODEL_DIR/config.json as a configuration of this class.
-
-        Raises ModelDirectoryError naming the file and, for bad content, each key at fault.
-        """
+        """Of MODEL_DIR/config.json. ModelDirectoryError names the file and each key at fault."""
         return cls.of_content(read_content(model_dir), model_dir / CONFIG_NAME)
 
     @classmethod
@@ -60,7 +54,6 @@ class ModelConfig(Strict):
             raise ModelDirectoryError(f"{path}: {_problems(error)}") from error
 
     def to_content(self) -> dict[str, Any]:
-        """The content of config.json."""
         values = self.model_dump(mode="json")
         envelope = {name: values.pop(name) for name in ModelConfig.model_fields}
         return {**envelope, self.family: values}

@@ -70,32 +70,25 @@ def numbers(kind: type[float]) -> Callable[[str], list[float]]:
 
 
 def build_parser(prog: str) -> argparse.ArgumentParser:
-    """The command's options."""
     parser = argparse.ArgumentParser(
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--url", default=DEFAULT_URL, help="gRPC address (%(default)s)")
-    parser.add_argument("--model", help="Triton model (the public one that is ready)")
+    add = parser.add_argument
+    add("--url", default=DEFAULT_URL, help="gRPC address (%(default)s)")
+    add("--model", help="Triton model (the public one that is ready)")
     spoken = parser.add_mutually_exclusive_group(required=True)
     spoken.add_argument("--manifest", type=Path, help="what to say, in turn")
     spoken.add_argument("--text", nargs="+", help="what to say, in turn")
     load = parser.add_mutually_exclusive_group()
     load.add_argument("--concurrency", type=numbers(int), metavar="N,...", help="closed loop (1)")
     load.add_argument("--rate", type=numbers(float), metavar="R,...", help="open loop, a second")
-    parser.add_argument("--requests", type=int, default=20, help="of each level (%(default)s)")
-    parser.add_argument(
-        "--warmup", type=int, default=1, help="requests before each level, not measured (1)"
-    )
-    parser.add_argument(
-        "--seed",
-        type=int,
-        help="of the arrivals (0), and of sampling: request n gets SEED + n (the server's choice)",
-    )
-    parser.add_argument(
-        "--timeout", type=float, default=DEFAULT_TIMEOUT, help="of a request, s (%(default)s)"
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw them; .png, .svg or .pdf")
+    add("--requests", type=int, default=20, help="of each level (%(default)s)")
+    add("--warmup", type=int, default=1, help="requests before each level, not measured (1)")
+    seed = "of the arrivals (0), and of sampling: request n gets SEED + n (the server's choice)"
+    add("--seed", type=int, help=seed)
+    add("--timeout", type=float, default=DEFAULT_TIMEOUT, help="of a request, s (%(default)s)")
+    add("--json", type=Path, metavar="FILE", help="write all figures")
+    add("--plot", type=Path, metavar="FILE", help="draw them; .png, .svg or .pdf")
     return parser
 
 

@@ -15,7 +15,16 @@ _JITTER_S = 1e-3
 
 
 @dataclass(frozen=True)
-class StreamMetrics:
+class Figures:
+    """Base of what is measured."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON; times rounded to 0.1 ms."""
+        return {key: _rounded(value) for key, value in asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class StreamMetrics(Figures):
     """One utterance; seconds count from the moment the request was sent.
 
     first_packet_s: the first packet arrived; None when there was none.
@@ -38,10 +47,6 @@ class StreamMetrics:
     gaps_s: tuple[float, ...]
     underruns: int
     underrun_s: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON; times rounded to 0.1 ms."""
-        return plain(self)
 
 
 class StreamMeter:
@@ -91,11 +96,6 @@ class StreamMeter:
             underruns=self._underruns,
             underrun_s=self._underrun_s,
         )
-
-
-def plain(figures: Any) -> dict[str, Any]:
-    """A dataclass of figures as plain values, for JSON; times rounded to 0.1 ms."""
-    return {key: _rounded(value) for key, value in asdict(figures).items()}
 
 
 def _rounded(value: Any) -> Any:

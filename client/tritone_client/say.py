@@ -23,52 +23,36 @@ _EXIT_STATUS = {"UNAVAILABLE": 3, "DEADLINE_EXCEEDED": 4}
 
 
 def build_parser(prog: str) -> argparse.ArgumentParser:
-    """The command's options."""
-    parser = argparse.ArgumentParser(
-        prog=prog, description="Speak a text through a Tritone server."
-    )
-    parser.add_argument("text", help="what to say; - reads it from standard input")
-    parser.add_argument(
+    about = "Speak a text through a Tritone server."
+    parser = argparse.ArgumentParser(prog=prog, description=about)
+    add = parser.add_argument
+    add("text", help="what to say; - reads it from standard input")
+    add(
         "-o", "--output", metavar="FILE", help=f"{' '.join(SUFFIXES)}, or - for raw s16le on stdout"
     )
-    parser.add_argument(
-        "--play",
-        action="store_true",
-        help="raw s16le on stdout, at the model's rate: ... --play | aplay -f S16_LE -r RATE",
-    )
-    parser.add_argument("--url", default=DEFAULT_URL, help="gRPC address (%(default)s)")
-    parser.add_argument("--model", help="Triton model (the public one that is ready)")
-    parser.add_argument(
-        "--timeout", type=float, default=DEFAULT_TIMEOUT, help="seconds (%(default)s)"
-    )
-    parser.add_argument("--request-id", default="", help="under which the server logs the request")
-    parser.add_argument(
-        "--timing", action="store_true", help="ask a server of Tritone where its time went"
-    )
-    parser.add_argument("--json", action="store_true", help="metrics as JSON on stdout")
-    _add_request_options(parser)
-    return parser
-
-
-def _add_request_options(parser: argparse.ArgumentParser) -> None:
-    voice = parser.add_argument_group("voice")
-    voice.add_argument("--voice", help="a voice registered with the server")
-    voice.add_argument("--reference-audio", metavar="FILE", help="a recording of the voice to use")
-    voice.add_argument("--reference-text", help="what the recording says")
-    voice.add_argument(
-        "--pad-reference", type=float, metavar="SECONDS", help="pad the recording to a multiple"
-    )
-    voice.add_argument(
-        "--instruct", dest="instruct_text", metavar="TEXT", help="how to speak, in words"
-    )
-    speech = parser.add_argument_group("speech")
-    speech.add_argument("--seed", type=int, help="the same seed gives the same audio")
-    speech.add_argument("--temperature", type=float)
-    speech.add_argument("--top-p", type=float)
-    speech.add_argument("--top-k", type=int)
-    speech.add_argument("--speed", type=float, help="0.5 to 2.0")
+    raw = "raw s16le on stdout, at the model's rate: ... --play | aplay -f S16_LE -r RATE"
+    add("--play", action="store_true", help=raw)
+    add("--url", default=DEFAULT_URL, help="gRPC address (%(default)s)")
+    add("--model", help="Triton model (the public one that is ready)")
+    add("--timeout", type=float, default=DEFAULT_TIMEOUT, help="seconds (%(default)s)")
+    add("--request-id", default="", help="under which the server logs the request")
+    add("--timing", action="store_true", help="ask a server of Tritone where its time went")
+    add("--json", action="store_true", help="metrics as JSON on stdout")
+    add = parser.add_argument_group("voice").add_argument
+    add("--voice", help="a voice registered with the server")
+    add("--reference-audio", metavar="FILE", help="a recording of the voice to use")
+    add("--reference-text", help="what the recording says")
+    add("--pad-reference", type=float, metavar="SECONDS", help="pad the recording to a multiple")
+    add("--instruct", dest="instruct_text", metavar="TEXT", help="how to speak, in words")
+    add = parser.add_argument_group("speech").add_argument
+    add("--seed", type=int, help="the same seed gives the same audio")
+    add("--temperature", type=float)
+    add("--top-p", type=float)
+    add("--top-k", type=int)
+    add("--speed", type=float, help="0.5 to 2.0")
     whole = "the whole utterance in one packet"
-    speech.add_argument("--no-stream", dest="streaming", action="store_false", help=whole)
+    add("--no-stream", dest="streaming", action="store_false", help=whole)
+    return parser
 
 
 def utterance_from(options: argparse.Namespace) -> Utterance:

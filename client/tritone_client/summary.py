@@ -3,12 +3,11 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from tritone_client.load import Level
-from tritone_client.metrics import plain
+from tritone_client.metrics import Figures
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Summary:
+class Summary(Figures):
     """One level. Times in seconds; a spread is None where no request has such a value."""
 
     kind: str
@@ -48,10 +47,6 @@ class Summary:
     total_s: Spread | None
     request_rtf: Spread | None
     gaps_s: Spread | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON; times rounded to 0.1 ms."""
-        return plain(self)
 
 
 def spread(values: Sequence[float | None]) -> Spread | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from tritone.checkpoints.disk import bytes_below, link_or_copy, require_space, writing
+from tritone.checkpoints.disk import link_or_copy, require_space, writing
 from tritone.checkpoints.hub import Hub, HubFailed, HuggingFace, Listing, ModelScope
 from tritone.checkpoints.places import Place, offline_report, places
 from tritone.checkpoints.release import (
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 def open_hub(name: HubName) -> Hub:
-    """The hub of that name; raises HubFailed where its library is not installed."""
+    """Raises HubFailed where the library of that hub is not installed."""
     return ModelScope() if name == "modelscope" else HuggingFace()
 
 
@@ -96,12 +96,10 @@ class Download:
             return record.release_files()
         (repository,) = self._repositories()
         listing = self.hub(repository.hub).list_files(repository.repo_id, repository.revision)
+        where = f"at {repository.revision}; check --revision"
         for file in self.release.files:
             if file.name not in listing.files:
-                raise HubFailed(
-                    f"{repository.repo_id} has no {file.name} at {repository.revision}; "
-                    "check --revision"
-                )
+                raise HubFailed(f"{repository.repo_id} has no {file.name} {where}")
         return tuple(listing.files[file.name] for file in self.release.files)
 
     def _repositories(self) -> list[Repository]:
@@ -137,8 +135,8 @@ class Download:
     def _fetch_from(
         self, repository: Repository, files: Sequence[ReleaseFile], staging: Path
     ) -> None:
-        size = sum(file.size for file in files)
-        require_space(self.folder, max(0, size - bytes_below(staging)))
+        there = sum(path.stat().st_size for path in staging.rglob("*") if path.is_file())
+        require_space(self.folder, max(0, sum(file.size for file in files) - there))
         hub = self.hub(repository.hub)
         listing = hub.list_files(repository.repo_id, repository.revision)
         _compare(hub.title, repository, listing, files)
@@ -155,8 +153,7 @@ class Download:
     def _transfer(self, hub: Hub, source: Repository, file: ReleaseFile, staging: Path) -> None:
         """Fetch one file into `staging`, verify it, and only then give it its place.
 
-        Raises HubFailed; a file that arrived wrong is removed, an interrupted one stays for
-        resuming.
+        A file that arrived wrong is removed, an interrupted one stays for resuming.
         """
         staged = staging / file.name
         problem = file_problem(staged, file)  # it is there after a stop during verification

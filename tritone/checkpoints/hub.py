@@ -70,7 +70,6 @@ class ModelScope(Hub):
     title = "ModelScope"
 
     def __init__(self, endpoint: str | None = None) -> None:
-        """Raises HubFailed where modelscope_hub is not installed."""
         library = optional_library("modelscope_hub", self.title)
         self.errors = (OSError, library.HubError, *_NO_ANSWER)
         self._api = library.HubApi(endpoint=endpoint)
@@ -97,7 +96,6 @@ class HuggingFace(Hub):
     title = "Hugging Face"
 
     def __init__(self, endpoint: str | None = None) -> None:
-        """Raises HubFailed where huggingface_hub is not installed."""
         self._hub = optional_library("huggingface_hub", self.title)
         self._files = optional_library("huggingface_hub.file_download", self.title)
         # The base of HTTP errors of the client that this version uses (requests or httpx).

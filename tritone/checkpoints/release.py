@@ -82,5 +82,4 @@ def read_record(folder: Path) -> Record | None:
 
 
 def write_record(folder: Path, record: Record) -> None:
-    """Write the record whole or not at all."""
     write_bytes(folder / RECORD_NAME, (record.model_dump_json(indent=1) + "\n").encode())

@@ -12,7 +12,7 @@ from tritone.cli.command import refused
 from tritone.diagnostics.doctor.catalogue import all_checks, chosen
 from tritone.diagnostics.doctor.check import Check
 from tritone.diagnostics.doctor.child import load
-from tritone.diagnostics.doctor.examine import Diagnosis, examine
+from tritone.diagnostics.doctor.examine import examine
 from tritone.diagnostics.doctor.report import as_json, exit_status, table
 from tritone.diagnostics.doctor.target import Target
 from tritone.resources import embedded_voice, family_folders
@@ -65,7 +65,6 @@ def doctor(
         return 0
     target = Target(
         model_dir=(model or embedded_voice()).absolute(),
-        model_repository=options.MODELS,
         wheel_dir=wheel_dir.absolute(),
         cache_dir=cache_dir.absolute(),
         profile=profile,
@@ -77,7 +76,8 @@ def doctor(
         shm_dir=shm_dir.absolute(),
         releases=releases,
     )
-    diagnoses = with_progress(checks, target, fix=fix, slow=slow)
+    with tqdm(total=len(checks), unit="check", leave=False, disable=None) as bar:
+        diagnoses = examine(checks, target, fix=fix, slow=slow, on_done=lambda _: bar.update())
     colour = sys.stdout.isatty()
     print(as_json(diagnoses) if json else table(diagnoses, colour=colour, verbose=verbose))
     return exit_status(diagnoses)
@@ -99,10 +99,3 @@ def folder_of_release(text: str) -> tuple[str, Path]:
     if not (family and given and folder):
         raise ValueError(f"--release: {text!r} is not FAMILY=DIR")
     return family, Path(folder).absolute()
-
-
-def with_progress(
-    checks: list[Check], target: Target, *, fix: bool, slow: float
-) -> list[Diagnosis]:
-    with tqdm(total=len(checks), unit="check", leave=False, disable=None) as bar:
-        return examine(checks, target, fix=fix, slow=slow, on_done=lambda _: bar.update())

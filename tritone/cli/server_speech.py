@@ -42,7 +42,7 @@ _SLOW_FACTOR = 3.0  # the README's own range is 0.17 to 0.5 s
 
 @dataclass(frozen=True)
 class Spoken:
-    """One utterance. samples: (n,)."""
+    """samples: (n,)."""
 
     samples: "Float32"
     metrics: "StreamMetrics"
@@ -90,17 +90,16 @@ def _speak(speaking: "SpeechClient", utterance: "Utterance") -> Spoken:
 
 def _refused(target: Target, url: str, error: "SpeechError") -> Finding:
     """The fix depends on how far the request came."""
+    late, which = "", f"model server --model {target.model_dir}"
     if error.status == "UNAVAILABLE" and any(map(os.environ.get, GRPC_PROXIES)):
-        fix = "tritone doctor --only offline.proxies"
+        which = "offline.proxies"
     elif error.status == "UNAVAILABLE":
         base = "" if target.http_port == 8000 else f" --port-base {target.http_port}"
-        fix = f"tritone doctor --only ports.grpc server.processes{base}"
+        which = f"ports.grpc server.processes{base}"
     elif error.status == "DEADLINE_EXCEEDED":
-        fix = "tritone doctor --only machine server; docs/performance.md: what costs time"
-    else:
-        fix = f"tritone doctor --only model server --model {target.model_dir}"
-    late = f"no whole sentence within {_UTTERANCE_S:g} s; " * (error.status == "DEADLINE_EXCEEDED")
-    return failure(f"{url}: {late}{error}", fix)
+        which = "machine server; docs/performance.md: what costs time"
+        late = f"no whole sentence within {_UTTERANCE_S:g} s; "
+    return failure(f"{url}: {late}{error}", f"tritone doctor --only {which}")
 
 
 def bad_sound(spoken: Spoken) -> Finding | None:
