@@ -51,7 +51,10 @@ class ModelConfig(Strict):
         try:
             return cls.model_validate({**envelope, **section})
         except ValidationError as error:
-            raise ModelDirectoryError(f"{path}: {_problems(error)}") from error
+            problems = "; ".join(
+                f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()
+            )
+            raise ModelDirectoryError(f"{path}: {problems}") from error
 
     def to_content(self) -> dict[str, Any]:
         values = self.model_dump(mode="json")
@@ -84,7 +87,18 @@ def read_content(model_dir: Path) -> dict[str, Any]:
                 f"{path} is of format 1, this version reads format {FORMAT}: run "
                 f"`tritone convert --upgrade {model_dir}`"
             )
-        _check_family(path, content)
+        family = content.get("family")
+        if not isinstance(family, str):
+            raise ModelDirectoryError(f"{path}: family is {family!r}; it must name a model family")
+        section = content.get(family, {})
+        if not isinstance(section, dict):
+            kind = type(section).__name__
+            raise ModelDirectoryError(
+                f"{path}: {family} holds {kind}, expected the section of the family"
+            )
+        clash = ", ".join(sorted(section.keys() & ModelConfig.model_fields.keys()))
+        if clash:
+            raise ModelDirectoryError(f"{path}: {family} has {clash}, which stand outside")
         return content
 
 
@@ -97,23 +111,3 @@ def parse_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ModelDirectoryError(f"{path}: holds {type(content).__name__}, expected an object")
     return content
-
-
-def _check_family(path: Path, content: Mapping[str, Any]) -> None:
-    family = content.get("family")
-    if not isinstance(family, str):
-        raise ModelDirectoryError(f"{path}: family is {family!r}; it must name a model family")
-    section = content.get(family, {})
-    if not isinstance(section, dict):
-        raise ModelDirectoryError(
-            f"{path}: {family} holds {type(section).__name__}, expected the section of the family"
-        )
-    clash = sorted(set(section) & set(ModelConfig.model_fields))
-    if clash:
-        raise ModelDirectoryError(f"{path}: {family} has {', '.join(clash)}, which stand outside")
-
-
-def _problems(error: ValidationError) -> str:
-    return "; ".join(
-        f"{'.'.join(str(part) for part in e['loc']) or 'file'}: {e['msg']}" for e in error.errors()
-    )

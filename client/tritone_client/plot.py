@@ -9,8 +9,6 @@ from matplotlib.figure import Figure
 from tritone_client.load import Level
 from tritone_client.summary import Summary
 
-_POINTS = ("p50", "p95", "p99")
-
 
 def plot(levels: Sequence[Level], summaries: Sequence[Summary], path: Path) -> None:
     """Draw a file whose format follows from its suffix. Levels and summaries correspond."""
@@ -38,7 +36,7 @@ def _first_audible(axes: Any, levels: Sequence[Level]) -> None:
 
 def _first_packet(axes: Any, summaries: Sequence[Summary], load: str) -> None:
     with_audio = [s for s in summaries if s.first_packet_s is not None]
-    for point in _POINTS:
+    for point in ("p50", "p95", "p99"):
         values = [getattr(s.first_packet_s, point) for s in with_audio]
         axes.plot([s.value for s in with_audio], values, marker="o", label=point)
     axes.set(xlabel=load, xticks=[s.value for s in summaries])

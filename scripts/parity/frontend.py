@@ -38,6 +38,12 @@ EMBEDDING_LIMIT = 1e-3  # the speaker encoder sees the fbank's difference
 INFORMATIONAL = math.inf
 
 SPEECH_CODES = 6561
+RULE = {  # our names of the rule's numbers
+    "token_max_n": "longest",
+    "token_min_n": "shortest",
+    "merge_len": "tail",
+    "comma_split": "comma_split",
+}
 DECIMAL = re.compile(r"\d\.\d")
 
 
@@ -94,7 +100,8 @@ def _splits(folder: Path) -> Iterator[ParityResult]:
     for number, case in enumerate(golden):
         name = f"split/{number}/{case['lang']}"
         length = len if case["lang"] == "zh" else lambda text: len(words.pre_tokenize_str(text))
-        ours = split_paragraph(case["text"], case["lang"], length, _rule(case.get("params", {})))
+        rule = SegmentRule(**{RULE[name]: value for name, value in case.get("params", {}).items()})
+        ours = split_paragraph(case["text"], case["lang"], length, rule)
         expected = case["output"]
         note = ""
         if not isinstance(expected, list):
@@ -104,16 +111,6 @@ def _splits(folder: Path) -> Iterator[ParityResult]:
         elif case.get("lengths") not in (None, [length(piece) for piece in expected]):
             note = "word count differs from the recorded lengths"
         yield equal(name, ours, expected, INFORMATIONAL if note else 0.0, note)
-
-
-def _rule(params: dict[str, Any]) -> SegmentRule:
-    default = SegmentRule()
-    return SegmentRule(
-        longest=params.get("token_max_n", default.longest),
-        shortest=params.get("token_min_n", default.shortest),
-        tail=params.get("merge_len", default.tail),
-        comma_split=params.get("comma_split", default.comma_split),
-    )
 
 
 def _normalised(folder: Path) -> Iterator[ParityResult]:

@@ -162,13 +162,8 @@ def _torch_multinomial(weights: Float32) -> int:
 def _generation_case(
     index: int, run: dict[str, Any], model: _Model, sampling: SamplingConfig
 ) -> ParityResult:
-    sampler = Sampler(
-        sampling,
-        SamplingParams(),
-        end_id=model.config.speech_codes,
-        min_tokens=run["min_len"],
-        multinomial=_torch_multinomial,
-    )
+    limits = {"end_id": model.config.speech_codes, "min_tokens": run["min_len"]}
+    sampler = Sampler(sampling, SamplingParams(), **limits, multinomial=_torch_multinomial)
     torch.manual_seed(run["torch_seed"])
     logits = model.start(model.prompt(run))
     tokens: list[int] = []

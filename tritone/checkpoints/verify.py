@@ -79,14 +79,19 @@ def damage(path: Path, advice: str) -> str:
         )
     if not size:
         return f"{path.name} is empty: {advice}"
-    checks = {".pt": _pickle_problem, ".safetensors": _safetensors_problem, ".json": _json_problem}
-    problem = checks.get(path.suffix, lambda _: "")(path)
+    problem = _content_problem(path)
     return f"{path.name} ({size} bytes) {problem}: {advice}" if problem else ""
 
 
-def _pickle_problem(path: Path) -> str:
-    # torch.save writes a zip, whose directory stands at its end.
-    return "" if zipfile.is_zipfile(path) else "is cut off or no torch file"
+def _content_problem(path: Path) -> str:
+    if path.suffix == ".pt" and not zipfile.is_zipfile(path):
+        return "is cut off or no torch file"  # torch.save writes a zip, its directory at the end
+    if path.suffix == ".json":
+        try:
+            json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            return f"is not valid JSON ({error})"
+    return _safetensors_problem(path) if path.suffix == ".safetensors" else ""
 
 
 def _safetensors_problem(path: Path) -> str:
@@ -100,11 +105,3 @@ def _safetensors_problem(path: Path) -> str:
         return "has a damaged header"
     expected = 8 + length + int(end)
     return "" if path.stat().st_size == expected else f"is cut off; it should have {expected} bytes"
-
-
-def _json_problem(path: Path) -> str:
-    try:
-        json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        return f"is not valid JSON ({error})"
-    return ""

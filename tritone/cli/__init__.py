@@ -7,6 +7,7 @@ A module has a function of its own name for `run`, or, as the client's commands,
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import NoReturn
 
 import typer
 
@@ -42,6 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status: int = module.main(rest, f"tritone {name}")
         return status
     return run(getattr(module, name), rest, f"tritone {name}")
+
+
+def script(name: str) -> NoReturn:
+    """A subcommand with the arguments of this process, which ends."""
+    sys.exit(main([name, *sys.argv[1:]]))
 
 
 def _overview() -> typer.Typer:
