@@ -71,8 +71,7 @@ class Envelope(ModelConfig):
 def read_content(model_dir: Path) -> dict[str, Any]:
     """The JSON of MODEL_DIR/config.json, of this format and with a family's name.
 
-    Raises ModelDirectoryError, with the next step, for a missing file, a damaged one, and one of an
-    older format.
+    ModelDirectoryError says what is wrong with it and what to do.
     """
     path = model_dir / CONFIG_NAME
     with step("config", path):

@@ -18,10 +18,7 @@ class TritoneError(Exception):
 
 
 class InvalidRequest(TritoneError):
-    """The request cannot be served as it is.
-
-    `field` is the wire name of the input at fault, so that a client can point at it.
-    """
+    """The request cannot be served as it is. field: the wire name of the input at fault."""
 
     def __init__(self, field: str, problem: str) -> None:
         super().__init__(f"{field}: {problem}")

@@ -8,17 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from tritone_client.errors import from_grpc
 from tritone_client.request import Utterance, infer_request
-from tritone_client.response import Packet, ResponseReader, public_model, rate_of, ready_models
+from tritone_client.response import Packet, ResponseReader, from_grpc, public_model, rate_of, ready
 from tritone_client.sync import ASK_TIMEOUT, CHANNEL_OPTIONS, DEFAULT_TIMEOUT, DEFAULT_URL
 
 
 class AsyncSpeechClient:
-    """Speaks utterances through one gRPC channel; any number of tasks of one loop may share it.
-
-    model: as for SpeechClient.
-    """
+    """As SpeechClient, for any number of tasks of one loop."""
 
     def __init__(self, url: str = DEFAULT_URL, model: str | None = None) -> None:
         self._url, self._model, self._rate = url, model, 0
@@ -31,8 +27,8 @@ class AsyncSpeechClient:
             every = service_pb2.ModelStatisticsRequest()
             with from_grpc():
                 answer = await self._stub.ModelStatistics(every, timeout=ASK_TIMEOUT)
-            ready = [await self._configuration(name) for name in ready_models(answer)]
-            self._model = public_model(self._url, ready)
+            answers = [await self._configuration(name) for name in ready(answer)]
+            self._model = public_model(self._url, answers)
         return self._model
 
     async def sample_rate(self) -> int:

@@ -49,7 +49,7 @@ from tritone_client.aio import AsyncSpeechClient
 from tritone_client.load import Kind, Level, closed_loop, open_loop, poisson_arrivals, speaker
 from tritone_client.manifest import Entry, ManifestError, read_manifest
 from tritone_client.request import Utterance
-from tritone_client.summary import Summary, summarize, table
+from tritone_client.summary import Summary, plot, summarize, table
 from tritone_client.sync import DEFAULT_TIMEOUT, DEFAULT_URL
 
 
@@ -113,10 +113,7 @@ def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
 async def measure(
     options: argparse.Namespace, spoken: Sequence[Entry], levels: list[Level]
 ) -> None:
-    """Run the levels over one connection.
-
-    Each is added to `levels` as it begins, so that a break leaves what there is.
-    """
+    """Run the levels; each is added as it begins, so that a break leaves what there is."""
     kind: Kind = "rate" if options.rate else "concurrency"
     async with AsyncSpeechClient(options.url, options.model) as client:
         utterances = [entry.utterance for entry in spoken]
@@ -180,8 +177,6 @@ def run(options: argparse.Namespace, spoken: Sequence[Entry]) -> int:
         text = json.dumps(told, indent=1, ensure_ascii=False)
         options.json.write_text(text + "\n", encoding="utf-8")
     if options.plot and levels:
-        from tritone_client.plot import plot
-
         plot(levels, summaries, options.plot)
     if interrupted:
         return 130

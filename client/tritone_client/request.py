@@ -54,9 +54,9 @@ class Utterance:
 
 
 def pad_reference(utterance: Utterance, seconds: float) -> Utterance:
-    """The same utterance with its reference zero-padded to a multiple of `seconds`.
+    """The same with its reference zero-padded to a multiple of `seconds`; its length is kept.
 
-    Few distinct lengths let a server with compiled shapes reuse its plans; the true length is kept.
+    Few distinct lengths let a server with compiled shapes reuse its plans.
     """
     if utterance.reference_wav is None:
         return utterance

@@ -13,10 +13,10 @@ from typing import Any
 
 import soundfile
 
-from tritone_client.errors import SpeechError
 from tritone_client.metrics import StreamMeter, StreamMetrics
 from tritone_client.output import SUFFIXES, AudioWriter, check_target, open_writer
 from tritone_client.request import Utterance, pad_reference
+from tritone_client.response import SpeechError
 from tritone_client.sync import DEFAULT_TIMEOUT, DEFAULT_URL, SpeechClient
 
 _EXIT_STATUS = {"UNAVAILABLE": 3, "DEADLINE_EXCEEDED": 4}
@@ -56,10 +56,8 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
 
 
 def utterance_from(options: argparse.Namespace) -> Utterance:
-    """The utterance of these options; the recording is read at its own rate and mixed to mono.
-
-    Raises ValueError or soundfile.LibsndfileError for what cannot be used.
-    """
+    """The recording is read at its own rate and mixed to mono. Raises ValueError and, for a sound
+    file that cannot be read, soundfile.LibsndfileError."""
     known = {field.name for field in fields(Utterance)}
     given = {name: value for name, value in vars(options).items() if name in known}
     if options.text == "-":

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from tritone_client.errors import from_grpc
 from tritone_client.request import Utterance, infer_request
-from tritone_client.response import Packet, ResponseReader, public_model, rate_of, ready_models
+from tritone_client.response import Packet, ResponseReader, from_grpc, public_model, rate_of, ready
 
 DEFAULT_URL = "127.0.0.1:8001"
 DEFAULT_TIMEOUT = 300.0  # seconds for one whole utterance
@@ -47,14 +46,11 @@ class SpeechClient:
         every = service_pb2.ModelStatisticsRequest()
         with from_grpc():
             answer = self._stub.ModelStatistics(every, timeout=ASK_TIMEOUT)
-        return public_model(self._url, [self._configuration(n) for n in ready_models(answer)])
+        return public_model(self._url, [self._configuration(n) for n in ready(answer)])
 
     @cached_property
     def sample_rate(self) -> int:
-        """Samples a second of what is spoken, as the model's configuration says; asked for once.
-
-        Raises SpeechError where there is no such model or it does not say.
-        """
+        """Samples a second; SpeechError where the model's configuration does not say."""
         return rate_of(self.model, self._configuration(self.model))
 
     def _configuration(self, model: str) -> service_pb2.ModelConfigResponse:

@@ -127,34 +127,29 @@ def _normalised(folder: Path) -> Iterator[ParityResult]:
 
 def _layouts(folder: Path) -> Iterator[ParityResult]:
     meta = _read(folder / "token_layout.json")
-    llm = _ids(meta)
     for number, case in enumerate(meta["cases"]):
-        ours = _prompt(llm, case["prompt_ids"], case["tts_ids"], case["prompt_speech"])
+        ours = _prompt(meta, case["prompt_ids"], case["tts_ids"], case["prompt_speech"])
         yield close(f"layout/{number}", ours, case["upstream_separate_layout"], 0.0)
 
 
 def _merged_layouts(folder: Path) -> Iterator[ParityResult]:
     meta = _read(folder / "llm_meta.json")
-    llm = _ids(meta)
     golden = load_file(folder / "llm_logits.safetensors")
     for case in sorted(key.partition(".")[0] for key in golden if key.endswith("merged_input_ids")):
         names = ("prompt_text", "text", "prompt_speech")
-        ours = _prompt(llm, *(golden[f"{case}.{name}"][0].tolist() for name in names))
+        ours = _prompt(meta, *(golden[f"{case}.{name}"][0].tolist() for name in names))
         expected = golden[f"{case}.merged_input_ids"][0]
         yield close(f"layout/{case}", ours, expected[: len(ours)], 0.0)
 
 
-def _prompt(llm: SpeechIds, *parts: Sequence[int]) -> Int32:
+def _prompt(meta: dict[str, int], *parts: Sequence[int]) -> Int32:
+    """The layout uses only three numbers of a configuration."""
+    llm = SpeechIds.model_construct(
+        speech_offset=meta["offset"], sos_id=meta["sos"], task_id=meta["task_id"]
+    )
     ids = llm_prompt(llm, *parts).ids
     assert ids is not None
     return ids
-
-
-def _ids(meta: dict[str, int]) -> SpeechIds:
-    """A configuration of which the prompt layout uses only these three."""
-    return SpeechIds.model_construct(
-        speech_offset=meta["offset"], sos_id=meta["sos"], task_id=meta["task_id"]
-    )
 
 
 def _tokenizers(folder: Path) -> Iterator[ParityResult]:

@@ -181,7 +181,7 @@ def _generation_case(
 def _draw_case(
     golden: list[dict[str, Any]], logits: Golden, sampling: SamplingConfig
 ) -> ParityResult:
-    wrong, draws = 0, 0
+    wrong, draws = 0, sum(len(case["tokens"]) for case in golden)
     for case in golden:
         scores = logits[f"l{case['case']}"]
         for seed, token in zip(case["torch_seeds"], case["tokens"], strict=True):
@@ -195,7 +195,6 @@ def _draw_case(
             )
             torch.manual_seed(seed)
             wrong += sampler.draw(scores) != token
-            draws += 1
     return ParityResult("llm/ras/tokens", float(wrong), 0.0, f"of {draws} draws")
 
 

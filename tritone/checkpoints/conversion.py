@@ -1,6 +1,5 @@
 """Conversion: what is asked of it, its steps, and model directories of an older format."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,9 +51,7 @@ class Step:
 def run_steps(steps: Sequence[Step], target: Path) -> dict[str, dict[str, Any]]:
     """Run what is not done yet, with a progress bar over the bytes read; all steps' results."""
     record_path = target / RECORD
-    record: dict[str, Any] = {}
-    if record_path.is_file():
-        record = json.loads(record_path.read_text(encoding="utf-8"))
+    record = parse_json(record_path) if record_path.is_file() else {}
     results = {}
     sizes = [max(1, sum(path.stat().st_size for path in step.inputs)) for step in steps]
     with tqdm(total=sum(sizes), unit="B", unit_scale=True, desc="convert") as bar:
@@ -72,10 +69,7 @@ def run_steps(steps: Sequence[Step], target: Path) -> dict[str, dict[str, Any]]:
 
 
 def upgrade(model_dir: Path) -> str:
-    """Bring MODEL_DIR/config.json to the present format; what was done, in words.
-
-    Raises ModelDirectoryError for a directory that is no model directory.
-    """
+    """Bring MODEL_DIR/config.json to the present format; what was done, in words."""
     path = model_dir / CONFIG_NAME
     if not path.is_file():
         raise ModelDirectoryError(f"{path} does not exist: {model_dir} is no model directory")

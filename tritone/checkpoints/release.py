@@ -65,10 +65,7 @@ class Record(Strict):
 
 
 def read_record(folder: Path) -> Record | None:
-    """The record of a directory, None where there is none.
-
-    Raises ModelDirectoryError where it is not as `write_record` writes it.
-    """
+    """None where there is none. Raises ModelDirectoryError for a damaged one."""
     path = folder / RECORD_NAME
     if not path.is_file():
         return None

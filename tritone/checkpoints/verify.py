@@ -63,10 +63,7 @@ def is_lfs_pointer(path: Path) -> bool:
 
 
 def damage(path: Path, advice: str) -> str:
-    """What is wrong with a file of a checkpoint by its kind, with what to do; empty if nothing.
-
-    advice: what helps against a file that is missing, empty or damaged.
-    """
+    """What is wrong with a file by its kind, with `advice` on what to do; empty if nothing."""
     if not path.is_file():
         partial = sorted(p.name for p in path.parent.glob(f"{path.name}*") if p != path)
         seen = f" (only {', '.join(partial)}, an unfinished download)" if partial else ""

@@ -11,9 +11,6 @@ from tritone.errors import ModelDirectoryError, TritoneError
 from tritone.families import Family, all_families
 from tritone.llm.onnx.graph import PRECISIONS
 
-MergedLlm = Annotated[
-    Path | None, typer.Option(help="merged LLM directory, if llm.pt is absent", metavar="DIR")
-]
 Dtype = Annotated[DType | None, typer.Option(help="of the stored weights (default: as they are)")]
 Precisions = Annotated[
     list[str],
@@ -23,18 +20,19 @@ Precisions = Annotated[
         + " ".join(sorted(PRECISIONS)),
     ),
 ]
-Upgrade = Annotated[
-    bool, typer.Option("--upgrade", help="RELEASED is a model directory of an older version")
-]
 
 
 def convert(
     released: Annotated[Path, typer.Argument(help="the checkpoint as downloaded")],
     model_dir: Annotated[Path | None, typer.Argument(help="where to write")] = None,
-    merged_llm: MergedLlm = None,
+    merged_llm: Annotated[
+        Path | None, typer.Option(help="merged LLM directory, if llm.pt is absent", metavar="DIR")
+    ] = None,
     dtype: Dtype = None,
     llm_precision: Precisions = ["int8"],  # noqa: B006
-    upgrade_: Upgrade = False,
+    upgrade_: Annotated[
+        bool, typer.Option("--upgrade", help="RELEASED is a model directory of an older version")
+    ] = False,
 ) -> int:
     """Convert released files of any known family to a Tritone model directory.
 

@@ -17,10 +17,6 @@ from tritone.diagnostics.doctor.report import as_json, exit_status, table
 from tritone.diagnostics.doctor.target import Target
 from tritone.resources import embedded_voice, family_folders
 
-Server = Annotated[
-    bool | None,
-    typer.Option(help="demand a running server, or leave it alone (examined if it answers)"),
-]
 Releases = Annotated[
     list[str] | None,
     typer.Option("--release", metavar="FAMILY=DIR", help="released files, as upstream loads them"),
@@ -33,7 +29,10 @@ def doctor(
     profile: options.Runtime = "cpu",
     address: options.Address = "127.0.0.1",
     port_base: options.PortBase = 8000,
-    server: Server = None,
+    server: Annotated[
+        bool | None,
+        typer.Option(help="demand a running server, or leave it alone (examined if it answers)"),
+    ] = None,
     wheel_dir: options.WheelDir = options.TRITON,
     cache_dir: options.CacheDir = options.CACHE,
     shm_dir: Annotated[Path, typer.Option(help="where shared memory lives")] = Path("/dev/shm"),

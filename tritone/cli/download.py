@@ -16,19 +16,6 @@ from tritone.families import all_families
 RELEASES = {release.name: release for family in all_families() for release in family.releases}
 USUAL = next(iter(RELEASES))
 
-Folder = Annotated[
-    Path | None, typer.Option("--dir", help="where to put it (models/RELEASE)", metavar="DIR")
-]
-Source = Annotated[
-    SourceName, typer.Option(help="auto: ModelScope, and Hugging Face where that fails")
-]
-Revision = Annotated[
-    str | None,
-    typer.Option(
-        help="commit, tag or branch of the --source, other than the pinned one; its files are "
-        "verified by what the hub states and recorded in download.json"
-    ),
-]
 Offline = Annotated[
     bool,
     typer.Option(
@@ -41,9 +28,19 @@ Offline = Annotated[
 
 def download(
     release: Annotated[str, typer.Option(help=f"of {', '.join(sorted(RELEASES))}")] = USUAL,
-    folder: Folder = None,
-    source: Source = "auto",
-    revision: Revision = None,
+    folder: Annotated[
+        Path | None, typer.Option("--dir", help="where to put it (models/RELEASE)", metavar="DIR")
+    ] = None,
+    source: Annotated[
+        SourceName, typer.Option(help="auto: ModelScope, and Hugging Face where that fails")
+    ] = "auto",
+    revision: Annotated[
+        str | None,
+        typer.Option(
+            help="commit, tag or branch of the --source, other than the pinned one; its files are "
+            "verified by what the hub states and recorded in download.json"
+        ),
+    ] = None,
     offline: Offline = False,
 ) -> int:
     """Fetch a released checkpoint, exactly the files that are read, verified.

@@ -16,30 +16,26 @@ from tritone.engines.machine import this_machine
 from tritone.engines.preflight import problems
 from tritone.engines.sources import LLM, Sources
 from tritone.engines.tasks import Outcome, Task, run_tasks, table
-from tritone.errors import EnvironmentProblem, InvalidRequest, TritoneError
+from tritone.errors import EnvironmentProblem, InvalidRequest
 from tritone.families import Model, open_model
-
-Dtype = Annotated[
-    str,
-    typer.Option(
-        help=f"of matrix products, keys and values: {', '.join(DTYPES)} "
-        "(GPUs before Ampere: float16)"
-    ),
-]
-ExportOnly = Annotated[
-    bool, typer.Option("--export-only", help="only the ONNX exports and their check")
-]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="show every command and profile, and do nothing")
-]
 
 
 def engines(
     model_dir: Annotated[Path, typer.Argument(help="as `tritone convert` wrote it")],
-    dtype: Dtype = DTYPES[0],
+    dtype: Annotated[
+        str,
+        typer.Option(
+            help=f"of matrix products, keys and values: {', '.join(DTYPES)} "
+            "(GPUs before Ampere: float16)"
+        ),
+    ] = DTYPES[0],
     parts: Annotated[str, typer.Option(metavar="PART,..", help="what to build (all)")] = "",
-    export_only: ExportOnly = False,
-    dry_run: DryRun = False,
+    export_only: Annotated[
+        bool, typer.Option("--export-only", help="only the ONNX exports and their check")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="show every command and profile, and do nothing")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="build what is there again")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="TensorRT's own messages too")] = False,
 ) -> int:
@@ -69,7 +65,10 @@ def engines(
         sources, chosen, dtype, machine, export_only=export_only, example_prompt=example
     )
     if dry_run:
-        show(tasks, found)
+        for task in tasks:
+            print("\n    ".join([task.name, *task.plan]))
+        if found:
+            print("\n  - ".join(["\nHere the build would stop:", *map(str, found)]))
         return 0
     return build(tasks, model_dir, force=force, export_only=export_only)
 
@@ -95,14 +94,6 @@ def chosen_parts(text: str, known: Sequence[str], export_only: bool) -> tuple[st
         others = " and ".join(part for part in known if part != LLM)
         raise InvalidRequest("--parts", f"--export-only exports {others}, and this names neither")
     return kept
-
-
-def show(tasks: Sequence[Task], found: Sequence[TritoneError]) -> None:
-    """What a dry run prints."""
-    for task in tasks:
-        print("\n    ".join([task.name, *task.plan]))
-    if found:
-        print("\n  - ".join(["\nHere the build would stop:", *map(str, found)]))
 
 
 def build(tasks: Sequence[Task], model_dir: Path, *, force: bool, export_only: bool) -> int:

@@ -27,12 +27,6 @@ Half = Annotated[
     ),
 ]
 Patience = Annotated[float, typer.Option(metavar="FACTOR", help="on the limit of each step")]
-Deadline = Annotated[
-    float | None, typer.Option(metavar="SECONDS", help="end a step that takes longer (never)")
-]
-Voice = Annotated[
-    str | None, typer.Option(help="a registered voice (the checkpoint's own, or the first)")
-]
 
 
 def load(
@@ -43,9 +37,13 @@ def load(
     list_: Annotated[bool, typer.Option("--list", help="name the steps and load nothing")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="the summary as JSON on stdout")] = False,
     patience: Patience = 1.0,
-    deadline: Deadline = None,
+    deadline: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="end a step that takes longer (never)")
+    ] = None,
     text: Annotated[str, typer.Option(help="what is spoken")] = "Hello there.",
-    voice: Voice = None,
+    voice: Annotated[
+        str | None, typer.Option(help="a registered voice (the checkpoint's own, or the first)")
+    ] = None,
 ) -> int:
     """Load a model directory step by step, then speak a word.
 

@@ -1,6 +1,7 @@
 """tritone offline: every line of a manifest into a file, without a server."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,9 +15,6 @@ from tritone.local.offline import MAX_BATCH, RunLog
 from tritone.local.offline.run import Order
 from tritone.local.offline.run import run as speak_manifest
 
-Threads = Annotated[
-    int | None, typer.Option(help="of each operator of flow and vocoder (torch's own / batch)")
-]
 Precision = Annotated[
     str,
     typer.Option(
@@ -33,7 +31,9 @@ def offline(
     out: Annotated[Path, typer.Option(metavar="DIR", help="where the wave files go")],
     profile: Runtime = "cpu",
     batch: Annotated[int, typer.Option(help=f"utterances at a time, 1 to {MAX_BATCH}")] = 8,
-    threads: Threads = None,
+    threads: Annotated[
+        int | None, typer.Option(help="of each operator of flow and vocoder (torch's own / batch)")
+    ] = None,
     precision: Precision = "int8",
     seed: Annotated[int, typer.Option(help="for lines that do not say")] = 0,
     temperature: Number = None,
@@ -60,6 +60,7 @@ def offline(
     if precision not in PRECISIONS:
         return refused(f"--precision: {precision!r} is none of {', '.join(sorted(PRECISIONS))}")
     how = (profile, batch, threads, precision, seed, temperature, top_p, top_k)
+    tell = partial(tqdm.write, file=sys.stderr)  # above the bar that shows how far the work is
     try:
         log = speak_manifest(Order(model, manifest, out, *how), tell)
     except OSError as error:
@@ -69,11 +70,6 @@ def offline(
         return 130
     print(summary(log))
     return 1 if log.counts["failed"] or log.counts["bad_lines"] else 0
-
-
-def tell(problem: str) -> None:
-    """Say it above the bar that shows how far the work is."""
-    tqdm.write(problem, file=sys.stderr)
 
 
 def summary(log: RunLog) -> str:

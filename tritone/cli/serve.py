@@ -22,9 +22,6 @@ StartTimeout = Annotated[float, typer.Option(metavar="SECONDS", help="for loadin
 ExitTimeout = Annotated[int, typer.Option(metavar="SECONDS", help="for running utterances to end")]
 LogFile = Annotated[Path | None, typer.Option(help="the server's own log (below --cache-dir)")]
 EchoLog = Annotated[bool, typer.Option("--echo-log", help="the server's log on stderr too")]
-Further = Annotated[
-    list[str] | None, typer.Argument(metavar="-- ARGUMENTS", help="more for tritonserver")
-]
 
 
 def serve(
@@ -45,7 +42,9 @@ def serve(
     log_file: LogFile = None,
     echo_log: EchoLog = False,
     log_verbose: Annotated[int, typer.Option(metavar="LEVEL")] = 0,
-    arguments: Further = None,
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="-- ARGUMENTS", help="more for tritonserver")
+    ] = None,
 ) -> int:
     """Serve Tritone's models with Triton Inference Server until interrupted.
 

@@ -18,20 +18,18 @@ from tritone.launcher import ServerSettings
 from tritone.launcher.launch import termination_as_exit
 
 Url = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Triton's HTTP service")]
-PortBase = Annotated[
-    int | None, typer.Option(help="of a server here, as for `tritone serve` (8000)")
-]
 MetricsUrl = Annotated[str | None, typer.Option(metavar="URL", help="metrics page (two ports on)")]
-Log = Annotated[
-    Path | None, typer.Option(help="the server's log (of a server here, where serve puts it)")
-]
 
 
 def top(
     url: Url = None,
-    port_base: PortBase = None,
+    port_base: Annotated[
+        int | None, typer.Option(help="of a server here, as for `tritone serve` (8000)")
+    ] = None,
     metrics_url: MetricsUrl = None,
-    log: Log = None,
+    log: Annotated[
+        Path | None, typer.Option(help="the server's log (of a server here, where serve puts it)")
+    ] = None,
     interval: Annotated[float, typer.Option(metavar="SECONDS", help="between two looks")] = 2.0,
     count: Annotated[int | None, typer.Option(help="end after so many looks")] = None,
     window: Annotated[float, typer.Option(metavar="SECONDS", help="of recent figures")] = 60.0,
