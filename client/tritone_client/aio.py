@@ -1,7 +1,7 @@
 """The asyncio client; requests, responses and errors are those of the blocking one."""
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 
 import grpc
 import numpy as np
@@ -13,7 +13,7 @@ from tritone_client.response import Packet, ResponseReader, from_grpc, public_mo
 from tritone_client.sync import ASK_TIMEOUT, CHANNEL_OPTIONS, DEFAULT_TIMEOUT, DEFAULT_URL
 
 
-class AsyncSpeechClient:
+class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
     """As SpeechClient, for any number of tasks of one loop."""
 
     def __init__(self, url: str = DEFAULT_URL, model: str | None = None) -> None:
@@ -88,9 +88,6 @@ class AsyncSpeechClient:
     async def close(self) -> None:
         """Close the channel; utterances still running end with CANCELLED."""
         await self._channel.close()
-
-    async def __aenter__(self) -> "AsyncSpeechClient":
-        return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()

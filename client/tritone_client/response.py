@@ -87,10 +87,10 @@ class ResponseReader:
         }
         if not outputs:
             return None
-        timing = outputs.get("timing")
+        timing = outputs.get("timing")  # one string, behind its length in 4 bytes
         return Packet(
             samples=np.frombuffer(outputs.get("waveform", b""), dtype="<f4"),
-            timing=None if timing is None else json.loads(_first_string(timing)),
+            timing=None if timing is None else json.loads(timing[4:]),
         )
 
     def end(self) -> None:
@@ -101,12 +101,6 @@ class ResponseReader:
             raise SpeechError(
                 "UNAVAILABLE", "the stream ended before the server said it was complete"
             )
-
-
-def _first_string(contents: bytes) -> bytes:
-    """The first element of a BYTES tensor: a little-endian uint32 length, then the text."""
-    length = int.from_bytes(contents[:4], "little")
-    return contents[4 : 4 + length]
 
 
 def ready(answer: service_pb2.ModelStatisticsResponse) -> list[str]:

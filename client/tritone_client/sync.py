@@ -1,7 +1,7 @@
 """The blocking client."""
 
 from collections.abc import Generator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from functools import cached_property
 
 import grpc
@@ -23,7 +23,7 @@ CHANNEL_OPTIONS = [
 ]
 
 
-class SpeechClient:
+class SpeechClient(AbstractContextManager["SpeechClient"]):
     """Speaks utterances through one gRPC channel; any number of threads may share it.
 
     Every utterance has a gRPC stream of its own, closed when it ends: an open idle stream would
@@ -102,9 +102,6 @@ class SpeechClient:
     def close(self) -> None:
         """Close the channel; utterances still running end with CANCELLED."""
         self._channel.close()
-
-    def __enter__(self) -> "SpeechClient":
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -1,7 +1,4 @@
-"""What a release consists of, and download.json: what a directory was filled with.
-
-So that a directory can be verified without the hub.
-"""
+"""What a release consists of, and download.json, by which it is verified without the hub."""
 
 from dataclasses import dataclass
 from pathlib import Path

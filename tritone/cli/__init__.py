@@ -40,8 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name, *rest = words
     module = import_module(_CLIENTS.get(name, f"tritone.cli.{name}"))
     if hasattr(module, "main"):
-        status: int = module.main(rest, f"tritone {name}")
-        return status
+        return int(module.main(rest, f"tritone {name}"))
     return run(getattr(module, name), rest, f"tritone {name}")
 
 

@@ -52,15 +52,6 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def convert(args: argparse.Namespace) -> tuple[SourceLLM, list[Path]]:
-    source = open_llm(args.model_dir)
-    options = CheckpointOptions(args.dtype, args.tp_size, args.use_weight_only)
-    output_dir = args.output_dir or source.directory / CHECKPOINTS_DIR / options.name
-    conversion = Conversion(source, output_dir, options)
-    with tqdm(total=conversion.nbytes, unit="B", unit_scale=True, desc="convert") as bar:
-        return source, conversion.run(args.workers, bar.update)
-
-
 def summary(source: SourceLLM, files: list[Path]) -> str:
     """What was written and what does not travel with it."""
     width = max(len(path.name) for path in files)
@@ -90,10 +81,15 @@ def next_command(source: SourceLLM, checkpoint_dir: Path, dtype: str) -> str | N
     return shlex.join(build_command(settings_for(checkpoint_dir), checkpoint_dir, engine_dir))
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(arguments)
+    options = CheckpointOptions(args.dtype, args.tp_size, args.use_weight_only)
     try:
-        source, files = convert(args)
+        source = open_llm(args.model_dir)
+        output_dir = args.output_dir or source.directory / CHECKPOINTS_DIR / options.name
+        conversion = Conversion(source, output_dir, options)
+        with tqdm(total=conversion.nbytes, unit="B", unit_scale=True, desc="convert") as bar:
+            files = conversion.run(args.workers, bar.update)
         command = next_command(source, files[0].parent, args.dtype)
     except (TritoneError, OSError) as error:
         return refused(error, 1)

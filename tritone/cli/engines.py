@@ -16,8 +16,8 @@ from tritone.engines.machine import this_machine
 from tritone.engines.preflight import problems
 from tritone.engines.sources import LLM, Sources
 from tritone.engines.tasks import Outcome, Task, run_tasks, table
-from tritone.errors import EnvironmentProblem, InvalidRequest
-from tritone.families import Model, open_model
+from tritone.errors import InvalidRequest
+from tritone.families import open_model
 
 
 def engines(
@@ -54,7 +54,10 @@ def engines(
     if dtype not in DTYPES:
         return refused(f"--dtype: {dtype!r} is none of {', '.join(DTYPES)}")
     model = open_model(model_dir)
-    sources = sources_of(model)
+    given = model.family.graph_source(model.folder, model.config)
+    if given is None:
+        return refused(f"{model.folder}: engines are not built for {model.family.name}")
+    sources = Sources(model.folder, model.language_model, given)
     chosen = chosen_parts(parts, sources.parts, export_only)
     found = problems(sources, chosen, dtype, export_only=export_only)
     if found and not dry_run:
@@ -71,14 +74,6 @@ def engines(
             print("\n  - ".join(["\nHere the build would stop:", *map(str, found)]))
         return 0
     return build(tasks, model_dir, force=force, export_only=export_only)
-
-
-def sources_of(model: Model) -> Sources:
-    """Raises EnvironmentProblem for a family of which nothing is exported."""
-    given = model.family.graph_source(model.folder, model.config)
-    if given is None:
-        raise EnvironmentProblem(f"{model.folder}: engines are not built for {model.family.name}")
-    return Sources(model.folder, model.language_model, given)
 
 
 def chosen_parts(text: str, known: Sequence[str], export_only: bool) -> tuple[str, ...]:
