@@ -9,11 +9,10 @@ import typer
 
 from tritone.errors import TritoneError
 
+# options that take more than one value, as in `--only mpi model`
 _SEVERAL = ("--only", "--skip", "--llm-precision")
-"""Options that take more than one value, as in `--only mpi model`."""
-
+# options that may stand without a value, and which they have then
 _USUAL = {"--half": "bf16", "--llm-precision": "none"}
-"""Options that may stand without a value, and which they have then."""
 
 
 def run(function: Callable[..., int], arguments: Sequence[str], prog: str) -> int:

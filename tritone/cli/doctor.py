@@ -10,7 +10,7 @@ from tqdm import tqdm
 from tritone.cli import options, server_speech
 from tritone.cli.command import refused
 from tritone.diagnostics.doctor.catalogue import all_checks, chosen
-from tritone.diagnostics.doctor.check import Check
+from tritone.diagnostics.doctor.check import Check, checks_in
 from tritone.diagnostics.doctor.child import load
 from tritone.diagnostics.doctor.examine import examine
 from tritone.diagnostics.doctor.report import as_json, exit_status, table
@@ -89,7 +89,7 @@ def known_checks() -> list[Check]:
     modules = [load("tritone.families.doctor", own / "doctor.py")]
     for file in (file for folder in folders for file in sorted(folder.glob("*/doctor.py"))):
         modules.append(load(f"tritone.families.{file.parent.name}.doctor", file))
-    return all_checks(modules, server_speech.CHECKS)
+    return all_checks(modules, checks_in(server_speech))
 
 
 def folder_of_release(text: str) -> tuple[str, Path]:

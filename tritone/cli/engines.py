@@ -100,14 +100,12 @@ def build(tasks: Sequence[Task], model_dir: Path, *, force: bool, export_only: b
             bar.write(f"{outcome.name}: {outcome.state}, {outcome.said}")
             bar.update()
     failed = [outcome for outcome in outcomes if outcome.state in ("failed", "skipped")]
-    print("\n".join(["", *table(outcomes), next_step(model_dir, failed, export_only)]))
-    return 1 if failed else 0
-
-
-def next_step(model_dir: Path, failed: Sequence[Outcome], export_only: bool) -> str:
     if failed:
         names = ", ".join(outcome.name for outcome in failed)
-        return f"Not built: {names}. What was built stays; run the same command again."
-    if export_only:
-        return f"Next, on the machine with the GPU: tritone engines {model_dir}"
-    return f"Next: tritone serve --model {model_dir} --profile gpu"
+        after = f"Not built: {names}. What was built stays; run the same command again."
+    elif export_only:
+        after = f"Next, on the machine with the GPU: tritone engines {model_dir}"
+    else:
+        after = f"Next: tritone serve --model {model_dir} --profile gpu"
+    print("\n".join(["", *table(outcomes), after]))
+    return 1 if failed else 0

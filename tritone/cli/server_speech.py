@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tritone.diagnostics.doctor.check import check, checks_in
+from tritone.diagnostics.doctor.check import check
 from tritone.diagnostics.doctor.checks.offline import GRPC_PROXIES
 from tritone.diagnostics.doctor.checks.server.health import not_live
 from tritone.diagnostics.doctor.checks.server.http import url_of
@@ -184,6 +184,3 @@ def _served_model(target: Target) -> Path:
         with suppress(psutil.Error):  # gone, or another user's process
             named = psutil.Process(server).environ().get(MODEL_VARIABLE, "")
     return Path(named or target.model_dir).resolve()
-
-
-CHECKS = checks_in(sys.modules[__name__])
