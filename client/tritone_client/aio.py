@@ -46,11 +46,8 @@ class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
     async def stream(
         self, utterance: Utterance, *, timeout: float | None = DEFAULT_TIMEOUT, request_id: str = ""
     ) -> AsyncGenerator[NDArray[np.float32], None]:
-        """As `SpeechClient.stream`.
-
-        Leave early through `contextlib.aclosing` (or cancel the task): that cancels the utterance
-        on the server at once.
-        """
+        """As `SpeechClient.stream`. Leave early through `contextlib.aclosing` (or cancel the task):
+        that cancels the utterance on the server at once."""
         packets = self.packets(utterance, timeout=timeout, request_id=request_id)
         async with aclosing(packets):
             async for packet in packets:

@@ -159,11 +159,11 @@ def run(options: argparse.Namespace, spoken: Sequence[Entry]) -> int:
     """Measure, report and write what was asked for; the exit status."""
     began = datetime.now(timezone.utc).isoformat(timespec="seconds")
     levels: list[Level] = []
-    interrupted = False
+    status = None
     try:
         asyncio.run(measure(options, spoken, levels))
     except KeyboardInterrupt:
-        interrupted = True
+        status = 130
         print("interrupted; this is what was measured", file=sys.stderr)
     levels = [level for level in levels if level.samples]
     summaries = [summarize(level) for level in levels]
@@ -178,9 +178,7 @@ def run(options: argparse.Namespace, spoken: Sequence[Entry]) -> int:
         options.json.write_text(text + "\n", encoding="utf-8")
     if options.plot and levels:
         plot(levels, summaries, options.plot)
-    if interrupted:
-        return 130
-    return 0 if any(summary.completed for summary in summaries) else 1
+    return status or int(not any(summary.completed for summary in summaries))
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "tritone-bench") -> int:

@@ -1,7 +1,4 @@
-"""Reading what the server answers; no I/O, so that both clients share it.
-
-The model that speaks is the one whose configuration names the rate of its waveform.
-"""
+"""Reading what the server answers; no I/O, so that both clients share it."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -109,7 +106,7 @@ def ready(answer: service_pb2.ModelStatisticsResponse) -> list[str]:
 
 
 def public_model(url: str, answers: Sequence[service_pb2.ModelConfigResponse]) -> str:
-    """The one that speaks of the models that are ready. Raises SpeechError for none or several."""
+    """The one whose configuration names a sample rate. Raises SpeechError for none or several."""
     names: list[str] = [answer.config.name for answer in answers]
     speaking = [a.config.name for a in answers if _RATE in a.config.parameters]
     if len(speaking) == 1:

@@ -89,11 +89,9 @@ class _Model:
 
     def prompt(self, golden: Mapping[str, Any]) -> Int32:
         """sos, prompt_text, text, task_id, prompt_speech: the released layout."""
-        prompt_text, text, speech = (
-            np.ravel(golden[part]).astype(np.int32)
-            for part in ("prompt_text", "text", "prompt_speech")
-        )
-        sos, task = ([control] for control in (self.config.sos_id, self.config.task_id))
+        parts = ("prompt_text", "text", "prompt_speech")
+        prompt_text, text, speech = (np.ravel(golden[part]).astype(np.int32) for part in parts)
+        sos, task = [self.config.sos_id], [self.config.task_id]
         speech += self.config.speech_offset
         return np.concatenate([sos, prompt_text, text, task, speech]).astype(np.int32)
 

@@ -65,11 +65,10 @@ def convert(
 
 def family_of(released: Path) -> Family[Any]:
     """The family whose released files these are; raises ModelDirectoryError."""
-    families = all_families()
-    for family in families:
+    for family in all_families():
         if family.recognises(released):
             return family
-    names = ", ".join(family.name for family in families)
+    names = ", ".join(family.name for family in all_families())
     raise ModelDirectoryError(
         f"{released} holds no released files of a known family ({names}); an unfinished download? "
         f"fetch it again: tritone download --dir {released}"
