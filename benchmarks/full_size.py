@@ -13,8 +13,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from tritone.acoustic.solver_config import SolverConfig
+from tritone.checkpoints.atomic_write import write_json
 from tritone.checkpoints.safetensors_file import Part, TensorSpec, write_tensors
-from tritone.checkpoints.steps import write_json
 from tritone.config import CONFIG_NAME
 from tritone.families.cosyvoice2.acoustics import FLOW_FILE, VOCODER_FILE
 from tritone.families.cosyvoice2.config import (

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.full_size import FULL_SIZE, write_model
 from benchmarks.streams import some_prompt
-from tritone.checkpoints.steps import write_json
+from tritone.checkpoints.atomic_write import write_json
 from tritone.config import CONFIG_NAME
 from tritone.families.cosyvoice2.config import CosyVoice2Config
 from tritone.families.cosyvoice2.frontend import CosyVoice2Frontend

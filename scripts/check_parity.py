@@ -7,19 +7,10 @@ Prints each case with its largest error and the threshold; exit status 1 if any 
 
 import argparse
 import sys
-from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
-from parity import ParityResult, frontend, llm, token2wav
-
-
-def results(folder: Path) -> Iterator[ParityResult]:
-    """Every comparison that the files of the folder allow."""
-    if (folder / "llm_meta.json").is_file() or (folder / "audio_meta.json").is_file():
-        yield from frontend.cases(folder)
-        yield from llm.cases(folder)
-    else:
-        yield from token2wav.cases(folder)
+from parity import frontend, llm, token2wav
 
 
 def main() -> int:
@@ -28,8 +19,10 @@ def main() -> int:
     folder = parser.parse_args().folder
     if not folder.is_dir():
         parser.error(f"{folder} is not a directory")
+    of_text = any((folder / name).is_file() for name in ("llm_meta.json", "audio_meta.json"))
+    parts = (frontend, llm) if of_text else (token2wav,)
     count = missed = 0
-    for result in results(folder):
+    for result in chain.from_iterable(part.cases(folder) for part in parts):
         verdict = "info" if result.informational else "ok" if result.passed else "MISS"
         note = f"  {result.note}" if result.note else ""
         print(f"{verdict:4}  {result.error:9.2e} <= {result.threshold:7.1e}  {result.case}{note}")

@@ -1,8 +1,6 @@
 """`tritone download` under its file name."""
 
-import sys
-
-from tritone.cli.download import main
+from tritone.cli import script
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    script("download")

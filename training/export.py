@@ -28,8 +28,7 @@ from training.train_tokenizer import load_encoder
 from training.train_vocoder import load_vocoder
 from training.upstream_weights import flow_state, stored_half, vocoder_state
 from training.voices import voices
-from tritone.checkpoints.atomic_write import written_whole
-from tritone.checkpoints.steps import write_json
+from tritone.checkpoints.atomic_write import write_json, written_whole
 from tritone.families.cosyvoice2 import released_files as names
 from tritone.families.cosyvoice2.config import TextConfig
 from tritone.families.cosyvoice2.convert import Extras

@@ -27,10 +27,7 @@ class Strict(BaseModel):
 
 
 class ModelConfig(Strict):
-    """What every family's configuration has; sample_rate in Hz.
-
-    A family adds the fields of its section in a subclass.
-    """
+    """What every family's configuration has; sample_rate in Hz. Subclasses add their section."""
 
     format: Literal[2] = FORMAT
     family: str
@@ -39,10 +36,7 @@ class ModelConfig(Strict):
 
     @classmethod
     def read(cls, model_dir: Path) -> Self:
-        """Read MODEL_DIR/config.json as a configuration of this class.
-
-        Raises ModelDirectoryError naming the file and, for bad content, each key at fault.
-        """
+        """Of MODEL_DIR/config.json. ModelDirectoryError names the file and each key at fault."""
         return cls.of_content(read_content(model_dir), model_dir / CONFIG_NAME)
 
     @classmethod
@@ -57,10 +51,12 @@ class ModelConfig(Strict):
         try:
             return cls.model_validate({**envelope, **section})
         except ValidationError as error:
-            raise ModelDirectoryError(f"{path}: {_problems(error)}") from error
+            problems = "; ".join(
+                f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()
+            )
+            raise ModelDirectoryError(f"{path}: {problems}") from error
 
     def to_content(self) -> dict[str, Any]:
-        """The content of config.json."""
         values = self.model_dump(mode="json")
         envelope = {name: values.pop(name) for name in ModelConfig.model_fields}
         return {**envelope, self.family: values}
@@ -75,8 +71,7 @@ class Envelope(ModelConfig):
 def read_content(model_dir: Path) -> dict[str, Any]:
     """The JSON of MODEL_DIR/config.json, of this format and with a family's name.
 
-    Raises ModelDirectoryError, with the next step, for a missing file, a damaged one, and one of an
-    older format.
+    ModelDirectoryError says what is wrong with it and what to do.
     """
     path = model_dir / CONFIG_NAME
     with step("config", path):
@@ -91,7 +86,18 @@ def read_content(model_dir: Path) -> dict[str, Any]:
                 f"{path} is of format 1, this version reads format {FORMAT}: run "
                 f"`tritone convert --upgrade {model_dir}`"
             )
-        _check_family(path, content)
+        family = content.get("family")
+        if not isinstance(family, str):
+            raise ModelDirectoryError(f"{path}: family is {family!r}; it must name a model family")
+        section = content.get(family, {})
+        if not isinstance(section, dict):
+            kind = type(section).__name__
+            raise ModelDirectoryError(
+                f"{path}: {family} holds {kind}, expected the section of the family"
+            )
+        clash = ", ".join(sorted(section.keys() & ModelConfig.model_fields.keys()))
+        if clash:
+            raise ModelDirectoryError(f"{path}: {family} has {clash}, which stand outside")
         return content
 
 
@@ -104,23 +110,3 @@ def parse_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ModelDirectoryError(f"{path}: holds {type(content).__name__}, expected an object")
     return content
-
-
-def _check_family(path: Path, content: Mapping[str, Any]) -> None:
-    family = content.get("family")
-    if not isinstance(family, str):
-        raise ModelDirectoryError(f"{path}: family is {family!r}; it must name a model family")
-    section = content.get(family, {})
-    if not isinstance(section, dict):
-        raise ModelDirectoryError(
-            f"{path}: {family} holds {type(section).__name__}, expected the section of the family"
-        )
-    clash = sorted(set(section) & set(ModelConfig.model_fields))
-    if clash:
-        raise ModelDirectoryError(f"{path}: {family} has {', '.join(clash)}, which stand outside")
-
-
-def _problems(error: ValidationError) -> str:
-    return "; ".join(
-        f"{'.'.join(str(part) for part in e['loc']) or 'file'}: {e['msg']}" for e in error.errors()
-    )

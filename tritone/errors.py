@@ -1,12 +1,4 @@
-"""The errors that Tritone raises, one small tree.
-
-TritoneError
-    InvalidRequest        the caller's mistake: names the field, the value and the limit
-    Overloaded            a limit of the deployment is reached; the same request may work later
-    StageFailed           one stage broke; the message starts with the stage's name
-    Cancelled             the caller went away, cancelled, or ran out of time
-    ModelDirectoryError   a checkpoint or model directory is incomplete, damaged or of another shape
-    EnvironmentProblem    the machine or the installation lacks something, found at start-up
+"""The errors that Tritone raises: all that a caller may want to tell apart, below one base.
 
 Foreign exceptions are turned into these at the edge where they occur; Tritone errors are turned
 into Triton error codes in one place, `tritone.serving`.
@@ -18,9 +10,9 @@ class TritoneError(Exception):
 
 
 class InvalidRequest(TritoneError):
-    """The request cannot be served as it is.
+    """The caller's mistake: names the field, the value and the limit.
 
-    `field` is the wire name of the input at fault, so that a client can point at it.
+    field: the wire name of the input at fault.
     """
 
     def __init__(self, field: str, problem: str) -> None:
@@ -29,11 +21,11 @@ class InvalidRequest(TritoneError):
 
 
 class Overloaded(TritoneError):
-    """A deployment limit (streams, queue) is reached; retry later."""
+    """A limit of the deployment (streams, queue) is reached; the same request may work later."""
 
 
 class StageFailed(TritoneError):
-    """A stage failed on a valid request."""
+    """One stage broke on a valid request; the message starts with the stage's name."""
 
     def __init__(self, stage: str, problem: str) -> None:
         super().__init__(f"{stage}: {problem}")
@@ -41,12 +33,15 @@ class StageFailed(TritoneError):
 
 
 class Cancelled(TritoneError):
-    """The caller no longer wants the result."""
+    """The caller went away, cancelled, or ran out of time."""
 
 
 class ModelDirectoryError(TritoneError):
-    """A checkpoint or model directory cannot be used; the message names the file and what to do."""
+    """A checkpoint or model directory is incomplete, damaged or of another shape.
+
+    The message names the file and what to do.
+    """
 
 
 class EnvironmentProblem(TritoneError):
-    """The installation cannot run; the message names the cause and the next step."""
+    """The machine or the installation lacks something; the message names the next step."""

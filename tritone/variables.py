@@ -1,19 +1,12 @@
 """The environment variables of a deployment, by what they set."""
 
-MODEL_VARIABLE = "TRITONE_MODEL"
-"""The model directory."""
+MODEL_VARIABLE = "TRITONE_MODEL"  # the model directory
+PROFILE_VARIABLE = "TRITONE_PROFILE"  # what serves, for messages; set by the launcher
+DEVICE_VARIABLE = "TRITONE_DEVICE"  # where flow and vocoder run: cpu, cuda or cuda:N
+FAMILIES_VARIABLE = "TRITONE_FAMILIES"  # folders with further families, separated as in PATH
 
-PROFILE_VARIABLE = "TRITONE_PROFILE"
-"""What serves, for messages; set by the launcher."""
-
-DEVICE_VARIABLE = "TRITONE_DEVICE"
-"""Where the flow and the vocoder run: cpu, cuda or cuda:N."""
-
+# Factor on the time limits of all steps of loading; raise it where disks are slow.
 PATIENCE_VARIABLE = "TRITONE_LOAD_PATIENCE"
-"""Factor on the time limits of all steps of loading; raise it where disks are slow."""
 
+# Seconds after which a step ends the model's process, so that the server gives up; else never.
 DEADLINE_VARIABLE = "TRITONE_LOAD_DEADLINE"
-"""Seconds after which a step ends the model's process, so that the server gives up; else never."""
-
-FAMILIES_VARIABLE = "TRITONE_FAMILIES"
-"""Folders with further model families, separated as in PATH."""

@@ -13,13 +13,12 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 class Voice(Protocol):
-    """What the models need to know of a speaker; its content is the family's own business.
-
-    transcript: what its prompt says; empty where that is unknown. Only the front end reads it.
-    """
+    """What the models need to know of a speaker; its content is the family's own business."""
 
     @property
-    def transcript(self) -> str: ...
+    def transcript(self) -> str:
+        """What its prompt says; empty where that is unknown. Only the front end reads it."""
+        ...
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Everything but the transcript."""

@@ -4,10 +4,9 @@ It needs numpy, soundfile and tritonclient[grpc], and imports nothing of the ser
 """
 
 from tritone_client.aio import AsyncSpeechClient
-from tritone_client.errors import SpeechError
 from tritone_client.metrics import StreamMeter, StreamMetrics
 from tritone_client.request import Utterance, pad_reference
-from tritone_client.response import Packet
+from tritone_client.response import Packet, SpeechError
 from tritone_client.sync import SpeechClient
 
 __all__ = [

@@ -1,26 +1,20 @@
 """The asyncio client; requests, responses and errors are those of the blocking one."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
-from types import TracebackType
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, aclosing
 
 import grpc
 import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from tritone_client.errors import from_grpc
-from tritone_client.public_model import ASK_TIMEOUT, public_model, rate_of, ready_models
 from tritone_client.request import Utterance, infer_request
-from tritone_client.response import Packet, ResponseReader
-from tritone_client.sync import CHANNEL_OPTIONS, DEFAULT_TIMEOUT, DEFAULT_URL
+from tritone_client.response import Packet, ResponseReader, from_grpc, public_model, rate_of, ready
+from tritone_client.sync import ASK_TIMEOUT, CHANNEL_OPTIONS, DEFAULT_TIMEOUT, DEFAULT_URL
 
 
-class AsyncSpeechClient:
-    """Speaks utterances through one gRPC channel; any number of tasks of one loop may share it.
-
-    model: as for SpeechClient.
-    """
+class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
+    """As SpeechClient, for any number of tasks of one loop."""
 
     def __init__(self, url: str = DEFAULT_URL, model: str | None = None) -> None:
         self._url, self._model, self._rate = url, model, 0
@@ -30,17 +24,12 @@ class AsyncSpeechClient:
     async def model(self) -> str:
         """As `SpeechClient.model`."""
         if self._model is None:
-            self._model = await self._find_model()
-        return self._model
-
-    async def _find_model(self) -> str:
-        try:
             every = service_pb2.ModelStatisticsRequest()
-            answer = await self._stub.ModelStatistics(every, timeout=ASK_TIMEOUT)
-        except grpc.RpcError as error:
-            raise from_grpc(error) from error
-        ready = [await self._configuration(name) for name in ready_models(answer)]
-        return public_model(self._url, ready)
+            with from_grpc():
+                answer = await self._stub.ModelStatistics(every, timeout=ASK_TIMEOUT)
+            answers = [await self._configuration(name) for name in ready(answer)]
+            self._model = public_model(self._url, answers)
+        return self._model
 
     async def sample_rate(self) -> int:
         """As `SpeechClient.sample_rate`."""
@@ -51,22 +40,16 @@ class AsyncSpeechClient:
 
     async def _configuration(self, model: str) -> service_pb2.ModelConfigResponse:
         question = service_pb2.ModelConfigRequest(name=model)
-        try:
+        with from_grpc():
             return await self._stub.ModelConfig(question, timeout=ASK_TIMEOUT)
-        except grpc.RpcError as error:
-            raise from_grpc(error) from error
 
     async def stream(
         self, utterance: Utterance, *, timeout: float | None = DEFAULT_TIMEOUT, request_id: str = ""
     ) -> AsyncGenerator[NDArray[np.float32], None]:
-        """Yield (n,) float32 samples at the sample rate as they arrive.
-
-        Leave early through `contextlib.aclosing` (or cancel the task): that cancels the utterance
-        on the server at once. Raises SpeechError; after `timeout` seconds with DEADLINE_EXCEEDED.
-        """
-        async with aclosing(
-            self.packets(utterance, timeout=timeout, request_id=request_id)
-        ) as packets:
+        """As `SpeechClient.stream`. Leave early through `contextlib.aclosing` (or cancel the task):
+        that cancels the utterance on the server at once."""
+        packets = self.packets(utterance, timeout=timeout, request_id=request_id)
+        async with aclosing(packets):
             async for packet in packets:
                 yield packet.samples
 
@@ -78,25 +61,24 @@ class AsyncSpeechClient:
         request_id: str = "",
         timing: bool = False,
     ) -> AsyncGenerator[Packet, None]:
-        """As `stream`, but yield packets; with `timing` they carry the server's timing record."""
+        """As `SpeechClient.packets`."""
         request = infer_request(utterance, await self.model(), request_id, timing)
         reader = ResponseReader()
-        call = self._stub.ModelStreamInfer(_once(request), timeout=timeout)
+        call = self._stub.ModelStreamInfer(iter([request]), timeout=timeout)
         try:
-            async for message in call:
-                packet = reader.feed(message)
-                if packet is not None:
-                    yield packet
+            with from_grpc():
+                async for message in call:
+                    packet = reader.feed(message)
+                    if packet is not None:
+                        yield packet
             reader.end()
-        except grpc.RpcError as error:
-            raise from_grpc(error) from error
         finally:
             call.cancel()  # nothing to cancel where the stream ran to its end
 
     async def speak(
         self, utterance: Utterance, *, timeout: float | None = DEFAULT_TIMEOUT
     ) -> NDArray[np.float32]:
-        """The whole utterance, (n,) float32 at the sample rate."""
+        """As `SpeechClient.speak`."""
         parts = [samples async for samples in self.stream(utterance, timeout=timeout)]
         return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
@@ -104,19 +86,5 @@ class AsyncSpeechClient:
         """Close the channel; utterances still running end with CANCELLED."""
         await self._channel.close()
 
-    async def __aenter__(self) -> "AsyncSpeechClient":
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-
-async def _once(
-    request: service_pb2.ModelInferRequest,
-) -> AsyncIterator[service_pb2.ModelInferRequest]:
-    yield request

@@ -38,36 +38,25 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from tqdm import tqdm
 
 from tritone_client.aio import AsyncSpeechClient
-from tritone_client.load import (
-    Kind,
-    Level,
-    Speak,
-    closed_loop,
-    open_loop,
-    poisson_arrivals,
-    speaker,
-)
+from tritone_client.load import Kind, Level, closed_loop, open_loop, poisson_arrivals, speaker
 from tritone_client.manifest import Entry, ManifestError, read_manifest
 from tritone_client.request import Utterance
-from tritone_client.summary import Summary, summarize, table
+from tritone_client.summary import Summary, plot, summarize, table
 from tritone_client.sync import DEFAULT_TIMEOUT, DEFAULT_URL
 
-NumberT = TypeVar("NumberT", int, float)
 
-
-def numbers(kind: type[NumberT]) -> Callable[[str], list[NumberT]]:
+def numbers(kind: type[float]) -> Callable[[str], list[float]]:
     """A reader of comma-separated numbers above 0."""
 
-    def read(text: str) -> list[NumberT]:
+    def read(text: str) -> list[float]:
         try:
             values = [kind(part) for part in text.split(",")]
         except ValueError:
@@ -81,34 +70,25 @@ def numbers(kind: type[NumberT]) -> Callable[[str], list[NumberT]]:
 
 
 def build_parser(prog: str) -> argparse.ArgumentParser:
-    """The command's options."""
     parser = argparse.ArgumentParser(
-        prog=prog,
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--url", default=DEFAULT_URL, help="gRPC address (%(default)s)")
-    parser.add_argument("--model", help="Triton model (the public one that is ready)")
+    add = parser.add_argument
+    add("--url", default=DEFAULT_URL, help="gRPC address (%(default)s)")
+    add("--model", help="Triton model (the public one that is ready)")
     spoken = parser.add_mutually_exclusive_group(required=True)
     spoken.add_argument("--manifest", type=Path, help="what to say, in turn")
     spoken.add_argument("--text", nargs="+", help="what to say, in turn")
     load = parser.add_mutually_exclusive_group()
     load.add_argument("--concurrency", type=numbers(int), metavar="N,...", help="closed loop (1)")
     load.add_argument("--rate", type=numbers(float), metavar="R,...", help="open loop, a second")
-    parser.add_argument("--requests", type=int, default=20, help="of each level (%(default)s)")
-    parser.add_argument(
-        "--warmup", type=int, default=1, help="requests before each level, not measured (1)"
-    )
-    parser.add_argument(
-        "--seed",
-        type=int,
-        help="of the arrivals (0), and of sampling: request n gets SEED + n (the server's choice)",
-    )
-    parser.add_argument(
-        "--timeout", type=float, default=DEFAULT_TIMEOUT, help="of a request, s (%(default)s)"
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw them; .png, .svg or .pdf")
+    add("--requests", type=int, default=20, help="of each level (%(default)s)")
+    add("--warmup", type=int, default=1, help="requests before each level, not measured (1)")
+    seed = "of the arrivals (0), and of sampling: request n gets SEED + n (the server's choice)"
+    add("--seed", type=int, help=seed)
+    add("--timeout", type=float, default=DEFAULT_TIMEOUT, help="of a request, s (%(default)s)")
+    add("--json", type=Path, metavar="FILE", help="write all figures")
+    add("--plot", type=Path, metavar="FILE", help="draw them; .png, .svg or .pdf")
     return parser
 
 
@@ -130,73 +110,34 @@ def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
         parser.error("--plot needs matplotlib: pip install 'matplotlib>=3.8'")
 
 
-def entries(options: argparse.Namespace) -> list[Entry]:
-    """What is to be said. Raises ManifestError."""
-    if options.text:
-        return [Entry(text, Utterance(text)) for text in options.text]
-    return read_manifest(options.manifest)
-
-
-async def measure(options: argparse.Namespace, speak: Speak, levels: list[Level]) -> None:
-    """Run the levels, each added to `levels` as it begins, so that a break leaves what there is."""
-    kind: Kind = "rate" if options.rate else "concurrency"
-    for value in options.rate or options.concurrency or [1]:
-        at_once = 1 if options.rate else value
-        await closed_loop(Level(kind, value), speak, options.warmup, at_once)
-        with tqdm(total=options.requests, desc=f"{kind} {value:g}", unit="request") as bar:
-            level = Level(kind, value, on_sample=bar.update)
-            levels.append(level)
-            if options.rate:
-                arrivals = poisson_arrivals(value, options.requests, options.seed or 0)
-                await open_loop(level, speak, arrivals)
-            else:
-                await closed_loop(level, speak, options.requests, at_once)
-
-
-async def connect(
+async def measure(
     options: argparse.Namespace, spoken: Sequence[Entry], levels: list[Level]
 ) -> None:
-    """The measurement, over one connection."""
+    """Run the levels; each is added as it begins, so that a break leaves what there is."""
+    kind: Kind = "rate" if options.rate else "concurrency"
     async with AsyncSpeechClient(options.url, options.model) as client:
         utterances = [entry.utterance for entry in spoken]
-        await measure(options, speaker(client, utterances, options.seed, options.timeout), levels)
+        speak = speaker(client, utterances, options.seed, options.timeout)
+        for value in options.rate or options.concurrency or [1]:
+            at_once = 1 if options.rate else value
+            await closed_loop(Level(kind, value), speak, options.warmup, at_once)
+            with tqdm(total=options.requests, desc=f"{kind} {value:g}", unit="request") as bar:
+                level = Level(kind, value, on_sample=bar.update)
+                levels.append(level)
+                if options.rate:
+                    arrivals = poisson_arrivals(value, options.requests, options.seed or 0)
+                    await open_loop(level, speak, arrivals)
+                else:
+                    await closed_loop(level, speak, options.requests, at_once)
 
 
-@dataclass(frozen=True)
-class Measured:
-    """A run that has ended. began: ISO 8601. Levels and summaries correspond."""
-
-    options: argparse.Namespace
-    began: str
-    spoken: Sequence[Entry]
-    levels: Sequence[Level]
-    summaries: Sequence[Summary]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Everything as plain values, for JSON."""
-        arguments = {k: str(v) if isinstance(v, Path) else v for k, v in vars(self.options).items()}
-        ids = [entry.id for entry in self.spoken]
-        levels = [
-            {
-                **summary.as_dict(),
-                "samples": [
-                    {"id": ids[sample.number % len(ids)], **sample.as_dict()}
-                    for sample in level.samples
-                ],
-            }
-            for level, summary in zip(self.levels, self.summaries, strict=True)
-        ]
-        return {"arguments": arguments, "began": self.began, "levels": levels}
-
-    def write(self) -> None:
-        """The files that were asked for."""
-        if self.options.json:
-            text = json.dumps(self.as_dict(), indent=1, ensure_ascii=False)
-            self.options.json.write_text(text + "\n", encoding="utf-8")
-        if self.options.plot and self.levels:
-            from tritone_client.plot import plot
-
-            plot(self.levels, self.summaries, self.options.plot)
+def figures(level: Level, summary: Summary, spoken: Sequence[Entry]) -> dict[str, Any]:
+    """A level as plain values, for JSON: its summary and every request."""
+    samples = [
+        {"id": spoken[sample.number % len(spoken)].id, **sample.as_dict()}
+        for sample in level.samples
+    ]
+    return {**summary.as_dict(), "samples": samples}
 
 
 def notes(summaries: Sequence[Summary]) -> list[str]:
@@ -218,21 +159,26 @@ def run(options: argparse.Namespace, spoken: Sequence[Entry]) -> int:
     """Measure, report and write what was asked for; the exit status."""
     began = datetime.now(timezone.utc).isoformat(timespec="seconds")
     levels: list[Level] = []
-    interrupted = False
+    status = None
     try:
-        asyncio.run(connect(options, spoken, levels))
+        asyncio.run(measure(options, spoken, levels))
     except KeyboardInterrupt:
-        interrupted = True
+        status = 130
         print("interrupted; this is what was measured", file=sys.stderr)
     levels = [level for level in levels if level.samples]
     summaries = [summarize(level) for level in levels]
     print(table(summaries))
     for line in notes(summaries):
         print(line, file=sys.stderr)
-    Measured(options, began, spoken, levels, summaries).write()
-    if interrupted:
-        return 130
-    return 0 if any(summary.completed for summary in summaries) else 1
+    if options.json:
+        arguments = {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()}
+        measured = [figures(*pair, spoken) for pair in zip(levels, summaries, strict=True)]
+        told = {"arguments": arguments, "began": began, "levels": measured}
+        text = json.dumps(told, indent=1, ensure_ascii=False)
+        options.json.write_text(text + "\n", encoding="utf-8")
+    if options.plot and levels:
+        plot(levels, summaries, options.plot)
+    return status or int(not any(summary.completed for summary in summaries))
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "tritone-bench") -> int:
@@ -240,11 +186,12 @@ def main(arguments: Sequence[str] | None = None, prog: str = "tritone-bench") ->
     parser = build_parser(prog)
     options = parser.parse_args(arguments)
     check(parser, options)
+    if options.text:
+        return run(options, [Entry(text, Utterance(text)) for text in options.text])
     try:
-        spoken = entries(options)
+        return run(options, read_manifest(options.manifest))
     except ManifestError as error:
         parser.error(str(error))
-    return run(options, spoken)
 
 
 if __name__ == "__main__":

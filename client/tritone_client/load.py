@@ -9,14 +9,14 @@ from typing import Any, Literal
 import numpy as np
 
 from tritone_client.aio import AsyncSpeechClient
-from tritone_client.errors import SpeechError
 from tritone_client.metrics import StreamMeter, StreamMetrics
 from tritone_client.request import Utterance
+from tritone_client.response import SpeechError
 
 Kind = Literal["concurrency", "rate"]
 Outcome = tuple[StreamMetrics, SpeechError | None]
+# speaks request number n of a level and says how it went
 Speak = Callable[[int], Awaitable[Outcome]]
-"""Speaks request number n of a level and says how it went."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,6 @@ class Sample:
         return self.due_s + self.metrics.total_s
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
         times = {"due_s": round(self.due_s, 4), "late_s": round(self.late_s, 4)}
         error = None if self.error is None else str(self.error)
         return {"number": self.number, **times, **self.metrics.as_dict(), "error": error}

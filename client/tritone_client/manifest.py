@@ -8,7 +8,7 @@ empty: then the server's own voice speaks. Paths count from the manifest's own f
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,12 +26,10 @@ _KINDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("seed", "top_k"), (int,)),
     **dict.fromkeys(("temperature", "top_p", "speed"), (int, float)),
 }
+# Keys that have the same name in an Utterance
 _SAME = ("text", "voice", "instruct_text", "seed", "temperature", "top_p", "top_k", "speed")
-"""Keys that have the same name in an Utterance."""
 
-
-_Recording = tuple[NDArray[np.float32], int]
-"""(N,) mono samples, and their rate."""
+_Recording = tuple[NDArray[np.float32], int]  # (N,) mono samples, and their rate
 
 
 class ManifestError(ValueError):
@@ -55,7 +53,9 @@ def read_manifest(path: Path) -> list[Entry]:
     entries: dict[str, Entry] = {}
     problems = []
     read = cache(_read)  # many lines share a recording
-    for number, line in _lines(text):
+    for number, line in enumerate(map(str.strip, text.split("\n")), start=1):
+        if not line:
+            continue
         try:
             entry = _entry(_keys(line), path.parent, read)
             if entry.id in entries:
@@ -68,13 +68,6 @@ def read_manifest(path: Path) -> list[Entry]:
     if problems:
         raise ManifestError("\n".join(problems))
     return list(entries.values())
-
-
-def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """The lines that are not blank, counted from 1."""
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield number, line.strip()
 
 
 def _keys(line: str) -> dict[str, Any]:

@@ -9,16 +9,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-AUDIBLE_DBFS = -50.0
-"""A sample above this level counts as heard."""
-
-_JITTER_S = (
-    1e-3  # a packet this late is the clock's and the scheduler's doing, not a gap in the sound
-)
+AUDIBLE_DBFS = -50.0  # a sample above this level counts as heard
+# a packet this late is the clock's and the scheduler's doing, not a gap in the sound
+_JITTER_S = 1e-3
 
 
 @dataclass(frozen=True)
-class StreamMetrics:
+class Figures:
+    """Base of what is measured."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON; times rounded to 0.1 ms."""
+        return {key: _rounded(value) for key, value in asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class StreamMetrics(Figures):
     """One utterance; seconds count from the moment the request was sent.
 
     first_packet_s: the first packet arrived; None when there was none.
@@ -41,10 +47,6 @@ class StreamMetrics:
     gaps_s: tuple[float, ...]
     underruns: int
     underrun_s: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON; times rounded to 0.1 ms."""
-        return {key: _rounded(value) for key, value in asdict(self).items()}
 
 
 class StreamMeter:
@@ -97,6 +99,8 @@ class StreamMeter:
 
 
 def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
     if isinstance(value, tuple):
         return [_rounded(item) for item in value]
     return round(value, 4) if isinstance(value, float) else value

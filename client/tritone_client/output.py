@@ -3,27 +3,15 @@
 import sys
 import wave
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-_COMPRESSED = {
-    ".flac": ("FLAC", "PCM_16"),
-    ".ogg": ("OGG", "VORBIS"),
-    ".opus": ("OGG", "OPUS"),
-}
+_COMPRESSED = {".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS"), ".opus": ("OGG", "OPUS")}
 _RAW = (".pcm", ".raw")
 SUFFIXES = (".wav", *_COMPRESSED, *_RAW)
-
-
-class AudioWriter(Protocol):
-    """A sink for (n,) float32 samples in [-1, 1]; louder ones are clipped."""
-
-    def write(self, samples: NDArray[np.float32]) -> None: ...
-
-    def close(self) -> None: ...
 
 
 def check_target(target: str) -> None:
@@ -36,7 +24,7 @@ def check_target(target: str) -> None:
         )
 
 
-def open_writer(target: str, sample_rate: int) -> AudioWriter:
+def open_writer(target: str, sample_rate: int) -> "AudioWriter":
     """A writer for the path `target`, its format by suffix; `-` is raw s16le on stdout."""
     check_target(target)
     if target == "-":
@@ -77,9 +65,7 @@ class WavWriter:
     def __init__(self, path: str, sample_rate: int) -> None:
         self._file = Path(path).open("wb")  # noqa: SIM115 - closed by close()
         self._wave = wave.open(self._file, "wb")  # noqa: SIM115
-        self._wave.setnchannels(1)
-        self._wave.setsampwidth(2)
-        self._wave.setframerate(sample_rate)
+        self._wave.setparams((1, 2, sample_rate, 0, "NONE", "not compressed"))
 
     def write(self, samples: NDArray[np.float32]) -> None:
         self._wave.writeframes(to_s16le(samples))  # writes the sizes in the header anew
@@ -103,3 +89,7 @@ class CompressedWriter:
 
     def close(self) -> None:
         self._file.close()
+
+
+# sinks for (n,) float32 samples in [-1, 1]; louder ones are clipped
+AudioWriter = RawWriter | WavWriter | CompressedWriter

@@ -8,13 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2
 
+# Hz that the server assumes where reference_sample_rate is not sent
 DEFAULT_REFERENCE_RATE = 16000
-"""Hz that the server assumes where reference_sample_rate is not sent."""
 
-_FINAL_FLAG = "triton_enable_empty_final_response"
-
+# name, Triton datatype, shape with the batch dimension, little-endian contents
 _Tensor = tuple[str, str, tuple[int, int], bytes]
-"""Name, Triton datatype, shape with the batch dimension, little-endian contents."""
 
 
 @dataclass(frozen=True)
@@ -49,17 +47,16 @@ class Utterance:
         if wav is None:
             return
         if wav.ndim != 1 or wav.size == 0:
-            raise ValueError(
-                f"reference_wav: shape {wav.shape}; give mono samples, (N,) with N >= 1"
-            )
+            advice = "give mono samples, (N,) with N >= 1"
+            raise ValueError(f"reference_wav: shape {wav.shape}; {advice}")
         if self.reference_length is not None and not 0 < self.reference_length <= wav.size:
             raise ValueError(f"reference_length: {self.reference_length}; it must be 1..{wav.size}")
 
 
 def pad_reference(utterance: Utterance, seconds: float) -> Utterance:
-    """The same utterance with its reference zero-padded to a multiple of `seconds`.
+    """The same with its reference zero-padded to a multiple of `seconds`; its length is kept.
 
-    Few distinct lengths let a server with compiled shapes reuse its plans; the true length is kept.
+    Few distinct lengths let a server with compiled shapes reuse its plans.
     """
     if utterance.reference_wav is None:
         return utterance
@@ -83,7 +80,7 @@ def infer_request(
     request.outputs.add(name="waveform")
     if timing:
         request.outputs.add(name="timing")
-    request.parameters[_FINAL_FLAG].bool_param = True
+    request.parameters["triton_enable_empty_final_response"].bool_param = True
     return request
 
 
@@ -101,16 +98,11 @@ def _tensors(utterance: Utterance) -> Iterator[_Tensor]:
         text = getattr(utterance, name)
         if text is not None:
             yield _text(name, text)
-    for name, datatype, layout in (
-        ("seed", "UINT64", "<Q"),
-        ("temperature", "FP32", "<f"),
-        ("top_p", "FP32", "<f"),
-        ("top_k", "INT32", "<i"),
-        ("speed", "FP32", "<f"),
-    ):
+    layouts = {"seed": ("UINT64", "<Q"), "top_k": ("INT32", "<i")}
+    for name in ("seed", "temperature", "top_p", "top_k", "speed"):
         value = getattr(utterance, name)
         if value is not None:
-            yield _scalar(name, datatype, layout, value)
+            yield _scalar(name, *layouts.get(name, ("FP32", "<f")), value)
     if not utterance.streaming:
         yield _scalar("streaming", "BOOL", "<?", False)
 

@@ -1,14 +1,53 @@
-"""Reading what the server streams back; no I/O, so that both clients share it."""
+"""Reading what the server answers; no I/O, so that both clients share it."""
 
 import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import grpc
 import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2
 
-from tritone_client.errors import SpeechError, from_stream
+_RATE = "sample_rate"
+
+
+class SpeechError(Exception):
+    """The utterance did not end well.
+
+    status: gRPC status name, such as UNAVAILABLE (no server, or it went away) or
+        DEADLINE_EXCEEDED, INVALID_ARGUMENT (the message names the input at fault), CANCELLED,
+        INTERNAL. UNKNOWN when an error came without a status.
+    message: what went wrong, in the server's words.
+    """
+
+    def __init__(self, status: str, message: str) -> None:
+        super().__init__(f"{status}: {message}")
+        self.status = status
+        self.message = message
+
+
+def from_stream(message: str) -> SpeechError:
+    """The SpeechError of an error inside a stream.
+
+    Triton's streams carry a message but no code (and asking for one, with the metadata
+    `triton_grpc_error`, can crash Triton 2.51), so the model puts the status in front.
+    """
+    status, separator, text = message.partition(": ")
+    if separator and status in grpc.StatusCode.__members__:
+        return SpeechError(status, text)
+    return SpeechError(grpc.StatusCode.UNKNOWN.name, message)
+
+
+@contextmanager
+def from_grpc() -> Iterator[None]:
+    """gRPC's errors as a SpeechError that says what they say."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        raise SpeechError(error.code().name, error.details() or "no details given") from error
 
 
 @dataclass(frozen=True)
@@ -45,10 +84,10 @@ class ResponseReader:
         }
         if not outputs:
             return None
-        timing = outputs.get("timing")
+        timing = outputs.get("timing")  # one string, behind its length in 4 bytes
         return Packet(
             samples=np.frombuffer(outputs.get("waveform", b""), dtype="<f4"),
-            timing=None if timing is None else json.loads(_first_string(timing)),
+            timing=None if timing is None else json.loads(timing[4:]),
         )
 
     def end(self) -> None:
@@ -61,7 +100,33 @@ class ResponseReader:
             )
 
 
-def _first_string(contents: bytes) -> bytes:
-    """The first element of a BYTES tensor: a little-endian uint32 length, then the text."""
-    length = int.from_bytes(contents[:4], "little")
-    return contents[4 : 4 + length]
+def ready(answer: service_pb2.ModelStatisticsResponse) -> list[str]:
+    """Names of the models that a server has ready, from its statistics of all models."""
+    return sorted({statistics.name for statistics in answer.model_stats})
+
+
+def public_model(url: str, answers: Sequence[service_pb2.ModelConfigResponse]) -> str:
+    """The one whose configuration names a sample rate. Raises SpeechError for none or several."""
+    names: list[str] = [answer.config.name for answer in answers]
+    speaking = [a.config.name for a in answers if _RATE in a.config.parameters]
+    if len(speaking) == 1:
+        return str(speaking[0])
+    advice = "name the one that is meant: model= of the client, --model of the commands"
+    if speaking:
+        there = f"{url} has several models that speak: {', '.join(speaking)}"
+        raise SpeechError("FAILED_PRECONDITION", f"{there}; {advice}")
+    there = f"no model of {url} speaks; ready: {', '.join(names) or 'none'}"
+    raise SpeechError("UNAVAILABLE", f"{there}; {advice}")
+
+
+def rate_of(model: str, answer: service_pb2.ModelConfigResponse) -> int:
+    """Samples a second, as the configuration says. Raises SpeechError where it says no number."""
+    text = answer.config.parameters[_RATE].string_value
+    if not text.isdecimal() or int(text) == 0:
+        said = f"{_RATE} {text!r}" if text else f"no {_RATE}"
+        raise SpeechError(
+            "FAILED_PRECONDITION",
+            f"{model} has {said} among the parameters of its config.pbtxt; add the rate there: "
+            f'parameters {{ key: "{_RATE}", value: {{ string_value: "HERTZ" }} }}',
+        )
+    return int(text)

@@ -8,110 +8,64 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import fields
 from typing import Any
 
 import soundfile
 
-from tritone_client.errors import SpeechError
 from tritone_client.metrics import StreamMeter, StreamMetrics
 from tritone_client.output import SUFFIXES, AudioWriter, check_target, open_writer
 from tritone_client.request import Utterance, pad_reference
+from tritone_client.response import SpeechError
 from tritone_client.sync import DEFAULT_TIMEOUT, DEFAULT_URL, SpeechClient
 
 _EXIT_STATUS = {"UNAVAILABLE": 3, "DEADLINE_EXCEEDED": 4}
 
 
-@dataclass
-class _Sinks:
-    """The outputs, opened with the first packet: a refused text leaves no empty file."""
-
-    targets: list[str]
-    sample_rate: int = 0  # set before the first packet
-    writers: list[AudioWriter] = field(default_factory=list)
-
-    def write(self, samples: Any) -> None:
-        if not self.writers:
-            self.writers = [open_writer(target, self.sample_rate) for target in self.targets]
-        for writer in self.writers:
-            writer.write(samples)
-
-    def close(self) -> None:
-        for writer in self.writers:
-            writer.close()
-
-
 def build_parser(prog: str) -> argparse.ArgumentParser:
-    """The command's options."""
-    parser = argparse.ArgumentParser(
-        prog=prog, description="Speak a text through a Tritone server."
-    )
-    parser.add_argument("text", help="what to say; - reads it from standard input")
-    parser.add_argument(
+    about = "Speak a text through a Tritone server."
+    parser = argparse.ArgumentParser(prog=prog, description=about)
+    add = parser.add_argument
+    add("text", help="what to say; - reads it from standard input")
+    add(
         "-o", "--output", metavar="FILE", help=f"{' '.join(SUFFIXES)}, or - for raw s16le on stdout"
     )
-    parser.add_argument(
-        "--play",
-        action="store_true",
-        help="raw s16le on stdout, at the model's rate: ... --play | aplay -f S16_LE -r RATE",
-    )
-    parser.add_argument("--url", default=DEFAULT_URL, help="gRPC address (%(default)s)")
-    parser.add_argument("--model", help="Triton model (the public one that is ready)")
-    parser.add_argument(
-        "--timeout", type=float, default=DEFAULT_TIMEOUT, help="seconds (%(default)s)"
-    )
-    parser.add_argument("--request-id", default="", help="under which the server logs the request")
-    parser.add_argument(
-        "--timing", action="store_true", help="ask a server of Tritone where its time went"
-    )
-    parser.add_argument("--json", action="store_true", help="metrics as JSON on stdout")
-    _add_request_options(parser)
+    raw = "raw s16le on stdout, at the model's rate: ... --play | aplay -f S16_LE -r RATE"
+    add("--play", action="store_true", help=raw)
+    add("--url", default=DEFAULT_URL, help="gRPC address (%(default)s)")
+    add("--model", help="Triton model (the public one that is ready)")
+    add("--timeout", type=float, default=DEFAULT_TIMEOUT, help="seconds (%(default)s)")
+    add("--request-id", default="", help="under which the server logs the request")
+    add("--timing", action="store_true", help="ask a server of Tritone where its time went")
+    add("--json", action="store_true", help="metrics as JSON on stdout")
+    add = parser.add_argument_group("voice").add_argument
+    add("--voice", help="a voice registered with the server")
+    add("--reference-audio", metavar="FILE", help="a recording of the voice to use")
+    add("--reference-text", help="what the recording says")
+    add("--pad-reference", type=float, metavar="SECONDS", help="pad the recording to a multiple")
+    add("--instruct", dest="instruct_text", metavar="TEXT", help="how to speak, in words")
+    add = parser.add_argument_group("speech").add_argument
+    add("--seed", type=int, help="the same seed gives the same audio")
+    add("--temperature", type=float)
+    add("--top-p", type=float)
+    add("--top-k", type=int)
+    add("--speed", type=float, help="0.5 to 2.0")
+    whole = "the whole utterance in one packet"
+    add("--no-stream", dest="streaming", action="store_false", help=whole)
     return parser
 
 
-def _add_request_options(parser: argparse.ArgumentParser) -> None:
-    voice = parser.add_argument_group("voice")
-    voice.add_argument("--voice", help="a voice registered with the server")
-    voice.add_argument("--reference-audio", metavar="FILE", help="a recording of the voice to use")
-    voice.add_argument("--reference-text", help="what the recording says")
-    voice.add_argument(
-        "--pad-reference", type=float, metavar="SECONDS", help="pad the recording to a multiple"
-    )
-    voice.add_argument("--instruct", metavar="TEXT", help="how to speak, in words")
-    speech = parser.add_argument_group("speech")
-    speech.add_argument("--seed", type=int, help="the same seed gives the same audio")
-    speech.add_argument("--temperature", type=float)
-    speech.add_argument("--top-p", type=float)
-    speech.add_argument("--top-k", type=int)
-    speech.add_argument("--speed", type=float, help="0.5 to 2.0")
-    speech.add_argument(
-        "--no-stream", action="store_true", help="the whole utterance in one packet"
-    )
-
-
 def utterance_from(options: argparse.Namespace) -> Utterance:
-    """The utterance of these options; the recording is read at its own rate and mixed to mono.
-
-    Raises ValueError or soundfile.LibsndfileError for what cannot be used.
-    """
-    wav, rate = None, 16000
+    """The recording is read at its own rate and mixed to mono. Raises ValueError and, for a sound
+    file that cannot be read, soundfile.LibsndfileError."""
+    known = {field.name for field in fields(Utterance)}
+    given = {name: value for name, value in vars(options).items() if name in known}
+    if options.text == "-":
+        given["text"] = sys.stdin.read().strip()
     if options.reference_audio:
         channels, rate = soundfile.read(options.reference_audio, dtype="float32", always_2d=True)
-        wav = channels.mean(axis=1)
-    utterance = Utterance(
-        text=sys.stdin.read().strip() if options.text == "-" else options.text,
-        reference_wav=wav,
-        reference_rate=rate,
-        reference_text=options.reference_text,
-        instruct_text=options.instruct,
-        voice=options.voice,
-        seed=options.seed,
-        temperature=options.temperature,
-        top_p=options.top_p,
-        top_k=options.top_k,
-        speed=options.speed,
-        streaming=not options.no_stream,
-    )
+        given["reference_wav"], given["reference_rate"] = channels.mean(axis=1), rate
+    utterance = Utterance(**given)
     if options.pad_reference:
         utterance = pad_reference(utterance, options.pad_reference)
     return utterance
@@ -136,29 +90,38 @@ def parts(record: dict[str, Any]) -> str:
 
 
 def speak(
-    client: SpeechClient, utterance: Utterance, options: argparse.Namespace, sinks: _Sinks
+    options: argparse.Namespace,
+    utterance: Utterance,
+    targets: Sequence[str],
+    writers: list[AudioWriter],
 ) -> tuple[StreamMetrics, dict[str, Any] | None]:
-    """Stream the utterance into the sinks; also the server's last record, if asked for."""
-    sinks.sample_rate = client.sample_rate
-    meter, record = StreamMeter(sinks.sample_rate), None
-    for packet in client.packets(
-        utterance, timeout=options.timeout, timing=options.timing, request_id=options.request_id
-    ):
-        meter.packet(packet.samples)
-        sinks.write(packet.samples)
-        record = packet.timing or record
-    return meter.finish(), record
+    """Stream the utterance to the targets; also the server's last record, if asked for.
+
+    writers: theirs, added with the first packet, as a refused text is to leave no empty file.
+    """
+    with SpeechClient(options.url, options.model) as client:
+        rate, record = client.sample_rate, None
+        meter = StreamMeter(rate)
+        for packet in client.packets(
+            utterance, timeout=options.timeout, timing=options.timing, request_id=options.request_id
+        ):
+            meter.packet(packet.samples)
+            if not writers:
+                writers += [open_writer(target, rate) for target in targets]
+            for writer in writers:
+                writer.write(packet.samples)
+            record = packet.timing or record
+        return meter.finish(), record
 
 
 def run(options: argparse.Namespace, utterance: Utterance, targets: Sequence[str]) -> int:
     """Speak into the targets and say how it went; the exit status."""
-    sinks = _Sinks(list(dict.fromkeys(targets)))
+    writers: list[AudioWriter] = []
     try:
-        with SpeechClient(options.url, options.model) as client:
-            metrics, record = speak(client, utterance, options, sinks)
+        metrics, record = speak(options, utterance, list(dict.fromkeys(targets)), writers)
     except SpeechError as error:
         kept = f" (what had arrived is in {options.output})"
-        print(f"{error}{kept if sinks.writers and options.output else ''}", file=sys.stderr)
+        print(f"{error}{kept if writers and options.output else ''}", file=sys.stderr)
         return _EXIT_STATUS.get(error.status, 1)
     except (OSError, ValueError) as error:
         print(f"cannot speak or write this: {error}", file=sys.stderr)
@@ -167,7 +130,8 @@ def run(options: argparse.Namespace, utterance: Utterance, targets: Sequence[str
         print("interrupted", file=sys.stderr)
         return 130
     finally:
-        sinks.close()
+        for writer in writers:
+            writer.close()
     print(summary(metrics), file=sys.stderr)
     if record is not None:
         print(parts(record), file=sys.stderr)

@@ -2,14 +2,14 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tritone_client.load import Level
-
-_DIGITS = 4
+from tritone_client.metrics import Figures
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Summary:
+class Summary(Figures):
     """One level. Times in seconds; a spread is None where no request has such a value."""
 
     kind: str
@@ -49,11 +49,6 @@ class Summary:
     total_s: Spread | None
     request_rtf: Spread | None
     gaps_s: Spread | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON; times rounded to 0.1 ms."""
-        rounded: dict[str, Any] = _rounded(asdict(self))
-        return rounded
 
 
 def spread(values: Sequence[float | None]) -> Spread | None:
@@ -134,7 +129,49 @@ def _points(values: Spread | None, names: Sequence[str], scale: float, digits: i
     return "/".join(f"{scale * getattr(values, name):.{digits}f}" for name in names)
 
 
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    return round(value, _DIGITS) if isinstance(value, float) else value
+def plot(levels: Sequence[Level], summaries: Sequence[Summary], path: Path) -> None:
+    """Draw a file whose format follows from its suffix. Levels and summaries correspond."""
+    from matplotlib.figure import Figure  # an extra, needed for nothing else
+
+    figure = Figure(figsize=(13, 4), layout="constrained")
+    waits, against, rates = figure.subplots(1, 3)
+    load = "streams at once" if summaries[0].kind == "concurrency" else "arrivals a second"
+    _first_audible(waits, levels)
+    _first_packet(against, summaries, load)
+    _throughput(rates, summaries, load)
+    figure.savefig(path, dpi=120)
+
+
+def _first_audible(axes: Any, levels: Sequence[Level]) -> None:
+    """Of each level, the share of requests that are heard within a time."""
+    for level in levels:
+        metrics = [sample.metrics for sample in level.samples if sample.error is None]
+        heard = [m.first_audible_s for m in metrics if m.first_audible_s is not None]
+        if heard:
+            axes.ecdf(heard, label=f"{level.value:g}")
+    axes.set(xlabel="first audible sample within, s", ylabel="share of requests")
+    axes.set_xlim(left=0)
+    if axes.lines:
+        axes.legend(title=levels[0].kind)
+
+
+def _first_packet(axes: Any, summaries: Sequence[Summary], load: str) -> None:
+    with_audio = [s for s in summaries if s.first_packet_s is not None]
+    for point in ("p50", "p95", "p99"):
+        values = [getattr(s.first_packet_s, point) for s in with_audio]
+        axes.plot([s.value for s in with_audio], values, marker="o", label=point)
+    axes.set(xlabel=load, xticks=[s.value for s in summaries])
+    axes.set(ylabel="first packet, s", ylim=(0, None))
+    axes.legend()
+
+
+def _throughput(axes: Any, summaries: Sequence[Summary], load: str) -> None:
+    loads = [s.value for s in summaries]
+    axes.plot(loads, [s.throughput for s in summaries], marker="o", label="audio s/s")
+    axes.set(xlabel=load, xticks=loads, ylabel="seconds of audio in a second", ylim=(0, None))
+    shares = axes.twinx()
+    good = [100 * s.real_time_streams / s.completed if s.completed else 0 for s in summaries]
+    shares.plot(loads, good, "s--", color="tab:gray", label="in real time")
+    shares.set(ylabel="streams without underrun, %", ylim=(0, 105))
+    lines = [*axes.get_lines(), *shares.get_lines()]
+    axes.legend(lines, [line.get_label() for line in lines])

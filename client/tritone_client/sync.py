@@ -1,23 +1,20 @@
 """The blocking client."""
 
 from collections.abc import Generator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from functools import cached_property
-from types import TracebackType
 
 import grpc
 import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from tritone_client.errors import from_grpc
-from tritone_client.public_model import ASK_TIMEOUT, public_model, rate_of, ready_models
 from tritone_client.request import Utterance, infer_request
-from tritone_client.response import Packet, ResponseReader
+from tritone_client.response import Packet, ResponseReader, from_grpc, public_model, rate_of, ready
 
 DEFAULT_URL = "127.0.0.1:8001"
-DEFAULT_TIMEOUT = 300.0
-"""Seconds for one whole utterance."""
+DEFAULT_TIMEOUT = 300.0  # seconds for one whole utterance
+ASK_TIMEOUT = 10.0  # seconds for one question about the server's models
 
 CHANNEL_OPTIONS = [
     # gRPC's own limit of 4 MiB is 43 s of audio in one packet.
@@ -26,7 +23,7 @@ CHANNEL_OPTIONS = [
 ]
 
 
-class SpeechClient:
+class SpeechClient(AbstractContextManager["SpeechClient"]):
     """Speaks utterances through one gRPC channel; any number of threads may share it.
 
     Every utterance has a gRPC stream of its own, closed when it ends: an open idle stream would
@@ -46,27 +43,20 @@ class SpeechClient:
         """The Triton model that speaks. Raises SpeechError where no public model is ready."""
         if self._named is not None:
             return self._named
-        try:
-            every = service_pb2.ModelStatisticsRequest()
-            ready = ready_models(self._stub.ModelStatistics(every, timeout=ASK_TIMEOUT))
-        except grpc.RpcError as error:
-            raise from_grpc(error) from error
-        return public_model(self._url, [self._configuration(name) for name in ready])
+        every = service_pb2.ModelStatisticsRequest()
+        with from_grpc():
+            answer = self._stub.ModelStatistics(every, timeout=ASK_TIMEOUT)
+        return public_model(self._url, [self._configuration(n) for n in ready(answer)])
 
     @cached_property
     def sample_rate(self) -> int:
-        """Samples a second of what is spoken, as the model's configuration says; asked for once.
-
-        Raises SpeechError where there is no such model or it does not say.
-        """
+        """Samples a second; SpeechError where the model's configuration does not say."""
         return rate_of(self.model, self._configuration(self.model))
 
     def _configuration(self, model: str) -> service_pb2.ModelConfigResponse:
         question = service_pb2.ModelConfigRequest(name=model)
-        try:
+        with from_grpc():
             return self._stub.ModelConfig(question, timeout=ASK_TIMEOUT)
-        except grpc.RpcError as error:
-            raise from_grpc(error) from error
 
     def stream(
         self, utterance: Utterance, *, timeout: float | None = DEFAULT_TIMEOUT, request_id: str = ""
@@ -93,13 +83,12 @@ class SpeechClient:
         reader = ResponseReader()
         call = self._stub.ModelStreamInfer(iter([request]), timeout=timeout)
         try:
-            for message in call:
-                packet = reader.feed(message)
-                if packet is not None:
-                    yield packet
+            with from_grpc():
+                for message in call:
+                    packet = reader.feed(message)
+                    if packet is not None:
+                        yield packet
             reader.end()
-        except grpc.RpcError as error:
-            raise from_grpc(error) from error
         finally:
             call.cancel()  # nothing to cancel where the stream ran to its end
 
@@ -114,13 +103,5 @@ class SpeechClient:
         """Close the channel; utterances still running end with CANCELLED."""
         self._channel.close()
 
-    def __enter__(self) -> "SpeechClient":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

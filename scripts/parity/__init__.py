@@ -1,7 +1,12 @@
 """One comparison of our output with golden data."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True)
@@ -24,3 +29,21 @@ class ParityResult:
     @property
     def informational(self) -> bool:
         return math.isinf(self.threshold)
+
+
+def close(
+    case: str, ours: ArrayLike, golden: ArrayLike, threshold: float, note: str = ""
+) -> ParityResult:
+    """By the largest difference of two arrays or CPU tensors; NaN where their shapes differ."""
+    left, right = np.asarray(ours, np.float64), np.asarray(golden, np.float64)
+    if left.shape != right.shape:
+        return ParityResult(case, math.nan, threshold, f"shape {left.shape}, golden {right.shape}")
+    return ParityResult(case, float(np.abs(left - right).max(initial=0.0)), threshold, note)
+
+
+def equal(
+    case: str, ours: Sequence[Any], golden: Sequence[Any], threshold: float = 0.0, note: str = ""
+) -> ParityResult:
+    """By the number of items that differ."""
+    differing = sum(a != b for a, b in zip(ours, golden, strict=False))
+    return ParityResult(case, float(differing + abs(len(ours) - len(golden))), threshold, note)

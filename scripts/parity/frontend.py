@@ -12,13 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+import torch
 from safetensors.numpy import load_file
 from tokenizers import Regex, Tokenizer
 from tokenizers.pre_tokenizers import Split
 
-from parity import ParityResult
+from parity import ParityResult, close, equal
 from tritone.arrays import Int32
 from tritone.families.cosyvoice2.config import SpeechIds
 from tritone.families.cosyvoice2.frontend import llm_prompt
@@ -38,6 +37,12 @@ EMBEDDING_LIMIT = 1e-3  # the speaker encoder sees the fbank's difference
 INFORMATIONAL = math.inf
 
 SPEECH_CODES = 6561
+RULE = {  # our names of the rule's numbers
+    "token_max_n": "longest",
+    "token_min_n": "shortest",
+    "merge_len": "tail",
+    "comma_split": "comma_split",
+}
 DECIMAL = re.compile(r"\d\.\d")
 
 
@@ -48,7 +53,7 @@ def _resampling(folder: Path) -> Iterator[ParityResult]:
         if side == "in":
             old, new = (int(rate) for rate in pair.split("_"))
             ours = resample(golden[key], old, new)
-            yield _close(f"resample/{pair}", ours, golden[f"{pair}.out"], RESAMPLE_LIMIT)
+            yield close(f"resample/{pair}", ours, golden[f"{pair}.out"], RESAMPLE_LIMIT)
 
 
 def _features(folder: Path) -> Iterator[ParityResult]:
@@ -63,14 +68,12 @@ def _features(folder: Path) -> Iterator[ParityResult]:
             ("resample_16k_24k", wav24[None], RESAMPLE_LIMIT),
         )
         for name, ours, limit in pairs:
-            yield _close(f"features/{case}/{name}", ours, golden[f"{case}.{name}"], limit)
+            yield close(f"features/{case}/{name}", ours, golden[f"{case}.{name}"], limit)
 
 
 def _prompts(folder: Path) -> Iterator[ParityResult]:
-    onnx = next(
-        (d for d in (folder / "tiny_onnx", folder.parent / "tiny_onnx") if d.is_dir()), None
-    )
-    if onnx is None:
+    onnx = folder / "tiny_onnx" if (folder / "tiny_onnx").is_dir() else folder.parent / "tiny_onnx"
+    if not onnx.is_dir():
         yield ParityResult("prompt", math.nan, 0, f"no tiny_onnx in or beside {folder}")
         return
     models = (onnx / "speech_tokenizer_v2.onnx", onnx / "campplus.onnx")
@@ -87,20 +90,17 @@ def _prompts(folder: Path) -> Iterator[ParityResult]:
             ("llm_embedding", voice.embedding, EMBEDDING_LIMIT),
         )
         for name, ours, limit in pairs:
-            yield _close(f"prompt/{case}/{name}", ours[None], golden[f"{case}.{name}"], limit)
+            yield close(f"prompt/{case}/{name}", ours[None], golden[f"{case}.{name}"], limit)
 
 
 def _splits(folder: Path) -> Iterator[ParityResult]:
     words = Split(Regex(WORD_PATTERN), behavior="isolated")
-
-    def word_count(text: str) -> int:
-        return len(words.pre_tokenize_str(text))
-
     golden = _read(folder / "split_paragraph.json") + _read(folder / "split_paragraph_edge.json")
     for number, case in enumerate(golden):
         name = f"split/{number}/{case['lang']}"
-        length = len if case["lang"] == "zh" else word_count
-        ours = split_paragraph(case["text"], case["lang"], length, _rule(case.get("params", {})))
+        length = len if case["lang"] == "zh" else lambda text: len(words.pre_tokenize_str(text))
+        rule = SegmentRule(**{RULE[name]: value for name, value in case.get("params", {}).items()})
+        ours = split_paragraph(case["text"], case["lang"], length, rule)
         expected = case["output"]
         note = ""
         if not isinstance(expected, list):
@@ -109,17 +109,7 @@ def _splits(folder: Path) -> Iterator[ParityResult]:
             note = "has a decimal, which upstream may cut and we do not"
         elif case.get("lengths") not in (None, [length(piece) for piece in expected]):
             note = "word count differs from the recorded lengths"
-        yield _equal(name, ours, expected, INFORMATIONAL if note else 0.0, note)
-
-
-def _rule(params: dict[str, Any]) -> SegmentRule:
-    default = SegmentRule()
-    return SegmentRule(
-        longest=params.get("token_max_n", default.longest),
-        shortest=params.get("token_min_n", default.shortest),
-        tail=params.get("merge_len", default.tail),
-        comma_split=params.get("comma_split", default.comma_split),
-    )
+        yield equal(name, ours, expected, INFORMATIONAL if note else 0.0, note)
 
 
 def _normalised(folder: Path) -> Iterator[ParityResult]:
@@ -131,41 +121,34 @@ def _normalised(folder: Path) -> Iterator[ParityResult]:
         for kind, ours in (("nosplit", text), ("split", pieces)):
             expected = case[f"{kind}/wetext"]
             note = f"text rules, soft: {ours!r} for {expected!r}" if ours != expected else "soft"
-            yield _equal(f"normalize/{number}/{kind}", [ours], [expected], INFORMATIONAL, note)
+            yield equal(f"normalize/{number}/{kind}", [ours], [expected], INFORMATIONAL, note)
 
 
 def _layouts(folder: Path) -> Iterator[ParityResult]:
     meta = _read(folder / "token_layout.json")
-    llm = _ids(meta["offset"], meta["sos"], meta["task_id"])
     for number, case in enumerate(meta["cases"]):
-        ours = _prompt(llm, case["prompt_ids"], case["tts_ids"], case["prompt_speech"])
-        expected = np.array(case["upstream_separate_layout"])
-        yield _close(f"layout/{number}", ours, expected, 0.0)
+        ours = _prompt(meta, case["prompt_ids"], case["tts_ids"], case["prompt_speech"])
+        yield close(f"layout/{number}", ours, case["upstream_separate_layout"], 0.0)
 
 
 def _merged_layouts(folder: Path) -> Iterator[ParityResult]:
     meta = _read(folder / "llm_meta.json")
-    llm = _ids(meta["offset"], meta["sos"], meta["task_id"])
     golden = load_file(folder / "llm_logits.safetensors")
     for case in sorted(key.partition(".")[0] for key in golden if key.endswith("merged_input_ids")):
-        prompt_text, text, speech = (
-            golden[f"{case}.{name}"][0].tolist()
-            for name in ("prompt_text", "text", "prompt_speech")
-        )
-        ours = _prompt(llm, prompt_text, text, speech)
+        names = ("prompt_text", "text", "prompt_speech")
+        ours = _prompt(meta, *(golden[f"{case}.{name}"][0].tolist() for name in names))
         expected = golden[f"{case}.merged_input_ids"][0]
-        yield _close(f"layout/{case}", ours, expected[: len(ours)], 0.0)
+        yield close(f"layout/{case}", ours, expected[: len(ours)], 0.0)
 
 
-def _prompt(llm: SpeechIds, *parts: Sequence[int]) -> Int32:
+def _prompt(meta: dict[str, int], *parts: Sequence[int]) -> Int32:
+    """The layout uses only three numbers of a configuration."""
+    llm = SpeechIds.model_construct(
+        speech_offset=meta["offset"], sos_id=meta["sos"], task_id=meta["task_id"]
+    )
     ids = llm_prompt(llm, *parts).ids
     assert ids is not None
     return ids
-
-
-def _ids(offset: int, sos: int, task_id: int) -> SpeechIds:
-    """A configuration of which the prompt layout uses only these three."""
-    return SpeechIds.model_construct(speech_offset=offset, sos_id=sos, task_id=task_id)
 
 
 def _tokenizers(folder: Path) -> Iterator[ParityResult]:
@@ -176,7 +159,7 @@ def _tokenizers(folder: Path) -> Iterator[ParityResult]:
     texts += [token.content for token in ours.get_added_tokens_decoder().values()]
     for number, text in enumerate(texts):
         expected = merged.encode(text, add_special_tokens=False).ids
-        yield _equal(f"tokenizer/{number}", ours.encode(text).ids, expected, 0.0)
+        yield equal(f"tokenizer/{number}", ours.encode(text).ids, expected, 0.0)
 
 
 def _imports(folder: Path) -> Iterator[ParityResult]:
@@ -186,8 +169,6 @@ def _imports(folder: Path) -> Iterator[ParityResult]:
 
 def _imported(path: Path) -> Iterator[ParityResult]:
     """The importer against the tensors themselves."""
-    import torch
-
     decoded: list[int] = []
 
     def decode(ids: Any) -> str:
@@ -202,25 +183,10 @@ def _imported(path: Path) -> Iterator[ParityResult]:
         voice = voices[name]
         arrays = (voice.prompt_tokens, voice.prompt_mel, voice.embedding)
         for key, ours in zip(keys, arrays, strict=True):
-            yield _close(f"import/{path.stem}/{key}", ours[None], entry[key].numpy(), 0.0)
+            yield close(f"import/{path.stem}/{key}", ours[None], entry[key].numpy(), 0.0)
         if zero_shot:
             expected = entry["prompt_text"][0].tolist()
-            yield _equal(f"import/{path.stem}/prompt_text", decoded, expected, 0.0)
-
-
-def _close(case: str, ours: NDArray[Any], golden: NDArray[Any], limit: float) -> ParityResult:
-    if ours.shape != golden.shape:
-        return ParityResult(case, math.inf, limit, f"shape {ours.shape}, golden {golden.shape}")
-    difference = np.abs(ours.astype(np.float64) - golden.astype(np.float64))
-    return ParityResult(case, float(difference.max(initial=0.0)), limit)
-
-
-def _equal(
-    case: str, ours: list[Any], golden: list[Any], limit: float, note: str = ""
-) -> ParityResult:
-    """The error is the number of items that differ."""
-    differing = sum(a != b for a, b in zip(ours, golden, strict=False))
-    return ParityResult(case, float(differing + abs(len(ours) - len(golden))), limit, note)
+            yield equal(f"import/{path.stem}/prompt_text", decoded, expected, 0.0)
 
 
 def _read(path: Path) -> Any:

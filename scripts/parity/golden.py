@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import load_file
@@ -13,12 +13,7 @@ from torch import Tensor
 from tritone.acoustic.solver_config import SolverConfig
 from tritone.acoustic.weights import load_strictly
 from tritone.families.cosyvoice2.acoustics import NOISE_FRAMES
-from tritone.families.cosyvoice2.config import (
-    EstimatorConfig,
-    FlowConfig,
-    FlowEncoderConfig,
-    VocoderConfig,
-)
+from tritone.families.cosyvoice2.config import FlowConfig, VocoderConfig
 from tritone.families.cosyvoice2.flow import Flow, FlowNetwork, FlowPrompt
 from tritone.families.cosyvoice2.hift import HiFT
 from tritone.families.cosyvoice2.released_model import flow_weights, vocoder_weights
@@ -26,60 +21,43 @@ from tritone.families.cosyvoice2.vocoder import Vocoder
 
 SAMPLE_RATE = 24000
 
+ConfigT = TypeVar("ConfigT", FlowConfig, VocoderConfig)
+
+
+# our names of what the golden numbers call otherwise
+ENCODER = {
+    "output_size": "enc_size",
+    "attention_heads": "enc_heads",
+    "linear_units": "enc_linear_units",
+    "num_blocks": "enc_blocks",
+    "num_up_blocks": "up_blocks",
+}
+ESTIMATOR = {
+    "channels": "est_channels",
+    "attention_head_dim": "est_head_dim",
+    "num_heads": "est_heads",
+    "n_blocks": "est_n_blocks",
+    "num_mid_blocks": "est_mid_blocks",
+}
+
 
 def flow_config(numbers: dict[str, Any], solver: SolverConfig) -> FlowConfig:
-    return FlowConfig(
-        vocab_size=numbers["vocab_size"],
-        input_size=numbers["input_size"],
-        spk_embed_dim=numbers["spk_embed_dim"],
-        output_size=80,
-        token_mel_ratio=numbers["token_mel_ratio"],
-        pre_lookahead_len=numbers["pre_lookahead_len"],
-        chunk_size=numbers["chunk_size"],
-        encoder=FlowEncoderConfig(
-            output_size=numbers["enc_size"],
-            attention_heads=numbers["enc_heads"],
-            linear_units=numbers["enc_linear_units"],
-            num_blocks=numbers["enc_blocks"],
-            num_up_blocks=numbers["up_blocks"],
-        ),
-        estimator=EstimatorConfig(
-            channels=numbers["est_channels"],
-            attention_head_dim=numbers["est_head_dim"],
-            num_heads=numbers["est_heads"],
-            n_blocks=numbers["est_n_blocks"],
-            num_mid_blocks=numbers["est_mid_blocks"],
-        ),
-        solver=solver,
-    )
+    parts = {
+        "output_size": 80,
+        "encoder": {ours: numbers[theirs] for ours, theirs in ENCODER.items()},
+        "estimator": {ours: numbers[theirs] for ours, theirs in ESTIMATOR.items()},
+        "solver": solver,
+    }
+    return _of(FlowConfig, {**numbers, **parts})
 
 
 def vocoder_config(numbers: dict[str, Any], fixed: dict[str, Any]) -> VocoderConfig:
-    same = (
-        "base_channels",
-        "nb_harmonics",
-        "upsample_rates",
-        "upsample_kernel_sizes",
-        "resblock_kernel_sizes",
-        "resblock_dilation_sizes",
-        "source_resblock_kernel_sizes",
-        "source_resblock_dilation_sizes",
-        "f0_channels",
-    )
-    constants = (
-        "in_channels",
-        "nsf_alpha",
-        "nsf_sigma",
-        "nsf_voiced_threshold",
-        "lrelu_slope",
-        "audio_limit",
-    )
-    return VocoderConfig(
-        istft_n_fft=numbers["n_fft"],
-        istft_hop=numbers["hop_len"],
-        **{name: numbers[name] for name in same},
-        **{name: fixed[name] for name in constants},
-    )
+    fourier = {"istft_n_fft": numbers["n_fft"], "istft_hop": numbers["hop_len"]}
+    return _of(VocoderConfig, {**fixed, **numbers, **fourier})
+
+
+def _of(kind: type[ConfigT], values: dict[str, Any]) -> ConfigT:
+    return kind.model_validate({k: v for k, v in values.items() if k in kind.model_fields})
 
 
 @dataclass

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from parity import ParityResult
+from parity import ParityResult, close, equal
 from tritone.arrays import Float32, Int32
 from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.families.cosyvoice2.config import SpeechIds
@@ -50,7 +50,9 @@ def cases(folder: Path) -> Iterator[ParityResult]:
     )
     with tempfile.TemporaryDirectory() as temporary:
         llm_dir = Path(temporary)
-        config = _merge(folder, llm_dir, meta)
+        tiny = folder / "llm_tiny"
+        base = tiny / "CosyVoice-BlankEN"
+        config = merge_llm(tiny / "llm.pt", base, llm_dir, text_ids=meta["offset"])
         yield from _merge_cases(folder, llm_dir, config, meta)
         model = _Model(llm_dir, config, "fp32")
         golden = _by_case(load_file(folder / "llm_logits.safetensors"))
@@ -88,11 +90,9 @@ class _Model:
 
     def prompt(self, golden: Mapping[str, Any]) -> Int32:
         """sos, prompt_text, text, task_id, prompt_speech: the released layout."""
-        prompt_text, text, speech = (
-            np.ravel(golden[part]).astype(np.int32)
-            for part in ("prompt_text", "text", "prompt_speech")
-        )
-        sos, task = ([control] for control in (self.config.sos_id, self.config.task_id))
+        parts = ("prompt_text", "text", "prompt_speech")
+        prompt_text, text, speech = (np.ravel(golden[part]).astype(np.int32) for part in parts)
+        sos, task = [self.config.sos_id], [self.config.task_id]
         speech += self.config.speech_offset
         return np.concatenate([sos, prompt_text, text, task, speech]).astype(np.int32)
 
@@ -106,21 +106,19 @@ def _by_case(tensors: Golden) -> dict[str, Golden]:
     return grouped
 
 
-def _merge(folder: Path, llm_dir: Path, meta: dict[str, Any]) -> SpeechIds:
-    tiny = folder / "llm_tiny"
-    base = tiny / "CosyVoice-BlankEN"
-    return merge_llm(tiny / "llm.pt", base, llm_dir, text_ids=meta["offset"])
-
-
 def _merge_cases(
     folder: Path, llm_dir: Path, config: SpeechIds, meta: dict[str, Any]
 ) -> Iterator[ParityResult]:
     golden_dir = folder / "llm_tiny" / "merged_hf"
-    ours = (config.speech_offset, *config.stop_ids, config.sos_id, config.task_id)
-    theirs = (meta["offset"], *meta["eos"], meta["sos"], meta["task_id"])
-    wrong = sum(a != b for a, b in zip(ours, theirs, strict=True))
-    wrong += config.vocab_size != meta["padded"]
-    yield ParityResult("llm/merge/ids", float(wrong), 0.0)
+    ours = [
+        config.speech_offset,
+        *config.stop_ids,
+        config.sos_id,
+        config.task_id,
+        config.vocab_size,
+    ]
+    theirs = [meta["offset"], *meta["eos"], meta["sos"], meta["task_id"], meta["padded"]]
+    yield equal("llm/merge/ids", ours, theirs)
     yield ParityResult("llm/merge/published", float(read_merged(golden_dir) != config), 0.0)
     golden, written = Checkpoint(golden_dir / WEIGHTS_NAME), Checkpoint(llm_dir / WEIGHTS_NAME)
     differing = len(set(golden) ^ set(written))
@@ -135,17 +133,15 @@ def _merge_cases(
 def _logit_cases(name: str, case: Golden, model: _Model) -> Iterator[ParityResult]:
     prompt = model.prompt(case)
     ids = np.concatenate([prompt, case["forced"] + model.config.speech_offset])
-    same = np.array_equal(ids, case["merged_input_ids"][0])
-    yield ParityResult(f"llm/{name}/layout", float(not same), 0.0)
+    yield equal(f"llm/{name}/layout", list(ids), list(case["merged_input_ids"][0]))
     logits = np.stack([model.start(prompt), *(model.feed(int(code)) for code in case["forced"])])
-    first, last = case["logits_first2"], case["logits_last"]
-    full = max(np.abs(logits[: len(first)] - first).max(), np.abs(logits[-1:] - last).max())
-    yield ParityResult(f"llm/{name}/logits", float(full), LOGIT_THRESHOLD)
+    golden = np.concatenate([case["logits_first2"], case["logits_last"]])
+    ours = np.concatenate([logits[: len(case["logits_first2"])], logits[-1:]])
+    yield close(f"llm/{name}/logits", ours, golden, LOGIT_THRESHOLD)
     top = np.take_along_axis(logits, case["logits_top25_idx"].astype(np.int64), 1)
-    error = np.abs(top - case["logits_top25_val"]).max()
-    yield ParityResult(f"llm/{name}/top25", float(error), LOGIT_THRESHOLD, f"{len(logits)} steps")
-    wrong = int((logits.argmax(1) != case["logsoftmax_argmax"]).sum())
-    yield ParityResult(f"llm/{name}/argmax", float(wrong), 0.0)
+    steps = f"{len(logits)} steps"
+    yield close(f"llm/{name}/top25", top, case["logits_top25_val"], LOGIT_THRESHOLD, steps)
+    yield equal(f"llm/{name}/argmax", list(logits.argmax(1)), list(case["logsoftmax_argmax"]))
 
 
 def _int8_case(golden: dict[str, Golden], llm_dir: Path, config: SpeechIds) -> ParityResult:
@@ -165,13 +161,8 @@ def _torch_multinomial(weights: Float32) -> int:
 def _generation_case(
     index: int, run: dict[str, Any], model: _Model, sampling: SamplingConfig
 ) -> ParityResult:
-    sampler = Sampler(
-        sampling,
-        SamplingParams(),
-        end_id=model.config.speech_codes,
-        min_tokens=run["min_len"],
-        multinomial=_torch_multinomial,
-    )
+    limits = {"end_id": model.config.speech_codes, "min_tokens": run["min_len"]}
+    sampler = Sampler(sampling, SamplingParams(), **limits, multinomial=_torch_multinomial)
     torch.manual_seed(run["torch_seed"])
     logits = model.start(model.prompt(run))
     tokens: list[int] = []
@@ -182,16 +173,14 @@ def _generation_case(
         sampler.emit(token)
         tokens.append(token)
         logits = model.feed(token)
-    pairs = zip(tokens, run["tokens"], strict=False)
-    wrong = sum(a != b for a, b in pairs) + abs(len(tokens) - len(run["tokens"]))
     note = f"of {len(run['tokens'])} tokens"
-    return ParityResult(f"llm/generation{index}", float(wrong), 0.0, note)
+    return equal(f"llm/generation{index}", tokens, run["tokens"], note=note)
 
 
 def _draw_case(
     golden: list[dict[str, Any]], logits: Golden, sampling: SamplingConfig
 ) -> ParityResult:
-    wrong, draws = 0, 0
+    wrong, draws = 0, sum(len(case["tokens"]) for case in golden)
     for case in golden:
         scores = logits[f"l{case['case']}"]
         for seed, token in zip(case["torch_seeds"], case["tokens"], strict=True):
@@ -205,7 +194,6 @@ def _draw_case(
             )
             torch.manual_seed(seed)
             wrong += sampler.draw(scores) != token
-            draws += 1
     return ParityResult("llm/ras/tokens", float(wrong), 0.0, f"of {draws} draws")
 
 
@@ -223,8 +211,7 @@ def _law_cases(
         top_k=sampling.top_k,
         top_p=sampling.top_p,
     ).numpy()
-    error = np.abs(law - golden["analytic_prob"]).max()
-    yield ParityResult(f"llm/ras/law{index}", float(error), LAW_THRESHOLD)
+    yield close(f"llm/ras/law{index}", law, golden["analytic_prob"], LAW_THRESHOLD)
     counts = np.bincount([sampler.draw(logits) for _ in range(DRAWS)], minlength=len(law))
     yield ParityResult(f"llm/ras/impossible{index}", float(counts[law == 0].sum()), 0.0)
     inverse = 1 / max(chi_squared_p_value(counts, law), 1e-300)

@@ -5,12 +5,13 @@ names.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from parity import ParityResult
+from parity import ParityResult, close
 from parity.golden import Golden, load_flow, load_network, load_vocoder, prompt_of
 from tritone.acoustic.attention import chunk_mask
 from tritone.acoustic.stretch import stretch
@@ -25,12 +26,6 @@ F0_THRESHOLD = 1e-5  # relative
 PHASE_THRESHOLD = 5e-3
 
 
-def _largest(ours: Tensor, golden: Tensor) -> float:
-    if ours.shape != golden.shape:
-        return float("nan")
-    return float((ours - golden).abs().max())
-
-
 def _encoder(case: Golden) -> Iterator[ParityResult]:
     encoder = load_network(case).encoder
     numbers = case.numbers("flow")
@@ -41,7 +36,7 @@ def _encoder(case: Golden) -> Iterator[ParityResult]:
         chunk, ratio = numbers["chunk_size"], numbers["token_mel_ratio"]
         masks = (chunk_mask(tokens, chunk), chunk_mask(tokens * ratio, chunk * ratio))
     y = encoder(x[:, :tokens], x[:, tokens:], masks)
-    yield ParityResult(case.name, _largest(y, case["y"]), THRESHOLD)
+    yield close(case.name, y, case["y"], THRESHOLD)
 
 
 def _estimator(case: Golden) -> Iterator[ParityResult]:
@@ -54,18 +49,17 @@ def _estimator(case: Golden) -> Iterator[ParityResult]:
     spks = case["spks"][:, :, None].expand(-1, -1, frames)
     stacked = torch.cat([x, case["mu"], spks, case["cond"]], dim=1).mT
     y = estimator(stacked, estimator.time_shifts(case["t"]), mask.mT, visible)
-    yield ParityResult(case.name, _largest(y.mT, case["y"]), THRESHOLD)
+    yield close(case.name, y.mT, case["y"], THRESHOLD)
 
 
 def _flow_full(case: Golden) -> Iterator[ParityResult]:
     flow, prompt = load_flow(case), prompt_of(case)
     tokens = case["token"][0].long()
     mel = flow(tokens, prompt, chunked=False, finalize=True)
-    yield ParityResult(case.name, _largest(mel[None], case["mel"]), THRESHOLD)
+    yield close(case.name, mel[None], case["mel"], THRESHOLD)
     if "mid.t_steps" in case.tensors:
         times = torch.tensor([t for t, _ in flow.euler.times])
-        error = _largest(times, case["mid.t_steps"])
-        yield ParityResult(f"{case.name} ODE times", error, THRESHOLD)
+        yield close(f"{case.name} ODE times", times, case["mid.t_steps"], THRESHOLD)
 
 
 def _flow_stream(case: Golden) -> Iterator[ParityResult]:
@@ -75,24 +69,25 @@ def _flow_stream(case: Golden) -> Iterator[ParityResult]:
         if name.startswith("mel_prefix_"):
             prefix = tokens[: int(name.rsplit("_", 1)[1])]
             mel = flow(prefix, prompt, chunked=True, finalize=False)
-            yield ParityResult(f"{case.name} {name}", _largest(mel[None], golden), THRESHOLD)
+            yield close(f"{case.name} {name}", mel[None], golden, THRESHOLD)
     for chunked, name in ((False, "mel_final_stream_false"), (True, "mel_final_stream_true")):
         mel = flow(tokens, prompt, chunked=chunked, finalize=True)
-        yield ParityResult(f"{case.name} {name}", _largest(mel[None], case[name]), THRESHOLD)
+        yield close(f"{case.name} {name}", mel[None], case[name], THRESHOLD)
     for size in (len(tokens), 25, 7):
         state, mels = flow.start(prompt).fork(), []
         for part in torch.split(tokens, size):
             mel, state = flow.step(part, state, finalize=False)
             mels.append(mel)
         mels.append(flow.step(tokens[:0], state, finalize=True)[0])
-        error = _largest(torch.cat(mels, dim=1)[None], case["mel_final_stream_true"])
-        yield ParityResult(f"{case.name} incremental, {size} tokens a call", error, THRESHOLD)
+        mel = torch.cat(mels, dim=1)[None]
+        name = f"{case.name} incremental, {size} tokens a call"
+        yield close(name, mel, case["mel_final_stream_true"], THRESHOLD)
 
 
 def _hift_f0(case: Golden) -> Iterator[ParityResult]:
     f0 = load_vocoder(case).network.f0(case["mel"])
-    relative = _largest(f0, case["f0"]) / float(case["f0"].abs().max())
-    yield ParityResult(case.name, relative, F0_THRESHOLD, "relative")
+    result = close(case.name, f0, case["f0"], F0_THRESHOLD, "relative")
+    yield replace(result, error=result.error / float(case["f0"].abs().max()))
 
 
 def _zero_noise(frames: int, vocoder: Vocoder) -> Tensor:
@@ -103,33 +98,31 @@ def _zero_noise(frames: int, vocoder: Vocoder) -> Tensor:
 def _hift_source(case: Golden) -> Iterator[ParityResult]:
     vocoder = load_vocoder(case)
     source, _ = vocoder.source(case["f0"], _zero_noise(case["f0"].shape[1], vocoder))
-    yield ParityResult(case.name, _largest(source[:, None], case["source"]), THRESHOLD)
+    yield close(case.name, source[:, None], case["source"], THRESHOLD)
 
 
 def _hift_decode(case: Golden) -> Iterator[ParityResult]:
     wave = load_vocoder(case).network.decode(case["mel"], case["source"][:, 0])
-    yield ParityResult(case.name, _largest(wave, case["wav"]), THRESHOLD)
+    yield close(case.name, wave, case["wav"], THRESHOLD)
 
 
 def _hift_recorded(case: Golden) -> Iterator[ParityResult]:
     vocoder = load_vocoder(case)
     wave = vocoder(case["mel"][0], case["sine_noise"])
-    yield ParityResult(case.name, _largest(wave[None], case["wav"]), PHASE_THRESHOLD, "phase")
+    yield close(case.name, wave[None], case["wav"], PHASE_THRESHOLD, "phase")
     wave = vocoder.network.decode(case["mel"], case["source"][:, 0])
-    error = _largest(wave, case["wav"])
-    yield ParityResult(f"{case.name}, source given", error, THRESHOLD)
+    yield close(f"{case.name}, source given", wave, case["wav"], THRESHOLD)
 
 
 def _hift_zero(case: Golden) -> Iterator[ParityResult]:
     vocoder = load_vocoder(case)
     mel = case["mel"]
     wave = vocoder(mel[0], _zero_noise(mel.shape[2], vocoder))
-    error = _largest(wave[None], case["wav_nocache"])
-    yield ParityResult(f"{case.name} end to end", error, PHASE_THRESHOLD, "phase")
+    name = f"{case.name} end to end"
+    yield close(name, wave[None], case["wav_nocache"], PHASE_THRESHOLD, "phase")
     for which in ("nocache", "cache"):
         wave = vocoder.network.decode(mel, case[f"source_{which}"][:, 0])
-        error = _largest(wave, case[f"wav_{which}"])
-        yield ParityResult(f"{case.name} {which}, source given", error, THRESHOLD)
+        yield close(f"{case.name} {which}, source given", wave, case[f"wav_{which}"], THRESHOLD)
 
 
 def _driver(case: Golden) -> Iterator[ParityResult]:
@@ -145,8 +138,7 @@ def _driver(case: Golden) -> Iterator[ParityResult]:
         )
         mel = mel[:, flow.config.token_mel_ratio * chunk["token_offset"] :]
         mel = stretch(torch.cat([cached_mel, mel], dim=1), settings["speed"])
-        error = _largest(mel[None], case[f"hift_mel_{index}"])
-        yield ParityResult(f"{case.name} mel {index}", error, THRESHOLD)
+        yield close(f"{case.name} mel {index}", mel[None], case[f"hift_mel_{index}"], THRESHOLD)
         wave = vocoder.network.decode(mel[None], case[f"source_{index}"][:, 0])[0]
         if cached_wave is not None:
             head = wave[:fade] * window[:fade] + cached_wave * window[fade:]
@@ -154,28 +146,28 @@ def _driver(case: Golden) -> Iterator[ParityResult]:
         if not chunk["finalize"]:
             cached_mel, cached_wave = mel[:, -settings["mel_cache_len"] :], wave[-fade:]
             wave = wave[:-fade]
-        error = _largest(wave[None], case[f"wav_{index}"])
-        yield ParityResult(f"{case.name} waveform {index}, source given", error, THRESHOLD)
+        name = f"{case.name} waveform {index}, source given"
+        yield close(name, wave[None], case[f"wav_{index}"], THRESHOLD)
 
 
 def _prompt_mel(case: Golden) -> Iterator[ParityResult]:
     mel = torch.from_numpy(prompt_mel(case["wav"][0].numpy())).mT
-    yield ParityResult(case.name, _largest(mel[None], case["mel"]), THRESHOLD)
+    yield close(case.name, mel[None], case["mel"], THRESHOLD)
 
 
-CASES: tuple[tuple[str, Callable[[Golden], Iterator[ParityResult]]], ...] = (
-    ("encoder_", _encoder),
-    ("estimator_", _estimator),
-    ("flow_full", _flow_full),
-    ("flow_stream", _flow_stream),
-    ("hift_f0", _hift_f0),
-    ("hift_source", _hift_source),
-    ("hift_decode", _hift_decode),
-    ("hift_inference_recorded", _hift_recorded),
-    ("hift_inference_zero", _hift_zero),
-    ("driver_", _driver),
-    ("prompt_mel", _prompt_mel),
-)
+CASES: dict[str, Callable[[Golden], Iterator[ParityResult]]] = {
+    "encoder_": _encoder,
+    "estimator_": _estimator,
+    "flow_full": _flow_full,
+    "flow_stream": _flow_stream,
+    "hift_f0": _hift_f0,
+    "hift_source": _hift_source,
+    "hift_decode": _hift_decode,
+    "hift_inference_recorded": _hift_recorded,
+    "hift_inference_zero": _hift_zero,
+    "driver_": _driver,
+    "prompt_mel": _prompt_mel,
+}
 
 
 def cases(folder: Path) -> Iterator[ParityResult]:
@@ -183,7 +175,7 @@ def cases(folder: Path) -> Iterator[ParityResult]:
     names = sorted(path.stem for path in folder.glob("*.safetensors"))
     with torch.inference_mode():
         for name in names:
-            for prefix, compare in CASES:
+            for prefix, compare in CASES.items():
                 if name.startswith(prefix):
                     yield from compare(Golden(folder, name))
         yield from _checkpoint(folder)
@@ -200,4 +192,4 @@ def _checkpoint(folder: Path) -> Iterator[ParityResult]:
         state = torch.load(path, weights_only=True, map_location="cpu")
         load_strictly(network, vocoder_weights(state, residual_blocks), path.name)
         wave = network.decode(case["mel"], case["source"][:, 0])
-        yield ParityResult(f"{path.name} names", _largest(wave, case["wav"]), THRESHOLD)
+        yield close(f"{path.name} names", wave, case["wav"], THRESHOLD)

@@ -21,11 +21,10 @@ from download_fakes import (
 )
 
 from tritone.checkpoints.disk import STAGING, writing
-from tritone.checkpoints.download_record import RECORD_NAME, read_record, recorded_files
 from tritone.checkpoints.fetch import Download
 from tritone.checkpoints.hub import HubFailed
-from tritone.checkpoints.release import HubName, ReleaseFile
-from tritone.checkpoints.verify import verify
+from tritone.checkpoints.release import RECORD_NAME, HubName, ReleaseFile, read_record
+from tritone.checkpoints.verify import unusable
 from tritone.errors import EnvironmentProblem
 
 
@@ -55,7 +54,7 @@ def test_an_empty_directory_is_filled_from_modelscope(
     record = read_record(folder)
     assert record and record.release == "Tiny-0.5B" and record.revision is None
     assert {f.origin for f in record.files.values()} == {"ModelScope iic/Tiny-0.5B master"}
-    assert verify(folder, recorded_files(folder, RELEASE)) == []
+    assert unusable(folder, RELEASE.files) == []
 
 
 def test_right_files_are_kept_and_wrong_ones_fetched_again(

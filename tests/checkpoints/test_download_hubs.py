@@ -16,9 +16,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tritone.checkpoints.hub import Hub, HubFailed, failure, optional_library
-from tritone.checkpoints.huggingface import HuggingFace
-from tritone.checkpoints.modelscope import ModelScope
+from tritone.checkpoints.hub import (
+    Hub,
+    HubFailed,
+    HuggingFace,
+    ModelScope,
+    failure,
+    optional_library,
+)
 from tritone.checkpoints.release import ReleaseFile
 
 DATA = random.Random(1).randbytes(24 << 20)  # more than the libraries' blocks of 10 MB
@@ -240,16 +245,16 @@ def test_the_proxy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
     error = ConnectionError("refused")
-    assert "set HTTPS_PROXY where it needs" in str(failure("Hub", "llm.pt", None, error))
+    assert "set HTTPS_PROXY where it needs" in str(failure("Hub", "llm.pt", error))
     monkeypatch.setenv("HTTPS_PROXY", "http://user:secret@proxy:3128")
-    message = str(failure("Hub", "llm.pt", None, error))
+    message = str(failure("Hub", "llm.pt", error))
     assert "the proxy of HTTPS_PROXY, then run again" in message and "secret" not in message
 
 
 def test_an_error_of_this_disk_is_not_blamed_on_the_hub() -> None:
     full = OSError(errno.ENOSPC, "No space left on device")
     with pytest.raises(OSError, match="No space left"):
-        failure("Hub", "llm.pt", None, full)
+        failure("Hub", "llm.pt", full)
 
 
 def test_a_library_that_is_not_installed() -> None:

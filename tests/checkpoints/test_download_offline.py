@@ -22,12 +22,17 @@ from download_fakes import (
     two_hubs,
 )
 
-from tritone.checkpoints.download_record import RECORD_NAME, read_record, recorded_files
 from tritone.checkpoints.fetch import Download
 from tritone.checkpoints.hub import HubFailed
-from tritone.checkpoints.release import HubName, ReleaseFile
-from tritone.checkpoints.verify import verify
-from tritone.cli import download as command
+from tritone.checkpoints.release import (
+    RECORD_NAME,
+    HubName,
+    ReleaseFile,
+    read_record,
+)
+from tritone.checkpoints.verify import unusable
+from tritone.cli import main
+from tritone.cli.download import RELEASES
 from tritone.errors import EnvironmentProblem, InvalidRequest, ModelDirectoryError
 
 
@@ -133,7 +138,8 @@ def test_another_revision_is_verified_by_what_the_hub_states(
     run(folder, hubs, source="huggingface", revision="main")
     assert hub.fetched == [(name, "c0ffee", 0) for name in DATA]  # no demo.wav, not the branch
     expected = tuple(f for f in described(newer) if f.name in DATA)
-    assert recorded_files(folder, RELEASE) == expected and verify(folder, expected) == []
+    record = read_record(folder)
+    assert record and record.release_files() == expected and unusable(folder, expected) == []
     offline = {"source": "huggingface", "revision": "main", "offline": True}
     assert run(folder, hubs, **offline) == expected
     (folder / "tiny.yaml").write_bytes(b"older")
@@ -167,13 +173,13 @@ def test_a_revision_without_a_file_of_the_release(
 def test_a_damaged_record(folder: Path, text: bytes) -> None:
     fill(folder, {RECORD_NAME: text})
     with pytest.raises(ModelDirectoryError, match=r"download.json is damaged .*: delete it"):
-        recorded_files(folder, RELEASE)
+        read_record(folder)
 
 
 def script(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     """The exit status of tritone download, run in this process for the tiny release."""
-    monkeypatch.setitem(command.RELEASES, RELEASE.name, RELEASE)
-    return command.main(["--release", RELEASE.name, *arguments])
+    monkeypatch.setitem(RELEASES, RELEASE.name, RELEASE)
+    return main(["download", "--release", RELEASE.name, *arguments])
 
 
 def test_the_command_names_the_next_step(

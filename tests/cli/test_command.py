@@ -107,9 +107,9 @@ def test_an_option_may_take_several_values_or_none() -> None:
         return 7
 
     line = ["--only", "a", "b", "--half", "--only", "c", "--loud", "--word", "w"]
-    assert run(keep, line, "test", several=["--only"], usual={"--half": "bf16"}) == 7
-    assert run(keep, ["--half", "fp16"], "test", usual={"--half": "bf16"}) == 7
-    assert run(keep, ["--half"], "test", usual={"--half": "bf16"}) == 7
+    assert run(keep, line, "test") == 7
+    assert run(keep, ["--half", "fp16"], "test") == 7
+    assert run(keep, ["--half"], "test") == 7
     assert got[0] == {"word": "w", "only": ["a", "b", "c"], "half": "bf16", "loud": True}
     assert [one["half"] for one in got[1:]] == ["fp16", "bf16"]
 

@@ -15,9 +15,8 @@ from tritonclient.grpc import service_pb2
 
 from tritone_client import SpeechClient, SpeechError, StreamMeter, Utterance, pad_reference
 from tritone_client.output import SUFFIXES, RawWriter, open_writer, to_s16le
-from tritone_client.public_model import public_model, rate_of
 from tritone_client.request import infer_request
-from tritone_client.response import ResponseReader
+from tritone_client.response import ResponseReader, public_model, rate_of
 from tritone_client.say import build_parser, main, summary, utterance_from
 
 

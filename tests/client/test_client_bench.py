@@ -21,7 +21,7 @@ from tritone_client.load import (
     poisson_arrivals,
 )
 from tritone_client.manifest import ManifestError, read_manifest
-from tritone_client.summary import Spread, spread, summarize, table
+from tritone_client.summary import Spread, plot, spread, summarize, table
 
 
 def metrics(first: float = 0.2, total: float = 1.0, audio: float = 2.0, **more) -> StreamMetrics:
@@ -272,8 +272,6 @@ class TestCommand:
 
     def test_a_plot_is_drawn(self, tmp_path):
         pytest.importorskip("matplotlib")
-        from tritone_client.plot import plot
-
         error = SpeechError("INTERNAL", "broken")
         levels = [
             level(Sample(0, 0.0, 0.0, metrics()), Sample(1, 0.0, 0.0, metrics(0.4)), value=1),

@@ -9,7 +9,7 @@ import pytest
 import torch
 from paths import EMBEDDED
 
-from tritone.cli import load
+from tritone import cli
 from tritone.loading.steps import step
 from tritone.local import trial, tts
 
@@ -27,7 +27,7 @@ def rows(table: str) -> list[str]:
 
 
 def test_it_loads_and_speaks(capsys: pytest.CaptureFixture[str]) -> None:
-    assert load.main([str(EMBEDDED)]) == 0
+    assert cli.main(["load", str(EMBEDDED)]) == 0
     out, err = capsys.readouterr()
     names = rows(out)
     assert names[:3] == ["step", "imports", "config"] and names[-2:] == ["speak", "total"]
@@ -38,7 +38,7 @@ def test_it_loads_and_speaks(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_half_precision_as_json(capsys: pytest.CaptureFixture[str]) -> None:
-    assert load.main([str(EMBEDDED), "--half", "--json", "--text", "Yes."]) == 0
+    assert cli.main(["load", str(EMBEDDED), "--half", "--json", "--text", "Yes."]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert summary["model_dir"] == str(EMBEDDED) and summary["failed"] is None
     steps = {entry["step"]: entry for entry in summary["steps"]}
@@ -60,12 +60,12 @@ def test_half_precision_reaches_flow_and_vocoder(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(tts, "LocalStages", opened)
     with pytest.raises(Stop):
-        load.main([str(EMBEDDED), "--half", "fp16"])
+        cli.main(["load", str(EMBEDDED), "--half", "fp16"])
     assert seen["flow"].dtype == seen["vocoder"].dtype == torch.float16
 
 
 def test_until_a_step(capsys: pytest.CaptureFixture[str]) -> None:
-    assert load.main([str(EMBEDDED), "--until", "text tokenizer"]) == 0
+    assert cli.main(["load", str(EMBEDDED), "--until", "text tokenizer"]) == 0
     assert rows(capsys.readouterr().out) == ["step", "imports", "config", "text tokenizer", "total"]
 
 
@@ -73,7 +73,7 @@ def test_until_a_step_that_the_checkpoint_lacks(
     voice: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (voice / "speaker_encoder.onnx").unlink()
-    assert load.main([str(voice), "--until", "speaker encoder"]) == 2
+    assert cli.main(["load", str(voice), "--until", "speaker encoder"]) == 2
     assert "this checkpoint has no step speaker encoder" in capsys.readouterr().err
 
 
@@ -81,7 +81,7 @@ def test_a_damaged_file_is_named_with_its_step(
     voice: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (voice / "vocoder.safetensors").unlink()
-    assert load.main([str(voice), "--json"]) == 1
+    assert cli.main(["load", str(voice), "--json"]) == 1
     out, err = capsys.readouterr()
     problem = err.splitlines()[-1]
     assert problem == (
@@ -98,7 +98,7 @@ def test_silence_is_no_speech(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trial, "SILENCE", 10.0)
-    assert load.main([str(EMBEDDED)]) == 1
+    assert cli.main(["load", str(EMBEDDED)]) == 1
     assert re.search(
         r"the step speak failed: StageFailed: speak: \d+ samples came out with an RMS of 0\.\d",
         capsys.readouterr().err,
@@ -111,13 +111,13 @@ def test_a_checkpoint_without_voices_speaks_as_noise(
     shutil.rmtree(voice / "voices")
     config = json.loads((voice / "config.json").read_text())
     (voice / "config.json").write_text(json.dumps({**config, "default_voice": None}))
-    assert load.main([str(voice)]) == 0
+    assert cli.main(["load", str(voice)]) == 0
     assert "speak" in rows(capsys.readouterr().out)
 
 
 def test_no_gpu(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.version, "cuda", None)
-    assert load.main([str(EMBEDDED), "--profile", "gpu-torch"]) == 1
+    assert cli.main(["load", str(EMBEDDED), "--profile", "gpu-torch"]) == 1
     out, err = capsys.readouterr()
     assert "loading ended after the step imports: EnvironmentProblem: device cuda was ask" in err
     assert rows(out) == ["step", "imports", "total"]
@@ -131,12 +131,12 @@ def test_an_interrupted_step_is_named(
             raise KeyboardInterrupt
 
     monkeypatch.setattr(trial, "load_and_speak", interrupted)
-    assert load.main([str(EMBEDDED)]) == 130
+    assert cli.main(["load", str(EMBEDDED)]) == 130
     assert capsys.readouterr().err.endswith("interrupted in the step config\n")
 
 
 def test_the_list_is_of_the_profile(capsys: pytest.CaptureFixture[str]) -> None:
-    assert load.main(["--profile", "gpu", "--list"]) == 0
+    assert cli.main(["load", "--profile", "gpu", "--list"]) == 0
     listed = capsys.readouterr().out
     doctor = "tritone doctor --only mpi --profile gpu"
     assert re.search(rf"^TensorRT-LLM import +\d+ s +{doctor}$", listed, re.MULTILINE)
@@ -161,5 +161,5 @@ def test_a_wrong_command_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("TRITONE_MODEL", raising=False)
-    assert load.main(arguments) == 2
+    assert cli.main(["load", *arguments]) == 2
     assert problem in capsys.readouterr().err

@@ -14,7 +14,7 @@ from monitor_terminal import ENTER, LEAVE, OFTEN, command, terminal
 from paths import PROJECT
 from waiting import HANG_S
 
-from tritone.cli import top
+from tritone.cli import main
 from tritone.diagnostics.monitor.health import address
 from tritone.diagnostics.monitor.observer import Observer, SpeechError
 from tritone.diagnostics.monitor.report import as_json, as_line
@@ -176,7 +176,7 @@ class TestCommand:
         ],
     )
     def test_a_wrong_command_line(self, options, message, capsys):
-        assert top.main(options) == 2
+        assert main(["top", *options]) == 2
         assert message in capsys.readouterr().err
 
     def test_a_reader_that_has_enough(self):

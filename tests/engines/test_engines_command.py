@@ -8,7 +8,7 @@ import pytest
 from engine_models import exported, model_directory
 from paths import EMBEDDED, SUPPORT
 
-from tritone.cli import engines
+from tritone import cli
 from tritone.engines.exports import ONNX_DIR
 
 FAKE_BUILD = SUPPORT / "fake_trtllm_build.py"
@@ -32,7 +32,7 @@ def model(tmp_path: Path) -> Path:
 @pytest.fixture
 def script(capsys: pytest.CaptureFixture[str]) -> Script:
     def run(*arguments: object) -> tuple[int, str, str]:
-        status = engines.main([*map(str, arguments)])
+        status = cli.main(["engines", *map(str, arguments)])
         output = capsys.readouterr()
         return status, output.out, output.err
 

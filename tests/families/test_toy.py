@@ -12,9 +12,8 @@ from paths import GOLDEN, PROJECT, SUPPORT
 from toy_server import free_ports
 
 import tritone
-from tritone import families
+from tritone import cli, families
 from tritone.checkpoints.conversion import ConvertOptions
-from tritone.cli import convert, doctor
 from tritone.errors import InvalidRequest, ModelDirectoryError
 from tritone.families.cosyvoice2.merge_llm import read_merged
 from tritone.launcher import ServerSettings, TritonServer
@@ -49,7 +48,7 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def model(released: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("converted") / "model"
-    assert convert.main([str(released), str(folder)]) == 0
+    assert cli.main(["convert", str(released), str(folder)]) == 0
     return folder
 
 
@@ -103,7 +102,7 @@ def test_it_streams_through_the_real_server(model: Path, repository: Path, tmp_p
 
 
 def test_the_doctor_examines_it(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert doctor.main(["--model", str(model), "--only", "model", "--json"]) in (0, 1)
+    assert cli.main(["doctor", "--model", str(model), "--only", "model", "--json"]) in (0, 1)
     found = {row["check"]: row for row in json.loads(capsys.readouterr().out)["checks"]}
     assert found["model.tones"]["text"] == "tones of 220 Hz and above"
     assert found["model.config"]["text"] == "toy, 12000 Hz, default voice plain"
@@ -150,10 +149,10 @@ class TestBad:
         (tmp_path / "config.json").write_text(json.dumps(old))
         with pytest.raises(ModelDirectoryError, match="run `tritone convert --upgrade "):
             families.open_model(tmp_path)
-        assert convert.main(["--upgrade", str(tmp_path)]) == 0
+        assert cli.main(["convert", "--upgrade", str(tmp_path)]) == 0
         assert families.open_model(tmp_path).config == families.open_model(model).config
         assert "is of format 2 now" in capsys.readouterr().out
-        assert convert.main(["--upgrade", str(tmp_path / "none")]) == 2
+        assert cli.main(["convert", "--upgrade", str(tmp_path / "none")]) == 2
 
     @pytest.mark.parametrize(
         ("outside", "section", "message"),

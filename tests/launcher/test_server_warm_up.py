@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from paths import EMBEDDED
 
-from tritone.cli.speaker import speaker
+from tritone.cli.serve import speaker
 from tritone.config import CONFIG_NAME
 from tritone.families import open_model
 from tritone.frontend.voices import VOICES_FOLDER

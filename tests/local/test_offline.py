@@ -15,7 +15,7 @@ from fake_stages import CONFIG, RULES, SAMPLES, FakeStages, segment
 from paths import EMBEDDED
 from waiting import HANG_S
 
-from tritone.cli import offline
+from tritone import cli
 from tritone.errors import InvalidRequest
 from tritone.local.offline.manifest import Item
 from tritone.local.offline.run import RunLog
@@ -180,7 +180,7 @@ def test_totals_have_the_names_of_the_upstream_script(
 
 
 def arguments(manifest: Path, out: Path, *more: str) -> list[str]:
-    paths = ["--model", str(EMBEDDED), "--manifest", str(manifest), "--out", str(out)]
+    paths = ["offline", "--model", str(EMBEDDED), "--manifest", str(manifest), "--out", str(out)]
     return [*paths, "--batch", "2", "--threads", str(torch.get_num_threads()), *more]
 
 
@@ -191,7 +191,7 @@ def test_the_command_speaks_names_bad_lines_and_resumes(
     good = ["a|||Yes.", '{"id": "b", "text": "Good morning.", "seed": 3}']
     bad = ["../c|||No.", '{"id": "d", "text": "No.", "voice": "x"}']
     manifest.write_text("\n".join([*good, *bad]))
-    assert offline.main(arguments(manifest, out)) == 1
+    assert cli.main(arguments(manifest, out)) == 1
     told = capsys.readouterr()
     assert "line 3: id: '../c' cannot name a file" in told.err
     assert "line 4 (d): voice: 'x' is not registered" in told.err
@@ -208,7 +208,7 @@ def test_the_command_speaks_names_bad_lines_and_resumes(
     kept = (out / "b.wav").read_bytes()
     (out / "a.wav").rename(out / ".a.wav.part")  # as if the run had been broken off here
     manifest.write_text("\n".join(good))
-    assert offline.main(arguments(manifest, out)) == 0
+    assert cli.main(arguments(manifest, out)) == 0
     assert "1 spoken, 1 were there, 0 failed" in capsys.readouterr().out
     assert (out / "b.wav").read_bytes() == kept and (out / "a.wav").is_file()
     assert not list(out.glob(".*"))
@@ -235,6 +235,6 @@ def test_what_cannot_start_is_status_2(
     words: str,
 ) -> None:
     (tmp_path / "meta.lst").write_text("a|||Yes.")
-    assert offline.main(arguments(tmp_path / "meta.lst", tmp_path / "out", *options)) == 2
+    assert cli.main(arguments(tmp_path / "meta.lst", tmp_path / "out", *options)) == 2
     assert words in capsys.readouterr().err
     assert not list(tmp_path.glob("out/*"))

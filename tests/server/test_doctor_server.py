@@ -241,7 +241,7 @@ class TestSound:
 
 def test_no_client(target: Target, monkeypatch):
     monkeypatch.setitem(sys.modules, "tritone_client", None)
-    found = server_speech.examine(target)
+    found = server_speech.speech.run(target)
     assert found.status is Status.SKIP
     assert "pip install -e '.[client]'" in found.text
 
@@ -253,7 +253,7 @@ def test_no_grpc_service(target: Target, monkeypatch, proxy, where):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     if proxy:
         monkeypatch.setenv("http_proxy", proxy)
-    found = server_speech.examine(target)
+    found = server_speech.speech.run(target)
     assert found.status is Status.FAIL
     assert "UNAVAILABLE" in found.text
     assert where in found.fix

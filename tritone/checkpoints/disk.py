@@ -47,11 +47,6 @@ def require_space(folder: Path, size: int) -> None:
         )
 
 
-def bytes_below(folder: Path) -> int:
-    """Bytes of all files below a directory."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
 def link_or_copy(path: Path, target: Path, staging: Path) -> None:
     """Put another file system entry for `path` at `target`, a copy where a link is impossible."""
     target.parent.mkdir(parents=True, exist_ok=True)

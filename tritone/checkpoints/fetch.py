@@ -3,18 +3,24 @@
 import logging
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from tritone.checkpoints.disk import bytes_below, link_or_copy, require_space, writing
-from tritone.checkpoints.download_record import Record, RecordedFile, read_record, write_record
-from tritone.checkpoints.hub import Hub, HubFailed
-from tritone.checkpoints.huggingface import HuggingFace
-from tritone.checkpoints.modelscope import ModelScope
-from tritone.checkpoints.places import Place, offline_report, places, usable_copy
-from tritone.checkpoints.release import HubName, Release, ReleaseFile, Repository
-from tritone.checkpoints.transfer import compare_listing, transfer_file
-from tritone.checkpoints.verify import sha256_of, verify
+from tritone.checkpoints.disk import link_or_copy, require_space, writing
+from tritone.checkpoints.hub import Hub, HubFailed, HuggingFace, Listing, ModelScope
+from tritone.checkpoints.places import Place, offline_report, places
+from tritone.checkpoints.release import (
+    HubName,
+    Record,
+    RecordedFile,
+    Release,
+    ReleaseFile,
+    Repository,
+    read_record,
+    write_record,
+)
+from tritone.checkpoints.verify import file_problem, sha256_of, unusable
 from tritone.errors import InvalidRequest, ModelDirectoryError
 
 SourceName = Literal["auto", "modelscope", "huggingface"]
@@ -23,36 +29,31 @@ logger = logging.getLogger(__name__)
 
 
 def open_hub(name: HubName) -> Hub:
-    """The hub of that name; raises HubFailed where its library is not installed."""
+    """Raises HubFailed where the library of that hub is not installed."""
     return ModelScope() if name == "modelscope" else HuggingFace()
 
 
+@dataclass
 class Download:
     """One directory to be filled with one release.
 
     source: the hub to use; `auto` tries them in the release's order. revision: of that hub, None
     for the pinned files. offline: use nothing but this machine.
+    Raises InvalidRequest for a revision without the hub that it belongs to.
     """
 
-    def __init__(
-        self,
-        release: Release,
-        folder: Path,
-        *,
-        source: SourceName = "auto",
-        revision: str | None = None,
-        offline: bool = False,
-        hub: Callable[[HubName], Hub] = open_hub,
-    ) -> None:
-        """Raises InvalidRequest for a revision without the hub that it belongs to."""
-        if revision is not None and source == "auto":
-            raise InvalidRequest(
-                "revision", f"{revision!r} belongs to one hub; name it with --source"
-            )
-        self._release, self._folder = release, folder
-        self._source, self._revision = source, revision
-        self._offline, self._hub = offline, hub
+    release: Release
+    folder: Path
+    source: SourceName = "auto"
+    revision: str | None = None
+    offline: bool = False
+    hub: Callable[[HubName], Hub] = open_hub
+
+    def __post_init__(self) -> None:
         self._origins: dict[str, str] = {}
+        if self.revision is not None and self.source == "auto":
+            problem = f"{self.revision!r} belongs to one hub; name it with --source"
+            raise InvalidRequest("revision", problem)
 
     def run(self) -> tuple[ReleaseFile, ...]:
         """Bring what is missing or wrong; the files, all verified.
@@ -62,20 +63,19 @@ class Download:
         or in use. What has arrived by then is kept, and the next run goes on from there.
         """
         files = self._expected_files()
-        wrong = {finding.file for finding in verify(self._folder, files)}
-        missing = [file for file in files if file.name in wrong]
-        old = read_record(self._folder)
-        recorded = old is not None and old.revision == self._revision
-        if not missing and (recorded or self._revision is None):
+        missing = unusable(self.folder, files)
+        old = read_record(self.folder)
+        recorded = old is not None and old.revision == self.revision
+        if not missing and (recorded or self.revision is None):
             return files
         cached = self._cached(missing)
         left = [file for file in missing if file.name not in cached]
-        if left and self._offline:
-            raise ModelDirectoryError(offline_report(self._release, self._folder, left))
-        with writing(self._folder) as staging:
+        if left and self.offline:
+            raise ModelDirectoryError(offline_report(self.release, self.folder, left))
+        with writing(self.folder) as staging:
             for name, (place, path) in cached.items():
                 logger.info("%s: taken from %s", name, path)
-                link_or_copy(path, self._folder / name, staging)
+                link_or_copy(path, self.folder / name, staging)
                 self._origins[name] = place.title
             if left:
                 self._fetch(left, staging)
@@ -84,37 +84,35 @@ class Download:
         return files
 
     def _expected_files(self) -> tuple[ReleaseFile, ...]:
-        if self._revision is None:
-            return self._release.files
-        if self._offline:
-            record = read_record(self._folder)
-            if record is None or record.revision != self._revision:
+        if self.revision is None:
+            return self.release.files
+        if self.offline:
+            record = read_record(self.folder)
+            if record is None or record.revision != self.revision:
                 raise ModelDirectoryError(
-                    f"{self._folder} has no record of revision {self._revision}, so offline mode "
+                    f"{self.folder} has no record of revision {self.revision}, so offline mode "
                     "cannot tell whether its files are right: run once without --offline"
                 )
             return record.release_files()
         (repository,) = self._repositories()
-        listing = self._hub(repository.hub).list_files(repository.repo_id, repository.revision)
-        for file in self._release.files:
+        listing = self.hub(repository.hub).list_files(repository.repo_id, repository.revision)
+        where = f"at {repository.revision}; check --revision"
+        for file in self.release.files:
             if file.name not in listing.files:
-                raise HubFailed(
-                    f"{repository.repo_id} has no {file.name} at {repository.revision}; "
-                    "check --revision"
-                )
-        return tuple(listing.files[file.name] for file in self._release.files)
+                raise HubFailed(f"{repository.repo_id} has no {file.name} {where}")
+        return tuple(listing.files[file.name] for file in self.release.files)
 
     def _repositories(self) -> list[Repository]:
-        chosen = [r for r in self._release.repositories if self._source in ("auto", r.hub)]
-        if self._revision is None:
+        chosen = [r for r in self.release.repositories if self.source in ("auto", r.hub)]
+        if self.revision is None:
             return chosen
-        return [Repository(r.hub, r.repo_id, self._revision) for r in chosen]
+        return [replace(repository, revision=self.revision) for repository in chosen]
 
     def _cached(self, files: Sequence[ReleaseFile]) -> dict[str, tuple[Place, Path]]:
         """By file name: the cache that has it and where; files that no cache has are left out."""
         found = {}
         for file in files:
-            copies = ((place, usable_copy(place, file)) for place in places(self._release))
+            copies = ((place, place.usable_copy(file)) for place in places(self.release))
             taken = next(((place, path) for place, path in copies if path), None)
             if taken:
                 found[file.name] = taken
@@ -137,31 +135,67 @@ class Download:
     def _fetch_from(
         self, repository: Repository, files: Sequence[ReleaseFile], staging: Path
     ) -> None:
-        size = sum(file.size for file in files)
-        require_space(self._folder, max(0, size - bytes_below(staging)))
-        hub = self._hub(repository.hub)
+        there = sum(path.stat().st_size for path in staging.rglob("*") if path.is_file())
+        require_space(self.folder, max(0, sum(file.size for file in files) - there))
+        hub = self.hub(repository.hub)
         listing = hub.list_files(repository.repo_id, repository.revision)
-        compare_listing(hub.title, repository, listing, files)
+        _compare(hub.title, repository, listing, files)
         # A branch may move between two files; a commit does not.
-        revision = listing.commit or repository.revision
+        source = replace(repository, revision=listing.commit or repository.revision)
         for number, file in enumerate(files, 1):
             logger.info(
                 "%s: %.1f MB from %s (%d of %d)",
                 *(file.name, file.size / 1e6, hub.title, number, len(files)),
             )
-            source = Repository(repository.hub, repository.repo_id, revision)
-            transfer_file(hub, source, file, staging, self._folder)
-            self._origins[file.name] = f"{hub.title} {repository.repo_id} {revision}"
+            self._transfer(hub, source, file, staging)
+            self._origins[file.name] = f"{hub.title} {source.repo_id} {source.revision}"
+
+    def _transfer(self, hub: Hub, source: Repository, file: ReleaseFile, staging: Path) -> None:
+        """Fetch one file into `staging`, verify it, and only then give it its place.
+
+        A file that arrived wrong is removed, an interrupted one stays for resuming.
+        """
+        staged = staging / file.name
+        problem = file_problem(staged, file)  # it is there after a stop during verification
+        if problem:
+            staged.unlink(missing_ok=True)
+            hub.fetch(source.repo_id, source.revision, file, staging)
+            problem = file_problem(staged, file)
+        if problem:
+            staged.unlink(missing_ok=True)
+            raise HubFailed(
+                f"{hub.title}: {file.name} arrived damaged: it {problem}; run the same command "
+                "again or use the other --source"
+            )
+        target = self.folder / file.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staged.replace(target)
 
     def _write_record(self, files: Sequence[ReleaseFile], old: Record | None) -> None:
         recorded = {}
         for file in files:
-            digest = file.sha256 or sha256_of(self._folder / file.name)
+            digest = file.sha256 or sha256_of(self.folder / file.name)
             before = old.files.get(file.name) if old else None
-            same = before is not None and before.sha256 == digest
-            origin = before.origin if before and same else "found in the directory"
-            recorded[file.name] = RecordedFile(
-                size=file.size, sha256=digest, origin=self._origins.get(file.name, origin)
+            kept = before and before.sha256 == digest and before.origin
+            origin = self._origins.get(file.name, kept or "found in the directory")
+            recorded[file.name] = RecordedFile(size=file.size, sha256=digest, origin=origin)
+        record = Record(release=self.release.name, revision=self.revision, files=recorded)
+        write_record(self.folder, record)
+
+
+def _compare(
+    title: str, repository: Repository, listing: Listing, files: Sequence[ReleaseFile]
+) -> None:
+    """Raise HubFailed for the first file that the hub states to lack, or to have another of."""
+    where = f"{title}: {repository.repo_id} at {repository.revision}"
+    for file in files:
+        listed = listing.files.get(file.name)
+        if listed is None:
+            raise HubFailed(f"{where} has no {file.name}; use the other --source")
+        digests = {listed.sha256, file.sha256} - {None}
+        if listed.size != file.size or len(digests) > 1:
+            raise HubFailed(
+                f"{where} now has another {file.name} than the release ({listed.size} bytes, "
+                f"SHA-256 {listed.sha256}; released: {file.size}, {file.sha256}); use the other "
+                "--source"
             )
-        record = Record(release=self._release.name, revision=self._revision, files=recorded)
-        write_record(self._folder, record)

@@ -23,7 +23,7 @@ class Place:
     title: str
     folder: Path
     variables: str
-    patterns: tuple[str, ...]
+    patterns: list[str]
 
     def copies(self, name: str) -> Iterator[Path]:
         """Every copy of the release's file `name` that lies here, whatever its content."""
@@ -32,17 +32,16 @@ class Place:
                 if (folder / name).is_file():
                     yield folder / name
 
+    def usable_copy(self, file: ReleaseFile) -> Path | None:
+        """A copy that is right; only a digest can tell that, for a cache holds any revision."""
+        if file.sha256 is None:
+            return None
+        return next((p for p in self.copies(file.name) if not file_problem(p, file)), None)
+
 
 def places(release: Release) -> list[Place]:
     """The caches in which a file of `release` may lie, as the environment places them now."""
     return [_cache(repository) for repository in release.repositories]
-
-
-def usable_copy(place: Place, file: ReleaseFile) -> Path | None:
-    """A copy that is right; only a digest can tell that, for a cache holds any revision."""
-    if file.sha256 is None:
-        return None
-    return next((p for p in place.copies(file.name) if not file_problem(p, file)), None)
 
 
 def offline_report(release: Release, folder: Path, missing: Sequence[ReleaseFile]) -> str:
@@ -74,19 +73,15 @@ def _cache(repository: Repository) -> Place:
     owner, name = repository.repo_id.split("/")
     home = Path.home() / ".cache"
     if repository.hub == "modelscope":
+        title, variables = "ModelScope cache", "MODELSCOPE_CACHE"
         root: str | Path = os.environ.get("MODELSCOPE_CACHE") or home / "modelscope"
         old = f"{owner}/{name.replace('.', '___')}"
-        patterns = (
-            f"models/{owner}--{name}/snapshots/*",
-            *(f"{parent}{old}" for parent in ("models/", "hub/models/", "hub/", "")),
-        )
-        return Place("ModelScope cache", _folder(root), "MODELSCOPE_CACHE", patterns)
-    home = Path(os.environ.get("XDG_CACHE_HOME") or home)
-    root = Path(os.environ.get("HF_HOME") or home / "huggingface") / "hub"
-    root = os.environ.get("HF_HUB_CACHE") or root
-    patterns = (f"models--{owner}--{name}/snapshots/*",)
-    return Place("Hugging Face cache", _folder(root), "HF_HUB_CACHE or HF_HOME", patterns)
-
-
-def _folder(root: str | Path) -> Path:
-    return Path(os.path.expandvars(root)).expanduser()
+        parents = ("models/", "hub/models/", "hub/", "")
+        patterns = [f"models/{owner}--{name}/snapshots/*", *(f"{p}{old}" for p in parents)]
+    else:
+        title, variables = "Hugging Face cache", "HF_HUB_CACHE or HF_HOME"
+        home = Path(os.environ.get("XDG_CACHE_HOME") or home)
+        root = Path(os.environ.get("HF_HOME") or home / "huggingface") / "hub"
+        root = os.environ.get("HF_HUB_CACHE") or root
+        patterns = [f"models--{owner}--{name}/snapshots/*"]
+    return Place(title, Path(os.path.expandvars(root)).expanduser(), variables, patterns)

@@ -7,13 +7,20 @@ is; `!ref <name>` becomes the scalar of that name at the top level.
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
+from pydantic import StrictInt, TypeAdapter, ValidationError
 
 from tritone.errors import ModelDirectoryError
 
+T = TypeVar("T")
+
 _REFERENCE = re.compile(r"<(\w+)>")
+_INTEGER = TypeAdapter[int](StrictInt)
+_NUMBER = TypeAdapter(float)  # YAML 1.1 reads 1e-6 as a string
+_INTEGERS = TypeAdapter(tuple[StrictInt, ...])
+_INTEGER_LISTS = TypeAdapter(tuple[tuple[StrictInt, ...], ...])
 
 
 class _PlainLoader(yaml.SafeLoader):  # type: ignore[misc]
@@ -48,11 +55,10 @@ class YamlValues:
         self._tree: dict[str, Any] = tree
 
     def has(self, *keys: str) -> bool:
-        node: Any = self._tree
-        for key in keys:
-            if not isinstance(node, dict) or key not in node:
-                return False
-            node = node[key]
+        try:
+            self._at(keys)
+        except ModelDirectoryError:
+            return False
         return True
 
     def value(self, *keys: str) -> Any:
@@ -67,39 +73,29 @@ class YamlValues:
         return node
 
     def _at(self, keys: tuple[str, ...]) -> Any:
-        if not self.has(*keys):
-            raise ModelDirectoryError(f"{self.path} lacks {'.'.join(keys)}")
         node: Any = self._tree
         for key in keys:
+            if not isinstance(node, dict) or key not in node:
+                raise ModelDirectoryError(f"{self.path} lacks {'.'.join(keys)}")
             node = node[key]
         return node
 
     def integer(self, *keys: str) -> int:
-        value = self.value(*keys)
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise self._wrong(keys, value, "a whole number")
-        return value
+        return self._valid(keys, _INTEGER, "a whole number")
 
     def number(self, *keys: str) -> float:
-        value = self.value(*keys)
-        try:  # YAML 1.1 reads 1e-6 as a string
-            return float(value)
-        except (TypeError, ValueError):
-            raise self._wrong(keys, value, "a number") from None
+        return self._valid(keys, _NUMBER, "a number")
 
     def integers(self, *keys: str) -> tuple[int, ...]:
-        value = self.value(*keys)
-        if not isinstance(value, list) or not all(isinstance(v, int) for v in value):
-            raise self._wrong(keys, value, "a list of whole numbers")
-        return tuple(value)
+        return self._valid(keys, _INTEGERS, "a list of whole numbers")
 
     def integer_lists(self, *keys: str) -> tuple[tuple[int, ...], ...]:
-        value = self.value(*keys)
-        if not isinstance(value, list) or not all(isinstance(v, list) for v in value):
-            raise self._wrong(keys, value, "a list of lists")
-        return tuple(tuple(int(x) for x in row) for row in value)
+        return self._valid(keys, _INTEGER_LISTS, "a list of lists")
 
-    def _wrong(self, keys: tuple[str, ...], value: Any, wanted: str) -> ModelDirectoryError:
-        return ModelDirectoryError(
-            f"{self.path}: {'.'.join(keys)} is {value!r} where {wanted} belongs"
-        )
+    def _valid(self, keys: tuple[str, ...], kind: TypeAdapter[T], wanted: str) -> T:
+        value = self.value(*keys)
+        try:
+            return kind.validate_python(value)
+        except ValidationError:
+            problem = f"{'.'.join(keys)} is {value!r} where {wanted} belongs"
+            raise ModelDirectoryError(f"{self.path}: {problem}") from None

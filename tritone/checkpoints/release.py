@@ -1,9 +1,18 @@
-"""What a release consists of: files with their digests, and where they lie."""
+"""What a release consists of, and download.json, by which it is verified without the hub."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
+from pydantic import ValidationError
+
+from tritone.checkpoints.atomic_write import write_bytes
+from tritone.config import Strict
+from tritone.errors import ModelDirectoryError
+
 HubName = Literal["modelscope", "huggingface"]
+
+RECORD_NAME = "download.json"
 
 
 @dataclass(frozen=True)
@@ -31,3 +40,40 @@ class Release:
     name: str
     files: tuple[ReleaseFile, ...]
     repositories: tuple[Repository, ...]
+
+
+class RecordedFile(Strict):
+    """size: bytes. origin: the repository and revision it came from, or where it was found."""
+
+    size: int
+    sha256: str
+    origin: str
+
+
+class Record(Strict):
+    """revision: the one that was asked for; None for the files that the release pins."""
+
+    release: str
+    revision: str | None
+    files: dict[str, RecordedFile]
+
+    def release_files(self) -> tuple[ReleaseFile, ...]:
+        return tuple(ReleaseFile(name, f.size, f.sha256) for name, f in self.files.items())
+
+
+def read_record(folder: Path) -> Record | None:
+    """None where there is none. Raises ModelDirectoryError for a damaged one."""
+    path = folder / RECORD_NAME
+    if not path.is_file():
+        return None
+    try:
+        return Record.model_validate_json(path.read_text(encoding="utf-8"))
+    except (ValidationError, UnicodeDecodeError) as error:
+        problem = str(error).replace("\n", " ")
+        raise ModelDirectoryError(
+            f"{path} is damaged ({problem}): delete it and run tritone download again"
+        ) from error
+
+
+def write_record(folder: Path, record: Record) -> None:
+    write_bytes(folder / RECORD_NAME, (record.model_dump_json(indent=1) + "\n").encode())

@@ -100,7 +100,9 @@ class Checkpoint:
         return iter(self._entries)
 
     def spec(self, name: str) -> TensorSpec:
-        entry = self._entry(name)
+        if name not in self._entries:
+            raise ModelDirectoryError(f"{self.path}: tensor {name} is missing")
+        entry = self._entries[name]
         return TensorSpec(name, entry["dtype"], tuple(entry["shape"]))
 
     def stored(self, name: str) -> NDArray[Any]:
@@ -108,17 +110,12 @@ class Checkpoint:
         spec = self.spec(name)
         if spec.dtype not in _STORAGE:
             raise ModelDirectoryError(f"{self.path}: {name} is {spec.dtype}, not a float tensor")
-        offset = self._start + self._entry(name)["data_offsets"][0]
+        offset = self._start + self._entries[name]["data_offsets"][0]
         return np.memmap(self.path, _STORAGE[spec.dtype], "r", offset, spec.shape)
 
     def float32(self, name: str) -> Float32:
         """The whole tensor as float32, in memory."""
         return to_float32(self.stored(name))
-
-    def _entry(self, name: str) -> dict[str, Any]:
-        if name not in self._entries:
-            raise ModelDirectoryError(f"{self.path}: tensor {name} is missing")
-        return self._entries[name]
 
 
 def to_float32(stored: NDArray[Any]) -> Float32:

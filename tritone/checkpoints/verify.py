@@ -1,44 +1,24 @@
-"""Whether the files of a release arrived whole: presence, Git LFS pointers, size, SHA-256."""
+"""Whether files arrived whole: those of a release by size and SHA-256, others by their kind."""
 
 import hashlib
+import json
+import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
-from tritone.checkpoints.integrity import is_lfs_pointer
 from tritone.checkpoints.release import ReleaseFile
 
+_LFS_MARK = b"version https://git-lfs"
 _BLOCK = 1 << 20
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One file that cannot be used: its name in the release, what is wrong, what to do."""
-
-    file: str
-    problem: str
-    fix: str
-
-    def __str__(self) -> str:
-        return f"{self.file} {self.problem}: {self.fix}"
-
-
-def verify(folder: Path, files: Sequence[ReleaseFile]) -> list[Finding]:
-    """Read every file of a release in `folder` and say which cannot be used; none: all are right.
-
-    A progress bar counts the bytes. Which files are expected: `release.files`, or, for a folder
-    that was fetched at another revision, `tritone.checkpoints.download_record.recorded_files`.
-    """
-    findings = []
+def unusable(folder: Path, files: Sequence[ReleaseFile]) -> list[ReleaseFile]:
+    """Read every file of a release in `folder`, with a progress bar; those that are not right."""
     total = sum(file.size for file in files)
     with tqdm(total=total, unit="B", unit_scale=True, desc="verify", disable=None) as bar:
-        for file in files:
-            problem = file_problem(folder / file.name, file, bar.update)
-            if problem:
-                findings.append(Finding(file.name, problem, _fix(folder, problem)))
-    return findings
+        return [file for file in files if file_problem(folder / file.name, file, bar.update)]
 
 
 def file_problem(
@@ -76,8 +56,49 @@ def sha256_of(path: Path, progress: Callable[[int], object] = lambda _: None) ->
     return digest.hexdigest()
 
 
-def _fix(folder: Path, problem: str) -> str:
-    fetch = f"run `tritone download --dir {folder}`"
-    if "Git LFS pointer" in problem:
-        return f"{fetch}, or `git lfs pull` in {folder}"
-    return fetch
+def is_lfs_pointer(path: Path) -> bool:
+    """Whether the file only names the one that Git LFS was to put in its place."""
+    with path.open("rb") as file:
+        return file.read(len(_LFS_MARK)) == _LFS_MARK
+
+
+def damage(path: Path, advice: str) -> str:
+    """What is wrong with a file by its kind, with `advice` on what to do; empty if nothing."""
+    if not path.is_file():
+        partial = sorted(p.name for p in path.parent.glob(f"{path.name}*") if p != path)
+        seen = f" (only {', '.join(partial)}, an unfinished download)" if partial else ""
+        return f"{path.name} is missing{seen}: {advice}"
+    size = path.stat().st_size
+    if is_lfs_pointer(path):
+        return (
+            f"{path.name} is a Git LFS pointer of {size} bytes, not the file itself: "
+            "run `git lfs pull` in the checkpoint directory"
+        )
+    if not size:
+        return f"{path.name} is empty: {advice}"
+    problem = _content_problem(path)
+    return f"{path.name} ({size} bytes) {problem}: {advice}" if problem else ""
+
+
+def _content_problem(path: Path) -> str:
+    if path.suffix == ".pt" and not zipfile.is_zipfile(path):
+        return "is cut off or no torch file"  # torch.save writes a zip, its directory at the end
+    if path.suffix == ".json":
+        try:
+            json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            return f"is not valid JSON ({error})"
+    return _safetensors_problem(path) if path.suffix == ".safetensors" else ""
+
+
+def _safetensors_problem(path: Path) -> str:
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = file.read(min(length, 100_000_000))
+    try:
+        tensors = json.loads(header)
+        end = max(t["data_offsets"][1] for k, t in tensors.items() if k != "__metadata__")
+    except (ValueError, KeyError, TypeError):
+        return "has a damaged header"
+    expected = 8 + length + int(end)
+    return "" if path.stat().st_size == expected else f"is cut off; it should have {expected} bytes"

@@ -1,17 +1,17 @@
 """The command `tritone`: a subcommand is a module of this package, imported when it is called.
 
 So `tritone --help` is quick, and `tritone doctor` runs where numpy or torch cannot be imported.
+A module has a function of its own name for `run`, or, as the client's commands, a parser in `main`.
 """
 
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
+from typing import NoReturn
 
 import typer
-from typer.core import TyperCommand
 
-from tritone.cli.command import parse
+from tritone.cli.command import parse, run
 
 _COMMANDS = {
     "serve": "Serve the models with Triton Inference Server until interrupted.",
@@ -27,22 +27,30 @@ _COMMANDS = {
     "evaluate": "Judge speech: words, voice, sound, seams, length and speed.",
     "normalize": "Show the spoken form of written lines.",
     "voices": "List the registered voices of a model directory.",
-    "demo": "",
+    "demo": "",  # not in the help
 }
-_HIDDEN = ("demo",)
-
-
-class _Forwarded(TyperCommand):
-    """A subcommand that leaves its whole command line, --help too, to its module."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        ctx.args = list(args)
-        return []
+_CLIENTS = {"say": "tritone_client.say", "bench": "tritone_client.bench"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand, by default that of this process; the exit status."""
-    chosen: list[tuple[str, list[str]]] = []
+    words = sys.argv[1:] if arguments is None else arguments
+    if not words or words[0] not in _COMMANDS:
+        return parse(_overview(), "tritone", words)
+    name, *rest = words
+    module = import_module(_CLIENTS.get(name, f"tritone.cli.{name}"))
+    if hasattr(module, "main"):
+        return int(module.main(rest, f"tritone {name}"))
+    return run(getattr(module, name), rest, f"tritone {name}")
+
+
+def script(name: str) -> NoReturn:
+    """A subcommand with the arguments of this process, which ends."""
+    sys.exit(main([name, *sys.argv[1:]]))
+
+
+def _overview() -> typer.Typer:
+    """What knows the commands for help and for advice on a mistyped one, and runs none."""
     app = typer.Typer(
         help="Streaming text-to-speech on Triton Inference Server.",
         epilog="tritone COMMAND --help says more.",
@@ -50,14 +58,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         no_args_is_help=True,
     )
     for name, summary in _COMMANDS.items():
-
-        @app.command(name, cls=_Forwarded, help=summary, hidden=name in _HIDDEN)
-        def keep(context: typer.Context) -> None:
-            chosen.append((str(context.info_name), context.args))
-
-    status = parse(app, "tritone", sys.argv[1:] if arguments is None else arguments)
-    if not chosen:
-        return status
-    name, rest = chosen[0]
-    ended: int = import_module(f"tritone.cli.{name}").main(rest, f"tritone {name}")
-    return ended
+        app.command(name, help=summary, hidden=not summary)(lambda: None)
+    return app

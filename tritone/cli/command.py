@@ -1,26 +1,25 @@
 """How a subcommand is run: a function with typed options, given a command line of its own."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
 import typer
 
+from tritone.errors import TritoneError
 
-def run(
-    function: Callable[..., int],
-    arguments: Sequence[str],
-    prog: str,
-    *,
-    several: Sequence[str] = (),
-    usual: Mapping[str, str] | None = None,
-) -> int:
+# options that take more than one value, as in `--only mpi model`
+_SEVERAL = ("--only", "--skip", "--llm-precision")
+# options that may stand without a value, and which they have then
+_USUAL = {"--half": "bf16", "--llm-precision": "none"}
+
+
+def run(function: Callable[..., int], arguments: Sequence[str], prog: str) -> int:
     """Call the function with the options of a command line; the exit status.
 
     function: returns the status; its docstring is the help. It runs when the parser is done, which
-    would handle its interrupts and errors otherwise. several: options that take more than one
-    value, as in `--only mpi model`. usual: the value of an option that may stand without one.
+    would handle its interrupts and errors otherwise; a TritoneError of it is a refusal.
     """
     parsed: list[dict[str, Any]] = []
 
@@ -30,8 +29,11 @@ def run(
 
     app = typer.Typer(add_completion=False)
     app.command()(keep)
-    status = parse(app, prog, _repeated(_completed(arguments, usual or {}), several))
-    return function(**parsed[0]) if parsed else status
+    status = parse(app, prog, _spelt_out(arguments))
+    try:
+        return function(**parsed[0]) if parsed else status
+    except TritoneError as error:
+        return refused(error)
 
 
 def parse(app: typer.Typer, prog: str, arguments: Sequence[str]) -> int:
@@ -43,30 +45,21 @@ def parse(app: typer.Typer, prog: str, arguments: Sequence[str]) -> int:
     return 0
 
 
-def refused(problem: object) -> int:
-    """Say what is wrong with the command line; the exit status for that."""
+def refused(problem: object, status: int = 2) -> int:
+    """Say what is wrong; the exit status for that, by default of a wrong command line."""
     print(f"error: {problem}", file=sys.stderr)
-    return 2
+    return status
 
 
-def _completed(arguments: Sequence[str], usual: Mapping[str, str]) -> list[str]:
-    """Each option that may stand alone, with a value."""
-    words: list[str] = []
-    for word, after in zip(arguments, [*arguments, "-"][1:], strict=True):
-        words.append(word)
-        if word in usual and after.startswith("-"):
-            words.append(usual[word])
-    return words
-
-
-def _repeated(arguments: Sequence[str], several: Sequence[str]) -> list[str]:
-    """`--only a b` as `--only a --only b`, which is what the parser understands."""
+def _spelt_out(arguments: Sequence[str]) -> list[str]:
+    """`--half --only a b` as `--half bf16 --only a --only b`, which the parser understands."""
     words: list[str] = []
     option = ""
-    for word in arguments:
+    for word, after in zip(arguments, [*arguments, "-"][1:], strict=True):
         if word.startswith("-"):
-            option = word if word in several else ""
-        if word in several:
-            continue
-        words += [option, word] if option else [word]
+            option = word if word in _SEVERAL else ""
+        if word not in _SEVERAL:
+            words += [option, word] if option else [word]
+        if word in _USUAL and after.startswith("-"):
+            words += [word, _USUAL[word]] if option else [_USUAL[word]]
     return words

@@ -1,27 +1,17 @@
 """tritone convert: from a released checkpoint to a model directory."""
 
-import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
-from tritone.checkpoints.conversion import ConvertOptions, upgrade
-from tritone.cli.command import refused, run
+from tritone.checkpoints.conversion import ConvertOptions, DType, upgrade
+from tritone.cli.command import refused
 from tritone.errors import ModelDirectoryError, TritoneError
 from tritone.families import Family, all_families
 from tritone.llm.onnx.graph import PRECISIONS
 
-Released = Annotated[Path, typer.Argument(help="the checkpoint as downloaded")]
-Target = Annotated[Path | None, typer.Argument(help="where to write")]
-MergedLlm = Annotated[
-    Path | None, typer.Option(help="merged LLM directory, if llm.pt is absent", metavar="DIR")
-]
-Dtype = Annotated[
-    Literal["fp32", "fp16", "bf16"] | None,
-    typer.Option(help="of the stored weights (default: as they are)"),
-]
+Dtype = Annotated[DType | None, typer.Option(help="of the stored weights (default: as they are)")]
 Precisions = Annotated[
     list[str],
     typer.Option(
@@ -30,19 +20,19 @@ Precisions = Annotated[
         + " ".join(sorted(PRECISIONS)),
     ),
 ]
-Upgrade = Annotated[
-    bool, typer.Option("--upgrade", help="RELEASED is a model directory of an older version")
-]
-NONE = "none"
 
 
 def convert(
-    released: Released,
-    model_dir: Target = None,
-    merged_llm: MergedLlm = None,
+    released: Annotated[Path, typer.Argument(help="the checkpoint as downloaded")],
+    model_dir: Annotated[Path | None, typer.Argument(help="where to write")] = None,
+    merged_llm: Annotated[
+        Path | None, typer.Option(help="merged LLM directory, if llm.pt is absent", metavar="DIR")
+    ] = None,
     dtype: Dtype = None,
     llm_precision: Precisions = ["int8"],  # noqa: B006
-    upgrade_: Upgrade = False,
+    upgrade_: Annotated[
+        bool, typer.Option("--upgrade", help="RELEASED is a model directory of an older version")
+    ] = False,
 ) -> int:
     """Convert released files of any known family to a Tritone model directory.
 
@@ -52,48 +42,34 @@ def convert(
     be converted, 2 the command line is wrong.
     """
     if upgrade_:
-        return upgraded(released)
+        print(upgrade(released))
+        return 0
     if model_dir is None:
         return refused("MODEL_DIR is missing: say where to write")
-    graphs = tuple(name for name in llm_precision if name != NONE)
+    graphs = tuple(name for name in llm_precision if name != "none")
     unknown = sorted(set(graphs) - set(PRECISIONS))
     if unknown:
         return refused(f"--llm-precision: {unknown[0]!r} is none of {sorted(PRECISIONS)}")
     if not released.is_dir():
-        fetch = f"fetch a release into it: tritone download --dir {released}"
-        return refused(f"{released} is no folder; {fetch}")
+        advice = f"fetch a release into it: tritone download --dir {released}"
+        return refused(f"{released} is no folder; {advice}")
     try:
         options = ConvertOptions(dtype, graphs, merged_llm)
         for line in family_of(released).convert(released, model_dir, options):
             print(f"ok  {line}")
     except TritoneError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return refused(error, 1)
     print(f"{model_dir} is ready: tritone serve --model {model_dir}")
     return 0
 
 
 def family_of(released: Path) -> Family[Any]:
     """The family whose released files these are; raises ModelDirectoryError."""
-    families = all_families()
-    for family in families:
+    for family in all_families():
         if family.recognises(released):
             return family
-    names = ", ".join(family.name for family in families)
+    names = ", ".join(family.name for family in all_families())
     raise ModelDirectoryError(
         f"{released} holds no released files of a known family ({names}); an unfinished download? "
         f"fetch it again: tritone download --dir {released}"
     )
-
-
-def upgraded(model_dir: Path) -> int:
-    try:
-        print(upgrade(model_dir))
-    except TritoneError as error:
-        return refused(error)
-    return 0
-
-
-def main(arguments: Sequence[str], prog: str = "tritone convert") -> int:
-    several = ("--llm-precision",)
-    return run(convert, arguments, prog, several=several, usual=dict.fromkeys(several, NONE))

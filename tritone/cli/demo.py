@@ -1,15 +1,14 @@
 """tritone demo: start a server, speak one text through it into a file, stop the server."""
 
-import sys
-from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tritone.cli.command import run
+from tritone.cli.command import refused
 from tritone.cli.options import Model
-from tritone.cli.speaker import speaker
+from tritone.cli.serve import speaker
 from tritone.errors import TritoneError
 from tritone.launcher import ServerSettings, TritonServer
 from tritone.launcher.ports import free_ports
@@ -17,11 +16,12 @@ from tritone.launcher.warm_up import voices_to_warm, warm_up
 from tritone_client import SpeechClient, SpeechError, StreamMeter, Utterance
 from tritone_client.output import open_writer
 
-Text = Annotated[str, typer.Argument(help="what to say")]
-Out = Annotated[Path, typer.Option(help="the sound file")]
 
-
-def demo(text: Text, model: Model = None, out: Out = Path("out/demo.wav")) -> int:
+def demo(
+    text: Annotated[str, typer.Argument(help="what to say")],
+    model: Model = None,
+    out: Annotated[Path, typer.Option(help="the sound file")] = Path("out/demo.wav"),
+) -> int:
     """Start a server, speak one text through it into a file, stop it."""
     http, grpc, metrics = free_ports()
     settings = ServerSettings(
@@ -37,8 +37,7 @@ def demo(text: Text, model: Model = None, out: Out = Path("out/demo.wav")) -> in
             print(f"ready after {seconds:.1f} s, gRPC on {server.urls.grpc}")
             speak(server.urls.grpc, text, out)
     except (TritoneError, SpeechError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return refused(error, 1)
     print("next: `make serve` in one terminal, `make say TEXT='...'` in another")
     return 0
 
@@ -47,20 +46,14 @@ def speak(url: str, text: str, out: Path) -> None:
     """Stream one utterance to a file, with a line for each packet as it comes."""
     with SpeechClient(url) as client:
         rate = client.sample_rate
-        meter, writer = StreamMeter(rate), open_writer(str(out), rate)
-        try:
+        meter = StreamMeter(rate)
+        with closing(open_writer(str(out), rate)) as writer:
             for samples in client.stream(Utterance(text)):
                 meter.packet(samples)
                 writer.write(samples)
                 print(f"  packet of {len(samples) / rate:.2f} s", flush=True)
-        finally:
-            writer.close()
     metrics = meter.finish()
     print(
         f"{out}: {metrics.audio_s:.2f} s of speech in {metrics.total_s:.2f} s, "
         f"first packet after {metrics.first_packet_s:.2f} s"
     )
-
-
-def main(arguments: Sequence[str], prog: str = "tritone demo") -> int:
-    return run(demo, arguments, prog)

@@ -1,68 +1,49 @@
 """tritone doctor: this machine, its Python, the model directory and a running server."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from tqdm import tqdm
 
-from tritone.cli import server_speech
-from tritone.cli.command import refused, run
-from tritone.cli.options import (
-    CACHE,
-    MODELS,
-    TRITON,
-    Address,
-    CacheDir,
-    Model,
-    PortBase,
-    Runtime,
-    WheelDir,
-)
+from tritone.cli import options, server_speech
+from tritone.cli.command import refused
 from tritone.diagnostics.doctor.catalogue import all_checks, chosen
-from tritone.diagnostics.doctor.check import Check
+from tritone.diagnostics.doctor.check import Check, checks_in
 from tritone.diagnostics.doctor.child import load
-from tritone.diagnostics.doctor.examine import Diagnosis, examine
+from tritone.diagnostics.doctor.examine import examine
 from tritone.diagnostics.doctor.report import as_json, exit_status, table
 from tritone.diagnostics.doctor.target import Target
 from tritone.resources import embedded_voice, family_folders
 
-Server = Annotated[
-    bool | None,
-    typer.Option(help="demand a running server, or leave it alone (examined if it answers)"),
-]
-SharedMemory = Annotated[Path, typer.Option(help="where shared memory lives")]
 Releases = Annotated[
     list[str] | None,
     typer.Option("--release", metavar="FAMILY=DIR", help="released files, as upstream loads them"),
 ]
 Checks = Annotated[list[str] | None, typer.Option(metavar="CHECK ...", help="checks or groups")]
-ListThem = Annotated[bool, typer.Option("--list", help="name the checks and run none")]
-Fix = Annotated[bool, typer.Option("--fix", help="repair what is safe to repair")]
-Slow = Annotated[float, typer.Option(metavar="FACTOR", help="on time limits")]
-AsJson = Annotated[bool, typer.Option("--json", help="for programs")]
-Verbose = Annotated[bool, typer.Option("--verbose", help="stacks and seconds too")]
 
 
 def doctor(
-    model: Model = None,
-    profile: Runtime = "cpu",
-    address: Address = "127.0.0.1",
-    port_base: PortBase = 8000,
-    server: Server = None,
-    wheel_dir: WheelDir = TRITON,
-    cache_dir: CacheDir = CACHE,
-    shm_dir: SharedMemory = Path("/dev/shm"),
+    model: options.Model = None,
+    profile: options.Runtime = "cpu",
+    address: options.Address = "127.0.0.1",
+    port_base: options.PortBase = 8000,
+    server: Annotated[
+        bool | None,
+        typer.Option(help="demand a running server, or leave it alone (examined if it answers)"),
+    ] = None,
+    wheel_dir: options.WheelDir = options.TRITON,
+    cache_dir: options.CacheDir = options.CACHE,
+    shm_dir: Annotated[Path, typer.Option(help="where shared memory lives")] = Path("/dev/shm"),
     release: Releases = None,
     only: Checks = None,
     skip: Checks = None,
-    list_: ListThem = False,
-    fix: Fix = False,
-    slow: Slow = 1.0,
-    json: AsJson = False,
-    verbose: Verbose = False,
+    list_: Annotated[bool, typer.Option("--list", help="name the checks and run none")] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="repair what is safe to repair")] = False,
+    slow: Annotated[float, typer.Option(metavar="FACTOR", help="on time limits")] = 1.0,
+    json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="stacks and seconds too")] = False,
 ) -> int:
     """Examine machine, Python, model and server; say how to fix them.
 
@@ -83,7 +64,6 @@ def doctor(
         return 0
     target = Target(
         model_dir=(model or embedded_voice()).absolute(),
-        model_repository=MODELS,
         wheel_dir=wheel_dir.absolute(),
         cache_dir=cache_dir.absolute(),
         profile=profile,
@@ -95,7 +75,8 @@ def doctor(
         shm_dir=shm_dir.absolute(),
         releases=releases,
     )
-    diagnoses = with_progress(checks, target, fix=fix, slow=slow)
+    with tqdm(total=len(checks), unit="check", leave=False, disable=None) as bar:
+        diagnoses = examine(checks, target, fix=fix, slow=slow, on_done=lambda _: bar.update())
     colour = sys.stdout.isatty()
     print(as_json(diagnoses) if json else table(diagnoses, colour=colour, verbose=verbose))
     return exit_status(diagnoses)
@@ -108,7 +89,7 @@ def known_checks() -> list[Check]:
     modules = [load("tritone.families.doctor", own / "doctor.py")]
     for file in (file for folder in folders for file in sorted(folder.glob("*/doctor.py"))):
         modules.append(load(f"tritone.families.{file.parent.name}.doctor", file))
-    return all_checks(modules, server_speech.CHECKS)
+    return all_checks(modules, checks_in(server_speech))
 
 
 def folder_of_release(text: str) -> tuple[str, Path]:
@@ -117,14 +98,3 @@ def folder_of_release(text: str) -> tuple[str, Path]:
     if not (family and given and folder):
         raise ValueError(f"--release: {text!r} is not FAMILY=DIR")
     return family, Path(folder).absolute()
-
-
-def with_progress(
-    checks: list[Check], target: Target, *, fix: bool, slow: float
-) -> list[Diagnosis]:
-    with tqdm(total=len(checks), unit="check", leave=False, disable=None) as bar:
-        return examine(checks, target, fix=fix, slow=slow, on_done=lambda _: bar.update())
-
-
-def main(arguments: Sequence[str], prog: str = "tritone doctor") -> int:
-    return run(doctor, arguments, prog, several=("--only", "--skip"))

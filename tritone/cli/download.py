@@ -2,36 +2,20 @@
 
 import logging
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from tritone.checkpoints.fetch import Download
+from tritone.checkpoints.fetch import Download, SourceName
 from tritone.checkpoints.places import offline_variable
-from tritone.cli.command import refused, run
+from tritone.cli.command import refused
 from tritone.errors import TritoneError
 from tritone.families import all_families
 
 RELEASES = {release.name: release for family in all_families() for release in family.releases}
 USUAL = next(iter(RELEASES))
 
-Release = Annotated[str, typer.Option(help=f"of {', '.join(sorted(RELEASES))}")]
-Folder = Annotated[
-    Path | None, typer.Option("--dir", help="where to put it (models/RELEASE)", metavar="DIR")
-]
-Source = Annotated[
-    Literal["auto", "modelscope", "huggingface"],
-    typer.Option(help="auto: ModelScope, and Hugging Face where that fails"),
-]
-Revision = Annotated[
-    str | None,
-    typer.Option(
-        help="commit, tag or branch of the --source, other than the pinned one; its files are "
-        "verified by what the hub states and recorded in download.json"
-    ),
-]
 Offline = Annotated[
     bool,
     typer.Option(
@@ -43,10 +27,20 @@ Offline = Annotated[
 
 
 def download(
-    release: Release = USUAL,
-    folder: Folder = None,
-    source: Source = "auto",
-    revision: Revision = None,
+    release: Annotated[str, typer.Option(help=f"of {', '.join(sorted(RELEASES))}")] = USUAL,
+    folder: Annotated[
+        Path | None, typer.Option("--dir", help="where to put it (models/RELEASE)", metavar="DIR")
+    ] = None,
+    source: Annotated[
+        SourceName, typer.Option(help="auto: ModelScope, and Hugging Face where that fails")
+    ] = "auto",
+    revision: Annotated[
+        str | None,
+        typer.Option(
+            help="commit, tag or branch of the --source, other than the pinned one; its files are "
+            "verified by what the hub states and recorded in download.json"
+        ),
+    ] = None,
     offline: Offline = False,
 ) -> int:
     """Fetch a released checkpoint, exactly the files that are read, verified.
@@ -55,20 +49,16 @@ def download(
     after an interruption; files that are there and right are kept. Exit
     status: 0 every file is there and verified, 1 not, 130 interrupted.
     """
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("tritone").setLevel(logging.INFO)
     if release not in RELEASES:
         return refused(f"--release: {release!r} is none of {', '.join(sorted(RELEASES))}")
     folder = folder or Path("models") / release
+    offline = offline or offline_variable() is not None
     try:
-        files = Download(
-            RELEASES[release],
-            folder,
-            source=source,
-            revision=revision,
-            offline=offline or offline_variable() is not None,
-        ).run()
+        files = Download(RELEASES[release], folder, source, revision, offline).run()
     except TritoneError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return refused(error, 1)
     except KeyboardInterrupt:
         print("\nstopped; run the same command again to go on from here", file=sys.stderr)
         return 130
@@ -78,9 +68,3 @@ def download(
         f"next: tritone convert {folder} {folder}-model"
     )
     return 0
-
-
-def main(arguments: Sequence[str], prog: str = "tritone download") -> int:
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger("tritone").setLevel(logging.INFO)
-    return run(download, arguments, prog)

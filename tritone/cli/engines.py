@@ -10,42 +10,34 @@ import typer
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from tritone.cli.command import refused, run
+from tritone.cli.command import refused
 from tritone.engines.build import DTYPES, build_tasks
 from tritone.engines.machine import this_machine
 from tritone.engines.preflight import problems
 from tritone.engines.sources import LLM, Sources
 from tritone.engines.tasks import Outcome, Task, run_tasks, table
-from tritone.errors import EnvironmentProblem, TritoneError
-from tritone.families import Model, open_model
-
-ModelDir = Annotated[Path, typer.Argument(help="as `tritone convert` wrote it")]
-Dtype = Annotated[
-    str,
-    typer.Option(
-        help=f"of matrix products, keys and values: {', '.join(DTYPES)} "
-        "(GPUs before Ampere: float16)"
-    ),
-]
-Parts = Annotated[str, typer.Option(metavar="PART,..", help="what to build (all)")]
-ExportOnly = Annotated[
-    bool, typer.Option("--export-only", help="only the ONNX exports and their check")
-]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="show every command and profile, and do nothing")
-]
-Force = Annotated[bool, typer.Option("--force", help="build what is there again")]
-Verbose = Annotated[bool, typer.Option("--verbose", help="TensorRT's own messages too")]
+from tritone.errors import InvalidRequest
+from tritone.families import open_model
 
 
 def engines(
-    model_dir: ModelDir,
-    dtype: Dtype = DTYPES[0],
-    parts: Parts = "",
-    export_only: ExportOnly = False,
-    dry_run: DryRun = False,
-    force: Force = False,
-    verbose: Verbose = False,
+    model_dir: Annotated[Path, typer.Argument(help="as `tritone convert` wrote it")],
+    dtype: Annotated[
+        str,
+        typer.Option(
+            help=f"of matrix products, keys and values: {', '.join(DTYPES)} "
+            "(GPUs before Ampere: float16)"
+        ),
+    ] = DTYPES[0],
+    parts: Annotated[str, typer.Option(metavar="PART,..", help="what to build (all)")] = "",
+    export_only: Annotated[
+        bool, typer.Option("--export-only", help="only the ONNX exports and their check")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="show every command and profile, and do nothing")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="build what is there again")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="TensorRT's own messages too")] = False,
 ) -> int:
     """Build the engines of a model directory for this machine's GPU.
 
@@ -59,64 +51,44 @@ def engines(
     logging.basicConfig(
         format="%(levelname)s: %(message)s", level=logging.INFO if verbose else logging.ERROR
     )
-    try:
-        if dtype not in DTYPES:
-            return refused(f"--dtype: {dtype!r} is none of {', '.join(DTYPES)}")
-        model = open_model(model_dir)
-        sources = sources_of(model)
-        chosen = chosen_parts(parts, sources.parts, export_only)
-        found = problems(sources, chosen, dtype, export_only=export_only)
-        if found and not dry_run:
-            return max(refused(problem) for problem in found)
-        machine = None if found or export_only else this_machine()
-        example = partial(model.family.example_prompt, model.config)
-        tasks = build_tasks(
-            sources,
-            chosen,
-            dtype,
-            machine,
-            export_only=export_only,
-            example_prompt=example,
-        )
-    except (TritoneError, ValueError) as error:
-        return refused(error)
+    if dtype not in DTYPES:
+        return refused(f"--dtype: {dtype!r} is none of {', '.join(DTYPES)}")
+    model = open_model(model_dir)
+    given = model.family.graph_source(model.folder, model.config)
+    if given is None:
+        return refused(f"{model.folder}: engines are not built for {model.family.name}")
+    sources = Sources(model.folder, model.language_model, given)
+    chosen = chosen_parts(parts, sources.parts, export_only)
+    found = problems(sources, chosen, dtype, export_only=export_only)
+    if found and not dry_run:
+        return max(refused(problem) for problem in found)
+    machine = None if found or export_only else this_machine()
+    example = partial(model.family.example_prompt, model.config)
+    tasks = build_tasks(
+        sources, chosen, dtype, machine, export_only=export_only, example_prompt=example
+    )
     if dry_run:
-        show(tasks, found)
+        for task in tasks:
+            print("\n    ".join([task.name, *task.plan]))
+        if found:
+            print("\n  - ".join(["\nHere the build would stop:", *map(str, found)]))
         return 0
     return build(tasks, model_dir, force=force, export_only=export_only)
 
 
-def sources_of(model: Model) -> Sources:
-    """Raises EnvironmentProblem for a family of which nothing is exported."""
-    given = model.family.graph_source(model.folder, model.config)
-    if given is None:
-        raise EnvironmentProblem(f"{model.folder}: engines are not built for {model.family.name}")
-    return Sources(model.folder, model.language_model, given)
-
-
 def chosen_parts(text: str, known: Sequence[str], export_only: bool) -> tuple[str, ...]:
-    """The parts of a list; of the language model there is nothing to export. Raises ValueError."""
+    """The parts of a list; of the language model there is nothing to export."""
     chosen = tuple(part.strip() for part in text.split(",")) if text else tuple(known)
     unknown = [part for part in chosen if part not in known]
     if unknown:
-        raise ValueError(f"--parts: unknown part {unknown[0]!r}; parts are {', '.join(known)}")
+        raise InvalidRequest(
+            "--parts", f"unknown part {unknown[0]!r}; parts are {', '.join(known)}"
+        )
     kept = tuple(part for part in chosen if not (export_only and part == LLM))
     if not kept:
         others = " and ".join(part for part in known if part != LLM)
-        raise ValueError(f"--export-only exports {others}; --parts names neither")
+        raise InvalidRequest("--parts", f"--export-only exports {others}, and this names neither")
     return kept
-
-
-def show(tasks: Sequence[Task], found: Sequence[TritoneError]) -> None:
-    """What a dry run prints."""
-    for task in tasks:
-        print(f"{task.name}")
-        for line in task.plan:
-            print(f"    {line}")
-    if found:
-        print("\nHere the build would stop:")
-        for problem in found:
-            print(f"  - {problem}")
 
 
 def build(tasks: Sequence[Task], model_dir: Path, *, force: bool, export_only: bool) -> int:
@@ -128,18 +100,12 @@ def build(tasks: Sequence[Task], model_dir: Path, *, force: bool, export_only: b
             bar.write(f"{outcome.name}: {outcome.state}, {outcome.said}")
             bar.update()
     failed = [outcome for outcome in outcomes if outcome.state in ("failed", "skipped")]
-    print("\n".join(["", *table(outcomes), next_step(model_dir, failed, export_only)]))
-    return 1 if failed else 0
-
-
-def next_step(model_dir: Path, failed: Sequence[Outcome], export_only: bool) -> str:
     if failed:
         names = ", ".join(outcome.name for outcome in failed)
-        return f"Not built: {names}. What was built stays; run the same command again."
-    if export_only:
-        return f"Next, on the machine with the GPU: tritone engines {model_dir}"
-    return f"Next: tritone serve --model {model_dir} --profile gpu"
-
-
-def main(arguments: Sequence[str], prog: str = "tritone engines") -> int:
-    return run(engines, arguments, prog)
+        after = f"Not built: {names}. What was built stays; run the same command again."
+    elif export_only:
+        after = f"Next, on the machine with the GPU: tritone engines {model_dir}"
+    else:
+        after = f"Next: tritone serve --model {model_dir} --profile gpu"
+    print("\n".join(["", *table(outcomes), after]))
+    return 1 if failed else 0

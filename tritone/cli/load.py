@@ -2,13 +2,12 @@
 
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from tritone.cli.command import refused, run
+from tritone.cli.command import refused
 from tritone.cli.options import Runtime
 from tritone.errors import TritoneError
 from tritone.loading.catalogue import SLOWEST_READ, doctor_command, steps_of
@@ -27,30 +26,24 @@ Half = Annotated[
         "Without it each takes what is best on the device"
     ),
 ]
-Until = Annotated[str | None, typer.Option(metavar="STEP", help="end after this step")]
-ListThem = Annotated[bool, typer.Option("--list", help="name the steps and load nothing")]
-AsJson = Annotated[bool, typer.Option("--json", help="the summary as JSON on stdout")]
 Patience = Annotated[float, typer.Option(metavar="FACTOR", help="on the limit of each step")]
-Deadline = Annotated[
-    float | None, typer.Option(metavar="SECONDS", help="end a step that takes longer (never)")
-]
-Text = Annotated[str, typer.Option(help="what is spoken")]
-Voice = Annotated[
-    str | None, typer.Option(help="a registered voice (the checkpoint's own, or the first)")
-]
 
 
 def load(
     model: ModelDir = None,
     profile: Runtime = "cpu",
     half: Half = None,
-    until: Until = None,
-    list_: ListThem = False,
-    as_json: AsJson = False,
+    until: Annotated[str | None, typer.Option(metavar="STEP", help="end after this step")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="name the steps and load nothing")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="the summary as JSON on stdout")] = False,
     patience: Patience = 1.0,
-    deadline: Deadline = None,
-    text: Text = "Hello there.",
-    voice: Voice = None,
+    deadline: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="end a step that takes longer (never)")
+    ] = None,
+    text: Annotated[str, typer.Option(help="what is spoken")] = "Hello there.",
+    voice: Annotated[
+        str | None, typer.Option(help="a registered voice (the checkpoint's own, or the first)")
+    ] = None,
 ) -> int:
     """Load a model directory step by step, then speak a word.
 
@@ -122,15 +115,8 @@ def report(summary: Summary, progress: Progress, until: str | None, as_json: boo
 
 
 def show_steps(profile: str) -> None:
-    rows = [
-        (kind.name, kind.seconds, doctor_command(kind.check, profile=profile), kind.optional)
-        for kind in steps_of(profile)
-    ]
-    for name, seconds, doctor, optional in rows:
-        note = "if it is needed" if optional else ""
-        print(f"{name:<20} {seconds:>4g} s  {doctor:<74} {note}".rstrip())
+    for kind in steps_of(profile):
+        doctor = doctor_command(kind.check, profile=profile)
+        note = "if it is needed" if kind.optional else ""
+        print(f"{kind.name:<20} {kind.seconds:>4g} s  {doctor:<74} {note}".rstrip())
     print(f"limits are for no file; a file adds the time to read it at {SLOWEST_READ / 1e6:g} MB/s")
-
-
-def main(arguments: Sequence[str], prog: str = "tritone load") -> int:
-    return run(load, arguments, prog, usual={"--half": "bf16"})

@@ -1,48 +1,41 @@
 """tritone offline: every line of a manifest into a file, without a server."""
 
 import sys
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from tqdm import tqdm
 
-from tritone.cli.command import refused, run
+from tritone.cli.command import refused
 from tritone.cli.options import Runtime
-from tritone.errors import TritoneError
 from tritone.llm.onnx.graph import PRECISIONS
 from tritone.local.offline.run import Order, RunLog
 from tritone.local.offline.run import run as speak_manifest
 from tritone.local.offline.speak import MAX_BATCH
 
-Model = Annotated[Path, typer.Option(help="model directory")]
-Manifest = Annotated[Path, typer.Option(help="what to say")]
-Out = Annotated[Path, typer.Option(metavar="DIR", help="where the wave files go")]
-Batch = Annotated[int, typer.Option(help=f"utterances at a time, 1 to {MAX_BATCH}")]
-Threads = Annotated[
-    int | None, typer.Option(help="of each operator of flow and vocoder (torch's own / batch)")
-]
 Precision = Annotated[
     str,
     typer.Option(
         help=f"of the language model's weights, with --profile cpu: {', '.join(sorted(PRECISIONS))}"
     ),
 ]
-Seed = Annotated[int, typer.Option(help="for lines that do not say")]
 Number = Annotated[float | None, typer.Option(help="for lines that do not say")]
 TopK = Annotated[int | None, typer.Option(help="for lines that do not say; 1 is greedy")]
 
 
 def offline(
-    model: Model,
-    manifest: Manifest,
-    out: Out,
+    model: Annotated[Path, typer.Option(help="model directory")],
+    manifest: Annotated[Path, typer.Option(help="what to say")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="where the wave files go")],
     profile: Runtime = "cpu",
-    batch: Batch = 8,
-    threads: Threads = None,
+    batch: Annotated[int, typer.Option(help=f"utterances at a time, 1 to {MAX_BATCH}")] = 8,
+    threads: Annotated[
+        int | None, typer.Option(help="of each operator of flow and vocoder (torch's own / batch)")
+    ] = None,
     precision: Precision = "int8",
-    seed: Seed = 0,
+    seed: Annotated[int, typer.Option(help="for lines that do not say")] = 0,
     temperature: Number = None,
     top_p: Number = None,
     top_k: TopK = None,
@@ -67,20 +60,16 @@ def offline(
     if precision not in PRECISIONS:
         return refused(f"--precision: {precision!r} is none of {', '.join(sorted(PRECISIONS))}")
     how = (profile, batch, threads, precision, seed, temperature, top_p, top_k)
+    tell = partial(tqdm.write, file=sys.stderr)  # above the bar that shows how far the work is
     try:
         log = speak_manifest(Order(model, manifest, out, *how), tell)
-    except (TritoneError, OSError) as error:
+    except OSError as error:
         return refused(error)
     except KeyboardInterrupt:
         print("interrupted; start it again to go on", file=sys.stderr)
         return 130
     print(summary(log))
     return 1 if log.counts["failed"] or log.counts["bad_lines"] else 0
-
-
-def tell(problem: str) -> None:
-    """Say it above the bar that shows how far the work is."""
-    tqdm.write(problem, file=sys.stderr)
 
 
 def summary(log: RunLog) -> str:
@@ -94,7 +83,3 @@ def summary(log: RunLog) -> str:
     if n["failed"] or n["bad_lines"]:
         lines.append("mend them and start again: what is finished is skipped")
     return "\n".join(lines)
-
-
-def main(arguments: Sequence[str], prog: str = "tritone offline") -> int:
-    return run(offline, arguments, prog)

@@ -2,69 +2,56 @@
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tritone.cli.command import run
-from tritone.cli.options import (
-    CACHE,
-    MODELS,
-    TRITON,
-    Address,
-    CacheDir,
-    Model,
-    PortBase,
-    Runtime,
-    WheelDir,
-)
-from tritone.cli.speaker import speaker
-from tritone.errors import TritoneError
+from tritone.cli import options
+from tritone.errors import EnvironmentProblem, StageFailed
 from tritone.launcher import ServerSettings, TritonServer
 from tritone.launcher.launch import termination_as_exit
-from tritone.launcher.warm_up import voices_to_warm, warm_up
+from tritone.launcher.warm_up import Speak, voices_to_warm, warm_up
+from tritone_client import SpeechClient, SpeechError, Utterance
 
 Port = Annotated[int | None, typer.Option(help="in place of --port-base")]
-Repository = Annotated[Path, typer.Option(help="Triton's models")]
-Threads = Annotated[int | None, typer.Option(help="threads of each model process (1)")]
 WarmUp = Annotated[bool, typer.Option(help="speak a word in registered voices before saying ready")]
 StartTimeout = Annotated[float, typer.Option(metavar="SECONDS", help="for loading the models")]
 ExitTimeout = Annotated[int, typer.Option(metavar="SECONDS", help="for running utterances to end")]
 LogFile = Annotated[Path | None, typer.Option(help="the server's own log (below --cache-dir)")]
 EchoLog = Annotated[bool, typer.Option("--echo-log", help="the server's log on stderr too")]
-Verbosity = Annotated[int, typer.Option(metavar="LEVEL")]
-Further = Annotated[
-    list[str] | None, typer.Argument(metavar="-- ARGUMENTS", help="more for tritonserver")
-]
 
 
 def serve(
-    model: Model = None,
-    profile: Runtime = "cpu",
-    model_repository: Repository = MODELS,
-    threads: Threads = None,
+    model: options.Model = None,
+    profile: options.Runtime = "cpu",
+    model_repository: Annotated[Path, typer.Option(help="Triton's models")] = options.MODELS,
+    threads: Annotated[int | None, typer.Option(help="threads of each model process (1)")] = None,
     warm_up: WarmUp = True,
     start_timeout: StartTimeout = 300.0,
     exit_timeout_secs: ExitTimeout = 30,
-    address: Address = "127.0.0.1",
-    port_base: PortBase = 8000,
+    address: options.Address = "127.0.0.1",
+    port_base: options.PortBase = 8000,
     http_port: Port = None,
     grpc_port: Port = None,
     metrics_port: Port = None,
-    wheel_dir: WheelDir = TRITON,
-    cache_dir: CacheDir = CACHE,
+    wheel_dir: options.WheelDir = options.TRITON,
+    cache_dir: options.CacheDir = options.CACHE,
     log_file: LogFile = None,
     echo_log: EchoLog = False,
-    log_verbose: Verbosity = 0,
-    arguments: Further = None,
+    log_verbose: Annotated[int, typer.Option(metavar="LEVEL")] = 0,
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="-- ARGUMENTS", help="more for tritonserver")
+    ] = None,
 ) -> int:
     """Serve Tritone's models with Triton Inference Server until interrupted.
 
     Exit status: 0 ended by the server itself or interrupted, 1 the server
     failed, 2 it could not start.
     """
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO)
     settings = ServerSettings(
         model_repository=model_repository,
         wheel_dir=wheel_dir,
@@ -83,7 +70,10 @@ def serve(
         echo_log=echo_log,
         arguments=tuple(arguments or ()),
     )
-    return run_server(settings, warm=warm_up)
+    try:
+        return run_server(settings, warm=warm_up)
+    except KeyboardInterrupt:
+        return 0
 
 
 def run_server(settings: ServerSettings, *, warm: bool) -> int:
@@ -114,12 +104,17 @@ def run_server(settings: ServerSettings, *, warm: bool) -> int:
     return 0 if status == 0 else 1
 
 
-def main(arguments: Sequence[str], prog: str = "tritone serve") -> int:
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO)
-    try:
-        return run(serve, arguments, prog)
-    except TritoneError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 0
+@contextmanager
+def speaker(grpc_url: str) -> Iterator[Speak]:
+    """What `warm_up` speaks with; the sound is dropped."""
+    with SpeechClient(grpc_url) as client:
+
+        def speak(text: str, voice: str) -> None:
+            try:
+                client.speak(Utterance(text, voice=voice, seed=1), timeout=60.0)
+            except SpeechError as error:
+                if error.status in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
+                    raise EnvironmentProblem(str(error)) from error
+                raise StageFailed(client.model, str(error)) from error
+
+        yield speak

@@ -22,32 +22,25 @@ if TYPE_CHECKING:
     from tritone.arrays import Float32
     from tritone_client import SpeechClient, SpeechError, StreamMetrics, Utterance
 
+# Harvard sentence 1 of list 1; 2.3 s when it is read out
 TEXT = "The birch canoe slid on the smooth planks."
-"""Harvard sentence 1 of list 1; 2.3 s when it is read out."""
-
-SPEECH_S = 45.0
-"""Two utterances, each with a time limit of its own."""
-
 SHORTEST_S, LONGEST_S = 0.8, 8.0
 SILENCE_DBFS, LOUDEST_DBFS = -50.0, -3.0  # root mean square; a full-scale sine is at -3
-
-REAL_TIME_FIRST_S = 1.0
-"""The first packet of a conversation may take so long."""
+REAL_TIME_FIRST_S = 1.0  # the first packet of a conversation may take so long
 
 _UTTERANCE_S = 20.0
+_BOTH_S = 45.0  # two utterances
 _ONCE_S = 5.0  # a sentence that took so long is not spoken again
 
-FIRST_PACKET_PRODUCTS = 75.0
-"""First packet of the embedded voice, over the time of one product as below on one core: 0.20 s
-(README, Measured) over 2.7 ms, on the same processor."""
-
-SLOW_FACTOR = 3.0
-"""The README's own range is 0.17 to 0.5 s."""
+# First packet of the embedded voice, over the time of one product as below on one core: 0.20 s
+# (README, Measured) over 2.7 ms, on the same processor.
+_FIRST_PACKET_PRODUCTS = 75.0
+_SLOW_FACTOR = 3.0  # the README's own range is 0.17 to 0.5 s
 
 
 @dataclass(frozen=True)
 class Spoken:
-    """One utterance. samples: (n,)."""
+    """samples: (n,)."""
 
     samples: "Float32"
     metrics: "StreamMetrics"
@@ -60,20 +53,16 @@ class Spoken:
         return 10 * float(np.log10(max(power, 1e-20)))
 
 
-@check("server.speech", unless=not_live, limit_s=SPEECH_S)
+@check("server.speech", unless=not_live, limit_s=_BOTH_S)
 def speech(target: Target) -> Finding:
-    """Speak the sentence to a server that lives."""
-    return examine(target)
-
-
-def examine(target: Target) -> Finding:
     """Speak the sentence, twice where that is quick, and judge the faster one."""
     try:
         from tritone_client import SpeechClient, SpeechError, Utterance
     except ImportError as error:
         return skipped(f"no client ({error}): {sys.executable} -m pip install -e '.[client]'")
-    others = running_streams(f"{_at(target, target.metrics_port)}/metrics")
-    url = _at(target, target.grpc_port).removeprefix("http://")
+    host = url_of(target).rpartition(":")[0]
+    others = running_streams(f"{host}:{target.metrics_port}/metrics")
+    url = f"{host.removeprefix('http://')}:{target.grpc_port}"
     try:
         with SpeechClient(url) as speaking:
             spoken = _speak(speaking, Utterance(TEXT, seed=1))
@@ -83,11 +72,6 @@ def examine(target: Target) -> Finding:
     except SpeechError as error:
         return _refused(target, url, error)
     return bad_sound(spoken) or judge_pace(spoken, others or 0, expected_first_s(target))
-
-
-def _at(target: Target, port: int) -> str:
-    host = url_of(target).rpartition(":")[0]
-    return f"{host}:{port}"
 
 
 def _speak(speaking: "SpeechClient", utterance: "Utterance") -> Spoken:
@@ -104,17 +88,16 @@ def _speak(speaking: "SpeechClient", utterance: "Utterance") -> Spoken:
 
 def _refused(target: Target, url: str, error: "SpeechError") -> Finding:
     """The fix depends on how far the request came."""
+    late, which = "", f"model server --model {target.model_dir}"
     if error.status == "UNAVAILABLE" and any(map(os.environ.get, GRPC_PROXIES)):
-        fix = "tritone doctor --only offline.proxies"
+        which = "offline.proxies"
     elif error.status == "UNAVAILABLE":
         base = "" if target.http_port == 8000 else f" --port-base {target.http_port}"
-        fix = f"tritone doctor --only ports.grpc server.processes{base}"
+        which = f"ports.grpc server.processes{base}"
     elif error.status == "DEADLINE_EXCEEDED":
-        fix = "tritone doctor --only machine server; docs/performance.md: what costs time"
-    else:
-        fix = f"tritone doctor --only model server --model {target.model_dir}"
-    late = f"no whole sentence within {_UTTERANCE_S:g} s; " * (error.status == "DEADLINE_EXCEEDED")
-    return failure(f"{url}: {late}{error}", fix)
+        which = "machine server; docs/performance.md: what costs time"
+        late = f"no whole sentence within {_UTTERANCE_S:g} s; "
+    return failure(f"{url}: {late}{error}", f"tritone doctor --only {which}")
 
 
 def bad_sound(spoken: Spoken) -> Finding | None:
@@ -161,7 +144,7 @@ def judge_pace(spoken: Spoken, others: float, expected_s: float | None) -> Findi
     if expected_s is None:
         return passed(f"{facts}; real time")
     facts += f"; this machine should give {expected_s:.2f} s just now, by a matrix product"
-    if first > SLOW_FACTOR * expected_s:
+    if first > _SLOW_FACTOR * expected_s:
         return warning(
             f"{facts}: {first / expected_s:.1f} times as long; {load}",
             "tritone doctor --only machine.cores machine.memory; then restart the server",
@@ -175,9 +158,7 @@ def expected_first_s(target: Target) -> float | None:
         return None
     threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     outcome = call(seconds_of_product, limit_s=10.0, environment={**os.environ, **threads})
-    if outcome.status != 0:
-        return None
-    return FIRST_PACKET_PRODUCTS * float(outcome.answer)
+    return None if outcome.status else _FIRST_PACKET_PRODUCTS * float(outcome.answer)
 
 
 def seconds_of_product() -> float:
@@ -201,6 +182,3 @@ def _served_model(target: Target) -> Path:
         with suppress(psutil.Error):  # gone, or another user's process
             named = psutil.Process(server).environ().get(MODEL_VARIABLE, "")
     return Path(named or target.model_dir).resolve()
-
-
-CHECKS = (speech,)

@@ -3,43 +3,37 @@
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tritone.cli.command import refused, run
+from tritone.cli.command import refused
 from tritone.diagnostics.monitor import live
-from tritone.diagnostics.monitor.health import Address, address
+from tritone.diagnostics.monitor.health import address
 from tritone.diagnostics.monitor.observer import Observer, Snapshot
 from tritone.diagnostics.monitor.report import as_json, as_line
 from tritone.launcher import ServerSettings
 from tritone.launcher.launch import termination_as_exit
 
 Url = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Triton's HTTP service")]
-PortBase = Annotated[
-    int | None, typer.Option(help="of a server here, as for `tritone serve` (8000)")
-]
 MetricsUrl = Annotated[str | None, typer.Option(metavar="URL", help="metrics page (two ports on)")]
-Log = Annotated[
-    Path | None, typer.Option(help="the server's log (of a server here, where serve puts it)")
-]
-Interval = Annotated[float, typer.Option(metavar="SECONDS", help="between two looks")]
-Count = Annotated[int | None, typer.Option(help="end after so many looks")]
-Window = Annotated[float, typer.Option(metavar="SECONDS", help="of recent figures")]
-AsJson = Annotated[bool, typer.Option("--json", help="a JSON object a line")]
 
 
 def top(
     url: Url = None,
-    port_base: PortBase = None,
+    port_base: Annotated[
+        int | None, typer.Option(help="of a server here, as for `tritone serve` (8000)")
+    ] = None,
     metrics_url: MetricsUrl = None,
-    log: Log = None,
-    interval: Interval = 2.0,
-    count: Count = None,
-    window: Window = 60.0,
-    json: AsJson = False,
+    log: Annotated[
+        Path | None, typer.Option(help="the server's log (of a server here, where serve puts it)")
+    ] = None,
+    interval: Annotated[float, typer.Option(metavar="SECONDS", help="between two looks")] = 2.0,
+    count: Annotated[int | None, typer.Option(help="end after so many looks")] = None,
+    window: Annotated[float, typer.Option(metavar="SECONDS", help="of recent figures")] = 60.0,
+    json: Annotated[bool, typer.Option("--json", help="a JSON object a line")] = False,
 ) -> int:
     """Watch a running server: models, speed, and where the time goes.
 
@@ -60,7 +54,9 @@ def top(
         server = address(url or f"127.0.0.1:{port_base or 8000}", metrics_url)
     except ValueError as error:
         return refused(error)
-    observer = Observer(server, window, log or default_log(server))
+    if log is None and server.is_local:  # where `tritone serve` has it
+        log = ServerSettings(http_port=server.http_port).log_path
+    observer = Observer(server, window, log)
     snapshots = looks(observer.observe, interval, count)
     try:
         with termination_as_exit():
@@ -71,11 +67,6 @@ def top(
     except KeyboardInterrupt:
         pass  # its way to end
     return 0 if observer.answered else 1
-
-
-def default_log(server: Address) -> Path | None:
-    """Where `tritone serve` has the log of a server on this machine."""
-    return ServerSettings(http_port=server.http_port).log_path if server.is_local else None
 
 
 def looks(
@@ -96,7 +87,3 @@ def write_lines(snapshots: Iterator[Snapshot], form: Callable[[Snapshot], str]) 
             print(form(snapshot), flush=True)
     except BrokenPipeError:  # the reader has enough; what is buffered is for nobody
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def main(arguments: Sequence[str], prog: str = "tritone top") -> int:
-    return run(top, arguments, prog)

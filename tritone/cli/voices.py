@@ -1,10 +1,6 @@
 """tritone voices: the registered voices of a model directory."""
 
-from collections.abc import Sequence
-
-from tritone.cli.command import refused, run
 from tritone.cli.options import Model
-from tritone.errors import TritoneError
 from tritone.families import open_model
 from tritone.frontend.voices import VoiceStore
 from tritone.resources import embedded_voice
@@ -16,17 +12,10 @@ def voices(model: Model = None) -> int:
     * marks the one that speaks where a request names none.
     """
     folder = model or embedded_voice()
-    try:
-        opened, store = open_model(folder), VoiceStore(folder)
-        for name in store.names():
-            voice = store.load(name, opened.family.voice)
-            mark = "*" if name == opened.config.default_voice else " "
-            size = sum(array.nbytes for array in voice.to_arrays().values()) / 1000
-            print(f"{mark} {name:<20} {size:>6.0f} kB  {voice.transcript}".rstrip())
-    except TritoneError as error:
-        return refused(error)
+    opened, store = open_model(folder), VoiceStore(folder)
+    for name in store.names():
+        voice = store.load(name, opened.family.voice)
+        mark = "*" if name == opened.config.default_voice else " "
+        size = sum(array.nbytes for array in voice.to_arrays().values()) / 1000
+        print(f"{mark} {name:<20} {size:>6.0f} kB  {voice.transcript}".rstrip())
     return 0
-
-
-def main(arguments: Sequence[str], prog: str = "tritone voices") -> int:
-    return run(voices, arguments, prog)

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from pydantic import ValidationError
 
-from tritone.checkpoints.steps import write_json
+from tritone.checkpoints.atomic_write import write_json
 from tritone.config import Strict
 from tritone.engines.export import OPSET, TOLERANCE, export
 from tritone.engines.graph import VERSION, Graph

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from tritone.checkpoints.steps import write_json
+from tritone.checkpoints.atomic_write import write_json
 from tritone.config import Strict
 from tritone.engines.acceptance import Verdict
 from tritone.engines.graph import Profile

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from voice_copy import change_config, change_section, found, voice_copy
 
-from tritone.checkpoints.download_record import Record, RecordedFile, write_record
+from tritone.checkpoints.release import Record, RecordedFile, write_record
 from tritone.checkpoints.verify import sha256_of
 from tritone.diagnostics.doctor.check import Status
 from tritone.diagnostics.doctor.checks import model

@@ -7,7 +7,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from tritone.checkpoints.disk import STAGING
-from tritone.checkpoints.integrity import is_lfs_pointer
+from tritone.checkpoints.verify import is_lfs_pointer
 from tritone.diagnostics.doctor.check import Finding, failure, passed, warning
 
 # Of huggingface_hub, modelscope, aria2, curl's and wget's front ends, browsers; then our own.

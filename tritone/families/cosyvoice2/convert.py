@@ -14,10 +14,9 @@ from torch import Tensor
 
 from tritone.acoustic.solver_config import SolverConfig
 from tritone.acoustic.weights import load_strictly
-from tritone.checkpoints.atomic_write import written_whole
-from tritone.checkpoints.conversion import ConvertOptions
+from tritone.checkpoints.atomic_write import write_bytes, write_json, written_whole
+from tritone.checkpoints.conversion import ConvertOptions, Step, run_steps
 from tritone.checkpoints.plain_yaml import YamlValues
-from tritone.checkpoints.steps import Step, run_steps, write_bytes, write_json
 from tritone.compute.device import DTYPES
 from tritone.config import CONFIG_NAME, Strict
 from tritone.errors import ModelDirectoryError

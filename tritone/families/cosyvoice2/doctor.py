@@ -94,7 +94,7 @@ def cloning(target: Target) -> Finding:
 )
 def checksums(target: Target) -> Finding:
     """Every file against its recorded SHA-256, as far as the time goes."""
-    from tritone.checkpoints.download_record import read_record
+    from tritone.checkpoints.release import read_record
     from tritone.checkpoints.verify import file_problem
     from tritone.families.cosyvoice2.released_files import COSYVOICE2
 

@@ -12,7 +12,6 @@ serve it, provided that it applies `lm_head.bias`: plain Hugging Face and Tensor
 import pickle
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -198,7 +197,7 @@ def _llm_config(base: Qwen2Config, text_ids: int, speech_codes: int) -> SpeechId
         "sos_id": used - 2,
         "task_id": used - 1,
     }
-    return SpeechIds(**{**asdict(base), **vocabulary})
+    return SpeechIds(**{**base.model_dump(), **vocabulary})
 
 
 def _load_state(path: Path) -> dict[str, Tensor]:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tritone.checkpoints.integrity import file_problem
 from tritone.checkpoints.release import Release, ReleaseFile, Repository
+from tritone.checkpoints.verify import damage as file_problem
 from tritone.errors import ModelDirectoryError
 
 DOWNLOAD_AGAIN = (

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tritone.checkpoints.integrity import is_lfs_pointer
 from tritone.checkpoints.safetensors_file import Checkpoint
+from tritone.checkpoints.verify import is_lfs_pointer
 from tritone.config import CONFIG_NAME, parse_json
 from tritone.errors import ModelDirectoryError
 from tritone.llm import checkpoint as names

@@ -14,8 +14,8 @@ import numpy as np
 from typing_extensions import Self
 
 from tritone.arrays import Int32
+from tritone.checkpoints.atomic_write import write_json
 from tritone.checkpoints.conversion import ConvertOptions
-from tritone.checkpoints.steps import write_json
 from tritone.config import CONFIG_NAME, ModelConfig
 from tritone.errors import InvalidRequest, ModelDirectoryError
 from tritone.families.contract import Family

@@ -1,3 +1,0 @@
-"""The client's own command under this name."""
-
-from tritone_client.bench import main as main
