@@ -13,7 +13,7 @@ from torch import Tensor
 from parity import ParityResult
 from parity.golden import Golden, load_flow, load_network, load_vocoder, prompt_of
 from tritone.acoustic.attention import chunk_mask
-from tritone.acoustic.stretch import stretch
+from tritone.acoustic.vocoder_stage import stretch
 from tritone.acoustic.weights import load_strictly
 from tritone.families.cosyvoice2.prompt_mel import prompt_mel
 from tritone.families.cosyvoice2.released_weights import vocoder_weights

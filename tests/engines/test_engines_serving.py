@@ -14,7 +14,7 @@ from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.placement import FlowSettings, VocoderSettings
 from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.arrays import Float32
-from tritone.engines.served_plans import plan_filter, plan_solver
+from tritone.engines.plan import plan_filter, plan_solver
 from tritone.engines.tasks import run_tasks
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
 from tritone.families.cosyvoice2.acoustics import load_flow, load_vocoder

@@ -22,7 +22,7 @@ from tritone.acoustic.solver import (
     EulerSolver,
     Solver,
     SolverSettings,
-    SolverState,
+    StreamState,
 )
 from tritone.errors import Overloaded
 from tritone.families.cosyvoice2.encoder import EncoderState
@@ -57,7 +57,7 @@ class FlowState:
     prompt: FlowPrompt
     speaker: Tensor
     encoder: EncoderState
-    solution: SolverState
+    solution: StreamState
 
     def fork(self) -> "FlowState":
         """A new stream that starts here and shares what is computed so far."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from tritone.acoustic.conv import window_weight
+from tritone.acoustic.linear import window_weight
 from tritone.errors import ModelDirectoryError
 
 # Pattern and replacement, as `re.sub` takes them.

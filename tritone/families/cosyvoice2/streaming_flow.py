@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tritone.acoustic.flow_stage import StageStep, StreamState
+from tritone.acoustic.flow_stage import StageStep
 from tritone.acoustic.paged_solver import PagedSolver
+from tritone.acoustic.solver import StreamState
 from tritone.arrays import Float32, Int32
 from tritone.errors import InvalidRequest, Overloaded, StageFailed
 from tritone.families.cosyvoice2.flow import Flow, FlowPrompt, FlowState, FlowStep

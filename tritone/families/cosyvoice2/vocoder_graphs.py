@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tritone.engines.graph import Graph, Profiles, Shape, Sizes
+from tritone.engines.sources import Graph, Profiles, Shape, Sizes
 from tritone.families.cosyvoice2.graph_modules import PitchPredictor, VocoderFilter
 from tritone.families.cosyvoice2.harmonic_source import frame_noise
 from tritone.families.cosyvoice2.prompt_mel import PROMPT_HOP, PROMPT_RATE, prompt_mel
