@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from tritone.acoustic.conv import WindowLinear
+from tritone.acoustic.linear import WindowLinear
 from tritone.families.cosyvoice2.flow import FlowNetwork
 from tritone.families.cosyvoice2.hift import HiFT
 

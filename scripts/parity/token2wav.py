@@ -14,7 +14,7 @@ from torch import Tensor
 from parity import ParityResult, close
 from parity.golden import Golden, load_flow, load_network, load_vocoder, prompt_of
 from tritone.acoustic.attention import chunk_mask
-from tritone.acoustic.stretch import stretch
+from tritone.acoustic.vocoder_stage import stretch
 from tritone.acoustic.weights import load_strictly
 from tritone.families.cosyvoice2.released_model import vocoder_weights
 from tritone.families.cosyvoice2.vocoder import Vocoder

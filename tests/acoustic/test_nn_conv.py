@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from token2wav_model import draw
 from torch import Tensor
 
-from tritone.acoustic.conv import CausalConv1d, WindowLinear, window_weight
+from tritone.acoustic.linear import CausalConv1d, WindowLinear, window_weight
 
 
 @pytest.fixture(autouse=True)

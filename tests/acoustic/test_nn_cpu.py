@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tritone.acoustic.attention import attend
 from tritone.acoustic.cache import KeyValueStore, Span
-from tritone.acoustic.channels_last import ChannelsLastFilter
+from tritone.acoustic.filter import ChannelsLastFilter
 from tritone.acoustic.linear import PackableLinear, pack_for_cpu
 from tritone.acoustic.placement import FlowSettings
 from tritone.compute.device import best_dtype

@@ -47,7 +47,7 @@ def places(flow: Flow) -> tuple[int, int]:
     """Free pages and free tails."""
     assert isinstance(flow.solver, PagedSolver)
     gc.collect()
-    return flow.solver._pages.free, flow.solver._tails.free
+    return len(flow.solver._pages.free), len(flow.solver._tails.free)
 
 
 def spoken(flow: Flow, state: FlowState, parts: Sequence[Tensor]) -> Tensor:

@@ -16,9 +16,8 @@ from tritone.diagnostics.doctor.checks import tensorrt
 from tritone.diagnostics.doctor.child import ANSWER
 from tritone.diagnostics.doctor.isolated import Outcome
 from tritone.diagnostics.doctor.target import Target
-from tritone.engines.acceptance import Verdict
 from tritone.engines.machine import Machine
-from tritone.engines.record import EngineRecord, PartRecord, engine_folder
+from tritone.engines.record import EngineRecord, PartRecord, Verdict, engine_folder
 from tritone.engines.sources import Sources
 from tritone.families import doctor, open_model
 

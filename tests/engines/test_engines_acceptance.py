@@ -8,9 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from tritone.arrays import Float32, Int32
-from tritone.engines.acceptance import BOUNDS, judge, judge_graph
-from tritone.engines.graph import Axis, Graph, Shape, Sizes
-from tritone.engines.llm_acceptance import BOUND, TOKENS, example_texts, judge_language_model
+from tritone.engines.acceptance import (
+    BOUNDS,
+    NATS,
+    TOKENS,
+    example_texts,
+    judge,
+    judge_graph,
+    judge_language_model,
+)
+from tritone.engines.sources import Axis, Graph, Shape, Sizes
 from tritone.llm.config import LLMConfig
 from tritone.llm.contract import GenerationRequest, Increment
 
@@ -161,8 +168,7 @@ def test_a_near_tie_may_be_decided_otherwise() -> None:
 def test_an_engine_that_chooses_other_tokens_is_refused() -> None:
     passed, problem = judged(Engine(3))
     assert (
-        not passed
-        and problem == f"it chose a token 3 nats below the best one; the limit is {BOUND}"
+        not passed and problem == f"it chose a token 3 nats below the best one; the limit is {NATS}"
     )
 
 

@@ -14,8 +14,8 @@ from fake_gpu import H200, plug_in
 from paths import EMBEDDED, SUPPORT
 
 from tritone.engines import llm_build
-from tritone.engines.exports import ONNX_DIR
-from tritone.engines.preflight import problems
+from tritone.engines.build import problems
+from tritone.engines.export import ONNX_DIR
 from tritone.engines.record import check_language_model, engine_folder, read_record
 from tritone.engines.tasks import Outcome, Task, run_tasks
 from tritone.errors import ModelDirectoryError, StageFailed
@@ -49,7 +49,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program.write_text(f"#!{sys.executable}\n{FAKE_BUILD.read_text()}")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
-    monkeypatch.setattr("tritone.engines.preflight.installed_version", lambda: "0.20.0")
+    monkeypatch.setattr("tritone.engines.build.installed_version", lambda: "0.20.0")
 
     def executor(model_dir: Path, config: Any, *, engine_dir: str, **settings: Any) -> Any:
         assert (Path(engine_dir) / "rank0.engine").is_file()
@@ -182,7 +182,7 @@ def test_a_missing_file_and_another_tensorrt_llm(
     model: Path, gpu: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (model / "flow.safetensors").unlink()
-    monkeypatch.setattr("tritone.engines.preflight.installed_version", lambda: "1.0.0")
+    monkeypatch.setattr("tritone.engines.build.installed_version", lambda: "1.0.0")
     said = found(model)
     assert "flow.safetensors: missing; run `tritone convert` again" in said
     assert "TensorRT-LLM 1.0.0 is installed; engines are built and run with" in said

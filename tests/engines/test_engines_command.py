@@ -9,7 +9,7 @@ from engine_models import exported, model_directory
 from paths import EMBEDDED, SUPPORT
 
 from tritone import cli
-from tritone.engines.exports import ONNX_DIR
+from tritone.engines.export import ONNX_DIR
 
 FAKE_BUILD = SUPPORT / "fake_trtllm_build.py"
 GRAPHS = ["flow_encoder", "estimator_step", "estimator", "estimator_masked"]

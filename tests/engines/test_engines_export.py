@@ -19,9 +19,8 @@ from engine_models import (
 from torch import Tensor, nn
 
 from tritone.acoustic.attention import chunk_mask
-from tritone.engines.export import TOLERANCE, export, reference
-from tritone.engines.exports import onnx_path, read_exports
-from tritone.engines.graph import Axis, Graph, Shape, Sizes
+from tritone.engines.export import TOLERANCE, export, onnx_path, read_exports, reference
+from tritone.engines.sources import Axis, Graph, Shape, Sizes
 from tritone.engines.tasks import run_tasks
 from tritone.errors import ModelDirectoryError, StageFailed
 from tritone.families.cosyvoice2.graphs import EncoderGraph

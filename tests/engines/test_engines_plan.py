@@ -10,14 +10,11 @@ import torch
 from engine_models import export_of, exported, inputs_of, model_directory, sources_of, tasks_of
 from fake_gpu import H200, plug_in
 
-from tritone.engines.acceptance import Verdict
-from tritone.engines.builder import WORKSPACE_BYTES, build_plan
-from tritone.engines.export import reference
-from tritone.engines.exports import ONNX_DIR
-from tritone.engines.plan import Plan
-from tritone.engines.plans import open_plan
+from tritone.engines.export import ONNX_DIR, reference
+from tritone.engines.plan import Plan, open_plan
+from tritone.engines.plans import WORKSPACE_BYTES, build_plan
 from tritone.engines.precision import to_half
-from tritone.engines.record import RECORD, engine_folder, plan_path, read_record
+from tritone.engines.record import RECORD, Verdict, engine_folder, plan_path, read_record
 from tritone.engines.tasks import Outcome, run_tasks
 from tritone.errors import EnvironmentProblem, ModelDirectoryError, StageFailed
 
@@ -128,7 +125,7 @@ def test_plans_are_built_judged_and_opened(tmp_path: Path) -> None:
     assert gate is not None and gate.passed and 0 < gate.error < gate.bound == 0.01
     pitch = record.parts["f0_predictor"].gate
     assert pitch is not None and pitch.bound == 0.001  # in float32
-    plan = open_plan(sources_of(model), "vocoder", "vocoder", H200, "float16", CPU)
+    plan = open_plan(sources_of(model), "vocoder", "vocoder", torch.float16, CPU)
     assert plan(inputs_of("vocoder", "vocoder"))["bins"].isfinite().all()
     assert [o.state for o in build(model)] == ["there"] * 4
     assert folder.name == "nvidia-h200-sm90-driver570.124.06-trt10.10.0.31-float16"
@@ -147,7 +144,7 @@ def test_a_refused_plan_is_recorded_removed_and_never_opened(
     assert not list(folder.glob("*.plan")) and not plan_path(folder, "vocoder").exists()
     assert read_record(folder).parts["vocoder"].gate == refusal
     with pytest.raises(ModelDirectoryError, match="vocoder was refused: 100% of bins is NaN"):
-        open_plan(sources_of(model), "vocoder", "vocoder", H200, "float16", CPU)
+        open_plan(sources_of(model), "vocoder", "vocoder", torch.float16, CPU)
 
 
 def test_a_plan_follows_its_weights(tmp_path: Path) -> None:
@@ -156,7 +153,7 @@ def test_a_plan_follows_its_weights(tmp_path: Path) -> None:
     config = model / "config.json"
     config.write_text(config.read_text().replace('"audio_limit": 0.99', '"audio_limit": 0.98'))
     with pytest.raises(ModelDirectoryError, match=r"vocoder was made from \w{12}, the weights and"):
-        open_plan(sources_of(model), "vocoder", "vocoder", H200, "float16", CPU)
+        open_plan(sources_of(model), "vocoder", "vocoder", torch.float16, CPU)
     assert [o.state for o in build(model)] == ["built"] * 4
 
 
@@ -165,7 +162,7 @@ def test_without_its_record_a_plan_is_not_there(tmp_path: Path) -> None:
     build(model)
     (engine_folder(model, H200, "float16") / RECORD).unlink()
     with pytest.raises(ModelDirectoryError, match="has no engines for this machine"):
-        open_plan(sources_of(model), "vocoder", "vocoder", H200, "float16", CPU)
+        open_plan(sources_of(model), "vocoder", "vocoder", torch.float16, CPU)
 
 
 def test_another_tensorrt_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ import pytest
 from fake_gpu import H200
 from paths import EMBEDDED
 
-from tritone.engines.acceptance import Verdict
 from tritone.engines.machine import Machine, driver_version, import_tensorrt
 from tritone.engines.record import (
     EngineRecord,
     PartRecord,
+    Verdict,
     check_part,
     engine_folder,
     open_record,

@@ -14,8 +14,8 @@ from token2wav_model import some_prompt, some_tokens, tiny_flow, tiny_network
 from torch import Tensor
 
 from tritone.engines.export import export
-from tritone.engines.graph import Profiles
-from tritone.engines.plan_solver import PlanSolver
+from tritone.engines.plan import PlanSolver
+from tritone.engines.sources import Profiles
 from tritone.errors import Overloaded
 from tritone.families.cosyvoice2.graphs import EstimatorStepGraph
 

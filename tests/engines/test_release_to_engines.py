@@ -15,10 +15,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 from trtllm_reader import logits
 
-from tritone.engines.export import run, session_of
-from tritone.engines.exports import onnx_path
-from tritone.engines.graph import Profiles
-from tritone.engines.plan_solver import PlanSolver
+from tritone.engines.export import onnx_path, run, session_of
+from tritone.engines.plan import PlanSolver
+from tritone.engines.sources import Profiles
 from tritone.families.cosyvoice2.acoustics import load_hift, load_network
 from tritone.families.cosyvoice2.config import CosyVoice2Config
 from tritone.families.cosyvoice2.flow import Flow

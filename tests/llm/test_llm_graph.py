@@ -194,7 +194,7 @@ def test_new_weights_make_old_graphs_go(tmp_path: Path) -> None:
     llm = merge_tiny(tmp_path)
     path = build_graph(tmp_path, llm, "int8")
     merge_tiny(tmp_path)
-    assert not list(path.parent.iterdir())
+    assert not path.parent.exists()
 
 
 def test_a_failed_build_keeps_the_graph_before(tmp_path: Path) -> None:

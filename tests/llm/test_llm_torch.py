@@ -125,7 +125,7 @@ def test_on_a_cpu_a_graph_is_its_function() -> None:
     graphs: GraphCache[None] = GraphCache(torch.device("cpu"))
     for _ in range(2):
         graphs("key", lambda: calls.append(1))
-    assert calls == [1, 1] and not len(graphs)
+    assert calls == [1, 1]
 
 
 @pytest.mark.parametrize(

@@ -18,12 +18,10 @@ from torch import Tensor
 
 from tritone.arrays import Int32
 from tritone.engines.build import build_tasks
-from tritone.engines.export import run, session_of
-from tritone.engines.exports import onnx_path
-from tritone.engines.graph import Graph, Profiles
+from tritone.engines.export import onnx_path, run, session_of
 from tritone.engines.machine import Machine
 from tritone.engines.precision import PRODUCTS
-from tritone.engines.sources import Sources
+from tritone.engines.sources import Graph, Profiles, Sources
 from tritone.engines.tasks import Task, run_tasks
 from tritone.families.cosyvoice2.acoustics import (
     FLOW_FILE,

@@ -20,16 +20,8 @@ class Stream:
     def __init__(self, device: Any = None) -> None:
         self.waited: list[Any] = []
 
-    def wait_event(self, event: Any) -> None:
-        self.waited.append(event)
-
-    def synchronize(self) -> None:
-        pass
-
-
-class Event:
-    def record(self, stream: Any) -> None:
-        self.recorded = stream
+    def wait_stream(self, stream: Any) -> None:
+        self.waited.append(stream)
 
 
 def plug_in(monkeypatch: pytest.MonkeyPatch, *, free_bytes: int = 64 << 30) -> None:
@@ -39,12 +31,11 @@ def plug_in(monkeypatch: pytest.MonkeyPatch, *, free_bytes: int = 64 << 30) -> N
     fake_tensorrt.break_next.clear()
     device = torch.device("cpu")
     replaced = {
-        "is_available": lambda: True,
+        "device_count": lambda: 1,
         "get_device_name": lambda *a: H200.gpu,
         "get_device_capability": lambda *a: (9, 0),
         "mem_get_info": lambda *a: (free_bytes, 80 << 30),
         "Stream": Stream,
-        "Event": Event,
         "current_stream": lambda *a: Stream(),
         "stream": lambda stream: nullcontext(),
         "device": lambda d: nullcontext(),
@@ -52,11 +43,8 @@ def plug_in(monkeypatch: pytest.MonkeyPatch, *, free_bytes: int = 64 << 30) -> N
     for name, value in replaced.items():
         monkeypatch.setattr(torch.cuda, name, value)
     monkeypatch.setattr(torch.version, "cuda", "12.8")
-    monkeypatch.setattr("tritone.engines.plans.torch", _torch_with(device))
+    monkeypatch.setattr(torch.Tensor, "record_stream", lambda *a: None)
+    first_device = SimpleNamespace(device=lambda *a: device)
+    monkeypatch.setattr("tritone.engines.plans.torch", first_device)
     answer = SimpleNamespace(stdout=f"{H200.driver}\n")
     monkeypatch.setattr("tritone.engines.machine.subprocess.run", lambda *a, **k: answer)
-
-
-def _torch_with(device: torch.device) -> Any:
-    """torch whose first CUDA device is the host."""
-    return SimpleNamespace(device=lambda *a: device, cuda=torch.cuda, Tensor=torch.Tensor)

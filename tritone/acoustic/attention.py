@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tritone.acoustic.cache import KeyValueStore, Span
-from tritone.acoustic.linear import PackableLinear
-from tritone.acoustic.tracing import is_traced
+from tritone.acoustic.linear import PackableLinear, is_traced
 
 
 def attend(query: Tensor, spans: Sequence[Span], bias: Sequence[Tensor | None]) -> Tensor:
@@ -33,7 +32,9 @@ def attend(query: Tensor, spans: Sequence[Span], bias: Sequence[Tensor | None]) 
     scores = [query @ span.key.to(query.dtype).transpose(-2, -1) for span in spans]
     scores = [_biased(s, b) for s, b in zip(scores, bias, strict=True)]
     joined = torch.cat(scores, dim=-1)
-    weights = _softmax(joined)
+    # torch's own kernel computes in float32, an exported graph has to say so
+    inner = torch.float32 if is_traced() else None
+    weights = torch.softmax(joined, dim=-1, dtype=inner).to(joined.dtype)
     if len(spans) == 1:
         return weights @ spans[0].value.to(query.dtype)
     parts = torch.split(weights, [span.key.shape[2] for span in spans], dim=-1)
@@ -88,13 +89,6 @@ def _merged(one: Attended, other: Attended) -> Attended:
     share = torch.sigmoid(other.log_sum - one.log_sum)[..., None].to(one.output.dtype)
     output = torch.lerp(one.output, other.output, share)
     return Attended(output, torch.logaddexp(one.log_sum, other.log_sum))
-
-
-def _softmax(scores: Tensor) -> Tensor:
-    """In float32 inside; torch's own kernel is, an exported graph has to say so."""
-    if is_traced():
-        return torch.softmax(scores, dim=-1, dtype=torch.float32).to(scores.dtype)
-    return torch.softmax(scores, dim=-1)
 
 
 def _biased(scores: Tensor, bias: Tensor | None) -> Tensor:

@@ -1,6 +1,7 @@
 """Keys and values of past frames, kept in preallocated buffers and written in place."""
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 
 import torch
@@ -44,20 +45,14 @@ class KeyValueStore:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.chunk = chunk
-        self.left_chunks = left_chunks
-        self._shape = (layers, 2, rows, heads, head_dim)
-        self._dtype, self._device = dtype, torch.device(device)
+        self.chunk, self.left_chunks = chunk, left_chunks
         self._prefix: Tensor | None = None
         self._slots = 0  # chunks in the ring; 0 for a buffer that grows
-        self._own = self._allocate(0)
+        self._own = torch.empty(layers, 2, rows, heads, 0, head_dim, dtype=dtype, device=device)
         self._written = 0  # own frames, those overwritten in the ring included
 
     def _allocate(self, frames: int) -> Tensor:
-        layers, pair, rows, heads, dim = self._shape
-        return torch.empty(
-            (layers, pair, rows, heads, frames, dim), dtype=self._dtype, device=self._device
-        )
+        return self._own.new_empty((*self._own.shape[:4], frames, self._own.shape[5]))
 
     @property
     def prefix_length(self) -> int:
@@ -75,21 +70,12 @@ class KeyValueStore:
 
     def fork(self) -> "KeyValueStore":
         """A store that continues from here and shares, without copying, what is here so far."""
-        layers, _, rows, heads, dim = self._shape
-        child = KeyValueStore(
-            layers,
-            rows,
-            heads,
-            dim,
-            chunk=self.chunk,
-            left_chunks=self.left_chunks,
-            dtype=self._dtype,
-            device=self._device,
-        )
         assert self._prefix is None, "only a voice's own state is forked"
+        child = copy(self)
         child._slots = self.left_chunks + 1 if self.left_chunks else 0
         if self._written:
             child._prefix = self._own[:, :, :, :, : self._written]
+        child._own, child._written = self._allocate(0), 0
         return child
 
     def write(self, layer: int, key: Tensor, value: Tensor, *, in_order: bool = True) -> list[Span]:

@@ -1,13 +1,21 @@
-"""A vocoder's network between its two Fourier transforms, which may run in several ways."""
+"""A vocoder's network between its two Fourier transforms, and the ways to run it."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Hashable
+from functools import partial
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
+
+from tritone.compute.cuda_graph import GraphCache
 
 Filter = Callable[[Tensor, Tensor], Tensor]
 """mel (rows, mel, frames) and the source's spectrum (rows, channels, steps) -> log magnitude and
 phase, like the spectrum."""
+
+SEEN = 3  # calls of a shape before it is worth a graph, which costs as much as several
+MOST = 24  # graphs; the windows of a stream's hops are a handful
 
 
 class FilterNetwork(nn.Module):
@@ -24,3 +32,70 @@ class FilterNetwork(nn.Module):
     def filter(self, mel: Tensor, spectrum: Tensor) -> Tensor:
         """See `Filter`; on images of one row, (rows, channels, 1, n), as well."""
         raise NotImplementedError
+
+
+class GraphedFilter:
+    """A network's filter with recorded graphs; a rare shape runs as it is. Not thread-safe."""
+
+    def __init__(self, network: FilterNetwork) -> None:
+        self._network = network
+        self._graphs: GraphCache[Tensor] = GraphCache(next(network.parameters()).device)
+        self._inputs: dict[Hashable, tuple[Tensor, Tensor]] = {}
+        self._calls: Counter[Hashable] = Counter()
+
+    def __call__(self, mel: Tensor, spectrum: Tensor) -> Tensor:
+        """A `Filter`; what it returns is overwritten by the next call of the same shape."""
+        key = (mel.shape, spectrum.shape)
+        if key not in self._inputs:
+            self._calls[key] += 1
+            if self._calls[key] < SEEN or len(self._inputs) >= MOST:
+                return self._network.filter(mel, spectrum)
+            self._inputs[key] = (torch.empty_like(mel), torch.empty_like(spectrum))
+        held = self._inputs[key]
+        for static, given in zip(held, (mel, spectrum), strict=True):
+            static.copy_(given)
+        return self._graphs(key, partial(self._network.filter, *held))
+
+
+class ChannelsLastFilter:
+    """A network's filter for a CPU, in another precision. It is converted and runs here alone.
+
+    The CPU's bfloat16 units take neighbouring channels of one sample together. torch has that order
+    for two dimensions only, so the network runs on images of one row.
+    """
+
+    def __init__(self, network: FilterNetwork, dtype: torch.dtype) -> None:
+        self._network, self._dtype = network, dtype
+        parts = (*network.body, network.head)
+        for name, layer in list(network.named_modules()):
+            if name.split(".")[0] in parts and isinstance(layer, nn.Conv1d | nn.ConvTranspose1d):
+                block, _, leaf = name.rpartition(".")
+                setattr(network.get_submodule(block), leaf, _of_one_row(layer))
+        for part in network.body:
+            network.get_submodule(part).to(dtype)
+
+    def __call__(self, mel: Tensor, spectrum: Tensor) -> Tensor:
+        """A `Filter`, float32 in and out."""
+        return self._network.filter(self._image(mel), self._image(spectrum))[:, :, 0]
+
+    def _image(self, x: Tensor) -> Tensor:
+        return x[:, :, None].to(self._dtype, memory_format=torch.channels_last)
+
+
+def _of_one_row(conv: nn.Conv1d | nn.ConvTranspose1d) -> nn.Module:
+    """The same convolution over (rows, channels, 1, samples)."""
+    (kernel,), (stride,), (dilation,) = conv.kernel_size, conv.stride, conv.dilation
+    assert conv.groups == 1 and conv.bias is not None and not isinstance(conv.padding, str)
+    kind = nn.Conv2d if isinstance(conv, nn.Conv1d) else nn.ConvTranspose2d
+    wide = kind(
+        conv.in_channels,
+        conv.out_channels,
+        (1, kernel),
+        stride=(1, stride),
+        padding=(0, conv.padding[0]),
+        dilation=(1, dilation),
+        device="meta",
+    )
+    weight = conv.weight.data[:, :, None].contiguous(memory_format=torch.channels_last)
+    wide.weight, wide.bias = nn.Parameter(weight), conv.bias
+    return wide

@@ -10,27 +10,14 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from typing_extensions import Self
 
 from tritone.acoustic.placement import FlowSettings
+from tritone.acoustic.solver import StreamState
 from tritone.arrays import Float32
 from tritone.errors import InvalidRequest, TritoneError
 from tritone.llm.contract import Increment
 from tritone.loading.steps import step
 from tritone.voice import Voice, digest
-
-
-class StreamState(Protocol):
-    """A stream between two steps. Buffers inside are written in place: use a state once."""
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of cached keys and values of this stream alone."""
-        ...
-
-    def fork(self) -> Self:
-        """A new stream that starts here and shares what is computed so far."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -53,22 +40,18 @@ class StreamingFlow(Protocol):
 
     def record_graphs(self) -> None:
         """CUDA graphs of its steps, where it uses any; once, before the first request."""
-        ...
 
     def example(self) -> tuple[Voice, Increment]:
         """A voice without a prompt, and the codes of one chunk."""
-        ...
 
     def start(self, voice: Voice) -> StreamState:
         """The state after what depends on the voice alone, which each of its streams forks.
 
         Raises InvalidRequest for a voice of other shapes, and Overloaded when there is no room.
         """
-        ...
 
     def check(self, increment: Increment, state: StreamState) -> None:
         """Raises InvalidRequest for codes that there are not, and for more than a stream takes."""
-        ...
 
     def step_all(
         self, steps: Sequence[StageStep]
@@ -77,30 +60,23 @@ class StreamingFlow(Protocol):
 
         The steps were checked. An error stands in the place of its stream.
         """
-        ...
 
     def whole(self, increment: Increment, voice: Voice) -> Tensor:
         """The frames of all codes of an utterance in one pass with full attention.
 
         Raises InvalidRequest for what `check` and `start` refuse, and StageFailed without codes.
         """
-        ...
 
 
 class FlowStage:
     """Opens and steps streams of one flow. Safe to use from several threads."""
 
     def __init__(self, flow: StreamingFlow, settings: FlowSettings) -> None:
-        self.flow, self._settings = flow, settings
+        self.flow, self.bins, self._settings = flow, flow.bins, settings
         self._prepared: OrderedDict[bytes, StreamState] = OrderedDict()
         self._lock = threading.Lock()  # of the prepared voices
         # streams of a pool share its buffers
         self._stepping = threading.Lock() if settings.pool else nullcontext()
-
-    @property
-    def bins(self) -> int:
-        """Of the frames that it gives."""
-        return self.flow.bins
 
     def warm_up(self) -> None:
         """Compute one chunk: the first call of every operator is several times slower."""
@@ -119,7 +95,9 @@ class FlowStage:
             if state is None:
                 state = self._prepared[key] = self.flow.start(voice)
             self._prepared.move_to_end(key)
-            self._evict()
+            total = sum(prepared.nbytes for prepared in self._prepared.values())
+            while total > self._settings.prepared_bytes and len(self._prepared) > 1:
+                total -= self._prepared.popitem(last=False)[1].nbytes  # its room is free now
             return state.fork()
 
     def step(
@@ -140,11 +118,12 @@ class FlowStage:
         good = [step for step, error in zip(steps, refused, strict=True) if error is None]
         with self._stepping:
             stepped = iter(self.flow.step_all(good))
-            return [_as_arrays(error or next(stepped)) for error in refused]
+            results = [error or next(stepped) for error in refused]
+            return [r if isinstance(r, TritoneError) else (_as_numpy(r[0]), r[1]) for r in results]
 
     @torch.inference_mode()
     def whole(self, increment: Increment, voice: Voice) -> Float32:
-        """The frames of all codes of an utterance in one pass with full attention."""
+        """See `StreamingFlow.whole`."""
         return _as_numpy(self.flow.whole(increment, voice))
 
     def _refused(self, step: StageStep) -> InvalidRequest | None:
@@ -153,18 +132,6 @@ class FlowStage:
         except InvalidRequest as error:
             return error
         return None
-
-    def _evict(self) -> None:
-        total = sum(state.nbytes for state in self._prepared.values())
-        while total > self._settings.prepared_bytes and len(self._prepared) > 1:
-            _, oldest = self._prepared.popitem(last=False)
-            total -= oldest.nbytes
-
-
-def _as_arrays(
-    result: tuple[Tensor, StreamState] | TritoneError,
-) -> tuple[Float32, StreamState] | TritoneError:
-    return result if isinstance(result, TritoneError) else (_as_numpy(result[0]), result[1])
 
 
 def _as_numpy(mel: Tensor) -> Float32:

@@ -1,41 +1,86 @@
-"""Linear layers whose weights can be packed for the matrix units of a CPU.
+"""Linear layers for few rows, and convolution over time as one of them.
 
 A chunk has few rows, so a product's time is spent on bringing the weight into the order that the
-unit wants. oneDNN does that once when it is asked to.
+matrix units of a CPU want. oneDNN does that once when it is asked to.
+
+A convolution of k taps over (rows, frames, channels) is a linear map of k neighbouring frames,
+which lie next to each other in memory. That form needs no transposes around LayerNorm and
+attention, and on a CPU a matrix product over a chunk's few frames is faster than a convolution.
 """
 
 import torch
 from torch import Tensor, nn
 
 
+def is_traced() -> bool:
+    """True while `torch.onnx.export` traces: what it records must be plain operators."""
+    return bool(torch.jit.is_tracing())  # type: ignore[attr-defined, no-untyped-call]
+
+
 class PackableLinear(nn.Linear):
-    """nn.Linear; after `pack` its weight is in an order of oneDNN's own and `weight` is empty."""
+    """nn.Linear; once packed its weight is in an order of oneDNN's own and `weight` is empty."""
 
     packed: Tensor | None = None
-
-    def pack(self, rows: int) -> None:
-        """Pack for products of about `rows` rows; any other count stays possible."""
-        weight = self.weight.data
-        self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), rows)
-        self.weight.data = weight.new_empty(0)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.packed is None:
             return super().forward(x)
-        product: Tensor = torch.ops.mkldnn._linear_pointwise(
-            x, self.packed, self.bias, "none", [], ""
-        )
-        return product
+        return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")  # type: ignore[no-any-return]
 
 
 def pack_for_cpu(module: nn.Module, rows: int) -> None:
     """Lay out the weights of all linear layers for products of about `rows` rows on a CPU.
 
     bfloat16: packed. float32: column by column, which is about a tenth faster than row by row and
-    than packed; shapes and values stay.
+    than packed; shapes and values stay. Any other count of rows stays possible.
     """
     for layer in module.modules():
         if isinstance(layer, PackableLinear) and layer.weight.dtype == torch.bfloat16:
-            layer.pack(rows)
+            weight = layer.weight.data
+            layer.packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), rows)
+            layer.weight.data = weight.new_empty(0)
         elif isinstance(layer, nn.Linear):
             layer.weight.data = layer.weight.data.t().contiguous().t()
+
+
+class WindowLinear(PackableLinear):
+    """Convolution of `taps` frames without padding: (rows, n + taps - 1, in) -> (rows, n, out).
+
+    weight: (out, taps * in), the taps in order of time.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, taps: int) -> None:
+        super().__init__(taps * in_channels, out_channels)
+        self.in_channels, self.taps = in_channels, taps
+
+    def forward(self, x: Tensor) -> Tensor:
+        count = x.shape[1] - self.taps + 1
+        # the gradient of overlapping memory is slow, and an exported graph has no strides
+        if x.requires_grad or is_traced():
+            windows = torch.cat([x[:, tap : tap + count] for tap in range(self.taps)], dim=2)
+            return super().forward(windows)
+        x = x.contiguous()
+        rows, frames, channels = x.shape
+        shape, strides = (rows, count, self.taps * channels), (frames * channels, channels, 1)
+        return super().forward(x.as_strided(shape, strides))
+
+
+class CausalConv1d(WindowLinear):
+    """A convolution that sees `taps - 1` past frames.
+
+    The tail, (rows, taps - 1, in), holds the inputs just before x; None means the start, where they
+    are zeros.
+    """
+
+    def step(self, x: Tensor, tail: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """x (rows, n, in) -> (rows, n, out), and the tail for the next call."""
+        context = self.taps - 1
+        if tail is None:
+            tail = x.new_zeros(x.shape[0], context, x.shape[2])
+        x = torch.cat([tail, x], dim=1)
+        return self(x), x[:, -context:].clone()
+
+
+def window_weight(weight: Tensor) -> Tensor:
+    """The weight of a Conv1d, (out, in, taps), as WindowLinear keeps it, (out, taps * in)."""
+    return weight.transpose(1, 2).flatten(1).contiguous()

@@ -3,8 +3,17 @@
 Equal to `EulerSolver` up to rounding. Chunks have one shape: a short last chunk is filled up, which
 causal layers and the attention mask hide. One graph advances one Euler step, whose number is an
 input, so there is one for each number of streams and each length of the past, both rounded up.
+
+Caches lie in buffers of fixed size and address, so that graphs find them. A page holds the keys and
+values of one chunk of one stream for every layer and ODE step; a stream is a list of pages, and
+streams of one voice share the pages of its prompt.
+
+    pool    | empty | scratch | p2 | p3 | p4 | p5 | p6 | ...
+    voice                       p2   p3
+    stream A: p2 p3 p5 p6      stream B: p2 p3 p4
 """
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,19 +23,49 @@ from torch import Tensor
 
 from tritone.acoustic.attention import attend
 from tritone.acoustic.cache import Span
-from tritone.acoustic.conv import CausalConv1d
-from tritone.acoustic.estimator import VelocityEstimator
-from tritone.acoustic.pages import EMPTY, SCRATCH, Page, PagePool
-from tritone.acoustic.passes import Pass
-from tritone.acoustic.solver import GUIDED_ROWS, ChunkInput, EulerSolver, SolverState, guide
+from tritone.acoustic.estimator import Pass, VelocityEstimator
+from tritone.acoustic.linear import CausalConv1d
+from tritone.acoustic.solver import GUIDED_ROWS, ChunkInput, EulerSolver, StreamState, guide
 from tritone.compute.cuda_graph import GraphCache
+from tritone.errors import Overloaded
 
+EMPTY = 0  # never written: stands where a shorter stream has no page
+SCRATCH = 1  # never read by a stream: rows that stand for none write here
 SHORTEST_REACH = 4  # pages; the smallest bucket of a stream's past
+
+
+class Page:
+    """One place of a pool; free again when the last reference to it is dropped, in any thread."""
+
+    __slots__ = ("_free", "index")
+
+    def __init__(self, index: int, free: deque[int]) -> None:
+        self.index, self._free = index, free
+
+    def __del__(self) -> None:
+        self._free.append(self.index)
+
+
+class PagePool:
+    """The free places of a buffer of `capacity` places, EMPTY and SCRATCH among them."""
+
+    def __init__(self, places: int, what: str) -> None:
+        self.capacity = SCRATCH + 1 + places
+        self.free = deque(range(SCRATCH + 1, self.capacity))
+        self._full = f"all {places} {what} are in use; retry later"
+
+    def take(self) -> Page:
+        """A free place; raises Overloaded when there is none."""
+        try:
+            index = self.free.popleft()
+        except IndexError:
+            raise Overloaded(self._full) from None
+        return Page(index, self.free)
 
 
 @dataclass(frozen=True)
 class PagedState:
-    """`SolverState` of the PagedSolver.
+    """`StreamState` of the PagedSolver.
 
     pages: of what the next chunk may see, the first `prefix` of them the voice's. tail: where the
     convolutions' left context is. forked: a stream of its own, whose past `left_chunks` bounds.
@@ -44,8 +83,8 @@ class PagedState:
 
     def fork(self) -> "PagedState":
         assert not self.forked, "only a voice's own state is forked"
-        tail = self.solver.copy_tail(self.tail)
-        return PagedState(self.solver, self.pages, len(self.pages), tail, True)
+        tail = self.solver.new_tail(self.tail)
+        return replace(self, prefix=len(self.pages), tail=tail, forked=True)
 
 
 class PagedSolver:
@@ -65,17 +104,12 @@ class PagedSolver:
         self._batch, self._frames = batch, estimator.chunk_frames
         self._steps, device = len(euler.times), estimator.device
         zeros = partial(torch.zeros, dtype=estimator.dtype, device=device)
-        self._pages = PagePool(pages + 2, "pages of the flow's cache")
-        self._tails = PagePool(streams + 2, "streams of the flow")
+        self._pages = PagePool(pages, "pages of the flow's cache")
+        self._tails = PagePool(streams, "streams of the flow")
         # frames before heads, as fused attention reads them after one gather
         self._kv = zeros(
-            estimator.attention_layers,
-            2,
-            GUIDED_ROWS,
-            self._pages.capacity * self._steps,
-            self._frames,
-            estimator.heads,
-            estimator.head_dim,
+            *(estimator.attention_layers, 2, GUIDED_ROWS, self._pages.capacity * self._steps),
+            *(self._frames, estimator.heads, estimator.head_dim),
         )
         self.page_bytes = page_bytes(estimator, self._steps)
         tail = (GUIDED_ROWS, estimator.tail_frames, sum(estimator.tail_channels))
@@ -86,32 +120,30 @@ class PagedSolver:
         self._plan = torch.zeros(batch, 3 + pages, dtype=torch.long, device=device)
         self._dt = torch.tensor([dt for _, dt in euler.times], device=device)
         self._shifts = torch.stack(
-            [torch.stack([s[0, 0] for s in shifts]) for shifts in euler.time_shifts()]
+            [torch.stack([s[0, 0] for s in shifts]) for shifts in euler.time_shifts]
         )
         self._positions = torch.arange(pages * self._frames, device=device)
         self._graphs: GraphCache[None] = GraphCache(device)
 
     def start(self) -> PagedState:
-        tail = Page(self._tails)
-        self._tail[tail.index] = 0
-        return PagedState(self, (), 0, tail, False)
+        return PagedState(self, (), 0, self.new_tail(), False)
 
-    def copy_tail(self, tail: Page) -> Page:
-        copy = Page(self._tails)
-        self._tail[copy.index] = self._tail[tail.index]
-        return copy
+    def new_tail(self, source: Page | None = None) -> Page:
+        """A place for a stream's tail, a copy of `source` or zeros."""
+        tail = self._tails.take()
+        self._tail[tail.index] = 0 if source is None else self._tail[source.index]
+        return tail
 
-    def extend(self, state: SolverState) -> PagedState:
+    def extend(self, state: StreamState) -> PagedState:
         """The state with a page for the next chunk, and without those it may not see."""
         state = _paged(state)
-        own = state.pages[state.prefix :]
+        prompt, own = state.pages[: state.prefix], state.pages[state.prefix :]
         if state.forked and self._left_chunks:
             own = own[-self._left_chunks :]
-        pages = (*state.pages[: state.prefix], *own, Page(self._pages))
-        return replace(state, pages=pages)
+        return replace(state, pages=(*prompt, *own, self._pages.take()))
 
-    def solve(self, chunks: Sequence[ChunkInput]) -> list[tuple[Tensor, SolverState]]:
-        solved: list[tuple[Tensor, SolverState]] = []
+    def solve(self, chunks: Sequence[ChunkInput]) -> list[tuple[Tensor, StreamState]]:
+        solved: list[tuple[Tensor, StreamState]] = []
         for begin in range(0, len(chunks), self._batch):
             solved += self._solve_together(chunks[begin : begin + self._batch])
         return solved
@@ -121,13 +153,12 @@ class PagedSolver:
         """Record the graphs of every number of streams for pasts of up to `reach` pages."""
         plan = self._plan
         nothing = torch.tensor(self._plan_row(None, 0, plan.shape[1] - 3), device=plan.device)
-        longest = min(reach, plan.shape[1] - 3)
-        for pages in {self._bucket(1, p)[1] for p in range(1, longest + 1)}:
+        for pages in {self._bucket(1, p)[1] for p in range(1, reach + 1)}:
             for rows in {self._bucket(n, 1)[0] for n in range(1, self._batch + 1)}:
-                self._plan[:rows] = nothing
+                plan[:rows] = nothing
                 self._graphs((rows, pages), partial(self._advance, rows, pages))
 
-    def _solve_together(self, chunks: Sequence[ChunkInput]) -> list[tuple[Tensor, SolverState]]:
+    def _solve_together(self, chunks: Sequence[ChunkInput]) -> list[tuple[Tensor, StreamState]]:
         states = [_paged(chunk.state) for chunk in chunks]
         rows, reach = self._bucket(len(chunks), max(len(state.pages) for state in states))
         lengths = [len(chunk.noise) for chunk in chunks]
@@ -169,23 +200,17 @@ class PagedSolver:
             [x.to(self._conditions).expand(GUIDED_ROWS, -1, -1, -1), self._conditions[:, :rows]],
             dim=3,
         )
-        run = PagedPass(
-            self._kv,
-            table,
-            newest * self._steps + step,
-            self._tail[tails, step].transpose(0, 1).flatten(0, 1),
-            self._estimator.tail_channels,
-            visible.repeat(GUIDED_ROWS, 1, 1, 1),
-        )
+        packed = self._tail[tails, step].transpose(0, 1).flatten(0, 1)
+        before = torch.split(packed, self._estimator.tail_channels, dim=2)
+        seen_by_all = visible.repeat(GUIDED_ROWS, 1, 1, 1)
+        run = PagedPass(self._kv, table, newest * self._steps + step, before, seen_by_all)
         shifts = list(self._shifts[step].transpose(0, 1)[:, :, None])
-        velocity = self._estimator.run(given.flatten(0, 1), shifts, run)
-        velocity = _guided(velocity).float()
+        velocity = _guided(self._estimator.run(given.flatten(0, 1), shifts, run))
         x += self._dt[step] * guide(velocity, self._rate)[0]
-        after = _guided(torch.cat(run.tails, dim=2)).transpose(0, 1)
-        self._tail[tails, step] = after
+        self._tail[tails, step] = _guided(torch.cat(run.tails, dim=2)).transpose(0, 1)
 
 
-def _paged(state: SolverState) -> PagedState:
+def _paged(state: StreamState) -> PagedState:
     assert isinstance(state, PagedState)
     return state
 
@@ -194,39 +219,29 @@ class PagedPass(Pass):
     """One pass of the estimator over streams whose past is in pages.
 
     kv: the pool. table (rows * reach,): places to read, the newest chunk's among them. newest
-    (rows,): places to write. packed (GUIDED_ROWS * rows, taps, channels): every convolution's tail
-    side by side. visible: attention mask over the pages' frames.
+    (rows,): places to write. before: the tail (GUIDED_ROWS * rows, taps, channels) of every
+    convolution; `tails` are those after. visible: attention mask over the pages' frames.
     """
 
     def __init__(
-        self,
-        kv: Tensor,
-        table: Tensor,
-        newest: Tensor,
-        packed: Tensor,
-        channels: list[int],
-        visible: Tensor,
+        self, kv: Tensor, table: Tensor, newest: Tensor, before: Sequence[Tensor], visible: Tensor
     ) -> None:
         super().__init__(None, visible)
-        self._layer = 0
-        self.tails: list[Tensor] = []
-        self._kv, self._table, self._newest = kv, table, newest
-        self._packed = iter(torch.split(packed, channels, dim=2))
+        self._layers, self._table, self._newest = iter(kv), table, newest
+        self._before, self.tails = iter(before), list[Tensor]()
 
     def convolve(self, conv: CausalConv1d, x: Tensor) -> Tensor:
-        y, tail = conv.step(x, next(self._packed))
+        y, tail = conv.step(x, next(self._before))
         self.tails.append(tail)
         return y
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Write (GUIDED_ROWS * rows, heads, frames, head_dim), read all that may be seen."""
-        pool, span = self._kv[self._layer], []
-        self._layer += 1
-        for place, new in zip(pool, (key, value), strict=True):
+        span = []
+        for place, new in zip(next(self._layers), (key, value), strict=True):
             place.index_copy_(1, self._newest, _guided(new.transpose(1, 2)))
             pages = place.index_select(1, self._table)
-            pages = pages.view(len(new), -1, *pages.shape[3:])
-            span.append(pages.transpose(1, 2))
+            span.append(pages.view(len(new), -1, *pages.shape[3:]).transpose(1, 2))
         return attend(query, [Span(*span)], [self.visible])
 
 

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from tritone.acoustic.channels_last import ChannelsLastFilter
 from tritone.acoustic.estimator import VelocityEstimator
-from tritone.acoustic.filter import Filter, FilterNetwork
-from tritone.acoustic.graphed_filter import GraphedFilter
+from tritone.acoustic.filter import ChannelsLastFilter, Filter, FilterNetwork, GraphedFilter
 from tritone.acoustic.linear import pack_for_cpu
 from tritone.acoustic.paged_solver import PagedSolver, page_bytes
 from tritone.acoustic.solver import GUIDED_ROWS, EulerSolver, Solver, SolverSettings
@@ -114,7 +112,10 @@ def place(
         if plan:
             with step("flow plan"):
                 return euler, plan(euler, dtype, device), device
-        return euler, _pooled(euler, settings.pool) if settings.pool else euler, device
+        if settings.pool:
+            with step("flow cache"):
+                return euler, _pooled(euler, settings.pool), device
+        return euler, euler, device
 
 
 def place_filter(
@@ -122,8 +123,7 @@ def place_filter(
 ) -> Filter:
     """Put a vocoder's network where the settings want it; returns the way to run its filter.
 
-    plan: opens it where `settings.plans`. Raises EnvironmentProblem for a device that there is
-    not.
+    plan: opens it where `settings.plans`. Raises EnvironmentProblem for a device there is not.
     """
     assert settings.plans == (plan is not None), "plans come with what opens them"
     device = torch_device(settings.device)
@@ -152,12 +152,6 @@ def _check(settings: FlowSettings, guided_steps: int | None) -> None:
 
 
 def _pooled(euler: EulerSolver, pool: PoolSettings) -> PagedSolver:
-    with step("flow cache"):
-        pages = _pages(euler, pool)
-        return PagedSolver(euler, pages=pages, streams=pool.streams, batch=pool.batch)
-
-
-def _pages(euler: EulerSolver, pool: PoolSettings) -> int:
     device, page = euler.estimator.device, page_bytes(euler.estimator, len(euler.times))
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
     memory = pool.cache_mb << 20
@@ -171,4 +165,4 @@ def _pages(euler: EulerSolver, pool: PoolSettings) -> int:
             f"the flow's cache has {memory >> 20} MB and needs {-(-needed >> 20)} MB for "
             f"{FEWEST_PAGES} chunks of speech{seen}: free some, or set cache_mb"
         )
-    return int(memory // page)
+    return PagedSolver(euler, pages=memory // page, streams=pool.streams, batch=pool.batch)

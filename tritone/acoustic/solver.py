@@ -1,34 +1,30 @@
-"""The flow's ODE: Euler steps with classifier-free guidance, one pass or chunk by chunk.
-
-The caches of a stream are the solver's business; whoever holds a stream keeps its state as a value.
-"""
+"""The flow's ODE: Euler steps with classifier-free guidance, one pass or chunk by chunk."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
-from tritone.acoustic.estimator import VelocityEstimator
-from tritone.acoustic.passes import EstimatorState
+from tritone.acoustic.estimator import EstimatorState, VelocityEstimator
 from tritone.acoustic.solver_config import SolverConfig
 
 GUIDED_ROWS = 2  # row 0 with the conditions, row 1 without
 
 
-class SolverState(Protocol):
-    """What a stream carries from chunk to chunk; written in place, so use a state once."""
+class StreamState(Protocol):
+    """A stream between two steps, or what a solver keeps of it. Written in place: use it once."""
 
     @property
     def nbytes(self) -> int:
         """Bytes of cached keys and values of this stream alone."""
-        ...
 
-    def fork(self) -> "SolverState":
+    def fork(self) -> Self:
         """A new stream that starts here and shares what is computed so far."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -38,32 +34,22 @@ class ChunkInput:
 
     noise: Tensor
     conditions: Tensor
-    state: SolverState
+    state: StreamState
 
 
 class Solver(Protocol):
-    """Solves chunks of streams; `start` gives the state of a new one.
+    """Solves chunks of streams, of one stream `most_chunks` at once."""
 
-    most_chunks: that it takes of one stream at once.
-    """
+    most_chunks: int
 
-    @property
-    def most_chunks(self) -> int: ...
-
-    def start(self) -> SolverState:
+    def start(self) -> StreamState:
         """The state of a new stream; raises Overloaded when there is no room."""
-        ...
 
-    def extend(self, state: SolverState) -> SolverState:
+    def extend(self, state: StreamState) -> StreamState:
         """Make room for the next chunk; raises Overloaded when there is none."""
-        ...
 
-    def solve(self, chunks: Sequence[ChunkInput]) -> list[tuple[Tensor, SolverState]]:
-        """The mel (n, mel) in float32 of each chunk, and its stream's next state.
-
-        The states were extended.
-        """
-        ...
+    def solve(self, chunks: Sequence[ChunkInput]) -> list[tuple[Tensor, StreamState]]:
+        """Of each chunk, whose state was extended: mel (n, mel) in float32, and the next state."""
 
 
 def ode_times(steps: int) -> list[tuple[float, float]]:
@@ -82,7 +68,7 @@ def ode_times(steps: int) -> list[tuple[float, float]]:
 
 @dataclass(frozen=True)
 class CachedSteps:
-    """`SolverState` of the EulerSolver: the estimator's state of each ODE step."""
+    """`StreamState` of the EulerSolver: the estimator's state of each ODE step."""
 
     steps: tuple[EstimatorState, ...]
 
@@ -96,10 +82,8 @@ class CachedSteps:
 
 @dataclass(frozen=True)
 class SolverSettings:
-    """left_chunks: attention chunks of the past that stay visible beside the prompt, 0 for all.
-
-    most_chunks: of one stream in one step. cache_dtype: of the keys and values.
-    """
+    """left_chunks: as in KeyValueStore. most_chunks: of one stream in one step. cache_dtype: of the
+    keys and values."""
 
     left_chunks: int = 0
     most_chunks: int = 1
@@ -119,58 +103,48 @@ class EulerSolver:
         self.settings = settings or SolverSettings()
         self.times = ode_times(config.n_timesteps)
         self.rate = config.inference_cfg_rate
-        self.guided_steps = config.guided_steps
-        self._shifts: list[list[Tensor]] = []
-
-    @property
-    def most_chunks(self) -> int:
-        return self.settings.most_chunks
-
-    @property
-    def rows(self) -> list[int]:
-        """Of the estimator's input in each step: one where it is not guided."""
-        count = len(self.times)
-        guided = count if self.guided_steps is None else self.guided_steps
-        return [GUIDED_ROWS if step < guided else 1 for step in range(count)]
+        self.most_chunks = self.settings.most_chunks
+        count, guided = len(self.times), config.guided_steps
+        # of the estimator's input in each step: one where it is not guided
+        self._rows = [GUIDED_ROWS if guided is None or n < guided else 1 for n in range(count)]
 
     def start(self) -> CachedSteps:
         kept = (self.settings.left_chunks, self.settings.cache_dtype)
-        return CachedSteps(tuple(self.estimator.start(rows, *kept) for rows in self.rows))
+        return CachedSteps(tuple(self.estimator.start(rows, *kept) for rows in self._rows))
 
-    def extend(self, state: SolverState) -> SolverState:
+    def extend(self, state: StreamState) -> StreamState:
         return state  # its caches grow as they are written
 
-    def solve(self, chunks: Sequence[ChunkInput]) -> list[tuple[Tensor, SolverState]]:
-        solved: dict[int, tuple[Tensor, SolverState]] = {}
-        for together in _of_one_length(chunks):
+    def solve(self, chunks: Sequence[ChunkInput]) -> list[tuple[Tensor, StreamState]]:
+        solved: dict[int, tuple[Tensor, StreamState]] = {}
+        lengths = [len(chunk.noise) for chunk in chunks]
+        for length in dict.fromkeys(lengths):
+            together = [index for index, other in enumerate(lengths) if other == length]
             results = self._solve_together([chunks[index] for index in together])
             solved |= zip(together, results, strict=True)
         return [solved[index] for index in range(len(chunks))]
 
     def solve_whole(self, noise: Tensor, conditions: Tensor, visible: Tensor | None) -> Tensor:
-        """One pass over everything: noise (n, mel), conditions (n, channels) -> mel (n, mel).
-
-        visible: (n, n) boolean attention mask, None for full attention.
-        """
+        """One pass over everything: noise (n, mel), conditions (n, channels) -> mel (n, mel);
+        visible: (n, n) boolean attention mask, None for full attention."""
         x = noise[None].float()
-        for rows, (_, dt), shifts in zip(self.rows, self.times, self.time_shifts(), strict=True):
-            velocity = self.estimator(_inputs(x, [conditions], rows), shifts, None, visible)
+        for rows, (_, dt), shifts in zip(self._rows, self.times, self.time_shifts, strict=True):
+            velocity = self.estimator(_inputs(x, [conditions], rows), shifts, visible=visible)
             x = x + dt * self._guided(velocity, rows)
         return x[0]
 
+    @cached_property
     def time_shifts(self) -> list[list[Tensor]]:
         """The estimator's time shifts of every ODE step; they depend on the weights alone."""
-        if not self._shifts:
-            times = [torch.tensor([t], device=self.estimator.device) for t, _ in self.times]
-            self._shifts = [self.estimator.time_shifts(t) for t in times]
-        return self._shifts
+        times = [torch.tensor([t], device=self.estimator.device) for t, _ in self.times]
+        return [self.estimator.time_shifts(t) for t in times]
 
-    def _solve_together(self, chunks: Sequence[ChunkInput]) -> list[tuple[Tensor, SolverState]]:
+    def _solve_together(self, chunks: Sequence[ChunkInput]) -> list[tuple[Tensor, StreamState]]:
         """Chunks of one length."""
         conditions = [chunk.conditions for chunk in chunks]
         x = torch.stack([chunk.noise for chunk in chunks]).float()
         states = zip(*(_cached(chunk.state).steps for chunk in chunks), strict=True)
-        steps = zip(self.rows, self.times, self.time_shifts(), states, strict=True)
+        steps = zip(self._rows, self.times, self.time_shifts, states, strict=True)
         after = []
         for rows, (_, dt), shifts, before in steps:
             inputs = _inputs(x, conditions, rows)
@@ -188,17 +162,9 @@ class EulerSolver:
         return guide(by_row, self.rate)[0]
 
 
-def _cached(state: SolverState) -> CachedSteps:
+def _cached(state: StreamState) -> CachedSteps:
     assert isinstance(state, CachedSteps)
     return state
-
-
-def _of_one_length(chunks: Sequence[ChunkInput]) -> list[list[int]]:
-    """Indices of the chunks, those of one length together."""
-    lengths: dict[int, list[int]] = {}
-    for index, chunk in enumerate(chunks):
-        lengths.setdefault(len(chunk.noise), []).append(index)
-    return list(lengths.values())
 
 
 def without_too(conditions: Tensor) -> Tensor:

@@ -1,4 +1,7 @@
-"""The vocoder as a stage: stateless, with a stream's small state going in and out as bytes."""
+"""The vocoder as a stage: stateless, with a stream's small state going in and out as bytes.
+
+It stretches the mel to the tempo that is asked for, by linear interpolation along time.
+"""
 
 import threading
 from collections.abc import Mapping
@@ -8,15 +11,61 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load, save
 from torch import Tensor
 
-from tritone.acoustic.graphed_filter import SEEN
-from tritone.acoustic.stretch import StretchState, stretch, stretch_step
+from tritone.acoustic.filter import SEEN
 from tritone.arrays import Float32
 from tritone.loading.steps import step
 
 _OWN = "vocoder."  # before the names of the vocoder's own tensors, among those of a stream
+
+
+@dataclass(frozen=True)
+class StretchState:
+    """kept (mel, n): frames from index `first` on that later output still needs.
+
+    produced: output frames so far.
+    """
+
+    kept: Tensor
+    first: int = 0
+    produced: int = 0
+
+
+def stretch(mel: Tensor, speed: float) -> Tensor:
+    """A whole mel (mel, T) at another tempo: int(T / speed) frames."""
+    if speed == 1.0:
+        return mel
+    frames = int(mel.shape[1] / speed)
+    if not frames:
+        return mel[:, :0]
+    return F.interpolate(mel[None], size=frames, mode="linear")[0]
+
+
+def stretch_step(
+    mel: Tensor, state: StretchState, speed: float, *, finalize: bool
+) -> tuple[Tensor, StretchState]:
+    """The next frames (mel, n) at another tempo; returns what is ready and the new state.
+
+    Output frame j stands at input frame (j + 0.5) * speed - 0.5, where `stretch` puts it up to the
+    rounding of the total length, which a stream does not know.
+    """
+    if speed == 1.0:
+        return mel, state
+    kept = torch.cat([state.kept, mel], dim=1)
+    end = state.first + kept.shape[1]
+    total = int(end / speed) if finalize else max(0, int((end - 0.5) / speed - 0.5))
+    index = torch.arange(state.produced, max(total, state.produced), device=mel.device)
+    place = ((index + 0.5) * speed - 0.5).clamp(0, end - 1)
+    left = place.floor().long()
+    right = (left + 1).clamp(max=end - 1)
+    weight = (place - left).to(mel.dtype)
+    out = kept[:, left - state.first] * (1 - weight) + kept[:, right - state.first] * weight
+    produced = state.produced + len(index)
+    needed = max(state.first, min(end, int(max(0.0, (produced + 0.5) * speed - 0.5))))
+    return out, StretchState(kept[:, needed - state.first :], needed, produced)
 
 
 class VocoderState(Protocol):
@@ -47,11 +96,9 @@ class StreamingVocoder(Protocol[StateT]):
 
         A state may be used again; all of the samples are out with `finalize`.
         """
-        ...
 
     def restore(self, tensors: Mapping[str, Tensor]) -> StateT:
         """A state from what its `to_tensors` gave, on any device."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -70,21 +117,15 @@ class Vocoding:
             "speed": torch.tensor([self.speed], dtype=torch.float64),
             **{_OWN + name: tensor for name, tensor in self.vocoder.to_tensors().items()},
         }
-        packed: bytes = save({name: t.cpu().contiguous() for name, t in tensors.items()})
-        return packed
+        return save({name: t.cpu().contiguous() for name, t in tensors.items()})  # type: ignore[no-any-return]
 
 
 class VocoderStage:
     """Starts and steps streams of one vocoder. Safe to use from several threads."""
 
     def __init__(self, vocoder: StreamingVocoder[Any]) -> None:
-        self._vocoder, self._device = vocoder, vocoder.device
+        self._vocoder, self._device, self.bins = vocoder, vocoder.device, vocoder.bins
         self._stepping = threading.Lock() if self._device.type == "cuda" else nullcontext()
-
-    @property
-    def bins(self) -> int:
-        """Of the frames that it takes."""
-        return self._vocoder.bins
 
     def warm_up(self) -> None:
         """Decode a short stream: the first calls of an operator with a new length are slow."""

@@ -11,9 +11,8 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from tritone.cli.command import refused
-from tritone.engines.build import DTYPES, build_tasks
+from tritone.engines.build import DTYPES, build_tasks, problems
 from tritone.engines.machine import this_machine
-from tritone.engines.preflight import problems
 from tritone.engines.sources import LLM, Sources
 from tritone.engines.tasks import Outcome, Task, run_tasks, table
 from tritone.errors import InvalidRequest

@@ -22,9 +22,6 @@ class GraphCache(Generic[ResultT]):
         self._graphs: dict[Hashable, tuple[torch.cuda.CUDAGraph, ResultT]] = {}
         self._pool: Any = None  # one memory pool: graphs run one after another
 
-    def __len__(self) -> int:
-        return len(self._graphs)
-
     def __call__(self, key: Hashable, function: Callable[[], ResultT]) -> ResultT:
         if self._device.type != "cuda":
             return function()

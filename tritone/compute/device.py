@@ -4,8 +4,7 @@ import torch
 
 from tritone.errors import EnvironmentProblem
 
-AUTO = "auto"
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES = {"auto": None, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 _WIDE = 128  # channels; narrower networks are bound by everything but their products
 
@@ -18,43 +17,32 @@ def torch_device(name: str) -> torch.device:
         raise EnvironmentProblem(f"device {name!r} is unknown; take cpu or cuda") from error
     if device.type not in ("cpu", "cuda"):
         raise EnvironmentProblem(f"device {name!r} is not supported; take cpu or cuda")
-    if device.type == "cuda":
-        _check_cuda(device)
-    return device
-
-
-def _check_cuda(device: torch.device) -> None:
+    if device.type == "cpu":
+        return device
     if torch.version.cuda is None:
         raise EnvironmentProblem(
             f"device {device} was asked for, but torch {torch.__version__} is built for the CPU "
-            "alone: install a CUDA build, or take the profile cpu"
+            "alone: install a CUDA build, use the GPU container, or take the profile cpu"
         )
     count = torch.cuda.device_count()
     if (device.index or 0) >= count:
         raise EnvironmentProblem(
             f"device {device} was asked for and torch sees {count} NVIDIA GPUs: check nvidia-smi "
-            "and CUDA_VISIBLE_DEVICES, or take the profile cpu"
+            "and CUDA_VISIBLE_DEVICES, start a container with the GPU, or take the profile cpu"
         )
+    return device
 
 
 def torch_dtype(name: str) -> torch.dtype | None:
-    """The precision "fp32", "bf16" or "fp16", None for "auto".
-
-    Raises EnvironmentProblem for another name.
-    """
-    if name == AUTO:
-        return None
+    """The precision of a name in DTYPES; raises EnvironmentProblem for another."""
     if name not in DTYPES:
-        raise EnvironmentProblem(f"precision {name!r} is none of {', '.join([AUTO, *DTYPES])}")
+        raise EnvironmentProblem(f"precision {name!r} is none of {', '.join(DTYPES)}")
     return DTYPES[name]
 
 
 def best_dtype(device: torch.device, channels: int) -> torch.dtype:
-    """What a network of so many channels runs best in.
-
-    bfloat16 on a GPU, and on a CPU with units for it when the network is wide enough to gain from
-    them; float32 elsewhere.
-    """
+    """What a network runs best in: bfloat16 on a GPU, and on a CPU with units for it when the
+    network has enough channels to gain from them; float32 elsewhere."""
     if device.type != "cpu":
         return torch.bfloat16
     instructions = torch.cpu.get_capabilities()

@@ -5,25 +5,18 @@ import shlex
 import shutil
 import time
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import closing
 
 import torch
 
 from tritone.arrays import Int32
 from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.config import CONFIG_NAME
-from tritone.engines.acceptance import Verdict
-from tritone.engines.llm_acceptance import (
-    BOUND,
-    PROMPTS,
-    TOKENS,
-    example_texts,
-    judge_language_model,
-)
+from tritone.engines.acceptance import NATS, PROMPTS, TOKENS, example_texts, judge_language_model
 from tritone.engines.machine import Machine
-from tritone.engines.record import EngineRecord, PartRecord, open_record, settings_digest
+from tritone.engines.record import Verdict, settings_digest
 from tritone.engines.sources import LLM, Sources
-from tritone.engines.tasks import Task
+from tritone.engines.tasks import EngineBuild, Task
 from tritone.errors import ModelDirectoryError, StageFailed
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, EmbeddingTable
 from tritone.llm.torch.slots import TorchSlots
@@ -36,26 +29,23 @@ from tritone.llm.trtllm.source_checkpoint import open_llm
 
 BUILD_TIMEOUT_S = 3600.0
 BUILD_LOG = "trtllm-build.log"
-_SLOTS = 4
-_MEMORY = 0.1  # share of the free GPU memory for keys and values
 
 
-class LanguageModelBuild:
-    """Converts the checkpoint, then builds, checks and judges the engine of one machine."""
+class LanguageModelBuild(EngineBuild):
+    """Converts the checkpoint, then builds, checks and judges the engine of one machine.
+
+    example_prompt: text ids (n,) to the ids of a whole prompt.
+    """
 
     def __init__(
         self,
         sources: Sources,
-        folder: Path,
         machine: Machine | None,
         dtype: str,
         example_prompt: Callable[[Int32], Int32],
     ) -> None:
-        """machine: None where only the tasks' descriptions are wanted. example_prompt: text ids
-        (n,) to the ids of a whole prompt."""
-        self._sources, self._machine, self._dtype = sources, machine, dtype
-        self._example_prompt = example_prompt
-        self._folder, self._engine_dir = folder, folder / LLM
+        super().__init__(sources, machine, dtype)
+        self._example_prompt, self._engine_dir = example_prompt, self._folder / LLM
         llm_dir = sources.model_dir / LLM_DIR
         self._weights = llm_dir / WEIGHTS_NAME
         self._options = CheckpointOptions(dtype)
@@ -67,7 +57,7 @@ class LanguageModelBuild:
             name="llm checkpoint",
             needs=(),
             plan=(f"{self._weights} in {self._dtype} -> {self._checkpoint}",),
-            done=self._is_converted,
+            done=lambda: self._converted() is not None,
             run=self._convert,
         )
         engine = Task(
@@ -76,7 +66,7 @@ class LanguageModelBuild:
             plan=(
                 shlex.join(build),
                 "a model of fewer positions gets smaller bounds, by its checkpoint",
-                f"refused unless {PROMPTS * TOKENS} greedy tokens are each at most {BOUND:g} nats "
+                f"refused unless {PROMPTS * TOKENS} greedy tokens are each at most {NATS:g} nats "
                 "below the best one of torch in float32",
             ),
             done=self._is_built,
@@ -86,17 +76,16 @@ class LanguageModelBuild:
 
     def _settings(self) -> EngineSettings:
         """Those of the converted checkpoint; before there is one, of a model of many positions."""
-        if self._is_converted():
-            return settings_for(self._checkpoint)
-        return EngineSettings(self._options)
+        return self._converted() or EngineSettings(self._options)
 
-    def _is_converted(self) -> bool:
+    def _converted(self) -> EngineSettings | None:
+        """Settings for the converted checkpoint, None before it is there and newer than weights."""
         written = self._checkpoint / CONFIG_NAME  # the last of its files
         try:
-            settings_for(self._checkpoint)
+            settings = settings_for(self._checkpoint)
         except ModelDirectoryError:
-            return False
-        return written.stat().st_mtime_ns >= self._weights.stat().st_mtime_ns
+            return None
+        return settings if written.stat().st_mtime_ns >= self._weights.stat().st_mtime_ns else None
 
     def _convert(self) -> str:
         source = open_llm(self._sources.model_dir)
@@ -104,15 +93,14 @@ class LanguageModelBuild:
         return f"{sum(path.stat().st_size for path in files) / 1e6:.1f} MB in {self._checkpoint}"
 
     def _is_built(self) -> bool:
-        entry = self._record().parts.get(LLM)
-        if entry is None or entry.gate is None or not entry.gate.passed:
+        settings = self._settings()
+        if not self._accepted(LLM, LLM, settings_digest(engine=settings)):
             return False
         try:
-            check_engine_config(self._engine_dir, self._settings())
+            check_engine_config(self._engine_dir, settings)
         except ModelDirectoryError:
             return False
-        same = entry.settings == settings_digest(engine=self._settings())
-        return same and entry.source == self._sources.digest(LLM)
+        return True
 
     def _build(self) -> str:
         begin, settings = time.monotonic(), self._settings()
@@ -124,14 +112,7 @@ class LanguageModelBuild:
         check_engine_config(self._engine_dir, settings)
         verdict = self._judge()
         nbytes = sum(path.stat().st_size for path in self._engine_dir.iterdir())
-        entry = PartRecord(
-            source=self._sources.digest(LLM),
-            settings=settings_digest(engine=settings),
-            nbytes=nbytes,
-            seconds=round(time.monotonic() - begin, 1),
-            gate=verdict,
-        )
-        self._record().with_part(LLM, entry).write(self._folder)
+        self._keep(LLM, LLM, settings_digest(engine=settings), nbytes, begin, verdict)
         if not verdict.passed:
             raise StageFailed(LLM, f"its engine was refused: {verdict.problem}; see {log}")
         return f"{nbytes / 1e6:.1f} MB, {verdict.error:.2g} nats from the best token at worst"
@@ -152,16 +133,10 @@ class LanguageModelBuild:
             model_dir,
             config,
             engine_dir=str(self._engine_dir),
-            slots=_SLOTS,
-            kv_memory_fraction=_MEMORY,
+            slots=4,
+            kv_memory_fraction=0.1,
             repetition_penalty=1.0,
         )
-        try:
+        with closing(model):
             embed = EmbeddingTable(checkpoint)
             return judge_language_model(model, session, embed, config.llm, prompts)
-        finally:
-            model.close()
-
-    def _record(self) -> EngineRecord:
-        assert self._machine is not None, "a build needs its machine"
-        return open_record(self._folder, self._machine, self._dtype)

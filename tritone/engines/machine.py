@@ -8,6 +8,7 @@ from types import ModuleType
 
 import torch
 
+from tritone.compute.device import torch_device
 from tritone.engines.requirement import PACKAGE, REQUIREMENT, VERSION
 from tritone.errors import EnvironmentProblem
 
@@ -52,7 +53,7 @@ def import_tensorrt() -> ModuleType:
 
 def this_machine() -> Machine:
     """The machine that torch sees; raises EnvironmentProblem without a GPU or TensorRT."""
-    check_gpu()
+    torch_device("cuda")
     major, minor = torch.cuda.get_device_capability()
     return Machine(
         gpu=torch.cuda.get_device_name(),
@@ -60,20 +61,6 @@ def this_machine() -> Machine:
         driver=driver_version(),
         tensorrt=str(import_tensorrt().__version__),
     )
-
-
-def check_gpu() -> None:
-    """Raise EnvironmentProblem unless torch can use an NVIDIA GPU."""
-    if torch.version.cuda is None:
-        raise EnvironmentProblem(
-            f"torch {torch.__version__} is built for the CPU alone; install a CUDA build, or use "
-            "the GPU container"
-        )
-    if not torch.cuda.is_available():
-        raise EnvironmentProblem(
-            "torch sees no NVIDIA GPU: check nvidia-smi and CUDA_VISIBLE_DEVICES; a container must "
-            "be started with the GPU"
-        )
 
 
 def driver_version() -> str:

@@ -18,20 +18,8 @@ from onnx import TensorProto, helper, numpy_helper
 from tritone.llm.trtllm.checkpoint_config import to_dtype
 
 PRODUCTS = frozenset({"MatMul", "Gemm", "Conv", "ConvTranspose"})
-MOVES = frozenset(
-    {
-        "Concat",
-        "Expand",
-        "Gather",
-        "Identity",
-        "Reshape",
-        "Slice",
-        "Split",
-        "Squeeze",
-        "Transpose",
-        "Unsqueeze",
-    }
-)
+MOVES = frozenset({"Concat", "Expand", "Gather", "Identity", "Reshape", "Slice", "Split"})
+MOVES |= {"Squeeze", "Transpose", "Unsqueeze"}
 TYPES: dict[str, int] = {"bfloat16": TensorProto.BFLOAT16, "float16": TensorProto.FLOAT16}
 FLOAT: int = TensorProto.FLOAT
 
@@ -47,13 +35,12 @@ def to_half(model: onnx.ModelProto, dtype: str, caches: Collection[str]) -> onnx
 
 class _Rewriting:
     def __init__(self, model: onnx.ModelProto, dtype: str, caches: Collection[str]) -> None:
-        self._model = onnx.shape_inference.infer_shapes(model)
-        self._dtype, self._half = dtype, TYPES[dtype]
-        self._caches = caches
+        self._model = onnx.shape_inference.infer_shapes(model)  # a copy
+        self._dtype, self._half, self._caches = dtype, TYPES[dtype], caches
         self._weights = {tensor.name: tensor for tensor in self._model.graph.initializer}
         self._types = self._float_tensors()
         self._nodes: list[onnx.NodeProto] = []
-        self._halved: dict[str, onnx.TensorProto] = {}
+        self._halved: list[onnx.TensorProto] = []
         self._cast: dict[tuple[str, int], str] = {}
 
     def _float_tensors(self) -> dict[str, int]:
@@ -62,7 +49,7 @@ class _Rewriting:
         values = [*graph.input, *graph.value_info, *graph.output]
         types = {v.name: v.type.tensor_type.elem_type for v in values}
         types |= {tensor.name: tensor.data_type for tensor in graph.initializer}
-        floats = {name: kind for name, kind in types.items() if kind == FLOAT}
+        floats = [name for name, kind in types.items() if kind == FLOAT]
         return {name: self._half if name in self._caches else FLOAT for name in floats}
 
     def run(self) -> onnx.ModelProto:
@@ -73,22 +60,28 @@ class _Rewriting:
             self._rewrite(node, inner)
         for name, kind in wanted.items():
             self._nodes.append(helper.make_node("Cast", [inner[name]], [name], to=kind))
-        return self._assemble(wanted)
+        used = {name for node in self._nodes for name in node.input}
+        kept = [weight for name, weight in self._weights.items() if name in used]
+        for value in [*graph.input, *graph.output]:
+            if value.name in self._caches:
+                value.type.tensor_type.elem_type = self._half
+        rewritten = helper.make_graph(
+            self._nodes, graph.name, graph.input, graph.output, [*kept, *self._halved]
+        )
+        model = helper.make_model(rewritten, opset_imports=self._model.opset_import)
+        model.ir_version = self._model.ir_version
+        onnx.checker.check_model(model)
+        return model
 
     def _rewrite(self, node: onnx.NodeProto, inner: dict[str, str]) -> None:
         names = [inner.get(name, name) for name in node.input]
         kind = self._kind(node, names)
-        inputs = [self._as(name, kind) if name in self._types else name for name in names]
-        outputs = [inner.get(name, name) for name in node.output]
-        for before, after in zip(node.output, outputs, strict=True):
-            if before in self._types:
-                self._types[after] = kind
-        copied = onnx.NodeProto()
-        copied.CopyFrom(node)
-        del copied.input[:], copied.output[:]
-        copied.input.extend(inputs)
-        copied.output.extend(outputs)
-        self._nodes.append(copied)
+        node.input[:] = [self._as(name, kind) if name in self._types else name for name in names]
+        for index, name in enumerate(node.output):
+            node.output[index] = inner.get(name, name)
+            if name in self._types:
+                self._types[node.output[index]] = kind
+        self._nodes.append(node)
 
     def _kind(self, node: onnx.NodeProto, names: list[str]) -> int:
         """The type in which a node computes."""
@@ -106,27 +99,11 @@ class _Rewriting:
         if key not in self._cast:
             renamed = self._cast[key] = f"{name}_{TensorProto.DataType.Name(kind).lower()}"
             if name in self._weights:
-                self._halved[name] = self._rounded(self._weights[name], renamed)
+                weight = self._weights[name]
+                values = np.ascontiguousarray(numpy_helper.to_array(weight))
+                data = to_dtype(values, self._dtype, name).tobytes()
+                rounded = helper.make_tensor(renamed, self._half, weight.dims, data, raw=True)
+                self._halved.append(rounded)
             else:
                 self._nodes.append(helper.make_node("Cast", [name], [renamed], to=kind))
         return self._cast[key]
-
-    def _rounded(self, weight: onnx.TensorProto, name: str) -> onnx.TensorProto:
-        values = np.ascontiguousarray(numpy_helper.to_array(weight))
-        data = to_dtype(values, self._dtype, weight.name).tobytes()
-        return helper.make_tensor(name, self._half, weight.dims, data, raw=True)
-
-    def _assemble(self, wanted: dict[str, int]) -> onnx.ModelProto:
-        graph = self._model.graph
-        used = {name for node in self._nodes for name in node.input}
-        kept = [weight for name, weight in self._weights.items() if name in used]
-        for value in [*graph.input, *graph.output]:
-            if value.name in self._caches:
-                value.type.tensor_type.elem_type = self._half
-        rewritten = helper.make_graph(
-            self._nodes, graph.name, graph.input, graph.output, [*kept, *self._halved.values()]
-        )
-        model = helper.make_model(rewritten, opset_imports=self._model.opset_import)
-        model.ir_version = self._model.ir_version
-        onnx.checker.check_model(model)
-        return model

@@ -8,6 +8,7 @@ MODEL_DIR/engines/<machine and dtype>/         one directory for each machine an
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,8 +16,6 @@ from pydantic import BaseModel, ValidationError
 
 from tritone.checkpoints.atomic_write import write_json
 from tritone.config import Strict
-from tritone.engines.acceptance import Verdict
-from tritone.engines.graph import Profile
 from tritone.engines.machine import Machine, this_machine
 from tritone.errors import ModelDirectoryError
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME
@@ -28,12 +27,26 @@ BUILD = "tritone engines"
 _READ_BYTES = 1 << 22
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """error: the worst RMS error of an output over its RMS. bound: its limit. level: the lowest RMS
+    of an output over the reference's. problem: why it was refused, None if it passed."""
+
+    error: float
+    bound: float
+    level: float
+    problem: str | None
+
+    @property
+    def passed(self) -> bool:
+        return self.problem is None
+
+
 class PartRecord(Strict):
     """One plan, or the LLM's engine.
 
     source: digest of the weights and numbers it was made from. settings: digest of how. nbytes: of
-    its files. seconds: of the build. gate: how it was judged; a part without a passed
-    verdict is not used.
+    its files. seconds: of the build. gate: how it was judged; unless it passed it is not used.
     """
 
     source: str
@@ -69,8 +82,9 @@ def read_record(folder: Path) -> EngineRecord:
         ) from error
 
 
-def open_record(folder: Path, machine: Machine, dtype: str) -> EngineRecord:
+def open_record(folder: Path, machine: Machine | None, dtype: str) -> EngineRecord:
     """The record of `folder` to add to; a new one where there is none, or another machine's."""
+    assert machine is not None, "a build needs its machine"
     if (folder / RECORD).is_file():
         record = read_record(folder)
         if record.machine == machine and record.dtype == dtype:
@@ -78,9 +92,10 @@ def open_record(folder: Path, machine: Machine, dtype: str) -> EngineRecord:
     return EngineRecord(machine=machine, dtype=dtype)
 
 
-def engine_folder(model_dir: Path, machine: Machine, dtype: str) -> Path:
-    """Where the engines of a machine in a precision (bfloat16, float16) lie."""
-    return model_dir / ENGINES_DIR / machine.folder(dtype)
+def engine_folder(model_dir: Path, machine: Machine | None, dtype: str) -> Path:
+    """Where the engines of a machine, None for any, in a precision (bfloat16, float16) lie."""
+    name = machine.folder(dtype) if machine else f"<machine>-{dtype}"
+    return model_dir / ENGINES_DIR / name
 
 
 def plan_path(folder: Path, name: str) -> Path:
@@ -126,7 +141,9 @@ def check_language_model(model_dir: Path, config: SpokenConfig, engine: Path) ->
     One that was built by hand has no record and is taken as it is.
     """
     if (engine.parent / RECORD).is_file():
-        dtype, source = read_record(engine.parent).dtype, language_model_digest(model_dir, config)
+        weights = model_dir / LLM_DIR / WEIGHTS_NAME
+        source = source_digest(weights, config.llm, config.sample_rate)
+        dtype = read_record(engine.parent).dtype
         check_part(model_dir, LLM_DIR, this_machine(), dtype, source)
 
 
@@ -142,11 +159,6 @@ def _differences(record: EngineRecord, machine: Machine, dtype: str) -> Iterator
     for name, here in ours.items():
         if theirs[name] != here:
             yield f"{name} is {theirs[name]}, here it is {here}"
-
-
-def language_model_digest(model_dir: Path, config: SpokenConfig) -> str:
-    """`source_digest` of the language model."""
-    return source_digest(model_dir / LLM_DIR / WEIGHTS_NAME, config.llm, config.sample_rate)
 
 
 def source_digest(weights: Path, numbers: BaseModel, sample_rate: int) -> str:
@@ -170,12 +182,3 @@ def source_digest(weights: Path, numbers: BaseModel, sample_rate: int) -> str:
 def settings_digest(**settings: Any) -> str:
     """A short name for the settings of a build: numbers, strings, profiles."""
     return hashlib.sha256(repr(sorted(settings.items())).encode()).hexdigest()[:16]
-
-
-def profile_text(profile: Profile) -> list[str]:
-    """A profile as lines: input, least, usual, most."""
-    width = max(map(len, profile))
-    return [
-        f"{name:<{width}}  " + "  ".join("x".join(map(str, shape)) for shape in shapes)
-        for name, shapes in profile.items()
-    ]

@@ -5,6 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from tritone.engines.machine import Machine
+from tritone.engines.record import PartRecord, Verdict, engine_folder, open_record
+from tritone.engines.sources import Sources
 from tritone.errors import TritoneError
 
 State = Literal["built", "there", "failed", "skipped"]
@@ -69,3 +72,36 @@ def table(outcomes: Sequence[Outcome]) -> list[str]:
         f"{outcome.said.splitlines()[0]}"
         for outcome in outcomes
     ]
+
+
+class EngineBuild:
+    """What the builds of engines share: a folder for one machine and precision, and its record.
+
+    machine: None where only the tasks' descriptions are wanted.
+    """
+
+    def __init__(self, sources: Sources, machine: Machine | None, dtype: str) -> None:
+        self._sources, self._machine, self._dtype = sources, machine, dtype
+        self._folder = engine_folder(sources.model_dir, machine, dtype)
+
+    def _accepted(self, name: str, part: str, settings: str) -> PartRecord | None:
+        """The entry of an engine that passed, if weights, numbers and settings are the same."""
+        entry = open_record(self._folder, self._machine, self._dtype).parts.get(name)
+        if entry is None or entry.gate is None or not entry.gate.passed:
+            return None
+        same = entry.settings == settings and entry.source == self._sources.digest(part)
+        return entry if same else None
+
+    def _keep(
+        self, name: str, part: str, settings: str, nbytes: int, begin: float, verdict: Verdict
+    ) -> None:
+        """Record an engine, the work on which began at `begin` by the monotonic clock."""
+        entry = PartRecord(
+            source=self._sources.digest(part),
+            settings=settings,
+            nbytes=nbytes,
+            seconds=round(time.monotonic() - begin, 1),
+            gate=verdict,
+        )
+        record = open_record(self._folder, self._machine, self._dtype)
+        record.with_part(name, entry).write(self._folder)

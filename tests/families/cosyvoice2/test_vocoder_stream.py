@@ -8,9 +8,8 @@ import torch
 from token2wav_model import case, draw, tiny_vocoder
 from torch import Tensor
 
-from tritone.acoustic.graphed_filter import SEEN, GraphedFilter
-from tritone.acoustic.stretch import StretchState, stretch, stretch_step
-from tritone.acoustic.vocoder_stage import VocoderStage
+from tritone.acoustic.filter import SEEN, GraphedFilter
+from tritone.acoustic.vocoder_stage import StretchState, VocoderStage, stretch, stretch_step
 from tritone.arrays import Float32
 from tritone.families.cosyvoice2.vocoder import (
     Vocoder,

@@ -9,9 +9,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from tritone.acoustic.flow_stage import FlowStage, StageStep, StreamState
+from tritone.acoustic.flow_stage import FlowStage, StageStep
 from tritone.acoustic.paged_solver import PagedSolver
 from tritone.acoustic.placement import FlowSettings, VocoderSettings, place, place_filter
+from tritone.acoustic.solver import StreamState
 from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.acoustic.weights import load_strictly
 from tritone.arrays import Float32, Int32

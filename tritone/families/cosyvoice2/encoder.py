@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from tritone.acoustic.attention import RelativeAttention
 from tritone.acoustic.cache import KeyValueStore
-from tritone.acoustic.conv import CausalConv1d, WindowLinear
-from tritone.acoustic.linear import PackableLinear
+from tritone.acoustic.linear import CausalConv1d, PackableLinear, WindowLinear
 from tritone.families.cosyvoice2.config import FlowConfig
 
 UPSAMPLE_KERNEL = 5

@@ -11,9 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tritone.acoustic.cache import KeyValueStore
-from tritone.acoustic.conv import CausalConv1d
-from tritone.acoustic.linear import PackableLinear
-from tritone.acoustic.passes import EstimatorState, Pass, StreamsPass
+from tritone.acoustic.estimator import EstimatorState, Pass, StreamsPass
+from tritone.acoustic.linear import CausalConv1d, PackableLinear
 from tritone.families.cosyvoice2.config import FlowConfig
 
 KERNEL = 3

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from tritone.acoustic.attention import chunk_mask
-from tritone.acoustic.solver import ChunkInput, EulerSolver, Solver, SolverSettings, SolverState
+from tritone.acoustic.solver import ChunkInput, EulerSolver, Solver, SolverSettings, StreamState
 from tritone.errors import Overloaded
 from tritone.families.cosyvoice2.config import FlowConfig
 from tritone.families.cosyvoice2.encoder import EncoderState, UpsampleEncoder
@@ -67,7 +67,7 @@ class FlowState:
     prompt: FlowPrompt
     speaker: Tensor
     encoder: EncoderState
-    solution: SolverState
+    solution: StreamState
 
     def fork(self) -> "FlowState":
         return replace(self, encoder=self.encoder.fork(), solution=self.solution.fork())

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tritone.acoustic.cache import KeyValueStore, Span
-from tritone.acoustic.passes import EstimatorState
+from tritone.acoustic.estimator import EstimatorState
 from tritone.families.cosyvoice2.encoder import EncoderState
 from tritone.families.cosyvoice2.estimator import Estimator
 from tritone.families.cosyvoice2.flow import FlowNetwork

@@ -8,9 +8,8 @@ import torch
 from pydantic import BaseModel
 
 from tritone.acoustic.placement import FilterPlan, FlowPlan
-from tritone.engines.graph import Graph, Profiles
-from tritone.engines.served_plans import plan_filter, plan_solver
-from tritone.engines.sources import Sources
+from tritone.engines.plan import plan_filter, plan_solver
+from tritone.engines.sources import Graph, Profiles, Sources
 from tritone.families.cosyvoice2.acoustics import FLOW_FILE, VOCODER_FILE, load_hift, load_network
 from tritone.families.cosyvoice2.config import CosyVoice2Config
 from tritone.families.cosyvoice2.flow import FlowNetwork

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from tritone.acoustic.attention import chunk_mask, sinusoid
 from tritone.acoustic.solver import GUIDED_ROWS, ode_times
-from tritone.engines.graph import Graph, Profiles, Shape, Sizes
+from tritone.engines.sources import Graph, Profiles, Shape, Sizes
 from tritone.families.cosyvoice2.encoder import LOOKAHEAD_KERNEL, UPSAMPLE_KERNEL
 from tritone.families.cosyvoice2.estimator import INPUTS
 from tritone.families.cosyvoice2.flow import FlowNetwork

@@ -70,7 +70,7 @@ def merge_llm(
             f"{base_dir}: the tokenizer has {text_ids} ids, the embedding {base.vocab_size} rows"
         )
     config = _llm_config(base, text_ids, speech_rows - STOP_IDS)
-    stored = DTYPES[dtype] if dtype else state["speech_embedding.weight"].dtype
+    stored = DTYPES[dtype or "auto"] or state["speech_embedding.weight"].dtype
     _write_merged(llm_dir, config, stored, partial(_merged_rows, state, config))
     return config
 
@@ -134,7 +134,7 @@ def copy_merged(source_dir: Path, llm_dir: Path, *, dtype: DType | None = None) 
         stored = to_float32(checkpoint.stored(spec.name)[:used])
         return [torch.from_numpy(stored), spec.shape[0] - used]
 
-    _write_merged(llm_dir, config, DTYPES[dtype] if dtype else kept, rows)
+    _write_merged(llm_dir, config, DTYPES[dtype or "auto"] or kept, rows)
     return config
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from tritone.acoustic.conv import window_weight
+from tritone.acoustic.linear import window_weight
 from tritone.acoustic.solver_config import SolverConfig
 from tritone.checkpoints.plain_yaml import YamlValues
 from tritone.config import Strict

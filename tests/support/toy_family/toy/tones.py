@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tritone.acoustic.flow_stage import StageStep, StreamState
+from tritone.acoustic.flow_stage import StageStep
+from tritone.acoustic.solver import StreamState
 from tritone.errors import InvalidRequest
 from tritone.llm.contract import Increment
 
