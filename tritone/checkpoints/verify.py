@@ -5,16 +5,18 @@ import json
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from tritone.checkpoints.release import ReleaseFile
+if TYPE_CHECKING:  # the doctor must run where pydantic, which the release needs, is broken
+    from tritone.checkpoints.release import ReleaseFile
 
 _LFS_MARK = b"version https://git-lfs"
 _BLOCK = 1 << 20
 
 
-def unusable(folder: Path, files: Sequence[ReleaseFile]) -> list[ReleaseFile]:
+def unusable(folder: Path, files: Sequence["ReleaseFile"]) -> list["ReleaseFile"]:
     """Read every file of a release in `folder`, with a progress bar; those that are not right."""
     total = sum(file.size for file in files)
     with tqdm(total=total, unit="B", unit_scale=True, desc="verify", disable=None) as bar:
@@ -22,7 +24,7 @@ def unusable(folder: Path, files: Sequence[ReleaseFile]) -> list[ReleaseFile]:
 
 
 def file_problem(
-    path: Path, file: ReleaseFile, progress: Callable[[int], object] = lambda _: None
+    path: Path, file: "ReleaseFile", progress: Callable[[int], object] = lambda _: None
 ) -> str:
     """What is wrong with the copy of `file` at `path`, cheap checks first; empty if nothing.
 
