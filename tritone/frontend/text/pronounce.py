@@ -7,12 +7,12 @@ hibari-tts package writes them (stress marks before the vowel).
 
 import json
 import re
+import sys
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
-
-from hibari.g2p import G2P
 
 from tritone.errors import ModelDirectoryError
 from tritone.frontend.text.normalize import tag_pattern
@@ -47,7 +47,7 @@ class Pronouncer:
         """symbols: phoneme to character. phonemes: text to phoneme string; by default hibari's.
         tags: as for TextNormalizer; they have no sound here and are skipped with a note."""
         self._symbols, self._tag = symbols, tag_pattern(tags)
-        self._phonemes = phonemes or G2P()
+        self._phonemes = phonemes or _english_g2p()
 
     def __call__(self, text: str) -> Pronunciation:
         tags = sorted(set(self._tag.findall(text)))
@@ -94,6 +94,21 @@ def _tidy(text: str) -> str:
 
 def _note(kind: str, skipped: list[str]) -> tuple[str, ...]:
     return (f"skipped {kind} that this voice cannot speak: {' '.join(skipped)}",) if skipped else ()
+
+
+def _english_g2p() -> Callable[[str], str]:
+    """hibari's reader of words. The package itself would load its synthesiser too, and with it
+    SciPy: 13 MB and 0.1 s that nothing here uses."""
+    package = find_spec("hibari")
+    assert package and package.submodule_search_locations
+    folder = Path(package.submodule_search_locations[0]) / "g2p"
+    spec = spec_from_file_location(
+        "hibari_g2p", folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    assert spec and spec.loader
+    sys.modules[spec.name] = module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.G2P()  # type: ignore[no-any-return]
 
 
 def _is_letter(char: str) -> bool:
