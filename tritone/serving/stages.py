@@ -158,7 +158,7 @@ class TritonGeneration:
         self._replies = self._start(generation_tensors(request, config, bias))
 
     def __iter__(self) -> Iterator[Increment]:
-        for reply in self._replies:
+        for reply in awaited(self._replies, _GATE.receiving):
             if reply.has_error():
                 self._ended = True
             raise_error(reply, LANGUAGE_MODEL)
@@ -176,15 +176,19 @@ class TritonGeneration:
         if self._ended:
             return
         self._ended = True
-        for _ in self._start(stop_tensors()):
+        self._stop_replies = self._start(stop_tensors())
+        for _ in awaited(self._stop_replies, _GATE.receiving):
             pass
 
     def _start(self, inputs: Tensors) -> Iterator[Any]:
-        """Start a decoupled call; its responses."""
+        """Start a decoupled call; its responses, for `awaited`.
+
+        They must be kept as long as the generation: Triton 2.51 crashes where their iterator is
+        freed at once after the last of them, while its own thread still works on it.
+        """
         call = _call(LANGUAGE_MODEL, LLM_OUTPUTS, inputs, request_id=self._id)
         with _GATE.starting():
-            replies = call.exec(decoupled=True)
-        return awaited(replies, _GATE.receiving)
+            return call.exec(decoupled=True)  # type: ignore[no-any-return]
 
 
 class TritonFlowSession:
