@@ -68,8 +68,8 @@ def test_a_seed_is_an_utterance(tts: tritone.TTS) -> None:
 
 
 def test_streams_at_once_are_as_alone() -> None:
-    """Chunk by chunk: where several that are late go in one pass in bfloat16, that rounds otherwise,
-    and what is late depends on how busy the machine is."""
+    """Chunk by chunk: several that are late would go in one pass in bfloat16, which rounds
+    otherwise, and what is late depends on how busy the machine is."""
     texts = ["One.", "Two, three.", "Four five six.", "Seven!"]
     together: dict[int, Float32] = {}
     with tritone.load(EMBEDDED, flow=FlowSettings(most_chunks=1)) as tts:
