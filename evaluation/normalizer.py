@@ -12,6 +12,7 @@ _GROUPED = re.compile(r"(?<=\d),(?=\d{3}\b)")
 _SENTENCE_MARK = re.compile(r"[.,;:!?]+(?=\s|$)")
 _NOT_A_WORD = re.compile(r"[^\w' ]|_")
 _LOOSE_APOSTROPHE = re.compile(r"(?<!\w)'+|'+(?!\w)")
+_SPELLED = re.compile(r"\b[A-Z](?: [A-Z]\b)+")
 _DIGIT = re.compile(r"\d")
 
 _SPOKEN = {
@@ -64,7 +65,8 @@ class WordNormalizer:
         # Marks go first: the number rules take "no." for "number" and need "4" free of its stop.
         text = _SENTENCE_MARK.sub(" ", text)
         if _DIGIT.search(text):
-            text = self._numbers(text, "en").lower()
+            text = self._numbers(text, "en")
+            text = _SPELLED.sub(lambda letters: letters[0].replace(" ", ""), text).lower()
         text = unicodedata.normalize("NFKD", text)
         text = "".join(char for char in text if not unicodedata.combining(char))
         text = _LOOSE_APOSTROPHE.sub(" ", _NOT_A_WORD.sub(" ", text))

@@ -10,3 +10,6 @@ PATIENCE_VARIABLE = "TRITONE_LOAD_PATIENCE"
 
 # Seconds after which a step ends the model's process, so that the server gives up; else never.
 DEADLINE_VARIABLE = "TRITONE_LOAD_DEADLINE"
+
+LEXICON_VARIABLE = "TRITONE_LEXICON"
+"""A lexicon.tsv in the place of the model directory's."""

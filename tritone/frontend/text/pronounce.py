@@ -15,7 +15,7 @@ from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 
 from tritone.errors import ModelDirectoryError
-from tritone.frontend.text.normalize import tag_pattern
+from tritone.frontend.text.placeholders import tag_pattern
 from tritone.frontend.text.tokenizer import TextTokenizer
 
 PHONEMES_NAME = "phonemes.json"
@@ -24,6 +24,13 @@ PUNCTUATION = ",.?!"
 PAUSES = {";": ",", ":": ",", "—": ",", "–": ",", "…": "."}
 BLANK_BEFORE_PUNCTUATION = re.compile(r"\s+(?=[,.?!])")
 PUNCTUATION_RUN = re.compile(r"[,.?!]{2,}")
+# What the lexicon or SSML gives, and a letter A among others that are spelled, which is no article.
+GIVEN = re.compile(r"(\[[^\]]*\]\(/[^)]*/\))")
+SPELLED_A = re.compile(r"\bA\b(?= [A-Z]\b)|(?<=\b[A-Z] )A\b")
+# IPA as it is mostly written, to misaki's one letter for each diphthong and affricate.
+IPA = {"eɪ": "A", "aɪ": "I", "oʊ": "O", "əʊ": "O", "aʊ": "W", "ɔɪ": "Y", "tʃ": "ʧ", "dʒ": "ʤ",
+       "ɚ": "əɹ", "ɝ": "ɜɹ", "g": "ɡ", "r": "ɹ", "ː": "", ".": ""}  # fmt: skip
+IPA_SIGN = re.compile("|".join(map(re.escape, IPA)))
 LEADING_PUNCTUATION = re.compile(r"^[\s,.?!]+")
 
 
@@ -51,15 +58,14 @@ class Pronouncer:
 
     def __call__(self, text: str) -> Pronunciation:
         tags = sorted(set(self._tag.findall(text)))
-        # NFKC makes plain letters and digits of ligatures, wide letters, circled and raised digits.
-        text = unicodedata.normalize("NFKC", self._tag.sub(" ", text))
-        foreign = sorted({c for c in text if not _is_readable(c)})
-        text = "".join(" " if c in foreign else c for c in text)
-        phonemes = self._phonemes(text)
+        foreign: set[str] = set()
+        parts = SPELLED_A.sub("[A](/ˈA/)", self._tag.sub(" ", text))
+        read = (_given(part) or _readable(part, foreign) for part in GIVEN.split(parts))
+        phonemes = self._phonemes("".join(read))
         unknown = sorted({c for c in phonemes if _is_letter(c) and c not in self._symbols})
         return Pronunciation(
             _tidy("".join(self._character(symbol) for symbol in phonemes)),
-            _note("tags", tags) + _note("characters", foreign) + _note("sounds", unknown),
+            _note("tags", tags) + _note("characters", sorted(foreign)) + _note("sounds", unknown),
         )
 
     def _character(self, symbol: str) -> str:
@@ -94,6 +100,22 @@ def _tidy(text: str) -> str:
 
 def _note(kind: str, skipped: list[str]) -> tuple[str, ...]:
     return (f"skipped {kind} that this voice cannot speak: {' '.join(skipped)}",) if skipped else ()
+
+
+def _given(part: str) -> str:
+    """[word](/phonemes/) in misaki's symbols; empty for other text."""
+    if not GIVEN.fullmatch(part):
+        return ""
+    word, _, phonemes = part.partition("](/")
+    return f"{word}](/{IPA_SIGN.sub(lambda sign: IPA[sign[0]], phonemes)}"
+
+
+def _readable(text: str, foreign: set[str]) -> str:
+    """NFKC, which makes plain letters and digits of ligatures, wide letters, circled and raised
+    digits; without what no English reader reads, which is added to `foreign`."""
+    text = unicodedata.normalize("NFKC", text)
+    foreign.update(char for char in text if not _is_readable(char))
+    return "".join(" " if char in foreign else char for char in text)
 
 
 def _english_g2p() -> Callable[[str], str]:

@@ -6,7 +6,7 @@ then join short pieces. Unlike there, no number such as 2.5 is cut, and odd inpu
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +17,10 @@ SENTENCE_ENDS = {"zh": "。？！；：、.?!；;", "en": ".?!;:"}
 COMMAS = "，,"
 CLOSING_QUOTES = '"”'
 FULL_STOP = {"zh": "。", "en": "."}
+
+BLOCK_CHARACTERS = 400  # about one longest segment of English
+# A full stop ends a block only after a number or a long word: "Dr." does not end a sentence.
+BLOCK_END = re.compile(r"[。！？]+[”’]?|[!?]+[\"”’)]*\s|(?:(?<=\d)|(?<=\w{4}))\.+[\"”’)]*\s")
 
 HAN = re.compile("[\u4e00-\u9fff]")
 WEAK_BREAK = re.compile(r"[，,、;；:：—–](?!\d)\s*")
@@ -45,9 +49,37 @@ def language_of(text: str) -> Language:
     return "zh" if HAN.search(text) else "en"
 
 
+def has_letters(text: str) -> bool:
+    return any(unicodedata.category(char)[0] == "L" for char in text)
+
+
 def is_speakable(text: str) -> bool:
     """Whether `text` has anything but punctuation, symbols and blanks."""
     return any(unicodedata.category(c)[0] not in "PSZC" for c in text)
+
+
+def block_ends(text: str, size: int = BLOCK_CHARACTERS) -> Iterator[int]:
+    """The first sentence end after every `size` characters; where none comes for twice as many
+    more, a blank, or any place.
+
+    Normalisation costs time in proportion to the text; block by block, the first segment of a long
+    text does not wait for the last one.
+    """
+    start = 0
+    while len(text) - start > size:
+        latest = start + 3 * size
+        if end := BLOCK_END.search(text, start + size, latest):
+            start = end.end()
+        elif latest >= len(text):
+            return
+        else:
+            start = max(text.rfind(" ", start + size, latest) + 1, 0) or latest
+        if start < len(text):
+            yield start
+
+
+def ends_sentence(text: str, language: Language) -> bool:
+    return text.rstrip().rstrip(CLOSING_QUOTES + ")").endswith(tuple(SENTENCE_ENDS[language]))
 
 
 def split_sentences(text: str, language: Language, comma_split: bool = False) -> list[str]:

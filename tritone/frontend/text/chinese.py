@@ -1,0 +1,68 @@
+"""Chinese text as it is spoken, by the rules that upstream's front end uses (wetext)."""
+
+import re
+
+from wetext import Normalizer
+
+from tritone.frontend.text.traced import Change, Seen, Traced, ignore, joined, part_ends
+
+NUMERALS = "0-9零一二三四五六七八九十百千万亿幺两"
+POINT_IN_NUMERALS = re.compile(rf"(?<=[{NUMERALS}])\.(?=[{NUMERALS}])")
+BRACKETS = str.maketrans(dict.fromkeys("（）【】`", ""))
+TRAILING_COMMAS = re.compile("[，,、]+$")
+NUMBER_OR_REST = re.compile(r"\d+(?:[.,]\d+)*|\D+")
+CLAUSE = re.compile(r"[^。！？!?；;]*[。！？!?；;]*[”’\"]?")
+
+
+class ChineseReader:
+    """Stateless; safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._rules = Normalizer(lang="zh", operator="tn", remove_erhua=False)
+
+    def __call__(self, text: Traced, seen: Seen = ignore) -> Traced:
+        """The spoken form of one line, clause by clause: what is read traces to its clause."""
+        clauses = [clause[0] for clause in CLAUSE.finditer(text.text) if clause[0]]
+        parts = [self._clause(part, seen) for part in text.split(part_ends(clauses))]
+        spoken = joined(parts)
+        return spoken.sub(TRAILING_COMMAS, lambda _: "。")
+
+    def _clause(self, text: Traced, seen: Seen) -> Traced:
+        spoken = self._spoken(text.text)
+        spoken = _drop_blanks(spoken).replace("²", "平方").replace("³", "立方")
+        spoken = POINT_IN_NUMERALS.sub("点", spoken).replace(".", "。")
+        spoken = spoken.replace(" - ", "，").translate(BRACKETS).replace("——", " ")
+        if spoken == text.text:
+            return text
+        seen(Change("wetext", *text.span, text.text, spoken))
+        return Traced(spoken, (*[text.origin[0]] * len(spoken), text.origin[-1]))
+
+    def _spoken(self, text: str) -> str:
+        """Apply the rules, to ever smaller parts where wetext has no reading for the whole."""
+        try:
+            # Inside wetext quotes are escaped, and some come out that way.
+            return str(self._rules.normalize(text)).replace('\\"', '"')
+        except AssertionError:  # raised by wetext when no path accepts the text
+            words = text.split()
+        if len(words) > 1:
+            half = len(words) // 2
+            parts = [" ".join(words[:half]), " ".join(words[half:])]
+        else:
+            parts = NUMBER_OR_REST.findall(text)
+        if len(parts) < 2:
+            return text
+        return " ".join(self._spoken(part) for part in parts)
+
+
+def _drop_blanks(text: str) -> str:
+    """Drop each space unless both neighbours are ASCII (between English words)."""
+    padded = f" {text} "
+    return "".join(
+        char
+        for before, char, after in zip(padded, text, padded[2:], strict=False)
+        if char != " " or (_is_ascii_mark(before) and _is_ascii_mark(after))
+    )
+
+
+def _is_ascii_mark(char: str) -> bool:
+    return char.isascii() and char != " "

@@ -1,0 +1,67 @@
+"""A text as a person would read it: its lines, the breaks between them, and what is left out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tritone.frontend.text import markup, ssml, typography
+from tritone.frontend.text.line import Break, Line
+from tritone.frontend.text.placeholders import Placeholders
+from tritone.frontend.text.segment import Language, is_speakable, language_of
+from tritone.frontend.text.traced import Traced
+
+
+@dataclass(frozen=True)
+class Document:
+    """lines: each with something to speak, traced to the text as it was sent. language: of lines
+    that have no letters. raw: taken as it is, for it holds a checkpoint's own tokens."""
+
+    lines: tuple[Line, ...]
+    notes: tuple[str, ...]
+    language: Language
+    placeholders: Placeholders
+    raw: bool = False
+
+
+def is_raw(text: str) -> bool:
+    """Whether upstream leaves this text exactly as it is: it holds something like <|...|>."""
+    return "<|" in text and "|>" in text
+
+
+def read_document(text: str, tags: Sequence[str] = (), *, phonemes: bool = False) -> Document:
+    """tags: such as [laughter], that a checkpoint knows; they pass as they are. phonemes: whether
+    the voice has them.
+
+    Raises InvalidRequest for SSML that is broken or asks for what there is not.
+    """
+    notes: dict[str, None] = {}
+    placeholders = Placeholders(tags)
+
+    def note(what: str) -> None:
+        notes[what] = None
+
+    source = typography.clean(Traced.of(text))
+    if is_raw(source.text):
+        lines = [Line(source.stripped())]
+        return Document(tuple(lines), (), language_of(source.text), placeholders, raw=True)
+    hidden = placeholders.hide_tags(source)
+    if ssml.is_ssml(hidden.text):
+        lines = ssml.lines(hidden.text, placeholders, note, phonemes=phonemes, tags=tags)
+    else:
+        lines = markup.lines(hidden.text, note)
+    lines = [replace(line, text=line.text.within(hidden)) for line in lines]
+    return Document(tuple(_speakable(lines)), tuple(notes), language_of(text), placeholders)
+
+
+def _speakable(lines: Sequence[Line]) -> list[Line]:
+    """Lines without anything to speak become a break before the next one."""
+    kept: list[Line] = []
+    before, pause = Break.NONE, 0.0
+    for line in lines:
+        before = max(before, line.before, key=lambda kind: kind.value)
+        pause += line.pause
+        text = typography.without_emoji(line.text)
+        if is_speakable(text.text):
+            first = Break.NONE if not kept else before
+            kept.append(replace(line, text=text, before=first, pause=pause))
+            before, pause = Break.NONE, 0.0
+    return kept

@@ -1,0 +1,143 @@
+"""A text in blocks of speakable pieces, as every family's front end needs it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+from tritone.errors import InvalidRequest
+from tritone.frontend.text.document import Document
+from tritone.frontend.text.lexicon import LEXICON_NAME, LexiconFile
+from tritone.frontend.text.line import Break, Line
+from tritone.frontend.text.normalize import TextNormalizer
+from tritone.frontend.text.segment import (
+    BLOCK_CHARACTERS,
+    Length,
+    SegmentRule,
+    block_ends,
+    ends_sentence,
+    is_speakable,
+    language_of,
+    limit_piece,
+    segment,
+)
+from tritone.frontend.text.settings import TextSettings
+from tritone.frontend.text.traced import Seen, Traced, ignore
+
+DOCUMENTS_KEPT = 16  # texts whose lines are known: a long one comes again for each of its blocks
+
+
+@dataclass(frozen=True)
+class SpokenPiece:
+    """A segment's words. start: where in the text as it was sent it begins. pause, pause_after:
+    seconds of silence around it. speed: a factor on that of the request."""
+
+    text: str
+    start: int
+    pause: float = 0.0
+    speed: float = 1.0
+    pause_after: float = 0.0
+
+
+@dataclass(frozen=True)
+class SpokenBlock:
+    """more: whether text follows."""
+
+    pieces: tuple[SpokenPiece, ...]
+    notes: tuple[str, ...]
+    more: bool
+
+
+class TextStage:
+    """Loaded once a process; safe to use from several threads."""
+
+    def __init__(
+        self,
+        model_dir: Path | None,
+        tags: Sequence[str],
+        length: Length,
+        settings: TextSettings,
+        *,
+        phonemes: bool = False,
+    ) -> None:
+        """model_dir: where a lexicon may be. length: tokens of a text. Others: see TextNormalizer.
+
+        Raises ModelDirectoryError for a lexicon that is wrong.
+        """
+        path = settings.lexicon or (model_dir and model_dir / LEXICON_NAME)
+        lexicon = LexiconFile(path) if path else None
+        self.normalize = TextNormalizer(tags, lexicon=lexicon, phonemes=phonemes)
+        self._length, self._pauses, self._rule = length, settings.pauses, SegmentRule()
+        self._blocks = lru_cache(DOCUMENTS_KEPT)(self._read)
+
+    def block(self, text: str, index: int, seen: Seen = ignore) -> SpokenBlock:
+        """Block `index` of a text; InvalidRequest for one beyond its end, and for wrong SSML.
+
+        seen: is told which rule read what.
+        """
+        document, blocks = self._blocks(text)
+        if not blocks:
+            return SpokenBlock((), document.notes, more=False)
+        if not 0 <= index < len(blocks):
+            raise InvalidRequest("block", f"is {index}; the text has {len(blocks)}")
+        pieces: list[SpokenPiece] = []
+        notes = dict.fromkeys(document.notes if index == 0 else ())
+        for line in blocks[index]:
+            notes.update(dict.fromkeys(self._speak(document, line, pieces, seen)))
+        return SpokenBlock(tuple(pieces), tuple(notes), index + 1 < len(blocks))
+
+    def _read(self, text: str) -> tuple[Document, list[list[Line]]]:
+        document = self.normalize.read(text)
+        blocks: list[list[Line]] = []
+        size = BLOCK_CHARACTERS
+        for line in document.lines:
+            for part in [line] if document.raw else _parts(line):
+                if size >= BLOCK_CHARACTERS:
+                    blocks.append([])
+                    size = 0
+                blocks[-1].append(part)
+                size += len(part.text)
+        return document, blocks
+
+    def _speak(
+        self, document: Document, line: Line, pieces: list[SpokenPiece], seen: Seen
+    ) -> tuple[str, ...]:
+        """Add the pieces of a line; the notes on it."""
+        language = self.normalize.language(document, line)
+        spoken, notes = self.normalize.spoken(document, line, language, seen)
+        if document.raw:
+            limit = self._rule.hard_limit
+            parts = list(filter(is_speakable, limit_piece(spoken.text, self._length, limit)))
+        else:
+            parts = segment(spoken.text, language, self._length, self._rule)
+        pause = self._pauses.of(line.before) + line.pause
+        for part, start in zip(parts, _places(spoken, parts), strict=True):
+            pieces.append(SpokenPiece(part, start, pause, line.speed))
+            pause = self._pauses.sentence if ends_sentence(part, language) else 0.0
+        if parts and line.pause_after:
+            pieces[-1] = replace(pieces[-1], pause_after=line.pause_after)
+        return notes
+
+
+def _parts(line: Line) -> Iterator[Line]:
+    """A line cut at sentence ends into parts of about a block."""
+    parts = [p for p in line.text.split(block_ends(line.text.text)) if p.text.strip()]
+    for before, part in zip([None, *parts], parts, strict=False):
+        after = line.pause_after if part is parts[-1] else 0.0
+        if before is None:
+            yield replace(line, text=part, pause_after=after)
+        else:
+            ended = ends_sentence(before.text, language_of(before.text))
+            kind = Break.SENTENCE if ended else Break.NONE
+            yield Line(part, kind, speed=line.speed, pause_after=after)
+
+
+def _places(spoken: Traced, parts: Sequence[str]) -> Iterator[int]:
+    """Where in the source each part begins."""
+    cursor = 0
+    for part in parts:
+        head = part.strip()[:12]
+        found = spoken.text.find(head, cursor)
+        at = found if found >= 0 else cursor
+        yield spoken.origin[min(at, len(spoken))]
+        cursor = min(at + len(part), len(spoken))
