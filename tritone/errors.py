@@ -20,6 +20,11 @@ class InvalidRequest(TritoneError):
         self.field = field
 
 
+class NothingToSay(InvalidRequest):
+    """A text without anything that the voice can speak; a kind of its own, so that programs can
+    tell it from a fault."""
+
+
 class Overloaded(TritoneError):
     """A limit of the deployment (streams, queue) is reached; the same request may work later."""
 

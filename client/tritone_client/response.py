@@ -1,6 +1,7 @@
 """Reading what the server answers; no I/O, so that both clients share it."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2
 
 _RATE = "sample_rate"
+_REASON = re.compile(r"[A-Z]+(?:_[A-Z]+)+")
 
 
 class SpeechError(Exception):
@@ -21,12 +23,15 @@ class SpeechError(Exception):
         DEADLINE_EXCEEDED, INVALID_ARGUMENT (the message names the input at fault), CANCELLED,
         INTERNAL. UNKNOWN when an error came without a status.
     message: what went wrong, in the server's words.
+    reason: a stable word for what programs may want to tell apart, such as NOTHING_TO_SAY for a
+        text without anything to speak; mostly empty.
     """
 
-    def __init__(self, status: str, message: str) -> None:
+    def __init__(self, status: str, message: str, reason: str = "") -> None:
         super().__init__(f"{status}: {message}")
         self.status = status
         self.message = message
+        self.reason = reason
 
 
 def from_stream(message: str) -> SpeechError:
@@ -37,6 +42,9 @@ def from_stream(message: str) -> SpeechError:
     """
     status, separator, text = message.partition(": ")
     if separator and status in grpc.StatusCode.__members__:
+        reason, known, rest = text.partition(": ")
+        if known and _REASON.fullmatch(reason):
+            return SpeechError(status, rest, reason)
         return SpeechError(status, text)
     return SpeechError(grpc.StatusCode.UNKNOWN.name, message)
 

@@ -74,7 +74,7 @@ def test_every_bad_line_is_named_and_the_others_stay(tmp_path: Path, recording: 
         (f"{'x' * 201}|||hello", "id: has 201 bytes; the limit is 200"),
         ('{"id": "a\\nb", "text": "hello"}', r"id: 'a\nb' cannot name a file"),
         ("b|||", "target_text: is empty"),
-        (f"c|||{'x' * 2001}", "target_text: has 2001 characters; the limit is 2000"),
+        (f"c|||{'x' * 20001}", "target_text: has 20001 characters; the limit is 20000"),
         ("d||none.wav|hello", "none.wav does not exist"),
         ("e||noise.wav|hello", "prompt_wav: Error opening"),
         ("f||blip.wav|hello", "reference_wav: lasts 0.01 s"),

@@ -89,8 +89,17 @@ WAV = reference()
 BAD = {
     "empty text": (Utterance(""), "target_text: is empty"),
     "blank text": (Utterance(" \n\t"), "target_text: is empty"),
-    "nothing to say": (Utterance("…"), "target_text"),
-    "text over the limit": (Utterance("a " * 1500), "target_text: has 3000 .* 2000"),
+    "nothing to say": (Utterance("…"), "target_text: has nothing that this voice can speak"),
+    "an emoji": (Utterance("😊"), "target_text: has nothing"),
+    "broken SSML": (Utterance("<speak>a"), "target_text: SSML is broken at line 1, column 9"),
+    "unknown element": (Utterance("<speak><voice/></speak>"), "target_text: SSML, .*<voice>"),
+    "deep SSML": (Utterance("<speak>" + "<p>" * 99), "nested deeper than 16 elements"),
+    "a megabyte": (Utterance("a" * 1_000_000), "target_text: has 1000000 characters"),
+    "transcript of nothing": (
+        Utterance(SHORT, reference_wav=WAV, reference_text="—"),
+        "reference_text: has nothing to say",
+    ),
+    "text over the limit": (Utterance("a " * 10500), "target_text: has 21000 .* 20000"),
     "short reference": (
         Utterance(SHORT, reference_wav=WAV[:3200]),
         r"reference_wav: lasts 0\.20 s .* 0\.3 and 30",

@@ -19,7 +19,7 @@ def request(**changes: Any) -> SynthesisRequest:
     "good",
     [
         request(),
-        request(text="x" * 2000),
+        request(text="x" * 20000),
         request(voice="me", instruct_text="softly"),
         request(reference_wav=WAV, reference_text="hello"),
         request(reference_wav=WAV, reference_text="", voice=" "),
@@ -46,7 +46,7 @@ def bad_sample(value: float) -> np.ndarray:
     [
         (request(text=""), "target_text", "is empty"),
         (request(text=" \n\t"), "target_text", "is empty"),
-        (request(text="x" * 2001), "target_text", "has 2001 characters; the limit is 2000"),
+        (request(text="x" * 20001), "target_text", "has 20001 characters; the limit is 20000"),
         (request(text="a\0b"), "target_text", "NUL character at 1"),
         (request(text="a\ud800"), "target_text", "surrogate pair at 1"),
         (request(reference_text="hi"), "reference_text", "needs reference_wav"),

@@ -265,10 +265,26 @@ def test_the_timing_record_adds_up() -> None:
 
 @pytest.mark.parametrize("streaming", [True, False])
 def test_a_pause_is_silence_before_its_segment(streaming: bool) -> None:
-    segments = [segment("one"), replace(segment("two"), pause=0.5)]
+    segments = [segment("one"), replace(segment("two"), pause=0.5, pause_after=0.25)]
     stages = FakeStages(segments, [codes(30, 1), codes(20, 100)])
     wave = np.concatenate([chunk.samples for chunk in speak(stages, streaming=streaming)])
-    before, silence = 30 * SAMPLES, CONFIG.sample_rate // 2
-    assert len(wave) == 50 * SAMPLES + silence
-    assert not wave[before : before + silence].any()
-    assert wave[:before].all() and wave[before + silence :].all()
+    before, silence, end = 30 * SAMPLES, CONFIG.sample_rate // 2, CONFIG.sample_rate // 4
+    assert len(wave) == 50 * SAMPLES + silence + end
+    assert not wave[before : before + silence].any() and not wave[-end:].any()
+    assert wave[:before].all() and wave[before + silence : -end].all()
+
+
+def test_each_segment_knows_its_text_and_its_samples() -> None:
+    segments = [
+        replace(segment("one"), start=3, pause=0.5),
+        replace(segment("two"), start=9, pause=0.25, speed=1.5),
+    ]
+    stages = FakeStages(segments, [codes(30), codes(20)])
+    chunks = list(speak(stages, text="-- one two --", speed=1.6))
+    first, gap = 30 * SAMPLES, CONFIG.sample_rate // 4
+    assert chunks[-1].timing["spans"] == [
+        {"text": [0, 9], "samples": [2 * gap, 2 * gap + first]},
+        {"text": [9, 13], "samples": [3 * gap + first, 3 * gap + first + 20 * SAMPLES]},
+    ]
+    assert [speed for _, speed in stages.vocoders] == [1.6, 2.0]  # the fastest there is
+    assert chunks[0].timing["spans"] == []

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tritone.checkpoints.conversion import ConvertOptions
     from tritone.checkpoints.release import Release
     from tritone.engines.sources import GraphSource
+    from tritone.frontend.text.settings import TextSettings
     from tritone.llm.config import SpokenConfig
 
 ConfigT = TypeVar("ConfigT", bound=ModelConfig)
@@ -79,7 +80,9 @@ class Family(ABC, Generic[ConfigT]):
         """Rates, planner and guard; raises EnvironmentProblem for hops that cannot be."""
 
     @abstractmethod
-    def load_frontend(self, model_dir: Path, config: ConfigT, limits: Limits) -> Frontend:
+    def load_frontend(
+        self, model_dir: Path, config: ConfigT, limits: Limits, text: "TextSettings"
+    ) -> Frontend:
         """Raises ModelDirectoryError for a missing or damaged file, as the other loaders do."""
 
     @abstractmethod

@@ -14,6 +14,7 @@ from tritone.arrays import Float32, Int32
 from tritone.compute.device import torch_device
 from tritone.engines.record import check_language_model
 from tritone.families import open_model
+from tritone.frontend.text.settings import TextSettings, text_settings
 from tritone.llm.contract import Generation, GenerationRequest, Increment, SamplingParams
 from tritone.llm.runtimes import runtime_of, warm_up
 from tritone.loading.steps import Loader, Reporter
@@ -71,6 +72,7 @@ class LocalStages:
         flow: FlowSettings | None = None,
         vocoder: VocoderSettings | None = None,
         hops: Hops | None = None,
+        text: TextSettings | None = None,
     ) -> None:
         runtime = runtime_of(profile)
         flow = flow or flow_of(profile)
@@ -78,7 +80,7 @@ class LocalStages:
         self.model = open_model(model_dir)
         family, config = self.model.family, self.model.config
         self.rules = family.rules(config, hops or Hops())
-        self.frontend = family.load_frontend(model_dir, config, limits)
+        self.frontend = family.load_frontend(model_dir, config, limits, text or text_settings())
         self.flow = family.load_flow(model_dir, config, flow)
         vocoder = vocoder or VocoderSettings(device=str(device))
         self.vocoder = family.load_vocoder(model_dir, config, vocoder)
@@ -196,6 +198,7 @@ def load(
     flow: FlowSettings | None = None,
     hops: Hops | None = None,
     settings: Settings | None = None,
+    text: TextSettings | None = None,
     report: Reporter | None = None,
 ) -> TTS:
     """Load a model directory, by default the embedded voice, into this process.
@@ -203,6 +206,7 @@ def load(
     profile: where it runs, as for `tritone serve`: cpu, gpu, gpu-torch or gpu-llmapi.
     language_model: parameters of the profile's runtime, as in tensorrt_llm's configurations, e.g.
         {"precision": "fp32"}. flow: other than the profile's. hops: other than the family's.
+    text: pauses and lexicon, by default those of a server.
     report: called for every step of loading, before and after it, and for one that takes too long;
         `tritone.loading.reports.line` makes a line of each. None loads silently.
 
@@ -218,5 +222,6 @@ def load(
             language_model=language_model,
             flow=flow,
             hops=hops,
+            text=text,
         )
     return TTS(stages, settings)

@@ -126,6 +126,9 @@ def block_arrays(
         "texts": [p.text for p in pieces],
         "notes": [p.notes for p in pieces],
         "pauses": [p.pause for p in pieces],
+        "speeds": [p.speed for p in pieces],
+        "starts": [p.start for p in pieces],
+        "pauses_after": [p.pause_after for p in pieces],
         "skipped": block.notes,
         "more": block.more,
         "transcript": voice.transcript if voice else "",
@@ -151,13 +154,16 @@ def read_block(array: Callable[[str], Any]) -> tuple[TextBlock, PreparedVoice | 
     """array: an output by name, None where it was left out."""
     info = json.loads(array("info")[0])
     pieces = tuple(
-        TextPiece(prompt, int(target), text, tuple(notes), pause)
-        for prompt, target, text, notes, pause in zip(
+        TextPiece(prompt, int(target), text, tuple(notes), pause, speed, start, after)
+        for prompt, target, text, notes, pause, speed, start, after in zip(
             _read_prompts(array),
             array("target_tokens") if info["texts"] else (),
             info["texts"],
             info["notes"],
             info["pauses"],
+            info["speeds"],
+            info["starts"],
+            info["pauses_after"],
             strict=True,
         )
     )

@@ -18,7 +18,14 @@ import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 
 from tritone.arrays import Float32, Int32
-from tritone.errors import Cancelled, InvalidRequest, Overloaded, StageFailed, TritoneError
+from tritone.errors import (
+    Cancelled,
+    InvalidRequest,
+    NothingToSay,
+    Overloaded,
+    StageFailed,
+    TritoneError,
+)
 
 
 class Inputs:
@@ -88,6 +95,7 @@ def _failure(error: Exception, stage: str, *, public: bool = False) -> Any:
     codes = pb_utils.TritonError
     code, status = {
         InvalidRequest: (codes.INVALID_ARG, "INVALID_ARGUMENT"),
+        NothingToSay: (codes.INVALID_ARG, "INVALID_ARGUMENT: NOTHING_TO_SAY"),
         Overloaded: (codes.UNAVAILABLE, "UNAVAILABLE"),
         Cancelled: (codes.CANCELLED, "CANCELLED"),
     }.get(type(error), (codes.INTERNAL, "INTERNAL"))
@@ -110,8 +118,9 @@ def raise_error(reply: Any, stage: str) -> None:
     message = reply.error().message()
     kind, _, text = message.partition(": ")
     head, _, tail = text.partition(": ")
-    if kind == InvalidRequest.__name__:
-        raise InvalidRequest(head, tail)
+    for refusal in (InvalidRequest, NothingToSay):
+        if kind == refusal.__name__:
+            raise refusal(head, tail)
     for plain in (Overloaded, Cancelled):
         if kind == plain.__name__:
             raise plain(text)

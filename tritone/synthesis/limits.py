@@ -12,6 +12,7 @@ from tritone.synthesis.values import SynthesisRequest
 
 MAX_SEED = 2**64 - 1
 _INVALID = re.compile("[\0\ud800-\udfff]")
+SLOWEST, FASTEST = 0.5, 2.0  # speeds that the vocoders are made for
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Limits:
     temperature is greater than 0.
     """
 
-    max_text_characters: int = 2000
+    max_text_characters: int = 20_000
     max_reference_text_characters: int = 1000
     max_instruct_characters: int = 500
     min_reference_seconds: float = 0.3
@@ -32,8 +33,8 @@ class Limits:
     max_reference_rate: int = 192000
     peak: float = 4.0
     silence: float = 1e-4
-    min_speed: float = 0.5
-    max_speed: float = 2.0
+    min_speed: float = SLOWEST
+    max_speed: float = FASTEST
     max_temperature: float = 2.0
     max_top_k: int = 10_000
 

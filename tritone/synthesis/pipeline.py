@@ -14,7 +14,7 @@ import numpy as np
 from tritone.arrays import Float32
 from tritone.errors import StageFailed
 from tritone.synthesis.deadlines import StageTurns
-from tritone.synthesis.limits import Limits, check
+from tritone.synthesis.limits import FASTEST, SLOWEST, Limits, check
 from tritone.synthesis.rules import SpeechRules, Stages, VocoderSession
 from tritone.synthesis.run_ahead import RunAhead, awaited
 from tritone.synthesis.segment_speech import Run, SegmentSpeech
@@ -34,15 +34,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Piece:
-    """Some frames, (bins, frames), and whether a segment or the whole speech ends with them.
-
-    pause: seconds of silence before them.
-    """
+    """Frames of a segment, (bins, frames), and whether it or the whole speech ends with them."""
 
     frames: Float32
+    segment: Segment
     ends_segment: bool = False
     ends_speech: bool = False
-    pause: float = 0.0
 
 
 def synthesize(
@@ -72,6 +69,7 @@ def synthesize(
         return over.is_set() or cancelled()
 
     turns, timing = turns or StageTurns(), timing or Timing(rules.rates.sample_rate)
+    timing.text_length = len(request.text)
     longest = int(settings.max_segment_seconds * rules.rates.tokens)
     run = Run(request, stages, rules, longest, settings.attempts, timing, unwanted, seed, turns)
     with RunAhead(_pieces(run)) as pieces:
@@ -97,12 +95,11 @@ def _pieces(run: Run) -> Generator[Piece, None, None]:
         if speaking is None:
             raise StageFailed("frontend", "gave no segment")
         while speaking:
-            pause = speaking.pause
+            segment = speaking.segment
             for frames in speaking.hops():
-                yield Piece(frames, pause=pause)
-                pause = 0.0
+                yield Piece(frames, segment)
             upcoming = begin_next()
-            yield Piece(speaking.rest(), True, ends_speech=upcoming is None, pause=pause)
+            yield Piece(speaking.rest(), segment, True, ends_speech=upcoming is None)
             speaking.close()
             speaking, upcoming = upcoming, None
     finally:
@@ -118,8 +115,8 @@ def _early(pieces: RunAhead[Piece], run: Run) -> Iterator[Piece]:
     later, few = iter(pieces), run.rules.first_frames
     first = next(later)
     if run.request.streaming and first.frames.shape[1] > few:
-        yield Piece(first.frames[:, :few], pause=first.pause)
-        first = replace(first, frames=first.frames[:, few:], pause=0.0)
+        yield Piece(first.frames[:, :few], first.segment)
+        first = replace(first, frames=first.frames[:, few:])
     yield first
     yield from later
 
@@ -131,14 +128,24 @@ def _audio(pieces: Iterator[Piece], run: Run) -> Iterator[AudioChunk]:
     """
     vocoder: VocoderSession | None = None
     waves: list[Float32] = []
+    made = 0  # samples
     for piece in awaited(pieces, run.timing.waiting_for_frames):
         with run.timing.spending("vocoder"):
             run.check_cancelled()
             if vocoder is None:
-                vocoder = run.stages.open_vocoder(seed=run.seed, speed=run.request.speed)
+                speed = min(max(run.request.speed * piece.segment.speed, SLOWEST), FASTEST)
+                vocoder = run.stages.open_vocoder(seed=run.seed, speed=speed)
+                waves.append(_silence(piece.segment.pause, run))
+                made += len(waves[-1])
+                run.timing.begins(piece.segment.start, made)
             waves.append(_wave(piece, vocoder, run))
-            vocoder = None if piece.ends_segment else vocoder
-        if piece.ends_speech or (run.request.streaming and len(waves[-1])):
+            made += len(waves[-1])
+            if piece.ends_segment:
+                run.timing.ends(made)
+                waves.append(_silence(piece.segment.pause_after, run))
+                made += len(waves[-1])
+                vocoder = None
+        if piece.ends_speech or (run.request.streaming and any(map(len, waves))):
             with run.timing.spending("send"):
                 wave = np.concatenate(waves)
                 run.timing.packet(wave, last=piece.ends_speech)
@@ -151,5 +158,8 @@ def _wave(piece: Piece, vocoder: VocoderSession, run: Run) -> Float32:
         wave = vocoder.step(piece.frames, finalize=piece.ends_segment)
     if not np.isfinite(wave).all():
         raise StageFailed("vocoder", "gave samples that are not finite")
-    silence = np.zeros(round(piece.pause * run.rules.rates.samples), np.float32)
-    return np.concatenate([silence, wave]) if len(silence) else wave
+    return wave
+
+
+def _silence(seconds: float, run: Run) -> Float32:
+    return np.zeros(round(seconds * run.rules.rates.samples), np.float32)

@@ -46,8 +46,7 @@ class SegmentSpeech:
 
     def __init__(self, run: Run, segment: Segment, index: int) -> None:
         """Start the generation. index: of the segment within the request."""
-        self._run, self._segment, self._index = run, segment, index
-        self.pause = segment.pause
+        self._run, self.segment, self._index = run, segment, index
         self._begun = False  # whether the flow has had tokens
         self._attempt = 0
         run.timing.segments += 1
@@ -78,7 +77,7 @@ class SegmentSpeech:
         """Start a generation, and open the flow, which prepares the voice meanwhile."""
         run = self._run
         streaming = run.request.streaming
-        self._planner, voice = run.rules.plan(self._segment.voice, streaming=streaming)
+        self._planner, voice = run.rules.plan(self.segment.voice, streaming=streaming)
         self._generation = self._generate()
         # the flow may be slower: then tokens gather here
         self._increments = RunAhead(_increments_of(self._generation), depth=None)
@@ -111,9 +110,9 @@ class SegmentSpeech:
             if not (self._begun and self._increments.waiting):
                 yield from self._ready_hops()
         yield from self._ready_hops()
-        problem = problem or guard.ended(self._segment.target_tokens)
+        problem = problem or guard.ended(self.segment.target_tokens)
         if problem:
-            timing.note(f"generation {self._attempt + 1} of {self._segment.text!r}: {problem}")
+            timing.note(f"generation {self._attempt + 1} of {self.segment.text!r}: {problem}")
         # a flawed one is spoken only if it has begun or all attempts were flawed
         last = self._attempt + 1 == self._run.attempts
         if problem and last and not guard.count:
@@ -134,11 +133,11 @@ class SegmentSpeech:
             return self._flow.step(tokens, finalize=finalize)
 
     def _generate(self) -> Generation:
-        least, most = self._run.rules.token_bounds(self._segment.target_tokens)
+        least, most = self._run.rules.token_bounds(self.segment.target_tokens)
         seed = (self._run.seed + self._index + 1000 * self._attempt) % (MAX_SEED + 1)
         return self._run.stages.generate(
             GenerationRequest(
-                prompt=self._segment.prompt,
+                prompt=self.segment.prompt,
                 min_tokens=least,
                 max_tokens=max(1, min(most, self._run.max_tokens)),
                 sampling=replace(self._run.request.sampling, seed=seed),

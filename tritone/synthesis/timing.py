@@ -96,6 +96,9 @@ class Timing:
         self.total: float | None = None
         self.segments = self.tokens = self.packets = self.retries = 0
         self.notes: list[str] = []
+        self.text_length = 0
+        self._spoken: list[tuple[int, int]] = []  # text and sample at which each segment begins
+        self._ends: list[int] = []  # sample at which it ends
 
     def elapsed(self) -> float:
         return self._clock() - self._arrived
@@ -105,6 +108,27 @@ class Timing:
         An event not marked ends with the one before."""
         assert event in _MARKS
         self._marks.setdefault(event, self.elapsed())
+
+    def begins(self, start: int, sample: int) -> None:
+        """A segment of the text, from `start` on, is heard from this sample on."""
+        self._spoken.append((start, sample))
+
+    def ends(self, sample: int) -> None:
+        """The segment that began last has been made, up to this sample."""
+        self._ends.append(sample)
+
+    def spans(self) -> list[dict[str, list[int]]]:
+        """What of the text, in characters, is in which samples: segments that are complete, and
+        whose end in the text is known. Together they cover all of the text."""
+        starts = [0, *(start for start, _ in self._spoken[1:])]
+        if self.total is not None:
+            starts.append(self.text_length)
+        return [
+            {"text": [start, end], "samples": [first, last]}
+            for start, end, (_, first), last in zip(
+                starts, starts[1:], self._spoken, self._ends, strict=False
+            )
+        ]
 
     def note(self, text: str) -> None:
         if text not in self.notes:
@@ -184,6 +208,7 @@ class Timing:
             "flow_busy_s": _rounded(self._flow[0]),
             "voice_cached": self.voice_cached,
             "segments": self.segments,
+            "spans": self.spans(),
             "tokens": self.tokens,
             "packets": self.packets,
             "gap_median_s": _rounded(median(gaps) if gaps else None),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from tritone.arrays import Float32
-from tritone.errors import InvalidRequest
+from tritone.errors import NothingToSay
 from tritone.llm.contract import Prompt, SamplingParams
 from tritone.voice import Voice
 
@@ -34,8 +34,9 @@ class Segment:
     prompt: of the language model. target_tokens: number of text tokens of this piece alone; length
     limits are multiples of it. text: the normalised piece, for logs and timing. voice: the same
     object for every segment of a request; voice_cached: whether the front end had it ready. notes:
-    what the text front end wants the caller to know (skipped symbols, spelled words). pause:
-    seconds of silence before it.
+    what the text front end wants the caller to know (skipped symbols, spelled words). pause,
+    pause_after: seconds of silence around it. speed: a factor on that of the request. start: where
+    it begins in the text as it was sent, in characters.
     """
 
     prompt: Prompt
@@ -45,6 +46,9 @@ class Segment:
     voice_cached: bool = False
     notes: tuple[str, ...] = ()
     pause: float = 0.0
+    speed: float = 1.0
+    start: int = 0
+    pause_after: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,25 @@ class TextPiece:
     text: str
     notes: tuple[str, ...] = ()
     pause: float = 0.0
+    speed: float = 1.0
+    start: int = 0
+    pause_after: float = 0.0
+
+    def spoken_by(self, voice: Voice, cached: bool, notes: tuple[str, ...]) -> Segment:
+        """notes: from before this piece."""
+        every = tuple(dict.fromkeys((*notes, *self.notes)))
+        return Segment(
+            self.prompt,
+            self.target_tokens,
+            self.text,
+            voice,
+            cached,
+            every,
+            self.pause,
+            self.speed,
+            self.start,
+            self.pause_after,
+        )
 
 
 @dataclass(frozen=True)
@@ -86,20 +109,17 @@ class AudioChunk:
 def in_order(block_at: Callable[[int], TextBlock], voice: Voice, cached: bool) -> Iterator[Segment]:
     """The segments of blocks 0, 1, ..., each block made when it is asked for.
 
-    Raises InvalidRequest when not one of them has a piece.
+    Raises NothingToSay when not one of them has a piece.
     """
     notes: tuple[str, ...] = ()
     index, empty, more = 0, True, True
     while more:
         block = block_at(index)
         for piece in block.pieces:
-            every = tuple(dict.fromkeys((*notes, *piece.notes)))
-            yield Segment(
-                piece.prompt, piece.target_tokens, piece.text, voice, cached, every, piece.pause
-            )
+            yield piece.spoken_by(voice, cached, notes)
             empty, notes = False, ()
         notes = (*notes, *block.notes)
         index, more = index + 1, block.more
     if empty:
         why = f" ({'; '.join(dict.fromkeys(notes))})" if notes else ""
-        raise InvalidRequest("target_text", f"has nothing that this voice can speak{why}")
+        raise NothingToSay("target_text", f"has nothing that this voice can speak{why}")

@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
+from tritone.frontend.text.line import Pauses
+from tritone.frontend.text.settings import text_settings
 from tritone.serving.frontend_tensors import PreparedVoice, block_arrays, read_request
 from tritone.serving.messages import Inputs, respond_once, response, tensor
 from tritone.serving.parameters import parameters, served_model, watched
@@ -15,11 +18,14 @@ from tritone.triton_models import FRONTEND
 class TritonPythonModel:
     @watched(FRONTEND)
     def initialize(self, args: Mapping[str, str]) -> None:
-        values = parameters(args, threads=4, max_text_characters=Limits().max_text_characters)
+        pauses = {f"{kind}_pause": seconds for kind, seconds in asdict(Pauses()).items()}
+        longest = Limits().max_text_characters
+        values = parameters(args, threads=4, max_text_characters=longest, **pauses)
         model = served_model()
         limits = Limits(max_text_characters=values["max_text_characters"])
         self._voice_kind = model.family.voice
-        self._frontend = model.family.load_frontend(model.folder, model.config, limits)
+        text = text_settings({kind: values[f"{kind}_pause"] for kind in asdict(Pauses())})
+        self._frontend = model.family.load_frontend(model.folder, model.config, limits, text)
         self._frontend.warm_up()
         self._pool = ThreadPoolExecutor(values["threads"], thread_name_prefix="frontend")
 

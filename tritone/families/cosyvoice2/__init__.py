@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tritone.checkpoints.conversion import ConvertOptions
     from tritone.checkpoints.release import Release
     from tritone.engines.sources import GraphSource
+    from tritone.frontend.text.settings import TextSettings
 
 
 class CosyVoice2(Family[CosyVoice2Config]):
@@ -48,10 +49,12 @@ class CosyVoice2(Family[CosyVoice2Config]):
     def rules(self, config: CosyVoice2Config, hops: Hops) -> CosyVoice2Rules:
         return CosyVoice2Rules(config, hops)
 
-    def load_frontend(self, model_dir: Path, config: CosyVoice2Config, limits: Limits) -> Frontend:
+    def load_frontend(
+        self, model_dir: Path, config: CosyVoice2Config, limits: Limits, text: "TextSettings"
+    ) -> Frontend:
         from tritone.families.cosyvoice2.frontend import CosyVoice2Frontend
 
-        return CosyVoice2Frontend(model_dir, config, limits)
+        return CosyVoice2Frontend(model_dir, config, limits, text)
 
     def load_flow(
         self, model_dir: Path, config: CosyVoice2Config, settings: "FlowSettings"

@@ -21,16 +21,13 @@ from tritone.families.cosyvoice2.config import CosyVoice2Config, SpeechIds
 from tritone.families.cosyvoice2.reference import load_reader, missing_models
 from tritone.families.cosyvoice2.released_tokenizer import TAGS
 from tritone.families.cosyvoice2.voice import Voice
-from tritone.frontend.text.normalize import TextNormalizer, blocks, clean, is_raw
 from tritone.frontend.text.pronounce import PHONEMES_NAME, Pronunciation, load_pronouncer
-from tritone.frontend.text.segment import (
-    SegmentRule,
-    is_speakable,
-    language_of,
-    limit_piece,
-    segment,
-)
+from tritone.frontend.text.segment import is_speakable
+from tritone.frontend.text.settings import DEFAULT_TEXT, TextSettings
+from tritone.frontend.text.stage import TextStage
 from tritone.frontend.text.tokenizer import TOKENIZER_NAME, TextTokenizer
+from tritone.frontend.text.traced import Traced
+from tritone.frontend.text.typography import clean
 from tritone.frontend.voices import VOICES_CACHED, VoiceCache, VoiceStore, reference_key
 from tritone.llm.contract import Prompt
 from tritone.loading.steps import step
@@ -51,7 +48,11 @@ class CosyVoice2Frontend:
     """A `tritone.families.contract.Frontend`."""
 
     def __init__(
-        self, model_dir: Path, config: CosyVoice2Config, limits: Limits = DEFAULT_LIMITS
+        self,
+        model_dir: Path,
+        config: CosyVoice2Config,
+        limits: Limits = DEFAULT_LIMITS,
+        text: TextSettings = DEFAULT_TEXT,
     ) -> None:
         """Raises ModelDirectoryError when a file of the model directory is missing or damaged."""
         self._llm = config.llm
@@ -71,10 +72,9 @@ class CosyVoice2Frontend:
             with step("pronunciation", model_dir / PHONEMES_NAME):
                 self._pronounce = load_pronouncer(model_dir / PHONEMES_NAME, self._tokenizer, TAGS)
         # The tokens of a word that is spoken as phonemes are not those of its letters.
-        self._length = len if self._pronounce else self._tokenizer.length
+        length = len if self._pronounce else self._tokenizer.length
         with step("text normaliser"):
-            self._normalize = TextNormalizer(TAGS)
-        self._rule = SegmentRule()
+            self._text = TextStage(model_dir, TAGS, length, text, phonemes=bool(self._pronounce))
         self._missing = missing_models(model_dir)
         self._reader = None if self._missing else load_reader(model_dir, config.llm.speech_codes)
         self._cache: VoiceCache[Voice] = VoiceCache(VOICES_CACHED)
@@ -93,9 +93,9 @@ class CosyVoice2Frontend:
         One word is in no lexicon, so that what reads unknown words is loaded too.
         """
         with step("text warm-up"):
-            for text in ("Tritone is ready in 1, 2, 3.", "三二一，好。"):
-                for piece in self._pieces(text, 0)[0]:
-                    self._tokenizer.encode(self._spoken(piece).text)
+            for text in ("Tritone is READY in 1, 2, 3.", "三二一，好。"):
+                for piece in self._text.block(text, 0).pieces:
+                    self._tokenizer.encode(self._spoken(piece.text).text)
 
     def voice_of(self, request: SynthesisRequest) -> tuple[Voice, bool]:
         check(request, self._limits)
@@ -124,7 +124,11 @@ class CosyVoice2Frontend:
                 "this checkpoint cannot clone voices: its model directory lacks "
                 f"{' and '.join(self._missing)}; send no reference_wav to use a registered voice",
             )
-        transcript = self._normalize(request.reference_text or "")
+        transcript = self._text.normalize(request.reference_text or "")
+        if is_given(request.reference_text) and not is_speakable(transcript):
+            raise InvalidRequest(
+                "reference_text", "has nothing to say; leave it out where nobody knows it"
+            )
         key = reference_key(wav, rate, transcript)
         return self._cache.get(key, lambda: reader.read(wav, rate, transcript))
 
@@ -144,39 +148,30 @@ class CosyVoice2Frontend:
         """Ids of the instruction, closed once by the checkpoint's own token."""
         if self._instruct_end is None:
             raise InvalidRequest("instruct_text", "this checkpoint does not follow instructions")
-        text = clean(text).removesuffix(self._instruct_end_text)
+        text = clean(Traced.of(text)).stripped().text.removesuffix(self._instruct_end_text)
         return [*self._tokenizer.encode(text), self._instruct_end]
 
     def block(self, request: SynthesisRequest, index: int, voice: Voice) -> TextBlock:
         """Block `index` of the text; `more` of a block says whether the next one exists."""
-        prompt_text, prompt_speech, notes = self._layout(request, voice)
-        notes = notes if index == 0 else ()
-        pieces, more = self._pieces(request.text, index)
-        segments = []
-        for piece in pieces:
-            spoken = self._spoken(piece)
+        prompt_text, prompt_speech, unused = self._layout(request, voice)
+        block = self._text.block(request.text, index)
+        notes = (*(unused if index == 0 else ()), *block.notes)
+        pause, segments = 0.0, []
+        for piece in block.pieces:
+            spoken = self._spoken(piece.text)
             notes = tuple(dict.fromkeys((*notes, *spoken.notes)))
             ids = self._tokenizer.encode(spoken.text)
+            pause = max(pause, piece.pause)
             if ids:
                 prompt = llm_prompt(self._llm, prompt_text, ids, prompt_speech)
-                segments.append(TextPiece(prompt, len(ids), piece, notes))
-                notes = ()
-        return TextBlock(tuple(segments), notes, more)
-
-    def _pieces(self, text: str, index: int) -> tuple[list[str], bool]:
-        """Normalised pieces of one block, each within the hard limit; whether a block follows."""
-        text = clean(text)
-        if is_raw(text):
-            parts = limit_piece(text, self._length, self._rule.hard_limit)
-            return list(filter(is_speakable, parts)), False
-        language, every = language_of(text), list(blocks(text))
-        if not every:
-            return [], False
-        if not 0 <= index < len(every):
-            raise InvalidRequest("block", f"is {index}; the text has {len(every)}")
-        normalised = self._normalize(every[index], language)
-        pieces = segment(normalised, language, self._length, self._rule)
-        return list(pieces), index + 1 < len(every)
+                after = piece.pause_after
+                segments.append(
+                    TextPiece(
+                        prompt, len(ids), piece.text, notes, pause, piece.speed, piece.start, after
+                    )
+                )
+                notes, pause = (), 0.0
+        return TextBlock(tuple(segments), notes, block.more)
 
     def _spoken(self, text: str) -> Pronunciation:
         """The form of the text that the tokenizer was trained on."""

@@ -19,6 +19,7 @@ from tritone.checkpoints.conversion import ConvertOptions
 from tritone.config import CONFIG_NAME, ModelConfig
 from tritone.errors import InvalidRequest, ModelDirectoryError
 from tritone.families.contract import Family
+from tritone.frontend.text.settings import TextSettings
 from tritone.frontend.voices import VoiceStore, save_voice
 from tritone.llm.config import LLMConfig, SamplingConfig
 from tritone.llm.contract import Increment, Prompt
@@ -154,7 +155,9 @@ class Toy(Family[ToyConfig]):
     def rules(self, config: ToyConfig, hops: Hops) -> ToyRules:
         return ToyRules(config)
 
-    def load_frontend(self, model_dir: Path, config: ToyConfig, limits: Limits) -> ToyFrontend:
+    def load_frontend(
+        self, model_dir: Path, config: ToyConfig, limits: Limits, text: TextSettings
+    ) -> ToyFrontend:
         return ToyFrontend(model_dir, config, limits)
 
     def load_flow(
