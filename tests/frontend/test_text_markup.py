@@ -60,6 +60,11 @@ def test_a_code_block_is_skipped_with_a_note() -> None:
     found = lines("See:\n```python\nx = 1\ny = 2\n```\nDone.", notes.append)
     assert [line.text.text for line in found] == ["See:", "Done."]
     assert notes == ["skipped a code block of 2 lines"]
+    notes.clear()
+    assert [line.text.text for line in lines("<style>p{}</style>a<!-- b -->", notes.append)] == [
+        "a"
+    ]
+    assert notes == ["skipped what is in <style>", "skipped an HTML comment"]
 
 
 def stage(pauses: Pauses | None = None, **options: bool) -> TextStage:

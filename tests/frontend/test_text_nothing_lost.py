@@ -161,6 +161,8 @@ def missing(text: str, spoken: str) -> str | None:
 @given(texts)
 @example(["Dr.", "Smith", "3.14", "dollars", "at", "example.com.", "Thanks", "a", "lot!"])
 @example(["apple", "{", '"', "}", "tokens", "{", "name:", '"river"', "}"])
+@example(["apple", "(555) 123-4567", "river"])
+@example(["apple", "\n", "```", "river"])
 @example(["apple", "100", "m", "river", "5", "in", "water"])
 def test_plain_words_around_hard_pieces(pieces: list[str]) -> None:
     text = " ".join(pieces)

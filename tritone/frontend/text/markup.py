@@ -110,9 +110,13 @@ class _Reader:
             self._hidden = "" if name == self._hidden and tag.startswith("</") else self._hidden
         elif name in HIDDEN:
             self._hidden = "" if tag.startswith("</") or tag.endswith("/>") else name
+            if self._hidden:
+                self._note(f"skipped what is in <{name}>")
         elif name in BLOCKS:
             small = name in ("br", "li", "td", "th", "tr", "dt", "dd")
             yield from self._broken(Break.ITEM if small else Break.PARAGRAPH)
+        elif tag.startswith("<!--"):
+            self._note("skipped an HTML comment")
         elif name and name not in INLINE:
             self._cursor -= len(tag)
             self._take(tag, tag.strip("</>"))
@@ -142,6 +146,6 @@ class _Reader:
             self._cursor = max(self._cursor, start + len(code) + len(token.markup))
             yield from self._broken(Break.PARAGRAPH)
         else:
-            for line in code.splitlines():
+            for line in [token.info.strip(), *code.splitlines()]:
                 yield from self._broken(Break.ITEM)
                 self._take(line, line)

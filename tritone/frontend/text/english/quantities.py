@@ -50,7 +50,7 @@ RULES = (
     rule("picture lines", r"\b(480|720|1080|1440|2160)p\b", _lines),
     rule("secret", rf"(?i:\b((?:{SECRETS}) (?:is |number )?))(\d{{3,}})\b",
          lambda m: m[1] + digits(m[2])),
-    rule("telephone", r"\+?\d{0,3}\s?\(\d{3}\)[-\s]?\d{3}[-. ]\d{4}(?!\w)", _spaced_digits),
+    rule("telephone", r"(?:\+?\d{1,3}\s?)?\(\d{3}\)[-\s]?\d{3}[-. ]\d{4}(?!\w)", _spaced_digits),
     rule("telephone", r"(?<![\w.])\d{3}\.\d{3}\.\d{4}(?!\w)", _spaced_digits),
     rule("telephone", r"(?<!\w)\+\d{1,3}(?:[ -]\d{2,4}){2,5}(?![\w-])", _spaced_digits),
     rule("version", r"(?<![\w.])(?!\d{1,2}\.\d{1,2}\.\d{4})([vV]ersion |)[vV]?(\d+(?:\.\d+){2,})"

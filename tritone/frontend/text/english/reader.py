@@ -38,10 +38,18 @@ NAMED = re.compile("|".join(SYMBOLS))
 AFTER_NUMBER = re.compile(r"(?:\d|hundred|thousand|[mbtr]+illion)\s?$")
 GAP = re.compile(r"\s+(?=[,.;:!?](?:\s|$))")
 DIGITS = re.compile(r"\d+")  # that no rule has read
-PLAIN_WORD = re.compile(r"(?<![\w.'@/&\\~^-])(?:[A-Z]?[a-z]+(?:'[a-z]+)?)(?![\w@/&^-]|\.\w|://)")
+PLAIN_WORD = re.compile(
+    r"(?<![\w.'@/&\\~^-])(?:[A-Z][a-z]+|[a-z]{2,})(?:'[a-z]+)?(?![\w@/&^-]|\.\w|://)"
+)
 EXPANDED = frozenset(
-    {word for unit in UNITS if " " in unit for word in re.findall(r"\w+", unit)}
-    | {*ALWAYS, *BEFORE_NUMBER, *STREETS, *words_of("expanded")}
+    word.lower()
+    for word in (
+        *(part for unit in UNITS if " " in unit for part in re.findall(r"\w+", unit)),
+        *ALWAYS,
+        *BEFORE_NUMBER,
+        *STREETS,
+        *words_of("expanded"),
+    )
 )
 
 
@@ -141,13 +149,15 @@ def lost_words(source: str, spoken: str) -> list[str]:
     lost = []
     for match in PLAIN_WORD.finditer(source):
         word = match[0]
-        if word in EXPANDED or (word in UNITS and AFTER_NUMBER.search(source[: match.start()])):
+        if word.lower() in EXPANDED or (
+            word in UNITS and AFTER_NUMBER.search(source[: match.start()])
+        ):
             continue
-        at = rest.find(word.lower())
-        if at < 0:
+        found = re.search(rf"(?<![a-z]){word.lower()}(?![a-z])", rest)
+        if found is None:
             lost.append(word)
         else:
-            rest = rest[at + len(word) :]
+            rest = rest[found.end() :]
     return lost
 
 
