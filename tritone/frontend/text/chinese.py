@@ -4,6 +4,7 @@ import re
 
 from wetext import Normalizer
 
+from tritone.frontend.text.english.web import IN_CHINESE
 from tritone.frontend.text.traced import Change, Seen, Traced, ignore, joined, part_ends
 
 NUMERALS = "0-9零一二三四五六七八九十百千万亿幺两"
@@ -11,7 +12,11 @@ POINT_IN_NUMERALS = re.compile(rf"(?<=[{NUMERALS}])\.(?=[{NUMERALS}])")
 BRACKETS = str.maketrans(dict.fromkeys("（）【】`", ""))
 TRAILING_COMMAS = re.compile("[，,、]+$")
 NUMBER_OR_REST = re.compile(r"\d+(?:[.,]\d+)*|\D+")
-CLAUSE = re.compile(r"[^。！？!?；;]*[。！？!?；;]*[”’\"]?")
+# wetext reads 约1/2 as 二分之约一, so a clause ends there too.
+CLAUSE = re.compile(r"(?:(?!约\d+/\d)[^。！？!?；;])*(?:约(?=\d+/\d)|[。！？!?；;]*[”’\"]?)")
+ADDRESS_MARKS = str.maketrans(
+    {".": "点", "@": " at ", "/": "斜杠", "-": "杠", "_": "下划线", ":": "冒号", "?": "问号"}
+)
 
 
 class ChineseReader:
@@ -22,6 +27,7 @@ class ChineseReader:
 
     def __call__(self, text: Traced, seen: Seen = ignore) -> Traced:
         """The spoken form of one line, clause by clause: what is read traces to its clause."""
+        text = text.sub(IN_CHINESE, _address, seen, "address")
         clauses = [clause[0] for clause in CLAUSE.finditer(text.text) if clause[0]]
         parts = [self._clause(part, seen) for part in text.split(part_ends(clauses))]
         spoken = joined(parts)
@@ -52,6 +58,10 @@ class ChineseReader:
         if len(parts) < 2:
             return text
         return " ".join(self._spoken(part) for part in parts)
+
+
+def _address(match: re.Match[str]) -> str:
+    return re.sub("^https?://", "", match[0]).translate(ADDRESS_MARKS)
 
 
 def _drop_blanks(text: str) -> str:

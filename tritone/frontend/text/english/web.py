@@ -48,3 +48,9 @@ RULES = (
     rule("handle", r"(?<!\w)@(\w+)", r"at \1"),
     rule("hashtag", r"(?<![\w#&])#([A-Za-z]\w*)", hashtag),
 )
+
+# Within Chinese no blank stands around an address.
+IN_CHINESE = re.compile(
+    rf"https?://[!-~]*[A-Za-z0-9/]|[\w.+-]+@{HOST}|(?<![\w@.-]){HOST}(?:[/?#][!-~]*[A-Za-z0-9/])?",
+    re.ASCII,
+)

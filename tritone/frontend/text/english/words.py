@@ -76,6 +76,8 @@ RULES = (
          r"(?=\s+[a-z]|\s*$|\s*,|\s+[NSEW]\b)",
          lambda m: f"{m[1]} {STREETS[m[2]]}" + ("." if m.end() == len(m.string.rstrip()) else "")),
     rule("street", r"\b(\d+ (?:[NSEW]\.? )?[A-Z][a-z]+) St\.", r"\1 street."),
+    rule("street", r"(?<=[a-z,] )(?!(?:Lake|Mount|Fort|Port|Point)\b)([A-Z][a-z]+) St\.(?= [A-Z])",
+         r"\1 street."),
     rule("saint", r"\bSt\.\s+(?=[A-Z])", "saint "),
     rule("abbreviation", r"\bPh\.\s?D\b\.?", "P H D"),
     rule("abbreviation", rf"\b({choice(ALWAYS)})\.(?=\s*$)", _ending),
@@ -84,10 +86,10 @@ RULES = (
          lambda m: BEFORE_NUMBER[m[1].lower()] + " "),
     rule("initials", r"(?<![\w.])(?:[A-Za-z]\.){2,}(?!\w)"
          r"|(?<![\w.])(?:[A-Za-z]\. ){1,3}[A-Za-z]\.(?= [A-Z][a-z])", _initials),
-    rule("roman numeral", rf"(?i:\b({choice(NUMBERED)}))\s+([IVXLC]+)\b", _numbered),
+    rule("roman numeral", rf"(?i:\b({choice(NUMBERED)}))\s+([IVX]|[IVXLC]{{2,}})\b", _numbered),
     rule("roman numeral", rf"(?i:\b((?:{choice(REIGNS)})\s+(?-i:[A-Z][a-z]+)))\s+([IVX]+)\b",
          _reign),
-    rule("roman numeral", rf"\b({_NAMES})\s+([IVX]{{2,}}|V|X)\b(?!\.\w)", _reign),
+    rule("roman numeral", rf"\b({_NAMES})\s+([IVX]{{2,}}|[VX])\b(?!\. ?\w)", _reign),
     rule("roman numeral", r"\b([A-Z][a-z]+)\s+([IVX]{2,})\b", _loose_roman),
     rule("code", r"\b([A-Z]{2,6})-(\d{1,4}(?:\.\d+)?)([a-z]?)\b", _tail),
     rule("code", r"(?<![\w.,'$€£#@/-])(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z\d]{2,12}"
