@@ -28,9 +28,6 @@ def clean(text: Traced) -> Traced:
     return text.replaced([(i, i + 1, new) for i, char in unwanted if (new := _kept(char)) != char])
 
 
-_CONTROL = re.compile(r"[^\S\n ]|[^\w\s!-~。，！？：；、（）“”‘’]")
-
-
 def _kept(char: str) -> str:
     if char == "\n":
         return char
