@@ -4,14 +4,16 @@
   which is what most figures in the literature are measured on;
 - own: everyday sentences that no training text of ours holds;
 - many: short and long, questions, names, digits, capitals and abbreviations. They are there to
-  find runaways, cuts and silence; their word error rate says more about spelling than speech.
+  find runaways, cuts and silence; their word error rate says more about spelling than speech;
+- short: phrases of one to five words, which are easily said twice or cut;
+- clauses: ordinary sentences of a story, most of them of more than one clause.
 """
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
-LISTS = ("harvard", "own", "many")
+LISTS = ("harvard", "own", "many", "short", "clauses")
 
 _PATH = Path(__file__).with_name("sentences.json")
 

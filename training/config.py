@@ -13,7 +13,11 @@ class CorpusConfig(Strict):
     seed: int
     shortest_words: int
     longest_words: int
-    templates: int  # sentences made from templates beside WordNet's
+    longest_clauses: int  # words of a sentence that is joined from clauses
+    sentences: int  # of WordNet, at most
+    templates: int  # with numbers, dates, prices and names
+    phrases: int  # of one to five words
+    clauses: int  # sentences of several clauses
 
 
 class SpeakerConfig(Strict):
@@ -28,8 +32,8 @@ class SpeechConfig(Strict):
     longest_seconds: float
     level: float  # root mean square of the louder half of the frames
     silence_db: float  # frames this far below the loudest one are cut at both ends
-    lead_seconds: float
-    tail_seconds: float
+    lead_seconds: tuple[float, float]  # silence kept before the speech, drawn between the two
+    tail_seconds: tuple[float, float]
 
 
 class LoopConfig(Strict):
@@ -92,6 +96,9 @@ class LanguageModelConfig(Strict):
     interleaved: float  # share of examples in 5:15 order
     batch_tokens: int  # positions in a batch, padding included
     prompted: tuple[str, ...]  # speakers that the model only continues, never begins
+    prompts: float  # share of the other speakers' examples that continue a prompt too
+    longest_prompt: int  # speech tokens of one
+    worn: float  # share of prompts that are badly recorded
     loop: LoopConfig
 
     @property
@@ -120,6 +127,7 @@ class VocoderTrainingConfig(Strict):
 
 
 class VoiceConfig(Strict):
+    start: Path | None = None  # a model directory whose weights the stages begin with
     corpus: CorpusConfig
     speakers: dict[str, SpeakerConfig]
     speech: SpeechConfig
@@ -129,6 +137,8 @@ class VoiceConfig(Strict):
     language_model: LanguageModelConfig
     flow: FlowTrainingConfig
     vocoder: VocoderTrainingConfig
+    listener: LoopConfig
+    polish: LoopConfig  # of the vocoder against discriminators
 
 
 def read_voice(*paths: Path) -> VoiceConfig:

@@ -9,12 +9,14 @@ import random
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_uppercase
 
 from evaluation.sentences import LISTS, sentences
-from training.config import VoiceConfig
+from training.config import CorpusConfig, VoiceConfig
+from training.phrases import many_clauses, short_phrases
 from tritone.checkpoints.atomic_write import written_whole
 from tritone.families.cosyvoice2.released_tokenizer import TAGS
 from tritone.frontend.text.normalize import TextNormalizer
@@ -24,6 +26,8 @@ PARTS = ("noun", "verb", "adj", "adv")
 READABLE = re.compile(r"[A-Za-z][A-Za-z' ,.?!-]*")
 ADDRESS = ("good morning", "good afternoon", "hello", "thank you", "excuse me", "welcome back")
 NAMES = ("Anna", "David", "Maria", "Peter", "Susan", "Michael", "Linda", "Robert", "Emma", "John")
+SENSES = 3  # of a word that counts as common
+DRAWS = 3  # times as many phrases are drawn as wanted, since some come twice
 THINGS = ("ticket", "train", "meeting", "parcel", "table", "flight", "order", "room", "letter")
 MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September")
 
@@ -54,6 +58,19 @@ def wordnet_sentences(data: Path) -> Iterator[str]:
             yield from re.findall(r'"([^"]+)"', gloss)
             definition = re.sub(r'"[^"]*"?', "", gloss)
             yield from re.sub(r"\([^)]*\)", "", definition).split(";")
+
+
+def wordnet_words(data: Path) -> list[str]:
+    """Words, and pairs of words, that WordNet has several senses of: the common ones."""
+    words = set[str]()
+    for part in PARTS:
+        for line in (data / f"index.{part}").read_text(encoding="latin-1").splitlines():
+            entry = line.split()
+            if line.startswith("  ") or int(entry[2]) < SENSES:
+                continue
+            if re.fullmatch("[a-z]+(_[a-z]+)?", entry[0]):
+                words.add(entry[0].replace("_", " "))
+    return sorted(words)
 
 
 def template_sentences(rng: random.Random, count: int) -> Iterator[str]:
@@ -99,20 +116,51 @@ def write(work: Path, voice: VoiceConfig) -> None:
     judged = [sentence.text for name in LISTS for sentence in sentences(name)]
     normalize = TextNormalizer(TAGS)
     seen = {comparable(text) for text in (*judged, *map(normalize, judged))}
-    lines = []
-    written = map(_tidy, wordnet_sentences(download_wordnet(work)))
-    spoken = map(normalize, template_sentences(rng, config.templates))
-    for sentence in (*written, *map(_tidy, spoken)):
-        key = comparable(sentence)
-        words = len(key.split())
-        if key in seen or not READABLE.fullmatch(sentence):
-            continue
-        if config.shortest_words <= words <= config.longest_words:
-            seen.add(key)
-            lines.append(sentence)
+    data = download_wordnet(work)
+    lines: list[str] = []
+    for share in _shares(rng, data, config, normalize):
+        lines += _unseen(share, seen)
     rng.shuffle(lines)
     with written_whole(path) as partial:
         partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class _Share:
+    """A part of the corpus: of `texts` the first `most`, of `shortest` to `longest` words."""
+
+    texts: Iterable[str]
+    most: int
+    shortest: int
+    longest: int
+
+
+def _shares(
+    rng: random.Random, data: Path, config: CorpusConfig, normalize: TextNormalizer
+) -> Iterator[_Share]:
+    ordinary = config.shortest_words, config.longest_words
+    written = list(wordnet_sentences(data))
+    rng.shuffle(written)
+    yield _Share(written, config.sentences, *ordinary)
+    made = template_sentences(rng, config.templates)
+    yield _Share(map(normalize, made), config.templates, *ordinary)
+    phrases = short_phrases(rng, wordnet_words(data), DRAWS * config.phrases)
+    yield _Share(map(normalize, phrases), config.phrases, 1, config.shortest_words + 2)
+    joined = many_clauses(rng, written, DRAWS * config.clauses)
+    yield _Share(joined, config.clauses, config.shortest_words, config.longest_clauses)
+
+
+def _unseen(share: _Share, seen: set[str]) -> Iterator[str]:
+    """The readable sentences of a share whose words have not come before."""
+    found = 0
+    for sentence in map(_tidy, share.texts):
+        key = comparable(sentence)
+        if key in seen or not READABLE.fullmatch(sentence):
+            continue
+        if share.shortest <= len(key.split()) <= share.longest and found < share.most:
+            seen.add(key)
+            found += 1
+            yield sentence
 
 
 def comparable(sentence: str) -> str:

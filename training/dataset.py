@@ -48,7 +48,15 @@ class Track:
     @cached_property
     def codes(self) -> NDArray[np.int16]:
         """(tokens,) speech codes, written by the stage 'codes'."""
-        codes: NDArray[np.int16] = np.load(self._work / "codes" / f"{self.speaker}.npy")
+        return self._codes(self.speaker)
+
+    @cached_property
+    def worn_codes(self) -> NDArray[np.int16]:
+        """(tokens,) codes of the same speech, badly recorded."""
+        return self._codes(f"{self.speaker}_worn")
+
+    def _codes(self, name: str) -> NDArray[np.int16]:
+        codes: NDArray[np.int16] = np.load(self._work / "codes" / f"{name}.npy")
         assert len(codes) == self.tokens, "speech was generated after the codes: run 'codes' again"
         return codes
 

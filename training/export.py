@@ -11,7 +11,6 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-import numpy as np
 import torch
 
 from training.config import LanguageModelConfig, VoiceConfig
@@ -39,9 +38,9 @@ from tritone.llm.config import SamplingConfig
 YAML_TEMPLATE = Path(__file__).with_name("cosyvoice2.yaml.template")
 POSITIONS = 2048  # of the language model: 80 s of speech
 MEASURED = 2000  # utterances of each speaker that the pace is taken from
-# A generation may be this much shorter or longer than nearly all of the training data.
-SLACK_BELOW, SLACK_ABOVE = 0.6, 1.6
-RAREST_PERCENT = 1.0
+# A generation may be this much shorter or longer than all of the training data.
+SLACK_BELOW, SLACK_ABOVE = 0.7, 1.15
+BESIDE = 14  # speech tokens that do not grow with the text
 CHECKPOINT = "checkpoint"  # where a run of the stage leaves the checkpoint, in its work folder
 
 
@@ -139,19 +138,20 @@ def _sampling(work: Path, voice: VoiceConfig) -> SamplingConfig:
     """Greedy, with the bounds on a generation's length that the training data suggests."""
     tokens = TextTokens(work / TOKENIZER_NAME)
     paces = [pace for name in voice.speakers for pace in _paces(Track(work, name), tokens)]
-    slow, fast = np.percentile(paces, [RAREST_PERCENT, 100 - RAREST_PERCENT])
     return SamplingConfig(
         top_k=1,
-        min_tokens_per_text_token=round(SLACK_BELOW * float(slow), 2),
-        max_tokens_per_text_token=round(SLACK_ABOVE * float(fast), 2),
+        min_tokens_per_text_token=round(SLACK_BELOW * min(least for least, _ in paces), 2),
+        max_tokens_per_text_token=round(SLACK_ABOVE * max(most for _, most in paces), 2),
+        tokens_beside=BESIDE,
     )
 
 
-def _paces(track: Track, tokens: TextTokens) -> Iterator[float]:
-    """Speech tokens for each text token, of the first utterances."""
+def _paces(track: Track, tokens: TextTokens) -> Iterator[tuple[float, float]]:
+    """Speech tokens for each text token, of the first utterances: all, and those beyond BESIDE."""
     utterances = list(zip(track.texts, track.ends, track.lengths, strict=True))
     for text, ends, length in utterances[:MEASURED]:
-        yield int(length) / len(tokens.encode(text, ends)[0])
+        count = len(tokens.encode(text, ends)[0])
+        yield int(length) / count, (int(length) - BESIDE) / count
 
 
 def _save(value: object, path: Path) -> None:

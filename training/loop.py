@@ -14,6 +14,7 @@ from tqdm import tqdm
 from training.config import LoopConfig
 from tritone.checkpoints.atomic_write import written_whole
 
+START = "start.pt"  # in a stage's folder: weights to begin with
 LossFunction = Callable[[int], Mapping[str, Tensor]]  # step -> named losses, "loss" the sum
 
 
@@ -72,12 +73,22 @@ class Training:
 
     def _restore(self) -> None:
         if not self._state_path.is_file():
+            self._begin()
             return
         state = torch.load(self._state_path, weights_only=True, map_location=device())
         self.module.load_state_dict(state["module"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.average.values = state["average"]
         self.step = state["step"]
+
+    def _begin(self) -> None:
+        """Take the weights that the stage 'start' left, where it left any."""
+        path = self.folder / START
+        if path.is_file():
+            self.module.load_state_dict(
+                torch.load(path, weights_only=True, map_location=device())
+            )
+            self.average = Averaged(self.module, self.config.ema)
 
     def _save(self) -> None:
         state = {
@@ -166,6 +177,13 @@ def trained_state(folder: Path, part: str = "") -> dict[str, Tensor]:
     state = torch.load(path, weights_only=True, map_location="cpu")
     values: dict[str, Tensor] = state["average"] if state["averaged"] else state["module"]
     return {key[len(part) :]: value for key, value in values.items() if key.startswith(part)}
+
+
+def save_frozen(folder: Path, weights: Mapping[str, Tensor]) -> None:
+    """Leave weights as a stage does that has nothing left to train."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with written_whole(folder / "state.pt") as partial:
+        torch.save({"module": dict(weights), "averaged": False}, partial)
 
 
 def autocast() -> torch.autocast:

@@ -27,16 +27,20 @@ class Stage:
 # In order of priority: where cores are short, the earlier stage starts first.
 STAGES = (
     Stage("corpus", "training.corpus:write"),
-    Stage("speech", "training.speech:generate", ("corpus",)),
+    Stage("start", "training.start:begin"),
+    Stage("speech", "training.speech:generate", ("corpus", "start")),
     Stage("tokenizer", "training.train_tokenizer:train", ("speech",)),
+    Stage("listener", "training.train_listener:train", ("codes",)),
     Stage("speaker", "training.train_speaker_encoder:train", ("speech",)),
     Stage("codes", "training.train_tokenizer:write_codes", ("tokenizer",)),
     Stage("lm", "training.train_lm:train", ("codes",)),
     Stage("flow", "training.train_flow:train", ("codes", "speaker")),
     Stage("vocoder", "training.train_vocoder:train", ("speech",)),
-    Stage("export", "training.export:run", ("lm", "flow", "vocoder")),
-    Stage("chains", "training.chains:write", ("flow", "vocoder")),
-    Stage("plots", "training.plot:write", ("lm", "flow", "vocoder")),
+    Stage("mels", "training.train_polish:write_mels", ("flow", "vocoder")),
+    Stage("polish", "training.train_polish:train", ("mels",)),
+    Stage("export", "training.export:run", ("lm", "polish", "listener")),
+    Stage("chains", "training.chains:write", ("polish",)),
+    Stage("plots", "training.plot:write", ("lm", "polish")),
 )
 
 

@@ -68,12 +68,15 @@ def read_aloud(sentence: str, voice: Teacher, config: SpeechConfig, seed: int) -
     if not text:
         return None
     sounds = {character: symbol for symbol, character in symbols().items()}
-    return fit(text, voice.speak("".join(sounds.get(c, c) for c in text), seed), config)
+    spoken = voice.speak("".join(sounds.get(c, c) for c in text), seed)
+    return fit(text, spoken, config, np.random.default_rng(seed))
 
 
-def fit(text: str, spoken: Spoken, config: SpeechConfig) -> Utterance | None:
-    """Cut the silence, set the level and fill up to a whole number of tokens."""
-    begin, end = _loud_span(spoken.wav, config)
+def fit(
+    text: str, spoken: Spoken, config: SpeechConfig, rng: np.random.Generator
+) -> Utterance | None:
+    """Cut the silence to a length drawn for each end, set the level, fill up to whole tokens."""
+    begin, end = _loud_span(spoken.wav, config, rng)
     seconds = (end - begin) / RATE
     if not config.shortest_seconds <= seconds <= config.longest_seconds:
         return None
@@ -91,12 +94,12 @@ def _frame_power(wav: Float32) -> NDArray[np.float64]:
     return np.asarray((frames**2).mean(axis=1) + 1e-12)
 
 
-def _loud_span(wav: Float32, config: SpeechConfig) -> tuple[int, int]:
+def _loud_span(wav: Float32, config: SpeechConfig, rng: np.random.Generator) -> tuple[int, int]:
     hop = SAMPLES_PER_TOKEN // 4
     power = _frame_power(wav)
     (loud,) = np.nonzero(power > power.max() * 10 ** (-config.silence_db / 10))
-    begin = int(loud[0] * hop - config.lead_seconds * RATE)
-    end = int((loud[-1] + 1) * hop + config.tail_seconds * RATE)
+    begin = int(loud[0] * hop - rng.uniform(*config.lead_seconds) * RATE)
+    end = int((loud[-1] + 1) * hop + rng.uniform(*config.tail_seconds) * RATE)
     return max(0, begin), min(len(wav), end)
 
 

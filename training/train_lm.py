@@ -114,7 +114,7 @@ class Examples:
     """
 
     def __init__(self, tracks: list[Track], tokens: Path, config: LanguageModelConfig) -> None:
-        self._tracks, self._config = tracks, config
+        self._tracks, self.config = tracks, config
         self._dropping = TextTokens(tokens, config.bpe_dropout)
         self._whole = TextTokens(tokens)
         utterances = [len(t.lengths) - HELD_OUT for t in tracks]
@@ -122,59 +122,73 @@ class Examples:
 
     def batches(self, pool: int) -> list[Batch]:
         """The POOL batches of one pool, in random order; some of the longest examples are lost."""
-        rng = np.random.default_rng([self._config.loop.seed, pool])
+        rng = np.random.default_rng([self.config.loop.seed, pool])
         sequences: list[_Sequence] = []
         positions = 0
-        while positions < POOL * self._config.batch_tokens:
+        while positions < POOL * self.config.batch_tokens:
             sequences.append(self._sequence(rng))
             positions += len(sequences[-1].ids)
         sequences.sort(key=lambda s: len(s.ids))
-        groups = list(_groups(sequences, self._config.batch_tokens))
+        groups = list(_groups(sequences, self.config.batch_tokens))
         batches = [collate(groups[i]) for i in rng.permutation(len(groups))[:POOL]]
         return batches
 
     def validation(self, track: Track) -> list[Batch]:
         """The held-out utterances of one speaker, merges whole."""
-        prompted = track.speaker in self._config.prompted
+        prompted = track.speaker in self.config.prompted
         sequences = []
         for index in range(len(track.lengths) - HELD_OUT, len(track.lengths) - 1):
-            parts = [index, index + 1] if prompted else [index]
-            sequences.append(plain(self._join(track, parts, self._whole, prompted)))
+            silent, part = ([index], index + 1) if prompted else ([], index)
+            sequences.append(plain(self._join(track, silent, [part], self._whole)))
         sequences.sort(key=lambda s: len(s.ids))
-        return [collate(group) for group in _groups(sequences, self._config.batch_tokens)]
+        return [collate(group) for group in _groups(sequences, self.config.batch_tokens)]
 
     def _sequence(self, rng: np.random.Generator) -> _Sequence:
         track = self._tracks[rng.choice(len(self._tracks), p=self._weights)]
-        prompted = track.speaker in self._config.prompted
-        wanted = rng.choice([2, 3, 4] if prompted else [1, 1, 1, 2, 2, 3, 4])
-        usable, total = len(track.lengths) - HELD_OUT, 0
-        parts: list[int] = []
-        for index in rng.integers(0, usable, wanted):
-            total += int(track.lengths[index])
-            if total <= self._config.longest_tokens or len(parts) < 1 + prompted:
-                parts.append(int(index))
+        config = self.config
+        prompted = track.speaker in config.prompted or rng.random() < config.prompts
+        silent = self._drawn(track, rng, rng.random() ** 2 * config.longest_prompt) if prompted else []
+        most = rng.choice([0, 0, 0, 0.3, 0.6, 1.0]) * config.longest_tokens
+        parts = self._drawn(track, rng, most)
         tokens = self._dropping if rng.random() < 0.5 else self._whole
-        example = self._join(track, parts, tokens, prompted)
+        worn = bool(silent) and rng.random() < config.worn
+        example = self._join(track, silent, parts, tokens, worn=worn)
         ratio = MIX_SPEECH / MIX_TEXT
         fits = len(example.codes) > ratio * (len(example.text) + MIX_TEXT)
-        if fits and not prompted and rng.random() < self._config.interleaved:
+        if fits and not prompted and rng.random() < config.interleaved:
             return interleaved(example)
         return plain(example)
 
     @staticmethod
-    def _join(track: Track, parts: list[int], tokens: TextTokens, prompted: bool) -> Example:
+    def _drawn(track: Track, rng: np.random.Generator, most: float) -> list[int]:
+        """Utterances of up to `most` tokens together, at least one."""
+        usable, total, parts = len(track.lengths) - HELD_OUT, 0, list[int]()
+        while not parts or total < most:
+            index = int(rng.integers(0, usable))
+            total += int(track.lengths[index])
+            if parts and total > most:
+                break
+            parts.append(index)
+        return parts
+
+    @staticmethod
+    def _join(
+        track: Track, silent: list[int], parts: list[int], tokens: TextTokens, *, worn: bool = False
+    ) -> Example:
+        """silent: utterances that are a prompt; worn: badly recorded."""
         texts, spoken, codes, before = [], [], [], 0
-        for index in parts:
+        for place, index in enumerate((*silent, *parts)):
             ids, ends = tokens.encode(track.texts[index], track.ends[index])
             begin, end = track.starts[index], track.starts[index + 1]
             middles = np.arange(end - begin) + 0.5
             at = np.minimum(np.searchsorted(ends, middles), len(ids) - 1)
             texts.append(ids)
             spoken.append(at + before)
-            codes.append(track.codes[begin:end].astype(np.int64))
+            source = track.worn_codes if worn and place < len(silent) else track.codes
+            codes.append(source[begin:end].astype(np.int64))
             before += len(ids)
-        silent = len(codes[0]) if prompted else 0
-        return Example(np.concatenate(texts), np.concatenate(spoken), np.concatenate(codes), silent)
+        prompt = sum(len(part) for part in codes[: len(silent)])
+        return Example(np.concatenate(texts), np.concatenate(spoken), np.concatenate(codes), prompt)
 
 
 def _groups(sequences: list[_Sequence], budget: int) -> Iterator[list[_Sequence]]:

@@ -17,6 +17,10 @@ from training.fsq import corrupt, quantise
 from training.loop import Training, autocast, device, trained_state
 from training.speech import FRAMES_PER_TOKEN, symbols
 from training.speech_tokenizer import SpeechEncoder, TokenDecoder
+from training.teachers import RATE
+from training.wear import worn
+from tritone.frontend.audio.features import SPEECH_RATE, whisper_log_mel
+from tritone.frontend.audio.resample import resample
 
 HELD_OUT = 3000  # tokens: two minutes of each speaker
 MEL_MEAN, MEL_SCALE = -5.5, 2.2  # of natural-log mel, so that the L1 is in standard deviations
@@ -101,15 +105,27 @@ def load_encoder(work: Path, config: TokenizerConfig) -> SpeechEncoder:
 
 @torch.inference_mode()
 def write_codes(work: Path, voice: VoiceConfig) -> None:
-    """Encode each utterance on its own and write WORK/codes/SPEAKER.npy, int16."""
+    """Encode each utterance on its own: WORK/codes/SPEAKER.npy, int16.
+
+    WORK/codes/SPEAKER_worn.npy: the codes of the same speech as a worse recording would have it,
+    which the language model sees in prompts alone.
+    """
     encoder = load_encoder(work, voice.tokenizer)
     (work / "codes").mkdir(exist_ok=True)
     for name in voice.speakers:
         track = Track(work, name)
-        codes = np.empty(track.tokens, np.int16)
+        codes, poor = np.empty((2, track.tokens), np.int16)
         utterances = zip(track.starts[:-1], track.starts[1:], strict=True)
         for begin, end in tqdm(list(utterances), desc=f"codes of {name}"):
             crop = track.whisper[begin * WHISPER_PER_TOKEN : end * WHISPER_PER_TOKEN]
-            log_mel = torch.from_numpy(crop.astype(np.float32)).mT[None]
-            codes[begin:end] = encoder.codes(log_mel)[0].numpy()
+            codes[begin:end] = _codes(encoder, crop.T)
+            wav = worn(track.samples(begin, end - begin), np.random.default_rng(begin))
+            poor[begin:end] = _codes(encoder, whisper_log_mel(resample(wav, RATE, SPEECH_RATE)))
         np.save(work / "codes" / f"{name}.npy", codes)
+        np.save(work / "codes" / f"{name}_worn.npy", poor)
+
+
+def _codes(encoder: SpeechEncoder, log_mel: NDArray[Any]) -> NDArray[Any]:
+    """(tokens,) codes of (128, T)."""
+    found = encoder.codes(torch.from_numpy(np.ascontiguousarray(log_mel, np.float32))[None])
+    return np.asarray(found[0].numpy())

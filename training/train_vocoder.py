@@ -97,20 +97,32 @@ class VocoderTraining:
 
     def _batch(self, step: int, *, validation: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         rng = np.random.default_rng([self.config.loop.seed, step, int(validation)])
-        frames, rows = self.config.frames, []
+        rows = []
         for row in range(self.config.loop.batch):
-            part = self.materials[row % len(self.materials)]
-            split = len(part.mel) - HELD_OUT
-            low, high = (split, len(part.mel)) if validation else (0, split)
-            a = int(rng.integers(low, high - frames))
-            wav = part.wav[a * SAMPLES_PER_FRAME : (a + frames) * SAMPLES_PER_FRAME]
-            rows.append((part.mel[a : a + frames].T, part.f0[a : a + frames], wav))
-        columns = [
-            torch.from_numpy(np.stack(column)).to(device()) for column in zip(*rows, strict=True)
-        ]
-        return columns[0], columns[1], columns[2]
+            which = row % len(self.materials)
+            low, high = self.split(len(self.materials[which].mel), validation=validation)
+            rows.append((which, int(rng.integers(low, high - self.config.frames))))
+        return self.crops(rows)
 
-    def _losses(self, mel: Tensor, f0: Tensor, wav: Tensor) -> dict[str, Tensor]:
+    @staticmethod
+    def split(frames: int, *, validation: bool) -> tuple[int, int]:
+        """The frames of a speaker that are learned from, or those held out."""
+        return (frames - HELD_OUT, frames) if validation else (0, frames - HELD_OUT)
+
+    def crops(self, rows: list[tuple[int, int]]) -> tuple[Tensor, Tensor, Tensor]:
+        """mel (rows, 80, frames), f0 (rows, frames) and wav of speakers and first frames."""
+        frames, columns = self.config.frames, list[tuple[NDArray[np.float32], ...]]()
+        for which, a in rows:
+            part = self.materials[which]
+            wav = part.wav[a * SAMPLES_PER_FRAME : (a + frames) * SAMPLES_PER_FRAME]
+            columns.append((part.mel[a : a + frames].T, part.f0[a : a + frames], wav))
+        mel, f0, wav = (
+            torch.from_numpy(np.stack(column)).to(device()) for column in zip(*columns, strict=True)
+        )
+        return mel, f0, wav
+
+    def decoded(self, mel: Tensor, f0: Tensor, wav: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The waveform made of a mel, and its distances from the one that was wanted."""
         harmonics = self.config.model.nb_harmonics + 1
         noise = torch.randn(*wav.shape, harmonics, device=wav.device)
         source, _ = self.vocoder.source(f0, noise)
@@ -119,8 +131,11 @@ class VocoderTraining:
             found = self.model.decode(mel, source)
         stft, mels = self.distance.stft(found, wav), self.distance.mel(found, wav)
         pitch = (predicted - f0).abs().mean()
-        loss = stft + MEL_WEIGHT * mels + pitch / F0_SCALE
-        return {"loss": loss, "stft": stft, "mel": mels, "f0": pitch}
+        return found, {"stft": stft, "mel": mels, "f0": pitch, "pitch": pitch / F0_SCALE}
+
+    def _losses(self, mel: Tensor, f0: Tensor, wav: Tensor) -> dict[str, Tensor]:
+        _, near = self.decoded(mel, f0, wav)
+        return {"loss": near["stft"] + MEL_WEIGHT * near["mel"] + near["pitch"]} | near
 
     def losses(self, step: int) -> dict[str, Tensor]:
         return self._losses(*self._batch(step))

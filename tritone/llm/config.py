@@ -2,7 +2,8 @@
 
 from typing import Any, Protocol
 
-from pydantic import SerializerFunctionWrapHandler, model_serializer
+from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
+from typing_extensions import Self
 
 from tritone.config import Strict
 
@@ -17,6 +18,7 @@ class SamplingConfig(Strict):
     repetition_threshold: float = 0.1  # tau_r: a draw seen window * tau_r times is drawn again
     min_tokens_per_text_token: float = 2.0
     max_tokens_per_text_token: float = 20.0
+    tokens_beside: int = 0  # that any text may take beside those, such as silence at both ends
 
 
 class Qwen2Config(Strict):
@@ -48,6 +50,9 @@ class LLMConfig(Qwen2Config):
     speech_offset: int
     speech_codes: int
     stop_ids: tuple[int, ...]  # the first one is the regular end of speech
+    # layer and head of the attention heads that look at the text token being spoken, where the
+    # checkpoint was trained so
+    text_heads: tuple[tuple[int, int], ...] = ()
 
     @model_serializer(mode="wrap")
     def _ids_first(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -55,7 +60,16 @@ class LLMConfig(Qwen2Config):
         values = write(self)
         _, *sizes = Qwen2Config.model_fields
         ids = [name for name in values if name not in sizes]
+        if not self.text_heads:
+            ids.remove("text_heads")
         return {name: values[name] for name in (*ids, *sizes)}
+
+    @model_validator(mode="after")
+    def _heads_exist(self) -> Self:
+        for layer, head in self.text_heads:
+            if not (0 <= layer < self.num_hidden_layers and 0 <= head < self.num_attention_heads):
+                raise ValueError(f"text_heads names head {head} of layer {layer}: there is none")
+        return self
 
     @property
     def speech_head_size(self) -> int:

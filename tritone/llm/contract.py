@@ -57,21 +57,28 @@ class Increment:
     """New tokens of a generation.
 
     ids: (n,) LLM ids, as on the wire of `tensorrt_llm`. latents: (n, width) of the same positions,
-    from models whose flow wants the language model's own states beside the ids.
+    from models whose flow wants the language model's own states beside the ids. said: (n,) position
+    in the prompt of the text token that each was said for, from models whose heads tell.
     """
 
     ids: Int32
     latents: Float32 | None = None
+    said: Int32 | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def __getitem__(self, part: slice) -> "Increment":
+        latents, said = (None if x is None else x[part] for x in (self.latents, self.said))
+        return Increment(self.ids[part], latents, said)
 
     @classmethod
     def joined(cls, parts: "Sequence[Increment]") -> "Increment":
         """Neighbouring increments as one."""
         ids = np.concatenate([np.zeros(0, np.int32), *(part.ids for part in parts)])
         latents = [part.latents for part in parts if part.latents is not None]
-        return cls(ids, np.concatenate(latents) if latents else None)
+        said = [part.said for part in parts if part.said is not None]
+        return cls(ids, *(np.concatenate(x) if x else None for x in (latents, said)))
 
 
 class Generation(Protocol):

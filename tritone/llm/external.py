@@ -9,7 +9,14 @@ from typing import Any
 from tritone.errors import InvalidRequest, StageFailed, TritoneError
 from tritone.llm.config import SpokenConfig
 from tritone.llm.contract import Generation, GenerationRequest
-from tritone.llm.generation import STAGE, Feed, FeedGeneration, check_generation, check_load
+from tritone.llm.generation import (
+    STAGE,
+    Feed,
+    FeedGeneration,
+    Token,
+    check_generation,
+    check_load,
+)
 from tritone.llm.sampler import Sampler
 
 REPETITION_PENALTY = 1.1  # where there is no repetition-aware sampling
@@ -42,7 +49,7 @@ class RuntimeFeed(Feed):
         """Pass ids on; the stop id that ended the generation may be among the last."""
         for token in ids:
             if token not in self.stop_ids:
-                self.outbox.put(token)
+                self.outbox.put(Token(token))
                 self.emitted += 1
 
     def end(self, error: TritoneError | None = None) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,16 +16,23 @@ from tritone.llm.sampler import Sampler
 STAGE = "tensorrt_llm"  # as Triton knows it, whatever the runtime
 
 
+class Token(NamedTuple):
+    """An LLM id, and the position in the prompt that it was said for, where the model tells."""
+
+    id: int
+    said: int | None = None
+
+
 @dataclass(eq=False, kw_only=True)
 class Feed:
     """The runtime's end, as far as the caller's end knows it.
 
-    emitted: tokens passed on. outbox: LLM ids, then the error, or None for a regular end.
+    emitted: tokens passed on. outbox: tokens, then the error, or None for a regular end.
     """
 
     cancelled: bool = False
     emitted: int = 0
-    outbox: "SimpleQueue[int | TritoneError | None]" = field(default_factory=SimpleQueue)
+    outbox: "SimpleQueue[Token | TritoneError | None]" = field(default_factory=SimpleQueue)
 
     def cancel(self) -> None:
         """Tell the runtime that nobody reads on; from any thread, without a lock."""
@@ -35,15 +43,16 @@ class Feed:
 class Stream(Feed):
     """The scheduler's end. Only the scheduler's thread changes it, except for `cancelled`.
 
-    length: positions filled in the slot. last_id: LLM id to feed next. pending: what was drawn and
-    is not in the outbox yet, in the same form.
+    length: positions filled in the slot. said: as of the next token. last_id: LLM id to feed next.
+    pending: what was drawn and is not in the outbox yet, in the same form.
     """
 
     request: GenerationRequest
     sampler: Sampler
     length: int = 0
+    said: int | None = None
     last_id: int = -1
-    pending: list[int | TritoneError | None] = field(default_factory=list)
+    pending: list[Token | TritoneError | None] = field(default_factory=list)
 
     def flush(self) -> None:
         """Put what is pending into the outbox.
@@ -67,9 +76,9 @@ class FeedGeneration(Generation):
     def __iter__(self) -> Iterator[Increment]:
         try:
             while not self._over and not self._feed.cancelled:
-                ids = self._take()
-                if ids and not self._feed.cancelled:
-                    yield Increment(np.array(ids, np.int32))
+                tokens = self._take()
+                if tokens and not self._feed.cancelled:
+                    yield _increment(tokens)
         finally:
             self.cancel()
         if self._feed.cancelled:
@@ -86,18 +95,24 @@ class FeedGeneration(Generation):
     def __del__(self) -> None:
         self.cancel()
 
-    def _take(self) -> list[int]:
+    def _take(self) -> list[Token]:
         """Wait for the next token and take all there are."""
-        ids: list[int] = []
+        tokens: list[Token] = []
         item = self._feed.outbox.get()
-        while isinstance(item, int):
-            ids.append(item)
+        while isinstance(item, Token):
+            tokens.append(item)
             try:
                 item = self._feed.outbox.get_nowait()
             except Empty:
-                return ids
+                return tokens
         self._over, self._error = True, item
-        return ids
+        return tokens
+
+
+def _increment(tokens: list[Token]) -> Increment:
+    said = [token.said for token in tokens if token.said is not None]
+    ids = np.array([token.id for token in tokens], np.int32)
+    return Increment(ids, said=np.array(said, np.int32) if said else None)
 
 
 def check_generation(request: GenerationRequest, llm: LLMConfig, positions: int) -> None:

@@ -51,6 +51,7 @@ _KINDS = (
     StepKind("text normaliser", 60, _TEXT, "model.text"),
     StepKind("speech tokenizer", 20, _WEIGHTS, "model.weights", optional=True),
     StepKind("speaker encoder", 20, _WEIGHTS, "model.weights", optional=True),
+    StepKind("listener", 20, _WEIGHTS, "model.weights", optional=True),
     StepKind("flow weights", 30, _WEIGHTS, "model.weights"),
     StepKind("start noise", 20, _PROCESSOR, "machine"),
     StepKind("flow placement", 60, _GPU, "gpu", TORCH_PROFILES),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tritone.serving.messages import Inputs
 
 OUTPUTS = ("output_ids", "sequence_length")
+SAID = "said"  # of checkpoints with text heads, from runtimes of ours
 
 
 def generation_tensors(

@@ -8,6 +8,7 @@ import numpy as np
 
 from tritone.errors import Cancelled, InvalidRequest
 from tritone.llm.contract import Generation, GenerationRequest, Increment, LanguageModel
+from tritone.serving.generation_tensors import SAID
 from tritone.serving.messages import respond, response, tensor
 from tritone.serving.metrics import Gauge
 
@@ -68,4 +69,6 @@ class Generations:
 def _response(increment: Increment) -> Any:
     length = np.array([[len(increment)]], dtype=np.int32)
     outputs = [tensor("output_ids", increment.ids[None, None]), tensor("sequence_length", length)]
+    if increment.said is not None:
+        outputs.append(tensor(SAID, increment.said[None, None]))
     return response(*outputs)

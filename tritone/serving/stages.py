@@ -23,7 +23,7 @@ from tritone.serving.frontend_tensors import (
     text_tensors,
 )
 from tritone.serving.generation_tensors import OUTPUTS as LLM_OUTPUTS
-from tritone.serving.generation_tensors import generation_tensors, row, stop_tensors
+from tritone.serving.generation_tensors import SAID, generation_tensors, row, stop_tensors
 from tritone.serving.messages import raise_error, tensor
 from tritone.synthesis.run_ahead import awaited
 from tritone.synthesis.values import Segment, SynthesisRequest, TextBlock, in_order
@@ -154,6 +154,9 @@ class TritonGeneration:
         # NVIDIA's backend reads leading digits of an id as its number: "3f" and "3a" would be one
         self._id = str(secrets.randbits(63) | 1)
         self._stop_ids = config.llm.stop_ids
+        # a runtime that wants the bias knows nothing of the checkpoint's heads
+        tells = bool(config.llm.text_heads) and bias is None
+        self._outputs = (*LLM_OUTPUTS, SAID) if tells else LLM_OUTPUTS
         self._ended = False
         self._replies = self._start(generation_tensors(request, config, bias))
 
@@ -165,10 +168,11 @@ class TritonGeneration:
             ids = _array(reply, "output_ids")
             if ids is None:
                 continue
-            ids = ids.reshape(-1)
-            ids = ids[(ids >= 0) & ~np.isin(ids, self._stop_ids)]
-            if ids.size:
-                yield Increment(ids.astype(np.int32))
+            ids, said = ids.reshape(-1), _array(reply, SAID)
+            kept = (ids >= 0) & ~np.isin(ids, self._stop_ids)
+            if kept.any():
+                said = None if said is None else said.reshape(-1)[kept]
+                yield Increment(ids[kept].astype(np.int32), said=said)
         self._ended = True
 
     def cancel(self) -> None:
@@ -186,7 +190,7 @@ class TritonGeneration:
         They must be kept as long as the generation: Triton 2.51 crashes where their iterator is
         freed at once after the last of them, while its own thread still works on it.
         """
-        call = _call(LANGUAGE_MODEL, LLM_OUTPUTS, inputs, request_id=self._id)
+        call = _call(LANGUAGE_MODEL, self._outputs, inputs, request_id=self._id)
         with _GATE.starting():
             return call.exec(decoupled=True)  # type: ignore[no-any-return]
 

@@ -22,23 +22,28 @@ from tritone.synthesis.timing import Timing
 from tritone.synthesis.values import AudioChunk, Segment, SynthesisRequest
 
 
+FADE_SECONDS = 0.02  # at the end of speech that was cut
+
+
 @dataclass(frozen=True)
 class Settings:
     """What the deployment decides. max_segment_seconds: of speech, to end a generation that has
-    lost the text. attempts: generations of one segment before any of it is spoken."""
+    lost the text. attempts: generations of one segment, where the ones before were flawed."""
 
     limits: Limits = field(default_factory=Limits)
     max_segment_seconds: float = 60.0
-    attempts: int = 2
+    attempts: int = 3
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Frames of a segment, (bins, frames), and whether it or the whole speech ends with them."""
+    """Frames of a segment, (bins, frames), and whether it or the whole speech ends with them. cut:
+    whether it ends earlier than its generation did."""
 
     frames: Float32
     segment: Segment
     ends_segment: bool = False
+    cut: bool = False
     ends_speech: bool = False
 
 
@@ -99,7 +104,8 @@ def _pieces(run: Run) -> Generator[Piece, None, None]:
             for frames in speaking.hops():
                 yield Piece(frames, segment)
             upcoming = begin_next()
-            yield Piece(speaking.rest(), segment, True, ends_speech=upcoming is None)
+            rest, cut = speaking.rest(), speaking.cut
+            yield Piece(rest, segment, True, cut, ends_speech=upcoming is None)
             speaking.close()
             speaking, upcoming = upcoming, None
     finally:
@@ -158,6 +164,14 @@ def _wave(piece: Piece, vocoder: VocoderSession, run: Run) -> Float32:
         wave = vocoder.step(piece.frames, finalize=piece.ends_segment)
     if not np.isfinite(wave).all():
         raise StageFailed("vocoder", "gave samples that are not finite")
+    return _faded(wave, run) if piece.cut else wave
+
+
+def _faded(wave: Float32, run: Run) -> Float32:
+    """The end of speech that was cut, so that it does not click."""
+    count = min(len(wave), round(FADE_SECONDS * run.rules.rates.samples))
+    wave = wave.copy()
+    wave[len(wave) - count :] *= np.linspace(1, 0, count, dtype=np.float32)
     return wave
 
 

@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Any, Protocol
 
 from tritone.arrays import Float32
-from tritone.llm.contract import Generation, GenerationRequest, Increment
+from tritone.llm.contract import Generation, GenerationRequest, Increment, Prompt, SamplingParams
 from tritone.synthesis.values import Segment, SynthesisRequest
 from tritone.voice import Voice
 
@@ -97,6 +97,16 @@ class SpeechRules(Protocol):
 
     def guard(self) -> Guard:
         """For a new generation."""
+
+    def text_begins(self, segment: Segment) -> int | None:
+        """Where in its prompt the text to be spoken begins, if the language model tells what it
+        says; the text tokens of the segment follow from there."""
+
+    def continued(self, prompt: Prompt, codes: Increment) -> Prompt:
+        """The prompt of a generation that goes on after these codes."""
+
+    def retried(self, sampling: SamplingParams) -> SamplingParams:
+        """How a generation is sampled after one that failed."""
 
     def plan(self, voice: Any, *, streaming: bool) -> tuple[Planner, Voice]:
         """For a new segment: its planner, and the voice (of the family's own class) as its flow is

@@ -10,6 +10,7 @@ from tritone.synthesis.deadlines import StageTurns
 from tritone.synthesis.limits import MAX_SEED
 from tritone.synthesis.rules import SpeechRules, Stages
 from tritone.synthesis.run_ahead import RunAhead
+from tritone.synthesis.text_guard import SpeechGuard, TextGuard
 from tritone.synthesis.timing import Timing
 from tritone.synthesis.values import Segment, SynthesisRequest
 
@@ -18,7 +19,7 @@ from tritone.synthesis.values import Segment, SynthesisRequest
 class Run:
     """What the segments of one request share.
 
-    max_tokens: of one segment. attempts: generations of one before any of it is spoken.
+    max_tokens: of one segment. attempts: generations of one, where the ones before were flawed.
     """
 
     request: SynthesisRequest
@@ -48,6 +49,7 @@ class SegmentSpeech:
         """Start the generation. index: of the segment within the request."""
         self._run, self.segment, self._index = run, segment, index
         self._begun = False  # whether the flow has had tokens
+        self.cut = False  # whether the speech ends before its generation did
         self._attempt = 0
         run.timing.segments += 1
         run.timing.voice_cached = segment.voice_cached
@@ -60,8 +62,15 @@ class SegmentSpeech:
         while not (yield from self._attempted()):
             self._run.timing.retries += 1
             self._attempt += 1
-            self.close()
-            self._begin()
+            if self._guard.text and not self._over_long:
+                self._end_generation()
+                self._guard.text.again(lenient=self._last)
+                self._start_generation()
+            else:
+                self.close()
+                self._begin()
+        for note in self._guard.text.notes if self._guard.text else ():
+            self._run.timing.note(f"{self.segment.text!r}: {note}")
 
     def rest(self) -> Float32:
         """The frames of what is left, once the generation has ended."""
@@ -73,19 +82,34 @@ class SegmentSpeech:
         finally:
             self._flow.close()
 
+    @property
+    def _last(self) -> bool:
+        return self._attempt + 1 >= self._run.attempts
+
     def _begin(self) -> None:
         """Start a generation, and open the flow, which prepares the voice meanwhile."""
         run = self._run
         streaming = run.request.streaming
         self._planner, voice = run.rules.plan(self.segment.voice, streaming=streaming)
-        self._generation = self._generate()
-        # the flow may be slower: then tokens gather here
-        self._increments = RunAhead(_increments_of(self._generation), depth=None)
+        self._guard = self._new_guard()
+        self._admitted: list[Increment] = []
+        self._start_generation()
         try:
             self._flow = run.stages.open_flow(voice, streaming=streaming)
         except BaseException:
             self._end_generation()
             raise
+
+    def _new_guard(self) -> SpeechGuard:
+        begins, text = self._run.rules.text_begins(self.segment), None
+        if begins is not None:
+            text = TextGuard(begins, self.segment.target_tokens, lenient=self._last)
+        return SpeechGuard(self._run.rules.guard(), text)
+
+    def _start_generation(self) -> None:
+        self._generation = self._generate()
+        # the flow may be slower: then tokens gather here
+        self._increments = RunAhead(_increments_of(self._generation), depth=None)
 
     def _end_generation(self) -> None:
         try:
@@ -95,29 +119,49 @@ class SegmentSpeech:
 
     def _attempted(self) -> Generator[Float32, None, bool]:
         """One generation; returns whether its tokens are to be spoken to the end."""
-        rules, timing = self._run.rules, self._run.timing
-        guard, problem = rules.guard(), ""
+        rules, timing, guard = self._run.rules, self._run.timing, self._guard
+        problem, over = "", False
         for increment in self._increments:
             self._run.check_cancelled()
             timing.mark("first_token")
-            codes = rules.codes(increment)
-            problem = guard.admit(codes)
-            if problem:
+            verdict = guard.admit(rules.codes(increment))
+            problem, over = verdict.problem, verdict.over
+            self._admit(verdict.tokens)
+            if problem or over:
                 self._generation.cancel()
                 break
-            timing.tokens += len(codes)
-            self._planner.push(codes)
             if not (self._begun and self._increments.waiting):
                 yield from self._ready_hops()
+        if not problem and not over:
+            verdict = guard.ended(self.segment.target_tokens)
+            problem = verdict.problem or self._endless()
+            self._admit(verdict.tokens)
         yield from self._ready_hops()
-        problem = problem or guard.ended(self.segment.target_tokens)
-        if problem:
-            timing.note(f"generation {self._attempt + 1} of {self.segment.text!r}: {problem}")
-        # a flawed one is spoken only if it has begun or all attempts were flawed
-        last = self._attempt + 1 == self._run.attempts
-        if problem and last and not guard.count:
+        if problem or over:
+            what = problem or "said once, and begun again"
+            timing.note(f"generation {self._attempt + 1} of {self.segment.text!r}: {what}")
+        self.cut = bool(problem) or over
+        return not problem or self._spoken_as_it_is(problem)
+
+    def _admit(self, codes: Increment) -> None:
+        self._run.timing.tokens += len(codes)
+        if len(codes):
+            self._admitted.append(codes)
+            self._planner.push(codes)
+
+    def _endless(self) -> str:
+        return f"no end after {self._most_tokens} speech tokens" if self._over_long else ""
+
+    @property
+    def _over_long(self) -> bool:
+        return self._guard.count >= self._most_tokens
+
+    def _spoken_as_it_is(self, problem: str) -> bool:
+        """Whether a flawed generation is: if all attempts were, or if it has begun and cannot be
+        taken up again."""
+        if self._last and not self._guard.count:
             raise StageFailed("tensorrt_llm", f"{problem}, {self._attempt + 1} times")
-        return not problem or self._begun or last
+        return self._last or (self._begun and (self._over_long or not self._guard.text))
 
     def _ready_hops(self) -> Iterator[Float32]:
         timing = self._run.timing
@@ -132,15 +176,28 @@ class SegmentSpeech:
         with self._run.timing.flowing(), self._run.turns.flow.turn(self._run.seconds_left):
             return self._flow.step(tokens, finalize=finalize)
 
+    @property
+    def _most_tokens(self) -> int:
+        """Of the segment, in all attempts that it is spoken from."""
+        _, most = self._run.rules.token_bounds(self.segment.target_tokens)
+        return max(1, min(most, self._run.max_tokens))
+
     def _generate(self) -> Generation:
-        least, most = self._run.rules.token_bounds(self.segment.target_tokens)
-        seed = (self._run.seed + self._index + 1000 * self._attempt) % (MAX_SEED + 1)
-        return self._run.stages.generate(
+        """The first generation of the segment, or one that goes on after what was admitted."""
+        run, rules, segment = self._run, self._run.rules, self.segment
+        seed = (run.seed + self._index + 1000 * self._attempt) % (MAX_SEED + 1)
+        sampling = rules.retried(run.request.sampling) if self._attempt else run.request.sampling
+        least, _ = rules.token_bounds(segment.target_tokens)
+        prompt, said = segment.prompt, self._guard.count
+        if said:
+            prompt = rules.continued(prompt, Increment.joined(self._admitted))
+            least, _ = rules.token_bounds(self._guard.text.left if self._guard.text else 0)
+        return run.stages.generate(
             GenerationRequest(
-                prompt=self.segment.prompt,
+                prompt=prompt,
                 min_tokens=least,
-                max_tokens=max(1, min(most, self._run.max_tokens)),
-                sampling=replace(self._run.request.sampling, seed=seed),
+                max_tokens=max(1, self._most_tokens - said),
+                sampling=replace(sampling, seed=seed),
             )
         )
 

@@ -30,6 +30,12 @@ class TextConfig(Strict):
     instruct_end: str = ""  # token that closes an instruction, e.g. <|endofprompt|>
 
 
+class PromptConfig(Strict):
+    """longest_seconds: of a reference that the checkpoint goes on from as it should."""
+
+    longest_seconds: float = 30.0
+
+
 class FlowEncoderConfig(Strict):
     output_size: int
     attention_heads: int
@@ -86,6 +92,7 @@ class VocoderConfig(Strict):
 class CosyVoice2Config(ModelConfig):
     family: Literal["cosyvoice2"] = "cosyvoice2"
     text: TextConfig
+    prompt: PromptConfig = PromptConfig()
     sampling: SamplingConfig
     llm: SpeechIds
     flow: FlowConfig

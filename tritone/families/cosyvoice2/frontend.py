@@ -18,7 +18,7 @@ import numpy as np
 
 from tritone.errors import InvalidRequest, ModelDirectoryError
 from tritone.families.cosyvoice2.config import CosyVoice2Config, SpeechIds
-from tritone.families.cosyvoice2.reference import load_reader, missing_models
+from tritone.families.cosyvoice2.reference import Cutting, load_reader, missing_models
 from tritone.families.cosyvoice2.released_tokenizer import TAGS
 from tritone.families.cosyvoice2.voice import Voice
 from tritone.frontend.text.pronounce import PHONEMES_NAME, Pronunciation, load_pronouncer
@@ -76,7 +76,11 @@ class CosyVoice2Frontend:
         with step("text normaliser"):
             self._text = TextStage(model_dir, TAGS, length, text, phonemes=bool(self._pronounce))
         self._missing = missing_models(model_dir)
-        self._reader = None if self._missing else load_reader(model_dir, config.llm.speech_codes)
+        self._reader = None
+        if not self._missing:
+            cutting = Cutting(limits.min_reference_seconds, config.prompt.longest_seconds)
+            codes = config.llm.speech_codes
+            self._reader = load_reader(model_dir, codes, cutting, self._pronounce)
         self._cache: VoiceCache[Voice] = VoiceCache(VOICES_CACHED)
         self._transcript_ids = lru_cache(VOICES_CACHED)(
             lambda text: self._tokenizer.encode(self._spoken(text).text)
@@ -155,7 +159,7 @@ class CosyVoice2Frontend:
         """Block `index` of the text; `more` of a block says whether the next one exists."""
         prompt_text, prompt_speech, unused = self._layout(request, voice)
         block = self._text.block(request.text, index)
-        notes = (*(unused if index == 0 else ()), *block.notes)
+        notes = (*((*voice.notes, *unused) if index == 0 else ()), *block.notes)
         pause, segments = 0.0, []
         for piece in block.pieces:
             spoken = self._spoken(piece.text)

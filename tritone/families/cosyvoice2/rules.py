@@ -9,10 +9,12 @@ import numpy as np
 from tritone.errors import EnvironmentProblem, StageFailed
 from tritone.families.cosyvoice2.config import CosyVoice2Config
 from tritone.families.cosyvoice2.voice import Voice
-from tritone.llm.contract import Increment
+from tritone.llm.contract import Increment, Prompt, SamplingParams
 from tritone.synthesis.rules import Hops, Rates
+from tritone.synthesis.values import Segment
 
 CODES_PER_SECOND = 25
+RETRIED_TOP_K = 25  # of a generation that failed when it was greedy, as upstream samples
 
 
 @dataclass(frozen=True)
@@ -160,15 +162,34 @@ class CosyVoice2Rules:
 
     def token_bounds(self, target_tokens: int) -> tuple[int, int]:
         sampling = self._config.sampling
-        bounds = sampling.min_tokens_per_text_token, sampling.max_tokens_per_text_token
-        return int(bounds[0] * target_tokens), int(bounds[1] * target_tokens)
+        least, most = sampling.min_tokens_per_text_token, sampling.max_tokens_per_text_token
+        return int(least * target_tokens), int(sampling.tokens_beside + most * target_tokens)
 
     def codes(self, increment: Increment) -> Increment:
         """LLM ids to codes of the codebook."""
-        return Increment(increment.ids - np.int32(self._config.llm.speech_offset))
+        return replace(increment, ids=increment.ids - np.int32(self._config.llm.speech_offset))
 
     def guard(self) -> TokenGuard:
         return TokenGuard(self._config.llm.speech_codes)
+
+    def text_begins(self, segment: Segment) -> int | None:
+        llm, ids = self._config.llm, segment.prompt.ids
+        if not llm.text_heads:
+            return None
+        assert ids is not None, "CosyVoice2's prompts are ids"
+        (end,) = np.flatnonzero(ids == llm.task_id)[:1]
+        return int(end) - segment.target_tokens
+
+    def continued(self, prompt: Prompt, codes: Increment) -> Prompt:
+        """The prompt of a generation that goes on after some codes of an earlier one."""
+        assert prompt.ids is not None
+        offset = np.int32(self._config.llm.speech_offset)
+        return Prompt(np.concatenate([prompt.ids, codes.ids + offset]))
+
+    def retried(self, sampling: SamplingParams) -> SamplingParams:
+        """Greedy decoding would fail again as it did before: another seed changes nothing."""
+        top_k = self._config.sampling.top_k if sampling.top_k is None else sampling.top_k
+        return sampling if top_k > 1 else replace(sampling, top_k=RETRIED_TOP_K)
 
     def plan(self, voice: Voice, *, streaming: bool) -> tuple[ChunkPlanner, Voice]:
         """The start of the flow's prompt is dropped so that the first hop has its length."""

@@ -27,16 +27,19 @@ MEL_FRAMES_PER_TOKEN = 2
 class Voice:
     """prompt_tokens: (P,) speech codes at 25 Hz; P may be 0. prompt_mel: (2P, 80) log-mel at 50 Hz,
     aligned with prompt_tokens. embedding: (192,) speaker vector, not normalised. transcript: what
-    the prompt says; empty when unknown (cross-lingual) or when P is 0.
+    the prompt says; empty when unknown (cross-lingual) or when P is 0. notes: on how a recording
+    became this voice; they stay where it was made.
     """
 
     prompt_tokens: Int32
     prompt_mel: Float32
     embedding: Float32
     transcript: str = ""
+    notes: tuple[str, ...] = ()
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        return {name: value for name, value in vars(self).items() if name != "transcript"}
+        words = ("transcript", "notes")
+        return {name: value for name, value in vars(self).items() if name not in words}
 
     @classmethod
     def from_arrays(cls, arrays: Arrays, transcript: str = "") -> Self:

@@ -56,6 +56,11 @@ class Pronouncer:
         self._symbols, self._tag = symbols, tag_pattern(tags)
         self._phonemes = phonemes or _english_g2p()
 
+    @property
+    def alphabet(self) -> str:
+        """All phoneme characters."""
+        return "".join(self._symbols.values())
+
     def __call__(self, text: str) -> Pronunciation:
         tags = sorted(set(self._tag.findall(text)))
         foreign: set[str] = set()

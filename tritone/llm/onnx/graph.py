@@ -8,15 +8,20 @@ It serves prefill and decoding. Rows of a batch are independent streams of any l
     past.<layer>.key       (batch, kv_heads, slot, head_dim)  the slots' buffer; likewise value
     present.<layer>.key    same shape                 to be bound to the same memory
     logits                 (batch, speech head)       of the last position: codes, then stop ids
+    text_queries           (batch, heads * head_dim)  of the last position, not turned to it: of the
+                           checkpoint's text heads, where it has any
 
 Only the speech head is in the graph, with its bias, so that no text id can be drawn. Token ids stay
 outside: the embedding is gathered from the checkpoint file, which costs no memory for unused rows.
 """
 
+import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx
 from onnx import TensorProto, helper
 
 from tritone.arrays import Float32
@@ -40,6 +45,7 @@ PRECISIONS: dict[str, BlockFormat | None] = {
     "int4_b128": BlockFormat(bits=4, block_size=128),
 }
 CONFIG_KEY = "tritone.llm"  # metadata entry that ties a graph to its checkpoint
+_SAMPLED_BYTES = 1 << 20  # of a checkpoint, at each end, that its weights are known by
 
 _HEAD_MULTIPLE = 16  # of head sizes in GroupQueryAttention
 _INTEGER_DOT = 4  # accuracy_level of MatMulNBits: activations rounded to int8 per row and block
@@ -62,9 +68,30 @@ def build_graph(llm_dir: Path, config: LLMConfig, precision: str = "int8") -> Pa
         )
     path = graph_path(llm_dir, precision)
     checkpoint = Checkpoint(llm_dir / WEIGHTS_NAME)
-    with graph_writer(path, {CONFIG_KEY: config.model_dump_json()}) as writer:
+    with graph_writer(path, {CONFIG_KEY: checkpoint_key(llm_dir, config)}) as writer:
         _Qwen2Graph(writer, checkpoint, config, PRECISIONS[precision]).build()
     return path
+
+
+def checkpoint_key(llm_dir: Path, config: LLMConfig) -> str:
+    """What a graph says that it was built from: the numbers, and a digest of the weights' ends.
+
+    Weights of the same sizes that were trained anew differ in nearly every byte.
+    """
+    path = llm_dir / WEIGHTS_NAME
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _SAMPLED_BYTES))
+        digest = hashlib.sha256(file.read())
+        file.seek(0)
+        digest.update(file.read(_SAMPLED_BYTES))
+    return f"{config.model_dump_json()} {size} {digest.hexdigest()}"
+
+
+def built_from(path: Path) -> str:
+    """The `checkpoint_key` of the checkpoint that a graph was built from; empty if unknown."""
+    properties = onnx.load(path, load_external_data=False).metadata_props
+    return next((p.value for p in properties if p.key == CONFIG_KEY), "")
 
 
 def rotary_tables(config: LLMConfig) -> tuple[Float32, Float32]:
@@ -122,6 +149,8 @@ class _Qwen2Graph:
         rows = config.speech_rows
         head, bias = (to_float32(self.checkpoint.stored(n)[rows]) for n in (HEAD, HEAD_BIAS))
         self._linear(final, head, bias, "logits")
+        if config.text_heads:
+            self._text_queries()
 
     def _declare(self) -> None:
         config = self.config
@@ -135,6 +164,9 @@ class _Qwen2Graph:
         ]
         shape = ["batch", config.speech_head_size]
         self.writer.outputs.append(info("logits", TensorProto.FLOAT, shape))
+        if heads := len(config.text_heads):
+            shape = ["batch", heads * head_dim]
+            self.writer.outputs.append(info("text_queries", TensorProto.FLOAT, shape))
         for layer in range(config.num_hidden_layers):
             for name in (f"{layer}.key", f"{layer}.value"):
                 self.writer.inputs.append(info(f"past.{name}", TensorProto.FLOAT, cache))
@@ -180,6 +212,20 @@ class _Qwen2Graph:
         out = self._load(layer_name(layer, "self_attn.o_proj.weight"))
         weight = pad_heads(out.T, config.num_attention_heads).T
         return self._linear(attention, weight, None, f"{name}.attention_out")
+
+    def _text_queries(self) -> None:
+        """What the text heads ask for, cut out of their layers' products."""
+        node, constant, dim = self.writer.node, self.writer.constant, _padded_head_dim(
+            self.config.head_dim
+        )
+        parts, axis = [], constant("text.axis", np.array([1], np.int64))
+        for layer, head in self.config.text_heads:
+            name = f"text.{layer}.{head}"
+            last = node("Gather", [f"layer{layer}.qkv", "last"], f"{name}.last", axis=1)
+            begin = constant(f"{name}.begin", np.array([head * dim], np.int64))
+            end = constant(f"{name}.end", np.array([(head + 1) * dim], np.int64))
+            parts.append(node("Slice", [last, begin, end, axis], f"{name}.query"))
+        node("Concat", parts, "text_queries", axis=1)
 
     def _feed_forward(self, layer: int, normed: str) -> str:
         name, node = f"layer{layer}", self.writer.node

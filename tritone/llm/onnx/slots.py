@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 from tritone.arrays import Float32, Int32
 from tritone.errors import ModelDirectoryError
 from tritone.llm.config import LLMConfig
-from tritone.llm.onnx.graph import CONFIG_KEY, PRECISIONS, graph_path
+from tritone.llm.onnx.graph import (
+    CONFIG_KEY,
+    PRECISIONS,
+    checkpoint_key,
+    graph_path,
+    rotary_tables,
+)
 
 
 class OnnxSlots:
@@ -50,6 +56,11 @@ class OnnxSlots:
         self._longest = np.zeros((), np.int32)
         self._logits = np.zeros((slots, config.speech_head_size), np.float32)
         self._batches: dict[int, onnxruntime.IOBinding] = {}
+        self._heads = config.text_heads
+        self._scale = config.head_dim**-0.5
+        self._group = config.num_attention_heads // heads
+        self._queries = np.zeros((slots, len(self._heads), head_dim), np.float32)
+        self._rotary = rotary_tables(config) if self._heads else ()
 
     def prefill(self, slot: int, embeds: Float32, start: int = 0) -> Float32:
         embeds = np.ascontiguousarray(embeds[None])
@@ -73,6 +84,17 @@ class OnnxSlots:
     def move(self, source: int, target: int, length: int) -> None:
         self._cache[:, :, target, :, :length] = self._cache[:, :, source, :, :length]
 
+    def said(self, row: int, slot: int, position: int, prompt: int) -> int:
+        cos, sin = (table[position] for table in self._rotary)
+        total = np.zeros(prompt, np.float32)
+        for (layer, head), query in zip(self._heads, self._queries[row], strict=True):
+            first, second = query.reshape(2, -1)[:, : len(cos)]
+            turned = np.zeros((2, len(query) // 2), np.float32)
+            turned[:, : len(cos)] = first * cos - second * sin, second * cos + first * sin
+            keys = self._cache[layer, 0, slot, head // self._group, :prompt]
+            total += log_softmax(keys @ turned.reshape(-1) * self._scale)
+        return int(total.argmax())
+
     def _binding(self, slot: int, count: int, embeds: Float32) -> onnxruntime.IOBinding:
         binding = self._session.io_binding()
         given, result = binding.bind_input, binding.bind_output
@@ -84,6 +106,8 @@ class OnnxSlots:
         bind(given, "seqlens_k", self._lengths[:count])
         bind(given, "total_sequence_length", self._longest)
         bind(result, "logits", self._logits[:count])
+        if self._heads:
+            bind(result, "text_queries", self._queries[:count].reshape(count, -1))
         for layer in range(len(self._cache)):
             for part, name in enumerate(("key", "value")):
                 # contiguous: the slots of one layer and part lie side by side
@@ -91,6 +115,12 @@ class OnnxSlots:
                 bind(given, f"past.{layer}.{name}", cache)
                 bind(result, f"present.{layer}.{name}", cache)
         return binding
+
+
+def log_softmax(scores: Float32) -> Float32:
+    """Of (n,) scores."""
+    shifted = scores - scores.max()
+    return shifted - np.log(np.exp(shifted).sum())  # type: ignore[no-any-return]
 
 
 def _open(
@@ -115,6 +145,6 @@ def _open(
     except Exception as error:  # the runtime's exceptions share no narrower base
         raise ModelDirectoryError(f"{path} cannot be loaded: {error}") from error
     found = session.get_modelmeta().custom_metadata_map.get(CONFIG_KEY)
-    if found is None or type(config).model_validate_json(found) != config:
+    if found != checkpoint_key(llm_dir, config):
         raise ModelDirectoryError(f"{path} was built from another checkpoint; build it again")
     return session

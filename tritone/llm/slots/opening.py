@@ -7,7 +7,7 @@ from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.errors import ModelDirectoryError
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, EmbeddingTable
 from tritone.llm.config import SpokenConfig
-from tritone.llm.onnx.graph import build_graph, graph_path
+from tritone.llm.onnx.graph import build_graph, built_from, checkpoint_key, graph_path
 from tritone.llm.onnx.slots import OnnxSlots
 from tritone.llm.slots.scheduler import SlotLanguageModel
 from tritone.loading.steps import step
@@ -69,17 +69,19 @@ def open_torch(
 
 
 def ensure_graph(model_dir: Path, config: SpokenConfig, precision: str) -> None:
-    """Build the graph of `precision` unless it is there; a minute for half a billion parameters.
+    """Build the graph of `precision` unless it is there and of this checkpoint; a minute for half
+    a billion parameters.
 
-    Raises ModelDirectoryError when it is missing and the directory cannot be written.
+    Raises ModelDirectoryError when it must be built and the directory cannot be written.
     """
     llm_dir = model_dir / LLM_DIR
     path = graph_path(llm_dir, precision)
-    if path.is_file():
+    if path.is_file() and built_from(path) == checkpoint_key(llm_dir, config.llm):
         return
     if not os.access(llm_dir, os.W_OK):
+        wrong = "is of another checkpoint" if path.is_file() else "does not exist"
         raise ModelDirectoryError(
-            f"{path} does not exist and {llm_dir} cannot be written: run `tritone convert` with "
+            f"{path} {wrong} and {llm_dir} cannot be written: run `tritone convert` with "
             f"--llm-precision {precision} where it can"
         )
     with step("LLM graph", llm_dir / WEIGHTS_NAME):

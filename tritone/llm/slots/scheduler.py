@@ -17,7 +17,14 @@ from tritone.errors import StageFailed, TritoneError
 from tritone.llm.checkpoint import EmbeddingTable
 from tritone.llm.config import SpokenConfig
 from tritone.llm.contract import Generation, GenerationRequest
-from tritone.llm.generation import STAGE, FeedGeneration, Stream, check_generation, check_load
+from tritone.llm.generation import (
+    STAGE,
+    FeedGeneration,
+    Stream,
+    Token,
+    check_generation,
+    check_load,
+)
 from tritone.llm.sampler import Sampler
 
 
@@ -50,6 +57,11 @@ class SlotSession(Protocol):
 
     def move(self, source: int, target: int, length: int) -> None:
         """Copy the first `length` positions of a slot over another."""
+        ...
+
+    def said(self, row: int, slot: int, position: int, prompt: int) -> int:
+        """Which of the first `prompt` positions of `slot` the checkpoint's text heads looked at most
+        in the last call, in its row `row`, from `position`."""
         ...
 
 
@@ -153,6 +165,7 @@ class SlotLanguageModel:
         stream.length += len(embeds)
         if stream.length < len(stream.request.prompt):
             return
+        self._look(stream, 0, self._joining_slot)
         goes_on = self._advance(stream, logits)
         stream.flush()
         with self._changed:
@@ -185,12 +198,19 @@ class SlotLanguageModel:
                 stream.outbox.put(_failure(error))
             self._active.clear()
             return
-        for stream in self._active:
+        for slot, stream in enumerate(self._active):
             stream.length += 1
+            self._look(stream, slot, slot)
         over = [not self._advance(s, row) for s, row in zip(self._active, logits, strict=True)]
         for stream in self._active:
             stream.flush()
         self._remove(over)
+
+    def _look(self, stream: Stream, row: int, slot: int) -> None:
+        """Note what the next token is said for, where the checkpoint has heads that tell."""
+        if self._config.llm.text_heads:
+            prompt = len(stream.request.prompt)
+            stream.said = self._session.said(row, slot, stream.length - 1, prompt)
 
     def _advance(self, stream: Stream, logits: Float32) -> bool:
         """Draw the stream's next token; False when the stream is over."""
@@ -206,7 +226,7 @@ class SlotLanguageModel:
         stream.sampler.emit(row)
         stream.last_id = llm.speech_offset + row
         stream.emitted += 1
-        stream.pending.append(stream.last_id)
+        stream.pending.append(Token(stream.last_id, stream.said))
         if stream.emitted == stream.request.max_tokens:
             stream.pending.append(None)
             return False

@@ -64,6 +64,8 @@ class TorchSlots:
         self._host_logits = torch.zeros(slots, config.speech_head_size, pin_memory=pinned)
         self._embeds = self._host_embeds.to(device)
         self._lengths = self._host_lengths.to(device)
+        self._heads, self._scale = config.text_heads, dim**-0.5
+        self._queries = torch.zeros(slots, len(self._heads), dim, device=device)
         self._rows = torch.arange(slots, device=device)
         self._positions = torch.arange(slot_length + 1, device=device)
         self._graphs: GraphCache[Tensor] = GraphCache(device)
@@ -82,6 +84,7 @@ class TorchSlots:
             keys, values = self._cache[layer, :, slot : slot + 1]
             keys[:, :, start:end], values[:, :, start:end] = key, value
             keys, values = keys[:, :, :end], values[:, :, :end]
+            self._keep_queries(layer, query)
             return F.scaled_dot_product_attention(query, keys, values, visible)
 
         given = torch.from_numpy(embeds)[None].to(self._model.device)
@@ -106,6 +109,21 @@ class TorchSlots:
     def move(self, source: int, target: int, length: int) -> None:
         self._cache[:, :, target, :, :length] = self._cache[:, :, source, :, :length]
 
+    @torch.inference_mode()
+    def said(self, row: int, slot: int, position: int, prompt: int) -> int:
+        total = self._queries.new_zeros(prompt)
+        for (layer, head), query in zip(self._heads, self._queries[row], strict=True):
+            keys = self._cache[layer, 0, slot, head // self._model.group, :prompt].float()
+            total += (keys @ query * self._scale).log_softmax(0)
+        return int(total.argmax())
+
+    def _keep_queries(self, layer: int, query: Tensor) -> None:
+        """Of the text heads of a layer, those of the last position. query as for `Attend`."""
+        by_head = query.unflatten(2, (self._model.group, -1))[:, :, :, -1].flatten(1, 2)
+        for place, (guided, head) in enumerate(self._heads):
+            if guided == layer:
+                self._queries[: len(query), place] = by_head[:, head].float()
+
     def _step(self, rows: int, reach: int) -> Tensor:
         """One token of slots 0..rows-1 from the static buffers, over `reach` positions."""
         slots, lengths = self._rows[:rows], self._lengths[:rows]
@@ -116,6 +134,7 @@ class TorchSlots:
             keys[slots, :, lengths], values[slots, :, lengths] = key[:, :, 0], value[:, :, 0]
             mask = visible.expand(-1, 1, self._model.group, -1)
             keys, values = keys[:rows, :, :reach], values[:rows, :, :reach]
+            self._keep_queries(layer, query)
             return F.scaled_dot_product_attention(query, keys, values, mask)
 
         return self._model.forward(self._embeds[:rows], lengths[:, None], attend)

@@ -22,7 +22,7 @@ from tritone.families.contract import Family
 from tritone.frontend.text.settings import TextSettings
 from tritone.frontend.voices import VoiceStore, save_voice
 from tritone.llm.config import LLMConfig, SamplingConfig
-from tritone.llm.contract import Increment, Prompt
+from tritone.llm.contract import Increment, Prompt, SamplingParams
 from tritone.synthesis.limits import Limits, check
 from tritone.synthesis.rules import Hops, Rates
 from tritone.synthesis.values import Segment, SynthesisRequest, TextBlock, TextPiece, in_order
@@ -136,6 +136,15 @@ class ToyRules:
 
     def guard(self) -> ToyGuard:
         return ToyGuard()
+
+    def text_begins(self, segment: Segment) -> int | None:
+        return None  # nothing tells what its tokens are said for
+
+    def continued(self, prompt: Prompt, codes: Increment) -> Prompt:
+        raise NotImplementedError("asked for only where it is known what is left of the text")
+
+    def retried(self, sampling: SamplingParams) -> SamplingParams:
+        return sampling
 
     def plan(self, voice: ToyVoice, *, streaming: bool) -> tuple[ToyPlanner, ToyVoice]:
         return ToyPlanner(), voice

@@ -1,0 +1,100 @@
+"""A reference recording as it comes, to the speech in it at the level that models expect.
+
+People send recordings with seconds of silence around the speech, too quiet, with an offset.
+What a model continues from is what it hears: silence is continued with silence, and a level far
+from the usual one makes other speech codes of the same words.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tritone.arrays import Float32
+from tritone.errors import InvalidRequest
+
+HOP_SECONDS = 0.01
+QUIETEST = 40.0  # dB below the loud frames, under which a frame is no speech
+ABOVE_NOISE = 8.0  # dB above the quiet frames
+CLEAR = 12.0  # dB below the loud frames, above which a frame is speech whatever the noise
+MARGIN_SECONDS = (0.08, 0.12)  # kept before and after the speech
+NOTED_SECONDS = 0.5  # of silence cut, from which the caller is told
+LEVEL = 0.12  # root mean square of the louder half of the frames
+TOLERANCE = 1.6  # times louder or quieter, up to which a recording is left as it is
+PEAK = 0.99
+
+
+@dataclass(frozen=True)
+class Recording:
+    """wav: (N,) mono samples, the speech alone. notes: on what was done to it."""
+
+    wav: Float32
+    notes: tuple[str, ...] = ()
+
+
+def speech_in(wav: Float32, rate: int, shortest: float) -> Recording:
+    """Remove the offset, cut the silence at both ends, and bring the level to the usual one.
+
+    shortest: seconds of speech that must be left. Raises InvalidRequest when there are fewer.
+    """
+    notes: list[str] = []
+    offset = float(wav.mean())
+    if abs(offset) > 0.1 * float(np.abs(wav - np.float32(offset)).max() + 1e-9):
+        notes.append(f"reference_wav: a constant offset of {offset:.2g} was removed")
+    wav = wav - np.float32(offset)
+    begin, end = _span(wav, rate)
+    cut = (len(wav) - (end - begin)) / rate
+    wav = wav[begin:end]
+    if len(wav) < shortest * rate:
+        raise InvalidRequest(
+            "reference_wav",
+            f"has {len(wav) / rate:.2f} s of speech and {cut:.2f} s of silence around it; at least "
+            f"{shortest:g} s of speech are needed",
+        )
+    if cut >= NOTED_SECONDS:
+        notes.append(
+            f"reference_wav: {cut:.1f} s of silence at its ends cut, {len(wav) / rate:.1f} s used"
+        )
+    return Recording(_levelled(wav, rate), tuple(notes))
+
+
+def _levels(wav: Float32, rate: int) -> NDArray[np.float64]:
+    """Root mean square of each 10 ms; at least one."""
+    hop = max(1, round(HOP_SECONDS * rate))
+    whole = wav[: max(hop, len(wav) // hop * hop)].astype(np.float64)
+    frames = np.pad(whole, (0, -len(whole) % hop)).reshape(-1, hop)
+    return np.sqrt((frames**2).mean(axis=1)) + 1e-9
+
+
+def _span(wav: Float32, rate: int) -> tuple[int, int]:
+    """First and last sample of the speech, with its margins."""
+    decibels = 20 * np.log10(_levels(wav, rate))
+    loud, quiet = np.percentile(decibels, [95, 10])
+    threshold = max(loud - QUIETEST, min(quiet + ABOVE_NOISE, loud - CLEAR))
+    above = np.pad(decibels > threshold, 2)
+    # a click is one frame or two; speech is more
+    windows = np.lib.stride_tricks.sliding_window_view(above, 5)
+    speech = np.flatnonzero(above[2:-2] & (windows.sum(axis=1) >= 3))
+    if not len(speech):
+        return 0, 0
+    hop = round(HOP_SECONDS * rate)
+    before, after = (round(seconds * rate) for seconds in MARGIN_SECONDS)
+    return max(0, speech[0] * hop - before), min(len(wav), (speech[-1] + 1) * hop + after)
+
+
+def _levelled(wav: Float32, rate: int) -> Float32:
+    levels = np.sort(_levels(wav, rate))
+    level = float(np.sqrt((levels[len(levels) // 2 :] ** 2).mean()))
+    peak = float(np.abs(wav).max())
+    if LEVEL / TOLERANCE <= level <= LEVEL * TOLERANCE and peak <= 1:
+        return wav
+    return wav * np.float32(min(LEVEL / level, PEAK / peak))
+
+
+def mixed(channels: Float32) -> Float32:
+    """(N, channels) to mono. Channels of opposite phase would cancel: then the loudest is taken."""
+    mono: Float32 = channels.mean(axis=1, dtype=np.float32)
+    power = (channels.astype(np.float64) ** 2).mean(axis=0)
+    if float((mono.astype(np.float64) ** 2).mean()) < 0.2 * float(power.max()):
+        return channels[:, int(power.argmax())]
+    return mono

@@ -1,0 +1,148 @@
+"""Whether what is said is what is written, from where in the text each speech token was said.
+
+Some language models have attention heads that look at the text token being spoken. Their path
+through the text is a staircase; speech that is said twice, left out, cut short or stuck is not.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tritone.llm.contract import Increment
+from tritone.synthesis.rules import Guard
+
+# In text tokens, of which a word has one to four. The heads flicker by one or two of them, and
+# short ones are passed unseen.
+AHEAD, BACK = 3, 2
+# In speech tokens, at 25 a second.
+CERTAIN = 3  # that stand elsewhere before it is believed
+SILENT = 2  # on the last text token, after which speech has ended
+LONGEST_END = 20  # on the last text token
+LONGEST_STAY = 30  # on any other, pauses too
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """On some new tokens. tokens: those of them, and of the ones before, that may be spoken.
+    problem: what is wrong with the next ones. over: the text has been said; no more is wanted."""
+
+    tokens: Increment
+    problem: str = ""
+    over: bool = False
+
+
+NOTHING = Increment(np.zeros(0, np.int32))
+
+
+@dataclass
+class TextGuard:
+    """Follows one text of `length` text tokens that begins at `start` of the prompt.
+
+    lenient: a leap is noted alone, since nobody will try again.
+    """
+
+    start: int
+    length: int
+    lenient: bool = False
+    place: int = 0  # text token that is being said
+    furthest: int = 0
+    _stay: int = 0  # tokens since the furthest place changed
+    _held: list[Increment] = field(default_factory=list)  # those that stand elsewhere
+    _leaps: list[str] = field(default_factory=list)
+
+    def admit(self, increment: Increment) -> Verdict:
+        """Judge tokens one by one, as far as the first that is not to be spoken."""
+        passed: list[Increment] = []
+        for index in range(len(increment)):
+            token = increment[index : index + 1]
+            problem, over = self._judge(token, passed)
+            if problem or over:
+                return Verdict(Increment.joined(passed), problem, over)
+        return Verdict(Increment.joined(passed))
+
+    def ended(self) -> Verdict:
+        """Judge speech that has ended by itself."""
+        held, self._held = self._held, []
+        left = self.length - 1 - self.furthest
+        problem = f"ended {left} text tokens early" if left > 1 else ""
+        return Verdict(NOTHING if problem else Increment.joined(held), problem)
+
+    def again(self, *, lenient: bool) -> None:
+        """Go on from the last token that was passed, with another try."""
+        self._held, self._stay, self.lenient = [], 0, lenient
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """On what was let pass."""
+        return tuple(self._leaps)
+
+    @property
+    def left(self) -> int:
+        """Text tokens not said yet."""
+        return self.length - 1 - self.furthest
+
+    def _judge(self, token: Increment, passed: list[Increment]) -> tuple[str, bool]:
+        assert token.said is not None
+        place = int(token.said[0]) - self.start
+        if not 0 <= place < self.length:  # the heads looked at no text that is to be spoken
+            place = self.place
+        if self._near(place):
+            passed += [*self._held, token]
+            self._held = []
+            return self._moved(place)
+        self._held.append(token)
+        if len(self._held) < CERTAIN:
+            return "", False
+        return self._leapt(place, passed)
+
+    def _near(self, place: int) -> bool:
+        """Whether it is where speech may be next. Once the end has been heard it is the end."""
+        if self.place == self.length - 1 and self._stay >= SILENT:
+            return place == self.place
+        return -BACK <= place - self.place <= AHEAD
+
+    def _moved(self, place: int) -> tuple[str, bool]:
+        self._stay = self._stay + 1 if place <= self.furthest else 0
+        self.place, self.furthest = place, max(self.furthest, place)
+        if self.furthest == self.length - 1:
+            return "", self._stay > LONGEST_END
+        if self._stay > LONGEST_STAY:
+            return f"stuck at text token {self.furthest} of {self.length}", False
+        return "", False
+
+    def _leapt(self, place: int, passed: list[Increment]) -> tuple[str, bool]:
+        if place < self.place and self.left <= 1:
+            return "", True  # said once, and begun again
+        kind = "leapt" if place > self.place else "went back"
+        problem = f"{kind} from text token {self.place} to {place} of {self.length}"
+        if not self.lenient:
+            return problem, False
+        self._leaps.append(problem)
+        passed += self._held
+        self._held = []
+        return self._moved(place)
+
+
+@dataclass
+class SpeechGuard:
+    """A family's guard over the tokens of one segment, and one over its text, where that is known."""
+
+    tokens: Guard
+    text: TextGuard | None
+
+    @property
+    def count(self) -> int:
+        """Tokens that were passed."""
+        return self.tokens.count
+
+    def admit(self, increment: Increment) -> Verdict:
+        """Raises StageFailed for a token that must never reach the flow."""
+        told = increment.said is not None
+        verdict = self.text.admit(increment) if self.text and told else Verdict(increment)
+        problem = self.tokens.admit(verdict.tokens)
+        return Verdict(NOTHING, problem) if problem else verdict
+
+    def ended(self, target_tokens: int) -> Verdict:
+        verdict = self.text.ended() if self.text else Verdict(NOTHING)
+        problem = self.tokens.admit(verdict.tokens) or self.tokens.ended(target_tokens)
+        return Verdict(verdict.tokens, verdict.problem or problem)
