@@ -23,9 +23,9 @@ from training.dataset import Track
 from training.speech import read_aloud, teacher
 from training.teachers import RATE
 from training.train_flow import load_flow
+from training.train_polish import load_polished
 from training.train_speaker_encoder import load_speaker_encoder
 from training.train_tokenizer import load_encoder
-from training.train_vocoder import load_vocoder
 from training.voices import speaker_vector
 from tritone.arrays import Float32
 from tritone.families.cosyvoice2.flow import Flow, FlowPrompt
@@ -45,7 +45,7 @@ class Chains:
         self._voice = voice
         self._tokenizer = load_encoder(work, voice.tokenizer)
         self._flow = Flow.of(load_flow(work, voice))
-        self._vocoder = load_vocoder(work, voice)
+        self._vocoder = load_polished(work, voice)
         encoder = load_speaker_encoder(work, voice.speaker_encoder)
         self._vectors = {
             name: speaker_vector(Track(work, name), encoder) for name in voice.speakers

@@ -98,6 +98,7 @@ class LanguageModelConfig(Strict):
     prompted: tuple[str, ...]  # speakers that the model only continues, never begins
     prompts: float  # share of the other speakers' examples that continue a prompt too
     longest_prompt: int  # speech tokens of one
+    longest_reference: float  # seconds of speech that references are cut to
     worn: float  # share of prompts that are badly recorded
     loop: LoopConfig
 

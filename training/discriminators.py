@@ -1,6 +1,8 @@
-"""What tells real speech from a vocoder's: by period (HiFi-GAN, Kong et al. 2020) and by spectrogram
-at several resolutions (UnivNet, Jang et al. 2021). Both are narrow: they train beside a small
-vocoder, on a processor, and are thrown away."""
+"""What tells real speech from a vocoder's.
+
+By period (HiFi-GAN, Kong et al. 2020) and by spectrogram at several resolutions (UnivNet, Jang et
+al. 2021). Both are narrow: they train beside a small vocoder, on a processor, and are thrown away.
+"""
 
 from itertools import pairwise
 
@@ -24,14 +26,16 @@ class PeriodDiscriminator(nn.Module):
         super().__init__()
         self.period = period
         self.convs = nn.ModuleList(
-            nn.Conv2d(a, b, (5, 1), stride=(3, 1), padding=(2, 0)) for a, b in pairwise(PERIOD_WIDTHS)
+            nn.Conv2d(a, b, (5, 1), stride=(3, 1), padding=(2, 0))
+            for a, b in pairwise(PERIOD_WIDTHS)
         )
         self.output = nn.Conv2d(PERIOD_WIDTHS[-1], 1, (3, 1), padding=(1, 0))
 
     def forward(self, wav: Tensor) -> Judged:
         """(rows, samples) -> scores and features."""
         padded = F.pad(wav[:, None], (0, -wav.shape[1] % self.period), mode="reflect")
-        x, features = padded.unflatten(2, (-1, self.period)), []
+        rows = padded.view(len(wav), 1, -1, self.period)
+        x, features = rows, list[Tensor]()
         for conv in self.convs:
             x = F.leaky_relu(conv(x), SLOPE)
             features.append(x)

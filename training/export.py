@@ -22,14 +22,15 @@ from training.speech import symbols
 from training.teachers import RATE
 from training.text_tokens import TextTokens
 from training.train_flow import load_flow
+from training.train_listener import load_listener, write_listener
+from training.train_polish import load_polished
 from training.train_speaker_encoder import load_speaker_encoder
 from training.train_tokenizer import load_encoder
-from training.train_vocoder import load_vocoder
 from training.upstream_weights import flow_state, stored_half, vocoder_state
 from training.voices import voices
 from tritone.checkpoints.atomic_write import write_json, written_whole
 from tritone.families.cosyvoice2 import released_files as names
-from tritone.families.cosyvoice2.config import TextConfig
+from tritone.families.cosyvoice2.config import PromptConfig, TextConfig
 from tritone.families.cosyvoice2.convert import Extras
 from tritone.families.cosyvoice2.estimator import INPUTS
 from tritone.frontend.text.tokenizer import TOKENIZER_NAME
@@ -56,9 +57,10 @@ def export(work: Path, voice: VoiceConfig, target: Path) -> Path:
     target.mkdir(parents=True, exist_ok=True)
     _write_language_model(work, voice.language_model, target)
     _save(stored_half(flow_state(load_flow(work, voice))), target / names.FLOW)
-    _save(stored_half(vocoder_state(load_vocoder(work, voice).network)), target / names.HIFT)
+    _save(stored_half(vocoder_state(load_polished(work, voice).network)), target / names.HIFT)
     (target / names.YAML).write_text(upstream_yaml(voice), encoding="utf-8")
     write_speech_tokenizer(load_encoder(work, voice.tokenizer), target / names.SPEECH_TOKENIZER)
+    write_listener(load_listener(work), target / names.LISTENER)
     encoder = load_speaker_encoder(work, voice.speaker_encoder)
     write_speaker_encoder(encoder, target / names.SPEAKER_ENCODER)
     _save(voices(work, voice), target / names.VOICES)
@@ -67,6 +69,8 @@ def export(work: Path, voice: VoiceConfig, target: Path) -> Path:
         sampling=_sampling(work, voice),
         solver=voice.flow.model.solver,
         text=TextConfig(pronunciation="hibari"),
+        text_heads=tuple((layer, 0) for layer in voice.language_model.guided_layers),
+        prompt=PromptConfig(longest_seconds=voice.language_model.longest_reference),
         default_voice=next(iter(voice.speakers)),
     )
     write_json(target / names.EXTRAS, extras.model_dump(mode="json"))

@@ -85,9 +85,7 @@ class Training:
         """Take the weights that the stage 'start' left, where it left any."""
         path = self.folder / START
         if path.is_file():
-            self.module.load_state_dict(
-                torch.load(path, weights_only=True, map_location=device())
-            )
+            self.module.load_state_dict(torch.load(path, weights_only=True, map_location=device()))
             self.average = Averaged(self.module, self.config.ema)
 
     def _save(self) -> None:

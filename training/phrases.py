@@ -1,7 +1,7 @@
 """What people type first: utterances of one to five words, and sentences of several clauses.
 
-WordNet has few of either. Short ones are its single words and collocations, and templates; long ones
-join its example sentences as people join clauses.
+WordNet has few of either. Short ones are its single words and collocations, and templates; long
+ones join its example sentences as people join clauses.
 """
 
 import random
@@ -47,6 +47,7 @@ LEADS = ("when", "if", "although", "because", "before", "after", "as", "while", 
 CLAUSE = re.compile(
     r"(?:I|he|she|we|they|you|it|the|his|her|my|our|their|this|that|there)\b[A-Za-z' -]*", re.I
 )
+PARTS = (2, 2, 2, 3, 3, 4)  # of a sentence
 SHORTEST_CLAUSE, LONGEST_CLAUSE = 3, 10  # words
 
 
@@ -62,8 +63,10 @@ def short_phrases(rng: random.Random, words: Sequence[str], count: int) -> Itera
         lambda: f"{rng.choice(VERBS)} {rng.choice(OBJECTS)}",
         lambda: f"{rng.choice(PERSONS[:4])} {rng.choice(VERBS)} {rng.choice(OBJECTS)}",
         lambda: _be(rng),
-        lambda: f"{rng.choice(MODALS)} {rng.choice(PERSONS[:4])} {rng.choice(VERBS)} "
-        f"{rng.choice(OBJECTS)}?",
+        lambda: (
+            f"{rng.choice(MODALS)} {rng.choice(PERSONS[:4])} {rng.choice(VERBS)} "
+            f"{rng.choice(OBJECTS)}?"
+        ),
         lambda: f"{rng.choice(MODALS)} {rng.choice(PERSONS)}?",
         lambda: f"{rng.choice(ASK)}?",
         lambda: f"{rng.choice(ASK)} is {rng.choice(OBJECTS)}?",
@@ -72,13 +75,19 @@ def short_phrases(rng: random.Random, words: Sequence[str], count: int) -> Itera
         lambda: f"so {rng.choice(ASK)}?",
         lambda: f"{rng.choice(OPENERS)}, {rng.choice(OPENERS)}.",
         lambda: f"{rng.choice(OPENERS)}, {rng.choice(VERBS)} {rng.choice(OBJECTS)}.",
-        lambda: f"{rng.choice(('so', 'too', 'very', 'not', 'how', 'that is', 'it is', 'all'))} "
-        f"{rng.choice(QUALITIES)}",
+        lambda: (
+            f"{rng.choice(('so', 'too', 'very', 'not', 'how', 'that is', 'it is', 'all'))} "
+            f"{rng.choice(QUALITIES)}"
+        ),
         lambda: f"{rng.choice(('no', 'any', 'what', 'which', 'my', 'all'))} {rng.choice(words)}",
-        lambda: f"{rng.choice(('in', 'on', 'at', 'for', 'with', 'from', 'by'))} "
-        f"{rng.choice(DETERMINERS)} {rng.choice(words)}",
-        lambda: f"let {rng.choice(('me', 'us', 'him', 'her', 'them', 'it'))} "
-        f"{rng.choice(('go', 'see', 'try', 'be', 'in', 'know', 'think', 'play'))}",
+        lambda: (
+            f"{rng.choice(('in', 'on', 'at', 'for', 'with', 'from', 'by'))} "
+            f"{rng.choice(DETERMINERS)} {rng.choice(words)}"
+        ),
+        lambda: (
+            f"let {rng.choice(('me', 'us', 'him', 'her', 'them', 'it'))} "
+            f"{rng.choice(('go', 'see', 'try', 'be', 'in', 'know', 'think', 'play'))}"
+        ),
         lambda: f"{rng.randint(0, 120)}",
         lambda: f"{rng.randint(1, 12)}:{rng.randint(1, 5)}{rng.choice('05')}",
     )
@@ -95,10 +104,13 @@ def _be(rng: random.Random) -> str:
 
 
 def many_clauses(rng: random.Random, examples: Sequence[str], count: int) -> Iterator[str]:
-    """Two to four of the examples that are clauses, joined; the first may be a subordinate one."""
+    """Two to four of the examples that are clauses, joined; the first may be a subordinate one.
+
+    Nothing where fewer than four are.
+    """
     clauses = [c for c in map(_clause, examples) if c]
-    for _ in range(count):
-        parts = rng.sample(clauses, rng.choice((2, 2, 2, 3, 3, 4)))
+    for _ in range(count if len(clauses) >= max(PARTS) else 0):
+        parts = rng.sample(clauses, rng.choice(PARTS))
         sentence = parts[0]
         if rng.random() < 0.25:
             sentence, parts = f"{rng.choice(LEADS)} {parts[0]}, {parts[1]}", parts[1:]

@@ -69,14 +69,12 @@ def read_aloud(sentence: str, voice: Teacher, config: SpeechConfig, seed: int) -
         return None
     sounds = {character: symbol for symbol, character in symbols().items()}
     spoken = voice.speak("".join(sounds.get(c, c) for c in text), seed)
-    return fit(text, spoken, config, np.random.default_rng(seed))
+    return fit(text, spoken, config, seed)
 
 
-def fit(
-    text: str, spoken: Spoken, config: SpeechConfig, rng: np.random.Generator
-) -> Utterance | None:
+def fit(text: str, spoken: Spoken, config: SpeechConfig, seed: int) -> Utterance | None:
     """Cut the silence to a length drawn for each end, set the level, fill up to whole tokens."""
-    begin, end = _loud_span(spoken.wav, config, rng)
+    begin, end = _loud_span(spoken.wav, config, np.random.default_rng(seed))
     seconds = (end - begin) / RATE
     if not config.shortest_seconds <= seconds <= config.longest_seconds:
         return None

@@ -38,7 +38,8 @@ class Listener(nn.Module):
     def forward(self, codes: Tensor) -> Tensor:
         digits = (digits_of(codes) - LEVELS // 2).float().mT
         x = F.relu(self.middle(F.relu(self.input(digits))))
-        return self.output(x).mT.unflatten(2, (FRAMES_PER_TOKEN, self.classes)).flatten(1, 2)
+        scores: Tensor = self.output(x).mT
+        return scores.reshape(len(scores), -1, self.classes)
 
 
 class ListenerTraining:

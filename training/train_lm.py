@@ -147,7 +147,9 @@ class Examples:
         track = self._tracks[rng.choice(len(self._tracks), p=self._weights)]
         config = self.config
         prompted = track.speaker in config.prompted or rng.random() < config.prompts
-        silent = self._drawn(track, rng, rng.random() ** 2 * config.longest_prompt) if prompted else []
+        silent = (
+            self._drawn(track, rng, rng.random() ** 2 * config.longest_prompt) if prompted else []
+        )
         most = rng.choice([0, 0, 0, 0.3, 0.6, 1.0]) * config.longest_tokens
         parts = self._drawn(track, rng, most)
         tokens = self._dropping if rng.random() < 0.5 else self._whole

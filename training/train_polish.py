@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -21,7 +20,7 @@ from training.speech import FRAMES_PER_TOKEN, SAMPLES_PER_TOKEN
 from training.teachers import RATE
 from training.train_flow import load_flow
 from training.train_speaker_encoder import load_speaker_encoder
-from training.train_vocoder import VocoderTraining, load_vocoder, material
+from training.train_vocoder import VocoderTraining, load_vocoder
 from training.voices import speaker_vector
 from tritone.checkpoints.atomic_write import written_whole
 from tritone.families.cosyvoice2.flow import Flow, FlowPrompt

@@ -116,10 +116,10 @@ class VocoderTraining:
             part = self.materials[which]
             wav = part.wav[a * SAMPLES_PER_FRAME : (a + frames) * SAMPLES_PER_FRAME]
             columns.append((part.mel[a : a + frames].T, part.f0[a : a + frames], wav))
-        mel, f0, wav = (
+        found = [
             torch.from_numpy(np.stack(column)).to(device()) for column in zip(*columns, strict=True)
-        )
-        return mel, f0, wav
+        ]
+        return found[0], found[1], found[2]
 
     def decoded(self, mel: Tensor, f0: Tensor, wav: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The waveform made of a mel, and its distances from the one that was wanted."""

@@ -35,4 +35,4 @@ def _room(rng: np.random.Generator) -> NDArray[np.float64]:
     time = np.arange(int(seconds * RATE)) / RATE
     tail = rng.standard_normal(len(time)) * 10 ** (-3 * time / seconds)
     tail[: int(0.003 * RATE)] = 0
-    return tail * np.sqrt(rng.uniform(*ROOM_LEVELS) / (tail**2).sum())
+    return np.asarray(tail * np.sqrt(rng.uniform(*ROOM_LEVELS) / (tail**2).sum()))

@@ -18,6 +18,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from tritone_client.recording import read_recording
 from tritone_client.request import Utterance, infer_request
 
 PIPED = ("id", "prompt_text", "prompt_wav", "text")
@@ -106,7 +107,6 @@ def _read(path: Path) -> _Recording:
     if not path.is_file():
         raise ValueError(f"prompt_wav: {path} does not exist")
     try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        return read_recording(path)
     except soundfile.LibsndfileError as error:
         raise ValueError(f"prompt_wav: {error}") from error
-    return samples.mean(axis=1), rate

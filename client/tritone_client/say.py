@@ -15,6 +15,7 @@ import soundfile
 
 from tritone_client.metrics import StreamMeter, StreamMetrics
 from tritone_client.output import SUFFIXES, AudioWriter, check_target, open_writer
+from tritone_client.recording import read_recording
 from tritone_client.request import Utterance, pad_reference
 from tritone_client.response import SpeechError
 from tritone_client.sync import DEFAULT_TIMEOUT, DEFAULT_URL, SpeechClient
@@ -63,8 +64,7 @@ def utterance_from(options: argparse.Namespace) -> Utterance:
     if options.text == "-":
         given["text"] = sys.stdin.read().strip()
     if options.reference_audio:
-        channels, rate = soundfile.read(options.reference_audio, dtype="float32", always_2d=True)
-        given["reference_wav"], given["reference_rate"] = channels.mean(axis=1), rate
+        given["reference_wav"], given["reference_rate"] = read_recording(options.reference_audio)
     utterance = Utterance(**given)
     if options.pad_reference:
         utterance = pad_reference(utterance, options.pad_reference)

@@ -9,7 +9,7 @@ import numpy as np
 from frontend_fixtures import OFFSET, model_config, voice
 from waiting import HANG_S
 
-from tritone.arrays import Float32
+from tritone.arrays import Float32, Int32
 from tritone.families.cosyvoice2.config import TextConfig
 from tritone.families.cosyvoice2.rules import CosyVoice2Rules
 from tritone.families.cosyvoice2.voice import Voice
@@ -35,7 +35,8 @@ def codes(count: int, first: int = 0) -> list[int]:
 
 @dataclass
 class FakeStages:
-    """speeches: for each generation in turn its codes, given `increment` at a time.
+    """speeches: for each generation in turn its codes, given `increment` at a time. said: likewise
+    the place in the prompt that each was said for, of a language model that tells.
 
     fail: called with the name of each thing done, to raise in its place. hold: a generation gives
     so many codes and then waits until it is cancelled. The sound of a token is SAMPLES samples of
@@ -44,6 +45,7 @@ class FakeStages:
 
     segments: Sequence[Segment]
     speeches: Sequence[Sequence[int]]
+    said: Sequence[Sequence[int]] = ()
     increment: int = 1
     fail: Callable[[str], None] = lambda _: None
     hold: int | None = None
@@ -112,8 +114,14 @@ class FakeGeneration:
             self.stages.note(f"tokens of {self.index}")
             given = speech[begin : begin + self.stages.increment]
             self.given += len(given)
-            yield Increment(np.array(given, dtype=np.int32) + OFFSET)
+            yield Increment(np.array(given, dtype=np.int32) + OFFSET, said=self._said(begin))
         self.ended = True
+
+    def _said(self, begin: int) -> Int32 | None:
+        if not self.stages.said:
+            return None
+        said = self.stages.said[self.index][begin : begin + self.stages.increment]
+        return np.array(said, np.int32)
 
     def cancel(self) -> None:
         self.stopped.set()

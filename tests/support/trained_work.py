@@ -34,7 +34,8 @@ SENTENCES = (
     "they went home late.",
 )
 TINY: dict[str, dict[str, Any]] = {
-    "speech": {"shard": 5},
+    "speech": {"shard": 5, "shortest_seconds": 0.6, "longest_seconds": 9.0}
+    | {"lead_seconds": [0.06, 0.06], "tail_seconds": [0.14, 0.14]},
     "tokenizer": {"width": 16, "hidden": 16, "decoder_width": 8},
     "speaker_encoder": {"width": 16, "dilations": [1, 2]},
     "text": {"vocabulary": 80, "rarest": 2},

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from fake_stages import FakeStages, codes, one, segment, speak, spoken
+from fake_stages import RULES, SAMPLES, FakeStages, codes, one, segment, speak, spoken
 from frontend_fixtures import OFFSET
 
 from tritone.errors import StageFailed
 from tritone.families.cosyvoice2.rules import TokenGuard
+from tritone.llm.contract import SamplingParams
 from tritone.synthesis.pipeline import Settings
 
 
@@ -28,17 +29,40 @@ def test_early_stops_are_drawn_again() -> None:
     assert any("9 speech tokens for 40 text tokens" in n for n in chunks[-1].timing["notes"])
 
 
-def test_what_two_attempts_give_is_spoken() -> None:
-    stages = FakeStages([segment("one", tokens=40)], [codes(9), codes(8)])
+def test_what_the_last_attempt_gives_is_spoken() -> None:
+    stages = FakeStages([segment("one", tokens=40)], [codes(9), codes(7), codes(8)])
     chunks = speak(stages)
-    assert spoken(chunks) == codes(8) and chunks[-1].timing["retries"] == 1
+    assert spoken(chunks) == codes(8) and chunks[-1].timing["retries"] == 2
 
 
-def test_silence_twice_is_a_failure() -> None:
+def test_silence_every_time_is_a_failure() -> None:
     stages = FakeStages([segment("one", tokens=40)], [[], []])
     with pytest.raises(StageFailed, match="tensorrt_llm: 0 speech tokens for 40 text tokens, 2 ti"):
-        speak(stages)
+        speak(stages, Settings(attempts=2))
     assert stages.all_freed and len(stages.asked) == 2
+
+
+def test_greedy_decoding_is_tried_again_by_chance() -> None:
+    """Another seed alone would give the same tokens."""
+    stages = FakeStages([segment("one", tokens=40)], [codes(9), codes(30)])
+    speak(stages, sampling=SamplingParams(top_k=1, seed=7))
+    assert [ask.sampling.top_k for ask in stages.asked] == [1, 25]
+    stages = FakeStages([segment("one", tokens=40)], [codes(9), codes(30)])
+    speak(stages, sampling=SamplingParams(top_k=4, seed=7))
+    assert [ask.sampling.top_k for ask in stages.asked] == [4, 4]
+
+
+def test_speech_without_an_end_is_tried_again_and_faded() -> None:
+    most = RULES.token_bounds(10)[1]
+    stages = FakeStages([segment("one")], [codes(most)] * 3)
+    chunks = speak(stages, streaming=False)
+    wave = np.concatenate([chunk.samples for chunk in chunks])
+    assert chunks[-1].timing["retries"] == 2
+    assert any(f"no end after {most} speech tokens" in n for n in chunks[-1].timing["notes"])
+    whole = np.repeat(np.array(codes(most)) / 6561, SAMPLES)
+    fade = round(0.02 * RULES.rates.sample_rate)
+    np.testing.assert_allclose(wave[:-fade], whole[:-fade], atol=1e-6)
+    np.testing.assert_allclose(wave[-fade:], whole[-1] * np.linspace(1, 0, fade), atol=1e-6)
 
 
 def test_what_has_begun_is_not_drawn_again() -> None:

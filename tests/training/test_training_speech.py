@@ -18,6 +18,7 @@ from tritone.frontend.audio.features import whisper_log_mel
 from tritone.frontend.audio.resample import resample
 
 CONFIG = tiny_voice().speech
+(LEAD, _), (TAIL, _) = CONFIG.lead_seconds, CONFIG.tail_seconds
 SPEAKER = SpeakerConfig(teacher="humming", first=0, utterances=len(SENTENCES))
 
 
@@ -30,20 +31,26 @@ def spoken(before: float, tone: float, after: float, level: float = 0.3) -> Spok
 
 
 def fitted(*seconds: float, config: SpeechConfig = CONFIG) -> Utterance:
-    found = fit("ab", spoken(*seconds), config)
+    found = fit("ab", spoken(*seconds), config, seed=0)
     assert found is not None
     return found
 
 
 def test_silence_is_cut_to_the_lead_and_tail_asked_for() -> None:
     found = fitted(0.5, 1.0, 0.7)
-    wanted = CONFIG.lead_seconds + 1.0 + CONFIG.tail_seconds
+    wanted = LEAD + 1.0 + TAIL
     assert wanted - 1e-6 < len(found.wav) / RATE < wanted + 0.06
     (loud,) = np.nonzero(np.abs(found.wav) > 1e-3)
-    assert loud[0] / RATE == pytest.approx(CONFIG.lead_seconds, abs=0.011)
-    assert found.ends / 25 == pytest.approx(
-        [CONFIG.lead_seconds + 0.5, CONFIG.lead_seconds + 1.0], abs=0.011
-    )
+    assert loud[0] / RATE == pytest.approx(LEAD, abs=0.011)
+    assert found.ends / 25 == pytest.approx([LEAD + 0.5, LEAD + 1.0], abs=0.011)
+
+
+def test_the_silence_kept_is_drawn_for_each_utterance() -> None:
+    varied = CONFIG.model_copy(update={"lead_seconds": (0.02, 0.2), "tail_seconds": (0.05, 0.3)})
+    made = [fit("ab", spoken(0.5, 1.0, 0.7), varied, seed) for seed in range(20)]
+    leads = [utterance.ends[0] / 25 - 0.5 for utterance in made if utterance]
+    assert min(leads) >= 0.01 and max(leads) <= 0.211 and max(leads) - min(leads) > 0.1
+    assert len({len(utterance.wav) for utterance in made if utterance}) > 3
 
 
 def test_no_more_is_kept_than_there_is() -> None:
@@ -61,16 +68,16 @@ def test_an_utterance_is_whole_tokens(seconds: float) -> None:
 
 @pytest.mark.parametrize("level", [0.002, 0.05, 0.9])
 def test_every_utterance_has_the_same_level(level: float) -> None:
-    found = fit("ab", spoken(0.2, 1.0, 0.3, level), CONFIG)
+    found = fit("ab", spoken(0.2, 1.0, 0.3, level), CONFIG, seed=0)
     assert found is not None
     assert np.abs(found.wav).max() == pytest.approx(CONFIG.level * np.sqrt(2), rel=0.02)
-    loudest = fit("ab", spoken(0.2, 1.0, 0.3), CONFIG.model_copy(update={"level": 3.0}))
+    loudest = fit("ab", spoken(0.2, 1.0, 0.3), CONFIG.model_copy(update={"level": 3.0}), seed=0)
     assert loudest is not None and np.abs(loudest.wav).max() == pytest.approx(0.98)
 
 
 @pytest.mark.parametrize(("seconds", "kept"), [(0.3, False), (0.5, True), (8.7, True), (9, False)])
 def test_utterances_out_of_bounds_are_refused(seconds: float, kept: bool) -> None:
-    assert (fit("ab", spoken(0.2, seconds, 0.3), CONFIG) is not None) == kept
+    assert (fit("ab", spoken(0.2, seconds, 0.3), CONFIG, seed=0) is not None) == kept
 
 
 def test_what_cannot_be_pronounced_is_not_spoken() -> None:

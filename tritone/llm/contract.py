@@ -69,7 +69,8 @@ class Increment:
         return len(self.ids)
 
     def __getitem__(self, part: slice) -> "Increment":
-        latents, said = (None if x is None else x[part] for x in (self.latents, self.said))
+        latents = None if self.latents is None else self.latents[part]
+        said = None if self.said is None else self.said[part]
         return Increment(self.ids[part], latents, said)
 
     @classmethod
@@ -78,7 +79,11 @@ class Increment:
         ids = np.concatenate([np.zeros(0, np.int32), *(part.ids for part in parts)])
         latents = [part.latents for part in parts if part.latents is not None]
         said = [part.said for part in parts if part.said is not None]
-        return cls(ids, *(np.concatenate(x) if x else None for x in (latents, said)))
+        return cls(
+            ids,
+            np.concatenate(latents) if latents else None,
+            np.concatenate(said) if said else None,
+        )
 
 
 class Generation(Protocol):

@@ -21,7 +21,6 @@ from tritone.synthesis.segment_speech import Run, SegmentSpeech
 from tritone.synthesis.timing import Timing
 from tritone.synthesis.values import AudioChunk, Segment, SynthesisRequest
 
-
 FADE_SECONDS = 0.02  # at the end of speech that was cut
 
 

@@ -125,7 +125,7 @@ class TextGuard:
 
 @dataclass
 class SpeechGuard:
-    """A family's guard over the tokens of one segment, and one over its text, where that is known."""
+    """A family's guard over the tokens of a segment, and one over its text where that is known."""
 
     tokens: Guard
     text: TextGuard | None

@@ -23,25 +23,27 @@ from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2 import released_files as names
 from tritone.families.cosyvoice2 import released_model
 from tritone.families.cosyvoice2.acoustics import FLOW_FILE, VOCODER_FILE
-from tritone.families.cosyvoice2.config import CosyVoice2Config, TextConfig
+from tritone.families.cosyvoice2.config import CosyVoice2Config, PromptConfig, TextConfig
 from tritone.families.cosyvoice2.flow import FlowNetwork
 from tritone.families.cosyvoice2.hift import HiFT
 from tritone.families.cosyvoice2.merge_llm import copy_merged, merge_llm
 from tritone.families.cosyvoice2.reference import SPEAKER_ENCODER_NAME, SPEECH_TOKENIZER_NAME
 from tritone.families.cosyvoice2.released_tokenizer import END_OF_PROMPT, build_base_tokenizer
+from tritone.families.cosyvoice2.transcript import LISTENER_NAME
 from tritone.families.cosyvoice2.voice import import_spk2info
 from tritone.frontend.text.pronounce import PHONEMES_NAME
 from tritone.frontend.text.tokenizer import TOKENIZER_NAME, TextTokenizer
 from tritone.frontend.voices import save_voice
 from tritone.llm.checkpoint import WEIGHTS_NAME
 from tritone.llm.config import SamplingConfig
-from tritone.llm.onnx.graph import build_graph, graph_path
+from tritone.llm.slots.opening import ensure_graph
 
 SAMPLE_RATE = 24000
 COPIES = {
     names.SPEECH_TOKENIZER: SPEECH_TOKENIZER_NAME,
     names.SPEAKER_ENCODER: SPEAKER_ENCODER_NAME,
     names.PHONEMES: PHONEMES_NAME,
+    names.LISTENER: LISTENER_NAME,
 }
 
 
@@ -51,6 +53,8 @@ class Extras(Strict):
     sampling: SamplingConfig | None = None
     solver: SolverConfig | None = None
     text: TextConfig | None = None
+    text_heads: tuple[tuple[int, int], ...] = ()
+    prompt: PromptConfig = PromptConfig()
     default_voice: str | None = None
 
 
@@ -77,16 +81,16 @@ class Conversion:
             "sample_rate": SAMPLE_RATE,
             "default_voice": self._default_voice(results["voices"]["names"]),
             "text": self._extras.text or text,
+            "prompt": self._extras.prompt,
             "sampling": self._extras.sampling or released_model.sampling_config(self._values),
-            "llm": results["language model"],
+            "llm": {**results["language model"], "text_heads": self._extras.text_heads},
             "flow": results["flow"],
             "vocoder": results["vocoder"],
         }
         config = CosyVoice2Config.model_validate(content)
         write_json(self._target / CONFIG_NAME, config.to_content())
         for precision in self._options.graphs:
-            if not graph_path(self._target / "llm", precision).is_file():
-                build_graph(self._target / "llm", config.llm, precision)
+            ensure_graph(self._target, config, precision)
         return config
 
     def _steps(self) -> list[Step]:

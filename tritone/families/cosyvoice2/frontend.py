@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from tritone.errors import InvalidRequest, ModelDirectoryError
+from tritone.families.cosyvoice2.cloning import Cutting, load_cloner
 from tritone.families.cosyvoice2.config import CosyVoice2Config, SpeechIds
-from tritone.families.cosyvoice2.reference import Cutting, load_reader, missing_models
+from tritone.families.cosyvoice2.reference import missing_models
 from tritone.families.cosyvoice2.released_tokenizer import TAGS
 from tritone.families.cosyvoice2.voice import Voice
 from tritone.frontend.text.pronounce import PHONEMES_NAME, Pronunciation, load_pronouncer
@@ -76,11 +77,11 @@ class CosyVoice2Frontend:
         with step("text normaliser"):
             self._text = TextStage(model_dir, TAGS, length, text, phonemes=bool(self._pronounce))
         self._missing = missing_models(model_dir)
-        self._reader = None
+        self._cloner = None
         if not self._missing:
             cutting = Cutting(limits.min_reference_seconds, config.prompt.longest_seconds)
             codes = config.llm.speech_codes
-            self._reader = load_reader(model_dir, codes, cutting, self._pronounce)
+            self._cloner = load_cloner(model_dir, codes, cutting, self._pronounce)
         self._cache: VoiceCache[Voice] = VoiceCache(VOICES_CACHED)
         self._transcript_ids = lru_cache(VOICES_CACHED)(
             lambda text: self._tokenizer.encode(self._spoken(text).text)
@@ -120,9 +121,9 @@ class CosyVoice2Frontend:
         return voice
 
     def _cloned_voice(self, request: SynthesisRequest) -> tuple[Voice, bool]:
-        reader, wav, rate = self._reader, request.reference_wav, request.reference_rate
+        cloner, wav, rate = self._cloner, request.reference_wav, request.reference_rate
         assert wav is not None
-        if reader is None:
+        if cloner is None:
             raise InvalidRequest(
                 "reference_wav",
                 "this checkpoint cannot clone voices: its model directory lacks "
@@ -134,7 +135,7 @@ class CosyVoice2Frontend:
                 "reference_text", "has nothing to say; leave it out where nobody knows it"
             )
         key = reference_key(wav, rate, transcript)
-        return self._cache.get(key, lambda: reader.read(wav, rate, transcript))
+        return self._cache.get(key, lambda: cloner.voice(wav, rate, transcript))
 
     def _layout(
         self, request: SynthesisRequest, voice: Voice

@@ -22,7 +22,9 @@ SPEECH_TOKENIZER = "speech_tokenizer_v2.onnx"
 SPEAKER_ENCODER = "campplus.onnx"
 VOICES = "spk2info.pt"
 PHONEMES = "phoneme_pua.json"
-EXTRAS = "tritone.json"  # what a checkpoint of our own adds to upstream's files
+# What a checkpoint of our own adds to upstream's files.
+EXTRAS = "tritone.json"
+LISTENER = "listener.onnx"
 
 # The files that the converter reads: SHA-256, bytes and name, those of BASE_LLM first. From the
 # file manifests of the public repositories ayutaz/vokra (tools/parity/cosyvoice2_inspect.py, which
@@ -102,7 +104,8 @@ def open_source(folder: Path, merged_llm: Path | None = None) -> Source:
         needed += [merged_llm / "config.json", merged_llm / "model.safetensors"]
     if not (base / "tokenizer.json").is_file():
         needed += [base / name for name in TOKENIZER_PARTS]
-    optional = [folder / n for n in (SPEECH_TOKENIZER, SPEAKER_ENCODER, VOICES, PHONEMES, EXTRAS)]
+    more = (SPEECH_TOKENIZER, SPEAKER_ENCODER, VOICES, PHONEMES, EXTRAS, LISTENER)
+    optional = [folder / name for name in more]
     needed += [path for path in optional if path.exists()]
     problems = [problem for p in needed if (problem := file_problem(p, DOWNLOAD_AGAIN))]
     if problems:

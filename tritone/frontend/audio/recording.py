@@ -17,11 +17,13 @@ HOP_SECONDS = 0.01
 QUIETEST = 40.0  # dB below the loud frames, under which a frame is no speech
 ABOVE_NOISE = 8.0  # dB above the quiet frames
 CLEAR = 12.0  # dB below the loud frames, above which a frame is speech whatever the noise
+CLICK_FRAMES = 2  # a click has so many at most; speech has more
 MARGIN_SECONDS = (0.08, 0.12)  # kept before and after the speech
 NOTED_SECONDS = 0.5  # of silence cut, from which the caller is told
 LEVEL = 0.12  # root mean square of the louder half of the frames
 TOLERANCE = 1.6  # times louder or quieter, up to which a recording is left as it is
 PEAK = 0.99
+CANCELLED = 0.2  # of the loudest channel's power, under which the sum of the channels has lost some
 
 
 @dataclass(frozen=True)
@@ -63,18 +65,17 @@ def _levels(wav: Float32, rate: int) -> NDArray[np.float64]:
     hop = max(1, round(HOP_SECONDS * rate))
     whole = wav[: max(hop, len(wav) // hop * hop)].astype(np.float64)
     frames = np.pad(whole, (0, -len(whole) % hop)).reshape(-1, hop)
-    return np.sqrt((frames**2).mean(axis=1)) + 1e-9
+    return np.asarray(np.sqrt((frames**2).mean(axis=1)) + 1e-9)
 
 
 def _span(wav: Float32, rate: int) -> tuple[int, int]:
     """First and last sample of the speech, with its margins."""
     decibels = 20 * np.log10(_levels(wav, rate))
-    loud, quiet = np.percentile(decibels, [95, 10])
+    loud, quiet = np.sort(decibels)[-CLICK_FRAMES - 1 :][0], np.percentile(decibels, 10)
     threshold = max(loud - QUIETEST, min(quiet + ABOVE_NOISE, loud - CLEAR))
     above = np.pad(decibels > threshold, 2)
-    # a click is one frame or two; speech is more
     windows = np.lib.stride_tricks.sliding_window_view(above, 5)
-    speech = np.flatnonzero(above[2:-2] & (windows.sum(axis=1) >= 3))
+    speech = np.flatnonzero(above[2:-2] & (windows.sum(axis=1) > CLICK_FRAMES))
     if not len(speech):
         return 0, 0
     hop = round(HOP_SECONDS * rate)
@@ -92,9 +93,9 @@ def _levelled(wav: Float32, rate: int) -> Float32:
 
 
 def mixed(channels: Float32) -> Float32:
-    """(N, channels) to mono. Channels of opposite phase would cancel: then the loudest is taken."""
+    """(N, channels) to mono: their mean, or the loudest where they cancel each other."""
     mono: Float32 = channels.mean(axis=1, dtype=np.float32)
-    power = (channels.astype(np.float64) ** 2).mean(axis=0)
-    if float((mono.astype(np.float64) ** 2).mean()) < 0.2 * float(power.max()):
-        return channels[:, int(power.argmax())]
+    powers = np.square(channels, dtype=np.float64).sum(axis=0)
+    if np.square(mono, dtype=np.float64).sum() < CANCELLED * powers.max(initial=0):
+        return channels[:, int(powers.argmax())]
     return mono

@@ -215,8 +215,10 @@ class _Qwen2Graph:
 
     def _text_queries(self) -> None:
         """What the text heads ask for, cut out of their layers' products."""
-        node, constant, dim = self.writer.node, self.writer.constant, _padded_head_dim(
-            self.config.head_dim
+        node, constant, dim = (
+            self.writer.node,
+            self.writer.constant,
+            _padded_head_dim(self.config.head_dim),
         )
         parts, axis = [], constant("text.axis", np.array([1], np.int64))
         for layer, head in self.config.text_heads:

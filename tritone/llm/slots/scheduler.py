@@ -60,8 +60,8 @@ class SlotSession(Protocol):
         ...
 
     def said(self, row: int, slot: int, position: int, prompt: int) -> int:
-        """Which of the first `prompt` positions of `slot` the checkpoint's text heads looked at most
-        in the last call, in its row `row`, from `position`."""
+        """Which of the first `prompt` positions of `slot` the text heads looked at most from
+        `position`, in row `row` of the last call."""
         ...
 
 

@@ -119,7 +119,8 @@ class TorchSlots:
 
     def _keep_queries(self, layer: int, query: Tensor) -> None:
         """Of the text heads of a layer, those of the last position. query as for `Attend`."""
-        by_head = query.unflatten(2, (self._model.group, -1))[:, :, :, -1].flatten(1, 2)
+        rows, groups, _, dim = query.shape
+        by_head = query.view(rows, groups, self._model.group, -1, dim)[:, :, :, -1].flatten(1, 2)
         for place, (guided, head) in enumerate(self._heads):
             if guided == layer:
                 self._queries[: len(query), place] = by_head[:, head].float()

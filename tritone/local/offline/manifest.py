@@ -16,8 +16,8 @@ import numpy as np
 import soundfile
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tritone.arrays import Float32
 from tritone.errors import InvalidRequest
+from tritone.frontend.audio.recording import mixed
 from tritone.llm.contract import SamplingParams
 from tritone.synthesis.limits import DEFAULT_LIMITS, Limits, check
 from tritone.synthesis.values import SynthesisRequest
@@ -44,8 +44,7 @@ class Item:
             wav, rate = soundfile.read(self.prompt_wav, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
             raise InvalidRequest("prompt_wav", str(error)) from error
-        mono: Float32 = wav.mean(axis=1)
-        return replace(self.request, reference_wav=mono, reference_rate=rate)
+        return replace(self.request, reference_wav=mixed(wav), reference_rate=rate)
 
 
 @dataclass(frozen=True)
