@@ -18,8 +18,10 @@ from training.loop import Training
 from training.teachers import RATE, TEACHERS, Spoken, Teacher
 from training.text_tokens import TextTokens, train_tokenizer
 from training.train_flow import TrainedFlow
+from training.train_listener import Listener
+from training.train_polish import Duel
 from training.train_speaker_encoder import Classifier
-from training.train_tokenizer import Autoencoder, write_codes
+from training.train_tokenizer import Autoencoder, PhonemeClasses, write_codes
 from tritone.families.cosyvoice2.hift import HiFT
 
 CONFIG = Path(speech.__file__).with_name("voice.yaml")
@@ -123,6 +125,8 @@ def _trained_work(work: Path, voice: VoiceConfig, monkeypatch: pytest.MonkeyPatc
         "lm": SpeechLanguageModel(voice.language_model, spelling),
         "flow": TrainedFlow(voice.flow.model),
         "vocoder": HiFT(voice.vocoder.model),
+        "listener": Listener(PhonemeClasses().count),
+        "polish": Duel(HiFT(voice.vocoder.model)),
     }
     with torch.no_grad():  # so that the digits of a random tokenizer follow the sound
         modules["tokenizer"].get_parameter("encoder.output.weight").mul_(8)

@@ -21,8 +21,8 @@ from training.speech import pronouncer
 from training.text_tokens import TextTokens
 from training.train_flow import load_flow
 from training.train_lm import Example, collate, plain
+from training.train_polish import load_polished
 from training.train_speaker_encoder import fbank_of, load_speaker_encoder
-from training.train_vocoder import load_vocoder
 from training.upstream_weights import flow_state, vocoder_state
 from training.voices import LONGEST_SECONDS, SHORTEST_SECONDS
 from tritone.checkpoints.conversion import ConvertOptions
@@ -146,7 +146,7 @@ def test_flow_and_vocoder_give_the_same_sound(
     trained, served = (flow(tokens, prompt, chunked=True, finalize=True) for flow in flows)
     assert trained.shape == (80, 80) and relative(served, trained) < 4 * HALF
     noise = torch.randn(1, 80 * 480, 9, generator=generator)
-    vocoder = load_vocoder(work, voice)
+    vocoder = load_polished(work, voice)
     vocoders = vocoder, Vocoder(load_hift(converted, config), config.sample_rate)
     trained, served = (vocoder(trained, noise) for vocoder in vocoders)
     assert trained.shape == (80 * 480,) and relative(served, trained) < 4 * HALF
@@ -158,7 +158,7 @@ def test_weights_survive_the_round_trip(
     """Weight norm is folded back to the very bits; nothing is stored wider than half precision."""
     pairs = (
         (load_flow(work, voice), load_network(converted, config)),
-        (load_vocoder(work, voice).network, load_hift(converted, config)),
+        (load_polished(work, voice).network, load_hift(converted, config)),
     )
     for trained, served in pairs:
         state = served.state_dict()

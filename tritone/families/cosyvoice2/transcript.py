@@ -67,8 +67,14 @@ class Listener:
         words = [word for word in words if word]
         digits = codes[None, None] // LEVELS ** np.arange(DIGITS)[:, None] % LEVELS - 1
         (scores,) = self._session.run(None, {"digits": digits.astype(np.float32)})
-        path = _path(scores[0], words)
-        return None if path is None else _measured(scores[0], words, path)
+        return laid_over(scores[0], words)
+
+
+def laid_over(scores: Float32, words: list[list[int]]) -> Alignment | None:
+    """Words of phoneme classes on the most likely path through (frames, classes) log
+    probabilities; None where there are no words, or more phonemes than frames."""
+    path = _path(scores, words)
+    return None if path is None else _measured(scores, words, path)
 
 
 def _states(words: list[list[int]]) -> NDArray[np.int64]:
