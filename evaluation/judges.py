@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from evaluation.dnsmos import Dnsmos, Opinion
 from evaluation.lengths import ends_loud, is_cut, is_empty, pace, trailing_silence
+from evaluation.loudness import loudness
 from evaluation.recognizer import Recognizer
 from evaluation.seams import SeamRanks, compare_with_elsewhere
 from evaluation.sentences import Sentence
@@ -18,7 +19,8 @@ from tritone.arrays import Float32
 class Row:
     """The findings of one sentence.
 
-    pace: seconds a character, see `evaluation.lengths.pace`; tail_s: silence at the end.
+    pace: seconds a character, see `evaluation.lengths.pace`; tail_s: silence at the end; lufs: how
+    loud it is.
     opinion, similarities: None without audio, and similarities also without references.
     rtf: seconds of work for a second of audio; None where nothing was timed or heard.
     """
@@ -34,6 +36,7 @@ class Row:
     loud_end: bool
     pace: float
     tail_s: float
+    lufs: float
     opinion: Opinion | None
     similarities: dict[str, float] | None
     seams: SeamRanks
@@ -73,6 +76,7 @@ class Judges:
             loud_end=ends_loud(wav, rate),
             pace=pace(wav, rate, errors.characters),
             tail_s=trailing_silence(wav, rate),
+            lufs=loudness(wav, rate),
             opinion=None if empty else self._dnsmos(wav, rate),
             similarities=self._similarities(wav, rate) if not empty else None,
             seams=compare_with_elsewhere(wav, speech.seams, rate),

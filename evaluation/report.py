@@ -26,7 +26,7 @@ class Spread:
 class Summary:
     """What a subject does with one voice on one list.
 
-    overall, signal, background: means of DNSMOS P.835. similarity: mean cosine with the voice's own
+    lufs: mean loudness. overall, signal, background: means of DNSMOS P.835. similarity: mean cosine with the voice's own
     reference; nearest: share of sentences nearer to it than to any other; None without reference,
     and nearest also without a second one. empty, runaway, cut, failed: sentences.
     click, level: mean rank of the seams, 0.5 when they are like any other place.
@@ -39,6 +39,7 @@ class Summary:
     wer: float
     wer_interval: tuple[float, float]
     cer: float
+    lufs: float | None
     overall: float | None
     signal: float | None
     background: float | None
@@ -87,6 +88,7 @@ def markdown(summaries: Iterable[Summary]) -> str:
         "WER [95 %]": lambda s: f"{s.wer:.3f} [{s.wer_interval[0]:.3f}, {s.wer_interval[1]:.3f}]",
         "CER": lambda s: f"{s.cer:.3f}",
         "DNSMOS OVRL / SIG / BAK": lambda s: _joined(s.overall, s.signal, s.background),
+        "LUFS": lambda s: "—" if s.lufs is None else f"{s.lufs:.1f}",
         "own voice": lambda s: _joined(s.similarity),
         "nearest": lambda s: "—" if s.nearest is None else f"{s.nearest:.0%}",
         "empty / runaway / cut / failed": lambda s: " / ".join(
@@ -129,6 +131,7 @@ def _summary(rows: list[Row], long: set[str]) -> Summary:
         wer=score.wer,
         wer_interval=score.wer_interval,
         cer=score.cer,
+        lufs=_mean([row.lufs for row in rows if not row.empty]),
         overall=_mean([opinion.overall for opinion in opinions]),
         signal=_mean([opinion.signal for opinion in opinions]),
         background=_mean([opinion.background for opinion in opinions]),

@@ -30,7 +30,7 @@ class SpeechConfig(Strict):
     shard: int  # utterances a file
     shortest_seconds: float
     longest_seconds: float
-    level: float  # root mean square of the louder half of the frames
+    loudness: float  # LUFS of every utterance
     silence_db: float  # frames this far below the loudest one are cut at both ends
     lead_seconds: tuple[float, float]  # silence kept before the speech, drawn between the two
     tail_seconds: tuple[float, float]

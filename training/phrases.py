@@ -51,53 +51,50 @@ PARTS = (2, 2, 2, 3, 3, 4)  # of a sentence
 SHORTEST_CLAUSE, LONGEST_CLAUSE = 3, 10  # words
 
 
+# Patterns of phrases: each {slot} is drawn anew; one that stands twice comes twice as often.
+PATTERNS = (
+    "{word}", "{word}", "{opener}", "{greeting}", "{determiner} {word}", "{verb} {object}",
+    "{verb} {object}", "{person} {verb} {object}", "{being}", "{modal} {person} {verb} {object}?",
+    "{modal} {person}?", "{ask}?", "{ask} is {object}?", "{ask} {quality}?",
+    "{ask} {modal} {person}?", "so {ask}?", "{opener}, {opener}.", "{opener}, {verb} {object}.",
+    "{degree} {quality}", "{which} {word}", "{preposition} {determiner} {word}",
+    "let {whom} {deed}", "{number}", "{time}",
+)  # fmt: skip
+SLOTS = {
+    "opener": OPENERS,
+    "greeting": GREETINGS,
+    "determiner": DETERMINERS,
+    "verb": VERBS,
+    "object": OBJECTS,
+    "person": PERSONS[:4],
+    "modal": MODALS,
+    "ask": ASK,
+    "quality": QUALITIES,
+    "degree": ("so", "too", "very", "not", "how", "that is", "it is", "all"),
+    "which": ("no", "any", "what", "which", "my", "all"),
+    "preposition": ("in", "on", "at", "for", "with", "from", "by"),
+    "whom": ("me", "us", "him", "her", "them", "it"),
+    "deed": ("go", "see", "try", "be", "in", "know", "think", "play"),
+    "number": tuple(map(str, range(121))),
+    "time": tuple(f"{hour}:{minute}" for hour in range(1, 13) for minute in range(10, 60, 5)),
+}
+
+
 def short_phrases(rng: random.Random, words: Sequence[str], count: int) -> Iterator[str]:
-    """Endlessly varied phrases of one to five words; `words` are those of a dictionary."""
-    makers = (
-        lambda: rng.choice(words),
-        lambda: rng.choice(words),
-        lambda: rng.choice(OPENERS),
-        lambda: rng.choice(GREETINGS),
-        lambda: f"{rng.choice(DETERMINERS)} {rng.choice(words)}",
-        lambda: f"{rng.choice(VERBS)} {rng.choice(OBJECTS)}",
-        lambda: f"{rng.choice(VERBS)} {rng.choice(OBJECTS)}",
-        lambda: f"{rng.choice(PERSONS[:4])} {rng.choice(VERBS)} {rng.choice(OBJECTS)}",
-        lambda: _be(rng),
-        lambda: (
-            f"{rng.choice(MODALS)} {rng.choice(PERSONS[:4])} {rng.choice(VERBS)} "
-            f"{rng.choice(OBJECTS)}?"
-        ),
-        lambda: f"{rng.choice(MODALS)} {rng.choice(PERSONS)}?",
-        lambda: f"{rng.choice(ASK)}?",
-        lambda: f"{rng.choice(ASK)} is {rng.choice(OBJECTS)}?",
-        lambda: f"{rng.choice(ASK)} {rng.choice(QUALITIES)}?",
-        lambda: f"{rng.choice(ASK)} {rng.choice(MODALS)} {rng.choice(PERSONS)}?",
-        lambda: f"so {rng.choice(ASK)}?",
-        lambda: f"{rng.choice(OPENERS)}, {rng.choice(OPENERS)}.",
-        lambda: f"{rng.choice(OPENERS)}, {rng.choice(VERBS)} {rng.choice(OBJECTS)}.",
-        lambda: (
-            f"{rng.choice(('so', 'too', 'very', 'not', 'how', 'that is', 'it is', 'all'))} "
-            f"{rng.choice(QUALITIES)}"
-        ),
-        lambda: f"{rng.choice(('no', 'any', 'what', 'which', 'my', 'all'))} {rng.choice(words)}",
-        lambda: (
-            f"{rng.choice(('in', 'on', 'at', 'for', 'with', 'from', 'by'))} "
-            f"{rng.choice(DETERMINERS)} {rng.choice(words)}"
-        ),
-        lambda: (
-            f"let {rng.choice(('me', 'us', 'him', 'her', 'them', 'it'))} "
-            f"{rng.choice(('go', 'see', 'try', 'be', 'in', 'know', 'think', 'play'))}"
-        ),
-        lambda: f"{rng.randint(0, 120)}",
-        lambda: f"{rng.randint(1, 12)}:{rng.randint(1, 5)}{rng.choice('05')}",
-    )
+    """Phrases of one to five words; `words` are those of a dictionary."""
+
+    def drawn(slot: re.Match[str]) -> str:
+        if slot[1] == "being":
+            return _being(rng)
+        return rng.choice(words if slot[1] == "word" else SLOTS[slot[1]])
+
     for _ in range(count):
-        phrase = rng.choice(makers)()
+        phrase = re.sub(r"\{(\w+)\}", drawn, rng.choice(PATTERNS))
         ending = "" if phrase[-1] in ".?" else rng.choice("......!!?")
         yield phrase[0].upper() + phrase[1:] + ending
 
 
-def _be(rng: random.Random) -> str:
+def _being(rng: random.Random) -> str:
     person, quality = rng.choice(PERSONS), rng.choice(QUALITIES)
     verb = BE.get(person, "are")
     return f"{verb} {person} {quality}?" if rng.random() < 0.4 else f"{person} {verb} {quality}"

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from evaluation.loudness import loudness
 from training.config import SpeakerConfig, SpeechConfig, VoiceConfig
 from training.teachers import RATE, TEACHERS, Spoken, Teacher
 from tritone.arrays import Float32
@@ -82,8 +83,8 @@ def fit(text: str, spoken: Spoken, config: SpeechConfig, seed: int) -> Utterance
     wav = spoken.wav[begin : begin + tokens * SAMPLES_PER_TOKEN]
     wav = np.pad(wav, (0, tokens * SAMPLES_PER_TOKEN - len(wav)))
     ends = (spoken.ends - begin / RATE) * (RATE / SAMPLES_PER_TOKEN)
-    level = config.level / _loudness(wav)
-    return Utterance(text, np.clip(ends, 0, tokens), np.clip(wav * level, -0.98, 0.98))
+    gain = 10 ** ((config.loudness - loudness(wav, RATE)) / 20)
+    return Utterance(text, np.clip(ends, 0, tokens), np.clip(wav * gain, -0.98, 0.98))
 
 
 def _frame_power(wav: Float32) -> NDArray[np.float64]:
@@ -99,11 +100,6 @@ def _loud_span(wav: Float32, config: SpeechConfig, rng: np.random.Generator) -> 
     begin = int(loud[0] * hop - rng.uniform(*config.lead_seconds) * RATE)
     end = int((loud[-1] + 1) * hop + rng.uniform(*config.tail_seconds) * RATE)
     return max(0, begin), min(len(wav), end)
-
-
-def _loudness(wav: Float32) -> float:
-    power = np.sort(_frame_power(wav))
-    return float(np.sqrt(power[len(power) // 2 :].mean()))
 
 
 def write_shard(path: Path, lines: list[str], speaker: SpeakerConfig, config: SpeechConfig) -> int:

@@ -48,10 +48,13 @@ def faded(wav: Float32, seconds: float = 0.1) -> Float32:
 
 def test_lists_are_complete_and_without_repeats() -> None:
     lists = {name: sentences(name) for name in LISTS}
-    assert {name: len(of) for name, of in lists.items()} == {"harvard": 40, "own": 40, "many": 120}
+    sizes = {"harvard": 40, "own": 40, "many": 120, "short": 90, "clauses": 24}
+    assert {name: len(of) for name, of in lists.items()} == sizes
     everything = [sentence for of in lists.values() for sentence in of]
-    assert len({sentence.key for sentence in everything}) == 200
-    assert len({sentence.text.lower() for sentence in everything}) == 200
+    assert len({sentence.key for sentence in everything}) == sum(sizes.values())
+    for of in lists.values():
+        assert len({sentence.text.lower() for sentence in of}) == len(of)
+    assert all(len(sentence.text.split()) <= 5 for sentence in lists["short"])
     assert all(sentence.list_name in LISTS for sentence in everything)
     assert all(6 <= len(sentence.text.split()) <= 14 for sentence in lists["own"])
     assert lists["harvard"][0] == Sentence(
@@ -192,6 +195,7 @@ def row(key: str, **changes: object) -> Row:
         loud_end=False,
         pace=0.05,
         tail_s=0.2,
+        lufs=-23.0,
         opinion=None,
         similarities={"a": 0.8, "b": 0.5},
         seams=SeamRanks((0.25, 0.75), (0.5, 0.5)),

@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from trained_work import SENTENCES, Humming, tiny_voice
 
+from evaluation.loudness import loudness
 from training import speech
 from training.config import SpeakerConfig, SpeechConfig
 from training.dataset import Crops, Track
@@ -67,11 +68,11 @@ def test_an_utterance_is_whole_tokens(seconds: float) -> None:
 
 
 @pytest.mark.parametrize("level", [0.002, 0.05, 0.9])
-def test_every_utterance_has_the_same_level(level: float) -> None:
+def test_every_utterance_is_equally_loud(level: float) -> None:
     found = fit("ab", spoken(0.2, 1.0, 0.3, level), CONFIG, seed=0)
     assert found is not None
-    assert np.abs(found.wav).max() == pytest.approx(CONFIG.level * np.sqrt(2), rel=0.02)
-    loudest = fit("ab", spoken(0.2, 1.0, 0.3), CONFIG.model_copy(update={"level": 3.0}), seed=0)
+    assert loudness(found.wav, RATE) == pytest.approx(CONFIG.loudness, abs=0.2)
+    loudest = fit("ab", spoken(0.2, 1.0, 0.3), CONFIG.model_copy(update={"loudness": 6}), seed=0)
     assert loudest is not None and np.abs(loudest.wav).max() == pytest.approx(0.98)
 
 
