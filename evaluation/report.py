@@ -26,7 +26,8 @@ class Spread:
 class Summary:
     """What a subject does with one voice on one list.
 
-    lufs: mean loudness. overall, signal, background: means of DNSMOS P.835. similarity: mean cosine with the voice's own
+    lufs: mean loudness. overall, signal, background: means of DNSMOS P.835. similarity: mean cosine
+    with the voice's own
     reference; nearest: share of sentences nearer to it than to any other; None without reference,
     and nearest also without a second one. empty, runaway, cut, failed: sentences.
     click, level: mean rank of the seams, 0.5 when they are like any other place.

@@ -47,8 +47,9 @@ def device() -> torch.device:
 
 def _optimizer(module: nn.Module, config: LoopConfig) -> torch.optim.AdamW:
     """AdamW; vectors (norms, biases) do not decay."""
-    matrices = [p for p in module.parameters() if p.ndim > 1]
-    vectors = [p for p in module.parameters() if p.ndim <= 1]
+    trained = [p for p in module.parameters() if p.requires_grad]
+    matrices = [p for p in trained if p.ndim > 1]
+    vectors = [p for p in trained if p.ndim <= 1]
     groups = [
         {"params": matrices, "weight_decay": config.weight_decay},
         {"params": vectors, "weight_decay": 0.0},

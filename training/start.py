@@ -22,6 +22,7 @@ from training.speaker_encoder import SpeakerEncoder
 from training.speech_tokenizer import SpeechEncoder, WindowBlock
 from training.text_tokens import TextTokens
 from training.train_flow import TrainedFlow
+from training.train_vocoder import hold_source
 from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.families.cosyvoice2.acoustics import load_hift, load_network
 from tritone.families.cosyvoice2.config import CosyVoice2Config
@@ -29,7 +30,7 @@ from tritone.families.cosyvoice2.reference import SPEAKER_ENCODER_NAME, SPEECH_T
 from tritone.frontend.text.tokenizer import TOKENIZER_NAME
 from tritone.llm.checkpoint import EMBEDDING, FINAL_NORM, HEAD, HEAD_BIAS, LLM_DIR, WEIGHTS_NAME
 
-FROZEN = ("tokenizer", "speaker", "vocoder")  # stages that have nothing left to do
+FROZEN = ("tokenizer", "speaker")  # stages that have nothing left to do
 
 
 def begin(work: Path, voice: VoiceConfig) -> None:
@@ -46,7 +47,9 @@ def begin(work: Path, voice: VoiceConfig) -> None:
     spelling = TextTokens(work / TOKENIZER_NAME).spelling()
     _save_start(work / "lm", language_model(voice, spelling, voice.start, config))
     _save_start(work / "flow", _flow(voice, load_network(voice.start, config)))
-    save_frozen(work / "vocoder", load_hift(voice.start, config).state_dict())
+    vocoder = load_hift(voice.start, config)
+    hold_source(vocoder)
+    _save_start(work / "vocoder", vocoder)
     for stage in FROZEN:
         (work / "done").mkdir(exist_ok=True)
         (work / "done" / stage).touch()

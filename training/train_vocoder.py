@@ -1,6 +1,6 @@
 """Stage 'vocoder': train HiFT on teacher audio by spectral distances.
 
-The source is driven by measured pitch, and the pitch predictor learns it beside. The distances are
+The pitch predictor learns the measured pitch, and its own drives the source. The distances are
 those of multi-resolution STFT training (Parallel WaveGAN, Yamamoto et al. 2020) and of the mel.
 """
 
@@ -91,6 +91,7 @@ class VocoderTraining:
         self.distance = SpectralDistance()
         torch.manual_seed(self.config.loop.seed)
         self.model = HiFT(self.config.model)
+        hold_source(self.model)
         self.vocoder = Vocoder(self.model, RATE)
         # Log-magnitude and phase come out of it: in bf16 their error would be heard as noise.
         in_float32(self.model.conv_post)
@@ -125,9 +126,10 @@ class VocoderTraining:
         """The waveform made of a mel, and its distances from the one that was wanted."""
         harmonics = self.config.model.nb_harmonics + 1
         noise = torch.randn(*wav.shape, harmonics, device=wav.device)
-        source, _ = self.vocoder.source(f0, noise)
         with autocast():
             predicted = self.model.f0(mel).float()
+        source, _ = self.vocoder.source(predicted.detach(), noise)  # as when it speaks
+        with autocast():
             found = self.model.decode(mel, source)
         stft, mels = self.distance.stft(found, wav), self.distance.mel(found, wav)
         pitch = (predicted - f0).abs().mean()
@@ -146,6 +148,19 @@ class VocoderTraining:
         torch.manual_seed(0)
         batches = [self._losses(*self._batch(i, validation=True)) for i in range(4)]
         return {k: float(np.mean([b[k] for b in batches])) for k in batches[0]}
+
+
+def hold_source(model: HiFT) -> None:
+    """Mix the harmonics of the source in equal parts, whatever the losses say.
+
+    The phase of the source is not that of the recording, so at first it only disturbs. Left free,
+    the mixing weights go to zero and stay there, and without a source the network has nothing that
+    carries a phase from frame to frame: speech buzzes.
+    """
+    with torch.no_grad():
+        model.mix_source.weight.fill_(1.0)
+        model.mix_source.bias.zero_()
+    model.mix_source.requires_grad_(False)
 
 
 def train(work: Path, voice: VoiceConfig) -> None:

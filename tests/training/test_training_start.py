@@ -16,7 +16,6 @@ from training.start import FROZEN, begin, unfold
 from training.text_tokens import TextTokens
 from training.train_speaker_encoder import load_speaker_encoder
 from training.train_tokenizer import load_encoder
-from training.train_vocoder import load_vocoder
 from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.families.cosyvoice2.acoustics import load_hift, load_network
 from tritone.families.cosyvoice2.config import CosyVoice2Config
@@ -79,9 +78,10 @@ def test_the_language_model_has_every_weight(work: Path, voice: VoiceConfig) -> 
 
 
 def test_the_acoustic_models_begin_as_they_were(work: Path, voice: VoiceConfig) -> None:
-    vocoder, served = load_vocoder(work, voice).network.state_dict(), load_hift(EMBEDDED, SERVED)
-    for name, values in served.state_dict().items():
-        torch.testing.assert_close(vocoder[name], values)
+    vocoder = torch.load(work / "vocoder" / START, weights_only=True)
+    for name, values in load_hift(EMBEDDED, SERVED).state_dict().items():
+        if "mix_source" not in name:
+            torch.testing.assert_close(vocoder[name], values)
     state = torch.load(work / "flow" / START, weights_only=True)
     network = load_network(EMBEDDED, SERVED).state_dict()
     for name, values in network.items():

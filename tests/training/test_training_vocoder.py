@@ -92,5 +92,6 @@ def test_a_few_steps_lower_the_loss(training: VocoderTraining) -> None:
         optimizer.zero_grad()
         torch.autograd.backward(losses["loss"])
         optimizer.step()
+    assert torch.equal(training.model.mix_source.weight, torch.ones(1, 9)), "held as it is"
     assert all(found[-1][name] < found[0][name] for name in ("loss", "stft", "mel", "f0"))
     assert found[-1]["loss"] < 0.9 * found[0]["loss"]
