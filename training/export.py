@@ -69,6 +69,7 @@ def export(work: Path, voice: VoiceConfig, target: Path) -> Path:
         sampling=_sampling(work, voice),
         solver=voice.flow.model.solver,
         text=TextConfig(pronunciation="hibari"),
+        free_phase=voice.vocoder.model.free_phase,
         text_heads=tuple((layer, 0) for layer in voice.language_model.guided_layers),
         prompt=PromptConfig(longest_seconds=voice.language_model.longest_reference),
         default_voice=next(iter(voice.speakers)),

@@ -1,15 +1,18 @@
-"""Fundamental frequency by YIN (de Cheveigne and Kawahara, 2002), vectorised over frames."""
+"""Fundamental frequency by YIN (de Cheveigne and Kawahara, 2002), vectorised over frames, and the
+phase of the fundamental."""
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy import fft
 from scipy.ndimage import median_filter
+from scipy.signal import fftconvolve
 
 HOP, WINDOW = 480, 960  # samples at 24 kHz: 20 ms and 40 ms
 UNVOICED = 0.4  # normalised difference above which a frame has no pitch
 GOOD = 0.1  # the first dip below this is taken, else the deepest one
 BLOCK = 4096  # frames computed at once
+FUNDAMENTAL_WINDOW = 961  # samples: 40 ms, two periods of 50 Hz, so that no second harmonic passes
 FLOOR = 1e-4  # mean square below which a frame is silent
 
 
@@ -28,6 +31,32 @@ def f0_track(
     f0 = np.concatenate(parts)
     smooth = median_filter(f0, size=3, mode="nearest")
     return np.where(f0 > 0, smooth, 0.0).astype(np.float32)
+
+
+def cycles(wav: NDArray[np.float32], f0: NDArray[np.float32], rate: int) -> NDArray[np.float64]:
+    """(T,) cycles of the fundamental since the start at the centre of each frame, as a sine.
+
+    The recording is turned down by its pitch; what is left of the fundamental turns slowly, and
+    its angle is what the pitch alone does not know. f0 (T,) Hz, 0 where there is none: there the
+    count goes on with the pitch around it.
+    """
+    frames = np.arange(len(f0))
+    voiced = f0 > 0
+    pitch = np.interp(frames, frames[voiced], f0[voiced]) if voiced.any() else f0 + 100.0
+    centres = frames * HOP + HOP / 2
+    samples = np.interp(np.arange(len(f0) * HOP), centres, pitch)
+    turned = np.cumsum(samples / rate)
+    window = np.hanning(FUNDAMENTAL_WINDOW)
+    left = np.empty(len(f0), np.complex128)
+    for begin in range(0, len(f0), BLOCK):
+        block = slice(max(0, begin - 4) * HOP, (begin + BLOCK + 4) * HOP)
+        down = wav[block] * np.exp(-2j * np.pi * (turned[block] % 1))
+        slow = fftconvolve(down, window, mode="same")
+        at = np.arange(begin, min(begin + BLOCK, len(f0))) * HOP + HOP // 2 - block.start
+        left[begin : begin + BLOCK] = slow[np.minimum(at, len(slow) - 1)]
+    angle = np.unwrap(np.angle(left)) / (2 * np.pi)
+    angle = np.interp(frames, frames[voiced], angle[voiced]) if voiced.any() else 0 * angle
+    return np.asarray(turned[(centres).astype(int)] + angle + 0.25)
 
 
 def _block(

@@ -20,7 +20,7 @@ from training.speech import FRAMES_PER_TOKEN, SAMPLES_PER_TOKEN
 from training.teachers import RATE
 from training.train_flow import load_flow
 from training.train_speaker_encoder import load_speaker_encoder
-from training.train_vocoder import VocoderTraining, load_vocoder
+from training.train_vocoder import F0_SCALE, VocoderTraining, load_vocoder
 from training.voices import speaker_vector
 from tritone.checkpoints.atomic_write import written_whole
 from tritone.families.cosyvoice2.flow import Flow, FlowPrompt
@@ -28,7 +28,7 @@ from tritone.families.cosyvoice2.hift import HiFT
 from tritone.families.cosyvoice2.vocoder import Vocoder
 
 NOISE_SECONDS = 30
-STFT_WEIGHT, MEL_WEIGHT, FEATURE_WEIGHT = 4.0, 20.0, 2.0
+STFT_WEIGHT, MEL_WEIGHT, PHASE_WEIGHT, FEATURE_WEIGHT = 4.0, 20.0, 4.0, 2.0
 
 
 @torch.inference_mode()
@@ -98,19 +98,19 @@ class PolishTraining(VocoderTraining):
 
     def duel_losses(self, step: int) -> dict[str, Tensor]:
         rows = self._rows(step, self.loop.batch, validation=False)
-        mel, f0, wav = self.crops(rows)
+        crops = self.crops(rows)
         half = len(rows) // 2
         for row, (which, first) in enumerate(rows[half:], half):
             crop = self.made[which][first : first + self.config.frames].astype(np.float32)
-            mel[row] = torch.from_numpy(crop.T)
-        found, near = self.decoded(mel, f0, wav)
+            crops.mel[row] = torch.from_numpy(crop.T)
+        found, near = self.decoded(crops)
         with autocast():
-            real, made = self.duel.judges(wav), self.duel.judges(found.detach())
+            real, made = self.duel.judges(crops.wav), self.duel.judges(found.detach())
             fooled = self.duel.judges.frozen(found)
         judged, fooling = judging_loss(real, made), fooling_loss(fooled)
         features = feature_loss(real, fooled)
-        loss = STFT_WEIGHT * near["stft"] + MEL_WEIGHT * near["mel"] + near["pitch"]
-        loss = loss + fooling + FEATURE_WEIGHT * features + judged
+        loss = STFT_WEIGHT * near["stft"] + MEL_WEIGHT * near["mel"] + near["f0"] / F0_SCALE
+        loss = loss + PHASE_WEIGHT * near["phase"] + fooling + FEATURE_WEIGHT * features + judged
         return {"loss": loss, "judged": judged, "fooling": fooling, "features": features} | near
 
 

@@ -1,43 +1,62 @@
 """Stage 'vocoder': train HiFT on teacher audio by spectral distances.
 
-The pitch predictor learns the measured pitch, and its own drives the source. The distances are
+The source has the pitch and the phase of the recording, so that the waveform that is wanted follows
+from it: with a phase of its own it would only disturb, and the network would learn to speak without
+it, each frame for itself, which buzzes. The pitch predictor learns the measured pitch beside. The distances are
 those of multi-resolution STFT training (Parallel WaveGAN, Yamamoto et al. 2020) and of the mel.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from training.config import VocoderTrainingConfig, VoiceConfig
 from training.dataset import Track
-from training.f0 import f0_track
+from training.f0 import cycles, f0_track
 from training.loop import Training, autocast, device, in_float32, trained_state
 from training.speech import FRAMES_PER_TOKEN, SAMPLES_PER_TOKEN
 from training.teachers import RATE
 from tritone.checkpoints.atomic_write import written_whole
 from tritone.families.cosyvoice2.hift import HiFT
-from tritone.families.cosyvoice2.vocoder import Vocoder
+from tritone.families.cosyvoice2.vocoder import Vocoder, excite
 from tritone.families.cosyvoice2.voice import PROMPT_FFT, PROMPT_HOP
 from tritone.frontend.audio.features import slaney_filters
 
 SAMPLES_PER_FRAME = SAMPLES_PER_TOKEN // FRAMES_PER_TOKEN
 RESOLUTIONS = ((2048, 480), (1024, 240), (512, 120), (256, 60))  # window and hop
 HELD_OUT = 500  # frames of each speaker
+PHASE_SIZE, PHASE_HOP = 512, 120  # window and hop of the distance that knows phases
+PHASE_HZ = 2500.0  # up to which the phase of a harmonic can be foreseen
 F0_SCALE = 50.0  # Hz that weigh as much as one unit of the other distances
-MEL_WEIGHT = 2.0
+MEL_WEIGHT, PHASE_WEIGHT = 2.0, 1.0
 
 
 @dataclass(frozen=True)
 class Material:
-    """Frames of one speaker: mel (T, 80), f0 (T,), wav (T * 480,) in [-1, 1]."""
+    """Frames of one speaker: mel (T, 80), f0 (T,), wav (T * 480,) in [-1, 1], and the cycles of the
+    fundamental at each frame, (T,)."""
 
     mel: NDArray[np.float32]
     f0: NDArray[np.float32]
     wav: NDArray[np.float32]
+    cycles: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Crops:
+    """mel (rows, 80, frames), f0 (rows, frames), wav (rows, samples); cycles (rows, frames) since
+    a whole one before the crop."""
+
+    mel: Tensor
+    f0: Tensor
+    wav: Tensor
+    cycles: Tensor
 
 
 def material(track: Track, work: Path, config: VocoderTrainingConfig) -> Material:
@@ -50,7 +69,8 @@ def material(track: Track, work: Path, config: VocoderTrainingConfig) -> Materia
         with written_whole(path) as partial:
             np.save(partial, f0_track(wav, RATE, *config.f0_range))
     mel = track.mel[: tokens * FRAMES_PER_TOKEN].astype(np.float32)
-    return Material(mel, np.load(path), wav)
+    f0 = np.load(path)
+    return Material(mel, f0, wav, cycles(wav, f0, RATE))
 
 
 class SpectralDistance:
@@ -75,6 +95,22 @@ class SpectralDistance:
             total = total + log_distance + torch.linalg.norm(b - a) / torch.linalg.norm(b)
         return total / len(RESOLUTIONS)
 
+    def phase(self, found: Tensor, wanted: Tensor, voiced: Tensor) -> Tensor:
+        """Distance of the lower complex spectra where there is pitch, as a share of what is wanted.
+
+        voiced: (rows, frames) of the mel.
+        """
+        bins = round(PHASE_HZ / RATE * PHASE_SIZE)
+        window = self._windows[PHASE_SIZE]
+        a, b = (
+            torch.stft(x, PHASE_SIZE, PHASE_HOP, window=window, return_complex=True)[:, :bins]
+            for x in (found, wanted)
+        )
+        mask = voiced.repeat_interleave(SAMPLES_PER_FRAME // PHASE_HOP, dim=1)
+        mask = F.pad(mask, (0, a.shape[2] - mask.shape[1])).to(found)[:, None]
+        distance = ((a - b).abs() * mask).sum()
+        return distance / ((b.abs() * mask).sum() + 1e-6)
+
     def mel(self, found: Tensor, wanted: Tensor) -> Tensor:
         logs = [
             (self._filters @ self._magnitude(x, PROMPT_FFT, PROMPT_HOP)).clamp(min=1e-5).log()
@@ -96,7 +132,7 @@ class VocoderTraining:
         # Log-magnitude and phase come out of it: in bf16 their error would be heard as noise.
         in_float32(self.model.conv_post)
 
-    def _batch(self, step: int, *, validation: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+    def _batch(self, step: int, *, validation: bool = False) -> Crops:
         rng = np.random.default_rng([self.config.loop.seed, step, int(validation)])
         rows = []
         for row in range(self.config.loop.batch):
@@ -110,52 +146,64 @@ class VocoderTraining:
         """The frames of a speaker that are learned from, or those held out."""
         return (frames - HELD_OUT, frames) if validation else (0, frames - HELD_OUT)
 
-    def crops(self, rows: list[tuple[int, int]]) -> tuple[Tensor, Tensor, Tensor]:
-        """mel (rows, 80, frames), f0 (rows, frames) and wav of speakers and first frames."""
-        frames, columns = self.config.frames, list[tuple[NDArray[np.float32], ...]]()
+    def crops(self, rows: list[tuple[int, int]]) -> Crops:
+        """Of speakers and first frames."""
+        frames, columns = self.config.frames, list[tuple[NDArray[Any], ...]]()
         for which, a in rows:
-            part = self.materials[which]
-            wav = part.wav[a * SAMPLES_PER_FRAME : (a + frames) * SAMPLES_PER_FRAME]
-            columns.append((part.mel[a : a + frames].T, part.f0[a : a + frames], wav))
+            part, b = self.materials[which], a + frames
+            wav = part.wav[a * SAMPLES_PER_FRAME : b * SAMPLES_PER_FRAME]
+            since = part.cycles[a:b] - np.floor(part.cycles[a])
+            columns.append((part.mel[a:b].T, part.f0[a:b], wav, since))
         found = [
             torch.from_numpy(np.stack(column)).to(device()) for column in zip(*columns, strict=True)
         ]
-        return found[0], found[1], found[2]
+        return Crops(found[0], found[1], found[2], found[3])
 
-    def decoded(self, mel: Tensor, f0: Tensor, wav: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def decoded(self, crops: Crops) -> tuple[Tensor, dict[str, Tensor]]:
         """The waveform made of a mel, and its distances from the one that was wanted."""
-        harmonics = self.config.model.nb_harmonics + 1
-        noise = torch.randn(*wav.shape, harmonics, device=wav.device)
         with autocast():
-            predicted = self.model.f0(mel).float()
-        source, _ = self.vocoder.source(predicted.detach(), noise)  # as when it speaks
-        with autocast():
-            found = self.model.decode(mel, source)
-        stft, mels = self.distance.stft(found, wav), self.distance.mel(found, wav)
-        pitch = (predicted - f0).abs().mean()
-        return found, {"stft": stft, "mel": mels, "f0": pitch, "pitch": pitch / F0_SCALE}
+            predicted = self.model.f0(crops.mel).float()
+            found = self.model.decode(crops.mel, self._source(crops))
+        wav, measure = crops.wav, self.distance
+        near = {
+            "stft": measure.stft(found, wav),
+            "mel": measure.mel(found, wav),
+            "phase": measure.phase(found, wav, crops.f0 > 0),
+            "f0": (predicted - crops.f0).abs().mean(),
+        }
+        return found, near
 
-    def _losses(self, mel: Tensor, f0: Tensor, wav: Tensor) -> dict[str, Tensor]:
-        _, near = self.decoded(mel, f0, wav)
-        return {"loss": near["stft"] + MEL_WEIGHT * near["mel"] + near["pitch"]} | near
+    def _source(self, crops: Crops) -> Tensor:
+        """(rows, samples) in the phase of the recording."""
+        config = self.config.model
+        harmonics = torch.arange(1, config.nb_harmonics + 2, device=crops.cycles.device)
+        turns = crops.cycles[:, :, None] * harmonics / SAMPLES_PER_FRAME
+        noise = torch.randn(*crops.wav.shape, len(harmonics), device=crops.wav.device)
+        excitation = excite(crops.f0, turns, None, noise, config)
+        with torch.autocast(device().type, enabled=False):
+            return torch.tanh(self.model.mix_source(excitation))[:, :, 0]
+
+    def _losses(self, crops: Crops) -> dict[str, Tensor]:
+        _, near = self.decoded(crops)
+        loss = near["stft"] + MEL_WEIGHT * near["mel"] + PHASE_WEIGHT * near["phase"]
+        return {"loss": loss + near["f0"] / F0_SCALE} | near
 
     def losses(self, step: int) -> dict[str, Tensor]:
-        return self._losses(*self._batch(step))
+        return self._losses(self._batch(step))
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         self.model.eval()
         torch.manual_seed(0)
-        batches = [self._losses(*self._batch(i, validation=True)) for i in range(4)]
+        batches = [self._losses(self._batch(i, validation=True)) for i in range(4)]
         return {k: float(np.mean([b[k] for b in batches])) for k in batches[0]}
 
 
 def hold_source(model: HiFT) -> None:
     """Mix the harmonics of the source in equal parts, whatever the losses say.
 
-    The phase of the source is not that of the recording, so at first it only disturbs. Left free,
-    the mixing weights go to zero and stay there, and without a source the network has nothing that
-    carries a phase from frame to frame: speech buzzes.
+    Left free, the weights of the mixture go to zero early, when the source only disturbs, and stay
+    there.
     """
     with torch.no_grad():
         model.mix_source.weight.fill_(1.0)

@@ -82,6 +82,9 @@ class VocoderConfig(Strict):
     source_resblock_dilation_sizes: tuple[tuple[int, ...], ...]
     lrelu_slope: float
     audio_limit: float
+    # upstream takes the sine of what the network gives as the phase, at most one radian; a
+    # checkpoint of our own may use it as it is
+    free_phase: bool = False
     f0_channels: int
 
     @property

@@ -55,6 +55,7 @@ class Extras(Strict):
     text: TextConfig | None = None
     text_heads: tuple[tuple[int, int], ...] = ()
     prompt: PromptConfig = PromptConfig()
+    free_phase: bool = False
     default_voice: str | None = None
 
 
@@ -106,7 +107,7 @@ class Conversion:
             Step("text", self._text, base, [target / TOKENIZER_NAME]),
             Step("language model", self._llm, [*llm, *merged, *base], weights, options),
             Step("flow", self._flow, [*flow, *yaml, *extras], [target / FLOW_FILE], options),
-            Step("vocoder", self._vocoder, [*hift, *yaml], [target / VOCODER_FILE], options),
+            Step("vocoder", self._vocoder, [*hift, *yaml, *extras], [target / VOCODER_FILE], options),
             Step("front end", self._copies, source.inputs(*COPIES), copies),
             Step("voices", self._voices, [*source.inputs(names.VOICES), *base], []),
         ]
@@ -145,7 +146,7 @@ class Conversion:
         return config.model_dump(mode="json")
 
     def _vocoder(self) -> dict[str, Any]:
-        config = released_model.vocoder_config(self._values)
+        config = released_model.vocoder_config(self._values, self._extras.free_phase)
         released = _read_state(self._source.folder / names.HIFT)
         stored = next(iter(released.values())).dtype
         # Half precision would lose bits in the norm.

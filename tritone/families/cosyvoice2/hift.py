@@ -159,6 +159,7 @@ class HiFT(FilterNetwork):
         config, x = self.config, x.float()
         bins = config.istft_n_fft // 2 + 1
         magnitude = x[:, :bins].exp().clamp(max=MAGNITUDE_LIMIT)
-        complex_bins = torch.polar(magnitude, x[:, bins:].sin())
+        phase = x[:, bins:] if config.free_phase else x[:, bins:].sin()
+        complex_bins = torch.polar(magnitude, phase)
         wave = torch.istft(complex_bins, config.istft_n_fft, config.istft_hop, window=self.window)
         return wave.clamp(-config.audio_limit, config.audio_limit)

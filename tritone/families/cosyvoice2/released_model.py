@@ -54,11 +54,12 @@ def flow_config(values: YamlValues, keys: Iterable[str]) -> config.FlowConfig:
     )
 
 
-def vocoder_config(values: YamlValues) -> config.VocoderConfig:
+def vocoder_config(values: YamlValues, free_phase: bool = False) -> config.VocoderConfig:
     return _read(
         config.VocoderConfig,
         values,
         "hift",
+        free_phase=free_phase,
         istft_n_fft=values.integer("hift", "istft_params", "n_fft"),
         istft_hop=values.integer("hift", "istft_params", "hop_len"),
         f0_channels=values.integer("hift", "f0_predictor", "cond_channels"),
