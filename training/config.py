@@ -24,6 +24,7 @@ class SpeakerConfig(Strict):
     teacher: str
     first: int  # line of the corpus that this speaker begins with
     utterances: int
+    f0_range: tuple[float, float]  # Hz
 
 
 class SpeechConfig(Strict):
@@ -123,7 +124,7 @@ class VocoderTrainingConfig(Strict):
     model: VocoderConfig
     frames: int  # length of a training crop
     hours: float  # of each speaker
-    f0_range: tuple[float, float]  # Hz
+    rows: dict[str, int]  # of each speaker in a batch
     loop: LoopConfig
 
 

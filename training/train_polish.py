@@ -84,23 +84,21 @@ class PolishTraining(VocoderTraining):
         torch.manual_seed(self.loop.seed)
         self.duel = Duel(self.model)
 
-    def _rows(self, step: int, batch: int, *, validation: bool) -> list[tuple[int, int]]:
+    def _rows(self, step: int, *, validation: bool) -> list[tuple[int, int]]:
         """Speaker and first frame of each row."""
         rng = np.random.default_rng([self.loop.seed, step, int(validation)])
         frames = self.config.frames
         rows = []
-        for row in range(batch):
-            which = row % len(self.materials)
+        for which in self.order:
             total = min(len(self.materials[which].mel), len(self.made[which]))
             low, high = self.split(total, validation=validation)
             rows.append((which, int(rng.integers(low, high - frames))))
         return rows
 
     def duel_losses(self, step: int) -> dict[str, Tensor]:
-        rows = self._rows(step, self.loop.batch, validation=False)
+        rows = self._rows(step, validation=False)
         crops = self.crops(rows)
-        half = len(rows) // 2
-        for row, (which, first) in enumerate(rows[half:], half):
+        for row, (which, first) in list(enumerate(rows))[step % 2 :: 2]:
             crop = self.made[which][first : first + self.config.frames].astype(np.float32)
             crops.mel[row] = torch.from_numpy(crop.T)
         found, near = self.decoded(crops)

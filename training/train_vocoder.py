@@ -2,8 +2,10 @@
 
 The source has the pitch and the phase of the recording, so that the waveform that is wanted follows
 from it: with a phase of its own it would only disturb, and the network would learn to speak without
-it, each frame for itself, which buzzes. The pitch predictor learns the measured pitch beside. The distances are
-those of multi-resolution STFT training (Parallel WaveGAN, Yamamoto et al. 2020) and of the mel.
+it, each frame for itself, which buzzes. The pitch predictor learns the measured pitch beside.
+
+The distances are those of multi-resolution STFT training (Parallel WaveGAN, Yamamoto et al. 2020),
+of the mel, and of the complex spectrum below PHASE_HZ where there is pitch.
 """
 
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.config import VocoderTrainingConfig, VoiceConfig
+from training.config import VoiceConfig
 from training.dataset import Track
 from training.f0 import cycles, f0_track
 from training.loop import Training, autocast, device, in_float32, trained_state
@@ -59,18 +61,19 @@ class Crops:
     cycles: Tensor
 
 
-def material(track: Track, work: Path, config: VocoderTrainingConfig) -> Material:
+def material(track: Track, work: Path, hours: float, f0_range: tuple[float, float]) -> Material:
     """The first hours of a track; its pitch is measured once and kept."""
-    tokens = min(track.tokens, int(config.hours * 3600 * RATE / SAMPLES_PER_TOKEN))
+    tokens = min(track.tokens, int(hours * 3600 * RATE / SAMPLES_PER_TOKEN))
     wav = track.samples(0, tokens)
-    path = work / "vocoder" / f"f0_{track.speaker}_{tokens}.npy"
+    path = work / "vocoder" / f"pitch_{track.speaker}_{tokens}.npz"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
+        f0 = f0_track(wav, RATE, *f0_range)
         with written_whole(path) as partial:
-            np.save(partial, f0_track(wav, RATE, *config.f0_range))
+            np.savez(partial, f0=f0, cycles=cycles(wav, f0, RATE))
     mel = track.mel[: tokens * FRAMES_PER_TOKEN].astype(np.float32)
-    f0 = np.load(path)
-    return Material(mel, f0, wav, cycles(wav, f0, RATE))
+    pitch = np.load(path)
+    return Material(mel, pitch["f0"], wav, pitch["cycles"])
 
 
 class SpectralDistance:
@@ -122,8 +125,12 @@ class SpectralDistance:
 class VocoderTraining:
     def __init__(self, work: Path, voice: VoiceConfig) -> None:
         self.config = voice.vocoder
-        tracks = [Track(work, name) for name in voice.speakers]
-        self.materials = [material(track, work, self.config) for track in tracks]
+        self.materials = [
+            material(Track(work, name), work, self.config.hours, speaker.f0_range)
+            for name, speaker in voice.speakers.items()
+        ]
+        rows = [self.config.rows[name] for name in voice.speakers]
+        self.order = np.repeat(np.arange(len(rows)), rows).tolist()
         self.distance = SpectralDistance()
         torch.manual_seed(self.config.loop.seed)
         self.model = HiFT(self.config.model)
@@ -135,8 +142,7 @@ class VocoderTraining:
     def _batch(self, step: int, *, validation: bool = False) -> Crops:
         rng = np.random.default_rng([self.config.loop.seed, step, int(validation)])
         rows = []
-        for row in range(self.config.loop.batch):
-            which = row % len(self.materials)
+        for which in self.order:
             low, high = self.split(len(self.materials[which].mel), validation=validation)
             rows.append((which, int(rng.integers(low, high - self.config.frames))))
         return self.crops(rows)

@@ -85,6 +85,7 @@ def tiny_voice() -> VoiceConfig:
         tree[part].get("model", tree[part]).update(sizes)
     for first, (speaker, teacher) in enumerate({"heart": "humming", "joe": "deep"}.items()):
         tree["speakers"][speaker] = {"teacher": teacher, "first": first, "utterances": 7}
+        tree["speakers"][speaker]["f0_range"] = [60.0, 450.0]
     return VoiceConfig.model_validate(tree)
 
 

@@ -31,7 +31,7 @@ def test_early_stops_are_drawn_again() -> None:
 
 def test_what_the_last_attempt_gives_is_spoken() -> None:
     stages = FakeStages([segment("one", tokens=40)], [codes(9), codes(7), codes(8)])
-    chunks = speak(stages)
+    chunks = speak(stages, Settings(attempts=3))
     assert spoken(chunks) == codes(8) and chunks[-1].timing["retries"] == 2
 
 
@@ -55,7 +55,7 @@ def test_greedy_decoding_is_tried_again_by_chance() -> None:
 def test_speech_without_an_end_is_tried_again_and_faded() -> None:
     most = RULES.token_bounds(10)[1]
     stages = FakeStages([segment("one")], [codes(most)] * 3)
-    chunks = speak(stages, streaming=False)
+    chunks = speak(stages, Settings(attempts=3), streaming=False)
     wave = np.concatenate([chunk.samples for chunk in chunks])
     assert chunks[-1].timing["retries"] == 2
     assert any(f"no end after {most} speech tokens" in n for n in chunks[-1].timing["notes"])

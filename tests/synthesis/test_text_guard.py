@@ -167,12 +167,35 @@ def test_a_second_saying_is_cut_and_faded() -> None:
     assert any("said once, and begun again" in note for note in chunks[-1].timing["notes"])
 
 
+LEAP = [*staircase(10), 30, 30, 30]
+
+
+def test_what_fails_twice_is_left_behind_and_the_rest_spoken_alone() -> None:
+    """The third generation knows nothing of the text that was said: its places begin anew."""
+    rest = staircase(30)
+    speeches = [codes(len(LEAP)), codes(3, first=90), codes(len(rest), first=200)]
+    stages = FakeStages([asked(tokens=40)], speeches, said=[at(LEAP), at([30, 30, 30]), at(rest)])
+    chunks = speak(stages, rules=RULES)
+    assert spoken(chunks) == codes(30) + codes(len(rest), first=200)
+    ids = stages.asked[2].prompt.ids
+    assert ids is not None and ids.tolist() == [7, 7, *range(110, 140), TASK_ID, 9]
+    assert chunks[-1].timing["retries"] == 2 and len(stages.flows) == 1
+
+
+def test_speech_that_is_stuck_says_again_what_it_is_stuck_at() -> None:
+    guard = TextGuard(0, 20)
+    guard.admit(tokens([0, 1, 2, 3, *[4] * 40]))
+    assert guard.rest == 4
+    guard = TextGuard(0, 20)
+    guard.admit(tokens([0, 1, 2, 3, 12, 12, 12]))
+    assert guard.rest == 4
+
+
 def test_after_the_last_attempt_a_leap_is_spoken_and_noted() -> None:
-    first = [*staircase(10)[:30], 30, 30, 30]
-    last = [*staircase(40)[29:36], *staircase(40)[75:]]
-    speeches = [codes(len(first)), codes(len(first)), codes(len(last), first=200)]
-    places = [first, [9, 9, 9, *[30] * 30], last]
+    last = [0, 0, 0, *[15] * 6, *staircase(30)[60:]]
+    speeches = [codes(len(LEAP)), codes(3), codes(3), codes(len(last), first=200)]
+    places = [LEAP, [30, 30, 30], [20, 20, 20], last]
     stages = FakeStages([asked(tokens=40)], speeches, said=[at(p) for p in places])
     chunks = speak(stages, rules=RULES)
     assert spoken(chunks)[-len(last) :] == codes(len(last), first=200)
-    assert any("leapt from text token 11 to 25 of 40" in n for n in chunks[-1].timing["notes"])
+    assert any("leapt from text token 11 to 26 of 40" in n for n in chunks[-1].timing["notes"])

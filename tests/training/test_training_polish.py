@@ -28,7 +28,8 @@ def judges() -> Discriminators:
 @pytest.fixture(scope="module")
 def voice() -> VoiceConfig:
     voice = tiny_voice()
-    vocoder = voice.vocoder.model_copy(update={"hours": 1.0, "frames": 16})
+    sizes = {"hours": 1.0, "frames": 16, "rows": {"heart": 1, "joe": 1}}
+    vocoder = voice.vocoder.model_copy(update=sizes)
     return voice.model_copy(update={"vocoder": vocoder})
 
 

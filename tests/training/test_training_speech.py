@@ -20,7 +20,9 @@ from tritone.frontend.audio.resample import resample
 
 CONFIG = tiny_voice().speech
 (LEAD, _), (TAIL, _) = CONFIG.lead_seconds, CONFIG.tail_seconds
-SPEAKER = SpeakerConfig(teacher="humming", first=0, utterances=len(SENTENCES))
+SPEAKER = SpeakerConfig(
+    teacher="humming", first=0, utterances=len(SENTENCES), f0_range=(60.0, 450.0)
+)
 
 
 def spoken(before: float, tone: float, after: float, level: float = 0.3) -> Spoken:

@@ -23,8 +23,8 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def voice() -> VoiceConfig:
     voice = tiny_voice()
-    loop = voice.vocoder.loop.model_copy(update={"batch": 2})
-    vocoder = voice.vocoder.model_copy(update={"frames": 12, "loop": loop})
+    sizes = {"frames": 12, "rows": {"heart": 1, "joe": 1}}
+    vocoder = voice.vocoder.model_copy(update=sizes)
     return voice.model_copy(update={"vocoder": vocoder})
 
 
@@ -56,28 +56,47 @@ def test_material_is_the_first_hours_with_their_pitch(
     work: Path, voice: VoiceConfig, tmp_path: Path
 ) -> None:
     track = Track(work, "heart")
-    config = voice.vocoder.model_copy(update={"hours": 2.0 / 3600})
-    found = material(track, tmp_path, config)
-    assert found.mel.shape == (100, 80) and found.f0.shape == (100,)
+    found = material(track, tmp_path, 2.0 / 3600, (60.0, 450.0))
+    assert found.mel.shape == (100, 80) and found.f0.shape == found.cycles.shape == (100,)
     assert found.wav.shape == (48000,) and found.wav.dtype == np.float32
     assert np.array_equal(found.mel, track.mel[:100].astype(np.float32))
     voiced = found.f0[found.f0 > 0]  # the teacher hums from 200 Hz to 260 Hz
     assert len(voiced) > 60 and np.mean((voiced > 195) & (voiced < 266)) > 0.9
     (path,) = (tmp_path / "vocoder").iterdir()
-    np.save(path, np.full(100, 77.0, np.float32))
-    assert material(track, tmp_path, config).f0[0] == 77  # measured once
+    np.savez(path, f0=np.full(100, 77.0, np.float32), cycles=np.zeros(100))
+    assert material(track, tmp_path, 2.0 / 3600, (60.0, 450.0)).f0[0] == 77  # measured once
+
+
+def test_the_phase_is_compared_where_there_is_pitch() -> None:
+    distance, time = SpectralDistance(), torch.arange(9600) / 24000
+    wav = 0.1 * torch.sin(2 * np.pi * 240 * time)[None]
+    late = 0.1 * torch.sin(2 * np.pi * 240 * time - 1.0)[None]
+    voiced = torch.ones(1, 20, dtype=torch.bool)
+    assert float(distance.phase(wav, wav, voiced)) == 0
+    assert float(distance.phase(late, wav, voiced)) == pytest.approx(2 * np.sin(0.5), rel=0.05)
+    assert float(distance.phase(-wav, wav, voiced)) == pytest.approx(2, rel=0.02)
+    assert float(distance.phase(late, wav, ~voiced)) == 0
+    voiced[:, 10:] = False
+    late[:, :4000] = wav[:, :4000]
+    assert float(distance.phase(late, wav, voiced)) < 0.25, "the second half counts for nothing"
 
 
 def test_a_batch_is_cut_at_the_same_place(training: VocoderTraining) -> None:
-    mel, f0, wav = training._batch(3)
+    crops, same = training._batch(3), training._batch(3)
+    mel, f0, wav, cycles = crops.mel, crops.f0, crops.wav, crops.cycles
     assert (mel.shape, f0.shape, wav.shape) == ((2, 80, 12), (2, 12), (2, 12 * 480))
-    assert all(torch.equal(a, b) for a, b in zip(training._batch(3), (mel, f0, wav), strict=True))
+    assert cycles.shape == (2, 12) and (cycles[:, 0] >= 0).all() and (cycles[:, 0] < 1).all()
+    assert all(
+        torch.equal(a, b) for a, b in zip(*(vars(c).values() for c in (same, crops)), strict=True)
+    )
     for row, part in enumerate(training.materials):
         (at,) = [i for i in range(len(part.mel)) if np.array_equal(part.mel[i], mel[row, :, 0])]
         assert at + 12 <= len(part.mel) - 40
         assert np.array_equal(part.wav[at * 480 : (at + 12) * 480], wav[row].numpy())
         assert np.array_equal(part.f0[at : at + 12], f0[row].numpy())
-        judged = training._batch(3, validation=True)[0][row, :, 0].numpy()
+        since = part.cycles[at : at + 12] - np.floor(part.cycles[at])
+        np.testing.assert_allclose(cycles[row].numpy(), since)
+        judged = training._batch(3, validation=True).mel[row, :, 0].numpy()
         assert any(np.array_equal(frame, judged) for frame in part.mel[-40:])
 
 
@@ -87,7 +106,7 @@ def test_a_few_steps_lower_the_loss(training: VocoderTraining) -> None:
     found = []
     for _ in range(10):
         torch.manual_seed(1)
-        losses = training._losses(*batch)
+        losses = training._losses(batch)
         found.append({name: float(value.detach()) for name, value in losses.items()})
         optimizer.zero_grad()
         torch.autograd.backward(losses["loss"])

@@ -28,6 +28,14 @@ class Prompt:
         assert given is not None
         return len(given)
 
+    def without(self, begin: int, end: int) -> "Prompt":
+        """The prompt without its positions from `begin` up to `end`."""
+        gap = slice(begin, end)
+        if self.ids is not None:
+            return Prompt(np.delete(self.ids, gap))
+        assert self.embeddings is not None
+        return Prompt(embeddings=np.delete(self.embeddings, gap, axis=0))
+
 
 @dataclass(frozen=True)
 class SamplingParams:

@@ -31,7 +31,7 @@ class Settings:
 
     limits: Limits = field(default_factory=Limits)
     max_segment_seconds: float = 60.0
-    attempts: int = 3
+    attempts: int = 4
 
 
 @dataclass(frozen=True)

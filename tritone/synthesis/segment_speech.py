@@ -64,13 +64,19 @@ class SegmentSpeech:
             self._attempt += 1
             if self._guard.text and not self._over_long:
                 self._end_generation()
-                self._guard.text.again(lenient=self._last)
-                self._start_generation()
+                self._go_on(self._guard.text)
             else:
                 self.close()
                 self._begin()
         for note in self._guard.text.notes if self._guard.text else ():
             self._run.timing.note(f"{self.segment.text!r}: {note}")
+
+    def _go_on(self, text: TextGuard) -> None:
+        """Another generation from where speech stood: once with all that was said as its prompt,
+        after that with the rest of the text alone, which cannot fail in the same way."""
+        rest = min(text.rest, text.length - 1)
+        text.again(lenient=self._last, dropped=rest if self._attempt > 1 else 0)
+        self._start_generation()
 
     def rest(self) -> Float32:
         """The frames of what is left, once the generation has ended."""
@@ -188,10 +194,13 @@ class SegmentSpeech:
         seed = (run.seed + self._index + 1000 * self._attempt) % (MAX_SEED + 1)
         sampling = rules.retried(run.request.sampling) if self._attempt else run.request.sampling
         least, _ = rules.token_bounds(segment.target_tokens)
-        prompt, said = segment.prompt, self._guard.count
-        if said:
+        prompt, said, text = segment.prompt, self._guard.count, self._guard.text
+        if text and text.dropped:
+            prompt = prompt.without(text.start, text.start + text.dropped)
+        elif said:
             prompt = rules.continued(prompt, Increment.joined(self._admitted))
-            least, _ = rules.token_bounds(self._guard.text.left if self._guard.text else 0)
+        if text and said:
+            least, _ = rules.token_bounds(text.left)
         return run.stages.generate(
             GenerationRequest(
                 prompt=prompt,

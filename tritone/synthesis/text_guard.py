@@ -38,17 +38,20 @@ NOTHING = Increment(np.zeros(0, np.int32))
 class TextGuard:
     """Follows one text of `length` text tokens that begins at `start` of the prompt.
 
-    lenient: a leap is noted alone, since nobody will try again.
+    lenient: a leap is noted alone, since nobody will try again. dropped: text tokens at the
+    beginning that the present generation's prompt does not have, since they have been said.
     """
 
     start: int
     length: int
     lenient: bool = False
+    dropped: int = 0
     place: int = 0  # text token that is being said
     furthest: int = 0
     _stay: int = 0  # tokens since the furthest place changed
     _held: list[Increment] = field(default_factory=list)  # those that stand elsewhere
     _leaps: list[str] = field(default_factory=list)
+    _stuck: bool = False
 
     def admit(self, increment: Increment) -> Verdict:
         """Judge tokens one by one, as far as the first that is not to be spoken."""
@@ -67,9 +70,18 @@ class TextGuard:
         problem = f"ended {left} text tokens early" if left > 1 else ""
         return Verdict(NOTHING if problem else Increment.joined(held), problem)
 
-    def again(self, *, lenient: bool) -> None:
-        """Go on from the last token that was passed, with another try."""
-        self._held, self._stay, self.lenient = [], 0, lenient
+    def again(self, *, lenient: bool, dropped: int = 0) -> None:
+        """Go on with another generation, after the last token that was passed or, where the prompt
+        has lost the text up to `dropped`, with the rest of the text alone."""
+        self._held, self._stay, self.lenient, self.dropped = [], 0, lenient, dropped
+        if dropped:
+            self.place, self.furthest = dropped, max(dropped, self.furthest)
+
+    @property
+    def rest(self) -> int:
+        """Text tokens before the first that has not been said; one that speech was stuck at has
+        not been."""
+        return self.furthest if self._stuck else self.furthest + 1
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -83,8 +95,10 @@ class TextGuard:
 
     def _judge(self, token: Increment, passed: list[Increment]) -> tuple[str, bool]:
         assert token.said is not None
-        place = int(token.said[0]) - self.start
-        if not 0 <= place < self.length:  # the heads looked at no text that is to be spoken
+        place = int(token.said[0]) - self.start + self.dropped
+        if (
+            not self.dropped <= place < self.length
+        ):  # the heads looked at no text that is to be spoken
             place = self.place
         if self._near(place):
             passed += [*self._held, token]
@@ -103,10 +117,11 @@ class TextGuard:
 
     def _moved(self, place: int) -> tuple[str, bool]:
         self._stay = self._stay + 1 if place <= self.furthest else 0
+        self._stuck = self._stay > LONGEST_STAY
         self.place, self.furthest = place, max(self.furthest, place)
         if self.furthest == self.length - 1:
             return "", self._stay > LONGEST_END
-        if self._stay > LONGEST_STAY:
+        if self._stuck:
             return f"stuck at text token {self.furthest} of {self.length}", False
         return "", False
 

@@ -107,7 +107,9 @@ class Conversion:
             Step("text", self._text, base, [target / TOKENIZER_NAME]),
             Step("language model", self._llm, [*llm, *merged, *base], weights, options),
             Step("flow", self._flow, [*flow, *yaml, *extras], [target / FLOW_FILE], options),
-            Step("vocoder", self._vocoder, [*hift, *yaml, *extras], [target / VOCODER_FILE], options),
+            Step(
+                "vocoder", self._vocoder, [*hift, *yaml, *extras], [target / VOCODER_FILE], options
+            ),
             Step("front end", self._copies, source.inputs(*COPIES), copies),
             Step("voices", self._voices, [*source.inputs(names.VOICES), *base], []),
         ]
