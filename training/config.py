@@ -101,6 +101,7 @@ class LanguageModelConfig(Strict):
     longest_prompt: int  # speech tokens of one
     longest_reference: float  # seconds of speech that references are cut to
     worn: float  # share of prompts that are badly recorded
+    kept: float = 0.0  # share of the weights that training began with, in those that are exported
     loop: LoopConfig
 
     @property

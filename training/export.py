@@ -16,7 +16,7 @@ import torch
 from training.config import LanguageModelConfig, VoiceConfig
 from training.dataset import Track
 from training.language_model import SpeechLanguageModel
-from training.loop import trained_state
+from training.loop import START, trained_state
 from training.onnx_export import write_speaker_encoder, write_speech_tokenizer
 from training.speech import symbols
 from training.teachers import RATE
@@ -81,7 +81,11 @@ def export(work: Path, voice: VoiceConfig, target: Path) -> Path:
 def load_language_model(work: Path, config: LanguageModelConfig) -> SpeechLanguageModel:
     spelling = TextTokens(work / TOKENIZER_NAME).spelling()
     model = SpeechLanguageModel(config, spelling)
-    model.load_state_dict(trained_state(work / "lm"))
+    state = trained_state(work / "lm")
+    if config.kept:  # of what was known before, some is lost again (WiSE-FT, Wortsman et al. 2022)
+        begun = torch.load(work / "lm" / START, weights_only=True, map_location="cpu")
+        state = {name: value.lerp(begun[name], config.kept) for name, value in state.items()}
+    model.load_state_dict(state)
     return model.eval()
 
 

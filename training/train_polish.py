@@ -113,11 +113,16 @@ class PolishTraining(VocoderTraining):
 
 
 def train(work: Path, voice: VoiceConfig) -> None:
+    if not voice.polish.steps:
+        return
     run = PolishTraining(work, voice)
     Training(work / "polish", run.duel, voice.polish).run(run.duel_losses, run.validate)
 
 
 def load_polished(work: Path, voice: VoiceConfig) -> Vocoder:
+    """The vocoder as it came out of the stage; as it was before where that has no steps."""
+    if not voice.polish.steps:
+        return load_vocoder(work, voice)
     network = HiFT(voice.vocoder.model)
     network.load_state_dict(trained_state(work / "polish", "vocoder."))
     return Vocoder(network.eval(), RATE)

@@ -42,7 +42,7 @@ TINY: dict[str, dict[str, Any]] = {
     "speaker_encoder": {"width": 16, "dilations": [1, 2]},
     "text": {"vocabulary": 80, "rarest": 2},
     "language_model": {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
-    | {"num_attention_heads": 2, "num_key_value_heads": 1},
+    | {"num_attention_heads": 2, "num_key_value_heads": 1, "guided_layers": [0, 1]},
     "flow": {
         "input_size": 16,
         "encoder": {"output_size": 16, "attention_heads": 2, "linear_units": 16}

@@ -1,6 +1,7 @@
 """Trained stages to a checkpoint to a model directory: the same numbers come out at the end."""
 
 import math
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from benchmarks.full_size import FLOW, VOCODER
 from training.config import VoiceConfig
 from training.dataset import WHISPER_PER_TOKEN, Track
 from training.export import YAML_TEMPLATE, export, load_language_model
+from training.loop import START
 from training.speech import pronouncer
 from training.text_tokens import TextTokens
 from training.train_flow import load_flow
@@ -264,3 +266,16 @@ def test_a_stage_that_is_missing_is_named(voice: VoiceConfig, work: Path, tmp_pa
     (part / "tokenizer.json").write_bytes((work / "tokenizer.json").read_bytes())
     with pytest.raises(SystemExit, match=r"lm.state\.pt does not exist: run the stage"):
         export(part, voice, tmp_path / "target")
+
+
+def test_a_share_of_what_was_known_before_is_kept(
+    work: Path, voice: VoiceConfig, tmp_path: Path
+) -> None:
+    shutil.copytree(work / "lm", tmp_path / "lm")
+    shutil.copyfile(work / "tokenizer.json", tmp_path / "tokenizer.json")
+    trained = load_language_model(tmp_path, voice.language_model)
+    begun = {name: torch.ones_like(value) for name, value in trained.state_dict().items()}
+    torch.save(begun, tmp_path / "lm" / START)
+    mixed = load_language_model(tmp_path, voice.language_model.model_copy(update={"kept": 0.25}))
+    for name, value in trained.state_dict().items():
+        torch.testing.assert_close(mixed.state_dict()[name], 0.75 * value + 0.25)

@@ -197,7 +197,9 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Speech of one speaker who begins by himself and of one who only continues."""
     work = tmp_path_factory.mktemp("lm")
     voice, lines = tiny_voice(), [*SENTENCES]
-    speaker = SpeakerConfig(teacher="humming", first=0, utterances=len(lines))
+    speaker = SpeakerConfig(
+        teacher="humming", first=0, utterances=len(lines), f0_range=(60.0, 450.0)
+    )
     (work / "codes").mkdir()
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setitem(TEACHERS, "humming", Humming)
