@@ -69,6 +69,12 @@ def test_speech_that_begins_again_is_over(increment: int) -> None:
     assert over and passed == list(range(10))
 
 
+def test_a_word_that_begins_again_before_its_full_stop_is_over() -> None:
+    """As "Milk?" was: its last sound, and from the first once more."""
+    verdict = judged([0, 0, 1, 1, 1, 2, 2, 2, 2, 0, 0, 0, 1, 1, 2, 2, 3], 4)
+    assert verdict.over and len(verdict.tokens) == 9
+
+
 def test_the_last_word_may_still_be_seen_as_it_ends() -> None:
     verdict = judged([0, 1, 2, 1, 1, 1, 2, 2], 3)
     assert (verdict.problem, verdict.over) == ("", False) and len(verdict.tokens) == 8

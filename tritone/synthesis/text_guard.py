@@ -11,9 +11,9 @@ import numpy as np
 from tritone.llm.contract import Increment
 from tritone.synthesis.rules import Guard
 
-# In text tokens, of which a word has one to four. The heads flicker by one or two of them, and
+# In text tokens, of which a word has one to four. The heads flicker by one of them for long, and
 # short ones are passed unseen.
-AHEAD, BACK = 3, 2
+AHEAD, BACK = 3, 1
 # In speech tokens, at 25 a second.
 CERTAIN = 3  # that stand elsewhere before it is believed
 SILENT = 2  # on the last text token, after which speech has ended
