@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ def tokens(places: Sequence[int], first: int = 0) -> Increment:
     return Increment(ids, said=np.array(places, np.int32))
 
 
-def judged(places: Sequence[int], length: int, **options: bool) -> Verdict:
+def judged(places: Sequence[int], length: int, **options: Any) -> Verdict:
     """What comes of one token after the other, up to the first that ends it."""
     guard, passed = TextGuard(0, length, **options), []
     for index, place in enumerate(places):
@@ -73,6 +74,17 @@ def test_a_word_that_begins_again_before_its_full_stop_is_over() -> None:
     """As "Milk?" was: its last sound, and from the first once more."""
     verdict = judged([0, 0, 1, 1, 1, 2, 2, 2, 2, 0, 0, 0, 1, 1, 2, 2, 3], 4)
     assert verdict.over and len(verdict.tokens) == 9
+
+
+def test_of_equal_tokens_it_is_the_one_that_is_due() -> None:
+    """No, no, no.: the heads may look at any of the three, as they do at the first here."""
+    ids = (5, 9, 5, 9, 5, 2)
+    places = [0, 0, 0, 1, 0, 0, 0, 1, 1, 0, 0, 0, 5, 5]
+    verdict = judged(places, 6, ids=ids)
+    assert (verdict.problem, verdict.over) == ("", False) and len(verdict.tokens) == 14
+    assert judged(places, 6).problem or judged(places, 6).over, "without the ids it is a way back"
+    again = judged([*places, 5, 5, 0, 0, 0, 1], 6, ids=ids)
+    assert again.over and len(again.tokens) == 16
 
 
 def test_the_last_word_may_still_be_seen_as_it_ends() -> None:

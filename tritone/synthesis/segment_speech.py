@@ -109,7 +109,9 @@ class SegmentSpeech:
     def _new_guard(self) -> SpeechGuard:
         begins, text = self._run.rules.text_begins(self.segment), None
         if begins is not None:
-            text = TextGuard(begins, self.segment.target_tokens, lenient=self._last)
+            length, ids = self.segment.target_tokens, self.segment.prompt.ids
+            said = () if ids is None else tuple(ids[begins : begins + length].tolist())
+            text = TextGuard(begins, length, lenient=self._last, ids=said)
         return SpeechGuard(self._run.rules.guard(), text)
 
     def _start_generation(self) -> None:

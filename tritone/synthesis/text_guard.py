@@ -38,6 +38,7 @@ NOTHING = Increment(np.zeros(0, np.int32))
 class TextGuard:
     """Follows one text of `length` text tokens that begins at `start` of the prompt.
 
+    ids: of these tokens, where they are known: one that comes twice is the one that is due.
     lenient: a leap is noted alone, since nobody will try again. dropped: text tokens at the
     beginning that the present generation's prompt does not have, since they have been said.
     """
@@ -46,6 +47,7 @@ class TextGuard:
     length: int
     lenient: bool = False
     dropped: int = 0
+    ids: tuple[int, ...] = ()
     place: int = 0  # text token that is being said
     furthest: int = 0
     _stay: int = 0  # tokens since the furthest place changed
@@ -100,6 +102,7 @@ class TextGuard:
             not self.dropped <= place < self.length
         ):  # the heads looked at no text that is to be spoken
             place = self.place
+        place = self._due(place)
         if self._near(place):
             passed += [*self._held, token]
             self._held = []
@@ -108,6 +111,14 @@ class TextGuard:
         if len(self._held) < CERTAIN:
             return "", False
         return self._leapt(place, passed)
+
+    def _due(self, place: int) -> int:
+        """The place itself, or the one with the same token that comes next."""
+        if not self.ids:
+            return place
+        ahead = range(self.place, min(self.place + AHEAD + 1, self.length))
+        alike = (p for p in ahead if self.ids[p] == self.ids[place] and self._near(p))
+        return next(alike, place)
 
     def _near(self, place: int) -> bool:
         """Whether it is where speech may be next. Once the end has been heard it is the end."""
