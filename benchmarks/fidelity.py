@@ -55,7 +55,7 @@ def spoken(model: Path, config: CosyVoice2Config) -> list[Spoken]:
     try:
         for text in tqdm(TEXTS, "speaking"):
             for segment in frontend.prepare(SynthesisRequest(text=text)):
-                longest = int(config.sampling.max_tokens_per_text_token * segment.target_tokens)
+                _, longest = rules.token_bounds(segment.target_tokens)
                 request = GenerationRequest(segment.prompt, 1, longest, SamplingParams(seed=1))
                 generated = rules.codes(Increment.joined(list(llm.submit(request))))
                 assert segment.prompt.ids is not None

@@ -43,5 +43,7 @@ def write_served_model(
     codes = seconds * CODES_PER_SECOND + 0.5  # limits are rounded down
     each = codes / segment.target_tokens
     lengths = {"min_tokens_per_text_token": each, "max_tokens_per_text_token": each}
-    config = config.model_copy(update={"sampling": config.sampling.model_copy(update=lengths)})
+    sampling = config.sampling.model_copy(update={**lengths, "tokens_beside": 0})
+    unheard = config.llm.model_copy(update={"text_heads": ()})  # the text is not to end it
+    config = config.model_copy(update={"sampling": sampling, "llm": unheard})
     write_json(folder / CONFIG_NAME, config.to_content())

@@ -50,9 +50,11 @@ class BenchStages:
         lengths = {
             "min_tokens_per_text_token": per_text_token,
             "max_tokens_per_text_token": per_text_token,
+            "tokens_beside": 0,
         }
         sampling = config.sampling.model_copy(update=lengths)
-        config = config.model_copy(update={"sampling": sampling})
+        unheard = config.llm.model_copy(update={"text_heads": ()})  # the text is not to end it
+        config = config.model_copy(update={"sampling": sampling, "llm": unheard})
         self.rules = CosyVoice2Rules(config, Hops())
         self.llm, self.flow, self.vocoder = llm, flow, vocoder
         ids, voice = some_prompt(config, round(prompt_seconds * CODES_PER_SECOND))

@@ -136,7 +136,7 @@ def test_voices(capsys: pytest.CaptureFixture[str]) -> None:
     heart, joe = capsys.readouterr().out.splitlines()
     assert heart.split()[:2] == ["*", "heart"] and joe.split()[0] == "joe"
     size, unit, *transcript = joe.split()[1:]
-    assert unit == "kB" and 10 < float(size) < 1000 and transcript[-1] == "double."
+    assert unit == "kB" and 10 < float(size) < 1000 and transcript[-1] == "voluptuously."
 
 
 def test_normalize(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

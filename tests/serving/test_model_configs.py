@@ -16,7 +16,12 @@ from tritone.launcher.command import DEFAULT_PROFILE
 from tritone.launcher.settings import Profile
 from tritone.llm.contract import Prompt
 from tritone.llm.runtimes import RUNTIMES
-from tritone.serving.generation_tensors import OUTPUTS, generation_tensors, stop_tensors
+from tritone.serving.generation_tensors import (
+    OUTPUTS,
+    SAID,
+    generation_tensors,
+    stop_tensors,
+)
 from tritone.serving.parameters import parameters
 
 MODEL = PROJECT / "model_repo" / "tensorrt_llm"
@@ -48,11 +53,13 @@ def test_every_file_belongs_to_a_profile() -> None:
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_all_declare_the_same_tensors(profile: str) -> None:
-    """But for NVIDIA's backend, which takes no prompts of embeddings under this name."""
+    """But for NVIDIA's backend, which takes no prompts of embeddings under this name and does not
+    say what its tokens are said for."""
     config, default = read(profile), read(DEFAULT_PROFILE)
     taken = [i for i in default.input if profile in OURS or i.name != "prompt_embeddings"]
     assert list(config.input) == taken
-    assert list(config.output) == list(default.output)
+    given = [o for o in default.output if profile in OURS or o.name != SAID]
+    assert list(config.output) == given
     assert config.model_transaction_policy.decoupled and config.name == "tensorrt_llm"
     assert config.max_batch_size > 0 and config.instance_group[0].count == 1
 
@@ -71,7 +78,7 @@ def test_all_that_is_sent_is_declared(tmp_path: Path) -> None:
         assert len(shape) == len(spec.dims), name
         assert all(d in (-1, n) for d, n in zip(spec.dims, shape, strict=True)), name
         assert spec.optional == (name not in ("input_ids", "input_lengths", "request_output_len"))
-    assert {spec.name for spec in read(DEFAULT_PROFILE).output} == set(OUTPUTS)
+    assert {spec.name for spec in read(DEFAULT_PROFILE).output} == {*OUTPUTS, SAID}
 
 
 @pytest.mark.parametrize("profile", OURS)

@@ -39,6 +39,7 @@ from training.train_lm import (
 pytestmark = pytest.mark.slow
 
 BATCHES = 6  # of a pool
+WORN = 10_000  # what codes of bad recordings have more here
 CONFIG: LanguageModelConfig = tiny_voice().language_model.model_copy(
     update={"guided_layers": (1,), "interleaved": 0.8}
 )
@@ -208,7 +209,9 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
             speech.write_shard(work / f"speech/{name}/0.npz", lines, speaker, voice.speech)
     tracks = [Track(work, name) for name in voice.speakers]
     for track in tracks:
-        np.save(work / f"codes/{track.speaker}.npy", np.arange(track.tokens, dtype=np.int16))
+        codes = np.arange(track.tokens, dtype=np.int16)
+        np.save(work / f"codes/{track.speaker}.npy", codes)
+        np.save(work / f"codes/{track.speaker}_worn.npy", WORN + codes)
     train_tokenizer(tracks[0].texts * 3, voice.text, work / "tokenizer.json")
     return work
 
@@ -227,7 +230,7 @@ def examples(work: Path, tracks: list[Track], monkeypatch: pytest.MonkeyPatch) -
 
 def test_an_example_joins_utterances(examples: Examples, tracks: list[Track], work: Path) -> None:
     track, tokens = tracks[0], TextTokens(work / "tokenizer.json")
-    example = examples._join(track, [1, 0], tokens, prompted=True)
+    example = examples._join(track, [1], [0], tokens)
     ids = [tokens.encode(track.texts[i], track.ends[i])[0] for i in (1, 0)]
     assert np.array_equal(example.text, np.concatenate(ids))
     first, second = (np.arange(track.starts[i], track.starts[i + 1]) for i in (1, 0))
@@ -236,6 +239,8 @@ def test_an_example_joins_utterances(examples: Examples, tracks: list[Track], wo
     assert len(example.spoken) == len(example.codes) and (np.diff(example.spoken) >= 0).all()
     assert example.spoken[len(first) - 1] < len(ids[0]) <= example.spoken[len(first)]
     assert example.spoken[-1] == len(example.text) - 1
+    poor = examples._join(track, [1], [0], tokens, worn=True)
+    assert np.array_equal(poor.codes, np.concatenate([WORN + first, second])), "the prompt alone"
 
 
 def test_batches_stay_within_the_budget(examples: Examples, tracks: list[Track]) -> None:

@@ -57,17 +57,35 @@ class TextGuard:
 
     def admit(self, increment: Increment) -> Verdict:
         """Judge tokens one by one, as far as the first that is not to be spoken."""
+        assert increment.said is not None
         passed: list[Increment] = []
-        for index in range(len(increment)):
-            token = increment[index : index + 1]
-            problem, over = self._judge(token, passed)
+        begin = 0  # of those that pass and are not in the list yet
+        for index, said in enumerate(increment.said.tolist()):
+            place = self._place_of(said)
+            if self._near(place):
+                passed += self._released()
+                problem, over = self._moved(place)
+                kept = index + 1
+            else:
+                if begin < index:
+                    passed.append(increment[begin:index])
+                self._held.append(increment[index : index + 1])
+                begin = kept = index + 1
+                problem, over = self._elsewhere(place, passed)
             if problem or over:
+                passed.append(increment[begin:kept])
                 return Verdict(Increment.joined(passed), problem, over)
-        return Verdict(Increment.joined(passed))
+        if begin == 0 and not passed:
+            return Verdict(increment)
+        return Verdict(Increment.joined([*passed, increment[begin:]]))
+
+    def _released(self) -> list[Increment]:
+        held, self._held = self._held, []
+        return held
 
     def ended(self) -> Verdict:
         """Judge speech that has ended by itself."""
-        held, self._held = self._held, []
+        held = self._released()
         left = self.length - 1 - self.furthest
         problem = f"ended {left} text tokens early" if left > 1 else ""
         return Verdict(NOTHING if problem else Increment.joined(held), problem)
@@ -95,22 +113,17 @@ class TextGuard:
         """Text tokens not said yet."""
         return self.length - 1 - self.furthest
 
-    def _judge(self, token: Increment, passed: list[Increment]) -> tuple[str, bool]:
-        assert token.said is not None
-        place = int(token.said[0]) - self.start + self.dropped
+    def _place_of(self, said: int) -> int:
+        place = said - self.start + self.dropped
         if (
             not self.dropped <= place < self.length
-        ):  # the heads looked at no text that is to be spoken
-            place = self.place
-        place = self._due(place)
-        if self._near(place):
-            passed += [*self._held, token]
-            self._held = []
-            return self._moved(place)
-        self._held.append(token)
-        if len(self._held) < CERTAIN:
-            return "", False
-        return self._leapt(place, passed)
+        ):  # the heads looked at no text that is to be said
+            return self.place
+        return self._due(place)
+
+    def _elsewhere(self, place: int, passed: list[Increment]) -> tuple[str, bool]:
+        """After one more token that was held: whether it is to be believed."""
+        return self._leapt(place, passed) if len(self._held) >= CERTAIN else ("", False)
 
     def _due(self, place: int) -> int:
         """The place itself, or the one with the same token that comes next."""
@@ -144,8 +157,7 @@ class TextGuard:
         if not self.lenient:
             return problem, False
         self._leaps.append(problem)
-        passed += self._held
-        self._held = []
+        passed += self._released()
         return self._moved(place)
 
 

@@ -57,10 +57,11 @@ class OnnxSlots:
         self._logits = np.zeros((slots, config.speech_head_size), np.float32)
         self._batches: dict[int, onnxruntime.IOBinding] = {}
         self._heads = config.text_heads
-        self._scale = config.head_dim**-0.5
         self._group = config.num_attention_heads // heads
         self._queries = np.zeros((slots, len(self._heads), head_dim), np.float32)
-        self._rotary = rotary_tables(config) if self._heads else ()
+        extra = (head_dim - config.head_dim) // 2  # of each half, as `pad_heads` has it
+        tables = rotary_tables(config) if self._heads else ()
+        self._rotary = [np.pad(table, ((0, 0), (0, extra))) for table in tables]
 
     def prefill(self, slot: int, embeds: Float32, start: int = 0) -> Float32:
         embeds = np.ascontiguousarray(embeds[None])
@@ -85,14 +86,13 @@ class OnnxSlots:
         self._cache[:, :, target, :, :length] = self._cache[:, :, source, :, :length]
 
     def said(self, row: int, slot: int, position: int, prompt: int) -> int:
-        cos, sin = (table[position] for table in self._rotary)
+        queries, (cos, sin) = self._queries[row], (table[position] for table in self._rotary)
+        first, second = queries[:, : len(cos)], queries[:, len(cos) :]
+        turned = np.concatenate([first * cos - second * sin, second * cos + first * sin], axis=1)
+        # of the sum of log probabilities the largest: what they are divided by is of no account
         total = np.zeros(prompt, np.float32)
-        for (layer, head), query in zip(self._heads, self._queries[row], strict=True):
-            first, second = query.reshape(2, -1)[:, : len(cos)]
-            turned = np.zeros((2, len(query) // 2), np.float32)
-            turned[:, : len(cos)] = first * cos - second * sin, second * cos + first * sin
-            keys = self._cache[layer, 0, slot, head // self._group, :prompt]
-            total += log_softmax(keys @ turned.reshape(-1) * self._scale)
+        for (layer, head), query in zip(self._heads, turned, strict=True):
+            total += self._cache[layer, 0, slot, head // self._group, :prompt] @ query
         return int(total.argmax())
 
     def _binding(self, slot: int, count: int, embeds: Float32) -> onnxruntime.IOBinding:
@@ -115,12 +115,6 @@ class OnnxSlots:
                 bind(given, f"past.{layer}.{name}", cache)
                 bind(result, f"present.{layer}.{name}", cache)
         return binding
-
-
-def log_softmax(scores: Float32) -> Float32:
-    """Of (n,) scores."""
-    shifted = scores - scores.max()
-    return shifted - np.log(np.exp(shifted).sum())  # type: ignore[no-any-return]
 
 
 def _open(

@@ -64,7 +64,7 @@ class TorchSlots:
         self._host_logits = torch.zeros(slots, config.speech_head_size, pin_memory=pinned)
         self._embeds = self._host_embeds.to(device)
         self._lengths = self._host_lengths.to(device)
-        self._heads, self._scale = config.text_heads, dim**-0.5
+        self._heads = config.text_heads
         self._queries = torch.zeros(slots, len(self._heads), dim, device=device)
         self._rows = torch.arange(slots, device=device)
         self._positions = torch.arange(slot_length + 1, device=device)
@@ -114,7 +114,7 @@ class TorchSlots:
         total = self._queries.new_zeros(prompt)
         for (layer, head), query in zip(self._heads, self._queries[row], strict=True):
             keys = self._cache[layer, 0, slot, head // self._model.group, :prompt].float()
-            total += (keys @ query * self._scale).log_softmax(0)
+            total += keys @ query  # of log probabilities but for what they are divided by
         return int(total.argmax())
 
     def _keep_queries(self, layer: int, query: Tensor) -> None:
