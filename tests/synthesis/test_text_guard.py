@@ -217,3 +217,11 @@ def test_after_the_last_attempt_a_leap_is_spoken_and_noted() -> None:
     chunks = speak(stages, rules=RULES)
     assert spoken(chunks)[-len(last) :] == codes(len(last), first=200)
     assert any("leapt from text token 11 to 26 of 40" in n for n in chunks[-1].timing["notes"])
+
+
+def test_a_runtime_that_does_not_tell_is_guarded_by_tokens_alone() -> None:
+    """As NVIDIA's are, whatever heads the checkpoint has."""
+    stages = FakeStages([asked(tokens=10)], [codes(30)])
+    chunks = speak(stages, rules=RULES)
+    assert spoken(chunks) == codes(30) and chunks[-1].timing["retries"] == 0
+    assert not any("generation" in note for note in chunks[-1].timing["notes"])

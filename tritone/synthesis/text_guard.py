@@ -114,12 +114,9 @@ class TextGuard:
         return self.length - 1 - self.furthest
 
     def _place_of(self, said: int) -> int:
+        """Where in the text; where speech is, if the heads looked at nothing that is to be said."""
         place = said - self.start + self.dropped
-        if (
-            not self.dropped <= place < self.length
-        ):  # the heads looked at no text that is to be said
-            return self.place
-        return self._due(place)
+        return self._due(place) if self.dropped <= place < self.length else self.place
 
     def _elsewhere(self, place: int, passed: list[Increment]) -> tuple[str, bool]:
         """After one more token that was held: whether it is to be believed."""
@@ -163,10 +160,16 @@ class TextGuard:
 
 @dataclass
 class SpeechGuard:
-    """A family's guard over the tokens of a segment, and one over its text where that is known."""
+    """A family's guard over the tokens of a segment, and one over its text. The latter counts once
+    tokens come with what they are said for: not every runtime tells that."""
 
     tokens: Guard
-    text: TextGuard | None
+    text_guard: TextGuard | None
+    _told: bool = False
+
+    @property
+    def text(self) -> TextGuard | None:
+        return self.text_guard if self._told else None
 
     @property
     def count(self) -> int:
@@ -175,8 +178,8 @@ class SpeechGuard:
 
     def admit(self, increment: Increment) -> Verdict:
         """Raises StageFailed for a token that must never reach the flow."""
-        told = increment.said is not None
-        verdict = self.text.admit(increment) if self.text and told else Verdict(increment)
+        self._told |= increment.said is not None
+        verdict = self.text.admit(increment) if self.text else Verdict(increment)
         problem = self.tokens.admit(verdict.tokens)
         return Verdict(NOTHING, problem) if problem else verdict
 
