@@ -61,8 +61,10 @@ def test_speech_without_an_end_is_tried_again_and_faded() -> None:
     assert any(f"no end after {most} speech tokens" in n for n in chunks[-1].timing["notes"])
     whole = np.repeat(np.array(codes(most)) / 6561, SAMPLES)
     fade = round(0.02 * RULES.rates.sample_rate)
-    np.testing.assert_allclose(wave[:-fade], whole[:-fade], atol=1e-6)
-    np.testing.assert_allclose(wave[-fade:], whole[-1] * np.linspace(1, 0, fade), atol=1e-6)
+    np.testing.assert_allclose(wave[: -2 * fade], whole[:-fade], atol=1e-6)
+    falling = whole[-1] * np.linspace(1, 0, fade)
+    np.testing.assert_allclose(wave[-2 * fade : -fade], falling, atol=1e-6)
+    assert not wave[-fade:].any()
 
 
 def test_what_has_begun_is_not_drawn_again() -> None:

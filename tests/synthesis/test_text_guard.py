@@ -76,6 +76,11 @@ def test_a_word_that_begins_again_before_its_full_stop_is_over() -> None:
     assert verdict.over and len(verdict.tokens) == 9
 
 
+def test_a_last_sound_that_was_hardly_begun_was_not_said() -> None:
+    verdict = judged([0, 0, 1, 1, 2, 2, 0, 0, 0, 1, 1], 4)
+    assert verdict.problem == "went back from text token 2 to 0 of 4" and not verdict.over
+
+
 def test_of_equal_tokens_it_is_the_one_that_is_due() -> None:
     """No, no, no.: the heads may look at any of the three, as they do at the first here."""
     ids = (5, 9, 5, 9, 5, 2)
@@ -121,9 +126,13 @@ def test_standing_still_is_a_problem_and_at_the_end_it_is_the_end() -> None:
     assert len(ended.tokens) == 12 + LONGEST_END + 2
 
 
-@pytest.mark.parametrize(("last", "problem"), [(5, "ended 4 text tokens early"), (8, "")])
+@pytest.mark.parametrize(
+    ("last", "problem"),
+    [(5, "ended 4 text tokens early"), (6, "ended 3 text tokens early"), (7, ""), (8, "")],
+)
 def test_an_early_end_is_a_problem(last: int, problem: str) -> None:
     assert judged(staircase(last + 1), 10).problem == problem
+    assert judged(staircase(3), 5).problem == "ended 2 text tokens early"
 
 
 def test_what_is_not_of_the_text_stands_still() -> None:
@@ -180,7 +189,7 @@ def test_a_second_saying_is_cut_and_faded() -> None:
     stages = FakeStages([asked(tokens=3)], [codes(len(places), first=300)], said=[at(places)])
     chunks = speak(stages, rules=RULES, streaming=False)
     wave = np.concatenate([chunk.samples for chunk in chunks])
-    assert len(wave) == 24 * 960 and wave[-1] == 0 and wave[-500] > 0
+    assert len(wave) == 24 * 960 + 480 and not wave[-480:].any() and wave[-980] > 0
     assert chunks[-1].timing["retries"] == 0
     assert any("said once, and begun again" in note for note in chunks[-1].timing["notes"])
 

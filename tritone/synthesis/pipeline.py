@@ -167,10 +167,13 @@ def _wave(piece: Piece, vocoder: VocoderSession, run: Run) -> Float32:
 
 
 def _faded(wave: Float32, run: Run) -> Float32:
-    """The end of speech that was cut, so that it does not click."""
-    count = min(len(wave), round(FADE_SECONDS * run.rules.rates.samples))
-    wave = wave.copy()
-    wave[len(wave) - count :] *= np.linspace(1, 0, count, dtype=np.float32)
+    """The end of speech that was cut: it goes to silence, and there is some after it."""
+    samples = round(FADE_SECONDS * run.rules.rates.samples)
+    count = min(len(wave), samples)
+    wave = np.pad(wave, (0, samples))
+    wave[len(wave) - samples - count : len(wave) - samples] *= np.linspace(
+        1, 0, count, dtype=np.float32
+    )
     return wave
 
 

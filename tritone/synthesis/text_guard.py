@@ -14,6 +14,7 @@ from tritone.synthesis.rules import Guard
 # In text tokens, of which a word has one to four. The heads flicker by one of them for long, and
 # short ones are passed unseen.
 AHEAD, BACK = 3, 1
+LONG, UNSEEN = 8, 2  # in a text of so many the last ones may be passed so; in others the last one
 # In speech tokens, at 25 a second.
 CERTAIN = 3  # that stand elsewhere before it is believed
 SILENT = 2  # on the last text token, after which speech has ended
@@ -86,8 +87,8 @@ class TextGuard:
     def ended(self) -> Verdict:
         """Judge speech that has ended by itself."""
         held = self._released()
-        left = self.length - 1 - self.furthest
-        problem = f"ended {left} text tokens early" if left > 1 else ""
+        unseen = UNSEEN if self.length >= LONG else 1
+        problem = f"ended {self.left} text tokens early" if self.left > unseen else ""
         return Verdict(NOTHING if problem else Increment.joined(held), problem)
 
     def again(self, *, lenient: bool, dropped: int = 0) -> None:
@@ -147,7 +148,8 @@ class TextGuard:
         return "", False
 
     def _leapt(self, place: int, passed: list[Increment]) -> tuple[str, bool]:
-        if place < self.place and self.left <= 1:
+        said = self.left == 0 or (self.left == 1 and self._stay >= CERTAIN)
+        if place < self.place and said:
             return "", True  # said once, and begun again
         kind = "leapt" if place > self.place else "went back"
         problem = f"{kind} from text token {self.place} to {place} of {self.length}"
