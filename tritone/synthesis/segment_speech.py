@@ -158,7 +158,10 @@ class SegmentSpeech:
             self._planner.push(codes)
 
     def _endless(self) -> str:
-        return f"no end after {self._most_tokens} speech tokens" if self._over_long else ""
+        least, most = self._run.rules.token_bounds(self.segment.target_tokens)
+        if least == most or not self._over_long:  # a length that is set is no flaw
+            return ""
+        return f"no end after {self._most_tokens} speech tokens"
 
     @property
     def _over_long(self) -> bool:
