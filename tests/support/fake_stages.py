@@ -73,7 +73,7 @@ class FakeStages:
     def generate(self, request: GenerationRequest) -> "FakeGeneration":
         self.note(f"generate {len(self.asked)}")
         self.asked.append(request)
-        self.generations.append(FakeGeneration(self, len(self.generations)))
+        self.generations.append(FakeGeneration(self, len(self.generations), request.max_tokens))
         return self.generations[-1]
 
     def open_flow(self, voice: Voice, *, streaming: bool) -> "FakeFlow":
@@ -94,8 +94,8 @@ class FakeStages:
 
 
 class FakeGeneration:
-    def __init__(self, stages: FakeStages, index: int) -> None:
-        self.stages, self.index = stages, index
+    def __init__(self, stages: FakeStages, index: int, most: int) -> None:
+        self.stages, self.index, self.most = stages, index, most
         self.stopped = threading.Event()
         self.ended = False
         self.given = 0
@@ -105,7 +105,7 @@ class FakeGeneration:
         return self.stopped.is_set()
 
     def __iter__(self) -> Iterator[Increment]:
-        speech = self.stages.speeches[self.index]
+        speech = self.stages.speeches[self.index][: self.most]
         for begin in range(0, len(speech), self.stages.increment):
             if begin == self.stages.hold:
                 assert self.stopped.wait(HANG_S), "nobody cancelled it"
@@ -184,4 +184,5 @@ def spoken(chunks: list[AudioChunk]) -> list[int]:
 
 
 def one(speech: list[int], **options: Any) -> FakeStages:
-    return FakeStages([segment("one")], [speech], **options)
+    """One segment, with text enough for its speech."""
+    return FakeStages([segment("one", max(10, len(speech) // 10))], [speech], **options)

@@ -159,7 +159,7 @@ def _pipeline_threads() -> list[str]:
 
 @pytest.mark.parametrize("after", [1, 2])
 def test_closing_the_iterator_stops_everything(after: int) -> None:
-    segments, speeches = [segment("one"), segment("two")], [codes(400), codes(400)]
+    segments, speeches = [segment("one", 40), segment("two", 40)], [codes(400), codes(400)]
     stages = FakeStages(segments, speeches, hold=300)
     rules = CosyVoice2Rules(CONFIG, Hops(max_hop=25))
     chunks = synthesize(request(), stages, rules, Settings())

@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from tritone.arrays import Float32, Int32
 from tritone.errors import ModelDirectoryError
+from tritone.frontend.audio.encoders import open_reader
 
 LISTENER_NAME = "listener.onnx"
 DIGITS, LEVELS = 8, 3  # of a speech code
-FRAMES_PER_TOKEN = 2
 SILENCE = 0  # class
 HEARD = 0.2  # probability from which a phoneme counts as heard
 
@@ -45,14 +44,7 @@ class Listener:
 
     def __init__(self, path: Path, characters: str) -> None:
         """characters: of all phonemes. Raises ModelDirectoryError when the model does not fit."""
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # the library's errors have no common base but Exception
-            raise ModelDirectoryError(f"{path}: cannot be loaded: {error}") from error
+        self._session = open_reader(path, inputs=1)
         self._classes = {c: i for i, c in enumerate(sorted(characters), 1)}
         found = self._session.get_outputs()[0].shape[2]
         if found != len(self._classes) + 1:

@@ -15,7 +15,7 @@ from tritone.errors import ModelDirectoryError, StageFailed
 from tritone.frontend.audio.features import kaldi_fbank, whisper_log_mel
 
 
-def _session(path: Path, inputs: int) -> onnxruntime.InferenceSession:
+def open_reader(path: Path, inputs: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -38,7 +38,7 @@ class SpeechTokenizer:
 
     def __init__(self, path: Path, codes: int) -> None:
         """codes: size of the codebook; a code outside 0 .. codes - 1 is an error."""
-        self._session = _session(path, inputs=2)
+        self._session = open_reader(path, inputs=2)
         self._features, self._lengths = (i.name for i in self._session.get_inputs())
         self._codes = codes
 
@@ -61,7 +61,7 @@ class SpeakerEncoder:
     """A speaker encoder that reads Kaldi's fbank: one vector for the speaker."""
 
     def __init__(self, path: Path, size: int) -> None:
-        self._session = _session(path, inputs=1)
+        self._session = open_reader(path, inputs=1)
         self._input = self._session.get_inputs()[0].name
         self._size = size
 
