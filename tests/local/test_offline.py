@@ -202,7 +202,8 @@ def test_the_command_speaks_names_bad_lines_and_resumes(
     audio = sum(soundfile.info(path).duration for path in out.glob("*.wav"))
     assert totals["total_audio_duration_seconds"] == pytest.approx(audio, abs=1e-3)
     rtf = totals["pipeline_time_seconds"] / audio
-    assert totals["pipeline_rtf"] == pytest.approx(rtf, rel=1e-3)
+    rounding = 0.0001 / audio + 0.0001  # of the time and of the factor, as they are written
+    assert totals["pipeline_rtf"] == pytest.approx(rtf, abs=rounding)
     assert all(totals[name] > 0 for name in ("llm_time_seconds", "token2wav_time_seconds"))
 
     kept = (out / "b.wav").read_bytes()
