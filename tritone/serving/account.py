@@ -81,8 +81,10 @@ class SpeechMetrics:
         self._show_queues()
 
     def ended(self, record: dict[str, Any], timing: Timing) -> None:
-        """A stream ended, with this record of its `Account`."""
-        self._requests.add(1, record["outcome"])
+        """A stream ended, with this record of its `Account`.
+
+        The request itself is counted last: a scrape that has it has all of it.
+        """
         if timing.voice_cached is not None:
             self._voices.add(1, "hit" if timing.voice_cached else "miss")
         for name, histogram in self._of_requests.items():
@@ -93,6 +95,7 @@ class SpeechMetrics:
         if record["outcome"] == "ok":
             for part, seconds in timing.parts().items():
                 self._parts.observe(seconds, part)
+        self._requests.add(1, record["outcome"])
 
     def close(self) -> None:
         families = [self.streams, self._waiting, self._requests, self._voices, self._gaps]

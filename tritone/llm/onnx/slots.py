@@ -1,6 +1,10 @@
 """The language model as an ONNX Runtime session, on a CPU.
 
 The buffer of keys and values is bound by address, so that nothing is copied between steps.
+
+What a stream says must not depend on who speaks beside it. Rows of a float32 product are computed
+alike whatever their number; those of the integer kernels (MLAS) are taken in pairs, and a last odd
+one by a kernel that rounds otherwise. So a batch always has an even number of rows.
 """
 
 from collections.abc import Callable
@@ -50,15 +54,17 @@ class OnnxSlots:
         head_dim = int(past.shape[3])
         layers, heads = config.num_hidden_layers, config.num_key_value_heads
         # zeros come from the system untouched: an idle slot costs no memory
-        self._cache = np.zeros((layers, 2, slots, heads, slot_length, head_dim), np.float32)
-        self._embeds = np.zeros((slots, 1, config.hidden_size), np.float32)
-        self._lengths = np.zeros(slots, np.int32)
+        rows = _even(slots)
+        self._cache = np.zeros((layers, 2, rows, heads, slot_length, head_dim), np.float32)
+        self._embeds = np.zeros((rows, 1, config.hidden_size), np.float32)
+        self._lengths = np.zeros(rows, np.int32)
         self._longest = np.zeros((), np.int32)
-        self._logits = np.zeros((slots, config.speech_head_size), np.float32)
+        self._logits = np.zeros((rows, config.speech_head_size), np.float32)
+        self._prompt = (0, 0)  # the slot that a prompt was last written to, and its end
         self._batches: dict[int, onnxruntime.IOBinding] = {}
         self._heads = config.text_heads
         self._group = config.num_attention_heads // heads
-        self._queries = np.zeros((slots, len(self._heads), head_dim), np.float32)
+        self._queries = np.zeros((rows, len(self._heads), head_dim), np.float32)
         extra = (head_dim - config.head_dim) // 2  # of each half, as `pad_heads` has it
         tables = rotary_tables(config) if self._heads else ()
         self._rotary = [np.pad(table, ((0, 0), (0, extra))) for table in tables]
@@ -69,6 +75,7 @@ class OnnxSlots:
         self._lengths[0] = length - 1
         self._longest[()] = length
         self._session.run_with_iobinding(self._binding(slot, 1, embeds))
+        self._prompt = slot, length
         logits: Float32 = self._logits[0].copy()
         return logits
 
@@ -76,10 +83,14 @@ class OnnxSlots:
         count = len(embeds)
         self._embeds[:count, 0] = embeds
         self._lengths[:count] = lengths
-        self._longest[()] = lengths.max() + 1
-        if count not in self._batches:
-            self._batches[count] = self._binding(0, count, self._embeds[:count])
-        self._session.run_with_iobinding(self._batches[count])
+        rows = _even(count)
+        if rows > count:  # its position is free: a prompt half read there goes on over it
+            slot, end = self._prompt
+            self._lengths[count] = end if slot == count else 0
+        self._longest[()] = self._lengths[:rows].max() + 1
+        if rows not in self._batches:
+            self._batches[rows] = self._binding(0, rows, self._embeds[:rows])
+        self._session.run_with_iobinding(self._batches[rows])
         return self._logits[:count]
 
     def move(self, source: int, target: int, length: int) -> None:
@@ -115,6 +126,10 @@ class OnnxSlots:
                 bind(given, f"past.{layer}.{name}", cache)
                 bind(result, f"present.{layer}.{name}", cache)
         return binding
+
+
+def _even(count: int) -> int:
+    return count + count % 2
 
 
 def _open(
