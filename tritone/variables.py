@@ -13,3 +13,6 @@ DEADLINE_VARIABLE = "TRITONE_LOAD_DEADLINE"
 
 LEXICON_VARIABLE = "TRITONE_LEXICON"
 """A lexicon.tsv in the place of the model directory's."""
+
+RESTARTS_VARIABLE = "TRITONE_RESTARTS"  # how often the launcher started this server again
+BEATS_VARIABLE = "TRITONE_BEATS"  # the descriptor on which models' processes tell that they live

@@ -1,6 +1,7 @@
 """The launcher and a real Triton server: starting, stopping, and everything that goes wrong."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,8 +17,10 @@ from paths import PROJECT, SUPPORT
 from toy_server import HELD, PACKET, TOY_REPO, Toy, free_ports, toy_settings
 from waiting import HANG_S, wait_until
 
-from tritone.errors import EnvironmentProblem, StageFailed
+from tritone.errors import EnvironmentProblem
 from tritone.launcher import TritonServer
+from tritone.launcher.health import HealthLimits
+from tritone.launcher.model_watch import Loss
 from tritone_client import SpeechClient, SpeechError, Utterance
 
 BROKEN_REPO = SUPPORT / "toy_repo_broken"
@@ -121,18 +124,33 @@ def test_a_crash_reaches_the_client_and_leaves_nothing(cache_dir: Path) -> None:
         with pytest.raises(SpeechError) as caught:
             next(stream)
         assert caught.value.status == "UNAVAILABLE"
-        assert toy.server.wait() == -signal.SIGKILL
+        assert toy.server.next_loss() is None
+        assert toy.server.exit_status == -signal.SIGKILL
     assert not psutil.wait_procs(processes, timeout=HANG_S)[1]
     assert regions(prefix) == 0
 
 
-def test_the_death_of_a_model_process_is_noticed(cache_dir: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [(signal.SIGKILL, "its process ended"), (signal.SIGSTOP, "it was stopped by a signal")],
+)
+def test_a_model_process_that_dies_or_stops_is_noticed(
+    cache_dir: Path, number: signal.Signals, reason: str
+) -> None:
     """Triton itself stays ready without it."""
     with TritonServer(toy_settings(cache_dir, exit_timeout_s=1)) as server:
         server.wait_ready()
-        descendants(server)[1].kill()
-        with pytest.raises(StageFailed, match="cosyvoice2: its process ended"):
-            server.wait()
+        descendants(server)[1].send_signal(number)
+        assert server.next_loss() == Loss("cosyvoice2", reason)
+
+
+def test_a_model_that_outgrows_its_memory_is_ended(cache_dir: Path) -> None:
+    settings = toy_settings(cache_dir, exit_timeout_s=1, health=HealthLimits(memory_mb=1))
+    with TritonServer(settings) as server:
+        server.wait_ready()
+        loss = server.next_loss()
+    assert loss.model == "cosyvoice2"
+    assert re.fullmatch(r"it has \d+ MB; the limit \(--memory-limit-mb\) is 1", loss.reason)
 
 
 def test_the_command_ends_its_server_on_every_signal(cache_dir: Path) -> None:
@@ -149,7 +167,7 @@ def test_the_command_ends_its_server_on_every_signal(cache_dir: Path) -> None:
         for number, (launcher, _) in zip(signals, launchers, strict=True):
             launcher.send_signal(number)
         status = [launcher.wait(timeout=HANG_S) for launcher, _ in launchers]
-        assert status == [0, 128 + signal.SIGTERM, -signal.SIGKILL]
+        assert status == [0, 0, -signal.SIGKILL]
         assert not psutil.wait_procs(started, timeout=HANG_S)[1]
 
 

@@ -11,7 +11,7 @@ from waiting import HANG_S
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", ModuleType("pb_utils"))
-    from tritone.serving.stages import CallGate
+    from tritone.serving.decoupled_call import CallGate
 
     return CallGate()
 

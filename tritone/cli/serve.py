@@ -1,7 +1,6 @@
 """tritone serve: the server, until it is interrupted."""
 
 import logging
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,9 @@ import typer
 from tritone.cli import options
 from tritone.errors import EnvironmentProblem, StageFailed
 from tritone.launcher import ServerSettings, TritonServer
+from tritone.launcher.health import HealthLimits
 from tritone.launcher.launch import termination_as_exit
+from tritone.launcher.supervisor import End, Supervisor
 from tritone.launcher.warm_up import Speak, voices_to_warm, warm_up
 from tritone_client import SpeechClient, SpeechError, Utterance
 
@@ -20,6 +21,9 @@ Port = Annotated[int | None, typer.Option(help="in place of --port-base")]
 WarmUp = Annotated[bool, typer.Option(help="speak a word in registered voices before saying ready")]
 StartTimeout = Annotated[float, typer.Option(metavar="SECONDS", help="for loading the models")]
 ExitTimeout = Annotated[int, typer.Option(metavar="SECONDS", help="for running utterances to end")]
+Restarts = Annotated[int, typer.Option(metavar="COUNT", help="of what failed; 0: unlimited")]
+MemoryLimit = Annotated[int, typer.Option(metavar="MB", help="of a model's process; 0: unlimited")]
+Stall = Annotated[float, typer.Option(metavar="SECONDS", help="without progress; 0: unlimited")]
 LogFile = Annotated[Path | None, typer.Option(help="the server's own log (below --cache-dir)")]
 EchoLog = Annotated[bool, typer.Option("--echo-log", help="the server's log on stderr too")]
 
@@ -32,6 +36,9 @@ def serve(
     warm_up: WarmUp = True,
     start_timeout: StartTimeout = 300.0,
     exit_timeout_secs: ExitTimeout = 30,
+    restarts_per_hour: Restarts = 20,
+    memory_limit_mb: MemoryLimit = 0,
+    stall_seconds: Stall = 120.0,
     address: options.Address = "127.0.0.1",
     port_base: options.PortBase = 8000,
     http_port: Port = None,
@@ -48,8 +55,8 @@ def serve(
 ) -> int:
     """Serve Tritone's models with Triton Inference Server until interrupted.
 
-    Exit status: 0 ended by the server itself or interrupted, 1 the server
-    failed, 2 it could not start.
+    Exit status: 0 ended on request, 1 the server failed and was not started
+    again, 2 it could not start.
     """
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO)
     settings = ServerSettings(
@@ -64,6 +71,8 @@ def serve(
         threads=threads,
         start_timeout_s=start_timeout,
         exit_timeout_s=exit_timeout_secs,
+        health=HealthLimits(memory_limit_mb, stall_seconds),
+        restarts_per_hour=restarts_per_hour,
         verbosity=log_verbose,
         cache_dir=cache_dir,
         log_file=log_file,
@@ -78,13 +87,12 @@ def serve(
 
 def run_server(settings: ServerSettings, *, warm: bool) -> int:
     """Run the server until it ends or a signal unwinds this function; `warm`: warmed up first."""
-    with termination_as_exit(), TritonServer(settings) as server:
-        print(f"starting; the log is {settings.log_path}", flush=True)
-        seconds = server.wait_ready()
+
+    def ready(server: TritonServer, seconds: float) -> None:
         urls = server.urls
         if warm:
             with speaker(urls.grpc) as speak:
-                voices, took = warm_up(speak, voices_to_warm(settings.served_model))
+                voices, took = warm_up(speak, voices_to_warm(server.settings.served_model))
             seconds += took
             if voices:
                 print(f"warmed up in {took:.1f} s: {', '.join(voices)}", flush=True)
@@ -94,14 +102,11 @@ def run_server(settings: ServerSettings, *, warm: bool) -> int:
             f'say something: tritone say --url {urls.grpc} "Hello there." -o hello.wav',
             flush=True,
         )
-        status = server.wait()
-        if status != 0:
-            print(
-                f"the server ended with status {status}; last lines of {settings.log_path}:\n"
-                f"{server.log_tail()}",
-                file=sys.stderr,
-            )
-    return 0 if status == 0 else 1
+
+    with termination_as_exit(0):  # what was asked for is no failure
+        print(f"starting; the log is {settings.log_path}", flush=True)
+        end = Supervisor(settings, ready).run()
+    return 0 if end is End.ENDED else 1
 
 
 @contextmanager

@@ -10,7 +10,9 @@ from tritone.launcher.settings import ServerSettings
 from tritone.variables import DEVICE_VARIABLE, MODEL_VARIABLE, PROFILE_VARIABLE
 
 DEFAULT_PROFILE = "gpu"  # that of the models' config.pbtxt; others have configs/<profile>.pbtxt
-UNLOAD_TIMEOUT_S = 10  # for all models to end, after the last utterance and the order to exit
+# For all models to end, after the last utterance and the order to exit. A client that does not take
+# what was spoken for it, as it was stopped or has vanished, would hold up the exit for as long.
+UNLOAD_TIMEOUT_S = 2
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -38,6 +40,7 @@ def server_command(
         f"--model-repository={settings.model_repository.resolve()}",
         f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
         f"--exit-timeout-secs={UNLOAD_TIMEOUT_S}",
+        "--disable-auto-complete-config",  # it would load every Python model twice
         f"--log-verbose={settings.verbosity}",
         *_KEEPALIVE,
         *control,

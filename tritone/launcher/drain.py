@@ -12,6 +12,8 @@ import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 
+ANSWER_S = 5.0  # of a server that is asked a small question
+
 _HEADER = "tritone-launcher-key"
 # the gauge that the public model keeps, as Prometheus text
 _STREAMS = re.compile(r"^tritone_streams(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
@@ -56,14 +58,21 @@ class ModelRepository:
             if running_streams(metrics_url) == 0 or has_ended():
                 return
 
+    def reload(self, model: str, timeout_s: float) -> bool:
+        """Unload a model and load it again, which takes its time; whether it is loaded then."""
+        path = f"models/{model}"
+        if self._post(f"{path}/unload") is None:
+            return False
+        return self._post(f"{path}/load", timeout_s) is not None
+
     def _is_loaded(self, model: str) -> bool:
         """Whether the model is there still, say for its last requests; False on any failure."""
         states = {e["name"]: e.get("state") for e in json.loads(self._post("index") or b"[]")}
         return states.get(model) not in (None, "UNAVAILABLE")
 
-    def _post(self, path: str) -> bytes | None:
+    def _post(self, path: str, timeout_s: float = ANSWER_S) -> bytes | None:
         headers = {_HEADER: self._key, "Content-Type": "application/json"}
-        return ask(f"{self._url}/v2/repository/{path}", b"{}", headers)
+        return ask(f"{self._url}/v2/repository/{path}", b"{}", headers, timeout_s)
 
 
 def running_streams(metrics_url: str) -> float | None:
@@ -73,12 +82,15 @@ def running_streams(metrics_url: str) -> float | None:
 
 
 def ask(
-    url: str, data: bytes | None = None, headers: Mapping[str, str] | None = None
+    url: str,
+    data: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+    timeout_s: float = ANSWER_S,
 ) -> bytes | None:
     """GET, or POST with `data`: the answer; None for an error's, and where nothing answers."""
     request = urllib.request.Request(url, data, dict(headers or {}))
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=timeout_s) as answer:
             return bytes(answer.read())
     except OSError:
         return None

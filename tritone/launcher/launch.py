@@ -11,21 +11,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tritone.errors import EnvironmentProblem, StageFailed
+from tritone.errors import EnvironmentProblem
 from tritone.launcher import checks
 from tritone.launcher.binaries import find, prepare_backends
 from tritone.launcher.command import UNLOAD_TIMEOUT_S, server_command, server_environment
 from tritone.launcher.drain import ModelRepository, ask
-from tritone.launcher.model_processes import model_processes
+from tritone.launcher.model_watch import SERVER, Beats, Loss, ModelWatch
 from tritone.launcher.profiles import check_profile, with_engine
 from tritone.launcher.server_log import LoadProgress, ServerLog
 from tritone.launcher.settings import ServerSettings
 from tritone.launcher.shared_memory import RegionLease, acquire_regions, sweep_regions
+from tritone.variables import BEATS_VARIABLE, RESTARTS_VARIABLE
 
 _LOG = logging.getLogger(__name__)
 
 _PROBE_INTERVAL_S = 0.1
-_KILL_MARGIN_S = 5.0  # on top of the time that the server gives itself
+_KILL_MARGIN_S = 1.0  # on top of the time that the server gives itself
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 
 # Run by a small Python that becomes the server: a launcher that is killed takes the server along.
@@ -48,15 +49,17 @@ class TritonServer:
     """A Triton server process and everything it starts. Use it as a context manager.
 
     Enter it from a thread that outlives the server: Linux ends the server when that thread ends.
+    restarts: how many servers of this name ran before, for its metrics.
     """
 
-    def __init__(self, settings: ServerSettings) -> None:
-        self.settings = settings
+    def __init__(self, settings: ServerSettings, restarts: int = 0) -> None:
+        self.settings, self._restarts = settings, restarts
         self._process: subprocess.Popen[bytes] | None = None
         self._exit_event = -1  # pidfd, readable once the process has ended
         self._ready = False
         self._repository = ModelRepository(self.urls.http)
-        self._models: dict[int, str] = {}  # pidfd of a model's process -> model
+        self._beats: Beats | None = None
+        self._watch: ModelWatch | None = None
         self._log: ServerLog | None = None
         self._regions: RegionLease | None = None
 
@@ -99,13 +102,16 @@ class TritonServer:
         prefix = self._regions.prefix
         control = self._repository.arguments(settings.models)
         command = server_command(settings, binaries, backends, prefix, control)
+        self._beats = Beats()
+        environment[BEATS_VARIABLE] = str(self._beats.sender)
+        environment[RESTARTS_VARIABLE] = str(self._restarts)
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _BECOME_SERVER, *command],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=self._log.descriptor,
             stderr=subprocess.STDOUT,
-            pass_fds=[self._regions.descriptor],
+            pass_fds=[self._regions.descriptor, self._beats.sender],
             start_new_session=True,
         )
         self._exit_event = os.pidfd_open(self._process.pid)
@@ -122,38 +128,45 @@ class TritonServer:
         progress = LoadProgress(self._log, self.settings.served_model, self.settings.profile)
         while not self._is_ready():
             if self._has_ended(_PROBE_INTERVAL_S):
-                raise EnvironmentProblem(progress.why_ended(self._exit_status()))
+                raise EnvironmentProblem(progress.why_ended(self.exit_status))
             if time.monotonic() > started + limit_s:
                 raise EnvironmentProblem(progress.why_late(limit_s))
             progress.tell()
-        processes = model_processes(self.pid).items()
-        self._models = {os.pidfd_open(pid): model for model, pids in processes for pid in pids}
+        assert self._beats is not None
+        self._watch = ModelWatch(self.pid, self._beats, self.settings.health)
         self._ready = True
         return time.monotonic() - started
 
-    def wait(self) -> int:
-        """Block until the server ends by itself; returns its exit status, negative for a signal.
+    def next_loss(self) -> Loss | None:
+        """Block until the process of a model has ended, or was ended as it no longer worked; None
+        when the server itself has, or is about to: see `exit_status`."""
+        assert self._watch is not None, "this server was never ready"
+        loss = self._watch.next_loss()
+        if loss.model == SERVER or not self._is_ready():  # a server that stops ends its models
+            select.select([self._exit_event], [], [])
+            return None
+        return loss
 
-        Raises StageFailed when the process of a model ends alone: the server goes on without it.
+    def replace(self, model: str) -> bool:
+        """Have a model loaded anew whose process has ended; whether that worked.
+
+        Triton 2.51 loads it only if it has been unloaded; what waits for the dead process is then
+        answered with an error.
         """
-        while not self._has_ended(0):
-            watched = [self._exit_event, *self._models]
-            for descriptor in select.select(watched, [], [])[0]:
-                model = self._models.pop(descriptor, None)
-                if model is None:
-                    continue
-                os.close(descriptor)
-                if self._is_ready():  # so it did not end because the server is stopping
-                    raise StageFailed(
-                        model,
-                        "its process ended while the server goes on, so every request would fail; "
-                        "restart the server. The cause may be in "
-                        f"{self.settings.log_path}; or memory ran out",
-                    )
-        return self._exit_status()
+        if not self._repository.reload(model, self.settings.start_timeout_s):
+            return False
+        assert self._watch is not None
+        self._watch.look_again()
+        return True
 
-    def _exit_status(self) -> int:
-        """How the process ended; it stays to be reaped by `stop`."""
+    def kill(self) -> None:
+        """End the server at once, with what it is speaking."""
+        self._ready = False
+        self.stop()
+
+    @property
+    def exit_status(self) -> int:
+        """How the server ended: negative for a signal. It stays to be reaped by `stop`."""
         result = os.waitid(os.P_PIDFD, self._exit_event, os.WEXITED | os.WNOWAIT)
         assert result is not None
         return result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
@@ -188,10 +201,13 @@ class TritonServer:
         if process is not None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        for descriptor in [*self._models, self._exit_event]:
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._models, self._exit_event, self._ready = {}, -1, False
+        for held in (self._watch, self._beats):
+            if held is not None:
+                held.close()
+        if self._exit_event >= 0:
+            os.close(self._exit_event)
+        self._watch = self._beats = None
+        self._exit_event, self._ready = -1, False
         if self._regions is not None:
             self._regions.release()
             self._regions = None
@@ -219,9 +235,9 @@ class TritonServer:
 
 
 @contextmanager
-def termination_as_exit() -> Iterator[None]:
+def termination_as_exit(status: int = 128 + signal.SIGTERM) -> Iterator[None]:
     """Within it SIGTERM raises SystemExit, so that `with` blocks unwind as they do on SIGINT."""
-    previous = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(status))
     try:
         yield
     finally:

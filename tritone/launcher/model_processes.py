@@ -26,7 +26,9 @@ class Processes:
 def model_processes(server_pid: int) -> dict[str, list[int]]:
     """Model -> its processes that live, of every model of this server that has any.
 
-    The stub's first argument is <repository>/<model>/<version>/model.py.
+    The stub's first argument is <repository>/<model>/<version>/model.py, and the last but one
+    the instance, <model>_0_0. A process that only asks a model for its configuration, as the first
+    of every load, has no such number.
     """
     import psutil
 
@@ -36,7 +38,9 @@ def model_processes(server_pid: int) -> dict[str, list[int]]:
             with suppress(psutil.Error):
                 command = process.cmdline()
                 if command and command[0].endswith(STUB):
-                    found.setdefault(Path(command[1]).parents[1].name, []).append(process.pid)
+                    model = Path(command[1]).parents[1].name
+                    if command[-2].startswith(f"{model}_"):
+                        found.setdefault(model, []).append(process.pid)
     return found
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from tritone import resources
 from tritone.errors import ModelDirectoryError
+from tritone.launcher.health import HealthLimits
 from tritone.triton_models import INNER
 from tritone.variables import MODEL_VARIABLE
 
@@ -30,6 +31,8 @@ class ServerSettings:
         many processes slow each other down.
     start_timeout_s: time to load all models.
     exit_timeout_s: time for running utterances to end once a stop was asked for.
+    health: when the process of a model is ended and replaced.
+    restarts_per_hour: of what failed, models and servers, before giving up; 0: unlimited.
     public_model: the model that clients call; a stop waits for its requests. Empty: it has the name
         of the family that the model directory is of.
     log_file: the server's own output; None is a file in cache_dir named after the HTTP port.
@@ -48,6 +51,8 @@ class ServerSettings:
     threads: int | None = None
     start_timeout_s: float = 300.0
     exit_timeout_s: int = 30
+    health: HealthLimits = field(default_factory=HealthLimits)
+    restarts_per_hour: int = 20
     public_model: str = ""
     verbosity: int = 0
     cache_dir: Path = field(default_factory=resources.default_cache_dir)

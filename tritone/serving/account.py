@@ -14,6 +14,8 @@ from tritone.errors import Cancelled, InvalidRequest, Overloaded
 from tritone.serving.metrics import Counter, Gauge, Histogram
 from tritone.synthesis.deadlines import STAGES, StageTurns
 from tritone.synthesis.timing import OUTCOMES, PARTS, Timing
+from tritone.triton_models import INNER
+from tritone.variables import RESTARTS_VARIABLE
 
 _OUTCOMES: dict[type[Exception], str] = {
     Cancelled: "cancelled",
@@ -47,8 +49,8 @@ _OF_REQUESTS = {
 class SpeechMetrics:
     """What the timing records of all requests add up to, for Prometheus.
 
-    turns: of the stages, whose queues are shown. streams: for the model to set, which counts them
-    to limit them.
+    turns: of the stages, whose queues are shown. streams and losses: for the model to set, which
+    counts streams to limit them and watches the processes of other models.
     """
 
     def __init__(self, turns: StageTurns) -> None:
@@ -60,6 +62,10 @@ class SpeechMetrics:
             "tritone_stage_waiting", "Streams waiting for their turn", stage=STAGES
         )
         self._requests = Counter("tritone_requests_total", "Requests that ended", outcome=OUTCOMES)
+        ended = "Processes of models that ended and were started again"
+        self.losses = Counter("tritone_model_losses_total", ended, model=INNER)
+        self._restarts = Counter("tritone_restarts_total", "Starts of the server after the first")
+        self._restarts.add(float(os.environ.get(RESTARTS_VARIABLE, "0")))
         hits = ("hit", "miss")
         self._voices = Counter("tritone_voice_cache_total", "Voices asked for", result=hits)
         self._growing = {path: Counter(*named) for path, named in _GROWING.items()}
@@ -98,8 +104,14 @@ class SpeechMetrics:
         self._requests.add(1, record["outcome"])
 
     def close(self) -> None:
-        families = [self.streams, self._waiting, self._requests, self._voices, self._gaps]
-        families += [self._parts, *self._growing.values(), *self._of_requests.values()]
+        families = [self.streams, self.losses, self._restarts, self._waiting, self._requests]
+        families += [
+            self._voices,
+            self._gaps,
+            self._parts,
+            *self._growing.values(),
+            *self._of_requests.values(),
+        ]
         for family in families:
             family.close()
 
@@ -121,6 +133,7 @@ class Account:
         self.timing, self._metrics = timing, metrics
         self._counted: dict[str, float] = {}
         self._error: Exception | None = None
+        self._open, self._closing = True, threading.Lock()
 
     def update(self) -> None:
         """Count what was sent since the last time."""
@@ -128,11 +141,11 @@ class Account:
 
     @contextmanager
     def noting(self) -> Iterator[None]:
-        """Note how the request ends; the exception goes on."""
+        """Note how the request ends, the first time; the exception goes on."""
         try:
             yield
         except Exception as error:
-            self._error = error
+            self._error = self._error or error
             raise
 
     def record(self) -> dict[str, Any]:
@@ -144,11 +157,15 @@ class Account:
 
     def close(self) -> None:
         """The request has been answered: one line of JSON on the server's standard output, without
-        the notes, which quote the text.
+        the notes, which quote the text. A second call does nothing.
 
         Of a text that cannot be spoken at all the error may still quote words. In one system call,
         so that lines of other processes do not get in between.
         """
+        with self._closing:
+            if not self._open:
+                return
+            self._open = False
         record = self.record()
         self.update()
         self._metrics.ended(record, self.timing)

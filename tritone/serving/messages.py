@@ -8,7 +8,7 @@ front of the message: for the orchestrator the kind of error, for clients the gR
 
 import traceback
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from itertools import repeat
 from typing import Any
@@ -26,6 +26,10 @@ from tritone.errors import (
     StageFailed,
     TritoneError,
 )
+from tritone.serving.beat import WORK
+
+# Triton's own words of a model that is being loaded.
+_NOT_READY = " is not ready."
 
 
 class Inputs:
@@ -124,12 +128,15 @@ def raise_error(reply: Any, stage: str) -> None:
     for plain in (Overloaded, Cancelled):
         if kind == plain.__name__:
             raise plain(text)
+    if message.endswith(_NOT_READY):
+        raise Overloaded(f"{stage} is being started again; retry in a few seconds")
     raise StageFailed(stage, tail if (kind, head) == (StageFailed.__name__, stage) else message)
 
 
 def answer(requests: list[Any], run: Callable[[Any], Any], stage: str) -> list[Any]:
     """One response for each request; an error stays with its own request."""
-    return [_response(partial(run, request), stage) for request in requests]
+    with WORK.request():
+        return [_response(partial(run, request), stage) for request in requests]
 
 
 def answer_together(
@@ -147,7 +154,8 @@ def answer_together(
     jobs = [_outcome(partial(next, work)) for work in works]
     waiting = [job for job in jobs if not isinstance(job, Exception)]
     try:
-        results = iter(run(waiting))
+        with WORK.request():
+            results = iter(run(waiting))
     except Exception as error:  # of all: none has a result
         results = repeat(error)
 
@@ -174,10 +182,19 @@ def _outcome(call: Callable[[], Any]) -> Any:
 
 @contextmanager
 def respond(sender: Any, stage: str, *, public: bool = False) -> Iterator[Callable[[Any], None]]:
-    """Send responses of a decoupled request; an error is sent too, and always exactly one FINAL."""
+    """Send responses of a decoupled request; an error is sent too, and always exactly one FINAL.
+
+    public: of the model that clients call. What it waits for is other models' work.
+    """
     final = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
+
+    def send(reply: Any) -> None:
+        sender.send(reply)
+        WORK.went_on()
+
     try:
-        yield sender.send
+        with nullcontext() if public else WORK.request():
+            yield send
     except Exception as error:
         sender.send(_failure(error, stage, public=public), flags=final)
     else:
@@ -186,4 +203,6 @@ def respond(sender: Any, stage: str, *, public: bool = False) -> Iterator[Callab
 
 def respond_once(sender: Any, stage: str, run: Callable[[], Any]) -> None:
     """Send the one response of a request that is answered later, or its error."""
-    sender.send(_response(run, stage), flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+    with WORK.request():
+        reply = _response(run, stage)
+    sender.send(reply, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)

@@ -5,9 +5,8 @@ Its Triton model has the family's name; its `model.py` imports `TritonPythonMode
 
 import json
 import os
+import threading
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from typing import Any
 
 from tritone.arrays import Float32
@@ -16,8 +15,11 @@ from tritone.families import Model
 from tritone.llm.checkpoint import logit_bias
 from tritone.llm.runtimes import needs_bias
 from tritone.serving.account import Account, SpeechMetrics
+from tritone.serving.decoupled_call import GATE
 from tritone.serving.frontend_tensors import read_request, text_array
 from tritone.serving.messages import Inputs, respond, response, tensor
+from tritone.serving.neighbours import Calls, Neighbours
+from tritone.serving.open_streams import OpenStream, OpenStreams
 from tritone.serving.parameters import device_name, parameters, served_model, watched
 from tritone.serving.stages import TritonStages
 from tritone.synthesis.deadlines import StageTurns, StreamAdmission
@@ -25,6 +27,7 @@ from tritone.synthesis.limits import Limits
 from tritone.synthesis.pipeline import Settings, synthesize
 from tritone.synthesis.rules import Hops
 from tritone.synthesis.timing import Timing
+from tritone.triton_models import INNER, LANGUAGE_MODEL
 from tritone.variables import PROFILE_VARIABLE
 
 _ON_CPU, _ON_GPU = 4, 16  # streams whose flow runs together
@@ -57,7 +60,8 @@ class TritonPythonModel:
             self._model, self._bias = model, _bias(model)
             self._metrics = SpeechMetrics(self._turns)
             self._admission = StreamAdmission(values["max_streams"], self._metrics.streams.set)
-            self._pool = ThreadPoolExecutor(values["max_streams"], thread_name_prefix="stream")
+            self._open = OpenStreams(self._name)
+            self._neighbours = Neighbours(INNER, self._lost, self._forget)
 
     def _check(self, model: Model, sample_rate: int) -> None:
         """A public model serves the family of its name, at the rate that its clients read."""
@@ -74,42 +78,64 @@ class TritonPythonModel:
 
     def execute(self, requests: list[Any]) -> None:
         for request in requests:
-            sender = request.get_response_sender()
-            timing = Timing(self._rules.rates.sample_rate)
+            account = Account(
+                request.request_id(), Timing(self._rules.rates.sample_rate), self._metrics
+            )
+            stream = OpenStream(request.get_response_sender(), account, Calls(self._neighbours))
             try:
-                self._admission.enter()
+                self._admit(stream)
             except Overloaded as error:
-                self._serve(request, sender, timing, error)
+                self._serve(request, stream, error)
             else:
-                self._pool.submit(self._serve, request, sender, timing)
+                # no pool: a thread that waits for a model that died may never come back to it
+                threading.Thread(
+                    target=self._serve, args=(request, stream), name="stream", daemon=True
+                ).start()
 
-    def _serve(
-        self, request: Any, sender: Any, timing: Timing, refusal: Overloaded | None = None
-    ) -> None:
+    def _admit(self, stream: OpenStream) -> None:
+        if lost := ", ".join(self._neighbours.lost):
+            raise Overloaded(f"{lost} is being started again; retry in a few seconds")
+        stream.enter(self._admission)
+
+    def _lost(self, model: str) -> None:
+        """The process of another model has ended."""
+        self._forget(model)
+        self._metrics.losses.add(1, model)
+        self._open.end_those_that_wait_for(model)
+
+    @staticmethod
+    def _forget(model: str) -> None:
+        """Nothing more comes of what was read from it: when it ended, or began after that."""
+        if model == LANGUAGE_MODEL:  # the one that answers in parts
+            GATE.forget()
+
+    def _serve(self, request: Any, stream: OpenStream, refusal: Overloaded | None = None) -> None:
         """Errors are noted in the account, then sent; it is closed after the last response."""
         with (
-            closing(Account(request.request_id(), timing, self._metrics)) as kept,
-            respond(sender, self._name, public=True) as send,
-            kept.noting(),
+            self._open.keep(stream),
+            respond(stream, self._name, public=True) as send,
+            stream.account.noting(),
         ):
             if refusal:
                 raise refusal
-            timing.mark("started")
+            stream.account.timing.mark("started")
             try:
-                self._speak(request, sender, send, kept)
+                self._speak(request, stream, send)
             finally:
-                self._admission.leave()  # before the last response: its reader may ask again
+                stream.leave()  # before the last response: its reader may ask again
 
-    def _speak(self, request: Any, sender: Any, send: Any, kept: Account) -> None:
+    def _speak(self, request: Any, stream: OpenStream, send: Any) -> None:
         with_timing = "timing" in request.requested_output_names()
-        model = self._model
-        stages = TritonStages(kept.id, model.language_model, model.family.voice, self._bias)
+        model, kept = self._model, stream.account
+        stages = TritonStages(
+            kept.id, stream.calls, model.language_model, model.family.voice, self._bias
+        )
         chunks = synthesize(
             read_request(Inputs(request)),
             stages,
             self._rules,
             self._settings,
-            cancelled=sender.is_cancelled,
+            cancelled=stream.is_cancelled,
             turns=self._turns,
             timing=kept.timing,
         )
@@ -121,7 +147,8 @@ class TritonPythonModel:
             kept.update()
 
     def finalize(self) -> None:
-        self._pool.shutdown(wait=True)
+        self._open.wait()
+        self._neighbours.close()
         self._metrics.close()
 
 

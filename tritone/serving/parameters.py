@@ -14,6 +14,7 @@ from tritone.families import Model, open_model
 from tritone.loading.reports import line
 from tritone.loading.steps import Loader, Report
 from tritone.resources import embedded_voice
+from tritone.serving import beat
 
 
 def served_model() -> Model:
@@ -66,7 +67,8 @@ def parameters(args: Mapping[str, str], **defaults: Any) -> dict[str, Any]:
 
 @contextmanager
 def watched(model: str) -> Iterator[None]:
-    """What is loaded within is reported step by step; also a decorator, for `initialize`.
+    """What is loaded within is reported step by step; also a decorator, for `initialize`. After it
+    the process tells the launcher that it lives.
 
     Raises ValueError for a variable that is no positive number.
     """
@@ -80,6 +82,7 @@ def watched(model: str) -> Iterator[None]:
         profile=os.environ.get(variables.PROFILE_VARIABLE),
     ):
         yield
+    beat.start()
 
 
 def _to_log(report: Report) -> None:

@@ -1,9 +1,7 @@
 """`synthesis.rules.Stages` over the other models of the server (business logic scripting)."""
 
 import secrets
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 from tritone.arrays import Float32
 from tritone.llm.config import SpokenConfig
 from tritone.llm.contract import GenerationRequest, Increment
+from tritone.serving.decoupled_call import DecoupledCall
 from tritone.serving.frontend_tensors import (
     OUTPUTS,
     PreparedVoice,
@@ -25,54 +24,12 @@ from tritone.serving.frontend_tensors import (
 from tritone.serving.generation_tensors import OUTPUTS as LLM_OUTPUTS
 from tritone.serving.generation_tensors import SAID, generation_tensors, row, stop_tensors
 from tritone.serving.messages import raise_error, tensor
-from tritone.synthesis.run_ahead import awaited
+from tritone.serving.neighbours import Calls
 from tritone.synthesis.values import Segment, SynthesisRequest, TextBlock, in_order
 from tritone.triton_models import FLOW, FRONTEND, LANGUAGE_MODEL, VOCODER
 from tritone.voice import Voice, pack
 
 Tensors = Mapping[str, NDArray[Any]]
-
-
-class CallGate:
-    """Many may wait for responses; starting a call waits for them to return and goes first.
-
-    It keeps apart what the Python backend cannot do at the same time. In Triton 2.51 (the fix is
-    from 2026) a process can deadlock when one thread starts a decoupled call while another waits
-    for a response of an earlier one: the first holds the interpreter and wants the table of calls,
-    the receiving thread holds the table and wants the waiting call, and that one wants the
-    interpreter.
-    """
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._waiting = 0  # threads inside `receiving`
-        self._starters = 0  # threads inside or before `starting`
-
-    @contextmanager
-    def receiving(self) -> Iterator[None]:
-        with self._changed:
-            self._changed.wait_for(lambda: not self._starters)
-            self._waiting += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._waiting -= 1
-                self._changed.notify_all()
-
-    @contextmanager
-    def starting(self) -> Iterator[None]:
-        with self._changed:
-            self._starters += 1
-            try:
-                self._changed.wait_for(lambda: not self._waiting)
-                yield  # with the lock, so that nobody else can come in
-            finally:
-                self._starters -= 1
-                self._changed.notify_all()
-
-
-_GATE = CallGate()
 
 
 def _call(model: str, outputs: Sequence[str], inputs: Tensors, **more: Any) -> Any:
@@ -90,10 +47,11 @@ def _call(model: str, outputs: Sequence[str], inputs: Tensors, **more: Any) -> A
 
 
 def _answer(
-    model: str, outputs: Sequence[str], inputs: Tensors, **more: Any
+    calls: Calls, model: str, outputs: Sequence[str], inputs: Tensors, **more: Any
 ) -> Callable[[str], Any]:
     """What the model answers: an output by name, None for one that it left out."""
-    reply = _call(model, outputs, inputs, **more).exec()
+    with calls.to(model):
+        reply = _call(model, outputs, inputs, **more).exec()
     raise_error(reply, model)
     return partial(_array, reply)
 
@@ -107,12 +65,13 @@ def _array(reply: Any, name: str) -> Any:
 class TritonStages:
     """The models of this server, for one request of a client.
 
-    request_id: theirs in all that is sent but to `tensorrt_llm`. voice: its family's class. bias:
-    (vocab_size,) of `tritone.llm.checkpoint.logit_bias`, where the runtime needs it from the
-    request.
+    request_id: theirs in all that is sent but to `tensorrt_llm`. calls: where all calls are noted.
+    voice: its family's class. bias: (vocab_size,) of `tritone.llm.checkpoint.logit_bias`, where the
+    runtime needs it from the request.
     """
 
     request_id: str
+    calls: Calls
     language_model: SpokenConfig
     voice: type[Voice]
     bias: Float32 | None
@@ -133,24 +92,27 @@ class TritonStages:
 
     def _block(self, inputs: Tensors, index: int) -> tuple[TextBlock, PreparedVoice | None]:
         inputs = {**inputs, "block": np.array([index], np.int32)}
-        return read_block(_answer(FRONTEND, OUTPUTS, inputs, request_id=self.request_id))
+        return read_block(
+            _answer(self.calls, FRONTEND, OUTPUTS, inputs, request_id=self.request_id)
+        )
 
     def generate(self, request: GenerationRequest) -> "TritonGeneration":
-        return TritonGeneration(request, self.language_model, self.bias)
+        return TritonGeneration(self.calls, request, self.language_model, self.bias)
 
     def open_flow(self, voice: Voice, *, streaming: bool) -> "TritonFlowSession":
-        return TritonFlowSession(self.request_id, voice, streaming=streaming)
+        return TritonFlowSession(self.calls, self.request_id, voice, streaming=streaming)
 
     def open_vocoder(self, *, seed: int, speed: float) -> "TritonVocoderSession":
-        return TritonVocoderSession(self.request_id, seed, speed)
+        return TritonVocoderSession(self.calls, self.request_id, seed, speed)
 
 
 class TritonGeneration:
     """One generation of the model `tensorrt_llm`."""
 
     def __init__(
-        self, request: GenerationRequest, config: SpokenConfig, bias: Float32 | None
+        self, calls: Calls, request: GenerationRequest, config: SpokenConfig, bias: Float32 | None
     ) -> None:
+        self._calls = calls
         # NVIDIA's backend reads leading digits of an id as its number: "3f" and "3a" would be one
         self._id = str(secrets.randbits(63) | 1)
         self._stop_ids = config.llm.stop_ids
@@ -161,7 +123,7 @@ class TritonGeneration:
         self._replies = self._start(generation_tensors(request, config, bias))
 
     def __iter__(self) -> Iterator[Increment]:
-        for reply in awaited(self._replies, _GATE.receiving):
+        for reply in self._replies:
             if reply.has_error():
                 self._ended = True
             raise_error(reply, LANGUAGE_MODEL)
@@ -177,29 +139,22 @@ class TritonGeneration:
 
     def cancel(self) -> None:
         """Stop the generation: a `stop` request under the same id, which every runtime knows."""
-        if self._ended:
+        if self._ended or self._calls.lost(LANGUAGE_MODEL):
             return
         self._ended = True
-        self._stop_replies = self._start(stop_tensors())
-        for _ in awaited(self._stop_replies, _GATE.receiving):
+        for _ in self._start(stop_tensors()):
             pass
 
-    def _start(self, inputs: Tensors) -> Iterator[Any]:
-        """Start a decoupled call; its responses, for `awaited`.
-
-        They must be kept as long as the generation: Triton 2.51 crashes where their iterator is
-        freed at once after the last of them, while its own thread still works on it.
-        """
-        call = _call(LANGUAGE_MODEL, self._outputs, inputs, request_id=self._id)
-        with _GATE.starting():
-            return call.exec(decoupled=True)  # type: ignore[no-any-return]
+    def _start(self, inputs: Tensors) -> DecoupledCall:
+        request = _call(LANGUAGE_MODEL, self._outputs, inputs, request_id=self._id)
+        return DecoupledCall(request, self._calls, LANGUAGE_MODEL)
 
 
 class TritonFlowSession:
     """One sequence of the model `token2wav`; its state lives in that model until END."""
 
-    def __init__(self, request_id: str, voice: Voice, *, streaming: bool) -> None:
-        self._request_id = request_id
+    def __init__(self, calls: Calls, request_id: str, voice: Voice, *, streaming: bool) -> None:
+        self._calls, self._request_id = calls, request_id
         self._sequence = secrets.randbits(63) | 1  # zero is no correlation id
         self._open = False
         packed = np.frombuffer(pack(voice.to_arrays()), np.uint8)
@@ -217,7 +172,7 @@ class TritonFlowSession:
         return np.zeros((0, 0), np.float32) if frames is None else frames[0]
 
     def close(self) -> None:
-        if self._open:
+        if self._open and not self._calls.lost(FLOW):
             self._call({}, finalize=False, drop=True)
 
     def _call(self, inputs: Tensors, *, finalize: bool, drop: bool = False) -> Any:
@@ -229,6 +184,7 @@ class TritonFlowSession:
         if not self._open:
             flags |= pb_utils.TRITONSERVER_REQUEST_FLAG_SEQUENCE_END
         answer = _answer(
+            self._calls,
             FLOW,
             ["frames"],
             {**inputs, "finalize": row([finalize], np.bool_)},
@@ -242,8 +198,8 @@ class TritonFlowSession:
 class TritonVocoderSession:
     """The model `vocoder`; it is stateless, so what a stream carries is kept here."""
 
-    def __init__(self, request_id: str, seed: int, speed: float) -> None:
-        self._request_id = request_id
+    def __init__(self, calls: Calls, request_id: str, seed: int, speed: float) -> None:
+        self._calls, self._request_id = calls, request_id
         self._carried: Tensors = {
             "seed": np.array([seed], np.uint64),
             "speed": np.array([speed], np.float32),
@@ -254,7 +210,7 @@ class TritonVocoderSession:
         if frames.shape[1]:
             inputs["frames"] = frames
         outputs = ["waveform", "next_state"]
-        answer = _answer(VOCODER, outputs, inputs, request_id=self._request_id)
+        answer = _answer(self._calls, VOCODER, outputs, inputs, request_id=self._request_id)
         self._carried = {"state": answer("next_state")}
         wave = answer("waveform")
         return np.zeros(0, np.float32) if wave is None else wave

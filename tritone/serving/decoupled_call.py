@@ -1,0 +1,98 @@
+"""Calls of decoupled models from inside the server, read so that nobody waits for ever."""
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from queue import SimpleQueue
+from typing import Any
+
+from tritone.serving.neighbours import Calls, lost_stage
+from tritone.synthesis.run_ahead import awaited
+
+
+class CallGate:
+    """Many may wait for responses; starting a call waits for them to return and goes first.
+
+    It keeps apart what the Python backend cannot do at the same time. In Triton 2.51 (the fix is
+    from 2026) a process can deadlock when one thread starts a decoupled call while another waits
+    for a response of an earlier one: the first holds the interpreter and wants the table of calls,
+    the receiving thread holds the table and wants the waiting call, and that one wants the
+    interpreter.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._waiting: set[object] = set()  # for each thread inside `receiving`
+        self._starters = 0  # threads inside or before `starting`
+
+    @contextmanager
+    def receiving(self) -> Iterator[None]:
+        place = object()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._starters)
+            self._waiting.add(place)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._waiting.discard(place)
+                self._changed.notify_all()
+
+    @contextmanager
+    def starting(self) -> Iterator[None]:
+        with self._changed:
+            self._starters += 1
+            try:
+                self._changed.wait_for(lambda: not self._waiting)
+                yield  # with the lock, so that nobody else can come in
+            finally:
+                self._starters -= 1
+                self._changed.notify_all()
+
+    def forget(self) -> None:
+        """Whoever waits now will get nothing more: starting no longer waits for them."""
+        with self._changed:
+            self._waiting.clear()
+            self._changed.notify_all()
+
+
+GATE = CallGate()
+
+# Triton 2.51 crashes where an iterator of responses is freed at once after the last of them, while
+# its own thread still works on it: it is kept until some others have ended.
+_ENDED: deque[Any] = deque(maxlen=64)
+_LOST = object()
+
+
+class DecoupledCall:
+    """Starts a call; iterate its responses once.
+
+    They are read to their end in a thread of their own, which alone stays behind if the model's
+    process ends: Triton never wakes it then. Responses that nobody reads would also stay in the
+    server's shared memory for ever.
+
+    Raises StageFailed, at once or in the iteration, when the model is lost.
+    """
+
+    def __init__(self, request: Any, calls: Calls, model: str) -> None:
+        self._calls, self._model = calls, model
+        self._arrived: SimpleQueue[Any] = SimpleQueue()
+        with calls.to(model), GATE.starting():
+            self._responses = request.exec(decoupled=True)
+        threading.Thread(target=self._read, name=f"from {model}", daemon=True).start()
+
+    def __iter__(self) -> Iterator[Any]:
+        with self._calls.to(self._model, wake=lambda: self._arrived.put(_LOST)):
+            while (response := self._arrived.get()) is not None:
+                if response is _LOST:
+                    raise lost_stage(self._model)
+                yield response
+
+    def _read(self) -> None:
+        try:
+            for response in awaited(self._responses, GATE.receiving):
+                self._arrived.put(response)
+        finally:
+            _ENDED.append(self._responses)
+            self._arrived.put(None)

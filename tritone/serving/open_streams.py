@@ -1,0 +1,92 @@
+"""The streams that are being spoken, and their end: by the thread that speaks, or from outside."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tritone.errors import Cancelled
+from tritone.serving.account import Account
+from tritone.serving.messages import respond
+from tritone.serving.neighbours import Calls, lost_stage
+from tritone.synthesis.deadlines import StreamAdmission
+
+
+class OpenStream:
+    """A request of a client until its FINAL, which leaves once: whoever ends it first sends it.
+
+    It has the methods of a response sender. calls: of this stream, to the other models. admission:
+    that it was admitted by, if it was.
+    """
+
+    def __init__(self, sender: Any, account: Account, calls: Calls) -> None:
+        self.account, self.calls = account, calls
+        self._sender, self._over, self._sending = sender, False, threading.Lock()
+        self._admission: StreamAdmission | None = None
+
+    def enter(self, admission: StreamAdmission) -> None:
+        """Raises Overloaded at the limit."""
+        admission.enter()
+        self._admission = admission
+
+    def leave(self) -> None:
+        """Give its place to another; a second call does nothing."""
+        with self._sending:
+            admission, self._admission = self._admission, None
+        if admission:
+            admission.leave()
+
+    def is_cancelled(self) -> bool:
+        """Whether nobody waits for what is still being made."""
+        return self._over or bool(self._sender.is_cancelled())
+
+    def send(self, response: Any = None, flags: int = 0) -> None:
+        """As of Triton's sender. Raises Cancelled for a packet after the end."""
+        with self._sending:
+            if self._over and not flags:
+                raise Cancelled("the stream was ended")
+            if not self._over:
+                self._over = bool(flags)
+                arguments = () if response is None else (response,)
+                self._sender.send(*arguments, flags=flags)
+
+
+class OpenStreams:
+    """All of a public model."""
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._streams: set[OpenStream] = set()
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def keep(self, stream: OpenStream) -> Iterator[None]:
+        """The stream is open within; its account is closed after."""
+        with self._changed:
+            self._streams.add(stream)
+        try:
+            yield
+        finally:
+            stream.account.close()
+            self._discard(stream)
+
+    def end_those_that_wait_for(self, model: str) -> None:
+        """That model's process has ended. A thread that waits for its answer may never return."""
+        with self._changed:
+            affected = [stream for stream in self._streams if stream.calls.give_up(model)]
+        for stream in affected:
+            stream.leave()
+            with respond(stream, self._model, public=True), stream.account.noting():
+                raise lost_stage(model)
+            stream.account.close()
+            self._discard(stream)
+
+    def wait(self) -> None:
+        """Until all have ended."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._streams)
+
+    def _discard(self, stream: OpenStream) -> None:
+        with self._changed:
+            self._streams.discard(stream)
+            self._changed.notify_all()
