@@ -153,6 +153,17 @@ def test_the_command_ends_its_server_on_every_signal(cache_dir: Path) -> None:
         assert not psutil.wait_procs(started, timeout=HANG_S)[1]
 
 
+def test_the_command_tells_a_failure_from_a_start_that_was_refused(cache_dir: Path) -> None:
+    """A service manager restarts after the one, status 1, and not after the other, status 2."""
+    with launch_command(cache_dir) as (launcher, _):
+        while not launcher.stdout.readline().startswith("say something"):
+            assert launcher.poll() is None
+        (server,) = psutil.Process(launcher.pid).children()
+        (model,) = server.children()
+        model.kill()
+        assert launcher.wait(timeout=HANG_S) == 1
+
+
 @contextmanager
 def launch_command(cache_dir: Path) -> Iterator[tuple[subprocess.Popen, int]]:
     """`tritone serve` with the toy models, and its gRPC port."""

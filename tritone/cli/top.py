@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from tritone.cli import options
 from tritone.cli.command import refused
 from tritone.diagnostics.monitor import live
 from tritone.diagnostics.monitor.health import address
@@ -16,6 +17,7 @@ from tritone.diagnostics.monitor.observer import Observer, Snapshot
 from tritone.diagnostics.monitor.report import as_json, as_line
 from tritone.launcher import ServerSettings
 from tritone.launcher.launch import termination_as_exit
+from tritone_client.tls import Tls
 
 Url = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Triton's HTTP service")]
 MetricsUrl = Annotated[str | None, typer.Option(metavar="URL", help="metrics page (two ports on)")]
@@ -34,6 +36,9 @@ def top(
     count: Annotated[int | None, typer.Option(help="end after so many looks")] = None,
     window: Annotated[float, typer.Option(metavar="SECONDS", help="of recent figures")] = 60.0,
     json: Annotated[bool, typer.Option("--json", help="a JSON object a line")] = False,
+    ca: options.Ca = None,
+    cert: options.Cert = None,
+    key: options.Key = None,
 ) -> int:
     """Watch a running server: models, speed, and where the time goes.
 
@@ -51,8 +56,9 @@ def top(
     if count is not None and count < 1:
         return refused(f"--count is {count}; it must be at least 1")
     try:
-        server = address(url or f"127.0.0.1:{port_base or 8000}", metrics_url)
-    except ValueError as error:
+        tls = Tls(ca, cert, key).context() if ca or cert or key else None
+        server = address(url or f"127.0.0.1:{port_base or 8000}", metrics_url, tls)
+    except (OSError, ValueError) as error:
         return refused(error)
     if log is None and server.is_local:  # where `tritone serve` has it
         log = ServerSettings(http_port=server.http_port).log_path

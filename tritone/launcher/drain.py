@@ -7,36 +7,30 @@ it has.
 
 import json
 import re
-import secrets
+import ssl
 import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 
-_HEADER = "tritone-launcher-key"
+from tritone.launcher.admin_key import AdminKey
+
 # the gauge that the public model keeps, as Prometheus text
 _STREAMS = re.compile(r"^tritone_streams(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
 
 
 class ModelRepository:
-    """Triton's model repository API of the server at `url`, whose command line has `arguments`: it
-    is open only to who knows this server's key.
+    """Triton's model repository API of the server at `url`, whose command line has `arguments`."""
 
-    The key on the command line keeps clients out, not other users of this machine.
-    """
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._key = secrets.token_urlsafe(24)
+    def __init__(self, url: str, key: AdminKey) -> None:
+        self._url, self._key = url, key
 
     def arguments(self, models: Sequence[str]) -> list[str]:
-        """What makes `tritonserver` load these models, all of them for none, and obey this object
-        alone in unloading."""
-        restriction = f"model-repository:{_HEADER}={self._key}"
+        """What makes `tritonserver` load these models, all of them for none, and unload them for
+        who knows the key alone."""
         return [
             "--model-control-mode=explicit",
             *(f"--load-model={name}" for name in models or ("*",)),
-            f"--http-restricted-api={restriction}",
-            f"--grpc-restricted-protocol={restriction}",
+            *self._key.arguments(),
         ]
 
     def drain(
@@ -62,7 +56,7 @@ class ModelRepository:
         return states.get(model) not in (None, "UNAVAILABLE")
 
     def _post(self, path: str) -> bytes | None:
-        headers = {_HEADER: self._key, "Content-Type": "application/json"}
+        headers = {**self._key.headers, "Content-Type": "application/json"}
         return ask(f"{self._url}/v2/repository/{path}", b"{}", headers)
 
 
@@ -72,13 +66,20 @@ def running_streams(metrics_url: str) -> float | None:
     return sum(map(float, found)) if found else None
 
 
+def opener(tls: ssl.SSLContext | None = None) -> urllib.request.OpenerDirector:
+    """Asks the server itself: a proxy of the environment would answer in its place, and see its
+    keys."""
+    direct, secure = urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=tls)
+    return urllib.request.build_opener(direct, secure)
+
+
 def ask(
     url: str, data: bytes | None = None, headers: Mapping[str, str] | None = None
 ) -> bytes | None:
     """GET, or POST with `data`: the answer; None for an error's, and where nothing answers."""
     request = urllib.request.Request(url, data, dict(headers or {}))
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with opener().open(request, timeout=5) as answer:
             return bytes(answer.read())
     except OSError:
         return None

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import secrets
 import select
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 
 from tritone.errors import EnvironmentProblem, StageFailed
 from tritone.launcher import checks
+from tritone.launcher.admin_key import AdminKey
 from tritone.launcher.binaries import find, prepare_backends
 from tritone.launcher.command import UNLOAD_TIMEOUT_S, server_command, server_environment
 from tritone.launcher.drain import ModelRepository, ask
@@ -21,6 +23,7 @@ from tritone.launcher.profiles import check_profile, with_engine
 from tritone.launcher.server_log import LoadProgress, ServerLog
 from tritone.launcher.settings import ServerSettings
 from tritone.launcher.shared_memory import RegionLease, acquire_regions, sweep_regions
+from tritone.variables import INNER_KEY_VARIABLE
 
 _LOG = logging.getLogger(__name__)
 
@@ -55,7 +58,8 @@ class TritonServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._exit_event = -1  # pidfd, readable once the process has ended
         self._ready = False
-        self._repository = ModelRepository(self.urls.http)
+        self._repository = ModelRepository(self.urls.http, AdminKey(settings.admin_key_file))
+        self.inner_key = "" if settings.open_inner_models else secrets.token_urlsafe(24)
         self._models: dict[int, str] = {}  # pidfd of a model's process -> model
         self._log: ServerLog | None = None
         self._regions: RegionLease | None = None
@@ -63,13 +67,14 @@ class TritonServer:
     @property
     def urls(self) -> ServerUrls:
         """A server bound to every interface is reached on loopback."""
-        settings = self.settings
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.address, settings.address)
-        host = f"[{host}]" if ":" in host else host
+        hosts, ports = {}, self.settings.ports
+        for service, address in self.settings.addresses.items():
+            host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
+            hosts[service] = f"[{host}]" if ":" in host else host
         return ServerUrls(
-            http=f"http://{host}:{settings.http_port}",
-            grpc=f"{host}:{settings.grpc_port}",
-            metrics=f"http://{host}:{settings.metrics_port}/metrics",
+            http=f"http://{hosts['http']}:{ports['http']}",
+            grpc=f"{hosts['grpc']}:{ports['grpc']}",
+            metrics=f"http://{hosts['metrics']}:{ports['metrics']}/metrics",
         )
 
     @property
@@ -88,6 +93,7 @@ class TritonServer:
         backends = prepare_backends(binaries, settings.cache_dir)
         environment = server_environment(settings, binaries)
         checks.check_settings(settings)
+        control = self._repository.arguments(settings.models)
         check_profile(settings, backends)
         settings = with_engine(settings)
         checks.check_shared_memory()
@@ -97,11 +103,10 @@ class TritonServer:
         self._regions = acquire_regions()
         self._log = ServerLog(settings.log_path, settings.echo_log)
         prefix = self._regions.prefix
-        control = self._repository.arguments(settings.models)
         command = server_command(settings, binaries, backends, prefix, control)
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _BECOME_SERVER, *command],
-            env=environment,
+            env={**environment, INNER_KEY_VARIABLE: self.inner_key},
             stdin=subprocess.DEVNULL,
             stdout=self._log.descriptor,
             stderr=subprocess.STDOUT,
