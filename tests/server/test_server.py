@@ -11,6 +11,7 @@ import tritonclient.grpc as triton
 import upstream_client
 from serving import (
     GAUGES,
+    INNER_PARAMETER,
     LONG,
     LONGEST,
     RATE,
@@ -136,7 +137,11 @@ def test_stop_request_ends_a_generation(server: TritonServer) -> None:
             inputs = tensors({name: np.array(a, np.int32) for name, a in arrays.items()})
             inputs += tensors({name: np.array(a, bool) for name, a in flags.items()})
             raw.async_stream_infer(
-                "tensorrt_llm", inputs, request_id="g1", enable_empty_final_response=True
+                "tensorrt_llm",
+                inputs,
+                request_id="g1",
+                enable_empty_final_response=True,
+                parameters={INNER_PARAMETER: server.inner_key},
             )
 
         send(endless)
