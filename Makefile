@@ -17,7 +17,7 @@ PROGRAMS := $(VENV)/bin/promtool $(VENV)/bin/nginx
 TRITON := .triton/nvidia_pytriton-0.7.0.dist-info
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup setup-tests demo serve say doctor top test test-stress check quick model engines bench-gpu offline load perf bench evaluate voice clean
+.PHONY: setup setup-tests demo serve say doctor top test test-stress check audit quick model engines bench-gpu offline load perf bench evaluate voice clean
 
 setup: $(VENV)/ready $(TRITON)  ## environment and Triton's binaries
 
@@ -78,6 +78,10 @@ check: setup-tests  ## style and types
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
 	@for model in model_repo/*/1/model.py; do $(VENV)/bin/mypy $$model || exit 1; done
+
+audit: setup-tests  ## known vulnerabilities of the installed packages; their list in OUT/bom.json
+	@$(PIP) -c constraints.txt -e '.[audit]'
+	@$(RUN) scripts/audit.py $(OUT)/bom.json
 
 quick: check  ## style, types and the unit tests: what to run while working
 	@$(RUN) -m pytest -q -m "not server and not slow"
