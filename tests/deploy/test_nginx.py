@@ -8,16 +8,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import grpc
 import pytest
 from certificates import HOST, Certificates
 from paths import PROJECT
 from toy_server import PACKET, toy_settings
+from tritonclient.grpc import service_pb2_grpc
 from waiting import HANG_S, wait_until
 
 from tritone import cli
 from tritone.diagnostics.monitor.health import fetch
 from tritone.launcher import TritonServer
 from tritone_client import SpeechClient, SpeechError, Tls, Utterance
+from tritone_client.request import infer_request
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path=PROJECT / ".venv" / "bin")
 
@@ -113,6 +116,16 @@ def test_who_has_no_certificate_does_not_speak(url: str, issued: Certificates) -
     tls = Tls(issued.pem("servers"))
     with SpeechClient(url, tls=tls) as client, pytest.raises(SpeechError, match="status: 400"):
         client.speak(Utterance("one"))
+
+
+def test_metadata_that_can_crash_triton_do_not_get_through(url: str, own: Tls) -> None:
+    """With them the call would end with a status, in place of a message in the stream."""
+    request = infer_request(Utterance("fail"), "cosyvoice2")
+    with grpc.secure_channel(url, own.credentials()) as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        metadata = [("triton_grpc_error", "true")]
+        (message,) = stub.ModelStreamInfer(iter([request]), metadata=metadata, timeout=HANG_S)
+    assert message.error_message == "target_text: it says fail"
 
 
 @pytest.mark.parametrize("path", ["/v2/repository/index", "/v2/logging", "/v2/trace/setting", "/"])
