@@ -103,6 +103,8 @@ def test_stop_leaves_nothing(cache_dir: Path) -> None:
     with TritonServer(toy_settings(cache_dir, exit_timeout_s=10 * HANG_S)) as server:
         server.wait_ready()
         prefix = region_prefix(server)
+        modes = {path.stat().st_mode & 0o777 for path in SHM.glob(f"{prefix}*")}
+        assert modes == {0o600}, "texts pass through there"
         processes = descendants(server)
         stopped = time.monotonic()
     assert not psutil.wait_procs(processes, timeout=0)[1]

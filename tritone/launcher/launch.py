@@ -122,7 +122,7 @@ class TritonServer:
 
         Raises EnvironmentProblem, naming the models, when the process ends first or time is over.
         """
-        assert self._log is not None, "this server was not started"
+        assert self._log is not None and self._regions is not None, "this server was not started"
         started, limit_s = time.monotonic(), self.settings.start_timeout_s
         progress = LoadProgress(self._log, self.settings.served_model, self.settings.profile)
         while not self._is_ready():
@@ -131,6 +131,8 @@ class TritonServer:
             if time.monotonic() > started + limit_s:
                 raise EnvironmentProblem(progress.why_late(limit_s))
             progress.tell()
+            self._regions.close_to_others()
+        self._regions.close_to_others()
         processes = model_processes(self.pid).items()
         self._models = {os.pidfd_open(pid): model for model, pids in processes for pid in pids}
         self._ready = True
