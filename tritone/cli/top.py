@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from ssl import SSLContext
 from typing import Annotated
 
 import typer
@@ -17,7 +18,6 @@ from tritone.diagnostics.monitor.observer import Observer, Snapshot
 from tritone.diagnostics.monitor.report import as_json, as_line
 from tritone.launcher import ServerSettings
 from tritone.launcher.launch import termination_as_exit
-from tritone_client.tls import Tls
 
 Url = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Triton's HTTP service")]
 MetricsUrl = Annotated[str | None, typer.Option(metavar="URL", help="metrics page (two ports on)")]
@@ -56,7 +56,7 @@ def top(
     if count is not None and count < 1:
         return refused(f"--count is {count}; it must be at least 1")
     try:
-        tls = Tls(ca, cert, key).context() if ca or cert or key else None
+        tls = context_of(ca, cert, key) if ca or cert or key else None
         server = address(url or f"127.0.0.1:{port_base or 8000}", metrics_url, tls)
     except (OSError, ValueError) as error:
         return refused(error)
@@ -73,6 +73,13 @@ def top(
     except KeyboardInterrupt:
         pass  # its way to end
     return 0 if observer.answered else 1
+
+
+def context_of(ca: Path | None, cert: Path | None, key: Path | None) -> SSLContext:
+    """Raises ValueError, or OSError for a file that cannot be read."""
+    from tritone_client.tls import Tls  # with gRPC, which nothing else here needs
+
+    return Tls(ca, cert, key).context()
 
 
 def looks(

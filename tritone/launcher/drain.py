@@ -11,6 +11,7 @@ import ssl
 import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
 from tritone.launcher.admin_key import AdminKey
 
@@ -66,6 +67,7 @@ def running_streams(metrics_url: str) -> float | None:
     return sum(map(float, found)) if found else None
 
 
+@cache
 def opener(tls: ssl.SSLContext | None = None) -> urllib.request.OpenerDirector:
     """Asks the server itself: a proxy of the environment would answer in its place, and see its
     keys."""
