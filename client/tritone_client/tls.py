@@ -65,7 +65,7 @@ def explained(details: str, tls: Tls | None) -> str:
     if _NO_CONNECTION not in details:
         return details
     if tls is None:
-        unheard = "a server that speaks TLS does so: say which authority signed for it (--ca)"
+        unheard = "a server that speaks TLS hangs up like this: name its authority (--ca)"
         return f"{details}; {unheard}" if _HUNG_UP in details else details
     for words, meaning in _MEANINGS:
         if words in details:

@@ -12,7 +12,7 @@ from paths import PROJECT
 from waiting import HANG_S
 
 from tritone.launcher.command import UNLOAD_TIMEOUT_S
-from tritone.launcher.launch import KILL_MARGIN_S
+from tritone.launcher.launch import _KILL_MARGIN_S
 
 UNIT = PROJECT / "deploy" / "tritone.service"
 ANALYZE = shutil.which("systemd-analyze")
@@ -48,7 +48,7 @@ def test_what_it_could_do_is_little(tmp_path: Path) -> None:
 
 def test_a_stop_has_the_time_that_the_command_may_take() -> None:
     (utterances,) = re.findall(r"--exit-timeout-secs (\d+)", setting("ExecStart"))
-    assert int(utterances) + UNLOAD_TIMEOUT_S + KILL_MARGIN_S < int(setting("TimeoutStopSec"))
+    assert int(utterances) + UNLOAD_TIMEOUT_S + _KILL_MARGIN_S < int(setting("TimeoutStopSec"))
     assert setting("KillMode") == "mixed", "else every model is told to end at once"
 
 

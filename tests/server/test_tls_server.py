@@ -111,7 +111,7 @@ def test_another_authority_and_no_tls_at_all(one_sided: TritonServer, issued: Ce
     url = one_sided.urls.grpc
     foreign = refusal(url, Tls(issued.pem("clients")))
     assert f"the authorities in {issued.pem('clients')} did not sign the server's cert" in foreign
-    assert "a server that speaks TLS does so: say which authority" in refusal(url, None)
+    assert "a server that speaks TLS hangs up like this: name its authority" in refusal(url, None)
 
 
 @server_test

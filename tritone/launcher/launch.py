@@ -28,7 +28,7 @@ from tritone.variables import INNER_KEY_VARIABLE
 _LOG = logging.getLogger(__name__)
 
 _PROBE_INTERVAL_S = 0.1
-KILL_MARGIN_S = 5.0  # on top of the time that the server gives itself
+_KILL_MARGIN_S = 5.0  # on top of the time that the server gives itself
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 
 # Run by a small Python that becomes the server: a launcher that is killed takes the server along.
@@ -180,7 +180,7 @@ class TritonServer:
                     lambda: self._has_ended(_PROBE_INTERVAL_S),
                 )
                 signal.pidfd_send_signal(self._exit_event, signal.SIGTERM)
-                self._has_ended(UNLOAD_TIMEOUT_S + KILL_MARGIN_S)
+                self._has_ended(UNLOAD_TIMEOUT_S + _KILL_MARGIN_S)
         finally:
             self._clean_up()
 

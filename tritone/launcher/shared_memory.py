@@ -35,7 +35,8 @@ class RegionLease:
         region before goes on reading it."""
         for region in self.folder.glob(f"{self.prefix}*"):
             with suppress(FileNotFoundError):
-                region.chmod(0o600)
+                if region.is_file():
+                    region.chmod(0o600)
 
     def release(self) -> None:
         """Remove what is left under the prefix, the lock file last: an interrupted removal can be
