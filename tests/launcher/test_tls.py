@@ -9,6 +9,7 @@ from toy_server import free_ports
 
 from tritone import cli
 from tritone.errors import EnvironmentProblem
+from tritone.launcher import ServerSettings
 from tritone.launcher.tls import ServerTls
 
 
@@ -32,6 +33,24 @@ def test_what_can_be_served(issued: Certificates) -> None:
     mutual.check()
     assert "--grpc-use-ssl-mutual=true" in mutual.arguments()
     assert f"--grpc-root-cert={issued.pem('clients')}" in mutual.arguments()
+
+
+def test_where_the_ports_are(issued: Certificates) -> None:
+    """Beside TLS plain HTTP leaves this machine only where its address is named."""
+    tls = ServerTls(*issued.pair("server"))
+
+    def places(**settings: object) -> tuple[str, ...]:
+        return tuple(ServerSettings(**settings).addresses.values())
+
+    everywhere, here = "0.0.0.0", "127.0.0.1"
+    assert places() == (here, here, here)
+    assert places(address=everywhere) == (everywhere, everywhere, everywhere)
+    assert places(address=everywhere, tls=tls) == (here, everywhere, here)
+    assert places(address="10.0.0.1", tls=tls, http_address=everywhere) == (
+        everywhere,
+        "10.0.0.1",
+        everywhere,
+    )
 
 
 @pytest.mark.parametrize(
