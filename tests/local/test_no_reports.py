@@ -11,8 +11,6 @@ from waiting import HANG_S
 
 IMPORTS = [
     "tritone.frontend.audio.encoders",
-    "tritone.llm.onnx.slots",
-    "tritone.engines.export",
     "evaluation.dnsmos",
     "training.teachers",
 ]
