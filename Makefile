@@ -13,14 +13,15 @@ export OMP_NUM_THREADS ?= 1
 VENV := .venv
 RUN := $(VENV)/bin/python
 TRITONE := $(RUN) -m tritone
+PROGRAMS := $(VENV)/bin/promtool $(VENV)/bin/nginx
 TRITON := .triton/nvidia_pytriton-0.7.0.dist-info
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup setup-tests demo serve say doctor top test test-stress check quick model engines bench-gpu offline load perf bench evaluate voice clean
+.PHONY: setup setup-tests demo serve say doctor top test test-stress check audit quick model engines bench-gpu offline load perf bench evaluate voice clean
 
 setup: $(VENV)/ready $(TRITON)  ## environment and Triton's binaries
 
-setup-tests: setup $(VENV)/ready-to-test $(VENV)/bin/promtool  ## and what only tests, judges and training need
+setup-tests: setup $(VENV)/ready-to-test $(PROGRAMS)  ## and what only tests, judges and training need
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v < (3, 13) else f"Python {v[0]}.{v[1]} will not do: 3.10 to 3.12 is needed; set PYTHON=...")'
@@ -35,13 +36,15 @@ $(VENV)/ready-to-test: $(VENV)/ready
 	@$(PIP) --no-deps resemblyzer==0.1.4  # for its weights alone; what it requires is compiled
 	@touch $@
 
-# Prometheus' own checker of rules and metrics. Only Debian has it, and it needs no root.
-$(VENV)/bin/promtool: | $(VENV)/ready-to-test
-	@echo "fetching promtool, with which the monitoring files are tested"
-	@rm -rf $(OUT)/promtool && mkdir -p $(OUT)/promtool
-	@(cd $(OUT)/promtool && { apt-get download prometheus || { apt-get update && apt-get download prometheus; }; } && dpkg-deb -x prometheus_*.deb .) >/dev/null 2>&1 \
-	  && cp $(OUT)/promtool/usr/bin/promtool $@ || echo "it cannot be had here: the tests that need promtool are skipped"
-	@rm -rf $(OUT)/promtool
+# Prometheus' own checker of rules and metrics, and a proxy. Only Debian has them, and it needs no root.
+$(VENV)/bin/promtool: PACKAGE = prometheus
+$(VENV)/bin/nginx: PACKAGE = nginx
+$(PROGRAMS): | $(VENV)/ready-to-test
+	@echo "fetching $(@F), with which files of the deployment are tested"
+	@rm -rf $(OUT)/$(@F) && mkdir -p $(OUT)/$(@F)
+	@(cd $(OUT)/$(@F) && { apt-get download $(PACKAGE) || { apt-get update && apt-get download $(PACKAGE); }; } && dpkg-deb -x $(PACKAGE)_*.deb .) >/dev/null 2>&1 \
+	  && cp $(OUT)/$(@F)/usr/*bin/$(@F) $@ || echo "it cannot be had here: the tests that need $(@F) are skipped"
+	@rm -rf $(OUT)/$(@F)
 
 # Only the binaries of this wheel are used, so it comes without its dependencies.
 $(TRITON): | $(VENV)/ready
@@ -75,6 +78,10 @@ check: setup-tests  ## style and types
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
 	@for model in model_repo/*/1/model.py; do $(VENV)/bin/mypy $$model || exit 1; done
+
+audit: setup-tests  ## known vulnerabilities of the installed packages; their list in OUT/bom.json
+	@$(PIP) -c constraints.txt -e '.[audit]'
+	@$(RUN) scripts/audit.py $(OUT)/bom.json
 
 quick: check  ## style, types and the unit tests: what to run while working
 	@$(RUN) -m pytest -q -m "not server and not slow"

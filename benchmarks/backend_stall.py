@@ -14,6 +14,7 @@ not even the first request was complete, which is another problem.
 """
 
 import argparse
+import os
 import queue
 import secrets
 import sys
@@ -38,6 +39,8 @@ from tritone.launcher.settings import Profile
 from tritone.llm.checkpoint import logit_bias
 from tritone.llm.contract import GenerationRequest, Prompt, SamplingParams
 from tritone.serving.generation_tensors import OUTPUTS, generation_tensors
+from tritone.triton_models import INNER_PARAMETER
+from tritone.variables import INNER_KEY_VARIABLE
 
 MODEL = "tensorrt_llm"
 PROMPT_IDS = 24
@@ -99,6 +102,7 @@ def run_request(
         inputs.append(triton.InferInput(name, array.shape, np_to_triton_dtype(array.dtype)))
         inputs[-1].set_data_from_numpy(array)
     answers: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
+    key = os.environ.get(INNER_KEY_VARIABLE)  # of a server at --url that is closed
     with triton.InferenceServerClient(url) as client:
         client.start_stream(lambda result, error: answers.put((result, error)))
         client.async_stream_infer(
@@ -107,6 +111,7 @@ def run_request(
             request_id=str(secrets.randbits(63) | 1),
             outputs=[triton.InferRequestedOutput(name) for name in OUTPUTS],
             enable_empty_final_response=True,
+            parameters={INNER_PARAMETER: key} if key else None,
         )
         try:
             return read_answers(answers, config, options)
@@ -198,6 +203,7 @@ def settings_from(options: argparse.Namespace) -> ServerSettings:
         start_timeout_s=options.start_timeout,
         exit_timeout_s=5,
         cache_dir=options.cache_dir,
+        open_inner_models=True,
     )
 
 

@@ -9,6 +9,7 @@
 Samples are float32 in [-1, 1] at `tts.sample_rate`.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from tritone.local.tts import TTS, load
     from tritone.synthesis.values import AudioChunk
     from tritone.voice import Voice
+
+# ONNX Runtime 1.31 reports its use to its makers, unless this is set before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = [
     "TTS",

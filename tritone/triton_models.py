@@ -5,4 +5,6 @@ LANGUAGE_MODEL = "tensorrt_llm"
 FLOW = "token2wav"
 VOCODER = "vocoder"
 
+INNER_PARAMETER = "tritone_inner_key"  # of requests to them, with the key of their server
+
 INNER = (FRONTEND, LANGUAGE_MODEL, FLOW, VOCODER)

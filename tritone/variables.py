@@ -11,6 +11,13 @@ PATIENCE_VARIABLE = "TRITONE_LOAD_PATIENCE"
 # Seconds after which a step ends the model's process, so that the server gives up; else never.
 DEADLINE_VARIABLE = "TRITONE_LOAD_DEADLINE"
 
+# What the models of a server show each other, so that the inner ones answer no client; set by the
+# launcher. Without it they answer everybody.
+INNER_KEY_VARIABLE = "TRITONE_INNER_KEY"
+
+# 1: the log may quote what clients send; else it does not. Set by the launcher.
+LOG_TEXT_VARIABLE = "TRITONE_LOG_TEXT"
+
 LEXICON_VARIABLE = "TRITONE_LEXICON"
 """A lexicon.tsv in the place of the model directory's."""
 

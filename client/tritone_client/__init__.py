@@ -8,6 +8,7 @@ from tritone_client.metrics import StreamMeter, StreamMetrics
 from tritone_client.request import Utterance, pad_reference
 from tritone_client.response import Packet, SpeechError
 from tritone_client.sync import SpeechClient
+from tritone_client.tls import Tls
 
 __all__ = [
     "AsyncSpeechClient",
@@ -16,6 +17,7 @@ __all__ = [
     "SpeechError",
     "StreamMeter",
     "StreamMetrics",
+    "Tls",
     "Utterance",
     "pad_reference",
 ]

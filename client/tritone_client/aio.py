@@ -11,21 +11,27 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritone_client.request import Utterance, infer_request
 from tritone_client.response import Packet, ResponseReader, from_grpc, public_model, rate_of, ready
 from tritone_client.sync import ASK_TIMEOUT, CHANNEL_OPTIONS, DEFAULT_TIMEOUT, DEFAULT_URL
+from tritone_client.tls import Tls
 
 
 class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
     """As SpeechClient, for any number of tasks of one loop."""
 
-    def __init__(self, url: str = DEFAULT_URL, model: str | None = None) -> None:
-        self._url, self._model, self._rate = url, model, 0
-        self._channel = grpc.aio.insecure_channel(url, options=CHANNEL_OPTIONS)
+    def __init__(
+        self, url: str = DEFAULT_URL, model: str | None = None, tls: Tls | None = None
+    ) -> None:
+        self._url, self._model, self._rate, self._tls = url, model, 0, tls
+        if tls is None:
+            self._channel = grpc.aio.insecure_channel(url, options=CHANNEL_OPTIONS)
+        else:
+            self._channel = grpc.aio.secure_channel(url, tls.credentials(), options=CHANNEL_OPTIONS)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
     async def model(self) -> str:
         """As `SpeechClient.model`."""
         if self._model is None:
             every = service_pb2.ModelStatisticsRequest()
-            with from_grpc():
+            with from_grpc(self._tls):
                 answer = await self._stub.ModelStatistics(every, timeout=ASK_TIMEOUT)
             answers = [await self._configuration(name) for name in ready(answer)]
             self._model = public_model(self._url, answers)
@@ -40,7 +46,7 @@ class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
 
     async def _configuration(self, model: str) -> service_pb2.ModelConfigResponse:
         question = service_pb2.ModelConfigRequest(name=model)
-        with from_grpc():
+        with from_grpc(self._tls):
             return await self._stub.ModelConfig(question, timeout=ASK_TIMEOUT)
 
     async def stream(
@@ -66,7 +72,7 @@ class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
         reader = ResponseReader()
         call = self._stub.ModelStreamInfer(iter([request]), timeout=timeout)
         try:
-            with from_grpc():
+            with from_grpc(self._tls):
                 async for message in call:
                     packet = reader.feed(message)
                     if packet is not None:

@@ -51,6 +51,7 @@ from tritone_client.manifest import Entry, ManifestError, read_manifest
 from tritone_client.request import Utterance
 from tritone_client.summary import Summary, plot, summarize, table
 from tritone_client.sync import DEFAULT_TIMEOUT, DEFAULT_URL
+from tritone_client.tls import Tls, add_options, from_options
 
 
 def numbers(kind: type[float]) -> Callable[[str], list[float]]:
@@ -89,6 +90,7 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     add("--timeout", type=float, default=DEFAULT_TIMEOUT, help="of a request, s (%(default)s)")
     add("--json", type=Path, metavar="FILE", help="write all figures")
     add("--plot", type=Path, metavar="FILE", help="draw them; .png, .svg or .pdf")
+    add_options(parser)
     return parser
 
 
@@ -111,11 +113,11 @@ def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
 
 
 async def measure(
-    options: argparse.Namespace, spoken: Sequence[Entry], levels: list[Level]
+    options: argparse.Namespace, spoken: Sequence[Entry], levels: list[Level], tls: Tls | None
 ) -> None:
     """Run the levels; each is added as it begins, so that a break leaves what there is."""
     kind: Kind = "rate" if options.rate else "concurrency"
-    async with AsyncSpeechClient(options.url, options.model) as client:
+    async with AsyncSpeechClient(options.url, options.model, tls) as client:
         utterances = [entry.utterance for entry in spoken]
         speak = speaker(client, utterances, options.seed, options.timeout)
         for value in options.rate or options.concurrency or [1]:
@@ -155,13 +157,13 @@ def notes(summaries: Sequence[Summary]) -> list[str]:
     return lines
 
 
-def run(options: argparse.Namespace, spoken: Sequence[Entry]) -> int:
+def run(options: argparse.Namespace, spoken: Sequence[Entry], tls: Tls | None) -> int:
     """Measure, report and write what was asked for; the exit status."""
     began = datetime.now(timezone.utc).isoformat(timespec="seconds")
     levels: list[Level] = []
     status = None
     try:
-        asyncio.run(measure(options, spoken, levels))
+        asyncio.run(measure(options, spoken, levels, tls))
     except KeyboardInterrupt:
         status = 130
         print("interrupted; this is what was measured", file=sys.stderr)
@@ -186,10 +188,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = "tritone-bench") ->
     parser = build_parser(prog)
     options = parser.parse_args(arguments)
     check(parser, options)
+    tls = from_options(parser, options)
     if options.text:
-        return run(options, [Entry(text, Utterance(text)) for text in options.text])
+        return run(options, [Entry(text, Utterance(text)) for text in options.text], tls)
     try:
-        return run(options, read_manifest(options.manifest))
+        return run(options, read_manifest(options.manifest), tls)
     except ManifestError as error:
         parser.error(str(error))
 

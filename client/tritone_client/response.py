@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2
 
+from tritone_client.tls import Tls, explained
+
 _RATE = "sample_rate"
 _REASON = re.compile(r"[A-Z]+(?:_[A-Z]+)+")
 
@@ -50,12 +52,13 @@ def from_stream(message: str) -> SpeechError:
 
 
 @contextmanager
-def from_grpc() -> Iterator[None]:
-    """gRPC's errors as a SpeechError that says what they say."""
+def from_grpc(tls: Tls | None) -> Iterator[None]:
+    """gRPC's errors as a SpeechError that says what they mean; tls: of the connection."""
     try:
         yield
     except grpc.RpcError as error:
-        raise SpeechError(error.code().name, error.details() or "no details given") from error
+        details = explained(error.details() or "no details given", tls)
+        raise SpeechError(error.code().name, details) from error
 
 
 @dataclass(frozen=True)

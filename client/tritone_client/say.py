@@ -19,6 +19,7 @@ from tritone_client.recording import read_recording
 from tritone_client.request import Utterance, pad_reference
 from tritone_client.response import SpeechError
 from tritone_client.sync import DEFAULT_TIMEOUT, DEFAULT_URL, SpeechClient
+from tritone_client.tls import Tls, add_options, from_options
 
 _EXIT_STATUS = {"UNAVAILABLE": 3, "DEADLINE_EXCEEDED": 4}
 
@@ -53,6 +54,7 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     add("--speed", type=float, help="0.5 to 2.0")
     whole = "the whole utterance in one packet"
     add("--no-stream", dest="streaming", action="store_false", help=whole)
+    add_options(parser)
     return parser
 
 
@@ -94,12 +96,13 @@ def speak(
     utterance: Utterance,
     targets: Sequence[str],
     writers: list[AudioWriter],
+    tls: Tls | None,
 ) -> tuple[StreamMetrics, dict[str, Any] | None]:
     """Stream the utterance to the targets; also the server's last record, if asked for.
 
     writers: theirs, added with the first packet, as a refused text is to leave no empty file.
     """
-    with SpeechClient(options.url, options.model) as client:
+    with SpeechClient(options.url, options.model, tls) as client:
         rate, record = client.sample_rate, None
         meter = StreamMeter(rate)
         for packet in client.packets(
@@ -114,11 +117,13 @@ def speak(
         return meter.finish(), record
 
 
-def run(options: argparse.Namespace, utterance: Utterance, targets: Sequence[str]) -> int:
+def run(
+    options: argparse.Namespace, utterance: Utterance, targets: Sequence[str], tls: Tls | None
+) -> int:
     """Speak into the targets and say how it went; the exit status."""
     writers: list[AudioWriter] = []
     try:
-        metrics, record = speak(options, utterance, list(dict.fromkeys(targets)), writers)
+        metrics, record = speak(options, utterance, list(dict.fromkeys(targets)), writers, tls)
     except SpeechError as error:
         kept = f" (what had arrived is in {options.output})"
         print(f"{error}{kept if writers and options.output else ''}", file=sys.stderr)
@@ -154,7 +159,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "tritone-say") -> i
         utterance = utterance_from(options)
     except (ValueError, OSError, soundfile.LibsndfileError) as error:
         parser.error(str(error))
-    return run(options, utterance, targets)
+    return run(options, utterance, targets, from_options(parser, options))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tritone_client.request import Utterance, infer_request
 from tritone_client.response import Packet, ResponseReader, from_grpc, public_model, rate_of, ready
+from tritone_client.tls import Tls
 
 DEFAULT_URL = "127.0.0.1:8001"
 DEFAULT_TIMEOUT = 300.0  # seconds for one whole utterance
@@ -31,11 +32,17 @@ class SpeechClient(AbstractContextManager["SpeechClient"]):
 
     model: the Triton model that speaks. None takes the public model that the server has ready; it
         is asked for once, when it is first needed.
+    tls: None speaks plain text. Its files are read at once: OSError, or ValueError.
     """
 
-    def __init__(self, url: str = DEFAULT_URL, model: str | None = None) -> None:
-        self._url, self._named = url, model
-        self._channel = grpc.insecure_channel(url, options=CHANNEL_OPTIONS)
+    def __init__(
+        self, url: str = DEFAULT_URL, model: str | None = None, tls: Tls | None = None
+    ) -> None:
+        self._url, self._named, self._tls = url, model, tls
+        if tls is None:
+            self._channel = grpc.insecure_channel(url, options=CHANNEL_OPTIONS)
+        else:
+            self._channel = grpc.secure_channel(url, tls.credentials(), options=CHANNEL_OPTIONS)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
     @cached_property
@@ -44,7 +51,7 @@ class SpeechClient(AbstractContextManager["SpeechClient"]):
         if self._named is not None:
             return self._named
         every = service_pb2.ModelStatisticsRequest()
-        with from_grpc():
+        with from_grpc(self._tls):
             answer = self._stub.ModelStatistics(every, timeout=ASK_TIMEOUT)
         return public_model(self._url, [self._configuration(n) for n in ready(answer)])
 
@@ -55,7 +62,7 @@ class SpeechClient(AbstractContextManager["SpeechClient"]):
 
     def _configuration(self, model: str) -> service_pb2.ModelConfigResponse:
         question = service_pb2.ModelConfigRequest(name=model)
-        with from_grpc():
+        with from_grpc(self._tls):
             return self._stub.ModelConfig(question, timeout=ASK_TIMEOUT)
 
     def stream(
@@ -83,7 +90,7 @@ class SpeechClient(AbstractContextManager["SpeechClient"]):
         reader = ResponseReader()
         call = self._stub.ModelStreamInfer(iter([request]), timeout=timeout)
         try:
-            with from_grpc():
+            with from_grpc(self._tls):
                 for message in call:
                     packet = reader.feed(message)
                     if packet is not None:

@@ -34,7 +34,7 @@ def test_a_voice_survives_its_file(tmp_path: Path, tokens: int) -> None:
     "bad", ["", ".", "..", "../x", "a/b", "-a", ".a", "a b", "é", "a\n", "x" * 65]
 )
 def test_a_voice_id_is_never_a_path(tmp_path: Path, bad: str) -> None:
-    with pytest.raises(InvalidRequest, match="is not a voice id") as caught:
+    with pytest.raises(InvalidRequest, match="is no voice id") as caught:
         VoiceStore(tmp_path).load(bad, Voice)
     assert caught.value.field == "voice"
 

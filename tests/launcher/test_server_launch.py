@@ -106,6 +106,8 @@ def test_stop_leaves_nothing(cache_dir: Path) -> None:
     with TritonServer(toy_settings(cache_dir, exit_timeout_s=10 * HANG_S)) as server:
         server.wait_ready()
         prefix = region_prefix(server)
+        modes = {path.stat().st_mode & 0o777 for path in SHM.glob(f"{prefix}*")}
+        assert modes == {0o600}, "texts pass through there"
         processes = descendants(server)
         stopped = time.monotonic()
     assert not psutil.wait_procs(processes, timeout=0)[1]
@@ -171,8 +173,20 @@ def test_the_command_ends_its_server_on_every_signal(cache_dir: Path) -> None:
         assert not psutil.wait_procs(started, timeout=HANG_S)[1]
 
 
+def test_the_command_tells_a_failure_from_a_start_that_was_refused(cache_dir: Path) -> None:
+    """A service manager restarts after the one, status 1, and not after the other, status 2."""
+    with launch_command(cache_dir, "--restarts-per-hour", "1") as (launcher, _):
+        for _ in range(2):
+            while not launcher.stdout.readline().startswith("say something"):
+                assert launcher.poll() is None
+            (server,) = psutil.Process(launcher.pid).children()
+            (model,) = server.children()
+            model.kill()
+        assert launcher.wait(timeout=HANG_S) == 1
+
+
 @contextmanager
-def launch_command(cache_dir: Path) -> Iterator[tuple[subprocess.Popen, int]]:
+def launch_command(cache_dir: Path, *more: str) -> Iterator[tuple[subprocess.Popen, int]]:
     """`tritone serve` with the toy models, and its gRPC port."""
     ports = free_ports()
     command = [sys.executable, "-m", "tritone", "serve", "--model-repository", str(TOY_REPO)]
@@ -184,6 +198,6 @@ def launch_command(cache_dir: Path) -> Iterator[tuple[subprocess.Popen, int]]:
         str(cache_dir),
     ]
     with subprocess.Popen(
-        [*command, *options], cwd=PROJECT, stdout=subprocess.PIPE, text=True
+        [*command, *options, *more], cwd=PROJECT, stdout=subprocess.PIPE, text=True
     ) as launcher:
         yield launcher, ports["grpc_port"]

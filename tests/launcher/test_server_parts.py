@@ -111,4 +111,5 @@ class TestLog:
         log = ServerLog(tmp_path / "triton.log", echo=True)
         log.copy_from(source.open("rb"))
         log.close()
+        assert log.path.stat().st_mode & 0o777 == 0o600
         assert log.path.read_bytes() == capfdbinary.readouterr().err == b"one\ntwo\n"

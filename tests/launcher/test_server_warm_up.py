@@ -6,12 +6,11 @@ from pathlib import Path
 import pytest
 from paths import EMBEDDED
 
-from tritone.cli.serve import speaker
 from tritone.config import CONFIG_NAME
 from tritone.families import open_model
 from tritone.frontend.voices import VOICES_FOLDER
 from tritone.launcher import TritonServer
-from tritone.launcher.warm_up import MOST_VOICES, voices_to_warm, warm_up
+from tritone.launcher.warm_up import MOST_VOICES, speaker, voices_to_warm, warm_up
 
 
 def model_with(folder: Path, voices: list[str], default: str | None) -> Path:
@@ -49,7 +48,8 @@ def test_a_folder_without_a_model_has_no_voices(tmp_path: Path) -> None:
 def test_a_voice_that_fails_is_named_and_the_others_are_warm(
     server: TritonServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.WARNING), speaker(server.urls.grpc) as speak:
+    speak = speaker(server.urls.http, server.settings.public)
+    with caplog.at_level(logging.WARNING):
         warm, seconds = warm_up(speak, ["stranger", "joe"])
     assert warm == ["joe"]
     assert seconds > 0
@@ -59,7 +59,8 @@ def test_a_voice_that_fails_is_named_and_the_others_are_warm(
 
 
 def test_a_server_that_has_gone_is_one_warning(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING), speaker("127.0.0.1:1") as speak:
+    speak = speaker("http://127.0.0.1:1", "cosyvoice2")
+    with caplog.at_level(logging.WARNING):
         assert warm_up(speak, ["joe", "heart"])[0] == []
     (record,) = caplog.records
-    assert "a word in the voice joe failed: UNAVAILABLE" in record.message
+    assert "the voice joe failed: no answer from http://127.0.0.1:1: " in record.message

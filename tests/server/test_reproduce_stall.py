@@ -46,6 +46,7 @@ def test_a_machine_without_a_gpu_is_told_so(monkeypatch, tmp_path: Path, capsys)
 @pytest.mark.server
 def test_the_cpu_profile_does_not_stall(server: TritonServer, monkeypatch, capsys) -> None:
     chosen = ["--url", server.urls.grpc, "--model", str(EMBEDDED), "--limit", str(HANG_S)]
+    monkeypatch.setenv("TRITONE_INNER_KEY", server.inner_key)
     options(monkeypatch, *chosen, "--requests", "3", "--together", "2", "--tokens", "30")
     assert script.main() == 0
     lines = capsys.readouterr().out.splitlines()

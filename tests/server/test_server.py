@@ -27,6 +27,7 @@ from serving import (
 from waiting import HANG_S, wait_until
 
 from tritone.launcher import TritonServer
+from tritone.triton_models import INNER_PARAMETER
 from tritone_client import AsyncSpeechClient, SpeechClient, Utterance
 
 pytestmark = pytest.mark.server
@@ -136,7 +137,11 @@ def test_stop_request_ends_a_generation(server: TritonServer) -> None:
             inputs = tensors({name: np.array(a, np.int32) for name, a in arrays.items()})
             inputs += tensors({name: np.array(a, bool) for name, a in flags.items()})
             raw.async_stream_infer(
-                "tensorrt_llm", inputs, request_id="g1", enable_empty_final_response=True
+                "tensorrt_llm",
+                inputs,
+                request_id="g1",
+                enable_empty_final_response=True,
+                parameters={INNER_PARAMETER: server.inner_key},
             )
 
         send(endless)

@@ -9,11 +9,21 @@ import pytest
 import tritonclient.grpc as triton
 import upstream_client
 from frontend_fixtures import voice
-from serving import LONG, LONGEST, SHORT, gauges, is_speech, reference, tensors, wait_until_free
+from serving import (
+    LONG,
+    LONGEST,
+    SHORT,
+    gauges,
+    is_speech,
+    reference,
+    tensors,
+    wait_until_free,
+)
 from tritonclient.utils import InferenceServerException
 from waiting import HANG_S
 
 from tritone.launcher import TritonServer
+from tritone.triton_models import INNER_PARAMETER
 from tritone.voice import pack
 from tritone_client import SpeechClient, SpeechError, Utterance
 
@@ -54,7 +64,8 @@ def test_length_beyond_the_data_is_named(server: TritonServer) -> None:
 def infer(server: TritonServer, model: str, arrays: dict[str, np.ndarray], **sequence: object):
     """One request to an inner model that answers once."""
     with triton.InferenceServerClient(server.urls.grpc) as raw:
-        return raw.infer(model, tensors(arrays), **sequence)
+        key = {INNER_PARAMETER: server.inner_key}
+        return raw.infer(model, tensors(arrays), parameters=key, **sequence)
 
 
 VOICE = pack(voice(0).to_arrays())

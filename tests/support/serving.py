@@ -15,6 +15,7 @@ SENTENCE = "The birch canoe slid on the smooth planks."
 LONG = " ".join([SENTENCE, "Glue the sheet to the dark blue background."] * 4)
 LONGEST = " ".join([LONG] * 5)
 """About 90 s of speech: nothing that a test does meanwhile takes as long as speaking it."""
+"""Where a request to an inner model brings the server's key."""
 GAUGES = ("tritone_streams", "tritone_llm_generations", "tritone_flow_sequences")
 
 

@@ -8,11 +8,10 @@ import typer
 
 from tritone.cli.command import refused
 from tritone.cli.options import Model
-from tritone.cli.serve import speaker
 from tritone.errors import TritoneError
 from tritone.launcher import ServerSettings, TritonServer
 from tritone.launcher.ports import free_ports
-from tritone.launcher.warm_up import voices_to_warm, warm_up
+from tritone.launcher.warm_up import speaker, voices_to_warm, warm_up
 from tritone_client import SpeechClient, SpeechError, StreamMeter, Utterance
 from tritone_client.output import open_writer
 
@@ -32,8 +31,8 @@ def demo(
         with TritonServer(settings) as server:
             print("starting Triton with the five models", flush=True)
             seconds = server.wait_ready()
-            with speaker(server.urls.grpc) as speak_word:
-                seconds += warm_up(speak_word, voices_to_warm(settings.served_model))[1]
+            speak_word = speaker(server.urls.http, settings.public)
+            seconds += warm_up(speak_word, voices_to_warm(settings.served_model))[1]
             print(f"ready after {seconds:.1f} s, gRPC on {server.urls.grpc}")
             speak(server.urls.grpc, text, out)
     except (TritoneError, SpeechError) as error:

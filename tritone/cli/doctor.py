@@ -28,6 +28,7 @@ def doctor(
     model: options.Model = None,
     profile: options.Runtime = "cpu",
     address: options.Address = "127.0.0.1",
+    http_address: options.HttpAddress = None,
     port_base: options.PortBase = 8000,
     server: Annotated[
         bool | None,
@@ -36,6 +37,9 @@ def doctor(
     wheel_dir: options.WheelDir = options.TRITON,
     cache_dir: options.CacheDir = options.CACHE,
     shm_dir: Annotated[Path, typer.Option(help="where shared memory lives")] = Path("/dev/shm"),
+    ca: options.Ca = None,
+    cert: options.Cert = None,
+    key: options.Key = None,
     release: Releases = None,
     only: Checks = None,
     skip: Checks = None,
@@ -62,18 +66,21 @@ def doctor(
     if list_:
         print("\n".join(check.name for check in known))
         return 0
+    files = {"ca": ca, "cert": cert, "key": key}
     target = Target(
         model_dir=(model or embedded_voice()).absolute(),
         wheel_dir=wheel_dir.absolute(),
         cache_dir=cache_dir.absolute(),
         profile=profile,
         address=address,
+        http_address=http_address,
         http_port=port_base,
         grpc_port=port_base + 1,
         metrics_port=port_base + 2,
         server=server,
         shm_dir=shm_dir.absolute(),
         releases=releases,
+        tls={name: str(path.absolute()) for name, path in files.items() if path},
     )
     with tqdm(total=len(checks), unit="check", leave=False, disable=None) as bar:
         diagnoses = examine(checks, target, fix=fix, slow=slow, on_done=lambda _: bar.update())

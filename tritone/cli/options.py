@@ -25,6 +25,17 @@ Runtime = Annotated[
     ),
 ]
 Address = Annotated[str, typer.Option(help="0.0.0.0 serves other machines too")]
+HttpAddress = Annotated[
+    str | None,
+    typer.Option(help="of HTTP and metrics, never encrypted (--address; with TLS 127.0.0.1)"),
+]
 PortBase = Annotated[int, typer.Option(help="port of HTTP; gRPC is +1, metrics +2")]
+Ca = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="PEM: authorities of a server that speaks TLS")
+]
+Cert = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="PEM: a certificate for that server")
+]
+Key = Annotated[Path | None, typer.Option(metavar="FILE", help="PEM: its key")]
 WheelDir = Annotated[Path, typer.Option(help="where Triton's wheel is unpacked")]
 CacheDir = Annotated[Path, typer.Option(help="prepared backends and logs")]

@@ -1,21 +1,19 @@
 """tritone serve: the server, until it is interrupted."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tritone.cli import options
-from tritone.errors import EnvironmentProblem, StageFailed
+from tritone.cli.command import refused
 from tritone.launcher import ServerSettings, TritonServer
 from tritone.launcher.health import HealthLimits
 from tritone.launcher.launch import termination_as_exit
 from tritone.launcher.supervisor import End, Supervisor
-from tritone.launcher.warm_up import Speak, voices_to_warm, warm_up
-from tritone_client import SpeechClient, SpeechError, Utterance
+from tritone.launcher.tls import ServerTls
+from tritone.launcher.warm_up import speaker, voices_to_warm, warm_up
 
 Port = Annotated[int | None, typer.Option(help="in place of --port-base")]
 WarmUp = Annotated[bool, typer.Option(help="speak a word in registered voices before saying ready")]
@@ -25,6 +23,16 @@ Restarts = Annotated[int, typer.Option(metavar="COUNT", help="of what failed; 0:
 MemoryLimit = Annotated[int, typer.Option(metavar="MB", help="of a model's process; 0: unlimited")]
 Stall = Annotated[float, typer.Option(metavar="SECONDS", help="without progress; 0: unlimited")]
 LogFile = Annotated[Path | None, typer.Option(help="the server's own log (below --cache-dir)")]
+TlsCert = Annotated[Path | None, typer.Option(help="PEM: gRPC speaks TLS with this certificate")]
+TlsKey = Annotated[Path | None, typer.Option(help="PEM: its key, without a passphrase")]
+ClientCa = Annotated[
+    Path | None, typer.Option(help="PEM: clients need a certificate of this authority")
+]
+AdminKeyFile = Annotated[Path | None, typer.Option(help="key of the administrative protocols")]
+OpenInner = Annotated[
+    bool, typer.Option("--open-inner-models", help="clients may call the models behind it too")
+]
+LogText = Annotated[bool, typer.Option("--log-text", help="the log may quote what clients send")]
 EchoLog = Annotated[bool, typer.Option("--echo-log", help="the server's log on stderr too")]
 
 
@@ -41,13 +49,20 @@ def serve(
     stall_seconds: Stall = 120.0,
     address: options.Address = "127.0.0.1",
     port_base: options.PortBase = 8000,
+    http_address: options.HttpAddress = None,
     http_port: Port = None,
     grpc_port: Port = None,
     metrics_port: Port = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    tls_client_ca: ClientCa = None,
+    admin_key_file: AdminKeyFile = None,
+    open_inner_models: OpenInner = False,
     wheel_dir: options.WheelDir = options.TRITON,
     cache_dir: options.CacheDir = options.CACHE,
     log_file: LogFile = None,
     echo_log: EchoLog = False,
+    log_text: LogText = False,
     log_verbose: Annotated[int, typer.Option(metavar="LEVEL")] = 0,
     arguments: Annotated[
         list[str] | None, typer.Argument(metavar="-- ARGUMENTS", help="more for tritonserver")
@@ -59,12 +74,21 @@ def serve(
     again, 2 it could not start.
     """
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO)
+    if (tls_cert is None) != (tls_key is None):
+        return refused("--tls-cert and --tls-key belong together; give both or neither")
+    if tls_client_ca is not None and tls_cert is None:
+        return refused("--tls-client-ca needs --tls-cert and --tls-key")
     settings = ServerSettings(
         model_repository=model_repository,
         wheel_dir=wheel_dir,
         profile=profile,
         model_dir=model,
         address=address,
+        http_address=http_address,
+        tls=ServerTls(tls_cert, tls_key, tls_client_ca) if tls_cert and tls_key else None,
+        admin_key_file=admin_key_file,
+        open_inner_models=open_inner_models,
+        log_text=log_text,
         http_port=port_base if http_port is None else http_port,
         grpc_port=port_base + 1 if grpc_port is None else grpc_port,
         metrics_port=port_base + 2 if metrics_port is None else metrics_port,
@@ -91,15 +115,15 @@ def run_server(settings: ServerSettings, *, warm: bool) -> int:
     def ready(server: TritonServer, seconds: float) -> None:
         urls = server.urls
         if warm:
-            with speaker(urls.grpc) as speak:
-                voices, took = warm_up(speak, voices_to_warm(server.settings.served_model))
+            speak = speaker(urls.http, settings.public)
+            voices, took = warm_up(speak, voices_to_warm(settings.served_model))
             seconds += took
             if voices:
                 print(f"warmed up in {took:.1f} s: {', '.join(voices)}", flush=True)
         print(
             f"ready after {seconds:.1f} s\n"
             f"gRPC {urls.grpc}, HTTP {urls.http}, metrics {urls.metrics}\n"
-            f'say something: tritone say --url {urls.grpc} "Hello there." -o hello.wav',
+            f"say something: {_say_command(urls.grpc, settings.tls)}",
             flush=True,
         )
 
@@ -109,17 +133,8 @@ def run_server(settings: ServerSettings, *, warm: bool) -> int:
     return 0 if end is End.ENDED else 1
 
 
-@contextmanager
-def speaker(grpc_url: str) -> Iterator[Speak]:
-    """What `warm_up` speaks with; the sound is dropped."""
-    with SpeechClient(grpc_url) as client:
-
-        def speak(text: str, voice: str) -> None:
-            try:
-                client.speak(Utterance(text, voice=voice, seed=1), timeout=60.0)
-            except SpeechError as error:
-                if error.status in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
-                    raise EnvironmentProblem(str(error)) from error
-                raise StageFailed(client.model, str(error)) from error
-
-        yield speak
+def _say_command(url: str, tls: ServerTls | None) -> str:
+    files = "" if tls is None else " --ca FILE"
+    if tls is not None and tls.client_ca is not None:
+        files += " --cert FILE --key FILE"
+    return f'tritone say --url {url}{files} "Hello there." -o hello.wav'

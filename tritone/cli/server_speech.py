@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tritone.diagnostics.doctor.check import Finding, check, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.checks.offline import GRPC_PROXIES
-from tritone.diagnostics.doctor.checks.server import not_live, url_of
+from tritone.diagnostics.doctor.checks.server import not_live
 from tritone.diagnostics.doctor.isolated import call
 from tritone.diagnostics.doctor.target import Target
 from tritone.launcher.drain import running_streams
@@ -57,20 +57,22 @@ class Spoken:
 def speech(target: Target) -> Finding:
     """Speak the sentence, twice where that is quick, and judge the faster one."""
     try:
-        from tritone_client import SpeechClient, SpeechError, Utterance
+        from tritone_client import SpeechClient, SpeechError, Tls, Utterance
     except ImportError as error:
         return skipped(f"no client ({error}): {sys.executable} -m pip install -e '.[client]'")
-    host = url_of(target).rpartition(":")[0]
-    others = running_streams(f"{host}:{target.metrics_port}/metrics")
-    url = f"{host.removeprefix('http://')}:{target.grpc_port}"
+    others = running_streams(f"http://{target.host('metrics')}:{target.metrics_port}/metrics")
+    url = f"{target.host('grpc')}:{target.grpc_port}"
     try:
-        with SpeechClient(url) as speaking:
+        files = {name: Path(file) for name, file in target.tls.items()}
+        with SpeechClient(url, tls=Tls(**files) if files else None) as speaking:
             spoken = _speak(speaking, Utterance(TEXT, seed=1))
             if spoken.metrics.total_s < _ONCE_S:  # the first may have met a cold server
                 again = _speak(speaking, Utterance(TEXT, seed=1))
                 spoken = min(spoken, again, key=lambda one: one.metrics.total_s)
     except SpeechError as error:
         return _refused(target, url, error)
+    except (OSError, ValueError) as error:  # of the files
+        return failure(str(error), "name PEM files that can be read: --ca, --cert, --key")
     return bad_sound(spoken) or judge_pace(spoken, others or 0, expected_first_s(target))
 
 

@@ -5,10 +5,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from ssl import SSLContext
 from typing import Annotated
 
 import typer
 
+from tritone.cli import options
 from tritone.cli.command import refused
 from tritone.diagnostics.monitor import live
 from tritone.diagnostics.monitor.health import address
@@ -34,6 +36,9 @@ def top(
     count: Annotated[int | None, typer.Option(help="end after so many looks")] = None,
     window: Annotated[float, typer.Option(metavar="SECONDS", help="of recent figures")] = 60.0,
     json: Annotated[bool, typer.Option("--json", help="a JSON object a line")] = False,
+    ca: options.Ca = None,
+    cert: options.Cert = None,
+    key: options.Key = None,
 ) -> int:
     """Watch a running server: models, speed, and where the time goes.
 
@@ -51,8 +56,9 @@ def top(
     if count is not None and count < 1:
         return refused(f"--count is {count}; it must be at least 1")
     try:
-        server = address(url or f"127.0.0.1:{port_base or 8000}", metrics_url)
-    except ValueError as error:
+        tls = context_of(ca, cert, key) if ca or cert or key else None
+        server = address(url or f"127.0.0.1:{port_base or 8000}", metrics_url, tls)
+    except (OSError, ValueError) as error:
         return refused(error)
     if log is None and server.is_local:  # where `tritone serve` has it
         log = ServerSettings(http_port=server.http_port).log_path
@@ -67,6 +73,13 @@ def top(
     except KeyboardInterrupt:
         pass  # its way to end
     return 0 if observer.answered else 1
+
+
+def context_of(ca: Path | None, cert: Path | None, key: Path | None) -> SSLContext:
+    """Raises ValueError, or OSError for a file that cannot be read."""
+    from tritone_client.tls import Tls  # with gRPC, which nothing else here needs
+
+    return Tls(ca, cert, key).context()
 
 
 def looks(

@@ -66,7 +66,7 @@ class VoiceStore:
         if not VOICE_ID.fullmatch(voice_id):
             raise InvalidRequest(
                 "voice",
-                f"{voice_id[:80]!r} is not a voice id: 1 to 64 of A-Z a-z 0-9 _ . -, "
+                f"has {len(voice_id)} characters and is no voice id: 1 to 64 of A-Z a-z 0-9 _ . -, "
                 "not starting with . or -",
             )
         return self._folder / f"{voice_id}{SUFFIX}"

@@ -46,7 +46,11 @@ def check_settings(settings: ServerSettings) -> None:
             f"{repository} has no model {settings.public}, the public model of the family that "
             f"{settings.served_model} is of; choose another with --model-repository"
         )
-    check_free(settings.address, settings.ports)
+    if settings.tls is not None:
+        settings.tls.check()
+    ports, addresses = settings.ports, settings.addresses
+    for address in dict.fromkeys(addresses.values()):
+        check_free(address, {name: p for name, p in ports.items() if addresses[name] == address})
 
 
 def check_shared_memory(folder: Path = SHM_DIR) -> None:

@@ -7,7 +7,12 @@ from pathlib import Path
 
 from tritone.launcher.binaries import Binaries, find_libpython
 from tritone.launcher.settings import ServerSettings
-from tritone.variables import DEVICE_VARIABLE, MODEL_VARIABLE, PROFILE_VARIABLE
+from tritone.variables import (
+    DEVICE_VARIABLE,
+    LOG_TEXT_VARIABLE,
+    MODEL_VARIABLE,
+    PROFILE_VARIABLE,
+)
 
 DEFAULT_PROFILE = "gpu"  # that of the models' config.pbtxt; others have configs/<profile>.pbtxt
 # For all models to end, after the last utterance and the order to exit. A client that does not take
@@ -46,7 +51,10 @@ def server_command(
         *control,
     ]
     for service, port in settings.ports.items():
-        command += [f"--{service}-address={settings.address}", f"--{service}-port={port}"]
+        address = settings.addresses[service]
+        command += [f"--{service}-address={address}", f"--{service}-port={port}"]
+    if settings.tls is not None:
+        command += settings.tls.arguments()
     if backends is not None:
         command.append(f"--backend-directory={backends}")
     if settings.profile != DEFAULT_PROFILE:
@@ -73,6 +81,7 @@ def server_environment(settings: ServerSettings, binaries: Binaries) -> dict[str
         environment[variable] = kept if settings.threads is None else str(settings.threads)
     environment.setdefault(DEVICE_VARIABLE, "cpu" if settings.profile == "cpu" else "cuda")
     environment[PROFILE_VARIABLE] = settings.profile
+    environment[LOG_TEXT_VARIABLE] = "1" if settings.log_text else ""
     if settings.model_dir is not None:
         environment[MODEL_VARIABLE] = str(settings.model_dir.resolve())
     return {**environment, **settings.environment}

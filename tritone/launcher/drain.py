@@ -7,38 +7,33 @@ it has.
 
 import json
 import re
-import secrets
+import ssl
 import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+
+from tritone.launcher.admin_key import AdminKey
 
 ANSWER_S = 5.0  # of a server that is asked a small question
 
-_HEADER = "tritone-launcher-key"
 # the gauge that the public model keeps, as Prometheus text
 _STREAMS = re.compile(r"^tritone_streams(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
 
 
 class ModelRepository:
-    """Triton's model repository API of the server at `url`, whose command line has `arguments`: it
-    is open only to who knows this server's key.
+    """Triton's model repository API of the server at `url`, whose command line has `arguments`."""
 
-    The key on the command line keeps clients out, not other users of this machine.
-    """
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._key = secrets.token_urlsafe(24)
+    def __init__(self, url: str, key: AdminKey) -> None:
+        self._url, self._key = url, key
 
     def arguments(self, models: Sequence[str]) -> list[str]:
-        """What makes `tritonserver` load these models, all of them for none, and obey this object
-        alone in unloading."""
-        restriction = f"model-repository:{_HEADER}={self._key}"
+        """What makes `tritonserver` load these models, all of them for none, and unload them for
+        who knows the key alone."""
         return [
             "--model-control-mode=explicit",
             *(f"--load-model={name}" for name in models or ("*",)),
-            f"--http-restricted-api={restriction}",
-            f"--grpc-restricted-protocol={restriction}",
+            *self._key.arguments(),
         ]
 
     def drain(
@@ -71,7 +66,7 @@ class ModelRepository:
         return states.get(model) not in (None, "UNAVAILABLE")
 
     def _post(self, path: str, timeout_s: float = ANSWER_S) -> bytes | None:
-        headers = {_HEADER: self._key, "Content-Type": "application/json"}
+        headers = {**self._key.headers, "Content-Type": "application/json"}
         return ask(f"{self._url}/v2/repository/{path}", b"{}", headers, timeout_s)
 
 
@@ -79,6 +74,14 @@ def running_streams(metrics_url: str) -> float | None:
     """Streams being spoken, by the metrics of the server; None where it does not say."""
     found = _STREAMS.findall((ask(metrics_url) or b"").decode())
     return sum(map(float, found)) if found else None
+
+
+@cache
+def opener(tls: ssl.SSLContext | None = None) -> urllib.request.OpenerDirector:
+    """Asks the server itself: a proxy of the environment would answer in its place, and see its
+    keys."""
+    direct, secure = urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=tls)
+    return urllib.request.build_opener(direct, secure)
 
 
 def ask(
@@ -90,7 +93,7 @@ def ask(
     """GET, or POST with `data`: the answer; None for an error's, and where nothing answers."""
     request = urllib.request.Request(url, data, dict(headers or {}))
     try:
-        with urllib.request.urlopen(request, timeout=timeout_s) as answer:
+        with opener().open(request, timeout=timeout_s) as answer:
             return bytes(answer.read())
     except OSError:
         return None

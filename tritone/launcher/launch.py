@@ -2,6 +2,7 @@
 
 import logging
 import os
+import secrets
 import select
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 
 from tritone.errors import EnvironmentProblem
 from tritone.launcher import checks
+from tritone.launcher.admin_key import AdminKey
 from tritone.launcher.binaries import find, prepare_backends
 from tritone.launcher.command import UNLOAD_TIMEOUT_S, server_command, server_environment
 from tritone.launcher.drain import ModelRepository, ask
@@ -21,7 +23,7 @@ from tritone.launcher.profiles import check_profile, with_engine
 from tritone.launcher.server_log import LoadProgress, ServerLog
 from tritone.launcher.settings import ServerSettings
 from tritone.launcher.shared_memory import RegionLease, acquire_regions, sweep_regions
-from tritone.variables import BEATS_VARIABLE, RESTARTS_VARIABLE
+from tritone.variables import BEATS_VARIABLE, INNER_KEY_VARIABLE, RESTARTS_VARIABLE
 
 _LOG = logging.getLogger(__name__)
 
@@ -57,7 +59,8 @@ class TritonServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._exit_event = -1  # pidfd, readable once the process has ended
         self._ready = False
-        self._repository = ModelRepository(self.urls.http)
+        self._repository = ModelRepository(self.urls.http, AdminKey(settings.admin_key_file))
+        self.inner_key = "" if settings.open_inner_models else secrets.token_urlsafe(24)
         self._beats: Beats | None = None
         self._watch: ModelWatch | None = None
         self._log: ServerLog | None = None
@@ -66,13 +69,14 @@ class TritonServer:
     @property
     def urls(self) -> ServerUrls:
         """A server bound to every interface is reached on loopback."""
-        settings = self.settings
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.address, settings.address)
-        host = f"[{host}]" if ":" in host else host
+        hosts, ports = {}, self.settings.ports
+        for service, address in self.settings.addresses.items():
+            host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
+            hosts[service] = f"[{host}]" if ":" in host else host
         return ServerUrls(
-            http=f"http://{host}:{settings.http_port}",
-            grpc=f"{host}:{settings.grpc_port}",
-            metrics=f"http://{host}:{settings.metrics_port}/metrics",
+            http=f"http://{hosts['http']}:{ports['http']}",
+            grpc=f"{hosts['grpc']}:{ports['grpc']}",
+            metrics=f"http://{hosts['metrics']}:{ports['metrics']}/metrics",
         )
 
     @property
@@ -91,6 +95,7 @@ class TritonServer:
         backends = prepare_backends(binaries, settings.cache_dir)
         environment = server_environment(settings, binaries)
         checks.check_settings(settings)
+        control = self._repository.arguments(settings.models)
         check_profile(settings, backends)
         settings = with_engine(settings)
         checks.check_shared_memory()
@@ -100,11 +105,11 @@ class TritonServer:
         self._regions = acquire_regions()
         self._log = ServerLog(settings.log_path, settings.echo_log)
         prefix = self._regions.prefix
-        control = self._repository.arguments(settings.models)
         command = server_command(settings, binaries, backends, prefix, control)
         self._beats = Beats()
         environment[BEATS_VARIABLE] = str(self._beats.sender)
         environment[RESTARTS_VARIABLE] = str(self._restarts)
+        environment[INNER_KEY_VARIABLE] = self.inner_key
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _BECOME_SERVER, *command],
             env=environment,
@@ -123,7 +128,7 @@ class TritonServer:
 
         Raises EnvironmentProblem, naming the models, when the process ends first or time is over.
         """
-        assert self._log is not None, "this server was not started"
+        assert self._log is not None and self._regions is not None, "this server was not started"
         started, limit_s = time.monotonic(), self.settings.start_timeout_s
         progress = LoadProgress(self._log, self.settings.served_model, self.settings.profile)
         while not self._is_ready():
@@ -132,6 +137,8 @@ class TritonServer:
             if time.monotonic() > started + limit_s:
                 raise EnvironmentProblem(progress.why_late(limit_s))
             progress.tell()
+            self._regions.close_to_others()
+        self._regions.close_to_others()
         assert self._beats is not None
         self._watch = ModelWatch(self.pid, self._beats, self.settings.health)
         self._ready = True
@@ -155,7 +162,8 @@ class TritonServer:
         """
         if not self._repository.reload(model, self.settings.start_timeout_s):
             return False
-        assert self._watch is not None
+        assert self._watch is not None and self._regions is not None
+        self._regions.close_to_others()
         self._watch.look_again()
         return True
 

@@ -29,7 +29,8 @@ _FATAL = re.compile(
 
 
 class ServerLog:
-    """A log file of one server run, written by the server itself or, with `echo`, through us.
+    """A log file of one server run, written by the server itself or, with `echo`, through us, and
+    read by its user alone.
 
     The log of the run before stays beside it, with `.1` appended to its name.
     """
@@ -39,6 +40,7 @@ class ServerLog:
         if path.is_file():
             path.replace(f"{path}.1")
         self.path = path
+        path.touch(mode=0o600)
         self._file = path.open("wb")
         self._echo = echo
         self._copier: threading.Thread | None = None

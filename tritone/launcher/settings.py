@@ -9,8 +9,11 @@ from typing import Literal
 from tritone import resources
 from tritone.errors import ModelDirectoryError
 from tritone.launcher.health import HealthLimits
+from tritone.launcher.tls import ServerTls
 from tritone.triton_models import INNER
 from tritone.variables import MODEL_VARIABLE
+
+LOOPBACK = "127.0.0.1"
 
 Profile = Literal["cpu", "gpu", "gpu-torch", "gpu-llmapi", "gpu-backend"]
 """What serves the language model: ONNX Runtime, our model on TensorRT-LLM's Executor, torch, the
@@ -25,7 +28,13 @@ class ServerSettings:
         PATH.
     model_dir: the checkpoint that the models read (TRITONE_MODEL). None leaves the variable as it
         is, and without it the models use their own default.
-    address: what all three ports bind to.
+    address: what the gRPC port binds to. http_address: what those of HTTP and metrics bind to,
+        which Triton cannot encrypt. None is `address`, and with `tls` loopback.
+    tls: of the gRPC port; None leaves it open.
+    admin_key_file: has the key of the administrative protocols; None makes one that only the
+        launcher knows.
+    open_inner_models: clients may call the models behind the public one.
+    log_text: the log may quote what clients send.
     threads: threads of each model's numeric libraries. None keeps what the environment says and
         makes it one where it says nothing: every model is a process of its own, and many threads in
         many processes slow each other down.
@@ -44,7 +53,12 @@ class ServerSettings:
     wheel_dir: Path = field(default_factory=resources.triton_folder)
     profile: Profile = "cpu"
     model_dir: Path | None = None
-    address: str = "127.0.0.1"
+    address: str = LOOPBACK
+    http_address: str | None = None
+    tls: ServerTls | None = None
+    admin_key_file: Path | None = None
+    open_inner_models: bool = False
+    log_text: bool = False
     http_port: int = 8000
     grpc_port: int = 8001
     metrics_port: int = 8002
@@ -87,6 +101,12 @@ class ServerSettings:
     def ports(self) -> dict[str, int]:
         """Service name -> TCP port."""
         return {"http": self.http_port, "grpc": self.grpc_port, "metrics": self.metrics_port}
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Service name -> address that its port binds to."""
+        plain = self.http_address or (LOOPBACK if self.tls else self.address)
+        return {"http": plain, "grpc": self.address, "metrics": plain}
 
     @property
     def log_path(self) -> Path:

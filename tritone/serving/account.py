@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import Any
 
 from tritone.errors import Cancelled, InvalidRequest, Overloaded
+from tritone.serving.log_text import LOGS_TEXT, loggable
 from tritone.serving.metrics import Counter, Gauge, Histogram
 from tritone.synthesis.deadlines import STAGES, StageTurns
 from tritone.synthesis.timing import OUTCOMES, PARTS, Timing
@@ -125,6 +126,10 @@ class SpeechMetrics:
                     self._shown[stage] = waiting
 
 
+def _outcome(error: Exception) -> str:
+    return next((name for kind, name in _OUTCOMES.items() if isinstance(error, kind)), "failed")
+
+
 class Account:
     """One request. id: the client's, or one of our own where it sent none."""
 
@@ -151,16 +156,15 @@ class Account:
     def record(self) -> dict[str, Any]:
         """The timing record, with the id, the outcome so far and the error if there is one."""
         error = self._error
-        outcome = "ok" if error is None else _OUTCOMES.get(type(error), "failed")
+        outcome = "ok" if error is None else _outcome(error)
         said = {} if error is None else {"error": f"{type(error).__name__}: {error}"}
         return {"id": self.id, "outcome": outcome, **said, **self.timing.record()}
 
     def close(self) -> None:
         """The request has been answered: one line of JSON on the server's standard output, without
-        the notes, which quote the text. A second call does nothing.
+        what may quote the text, unless that is wanted. A second call does nothing.
 
-        Of a text that cannot be spoken at all the error may still quote words. In one system call,
-        so that lines of other processes do not get in between.
+        In one system call, so that lines of other processes do not get in between.
         """
         with self._closing:
             if not self._open:
@@ -171,5 +175,8 @@ class Account:
         self._metrics.ended(record, self.timing)
         stamp = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         line = {"event": "speech", "time": stamp, **record}
-        line.pop("notes")
+        if self._error is not None:
+            line["error"] = loggable(self._error)
+        if not LOGS_TEXT:
+            line.pop("notes")
         os.write(_STDOUT, (json.dumps(line) + "\n").encode())

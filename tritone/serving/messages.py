@@ -6,7 +6,9 @@ call (all become INTERNAL) nor on a gRPC stream (none is sent). So what a reader
 front of the message: for the orchestrator the kind of error, for clients the gRPC status.
 """
 
-import traceback
+import hmac
+import json
+import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -27,6 +29,11 @@ from tritone.errors import (
     TritoneError,
 )
 from tritone.serving.beat import WORK
+from tritone.serving.log_text import loggable, loggable_stack
+from tritone.triton_models import INNER_PARAMETER
+from tritone.variables import INNER_KEY_VARIABLE
+
+_INNER_KEY = os.environ.get(INNER_KEY_VARIABLE, "")
 
 # Triton's own words of a model that is being loaded.
 _NOT_READY = " is not ready."
@@ -77,6 +84,25 @@ class Inputs:
             raise InvalidRequest(name, f"is not UTF-8 text: {error}") from error
 
 
+def inner_inputs(request: Any) -> Inputs:
+    """Those of a request to an inner model. Raises InvalidRequest where the server has a key of its
+    own (TRITONE_INNER_KEY) and the request does not bring it: no model of this server sent it."""
+    if _INNER_KEY:
+        brought = json.loads(request.parameters() or "{}").get(INNER_PARAMETER)
+        if not hmac.compare_digest(str(brought).encode(), _INNER_KEY.encode()):
+            raise InvalidRequest(
+                "model_name",
+                "is that of an inner model, which takes no requests of clients; call the public "
+                "model, or start the server with --open-inner-models",
+            )
+    return Inputs(request)
+
+
+def inner_parameters() -> dict[str, str]:
+    """What a request to an inner model brings."""
+    return {INNER_PARAMETER: _INNER_KEY} if _INNER_KEY else {}
+
+
 def tensor(name: str, values: NDArray[Any]) -> Any:
     return pb_utils.Tensor(name, np.ascontiguousarray(values))
 
@@ -90,11 +116,11 @@ def _failure(error: Exception, stage: str, *, public: bool = False) -> Any:
     is the server's trouble, and not the caller's own, is logged as such."""
     log = pb_utils.Logger
     if isinstance(error, (InvalidRequest, Cancelled)):
-        log.log_verbose(f"{stage}: {error}")
+        log.log_verbose(f"{stage}: {loggable(error)}")
     elif isinstance(error, TritoneError):
-        log.log_warn(f"{stage}: {error}")
+        log.log_warn(f"{stage}: {loggable(error)}")
     else:
-        log.log_error("".join(traceback.format_exception(error)))
+        log.log_error(loggable_stack(error, stage))
         error = StageFailed(stage, f"{type(error).__name__}: {error}")
     codes = pb_utils.TritonError
     code, status = {

@@ -23,7 +23,7 @@ from tritone.serving.frontend_tensors import (
 )
 from tritone.serving.generation_tensors import OUTPUTS as LLM_OUTPUTS
 from tritone.serving.generation_tensors import SAID, generation_tensors, row, stop_tensors
-from tritone.serving.messages import raise_error, tensor
+from tritone.serving.messages import inner_parameters, raise_error, tensor
 from tritone.serving.neighbours import Calls
 from tritone.synthesis.values import Segment, SynthesisRequest, TextBlock, in_order
 from tritone.triton_models import FLOW, FRONTEND, LANGUAGE_MODEL, VOCODER
@@ -42,6 +42,7 @@ def _call(model: str, outputs: Sequence[str], inputs: Tensors, **more: Any) -> A
         model_name=model,
         requested_output_names=list(outputs),
         inputs=[tensor(name, values) for name, values in inputs.items()],
+        parameters=inner_parameters(),
         **more,
     )
 

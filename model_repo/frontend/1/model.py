@@ -9,7 +9,7 @@ from typing import Any
 from tritone.frontend.text.line import Pauses
 from tritone.frontend.text.settings import text_settings
 from tritone.serving.frontend_tensors import PreparedVoice, block_arrays, read_request
-from tritone.serving.messages import Inputs, respond_once, response, tensor
+from tritone.serving.messages import inner_inputs, respond_once, response, tensor
 from tritone.serving.parameters import parameters, served_model, watched
 from tritone.synthesis.limits import Limits
 from tritone.triton_models import FRONTEND
@@ -35,7 +35,7 @@ class TritonPythonModel:
             self._pool.submit(respond_once, sender, FRONTEND, partial(self._answer, request))
 
     def _answer(self, request: Any) -> Any:
-        inputs = Inputs(request)
+        inputs = inner_inputs(request)
         wanted = read_request(inputs)
         packed, made = inputs.array("prepared_voice"), None
         if packed is None:

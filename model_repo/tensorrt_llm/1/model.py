@@ -8,7 +8,7 @@ import numpy as np
 from tritone.llm.runtimes import runtime_named, warm_up
 from tritone.serving.generation_tensors import read_generation
 from tritone.serving.generations import Generations
-from tritone.serving.messages import Inputs, respond
+from tritone.serving.messages import inner_inputs, respond
 from tritone.serving.parameters import given_parameters, parameters, served_model, watched
 from tritone.triton_models import LANGUAGE_MODEL
 
@@ -39,7 +39,7 @@ class TritonPythonModel:
         for request in requests:
             sender, request_id = request.get_response_sender(), request.request_id()
             try:
-                inputs = Inputs(request)
+                inputs = inner_inputs(request)
                 if inputs.flag("stop"):
                     self._generations.stop(request_id, sender)
                 else:

@@ -11,7 +11,7 @@ from tritone.arrays import Float32
 from tritone.compute.device import torch_dtype
 from tritone.errors import InvalidRequest
 from tritone.llm.contract import Increment
-from tritone.serving.messages import Inputs, answer_together, response, tensor
+from tritone.serving.messages import Inputs, answer_together, inner_inputs, response, tensor
 from tritone.serving.metrics import Gauge
 from tritone.serving.parameters import device_name, parameters, served_model, uses_plans, watched
 from tritone.serving.sequence_states import SequenceTable
@@ -67,7 +67,7 @@ class TritonPythonModel:
 
     def _step(self, request: Any) -> Generator[StageStep, Any, Any]:
         """Yields the step that is taken together with those of other sequences."""
-        inputs = Inputs(request)
+        inputs = inner_inputs(request)
         sequence, finalize = inputs.scalar("CORRID"), inputs.flag("finalize")
         state, tokens = self._sequences.take(sequence), _tokens(inputs)
         if inputs.flag("START"):

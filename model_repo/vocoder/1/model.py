@@ -7,7 +7,7 @@ import numpy as np
 
 from tritone.acoustic.placement import VocoderSettings
 from tritone.compute.device import torch_dtype
-from tritone.serving.messages import Inputs, answer, response, tensor
+from tritone.serving.messages import answer, inner_inputs, response, tensor
 from tritone.serving.parameters import device_name, parameters, served_model, uses_plans, watched
 from tritone.triton_models import VOCODER
 
@@ -27,7 +27,7 @@ class TritonPythonModel:
         return answer(requests, self._step, VOCODER)
 
     def _step(self, request: Any) -> Any:
-        inputs = Inputs(request)
+        inputs = inner_inputs(request)
         packed = inputs.array("state")
         if packed is None:
             state = self._stage.start(

@@ -169,6 +169,16 @@ def test_code_in_a_pickle_is_never_run(
     assert (source / "exploded").exists()
 
 
+@pytest.mark.parametrize("name", ["../../outside", "/tmp/outside", "a/b", ".hidden", ""])
+def test_a_voice_of_the_released_file_is_never_a_path(
+    source: Path, finished: Path, name: str
+) -> None:
+    voices = torch.load(source / "spk2info.pt", weights_only=True)
+    torch.save({name: next(iter(voices.values()))}, source / "spk2info.pt")
+    message = problem(source, finished)
+    assert f"voice {name!r} has no name that can be an id" in message
+
+
 @pytest.mark.parametrize("tag", ["!apply:os.system", "!new:subprocess.Popen", "!name:os.remove"])
 def test_tags_of_the_yaml_are_dropped(source: Path, tag: str, tmp_path: Path) -> None:
     path, mark = source / "cosyvoice2.yaml", tmp_path / "exploded"

@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from tritone import resources
-from tritone.launcher.settings import Profile, ServerSettings
+from tritone.launcher.settings import LOOPBACK, Profile, ServerSettings
 
 
 @dataclass(frozen=True)
 class Target:
     """The folders, ports and server that the checks look at.
 
-    model_dir: a converted checkpoint. wheel_dir, cache_dir, model_repository, address and ports:
+    model_dir: a converted checkpoint. wheel_dir, cache_dir, model_repository, addresses and ports:
         as in ServerSettings. profile: what is to be served, as for tritone serve.
     server: whether a running server is to be examined: True demands one, False leaves it alone,
         None examines it if one answers.
+    tls: the files with which a client speaks to that server, by the client's names; empty: plain.
     shm_dir: where shared memory lives. releases: family -> a folder of its released files, to be
         examined as upstream would load it.
     """
@@ -27,12 +28,14 @@ class Target:
     wheel_dir: Path = field(default_factory=resources.triton_folder)
     cache_dir: Path = field(default_factory=resources.default_cache_dir)
     profile: Profile = "cpu"
-    address: str = "127.0.0.1"
+    address: str = LOOPBACK
+    http_address: str | None = None
     http_port: int = 8000
     grpc_port: int = 8001
     metrics_port: int = 8002
     server: bool | None = None
     shm_dir: Path = Path("/dev/shm")
+    tls: Mapping[str, str] = field(default_factory=dict)
     releases: Mapping[str, Path] = field(default_factory=dict)
 
     @property
@@ -45,9 +48,15 @@ class Target:
         return {"http": self.http_port, "grpc": self.grpc_port, "metrics": self.metrics_port}
 
     @property
-    def reachable_host(self) -> str:
-        """Where to connect to: what is bound to every interface is on loopback too."""
-        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.address, self.address)
+    def addresses(self) -> dict[str, str]:
+        """Service name -> address that its port binds to."""
+        return self.settings().addresses
+
+    def host(self, service: str) -> str:
+        """Where to connect to, as in a URL: what is bound to every interface is on loopback too."""
+        address = self.addresses[service]
+        host = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(address, address)
+        return f"[{host}]" if ":" in host else host
 
     @property
     def config(self) -> dict[str, Any]:
@@ -77,6 +86,7 @@ class Target:
             profile=self.profile,
             model_dir=self.model_dir,
             address=self.address,
+            http_address=self.http_address or (LOOPBACK if self.tls else None),
             http_port=self.http_port,
             grpc_port=self.grpc_port,
             metrics_port=self.metrics_port,

@@ -4,26 +4,28 @@ import http.client
 import ipaddress
 import json
 import socket
+import ssl
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
+
+from tritone.launcher.drain import opener
 
 READY = "READY"
 NOT_READY = "NOT READY"
 PYTHON = "python"  # Triton's backend whose models are processes of their own
 _METRICS_OFFSET = 2  # as tritone serve gives its ports
 
-# A monitor must see the server itself, not what a proxy of the environment says of it.
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
 
 @dataclass(frozen=True)
 class Address:
-    """http: base URL of Triton's HTTP service. metrics: URL of its metrics page."""
+    """http: base URL of Triton's HTTP service. metrics: URL of its metrics page. tls: for a proxy
+    in front that speaks TLS; None trusts the authorities of this machine."""
 
     http: str
     metrics: str
+    tls: ssl.SSLContext | None = None
 
     @property
     def name(self) -> str:
@@ -46,7 +48,7 @@ class Address:
             return False
 
 
-def address(url: str, metrics_url: str | None = None) -> Address:
+def address(url: str, metrics_url: str | None = None, tls: ssl.SSLContext | None = None) -> Address:
     """The server at `url`, host:port or a URL, whose metrics are two ports above unless named.
 
     Raises ValueError for what is no address.
@@ -55,10 +57,10 @@ def address(url: str, metrics_url: str | None = None) -> Address:
     http = f"{parts.scheme}://{parts.netloc}"
     if metrics_url is None:
         host, _, port = http.rpartition(":")
-        return Address(http, f"{host}:{int(port) + _METRICS_OFFSET}/metrics")
+        return Address(http, f"{host}:{int(port) + _METRICS_OFFSET}/metrics", tls)
     metrics = _split(metrics_url, "--metrics-url")
     path = metrics.path if metrics.path.strip("/") else "/metrics"
-    return Address(http, f"{metrics.scheme}://{metrics.netloc}{path}")
+    return Address(http, f"{metrics.scheme}://{metrics.netloc}{path}", tls)
 
 
 def _split(text: str, option: str) -> SplitResult:
@@ -80,10 +82,16 @@ class Answer:
     body: bytes
 
 
-def fetch(url: str, data: bytes | None = None, timeout_s: float = 5.0) -> Answer:
+def fetch(
+    url: str,
+    data: bytes | None = None,
+    timeout_s: float = 5.0,
+    tls: ssl.SSLContext | None = None,
+) -> Answer:
     """GET, or POST with `data`; raises ConnectionError, with the reason, when nothing answers."""
     try:
-        with _OPENER.open(urllib.request.Request(url, data), timeout=timeout_s) as answer:
+        request = urllib.request.Request(url, data)
+        with opener(tls).open(request, timeout=timeout_s) as answer:
             return Answer(answer.status, answer.read())
     except urllib.error.HTTPError as error:
         with error:
@@ -98,16 +106,16 @@ def fetch(url: str, data: bytes | None = None, timeout_s: float = 5.0) -> Answer
 class HealthProbe:
     """Asks the server at `url`, a base URL, again and again, and remembers its models' names."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, url: str, tls: ssl.SSLContext | None = None) -> None:
+        self._url, self._tls = url, tls
         self._names: set[str] = set()
         self._backends: dict[str, str] = {}
 
     def probe(self) -> tuple[bool | None, bool | None, dict[str, str], str | None]:
         """Live and ready, None where nothing answers; model -> state; why nothing is known."""
         try:
-            live = fetch(f"{self._url}/v2/health/live").status == 200
-            ready = fetch(f"{self._url}/v2/health/ready").status == 200
+            live = self._fetch("/v2/health/live").status == 200
+            ready = self._fetch("/v2/health/ready").status == 200
             return live, ready, self._states(), None
         except ConnectionError as error:
             return None, None, {}, str(error)
@@ -118,11 +126,14 @@ class HealthProbe:
         """The backend of a model that is loaded; None where the server does not say."""
         if model not in self._backends:
             try:
-                answer = fetch(f"{self._url}/v2/models/{model}/config")
+                answer = self._fetch(f"/v2/models/{model}/config")
                 self._backends[model] = json.loads(answer.body)["backend"]
             except (ConnectionError, ValueError, LookupError, TypeError):
                 return None
         return self._backends[model]
+
+    def _fetch(self, path: str, data: bytes | None = None) -> Answer:
+        return fetch(f"{self._url}{path}", data, tls=self._tls)
 
     def _states(self) -> dict[str, str]:
         """By the repository's index, or where that is restricted by the models with statistics.
@@ -130,14 +141,14 @@ class HealthProbe:
         tritone serve has the index open to itself alone; Triton has statistics of the models
         that are ready, and of no others.
         """
-        index = fetch(f"{self._url}/v2/repository/index", b"{}")
+        index = self._fetch("/v2/repository/index", b"{}")
         if index.status == 200:
             states: dict[str, str] = {}
             for entry in json.loads(index.body):
                 if states.get(entry["name"]) != READY:  # of several versions one is enough
                     states[entry["name"]] = entry.get("state") or NOT_READY
             return dict(sorted(states.items()))
-        statistics = fetch(f"{self._url}/v2/models/stats")
+        statistics = self._fetch("/v2/models/stats")
         loaded = json.loads(statistics.body)["model_stats"] if statistics.status == 200 else []
         ready = {entry["name"] for entry in loaded}
         self._names |= ready

@@ -114,7 +114,7 @@ class Observer:
 
     def __init__(self, address: Address, window_s: float, log: Path | None) -> None:
         self._address = address
-        self._probe = HealthProbe(address.http)
+        self._probe = HealthProbe(address.http, address.tls)
         self._window = Window(window_s)
         self._log = SpeechLog(log) if log else None
         self._last_answer = datetime.now(timezone.utc)
@@ -160,7 +160,7 @@ class Observer:
         """The metrics, or why there are none."""
         url = self._address.metrics
         try:
-            answer = fetch(url)
+            answer = fetch(url, tls=self._address.tls)
             if answer.status != 200:
                 return None, f"no metrics: {url} answers {answer.status}; name it: --metrics-url"
             return parse(answer.body.decode()), None

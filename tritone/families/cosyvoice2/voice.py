@@ -12,6 +12,7 @@ from typing_extensions import Self
 from tritone.arrays import Float32, Int32
 from tritone.errors import ModelDirectoryError
 from tritone.frontend.audio.features import natural_log_mel
+from tritone.frontend.voices import VOICE_ID
 from tritone.voice import Arrays
 
 Decode = Callable[[Sequence[int]], str]
@@ -103,6 +104,11 @@ def import_spk2info(path: Path, decode: Decode) -> dict[str, Voice]:
         raise ModelDirectoryError(f"{path}: holds {found}, expected a dict of voices")
     voices = {}
     for name, entry in entries.items():
+        if not VOICE_ID.fullmatch(str(name)):  # it will name a file
+            raise ModelDirectoryError(
+                f"{path}: voice {str(name)[:80]!r} has no name that can be an id, which is 1 to 64 "
+                "of A-Z a-z 0-9 _ . -, not starting with . or -; rename it in that file"
+            )
         try:
             voices[str(name)] = _voice(entry, decode)
         except ValueError as error:

@@ -103,7 +103,7 @@ def unwritable(folder: Path) -> str:
 @check("offline.proxies")
 def proxies(target: Target) -> Finding:
     """Whether a proxy catches what goes to the server itself."""
-    host = target.reachable_host
+    host = target.host("grpc").strip("[]")
     grpc = next(filter(os.environ.get, GRPC_PROXIES), "")
     http = urllib.request.getproxies_environment().get("http", "")
     exempt = next(filter(os.environ.get, ["no_grpc_proxy"]), "no_proxy")

@@ -28,17 +28,17 @@ def metrics(target: Target) -> Finding:
 
 def port(target: Target, service: str) -> Finding:
     """service: http, grpc or metrics."""
-    number = target.ports[service]
+    number, address = target.ports[service], target.addresses[service]
     try:
-        check_free(target.address, {service: number})
+        check_free(address, {service: number})
     except EnvironmentProblem as error:
         problem = refused(error).text
     else:
-        return passed(f"{target.address}:{number} is free")
+        return passed(f"{address}:{number} is free")
     holder = holder_of(number)
     if is_ready(target) and holder == holder_of(target.http_port):
         server = f"a Triton server that is ready and has {target.family}"
-        return passed(f"{target.address}:{number} is held by {server}: {holder or UNSEEN}")
+        return passed(f"{address}:{number} is held by {server}: {holder or UNSEEN}")
     elsewhere = target.serve_command(free_base(target.address))
     if holder:
         return failure(problem, f"kill {holder.pid}  # or: {elsewhere}")

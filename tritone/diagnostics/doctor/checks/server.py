@@ -50,8 +50,7 @@ class Answer:
 
 
 def url_of(target: Target) -> str:
-    host = target.reachable_host
-    return f"http://{f'[{host}]' if ':' in host else host}:{target.http_port}"
+    return f"http://{target.host('http')}:{target.http_port}"
 
 
 def ask(target: Target, path: str, data: bytes | None = None) -> Answer:
