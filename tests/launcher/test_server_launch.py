@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,8 +10,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from paths import PROJECT, SUPPORT
-from toy_server import HELD, PACKET, TOY_REPO, Toy, free_ports, toy_settings
+from paths import SUPPORT
+from toy_server import HELD, PACKET, Toy, launched, toy_settings
 from waiting import HANG_S, wait_until
 
 from tritone.errors import EnvironmentProblem, StageFailed
@@ -79,7 +77,7 @@ def test_late_models_are_named_and_stop_leaves_nothing(cache_dir: Path) -> None:
         processes = descendants(server)
         assert len(processes) == 2, "a server and the process of its one model"
         prefix = region_prefix(server)
-        assert regions(prefix) == 2, "the lock file and the model's region"
+        assert regions(prefix) == 3, "the lock file, the links and the model's region"
     assert not psutil.wait_procs(processes, timeout=HANG_S)[1]
     assert regions(prefix) == 0
 
@@ -138,7 +136,7 @@ def test_the_death_of_a_model_process_is_noticed(cache_dir: Path) -> None:
 def test_the_command_ends_its_server_on_every_signal(cache_dir: Path) -> None:
     signals = [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]
     with ExitStack() as stack:
-        launchers = [stack.enter_context(launch_command(cache_dir)) for _ in signals]
+        launchers = [stack.enter_context(launched(cache_dir)) for _ in signals]
         started = []
         for launcher, port in launchers:
             lines = [launcher.stdout.readline() for _ in range(4)]
@@ -151,21 +149,3 @@ def test_the_command_ends_its_server_on_every_signal(cache_dir: Path) -> None:
         status = [launcher.wait(timeout=HANG_S) for launcher, _ in launchers]
         assert status == [0, 128 + signal.SIGTERM, -signal.SIGKILL]
         assert not psutil.wait_procs(started, timeout=HANG_S)[1]
-
-
-@contextmanager
-def launch_command(cache_dir: Path) -> Iterator[tuple[subprocess.Popen, int]]:
-    """`tritone serve` with the toy models, and its gRPC port."""
-    ports = free_ports()
-    command = [sys.executable, "-m", "tritone", "serve", "--model-repository", str(TOY_REPO)]
-    options = [
-        "--no-warm-up",
-        "--port-base",
-        str(ports["http_port"]),
-        "--cache-dir",
-        str(cache_dir),
-    ]
-    with subprocess.Popen(
-        [*command, *options], cwd=PROJECT, stdout=subprocess.PIPE, text=True
-    ) as launcher:
-        yield launcher, ports["grpc_port"]

@@ -10,12 +10,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from tritone.errors import EnvironmentProblem, StageFailed
 from tritone.launcher import checks
-from tritone.launcher.binaries import find, prepare_backends
+from tritone.launcher.binaries import find, link_backends
 from tritone.launcher.command import UNLOAD_TIMEOUT_S, server_command, server_environment
 from tritone.launcher.drain import ModelRepository, ask
+from tritone.launcher.links import Links, is_plain
 from tritone.launcher.model_processes import model_processes
 from tritone.launcher.profiles import check_profile, with_engine
 from tritone.launcher.server_log import LoadProgress, ServerLog
@@ -28,9 +30,16 @@ _PROBE_INTERVAL_S = 0.1
 _KILL_MARGIN_S = 5.0  # on top of the time that the server gives itself
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 
-# Run by a small Python that becomes the server: a launcher that is killed takes the server along.
+_MOST_FILES = 65536  # open at a time
+
+# Run by a small Python that becomes the server: a launcher that is killed takes the server along,
+# and each client is an open file, of which many systems allow few unless a program asks for more.
 _BECOME_SERVER = (
-    f"import ctypes,os,signal,sys; ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, signal.SIGTERM); "
+    "import ctypes,os,resource,signal,sys; "
+    f"ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, signal.SIGTERM); "
+    "soft,hard=resource.getrlimit(resource.RLIMIT_NOFILE); "
+    f"most={_MOST_FILES} if hard==resource.RLIM_INFINITY else min(hard,{_MOST_FILES}); "
+    "resource.setrlimit(resource.RLIMIT_NOFILE,(max(soft,most),hard)); "
     "os.execv(sys.argv[1], sys.argv[1:])"
 )
 
@@ -59,6 +68,7 @@ class TritonServer:
         self._models: dict[int, str] = {}  # pidfd of a model's process -> model
         self._log: ServerLog | None = None
         self._regions: RegionLease | None = None
+        self._links = Links(Path())
 
     @property
     def urls(self) -> ServerUrls:
@@ -85,23 +95,26 @@ class TritonServer:
         assert self._process is None, "this server was started already"
         settings = self.settings
         binaries = find(settings.wheel_dir)
-        backends = prepare_backends(binaries, settings.cache_dir)
-        environment = server_environment(settings, binaries)
         checks.check_settings(settings)
-        check_profile(settings, backends)
+        check_profile(settings, binaries.backends)
         settings = with_engine(settings)
+        checks.check_open_files()
         checks.check_shared_memory()
-        checks.check_interpreter(binaries, backends, environment)
         for prefix in sweep_regions():
             _LOG.info("removed the shared memory %s* of a server that is gone", prefix)
         self._regions = acquire_regions()
+        self._links = Links(self._regions.links)
+        backends = link_backends(binaries, self._links)
+        environment = server_environment(settings, binaries, self._links)
+        checks.check_interpreter(binaries, backends, environment)
         self._log = ServerLog(settings.log_path, settings.echo_log)
         prefix = self._regions.prefix
         control = self._repository.arguments(settings.models)
-        command = server_command(settings, binaries, backends, prefix, control)
+        command = server_command(settings, binaries, backends, self._links, prefix, control)
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _BECOME_SERVER, *command],
             env=environment,
+            cwd=None if is_plain(Path.cwd()) else "/",
             stdin=subprocess.DEVNULL,
             stdout=self._log.descriptor,
             stderr=subprocess.STDOUT,
@@ -122,9 +135,10 @@ class TritonServer:
         progress = LoadProgress(self._log, self.settings.served_model, self.settings.profile)
         while not self._is_ready():
             if self._has_ended(_PROBE_INTERVAL_S):
-                raise EnvironmentProblem(progress.why_ended(self._exit_status()))
+                why = progress.why_ended(self._exit_status())
+                raise EnvironmentProblem(self._links.explained(why))
             if time.monotonic() > started + limit_s:
-                raise EnvironmentProblem(progress.why_late(limit_s))
+                raise EnvironmentProblem(self._links.explained(progress.why_late(limit_s)))
             progress.tell()
         processes = model_processes(self.pid).items()
         self._models = {os.pidfd_open(pid): model for model, pids in processes for pid in pids}
@@ -180,7 +194,7 @@ class TritonServer:
     def log_tail(self) -> str:
         """The last lines of the server's log."""
         assert self._log is not None, "this server was not started"
-        return self._log.tail()
+        return self._links.explained(self._log.tail())
 
     def _clean_up(self) -> None:
         """Kill what is left of the process group, then reap: until then its number stays ours."""

@@ -9,6 +9,7 @@ that shares the folder, and only then its regions are removed.
 import fcntl
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,9 +29,15 @@ class RegionLease:
     descriptor: int
     folder: Path
 
+    @property
+    def links(self) -> Path:
+        """A folder of the server's own, for links; it goes with the regions."""
+        return self.folder / f"{self.prefix}links"
+
     def release(self) -> None:
         """Remove what is left under the prefix, the lock file last: an interrupted removal can be
         taken up again. Call it when the server is gone."""
+        shutil.rmtree(self.links, ignore_errors=True)
         regions, lock = self.folder.glob(f"{self.prefix}*"), f"{self.prefix}lock"
         for region in sorted(regions, key=lambda path: path.name == lock):
             region.unlink(missing_ok=True)
