@@ -13,10 +13,9 @@ import pytest
 
 from tritone import resources
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
-from tritone.launcher import ServerSettings, binaries, checks, command
+from tritone.launcher import ServerSettings, binaries, checks, command, interpreter
 from tritone.launcher.binaries import STUB, Binaries
 from tritone.launcher.cached import cached
-from tritone.launcher.interpreter import plain_bin
 from tritone.launcher.links import Links
 from tritone.launcher.server_log import ServerLog
 
@@ -136,8 +135,19 @@ class TestLinks:
 
 class TestInterpreter:
     def test_a_plain_environment_is_used_as_it_is(self, tmp_path):
-        assert plain_bin(Links(tmp_path / "links")) == Path(sys.executable).parent
+        assert interpreter.plain_bin(Links(tmp_path / "links")) == Path(sys.executable).parent
         assert not (tmp_path / "links").exists()
+
+    def test_another_gets_links_to_what_it_imports_from(self, tmp_path, monkeypatch):
+        odd = tmp_path / "环 境"
+        odd.mkdir()
+        monkeypatch.setattr(sys, "prefix", str(odd))
+        monkeypatch.setattr(interpreter.resources, "installed", lambda: odd)
+        found = interpreter.plain_bin(Links(tmp_path / "links"))
+        assert (found / "python3").samefile(sys.executable)
+        places = next(found.parent.glob("lib/*/*/links.pth")).read_text("ascii").splitlines()
+        assert Path(places[0]).samefile(odd)
+        assert all(Path(place).is_dir() for place in places)
 
 
 class TestCache:

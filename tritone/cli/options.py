@@ -27,4 +27,4 @@ Runtime = Annotated[
 Address = Annotated[str, typer.Option(help="0.0.0.0 serves other machines too")]
 PortBase = Annotated[int, typer.Option(help="port of HTTP; gRPC is +1, metrics +2")]
 WheelDir = Annotated[Path, typer.Option(help="where Triton's wheel is unpacked")]
-CacheDir = Annotated[Path, typer.Option(help="prepared backends and logs")]
+CacheDir = Annotated[Path, typer.Option(help="logs, and what is made for this machine")]

@@ -6,7 +6,6 @@ and the same packages.
 """
 
 import json
-import os
 import subprocess
 import sys
 import sysconfig
@@ -22,8 +21,8 @@ _PATHS = "import json, sys; print(json.dumps(sys.path))"
 def plain_bin(links: Links) -> Path:
     """The folder to put first on the stub's PATH: that of this interpreter, or one of links."""
     packages = _package_folders()
-    used = (Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve(), *packages)
-    if all(is_plain(path) for path in used):
+    used = (Path(sys.prefix), Path(sys.base_prefix), *packages)
+    if all(is_plain(path) and is_plain(path.resolve()) for path in used):
         return Path(sys.executable).parent
     home = links.plain(Path(sys.base_prefix), "base") / "bin"
     folder = links.folder / "python"
@@ -44,6 +43,5 @@ def _package_folders() -> list[Path]:
     found = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     library = Path(sysconfig.get_path("stdlib")).resolve()
     own = (library, library / "lib-dynload")
-    folders = [Path(resources.__file__).resolve().parents[2]]
-    folders += [Path(name).resolve() for name in found if os.path.isdir(name)]
-    return [path for path in dict.fromkeys(folders) if path not in own]
+    folders = dict.fromkeys([resources.installed(), *map(Path, found)])
+    return [path for path in folders if path.is_dir() and path.resolve() not in own]

@@ -111,19 +111,26 @@ class TritonServer:
         prefix = self._regions.prefix
         control = self._repository.arguments(settings.models)
         command = server_command(settings, binaries, backends, self._links, prefix, control)
+        for link, path in self._links.made.items():
+            _LOG.info("the server's log calls %s %s", path, link)
+        self._spawn(command, environment, self._log, self._regions)
+
+    def _spawn(
+        self, command: list[str], environment: dict[str, str], log: ServerLog, regions: RegionLease
+    ) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _BECOME_SERVER, *command],
             env=environment,
             cwd=None if is_plain(Path.cwd()) else "/",
             stdin=subprocess.DEVNULL,
-            stdout=self._log.descriptor,
+            stdout=log.descriptor,
             stderr=subprocess.STDOUT,
-            pass_fds=[self._regions.descriptor],
+            pass_fds=[regions.descriptor],
             start_new_session=True,
         )
         self._exit_event = os.pidfd_open(self._process.pid)
         if self._process.stdout is not None:
-            self._log.copy_from(self._process.stdout)
+            log.copy_from(self._process.stdout)
 
     def wait_ready(self) -> float:
         """Return when every model is ready, with the seconds it took.

@@ -17,11 +17,14 @@ def is_plain(path: Path | str) -> bool:
 
 
 class Links:
-    """Links in a folder with a plain name, which is made for the first of them."""
+    """Links in a folder with a plain name, which is made for the first of them.
+
+    made: link -> what it leads to.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._made: dict[str, Path] = {}
+        self.made: dict[Path, Path] = {}
 
     def plain(self, path: Path, name: str) -> Path:
         """The path itself, absolute, if the backend can take it; else a link to it of that name."""
@@ -29,7 +32,7 @@ class Links:
         if is_plain(path):
             return path
         link = self.folder / name
-        if self._made.setdefault(name, path) != path:
+        if self.made.setdefault(link, path) != path:
             return self.plain(path, f"{name}_")
         if not link.is_symlink():
             self.folder.mkdir(mode=0o700, exist_ok=True)
@@ -38,6 +41,6 @@ class Links:
 
     def explained(self, text: str) -> str:
         """A text of the server with the links in it replaced by what they lead to."""
-        for name in sorted(self._made, key=len, reverse=True):
-            text = text.replace(str(self.folder / name), str(self._made[name]))
+        for link in sorted(self.made, reverse=True):  # longer names before their beginnings
+            text = text.replace(str(link), str(self.made[link]))
         return text

@@ -15,8 +15,13 @@ _HERE = Path(__file__).absolute().parent  # a link to a checkout stays one
 
 def checkout() -> Path | None:
     """The checkout that this package is run from; None where it is installed from a wheel."""
-    folder = _HERE.parents[1]
+    folder = installed()
     return folder if (folder / "pyproject.toml").is_file() else None
+
+
+def installed() -> Path:
+    """The folder that this package is imported from."""
+    return _HERE.parents[1]
 
 
 def model_repository() -> Path:
