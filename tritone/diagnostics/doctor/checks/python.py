@@ -94,7 +94,7 @@ def interpreter(target: Target) -> Finding:
         environment = server_environment(target.settings(), binaries, Links(Path(folder)))
         # of the wheel's stubs one was chosen already
         check_interpreter(binaries, None if binaries.stubs else binaries.backends, environment)
-    found = shutil.which("python3", path=environment["PATH"])
+        found = shutil.which("python3", path=environment["PATH"])
     versions = f"tritone {version_of(DISTRIBUTION)}, numpy {version_of('numpy')}"
     return passed(f"{found}, isolated: {versions}")
 
