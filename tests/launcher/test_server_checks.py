@@ -1,6 +1,7 @@
 """The launcher's checks and parts, without a server."""
 
 import dataclasses
+import errno
 import os
 import socket
 import sys
@@ -12,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from tritone import resources
+from tritone.diagnostics.doctor.checks.offline import unwritable
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
 from tritone.launcher import ServerSettings, binaries, checks, command, interpreter
 from tritone.launcher.binaries import STUB, Binaries
@@ -179,6 +181,19 @@ class TestCache:
         )
         with pytest.raises(EnvironmentProblem, match=expected):
             checks.check_owner(cache)
+
+    def test_one_in_a_home_that_is_closed_is_left_to_what_writes_there(self, monkeypatch):
+        closed = Path("/closed/home/.cache/tritone")
+        real = os.stat
+
+        def stat(path, **options):
+            if str(path).startswith("/closed/home/"):
+                raise PermissionError(errno.EACCES, "", str(path))
+            return real("/" if str(path).startswith("/closed") else path, **options)
+
+        monkeypatch.setattr("os.stat", stat)
+        checks.check_owner(closed)
+        assert unwritable(closed).startswith("cannot be written in /closed/home (")
 
     def test_a_log_that_cannot_be_written(self):
         path = Path("/proc/tritone/triton.log")

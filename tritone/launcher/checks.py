@@ -57,8 +57,9 @@ def check_settings(settings: ServerSettings) -> None:
 
 def check_owner(cache_dir: Path) -> None:
     """A folder that was made where everybody may make one, such as /tmp, may be a stranger's."""
-    for folder in (cache_dir, *cache_dir.parents):
-        if not folder.is_dir() or not folder.parent.stat().st_mode & stat.S_IWOTH:
+    for folder in (cache_dir.absolute(), *cache_dir.absolute().parents):
+        # os.path, as pathlib raises where a folder around is closed to this user
+        if not os.path.isdir(folder) or not folder.parent.stat().st_mode & stat.S_IWOTH:
             continue
         if (owner := folder.stat().st_uid) not in (0, os.getuid()):
             raise EnvironmentProblem(

@@ -121,7 +121,7 @@ class TritonServer:
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _BECOME_SERVER, *command],
             env=environment,
-            cwd=None if is_plain(Path.cwd()) else "/",
+            cwd=None if is_plain(Path.cwd()) else "/",  # models ask where they are, to log
             stdin=subprocess.DEVNULL,
             stdout=log.descriptor,
             stderr=subprocess.STDOUT,

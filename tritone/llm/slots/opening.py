@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import os
 from pathlib import Path
 
 from tritone import resources
@@ -85,7 +86,7 @@ def ensure_graph(model_dir: Path, config: SpokenConfig, precision: str) -> Path:
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     cached = resources.default_cache_dir() / "graphs" / digest / beside.name
     for path in (beside, cached):
-        if path.is_file() and built_from(path) == key:
+        if os.path.isfile(path) and built_from(path) == key:  # pathlib raises in a closed folder
             return path
     with step("LLM graph", llm_dir / WEIGHTS_NAME):
         for path in (beside, cached):

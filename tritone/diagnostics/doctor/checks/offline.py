@@ -89,7 +89,7 @@ def caches(target: Target) -> Finding:
 
 def unwritable(folder: Path) -> str:
     """Why no folder can be made in a folder, which need not exist yet; empty if one can."""
-    nearest = next(place for place in (folder, *folder.parents) if place.exists())
+    nearest = next(place for place in (folder, *folder.parents) if os.path.exists(place))
     if not nearest.is_dir():
         return f"{nearest} is no folder"
     try:

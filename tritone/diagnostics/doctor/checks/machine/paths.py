@@ -15,13 +15,13 @@ def paths(target: Target) -> Finding:
     """Triton's Python backend takes no blank and no foreign letter; the launcher makes links."""
     check_owner(target.cache_dir)
     folders = {
-        "environment": Path(sys.prefix),
+        "environment": Path(sys.prefix).resolve(),
         "cache": target.cache_dir,
         "model": target.model_dir,
         "repository": target.model_repository,
         "server": target.wheel_dir,
     }
-    odd = [f"{name} {path}" for name, path in folders.items() if not is_plain(path.resolve())]
+    odd = [f"{name} {path}" for name, path in folders.items() if not is_plain(path)]
     linked = f"served through links in {target.shm_dir}: {', '.join(odd)}" if odd else "all plain"
     home = "" if has_home() else "; this user has no home (HOME is not set)"
     return passed(f"{linked}; cache {target.cache_dir}{home}")

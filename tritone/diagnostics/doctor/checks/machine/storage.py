@@ -61,7 +61,7 @@ def _room(folder: Path) -> int:
 
 def _existing(folder: Path) -> Path:
     """The folder, or the nearest one around it that exists."""
-    return next(place for place in (folder, *folder.parents) if place.is_dir())
+    return next(place for place in (folder, *folder.parents) if os.path.isdir(place))
 
 
 @check("machine.shm")
