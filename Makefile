@@ -3,7 +3,8 @@ PYTHON ?= python3
 MODEL ?= checkpoints/embedded
 TEXT ?= Hello. This is Tritone, speaking from Triton on a plain processor.
 OUT ?= out
-URL ?= 127.0.0.1:8001
+PORT_BASE ?= 8000
+URL ?= 127.0.0.1:$(shell expr $(PORT_BASE) + 1)
 MANIFEST ?= benchmarks/texts.jsonl
 RELEASE ?= CosyVoice2-0.5B
 RELEASED ?= models/cosyvoice2
@@ -54,18 +55,18 @@ $(TRITON): | $(VENV)/ready
 demo: setup  ## start the server, speak TEXT, write out/demo.wav, stop the server
 	@$(TRITONE) demo --model $(MODEL) --out $(OUT)/demo.wav "$(TEXT)"
 
-serve: setup  ## serve MODEL on 127.0.0.1:8000 (HTTP), 8001 (gRPC), 8002 (metrics)
-	@$(TRITONE) serve --model $(MODEL)
+serve: setup  ## serve MODEL on 127.0.0.1: PORT_BASE (HTTP, 8000), and the next two for gRPC and metrics
+	@$(TRITONE) serve --model $(MODEL) --port-base $(PORT_BASE)
 
 say: setup  ## speak TEXT through the running server at URL
 	@mkdir -p $(OUT)
 	@$(TRITONE) say --url $(URL) "$(TEXT)" -o $(OUT)/say.wav
 
 doctor: setup  ## examine this machine, the environment, MODEL and a running server, and say how to fix them
-	@$(TRITONE) doctor --model $(MODEL)
+	@$(TRITONE) doctor --model $(MODEL) --port-base $(PORT_BASE)
 
-top: setup  ## watch the server on ports 8000 to 8002: streams, first packets, what takes the time, errors
-	@$(TRITONE) top
+top: setup  ## watch the server at PORT_BASE: streams, first packets, what takes the time, errors
+	@$(TRITONE) top --port-base $(PORT_BASE)
 
 test: setup-tests  ## all tests; the real server is started once
 	@$(RUN) -m pytest

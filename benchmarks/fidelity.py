@@ -133,10 +133,15 @@ def of_language_model(
 def _logits(
     model: Path, config: CosyVoice2Config, precision: str, speech: Sequence[Spoken]
 ) -> Iterator[Float32]:
-    ensure_graph(model, config, precision)
+    graph = ensure_graph(model, config, precision)
     length = max(len(each.input_ids) + len(each.codes) for each in speech)
     session = OnnxSlots(
-        model / LLM_DIR, config.llm, precision=precision, slots=1, slot_length=length
+        model / LLM_DIR,
+        config.llm,
+        precision=precision,
+        slots=1,
+        slot_length=length,
+        graph=graph,
     )
     embedding = EmbeddingTable(Checkpoint(model / LLM_DIR / WEIGHTS_NAME))
     for each in speech:

@@ -38,9 +38,14 @@ def language_model(
     model: Path, config: CosyVoice2Config, precision: str, streams: list[int], steps: int
 ) -> list[Figure]:
     """Prefill of the benchmark's prompt, and decoding steps of 1, 4, 8.. streams together."""
-    ensure_graph(model, config, precision)
+    graph = ensure_graph(model, config, precision)
     session = OnnxSlots(
-        model / LLM_DIR, config.llm, precision=precision, slots=max(streams), slot_length=512
+        model / LLM_DIR,
+        config.llm,
+        precision=precision,
+        slots=max(streams),
+        slot_length=512,
+        graph=graph,
     )
     embedding = EmbeddingTable(Checkpoint(model / LLM_DIR / WEIGHTS_NAME))
     ids, _ = some_prompt(config, PROMPT_TOKENS)

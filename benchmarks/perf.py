@@ -2,9 +2,10 @@
 
     python -m benchmarks.perf --concurrency 1 2 4 --requests 20
 
-Without --url it starts the server itself. perf_analyzer comes from the wheel tritonclient 2.51 (the
-last one that runs on Debian 12 and Ubuntu 22.04) and needs two libraries of the server's wheel. Its
-streaming mode reports whole streams as latency, so the table is made from the exported time stamps.
+Without --url it starts a server on free ports. perf_analyzer comes from the wheel tritonclient
+2.51 (the last one that runs on Debian 12 and Ubuntu 22.04) and needs two libraries of the server's
+wheel. Its streaming mode reports whole streams as latency, so the table is made from the exported
+time stamps.
 """
 
 import argparse
@@ -26,6 +27,7 @@ import numpy as np
 from tritone.errors import EnvironmentProblem, TritoneError
 from tritone.launcher import ServerSettings, TritonServer
 from tritone.launcher.launch import termination_as_exit
+from tritone.launcher.ports import free_ports
 from tritone.resources import model_repository, triton_folder
 from tritone_client import SpeechClient, SpeechError
 
@@ -182,7 +184,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", type=Path, help="model directory of the server to start")
     parser.add_argument("--profile", choices=("cpu", "gpu"), default="cpu")
     parser.add_argument("--model-repository", type=Path, default=model_repository())
-    parser.add_argument("--port-base", type=int, default=8000)
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 2, 4], help="streams")
     parser.add_argument(
         "--request-rate", type=float, nargs="+", help="Poisson arrivals a second, not concurrency"
@@ -207,14 +208,14 @@ def running_server(options: argparse.Namespace) -> Iterator[str]:
     if options.url:
         yield options.url
         return
-    base = options.port_base
+    http, grpc, metrics = free_ports()
     settings = ServerSettings(
         model_repository=options.model_repository,
         profile=options.profile,
         model_dir=options.model,
-        http_port=base,
-        grpc_port=base + 1,
-        metrics_port=base + 2,
+        http_port=http,
+        grpc_port=grpc,
+        metrics_port=metrics,
     )
     with termination_as_exit(), TritonServer(settings) as server:
         server.wait_ready()

@@ -86,6 +86,15 @@ def test_every_make_target_that_is_named_exists() -> None:
     assert {"demo", "test"} <= said and said - targets == set()
 
 
+def test_make_passes_on_the_port_that_is_set() -> None:
+    targets = ["serve", "doctor", "top", "say"]
+    make = ["make", "--no-print-directory", "--dry-run", *targets, "PORT_BASE=9100"]
+    shown = subprocess.run(make, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    commands = re.findall(r"-m tritone (\w+) (.*)", shown)
+    ports = {name: re.findall(r"9\d{3}\b", words) for name, words in commands}
+    assert ports == {"serve": ["9100"], "doctor": ["9100"], "top": ["9100"], "say": ["9101"]}
+
+
 def test_every_path_that_is_named_exists() -> None:
     tops = "benchmarks|checkpoints|client|docs|evaluation|model_repo|monitoring|scripts|tests"
     paths = named(rf"(?<![\w./-])((?:{tops}|training|tritone)/[\w./*-]+)") - FOREIGN

@@ -150,13 +150,17 @@ def test_what_cannot_be_read_is_named(target: Target, monkeypatch: pytest.Monkey
     assert f"chmod -R a+rX {target.model_dir}" in finding.fix
 
 
-def test_a_read_only_directory_without_a_graph_cannot_be_served_on_a_cpu(
-    target: Target, monkeypatch: pytest.MonkeyPatch
+def test_a_read_only_directory_without_a_graph_needs_a_cache(
+    target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(model.os, "access", lambda path, mode: not mode & model.os.W_OK)
+    with_cache = replace(target, cache_dir=tmp_path)
+    assert found("model.permissions", with_cache).status is Status.PASS
+    target = replace(target, cache_dir=Path("/proc/tritone"))
     finding = found("model.permissions", target)
     assert finding.status is Status.FAIL
-    assert "is not writable" in finding.text
+    assert "is not writable, and /proc/tritone cannot be written" in finding.text
+    assert "--cache-dir" in finding.fix
     assert found("model.permissions", replace(target, profile="gpu")).status is Status.PASS
     (target.model_dir / "llm" / "onnx").mkdir()
     (target.model_dir / "llm" / "onnx" / "int8.onnx").touch()

@@ -49,6 +49,7 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("bin/tritonserver", f"python_backend_stubs/3.8/{STUB}"):
         (root / name).parent.mkdir(parents=True)
         (root / name).write_bytes(b"elf")
+        (root / name).chmod(0o755)
     monkeypatch.setenv("PATH", "/nonexistent")
     return tmp_path / "wheel"
 

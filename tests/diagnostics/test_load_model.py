@@ -105,7 +105,7 @@ def test_silence_is_no_speech(
     )
 
 
-def test_a_checkpoint_without_voices_speaks_as_noise(
+def test_a_checkpoint_without_voices_speaks_as_a_buzz(
     voice: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.rmtree(voice / "voices")

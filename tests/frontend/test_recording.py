@@ -85,3 +85,19 @@ def test_too_little_speech_is_refused_with_its_length(seconds: float) -> None:
         InvalidRequest, match=r"reference_wav: has 0\.\d\d s of speech and 1\.\d\d s"
     ):
         speech_in(wav, RATE, 0.5)
+
+
+@pytest.mark.parametrize(("rate", "smooth"), [(8000, 1), (16000, 1), (16000, 8), (48000, 8)])
+def test_steady_noise_is_refused(rate: int, smooth: int) -> None:
+    noise = np.random.default_rng(2).standard_normal(2 * rate)
+    wav = (0.1 * np.convolve(noise, np.ones(smooth), "same")).astype(np.float32)
+    with pytest.raises(InvalidRequest, match=r"reference_wav: has 2\.00 s of steady noise and no"):
+        speech_in(wav, rate, 0.3)
+
+
+def test_a_voice_as_loud_as_its_noise_and_a_held_vowel_are_used() -> None:
+    wav = speechlike(2)
+    speech_in(wav + silence(2, 0.1), RATE, 0.3)
+    time = np.arange(RATE) / RATE
+    vowel = sum(np.sin(2 * np.pi * 120 * h * time) / h for h in range(1, 8))
+    speech_in((0.1 * vowel).astype(np.float32), RATE, 0.3)

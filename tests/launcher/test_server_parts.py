@@ -41,9 +41,13 @@ class TestSharedMemory:
         (tmp_path / f"{living.prefix}region").touch()
         for name in ("tritone_0000dead_lock", "tritone_0000dead_region", "tritone_other"):
             (tmp_path / name).touch()
+        for prefix in (living.prefix, "tritone_0000dead_"):
+            (tmp_path / f"{prefix}links").mkdir()
+            (tmp_path / f"{prefix}links" / "model").symlink_to("/elsewhere")
         assert sweep_regions(tmp_path) == ["tritone_0000dead_"]
         assert {path.name for path in tmp_path.iterdir()} == {
             "tritone_other",
+            f"{living.prefix}links",
             f"{living.prefix}lock",
             f"{living.prefix}region",
         }

@@ -15,9 +15,11 @@ from trtllm_fixtures import write_engine
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
 from tritone.launcher import ServerSettings, command, profiles
 from tritone.launcher.binaries import Binaries
+from tritone.launcher.links import Links
 from tritone.launcher.profiles import check_profile, with_engine
 
 BINARIES = Binaries(Path("/opt/tritonserver/bin/tritonserver"), None, {}, None)
+LINKS = Links(Path("/nonexistent"))  # none is needed
 
 
 @pytest.fixture
@@ -130,7 +132,9 @@ class TestCommand:
     def test_triton_reads_the_profiles_configuration(
         self, settings: ServerSettings, profile
     ) -> None:
-        line = command.server_command(replace(settings, profile=profile), BINARIES, None, "x_")
+        line = command.server_command(
+            replace(settings, profile=profile), BINARIES, None, LINKS, "x_"
+        )
         assert f"--model-config-name={profile}" in line
         assert ("--allow-gpu-metrics=false" in line) == (profile == "cpu")
 
@@ -140,9 +144,9 @@ class TestCommand:
     ) -> None:
         monkeypatch.delenv("TRITONE_DEVICE", raising=False)
         chosen = replace(settings, profile=profile)
-        assert command.server_environment(chosen, BINARIES)["TRITONE_DEVICE"] == device
+        assert command.server_environment(chosen, BINARIES, LINKS)["TRITONE_DEVICE"] == device
         monkeypatch.setenv("TRITONE_DEVICE", "cuda:1")
-        assert command.server_environment(chosen, BINARIES)["TRITONE_DEVICE"] == "cuda:1"
+        assert command.server_environment(chosen, BINARIES, LINKS)["TRITONE_DEVICE"] == "cuda:1"
 
 
 class TestEnginePath:

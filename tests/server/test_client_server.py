@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc as grpcclient
 import upstream_client
+from http_speech import events, post
 from paths import EMBEDDED, PROJECT, SUPPORT
 from serving import RATE
 from toy_server import HELD, PACKET, Toy, toy_settings
@@ -79,6 +80,13 @@ def test_stream_arrives_packet_by_packet(toy: Toy) -> None:
     assert len(metrics.gaps_s) == 3 and metrics.audio_s == pytest.approx(0.4)
     tone = 0.25 * np.sin(2 * np.pi * 440 * np.arange(PACKET) / RATE)
     np.testing.assert_allclose(parts[3], tone, atol=1e-5)
+
+
+def test_an_error_after_the_first_packet_is_an_event_of_its_own(toy: Toy) -> None:
+    status, _, text = post(toy.server, "generate_stream", target_text="one fail")
+    packet, error = events(text)
+    assert (status, len(packet["waveform"])) == (200, PACKET)
+    assert error == {"error": "target_text: it says fail"}
 
 
 def test_the_client_finds_out_who_speaks_and_how_fast(toy: Toy) -> None:

@@ -161,9 +161,13 @@ def test_no_key_and_no_text_is_in_the_log(server: TritonServer, client: SpeechCl
         with pytest.raises(SpeechError) as caught:
             client.speak(utterance)
         assert caught.value.status == "INVALID_ARGUMENT"
+
+    def ended() -> list[str]:
+        lines = server.settings.log_path.read_text(encoding="utf-8").splitlines()
+        return [line for line in lines if line.startswith('{"event": "speech"')]
+
+    wait_until(lambda: len(ended()) > len(refused))  # a line is written after the last response
     log = server.settings.log_path.read_text(encoding="utf-8")
-    ended = [line for line in log.splitlines() if line.startswith('{"event": "speech"')]
-    assert len(ended) >= len(refused) + 1
     assert not [word for word in words if word in log]
     keys = [server.inner_key, *server._repository._key.headers.values()]
     assert all(keys) and not [key for key in keys if key in log]

@@ -3,6 +3,10 @@
 import json
 import random
 import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from paths import PROJECT, SUPPORT
@@ -36,6 +40,27 @@ def toy_settings(cache_dir: Path, repository: Path = TOY_REPO, **changes: object
     usual = {"start_timeout_s": HANG_S, "exit_timeout_s": 10, "public_model": "cosyvoice2"}
     options = {**free_ports(), **usual, **changes}
     return ServerSettings(repository, PROJECT / ".triton", cache_dir=cache_dir, **options)
+
+
+def serve_command(cache_dir: Path) -> tuple[list[str], int]:
+    """`tritone serve` with the toy models, and its gRPC port."""
+    ports = free_ports()
+    command = [sys.executable, "-m", "tritone", "serve", "--model-repository", str(TOY_REPO)]
+    base = str(ports["http_port"])
+    options = ["--no-warm-up", "--port-base", base, "--cache-dir", str(cache_dir)]
+    return [*command, *options], ports["grpc_port"]
+
+
+@contextmanager
+def launched(
+    cache_dir: Path, *more: str, before: Sequence[str] = ()
+) -> Iterator[tuple[subprocess.Popen, int]]:
+    """That command, running; more: of its options; before: what runs it."""
+    command, port = serve_command(cache_dir)
+    with subprocess.Popen(
+        [*before, *command, *more], cwd=PROJECT, stdout=subprocess.PIPE, text=True
+    ) as launcher:
+        yield launcher, port
 
 
 class Toy:

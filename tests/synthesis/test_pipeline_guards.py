@@ -5,7 +5,7 @@ import pytest
 from fake_stages import RULES, SAMPLES, FakeStages, codes, one, segment, speak, spoken
 from frontend_fixtures import OFFSET
 
-from tritone.errors import StageFailed
+from tritone.errors import InvalidRequest, StageFailed
 from tritone.families.cosyvoice2.rules import TokenGuard
 from tritone.llm.contract import SamplingParams
 from tritone.synthesis.pipeline import Settings
@@ -40,6 +40,15 @@ def test_silence_every_time_is_a_failure() -> None:
     with pytest.raises(StageFailed, match="tensorrt_llm: 0 speech tokens for 40 text tokens, 2 ti"):
         speak(stages, Settings(attempts=2))
     assert stages.all_freed and len(stages.asked) == 2
+
+
+def test_silence_every_time_after_a_recording_names_the_recording() -> None:
+    stages = FakeStages([segment("one", tokens=40)], [[], []])
+    wav = np.ones(16000, np.float32)
+    expected = r"reference_wav: nothing is said after this recording \(0 speech tokens .* 2 times\)"
+    with pytest.raises(InvalidRequest, match=expected):
+        speak(stages, Settings(attempts=2), reference_wav=wav)
+    assert stages.all_freed
 
 
 def test_greedy_decoding_is_tried_again_by_chance() -> None:

@@ -1,9 +1,12 @@
 """The table that benchmarks/perf.py makes of perf_analyzer's export."""
 
+from types import SimpleNamespace
+
 import pytest
 from serving import RATE
 
 from benchmarks import perf
+from tritone.launcher.ports import check_free
 
 
 def request(start_ms: float, arrivals_ms: list[float], packet: int = 2400) -> dict:
@@ -36,3 +39,28 @@ def test_table_leaves_the_final_response_out():
 def test_a_missing_library_is_named(tmp_path):
     with pytest.raises(perf.EnvironmentProblem, match=r"libb64\.so\.0d: no libb64-\*\.so\.0d in"):
         perf.find_analyzer(tmp_path / "perf", tmp_path)
+
+
+def test_it_measures_beside_a_running_server(monkeypatch):
+    started = []
+
+    class Server:
+        def __init__(self, settings):
+            started.append(settings.ports)
+            self.urls = SimpleNamespace(grpc=f"127.0.0.1:{settings.grpc_port}")
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def wait_ready(self):
+            pass
+
+    monkeypatch.setattr(perf, "TritonServer", Server)
+    with perf.running_server(perf.build_parser().parse_args([])) as url:
+        (ports,) = started
+        assert url == f"127.0.0.1:{ports['grpc']}"
+        check_free("127.0.0.1", ports)
+        assert not {8000, 8001, 8002} & set(ports.values())

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tritone import resources
 from tritone.checkpoints.release import Release, ReleaseFile, Repository
 from tritone.checkpoints.verify import file_problem
 
@@ -71,7 +72,7 @@ def offline_variable() -> str | None:
 
 def _cache(repository: Repository) -> Place:
     owner, name = repository.repo_id.split("/")
-    home = Path.home() / ".cache"
+    home = resources.home() / ".cache"
     if repository.hub == "modelscope":
         title, variables = "ModelScope cache", "MODELSCOPE_CACHE"
         root: str | Path = os.environ.get("MODELSCOPE_CACHE") or home / "modelscope"

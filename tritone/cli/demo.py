@@ -8,7 +8,7 @@ import typer
 
 from tritone.cli.command import refused
 from tritone.cli.options import Model
-from tritone.errors import TritoneError
+from tritone.errors import EnvironmentProblem, TritoneError
 from tritone.launcher import ServerSettings, TritonServer
 from tritone.launcher.ports import free_ports
 from tritone.launcher.warm_up import speaker, voices_to_warm, warm_up
@@ -26,8 +26,8 @@ def demo(
     settings = ServerSettings(
         model_dir=model and model.resolve(), http_port=http, grpc_port=grpc, metrics_port=metrics
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
     try:
+        check_writable(out)
         with TritonServer(settings) as server:
             print("starting Triton with the five models", flush=True)
             seconds = server.wait_ready()
@@ -39,6 +39,18 @@ def demo(
         return refused(error, 1)
     print("next: `make serve` in one terminal, `make say TEXT='...'` in another")
     return 0
+
+
+def check_writable(out: Path) -> None:
+    """Raise EnvironmentProblem where the sound file cannot be written."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.open("ab").close()
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"{out} cannot be written ({error.strerror}); name another file with --out, or a "
+            "folder with make demo OUT=FOLDER"
+        ) from error
 
 
 def speak(url: str, text: str, out: Path) -> None:

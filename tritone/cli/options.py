@@ -38,4 +38,4 @@ Cert = Annotated[
 ]
 Key = Annotated[Path | None, typer.Option(metavar="FILE", help="PEM: its key")]
 WheelDir = Annotated[Path, typer.Option(help="where Triton's wheel is unpacked")]
-CacheDir = Annotated[Path, typer.Option(help="prepared backends and logs")]
+CacheDir = Annotated[Path, typer.Option(help="logs, and what is made for this machine")]

@@ -5,6 +5,7 @@ the wheel nvidia-pytriton, which carries tritonserver 2.51 (24.10) with the Pyth
 backend stub per Python version. The wheel's own Python code is not used.
 """
 
+import os
 import re
 import shutil
 import sys
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tritone.errors import EnvironmentProblem
-from tritone.launcher.cached import cached
+from tritone.launcher.links import Links
 
 WHEEL = "nvidia-pytriton==0.7.0"
 STUB = "triton_python_backend_stub"
@@ -59,28 +60,35 @@ def find(wheel_dir: Path) -> Binaries:
             f"run {sys.executable} -m pip install --no-deps --target {wheel_dir} {WHEEL}"
         )
     stubs = {path.parent.name: path for path in root.glob(f"python_backend_stubs/*/{STUB}")}
+    _check_executable(executable)
     return Binaries(executable, root / "backends", stubs, wheel_dir / "nvidia_pytriton.libs")
 
 
-def prepare_backends(binaries: Binaries, cache_dir: Path) -> Path | None:
+def _check_executable(program: Path) -> None:
+    if os.statvfs(program).f_flag & os.ST_NOEXEC:
+        raise EnvironmentProblem(
+            f"{program} is on a file system that is mounted noexec; name another folder with "
+            f"--wheel-dir FOLDER, after {sys.executable} -m pip install --no-deps --target FOLDER "
+            f"{WHEEL}"
+        )
+    if not os.access(program, os.X_OK):
+        raise EnvironmentProblem(f"{program} cannot be executed; run chmod +x {program}")
+
+
+def link_backends(binaries: Binaries, links: Links) -> Path | None:
     """The backends directory to serve with, whose stub runs this interpreter's Python version.
 
-    An installed server's own directory is used as it is. The wheel has its stubs apart, so its
-    Python backend is copied together with the right one into `cache_dir`.
+    An installed server's own directory is used. The wheel has its stubs apart, so its Python
+    backend and the right one are linked into a folder.
     """
     if not binaries.stubs or binaries.backends is None:
-        return binaries.backends
+        return binaries.backends and links.plain(binaries.backends, "backends")
     sources = {name: binaries.backends / "python" / name for name in _BACKEND_FILES}
-    sources[STUB] = choose_stub(binaries)
-
-    def fill(folder: Path) -> None:
-        (folder / "python").mkdir()
-        for name, path in sources.items():
-            shutil.copyfile(path, folder / "python" / name)
-        (folder / "python" / STUB).chmod(0o755)
-
-    contents = b"".join(name.encode() + path.read_bytes() for name, path in sorted(sources.items()))
-    return cached(cache_dir / "backends", contents, fill)
+    folder = links.folder / "backends"
+    (folder / "python").mkdir(parents=True)
+    for name, path in {**sources, STUB: choose_stub(binaries)}.items():
+        (folder / "python" / name).symlink_to(path.resolve())
+    return folder
 
 
 def choose_stub(binaries: Binaries) -> Path:

@@ -3,7 +3,9 @@
 import json
 import logging
 import os
+import resource
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -16,6 +18,9 @@ from tritone.launcher.settings import ServerSettings
 from tritone.launcher.shared_memory import SHM_DIR
 
 _LOG = logging.getLogger(__name__)
+
+LEAST_FILES = 128
+"""A server's process holds some 70 files, and one more for each connection."""
 
 SMALL_SHM = 64 * 2**20  # bytes; Docker's default, enough for a few streams only
 _PROBE_LIMIT_S = 30
@@ -51,6 +56,31 @@ def check_settings(settings: ServerSettings) -> None:
     ports, addresses = settings.ports, settings.addresses
     for address in dict.fromkeys(addresses.values()):
         check_free(address, {name: p for name, p in ports.items() if addresses[name] == address})
+    check_owner(settings.cache_dir)
+
+
+def check_owner(cache_dir: Path) -> None:
+    """A folder that was made where everybody may make one, such as /tmp, may be a stranger's."""
+    for folder in (cache_dir.absolute(), *cache_dir.absolute().parents):
+        # os.path, as pathlib raises where a folder around is closed to this user
+        if not os.path.isdir(folder) or not folder.parent.stat().st_mode & stat.S_IWOTH:
+            continue
+        if (owner := folder.stat().st_uid) not in (0, os.getuid()):
+            raise EnvironmentProblem(
+                f"the cache {cache_dir}: {folder} belongs to user {owner}, who could change what "
+                "this server runs; choose another --cache-dir, or set TRITONE_CACHE"
+            )
+
+
+def check_open_files() -> None:
+    """The hard limit of open files; the server raises the soft one to it."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard != resource.RLIM_INFINITY and hard < LEAST_FILES:
+        raise EnvironmentProblem(
+            f"at most {hard} files may be open here (ulimit -Hn), and a server needs {LEAST_FILES}"
+            "; raise the limit: in a container docker run --ulimit nofile=65536, with systemd "
+            "LimitNOFILE=65536, else in /etc/security/limits.conf"
+        )
 
 
 def check_shared_memory(folder: Path = SHM_DIR) -> None:
@@ -73,7 +103,10 @@ def check_shared_memory(folder: Path = SHM_DIR) -> None:
 def check_interpreter(
     binaries: Binaries, backends: Path | None, environment: Mapping[str, str]
 ) -> None:
-    """The interpreter of the Python models, asked in the way the backend stub will start it."""
+    """The interpreter of the Python models, asked in the way the backend stub will start it.
+
+    environment: of `server_environment`; its PATH begins with the folder of the interpreter.
+    """
     needed = stub_python_version(backends)
     if needed not in (None, python_version()):
         raise EnvironmentProblem(
@@ -81,7 +114,8 @@ def check_interpreter(
             f"Python {python_version()} ({sys.executable}); install it in a Python {needed}"
         )
     found = _ask_stub_interpreter(environment)
-    if Path(str(found["prefix"])).resolve() != Path(sys.prefix).resolve():
+    prefix = Path(environment["PATH"].split(os.pathsep)[0]).parent
+    if Path(str(found["prefix"])).resolve() != prefix.resolve():
         raise EnvironmentProblem(
             f"Triton would run the Python of {found['prefix']}, not this one ({sys.prefix}): there "
             f"is no python3 beside {sys.executable}; use a virtual environment (python -m venv)"
@@ -109,8 +143,8 @@ def _ask_stub_interpreter(environment: Mapping[str, str]) -> dict[str, object]:
     """What an isolated `python3` of that environment sees: prefix, numpy's version, tritone."""
     try:
         answer = subprocess.run(
-            ["python3", "-I", "-c", _PROBE],
-            env=dict(environment),
+            ["python3", "-I", "-X", "utf8=0", "-c", _PROBE],
+            env={**environment, "LC_ALL": "C"},  # the stub sets no locale
             cwd="/",
             capture_output=True,
             text=True,

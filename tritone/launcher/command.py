@@ -1,14 +1,18 @@
 """The command line and the environment of `tritonserver`."""
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from tritone.launcher.binaries import Binaries, find_libpython
+from tritone.launcher.interpreter import plain_bin
+from tritone.launcher.links import Links
 from tritone.launcher.settings import ServerSettings
 from tritone.variables import (
+    CACHE_VARIABLE,
     DEVICE_VARIABLE,
+    FAMILIES_VARIABLE,
+    LEXICON_VARIABLE,
     LOG_TEXT_VARIABLE,
     MODEL_VARIABLE,
     PROFILE_VARIABLE,
@@ -36,13 +40,14 @@ def server_command(
     settings: ServerSettings,
     binaries: Binaries,
     backends: Path | None,
+    links: Links,
     shm_prefix: str,
     control: Sequence[str] = (),
 ) -> list[str]:
     """The arguments that start the server, the executable first; `control` says which models."""
     command = [
         str(binaries.executable),
-        f"--model-repository={settings.model_repository.resolve()}",
+        f"--model-repository={links.plain(settings.model_repository, 'repository')}",
         f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
         f"--exit-timeout-secs={UNLOAD_TIMEOUT_S}",
         "--disable-auto-complete-config",  # it would load every Python model twice
@@ -64,7 +69,9 @@ def server_command(
     return [*command, *settings.arguments]
 
 
-def server_environment(settings: ServerSettings, binaries: Binaries) -> dict[str, str]:
+def server_environment(
+    settings: ServerSettings, binaries: Binaries, links: Links
+) -> dict[str, str]:
     """The variables of the server and thus of its Python models.
 
     The backend stub embeds an isolated interpreter: it ignores PYTHONPATH and PYTHONHOME and takes
@@ -72,10 +79,12 @@ def server_environment(settings: ServerSettings, binaries: Binaries) -> dict[str
     folder goes first on PATH. RPATH gives the stub everything but libpython.
     """
     environment = dict(os.environ)
-    environment["PATH"] = _first(Path(sys.executable).parent, environment.get("PATH"))
+    environment["PATH"] = _first(plain_bin(links), environment.get("PATH"))
     if binaries.libraries is not None:
-        libraries = _first(binaries.libraries, environment.get("LD_LIBRARY_PATH"))
-        environment["LD_LIBRARY_PATH"] = _first(find_libpython().parent, libraries)
+        own = links.plain(binaries.libraries, "libraries")
+        libraries = _first(own, environment.get("LD_LIBRARY_PATH"))
+        python = links.plain(find_libpython().parent, "libpython")
+        environment["LD_LIBRARY_PATH"] = _first(python, libraries)
     for variable in _THREAD_VARIABLES:
         kept = environment.get(variable, "1")
         environment[variable] = kept if settings.threads is None else str(settings.threads)
@@ -84,7 +93,22 @@ def server_environment(settings: ServerSettings, binaries: Binaries) -> dict[str
     environment[LOG_TEXT_VARIABLE] = "1" if settings.log_text else ""
     if settings.model_dir is not None:
         environment[MODEL_VARIABLE] = str(settings.model_dir.resolve())
-    return {**environment, **settings.environment}
+    environment[CACHE_VARIABLE] = str(settings.cache_dir.resolve())
+    return _with_plain_paths({**environment, **settings.environment}, settings, links)
+
+
+def _with_plain_paths(
+    environment: dict[str, str], settings: ServerSettings, links: Links
+) -> dict[str, str]:
+    """The variables that hold paths, in a form that the models can take."""
+    environment[MODEL_VARIABLE] = environment.get(MODEL_VARIABLE) or str(settings.served_model)
+    for variable in (MODEL_VARIABLE, CACHE_VARIABLE, LEXICON_VARIABLE, FAMILIES_VARIABLE):
+        if not (value := environment.get(variable)):
+            continue
+        paths = value.split(os.pathsep) if variable == FAMILIES_VARIABLE else [value]
+        plain = [str(links.plain(Path(path), variable.lower())) for path in paths]
+        environment[variable] = os.pathsep.join(plain)
+    return environment
 
 
 def _first(folder: Path, rest: str | None) -> str:

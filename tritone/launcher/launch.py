@@ -11,13 +11,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from tritone.errors import EnvironmentProblem
 from tritone.launcher import checks
 from tritone.launcher.admin_key import AdminKey
-from tritone.launcher.binaries import find, prepare_backends
+from tritone.launcher.binaries import find, link_backends
 from tritone.launcher.command import UNLOAD_TIMEOUT_S, server_command, server_environment
 from tritone.launcher.drain import ModelRepository, ask
+from tritone.launcher.links import Links, is_plain
 from tritone.launcher.model_watch import SERVER, Beats, Loss, ModelWatch
 from tritone.launcher.profiles import check_profile, with_engine
 from tritone.launcher.server_log import LoadProgress, ServerLog
@@ -31,9 +33,16 @@ _PROBE_INTERVAL_S = 0.1
 _KILL_MARGIN_S = 1.0  # on top of the time that the server gives itself
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 
-# Run by a small Python that becomes the server: a launcher that is killed takes the server along.
+_MOST_FILES = 65536  # open at a time
+
+# Run by a small Python that becomes the server: a launcher that is killed takes the server along,
+# and each client is an open file, of which many systems allow few unless a program asks for more.
 _BECOME_SERVER = (
-    f"import ctypes,os,signal,sys; ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, signal.SIGTERM); "
+    "import ctypes,os,resource,signal,sys; "
+    f"ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, signal.SIGTERM); "
+    "soft,hard=resource.getrlimit(resource.RLIMIT_NOFILE); "
+    f"most={_MOST_FILES} if hard==resource.RLIM_INFINITY else min(hard,{_MOST_FILES}); "
+    "resource.setrlimit(resource.RLIMIT_NOFILE,(max(soft,most),hard)); "
     "os.execv(sys.argv[1], sys.argv[1:])"
 )
 
@@ -65,6 +74,7 @@ class TritonServer:
         self._watch: ModelWatch | None = None
         self._log: ServerLog | None = None
         self._regions: RegionLease | None = None
+        self._links = Links(Path())
 
     @property
     def urls(self) -> ServerUrls:
@@ -92,36 +102,51 @@ class TritonServer:
         assert self._process is None, "this server was started already"
         settings = self.settings
         binaries = find(settings.wheel_dir)
-        backends = prepare_backends(binaries, settings.cache_dir)
-        environment = server_environment(settings, binaries)
         checks.check_settings(settings)
         control = self._repository.arguments(settings.models)
-        check_profile(settings, backends)
+        check_profile(settings, binaries.backends)
         settings = with_engine(settings)
+        checks.check_open_files()
         checks.check_shared_memory()
-        checks.check_interpreter(binaries, backends, environment)
         for prefix in sweep_regions():
             _LOG.info("removed the shared memory %s* of a server that is gone", prefix)
         self._regions = acquire_regions()
+        self._links = Links(self._regions.links)
+        backends = link_backends(binaries, self._links)
+        environment = server_environment(settings, binaries, self._links)
+        checks.check_interpreter(binaries, backends, environment)
         self._log = ServerLog(settings.log_path, settings.echo_log)
         prefix = self._regions.prefix
-        command = server_command(settings, binaries, backends, prefix, control)
+        command = server_command(settings, binaries, backends, self._links, prefix, control)
+        for link, path in self._links.made.items():
+            _LOG.info("the server's log calls %s %s", path, link)
         self._beats = Beats()
         environment[BEATS_VARIABLE] = str(self._beats.sender)
         environment[RESTARTS_VARIABLE] = str(self._restarts)
         environment[INNER_KEY_VARIABLE] = self.inner_key
+        inherited = [self._regions.descriptor, self._beats.sender]
+        self._spawn(command, environment, self._log, inherited)
+
+    def _spawn(
+        self,
+        command: list[str],
+        environment: dict[str, str],
+        log: ServerLog,
+        inherited: list[int],
+    ) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _BECOME_SERVER, *command],
             env=environment,
+            cwd=None if is_plain(Path.cwd()) else "/",  # models ask where they are, to log
             stdin=subprocess.DEVNULL,
-            stdout=self._log.descriptor,
+            stdout=log.descriptor,
             stderr=subprocess.STDOUT,
-            pass_fds=[self._regions.descriptor, self._beats.sender],
+            pass_fds=inherited,
             start_new_session=True,
         )
         self._exit_event = os.pidfd_open(self._process.pid)
         if self._process.stdout is not None:
-            self._log.copy_from(self._process.stdout)
+            log.copy_from(self._process.stdout)
 
     def wait_ready(self) -> float:
         """Return when every model is ready, with the seconds it took.
@@ -133,9 +158,10 @@ class TritonServer:
         progress = LoadProgress(self._log, self.settings.served_model, self.settings.profile)
         while not self._is_ready():
             if self._has_ended(_PROBE_INTERVAL_S):
-                raise EnvironmentProblem(progress.why_ended(self.exit_status))
+                why = progress.why_ended(self.exit_status)
+                raise EnvironmentProblem(self._links.explained(why))
             if time.monotonic() > started + limit_s:
-                raise EnvironmentProblem(progress.why_late(limit_s))
+                raise EnvironmentProblem(self._links.explained(progress.why_late(limit_s)))
             progress.tell()
             self._regions.close_to_others()
         self._regions.close_to_others()
@@ -201,7 +227,7 @@ class TritonServer:
     def log_tail(self) -> str:
         """The last lines of the server's log."""
         assert self._log is not None, "this server was not started"
-        return self._log.tail()
+        return self._links.explained(self._log.tail())
 
     def _clean_up(self) -> None:
         """Kill what is left of the process group, then reap: until then its number stays ours."""

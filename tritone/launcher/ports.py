@@ -24,7 +24,8 @@ def check_free(address: str, ports: dict[str, int]) -> None:
                 if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
                     refusal = (
                         f"the {service} port {port} is taken by {holder_of(port) or UNSEEN}; stop "
-                        f"that process, or choose another with --{service}-port or --port-base"
+                        f"that process, or choose another with --{service}-port or --port-base "
+                        "(make: PORT_BASE=9000)"
                     )
                 raise EnvironmentProblem(refusal) from error
 

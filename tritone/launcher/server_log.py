@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import IO
 
+from tritone.errors import EnvironmentProblem
 from tritone.loading.catalogue import STEPS, doctor_command
 from tritone.loading.reports import StepState, states
 
@@ -32,16 +33,23 @@ class ServerLog:
     """A log file of one server run, written by the server itself or, with `echo`, through us, and
     read by its user alone.
 
-    The log of the run before stays beside it, with `.1` appended to its name.
+    The log of the run before stays beside it, with `.1` appended to its name. Raises
+    EnvironmentProblem where the file cannot be written.
     """
 
     def __init__(self, path: Path, echo: bool) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_file():
-            path.replace(f"{path}.1")
         self.path = path
-        path.touch(mode=0o600)
-        self._file = path.open("wb")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_file():
+                path.replace(f"{path}.1")
+            path.touch(mode=0o600)
+            self._file = path.open("wb")
+        except OSError as error:
+            raise EnvironmentProblem(
+                f"the server's log {path} cannot be written ({error.strerror}); choose another "
+                "--cache-dir (or TRITONE_CACHE), or --log-file"
+            ) from error
         self._echo = echo
         self._copier: threading.Thread | None = None
 

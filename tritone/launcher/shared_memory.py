@@ -9,6 +9,7 @@ that shares the folder, and only then its regions are removed.
 import fcntl
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,9 +39,15 @@ class RegionLease:
                 if region.is_file():
                     region.chmod(0o600)
 
+    @property
+    def links(self) -> Path:
+        """A folder of the server's own, for links; it goes with the regions."""
+        return self.folder / f"{self.prefix}links"
+
     def release(self) -> None:
         """Remove what is left under the prefix, the lock file last: an interrupted removal can be
         taken up again. Call it when the server is gone."""
+        shutil.rmtree(self.links, ignore_errors=True)
         regions, lock = self.folder.glob(f"{self.prefix}*"), f"{self.prefix}lock"
         for region in sorted(regions, key=lambda path: path.name == lock):
             region.unlink(missing_ok=True)

@@ -86,7 +86,7 @@ def load_and_speak(trial: Trial) -> None:
 def speak(stages: "LocalStages", trial: Trial) -> None:
     """Speak the text; raises StageFailed for samples that are no sound.
 
-    Where no voice is registered, the speaker is a second of noise.
+    Where no voice is registered, the speaker is a second of a buzz.
     """
     import numpy as np
 
@@ -98,11 +98,11 @@ def speak(stages: "LocalStages", trial: Trial) -> None:
 
     names = VoiceStore(trial.model).names()
     voice = trial.voice or stages.model.config.default_voice or next(iter(names), None)
-    noise = 0.1 * np.random.default_rng(0).standard_normal(16000, dtype=np.float32)
+    buzz = 0.1 * np.sign(np.sin(2 * np.pi * 120 * np.arange(16000) / 16000)).astype(np.float32)
     samples = TTS(stages, Settings()).synthesize(
         trial.text,
         voice=voice,
-        reference_wav=None if voice else noise,
+        reference_wav=None if voice else buzz,
         sampling=SamplingParams(seed=0),
     )
     level = float(np.sqrt(np.mean(np.square(samples))))

@@ -5,17 +5,23 @@ checkout these two are links to the checkout's own folders.
 """
 
 import os
+import tempfile
 from pathlib import Path
 
-from tritone.variables import FAMILIES_VARIABLE
+from tritone.variables import CACHE_VARIABLE, FAMILIES_VARIABLE
 
-_HERE = Path(__file__).resolve().parent
+_HERE = Path(__file__).absolute().parent  # a link to a checkout stays one
 
 
 def checkout() -> Path | None:
     """The checkout that this package is run from; None where it is installed from a wheel."""
-    folder = _HERE.parents[1]
+    folder = installed()
     return folder if (folder / "pyproject.toml").is_file() else None
+
+
+def installed() -> Path:
+    """The folder that this package is imported from."""
+    return _HERE.parents[1]
 
 
 def model_repository() -> Path:
@@ -29,9 +35,27 @@ def embedded_voice() -> Path:
 
 
 def default_cache_dir() -> Path:
-    """Where prepared backends, logs and binaries go, by the XDG base directory convention."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "tritone"
+    """Where logs, binaries and what is made for this machine go: TRITONE_CACHE, else by the XDG
+    base directory convention."""
+    if named := os.environ.get(CACHE_VARIABLE):
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or home() / ".cache") / "tritone"
+
+
+def home() -> Path:
+    """The user's home; a temporary folder of the user's own where there is none."""
+    if has_home():
+        return Path.home()
+    return Path(tempfile.gettempdir()) / f"tritone-{os.getuid()}"
+
+
+def has_home() -> bool:
+    """False without HOME for a user that this machine does not know, as containers may have it."""
+    try:
+        Path.home()
+    except RuntimeError:
+        return False
+    return True
 
 
 def triton_folder() -> Path:

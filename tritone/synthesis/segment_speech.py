@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 
 from tritone.arrays import Float32
-from tritone.errors import Cancelled, StageFailed
+from tritone.errors import Cancelled, InvalidRequest, StageFailed
 from tritone.llm.contract import Generation, GenerationRequest, Increment
 from tritone.synthesis.deadlines import StageTurns
 from tritone.synthesis.limits import MAX_SEED
@@ -171,7 +171,14 @@ class SegmentSpeech:
         """Whether a flawed generation is: if all attempts were, or if it has begun and cannot be
         taken up again."""
         if self._last and not self._guard.count:
-            raise StageFailed("tensorrt_llm", f"{problem}, {self._attempt + 1} times")
+            said = f"{problem}, {self._attempt + 1} times"
+            if self._run.request.reference_wav is not None:
+                raise InvalidRequest(
+                    "reference_wav",
+                    f"nothing is said after this recording ({said}); send one in which a single "
+                    "voice speaks clearly, or leave out reference_text if it is not what is said",
+                )
+            raise StageFailed("tensorrt_llm", said)
         return self._last or (self._begun and (self._over_long or not self._guard.text))
 
     def _ready_hops(self) -> Iterator[Float32]:

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tritone import resources
 from tritone.diagnostics.doctor.check import Finding, check, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.checks.gpu.driver import has_driver
 from tritone.diagnostics.doctor.checks.mpi.installation import folder_of
@@ -62,7 +63,7 @@ def locks(folder: Path) -> list[Lock]:
         found += root.glob(f"**/{_KERNEL}/lock")
     # upstream builds there when its own path has Chinese characters
     found.append(Path(tempfile.gettempdir()) / "BigVGAN" / "cuda" / "build" / "lock")
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    cache = os.environ.get("XDG_CACHE_HOME") or resources.home() / ".cache"
     extensions = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or Path(cache) / "torch_extensions")
     found += extensions.glob("**/transformer_inference/lock")
     return [lock for path in found if (lock := _lock(path))]

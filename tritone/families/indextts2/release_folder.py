@@ -13,6 +13,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from tritone import resources
 from tritone.diagnostics.doctor import file_faults
 from tritone.diagnostics.doctor.check import Finding, check, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.file_faults import lfs_pointers, safetensors_fault
@@ -193,7 +194,7 @@ def _counts_as_there(folder: Path) -> bool:
 
 def _in_old_cache(folder: Path, repository: str) -> bool:
     """Whether step 1 would copy it from a cache in huggingface_hub's layout."""
-    home = Path.home() / ".cache" / "huggingface" / "hub"
+    home = resources.home() / ".cache" / "huggingface" / "hub"
     caches = (folder / "hf_cache", Path(os.environ.get("HF_HUB_CACHE", home)))
     name = f"models--{repository.replace('/', '--')}/snapshots/*/*"
     return any(any(cache.glob(name)) for cache in caches)

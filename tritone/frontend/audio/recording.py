@@ -19,6 +19,8 @@ ABOVE_NOISE = 8.0  # dB above the quiet frames
 CLEAR = 12.0  # dB below the loud frames, above which a frame is speech whatever the noise
 CLICK_FRAMES = 2  # a click has so many at most; speech has more
 MARGIN_SECONDS = (0.08, 0.12)  # kept before and after the speech
+STEADY = 4.0  # dB between quiet and loud frames; speech has 15 and more, in noise as loud as it 6
+PERIODIC = 0.5  # of a sound repeated after one turn of a voice; 1 for a tone, 0.2 for white noise
 NOTED_SECONDS = 0.5  # of silence cut, from which the caller is told
 LEVEL = 0.1  # root mean square of the louder half of the frames, of speech of about -23 LUFS
 TOLERANCE = 1.6  # times louder or quieter, up to which a recording is left as it is
@@ -37,7 +39,8 @@ class Recording:
 def speech_in(wav: Float32, rate: int, shortest: float) -> Recording:
     """Remove the offset, cut the silence at both ends, and bring the level to the usual one.
 
-    shortest: seconds of speech that must be left. Raises InvalidRequest when there are fewer.
+    shortest: seconds of speech that must be left. Raises InvalidRequest when there are fewer, and
+    for steady noise.
     """
     notes: list[str] = []
     offset = float(wav.mean())
@@ -52,6 +55,12 @@ def speech_in(wav: Float32, rate: int, shortest: float) -> Recording:
             "reference_wav",
             f"has {len(wav) / rate:.2f} s of speech and {cut:.2f} s of silence around it; at least "
             f"{shortest:g} s of speech are needed",
+        )
+    if _is_noise(wav, rate):
+        raise InvalidRequest(
+            "reference_wav",
+            f"has {len(wav) / rate:.2f} s of steady noise and no voice in it; send a recording of "
+            "one person speaking",
         )
     if cut >= NOTED_SECONDS:
         notes.append(
@@ -81,6 +90,20 @@ def _span(wav: Float32, rate: int) -> tuple[int, int]:
     hop = round(HOP_SECONDS * rate)
     before, after = (round(seconds * rate) for seconds in MARGIN_SECONDS)
     return max(0, speech[0] * hop - before), min(len(wav), (speech[-1] + 1) * hop + after)
+
+
+def _is_noise(wav: Float32, rate: int) -> bool:
+    """Whether a sound neither changes its level, as words do, nor repeats itself, as vowels do."""
+    low, high = np.percentile(20 * np.log10(_levels(wav, rate)), [10, 90])
+    if high - low >= STEADY:
+        return False
+    length = round(0.04 * rate)
+    frames = wav[: len(wav) // length * length].reshape(-1, length)
+    spectra = np.fft.rfft(frames, 2 * length, axis=1)
+    alike = np.fft.irfft(np.abs(spectra) ** 2, axis=1)[:, :length]
+    alike /= (alike[:, :1] + 1e-12) * (1 - np.arange(length) / length)
+    turns = alike[:, round(0.002 * rate) : round(0.017 * rate)]  # 60 to 500 Hz
+    return bool(np.median(turns.max(axis=1)) < PERIODIC)
 
 
 def _levelled(wav: Float32, rate: int) -> Float32:

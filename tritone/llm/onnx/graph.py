@@ -56,17 +56,20 @@ def graph_path(llm_dir: Path, precision: str) -> Path:
     return llm_dir / GRAPH_DIR / f"{precision}.onnx"
 
 
-def build_graph(llm_dir: Path, config: LLMConfig, precision: str = "int8") -> Path:
+def build_graph(
+    llm_dir: Path, config: LLMConfig, precision: str = "int8", path: Path | None = None
+) -> Path:
     """Write the graph of the merged checkpoint in `llm_dir` and return its path.
 
-    precision: a key of PRECISIONS. Only a few tensors are in memory at a time. Raises
-    ModelDirectoryError for an unknown precision or a damaged checkpoint.
+    precision: a key of PRECISIONS. path: where, if not beside the checkpoint. Only a few tensors
+    are in memory at a time. Raises ModelDirectoryError for an unknown precision or a damaged
+    checkpoint.
     """
     if precision not in PRECISIONS:
         raise ModelDirectoryError(
             f"precision is {precision!r}, expected one of {', '.join(PRECISIONS)}"
         )
-    path = graph_path(llm_dir, precision)
+    path = path or graph_path(llm_dir, precision)
     checkpoint = Checkpoint(llm_dir / WEIGHTS_NAME)
     with graph_writer(path, {CONFIG_KEY: checkpoint_key(llm_dir, config)}) as writer:
         _Qwen2Graph(writer, checkpoint, config, PRECISIONS[precision]).build()

@@ -33,13 +33,13 @@ def graph_writer(path: Path, metadata: dict[str, str]) -> Iterator["GraphWriter"
     path.parent.mkdir(parents=True, exist_ok=True)
     data = path.with_name(path.name + ".data")
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
+    with partial.open("wb") as file:
+        try:
             writer = GraphWriter(file, data.name)
             yield writer
-    except BaseException:
-        partial.unlink()
-        raise
+        except BaseException:
+            partial.unlink()
+            raise
     partial.replace(data)
     onnx.save_model(writer.model(metadata), partial)
     partial.replace(path)

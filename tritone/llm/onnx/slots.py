@@ -31,7 +31,8 @@ class OnnxSlots:
     """`tritone.llm.slots.scheduler.SlotSession` on ONNX Runtime.
 
     threads: of one operator; they do not spin while they wait. Memory of a position is taken when
-    it is first written, and kept.
+    it is first written, and kept. graph: where that of `precision` is, if not beside the
+    checkpoint.
 
     Raises ModelDirectoryError if the graph is missing or belongs to another checkpoint.
     """
@@ -47,9 +48,11 @@ class OnnxSlots:
         slots: int,
         slot_length: int,
         threads: int = 1,
+        graph: Path | None = None,
     ) -> None:
         self.slots, self.slot_length = slots, slot_length
-        self._session = _open(llm_dir, config, precision, threads)
+        path = graph or graph_path(llm_dir, precision)
+        self._session = _open(path, llm_dir, config, precision, threads)
         past = next(i for i in self._session.get_inputs() if i.name == "past.0.key")
         head_dim = int(past.shape[3])
         layers, heads = config.num_hidden_layers, config.num_key_value_heads
@@ -133,9 +136,8 @@ def _even(count: int) -> int:
 
 
 def _open(
-    llm_dir: Path, config: LLMConfig, precision: str, threads: int
+    path: Path, llm_dir: Path, config: LLMConfig, precision: str, threads: int
 ) -> onnxruntime.InferenceSession:
-    path = graph_path(llm_dir, precision)
     if precision not in PRECISIONS or not path.is_file():
         built = ", ".join(sorted(p.stem for p in path.parent.glob("*.onnx"))) or "nothing"
         raise ModelDirectoryError(

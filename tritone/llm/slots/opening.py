@@ -1,8 +1,11 @@
 """Opening the language model of a model directory on one of Tritone's own runtimes."""
 
+import errno
+import hashlib
 import os
 from pathlib import Path
 
+from tritone import resources
 from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.errors import ModelDirectoryError
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, EmbeddingTable
@@ -11,6 +14,9 @@ from tritone.llm.onnx.graph import build_graph, built_from, checkpoint_key, grap
 from tritone.llm.onnx.slots import OnnxSlots
 from tritone.llm.slots.scheduler import SlotLanguageModel
 from tritone.loading.steps import step
+from tritone.variables import CACHE_VARIABLE
+
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def open_onnx(
@@ -30,11 +36,11 @@ def open_onnx(
 
     Raises ModelDirectoryError if the checkpoint or its graph cannot be used.
     """
-    ensure_graph(model_dir, config, precision)
+    graph = ensure_graph(model_dir, config, precision)
     folder, length = model_dir / LLM_DIR, min(max_tokens, config.llm.max_position_embeddings)
     sizes = {"slots": slots, "slot_length": length, "threads": threads}
-    with step("LLM session", graph_path(folder, precision)):
-        session = OnnxSlots(folder, config.llm, precision=precision, **sizes)
+    with step("LLM session", graph):
+        session = OnnxSlots(folder, config.llm, precision=precision, graph=graph, **sizes)
         embedding = EmbeddingTable(Checkpoint(folder / WEIGHTS_NAME))
     return SlotLanguageModel(session, embedding, config, max_waiting)
 
@@ -68,21 +74,28 @@ def open_torch(
     return SlotLanguageModel(session, EmbeddingTable(checkpoint), config, max_waiting)
 
 
-def ensure_graph(model_dir: Path, config: SpokenConfig, precision: str) -> None:
-    """Build the graph of `precision` unless it is there and of this checkpoint; a minute for half
+def ensure_graph(model_dir: Path, config: SpokenConfig, precision: str) -> Path:
+    """The graph of `precision`, built unless it is there and of this checkpoint; a minute for half
     a billion parameters.
 
-    Raises ModelDirectoryError when it must be built and the directory cannot be written.
+    A model directory that cannot be written has it in the cache. Raises ModelDirectoryError when
+    it must be built and neither can be written.
     """
     llm_dir = model_dir / LLM_DIR
-    path = graph_path(llm_dir, precision)
-    if path.is_file() and built_from(path) == checkpoint_key(llm_dir, config.llm):
-        return
-    if not os.access(llm_dir, os.W_OK):
-        wrong = "is of another checkpoint" if path.is_file() else "does not exist"
-        raise ModelDirectoryError(
-            f"{path} {wrong} and {llm_dir} cannot be written: run `tritone convert` with "
-            f"--llm-precision {precision} where it can"
-        )
+    beside, key = graph_path(llm_dir, precision), checkpoint_key(llm_dir, config.llm)
+    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+    cached = resources.default_cache_dir() / "graphs" / digest / beside.name
+    for path in (beside, cached):
+        if os.path.isfile(path) and built_from(path) == key:  # pathlib raises in a closed folder
+            return path
     with step("LLM graph", llm_dir / WEIGHTS_NAME):
-        build_graph(llm_dir, config.llm, precision)
+        for path in (beside, cached):
+            try:
+                return build_graph(llm_dir, config.llm, precision, path)
+            except OSError as error:
+                if error.errno not in _FORBIDDEN:
+                    raise
+    raise ModelDirectoryError(
+        f"{beside} is not there for this checkpoint, and neither {llm_dir} nor {cached.parent} can "
+        f"be written to make it; set {CACHE_VARIABLE} to a folder that can"
+    )

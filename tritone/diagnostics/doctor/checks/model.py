@@ -8,6 +8,7 @@ from typing import Any
 
 from tritone.diagnostics.doctor import file_faults
 from tritone.diagnostics.doctor.check import Finding, check, failure, passed, warning
+from tritone.diagnostics.doctor.checks.offline import unwritable
 from tritone.diagnostics.doctor.child import REFUSED
 from tritone.diagnostics.doctor.file_faults import entries_below, files_below, names
 from tritone.diagnostics.doctor.isolated import call
@@ -35,6 +36,16 @@ def no_model(target: Target) -> str:
     if (target.model_dir / "config.json").is_file():
         return ""
     return no_folder(target) or f"{target.model_dir} is no model directory: model.config says more"
+
+
+def graph_place(target: Target) -> Path:
+    """The model directory, or the cache, where the first start would have to write the language
+    model's graph there."""
+    folder = target.model_dir
+    if target.on_gpu or not folder.is_dir() or any((folder / _GRAPHS).glob("*.onnx")):
+        return folder
+    nearest = next(p for p in (folder / _GRAPHS, folder / "llm", folder) if p.is_dir())
+    return folder if os.access(nearest, os.W_OK | os.X_OK) else target.cache_dir
 
 
 def missing(folder: Path, wanted: Iterable[str]) -> list[str]:
@@ -75,13 +86,10 @@ def permissions(target: Target) -> Finding:
     closed += [path for path in folders if not os.access(path, os.R_OK | os.X_OK)]
     if closed:
         return failure(f"not readable for this user: {names(closed, folder)}", open_up)
-    if target.profile == "cpu" and not any((folder / _GRAPHS).glob("*.onnx")):
-        nearest = next(p for p in (folder / _GRAPHS, folder / "llm", folder) if p.is_dir())
-        if not os.access(nearest, os.W_OK | os.X_OK):
-            text = f"{_GRAPHS} has no graph, and {nearest} is not writable"
-            why = "a server of the profile cpu builds the graph when it first starts"
-            fix = f"build it where it can be written: {convert(target=folder)}"
-            return failure(f"{text}: {why}", fix)
+    if (place := graph_place(target)) != folder and (problem := unwritable(place)):
+        text = f"{_GRAPHS} has no graph, {folder} is not writable, and {place} {problem}"
+        why = "a server of the profile cpu writes the graph when it first starts"
+        return failure(f"{text}: {why}", "name a folder for it: tritone serve --cache-dir FOLDER")
     private = [path for path in every if not path.stat().st_mode & 0o044]
     if private and len(private) < len(every):
         others = "a server of another user, as in a container, cannot"

@@ -67,7 +67,7 @@ def caches(target: Target) -> Finding:
     """Whether what must be written can be, by writing there."""
     if problem := unwritable(target.cache_dir):
         return failure(
-            f"{target.cache_dir}: {problem}; the server's backend and log go there",
+            f"{target.cache_dir}: {problem}; the server's log goes there",
             "tritone serve --cache-dir /tmp/tritone  # or: export XDG_CACHE_HOME=FOLDER; "
             "in a container: docker run --tmpfs /root/.cache",
         )
@@ -89,7 +89,7 @@ def caches(target: Target) -> Finding:
 
 def unwritable(folder: Path) -> str:
     """Why no folder can be made in a folder, which need not exist yet; empty if one can."""
-    nearest = next(place for place in (folder, *folder.parents) if place.exists())
+    nearest = next(place for place in (folder, *folder.parents) if os.path.exists(place))
     if not nearest.is_dir():
         return f"{nearest} is no folder"
     try:

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -17,6 +18,7 @@ from tritone.diagnostics.doctor.target import Target
 from tritone.launcher.binaries import choose_stub, find, find_libpython
 from tritone.launcher.checks import check_interpreter
 from tritone.launcher.command import server_environment
+from tritone.launcher.links import Links
 from tritone.resources import checkout
 
 VERSIONS = ((3, 10), (3, 12))
@@ -70,8 +72,6 @@ def triton(target: Target) -> Finding:
     binaries = find(target.wheel_dir)
     stub = choose_stub(binaries) if binaries.stubs else None
     server = binaries.executable
-    if not os.access(server, os.X_OK):
-        return failure(f"{server} cannot be executed", f"chmod +x {server}")
     kind = "of the wheel" if binaries.from_wheel else "on PATH"
     backend = f", Python backend {stub.parent.name}" if stub else ""
     return passed(f"tritonserver {kind}: {server}{backend}")
@@ -89,10 +89,12 @@ def libpython(target: Target) -> Finding:
 def interpreter(target: Target) -> Finding:
     """The package and numpy, as Triton's backend stub will see them: isolated, from PATH."""
     binaries = find(target.wheel_dir)
-    environment = server_environment(target.settings(), binaries)
-    # of the wheel's stubs one was chosen already
-    check_interpreter(binaries, None if binaries.stubs else binaries.backends, environment)
-    found = shutil.which("python3", path=environment["PATH"])
+    shared = target.shm_dir if target.shm_dir.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="tritone-doctor-", dir=shared) as folder:
+        environment = server_environment(target.settings(), binaries, Links(Path(folder)))
+        # of the wheel's stubs one was chosen already
+        check_interpreter(binaries, None if binaries.stubs else binaries.backends, environment)
+        found = shutil.which("python3", path=environment["PATH"])
     versions = f"tritone {version_of(DISTRIBUTION)}, numpy {version_of('numpy')}"
     return passed(f"{found}, isolated: {versions}")
 

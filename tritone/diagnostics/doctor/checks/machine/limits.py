@@ -7,10 +7,9 @@ import resource
 from tritone.diagnostics.doctor.check import Finding, check, failure, passed, warning
 from tritone.diagnostics.doctor.checks.machine.control_groups import ControlGroups
 from tritone.diagnostics.doctor.target import Target
+from tritone.launcher.checks import check_open_files
 
-LEAST_FILES = 256
-FEW_FILES = 1024
-"""The process of a server holds some 70, and more for each connection; a limit is a process's."""
+FEW_FILES = 1024  # for many clients at a time
 
 LEAST_TASKS = 512
 """A server of five models runs some 250 threads with one thread a library, and clients come on
@@ -21,7 +20,7 @@ _UNLIMITED = resource.RLIM_INFINITY
 
 @check("machine.limits")
 def limits(target: Target) -> Finding:
-    files, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]  # the launcher raises the soft one
     locked, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     tasks, _ = resource.getrlimit(resource.RLIMIT_NPROC)
     address, _ = resource.getrlimit(resource.RLIMIT_AS)
@@ -35,11 +34,10 @@ def limits(target: Target) -> Finding:
         limit = f"address space limited to {address / 2**30:.1f} GiB"
         why = "torch and CUDA reserve far more than they use, and end with out of memory"
         return failure(f"{facts}; {limit}: {why}", "ulimit -v unlimited")
+    check_open_files()
     if _below(files, FEW_FILES):
-        report = failure if files < LEAST_FILES else warning
-        most = "1048576" if hard == _UNLIMITED else str(hard)
-        raised = f"ulimit -n {most}; in a container: docker run --ulimit nofile=65536"
-        return report(f"{facts}: few open files for a server with many streams", raised)
+        raised = "docker run --ulimit nofile=65536; systemd: LimitNOFILE=65536; limits.conf: nofile"
+        return warning(f"{facts}: few open files for a server with many clients", raised)
     few = f"{facts}: a server starts about {LEAST_TASKS // 2} threads"
     if room is not None and room < LEAST_TASKS:
         raised = "docker run --pids-limit=4096; systemd: TasksMax=4096; Kubernetes: podPidsLimit"
@@ -61,7 +59,7 @@ def _shown(limit: int, unit: str = "") -> str:
 
 @check("machine.text")
 def text(target: Target) -> Finding:
-    """Whether text and file names are UTF-8: Triton's interpreter takes the locale's encoding."""
+    """Whether text and file names are UTF-8 for commands; the server's models take no locale."""
     chosen = [name for name in ("LC_ALL", "LC_CTYPE", "LANG") if name in os.environ]
     facts = ", ".join(f"{name}={os.environ[name]}" for name in chosen) or "no locale chosen"
     fix = "export LC_ALL=C.UTF-8"

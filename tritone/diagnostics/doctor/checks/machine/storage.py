@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from tritone.diagnostics.doctor.check import Finding, check, failure, passed, skipped, warning
+from tritone.diagnostics.doctor.checks.model import graph_place
 from tritone.diagnostics.doctor.target import Target
 from tritone.launcher.checks import SMALL_SHM
 from tritone.launcher.shared_memory import abandoned_regions, sweep_regions
@@ -15,7 +16,7 @@ _MIB = 2**20
 LEAST_SHM = 16 * _MIB
 """Five Python models take 1 MiB each before the first request; a stream's tensors come on top."""
 
-_LEAST_FREE = 64 * _MIB  # the backend's copy, logs, temporary files
+_LEAST_FREE = 64 * _MIB  # logs, temporary files
 _LOW_FREE = 1024 * _MIB
 _GRAPH_PART = 0.6  # int8 graph over the merged checkpoint in bfloat16, rounded up
 
@@ -24,13 +25,14 @@ _GRAPH_PART = 0.6  # int8 graph over the merged checkpoint in bfloat16, rounded 
 def disk(target: Target) -> Finding:
     """Room where the server, or the first start with a model, writes."""
     temporary, graph = Path(tempfile.gettempdir()), graph_to_build(target)
+    place = graph_place(target)
     folders = {"cache": target.cache_dir, "temporary": temporary, "model": target.model_dir}
     rooms = {name: _room(folder) for name, folder in folders.items()}
     free = {name: f"{folder}: {rooms[name] / 2**30:.1f} GiB" for name, folder in folders.items()}
     facts = ", ".join(f"{name} {room} free" for name, room in free.items())
     for name, folder in folders.items():
         fix = f"free some (du -xh --max-depth=2 {_existing(folder)}), or choose another folder"
-        needed = graph if name == "model" else 0
+        needed = graph if folder == place else 0
         if name == "model" and not needed:
             continue  # it is only read
         if rooms[name] < max(_LEAST_FREE, needed):
@@ -42,7 +44,7 @@ def disk(target: Target) -> Finding:
 
 
 def graph_to_build(target: Target) -> int:
-    """Bytes that the first start writes into the model directory; 0 where it writes none."""
+    """Bytes of the language model's graph that the first start writes; 0 where it writes none."""
     llm = target.model_dir / "llm"
     merged = llm / "model.safetensors"
     if target.on_gpu or any(llm.glob("onnx/*.onnx")) or not merged.is_file():
@@ -59,7 +61,7 @@ def _room(folder: Path) -> int:
 
 def _existing(folder: Path) -> Path:
     """The folder, or the nearest one around it that exists."""
-    return next(place for place in (folder, *folder.parents) if place.is_dir())
+    return next(place for place in (folder, *folder.parents) if os.path.isdir(place))
 
 
 @check("machine.shm")
