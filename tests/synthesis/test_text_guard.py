@@ -11,6 +11,7 @@ from frontend_fixtures import TASK_ID
 
 from tritone.families.cosyvoice2.rules import CosyVoice2Rules
 from tritone.llm.contract import Increment, Prompt
+from tritone.synthesis.flaws import Flaw
 from tritone.synthesis.rules import Hops
 from tritone.synthesis.text_guard import LONGEST_END, LONGEST_STAY, TextGuard, Verdict
 from tritone.synthesis.values import Segment
@@ -30,7 +31,7 @@ def judged(places: Sequence[int], length: int, **options: Any) -> Verdict:
     for index, place in enumerate(places):
         verdict = guard.admit(tokens([place], index))
         passed.append(verdict.tokens)
-        if verdict.problem or verdict.over:
+        if verdict.flaw:
             return replace(verdict, tokens=Increment.joined(passed))
     ended = guard.ended()
     return replace(ended, tokens=Increment.joined([*passed, ended.tokens]))
@@ -44,7 +45,7 @@ def staircase(length: int, each: int = 3) -> list[int]:
 @pytest.mark.parametrize("each", [1, 3, 12])
 def test_a_staircase_passes_whole(length: int, each: int) -> None:
     verdict = judged(staircase(length, each), length)
-    assert (verdict.problem, verdict.over) == ("", False)
+    assert verdict.flaw is None
     assert len(verdict.tokens) == length * each
 
 
@@ -53,7 +54,7 @@ def test_a_staircase_passes_whole(length: int, each: int) -> None:
 )
 def test_the_heads_may_flicker(flicker: list[int]) -> None:
     verdict = judged([*flicker, *range(flicker[-1], 12)], 12)
-    assert (verdict.problem, verdict.over) == ("", False)
+    assert verdict.flaw is None
     assert len(verdict.tokens) == len(flicker) + 12 - flicker[-1]
 
 
@@ -78,7 +79,7 @@ def test_a_word_that_begins_again_before_its_full_stop_is_over() -> None:
 
 def test_a_last_sound_that_was_hardly_begun_was_not_said() -> None:
     verdict = judged([0, 0, 1, 1, 2, 2, 0, 0, 0, 1, 1], 4)
-    assert verdict.problem == "went back from text token 2 to 0 of 4" and not verdict.over
+    assert verdict.flaw == Flaw("leap", "went back from text token 2 to 0 of 4")
 
 
 def test_of_equal_tokens_it_is_the_one_that_is_due() -> None:
@@ -86,26 +87,26 @@ def test_of_equal_tokens_it_is_the_one_that_is_due() -> None:
     ids = (5, 9, 5, 9, 5, 2)
     places = [0, 0, 0, 1, 0, 0, 0, 1, 1, 0, 0, 0, 5, 5]
     verdict = judged(places, 6, ids=ids)
-    assert (verdict.problem, verdict.over) == ("", False) and len(verdict.tokens) == 14
-    assert judged(places, 6).problem or judged(places, 6).over, "without the ids it is a way back"
+    assert verdict.flaw is None and len(verdict.tokens) == 14
+    assert judged(places, 6).flaw, "without the ids it is a way back"
     again = judged([*places, 5, 5, 0, 0, 0, 1], 6, ids=ids)
     assert again.over and len(again.tokens) == 16
 
 
 def test_the_last_word_may_still_be_seen_as_it_ends() -> None:
     verdict = judged([0, 1, 2, 1, 1, 1, 2, 2], 3)
-    assert (verdict.problem, verdict.over) == ("", False) and len(verdict.tokens) == 8
+    assert verdict.flaw is None and len(verdict.tokens) == 8
 
 
 def test_a_leap_is_found_before_it_is_spoken() -> None:
     verdict = judged([0, 0, 1, 1, 2, 2, *staircase(20)[30:]], 20)
-    assert verdict.problem == "leapt from text token 2 to 10 of 20"
+    assert verdict.flaw == Flaw("leap", "leapt from text token 2 to 10 of 20")
     assert verdict.tokens.ids.tolist() == list(range(6))
 
 
 def test_going_back_is_found_before_it_is_spoken() -> None:
     verdict = judged([*staircase(12)[:30], 3, 3, 3, 4, 4], 20)
-    assert verdict.problem == "went back from text token 9 to 3 of 20"
+    assert verdict.flaw == Flaw("leap", "went back from text token 9 to 3 of 20")
     assert len(verdict.tokens) == 30
 
 
@@ -113,16 +114,16 @@ def test_a_lenient_guard_lets_leaps_pass_and_notes_them() -> None:
     guard = TextGuard(0, 20, lenient=True)
     places = [0, 0, 1, 1, 2, 2, *staircase(20)[30:]]
     verdict = guard.admit(tokens(places))
-    assert (verdict.problem, verdict.over) == ("", False) and len(verdict.tokens) == len(places)
-    assert guard.notes == ("leapt from text token 2 to 10 of 20",)
+    assert verdict.flaw is None and len(verdict.tokens) == len(places)
+    assert guard.passed == (Flaw("leap", "leapt from text token 2 to 10 of 20"),)
 
 
 def test_standing_still_is_a_problem_and_at_the_end_it_is_the_end() -> None:
     stuck = judged([0, 1, 2, 3] + [4] * (LONGEST_STAY + 5), 20)
-    assert stuck.problem == "stuck at text token 4 of 20"
+    assert stuck.flaw == Flaw("stuck", "stuck at text token 4 of 20")
     assert len(stuck.tokens) == 4 + LONGEST_STAY + 2
     ended = judged(staircase(5) + [4] * 50, 5)
-    assert ended.over and ended.problem == ""
+    assert ended.over and ended.flaw == Flaw("no_end", "said, and no end after it")
     assert len(ended.tokens) == 12 + LONGEST_END + 2
 
 
@@ -131,14 +132,15 @@ def test_standing_still_is_a_problem_and_at_the_end_it_is_the_end() -> None:
     [(5, "ended 4 text tokens early"), (6, "ended 3 text tokens early"), (7, ""), (8, "")],
 )
 def test_an_early_end_is_a_problem(last: int, problem: str) -> None:
-    assert judged(staircase(last + 1), 10).problem == problem
-    assert judged(staircase(3), 5).problem == "ended 2 text tokens early"
+    flaw = judged(staircase(last + 1), 10).flaw
+    assert flaw == (Flaw("early_end", problem) if problem else None)
+    assert judged(staircase(3), 5).flaw == Flaw("early_end", "ended 2 text tokens early")
 
 
 def test_what_is_not_of_the_text_stands_still() -> None:
     """The heads may look at the prompt's own text, or past the text."""
     guard = TextGuard(start=10, length=5)
-    assert not guard.admit(tokens([10, 11, 3, 40, 11, 12])).problem
+    assert not guard.admit(tokens([10, 11, 3, 40, 11, 12])).flaw
     assert guard.place == 2
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from tritone.errors import Cancelled, InvalidRequest, Overloaded
 from tritone.serving.metrics import Counter, Gauge, Histogram
 from tritone.synthesis.deadlines import STAGES, StageTurns
+from tritone.synthesis.flaws import KINDS
 from tritone.synthesis.timing import OUTCOMES, PARTS, Timing
 
 _OUTCOMES: dict[type[Exception], str] = {
@@ -61,6 +62,7 @@ class SpeechMetrics:
         )
         self._requests = Counter("tritone_requests_total", "Requests that ended", outcome=OUTCOMES)
         hits = ("hit", "miss")
+        self._flaws = Counter("tritone_flaws_total", "Flaws found in generated speech", kind=KINDS)
         self._voices = Counter("tritone_voice_cache_total", "Voices asked for", result=hits)
         self._growing = {path: Counter(*named) for path, named in _GROWING.items()}
         self._of_requests = {
@@ -72,12 +74,15 @@ class SpeechMetrics:
         self._parts = Histogram("tritone_part_seconds", parts, bounds=_PART_SECONDS, part=PARTS)
 
     def update(self, counted: dict[str, float], timing: Timing) -> None:
-        """Count what is new of a stream. counted: what the growing counters have of it already;
-        brought up to date."""
+        """Count what is new of a stream. counted: what the growing counters have of it already, by
+        path, and by kind of flaw; brought up to date."""
         for path, counter in self._growing.items():
             number = attrgetter(path)(timing)
             counter.add(number - counted.get(path, 0.0))
             counted[path] = number
+        for kind, found in timing.flaws.items():
+            self._flaws.add(found - counted.get(kind, 0), kind)
+            counted[kind] = found
         self._show_queues()
 
     def ended(self, record: dict[str, Any], timing: Timing) -> None:
@@ -99,7 +104,7 @@ class SpeechMetrics:
 
     def close(self) -> None:
         families = [self.streams, self._waiting, self._requests, self._voices, self._gaps]
-        families += [self._parts, *self._growing.values(), *self._of_requests.values()]
+        families += [self._flaws, self._parts, *self._growing.values(), *self._of_requests.values()]
         for family in families:
             family.close()
 

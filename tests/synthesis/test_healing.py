@@ -1,0 +1,336 @@
+"""Each kind of flaw, planted in a fake stage: found, spoken again or ended cleanly, and counted."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_stages import (
+    CONFIG,
+    SAMPLES,
+    FakeStages,
+    codes,
+    request,
+    segment,
+    speak,
+    spoken,
+)
+from frontend_fixtures import OFFSET
+from waiting import HANG_S, Clock
+
+from tritone.arrays import Float32
+from tritone.errors import InvalidRequest, StageFailed
+from tritone.families.cosyvoice2.rules import CosyVoice2Rules
+from tritone.llm.contract import SamplingParams
+from tritone.synthesis.flaws import KINDS
+from tritone.synthesis.pipeline import Settings, synthesize
+from tritone.synthesis.rules import Hops
+from tritone.synthesis.timing import Timing
+from tritone.synthesis.values import AudioChunk
+
+GOOD = codes(70, 900)
+LONG = codes(200, 900)
+FADE = CONFIG.sample_rate // 50
+
+
+def wave_of(chunks: list[AudioChunk]) -> Float32:
+    return np.concatenate([chunk.samples for chunk in chunks])
+
+
+def sound_of(speech: list[int]) -> Float32:
+    return np.repeat(np.array(speech, np.float32) / 6561, SAMPLES)
+
+
+def spoil(value: float, session: int = 0, after: int = 0) -> Callable[[int, Float32], Float32]:
+    """Frames or samples of one session with a value in place of all, from the call `after` on."""
+    calls = [0]
+
+    def spoiled(index: int, values: Float32) -> Float32:
+        if index != session:
+            return values
+        calls[0] += 1
+        return np.full_like(values, value) if calls[0] > after else values
+
+    return spoiled
+
+
+PROMPT = segment("one", prompt=30)
+PLANTED: dict[str, tuple[str, dict[str, Any]]] = {
+    "one token": ("repetition", {"speeches": [[1, 2, *[5] * 90], GOOD]}),
+    "a group of tokens": ("repetition", {"speeches": [[*range(8)] * 10, GOOD]}),
+    "few tokens": ("early_end", {"speeches": [codes(2), GOOD]}),
+    "id too high": ("bad_id", {"speeches": [[4, 7000, 5], GOOD]}),
+    "id too low": ("bad_id", {"speeches": [[-5, 4, 5], GOOD]}),
+    "prompt": ("transcript", {"speeches": [[9, *PROMPT.voice.prompt_tokens[3:15]], GOOD]}),
+    "NaN frames": ("not_finite", {"speeches": [codes(70), GOOD], "frames": spoil(np.nan)}),
+    "infinite frames": ("not_finite", {"speeches": [codes(70), GOOD], "frames": spoil(np.inf)}),
+    "NaN samples": ("not_finite", {"speeches": [codes(70), GOOD], "sound": spoil(np.nan)}),
+    "infinite samples": ("not_finite", {"speeches": [codes(70), GOOD], "sound": spoil(-np.inf)}),
+    "at full scale": ("clipping", {"speeches": [codes(70), GOOD], "sound": spoil(-0.99)}),
+    "beyond full scale": ("clipping", {"speeches": [codes(70), GOOD], "sound": spoil(1.5)}),
+}
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+@pytest.mark.parametrize(("kind", "planted"), PLANTED.values(), ids=PLANTED)
+def test_what_is_found_in_time_is_spoken_again(
+    kind: str, planted: dict[str, Any], streaming: bool
+) -> None:
+    stages = FakeStages([PROMPT], **planted)
+    if "frames" in planted:  # fresh counters: the parameters are shared
+        stages.frames = spoil(np.nan)
+    chunks = speak(stages, streaming=streaming)
+    assert spoken(chunks) == GOOD
+    assert chunks[-1].timing["flaws"] == {kind: 1} and chunks[-1].timing["retries"] == 1
+    assert [ask.sampling.seed for ask in stages.asked] == [7, 1007]
+    assert len(stages.flows) == 2, "the state of a flawed session is not used again"
+    assert chunks[-1].timing["segments"] == 1
+    assert len(chunks[-1].timing["notes"]) == 2  # of the front end, and of this
+
+
+def test_speech_without_an_end_is_spoken_again() -> None:
+    stages = FakeStages([segment("one")], [codes(500), GOOD])
+    chunks = speak(stages, streaming=False)
+    assert spoken(chunks) == GOOD and chunks[-1].timing["flaws"] == {"no_end": 1}
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_silence_that_nobody_broke_is_spoken_again(streaming: bool) -> None:
+    """What of it has left says nothing."""
+    stages = FakeStages([segment("one", 40)], [LONG, GOOD], sound=spoil(1e-4))
+    chunks = speak(stages, streaming=streaming)
+    wave = wave_of(chunks)
+    assert np.array_equal(wave[-len(GOOD) * SAMPLES :], sound_of(GOOD))
+    assert not (np.abs(wave[: -len(GOOD) * SAMPLES]) > 1e-3).any()
+    assert chunks[-1].timing["flaws"] == {"silence": 1} and chunks[-1].timing["retries"] == 1
+    (span,) = chunks[-1].timing["spans"]
+    assert span["samples"] == [0, len(wave)]
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_sound_speech_has_no_flaw(streaming: bool) -> None:
+    segments = [segment("one", prompt=30), segment("two", 40)]
+    record = speak(FakeStages(segments, [GOOD, LONG]), streaming=streaming)[-1].timing
+    assert record["flaws"] == {} and record["retries"] == 0
+    assert set(Timing(8000).flaws) == set(KINDS) and not any(Timing(8000).flaws.values())
+
+
+def test_a_pause_of_up_to_two_seconds_is_none_and_depends_on_the_tempo() -> None:
+    def flaws(tokens: int, speed: float) -> dict[str, int]:
+        speech = codes(100, 900) + codes(tokens, 1) + codes(100, 900)
+        quiet = FakeStages([segment("one", 40)], [speech], sound=lambda _, w: w * (w > 0.1))
+        return speak(quiet, Settings(attempts=1), speed=speed)[-1].timing["flaws"]
+
+    assert flaws(50, 1.0) == {} and flaws(51, 1.0) == {"silence": 1}
+    assert flaws(25, 2.0) == {} and flaws(26, 2.0) == {"silence": 1}
+    assert flaws(100, 0.5) == {}
+
+
+# Where something has been heard already
+
+
+@pytest.mark.parametrize("where", ["frames", "sound"])
+def test_what_breaks_later_ends_in_silence_and_with_an_error(where: str) -> None:
+    """The samples before it leave, fade out, and 20 ms of silence follow."""
+
+    def broken(index: int, values: Float32) -> Float32:
+        calls.append(index)
+        values = values.copy()
+        if len(calls) == 3:
+            values[..., values.shape[-1] // 2 :] = np.nan
+        return values
+
+    calls: list[int] = []
+    stages = FakeStages([segment("one", 40), segment("two")], [LONG, GOOD], **{where: broken})
+    heard, timing = [], Timing(CONFIG.sample_rate)
+    rules = CosyVoice2Rules(CONFIG, Hops(max_hop=25))
+    what = {"frames": "token2wav: gave frames", "sound": "vocoder: gave samples"}[where]
+    with pytest.raises(
+        StageFailed, match=rf"^{what} that are not finite, after \d\.\d s of audio$"
+    ):
+        heard.extend(synthesize(request(), stages, rules, Settings(), timing=timing))
+    wave, tokens = wave_of(heard), {"frames": 28 + 25 + 12.5, "sound": 28 + 12.5}[where]
+    said = int(tokens * SAMPLES)
+    assert len(wave) == said + FADE and not wave[said:].any()
+    assert np.array_equal(wave[: said - FADE], sound_of(LONG)[: said - FADE])
+    assert (np.diff(wave[said - FADE + 1 : said]) < 0).all() and np.isfinite(wave).all()
+    assert stages.all_freed and not heard[-1].last
+    assert timing.flaws["not_finite"] == 1 and timing.retries == 0
+
+
+@pytest.mark.parametrize("bad", [-1, -OFFSET, 6561, 7000])
+@pytest.mark.parametrize("increment", [1, 4, 60])
+def test_ids_outside_the_codebook_end_a_segment_that_was_heard(bad: int, increment: int) -> None:
+    speech = [*LONG[:41], bad, *LONG[42:60]]
+    stages = FakeStages([segment("one"), segment("two")], [speech, GOOD], increment=increment)
+    if increment == 60:  # nothing was heard
+        stages.speeches = [speech, LONG[:60], GOOD]
+    chunks = speak(stages)
+    taken = [token for flow in stages.flows for step in flow.tokens for token in step]
+    assert taken == (LONG[:60] if increment == 60 else LONG[:41]) + GOOD
+    assert chunks[-1].timing["flaws"] == {"bad_id": 1}
+    wave = wave_of(chunks)
+    cut = 0 if increment == 60 else FADE
+    assert len(wave) == len(taken) * SAMPLES + cut
+    assert not wave[len(wave) - 70 * SAMPLES - cut : len(wave) - 70 * SAMPLES].any()
+    assert chunks[-1].last
+
+
+def test_copies_of_the_prompt_end_a_segment_that_was_heard() -> None:
+    speech = [*LONG[:40], *PROMPT.voice.prompt_tokens[5:], *LONG]
+    chunks = speak(FakeStages([PROMPT], [speech]))
+    assert chunks[-1].timing["flaws"] == {"transcript": 1}
+    assert len(wave_of(chunks)) <= (40 + 11) * SAMPLES + FADE
+
+
+def test_clipping_that_comes_later_is_limited_to_full_scale_and_counted() -> None:
+    stages = FakeStages([segment("one", 40)], [LONG], sound=spoil(1.5, after=2))
+    chunks = speak(stages)
+    wave = wave_of(chunks)
+    assert len(wave) == len(LONG) * SAMPLES and wave.max() == 1
+    assert np.array_equal(wave[: 28 * SAMPLES], sound_of(LONG)[: 28 * SAMPLES])
+    flaws = chunks[-1].timing["flaws"]
+    assert set(flaws) == {"clipping"} and flaws["clipping"] == len(chunks) - 2
+    assert chunks[-1].timing["retries"] == 0
+
+
+def test_a_pause_that_is_too_long_is_shortened_where_speech_was_heard() -> None:
+    speech = codes(40, 900) + codes(80, 1) + codes(40, 900)
+    quiet = FakeStages([segment("one", 40)], [speech], sound=lambda _, w: w * (w > 0.1))
+    chunks = speak(quiet)
+    said = sound_of(codes(40, 900))
+    expected = np.concatenate([said, np.zeros(2 * CONFIG.sample_rate, np.float32), said])
+    assert np.array_equal(wave_of(chunks), expected)
+    assert chunks[-1].timing["flaws"] == {"silence": 1} and len(quiet.asked) == 1
+
+
+# What is done again, and how often
+
+
+def test_a_later_segment_is_spoken_again_with_its_pause_and_its_place_in_the_text() -> None:
+    segments = [
+        replace(segment("one"), start=0),
+        replace(segment("two"), start=4, pause=0.5, pause_after=0.25),
+        replace(segment("six"), start=8),
+    ]
+    speeches = [codes(30, 500), codes(40, 100), codes(20, 700)]
+
+    def record(stages: FakeStages) -> tuple[Float32, list[Any], dict[str, Any]]:
+        chunks = speak(stages, text="one two six")
+        timing = chunks[-1].timing
+        return wave_of(chunks), timing["spans"], timing["flaws"]
+
+    def meet(event: str) -> None:
+        if event == "generate 2":
+            begun.set()
+
+    def broken(index: int, values: Float32) -> Float32:
+        """The third segment has been begun when the second is found to be flawed."""
+        if index != 1:
+            return values
+        assert begun.wait(HANG_S)
+        return np.full_like(values, np.nan)
+
+    begun = threading.Event()
+    wave, spans, flaws = record(FakeStages(segments, speeches))
+    assert flaws == {} and len(spans) == 3
+    stages = FakeStages(segments, [*speeches, *speeches[1:]], fail=meet, sound=broken)
+    healed = record(stages)
+    assert np.array_equal(healed[0], wave) and healed[1:] == (spans, {"not_finite": 1})
+    assert stages.generations[2].cancelled or stages.generations[2].ended
+
+
+def test_what_the_front_end_refuses_is_refused_after_another_attempt_too() -> None:
+    refusal, refused = InvalidRequest("target_text", "ends with half a tag"), threading.Event()
+
+    def refuse(event: str) -> None:
+        if event == "prepare 1":
+            refused.set()
+            raise refusal
+
+    def broken(index: int, values: Float32) -> Float32:
+        assert index or refused.wait(HANG_S)
+        return values if index else np.full_like(values, np.nan)
+
+    stages = FakeStages([segment("one"), segment("two")], [GOOD] * 3, fail=refuse, sound=broken)
+    with pytest.raises(InvalidRequest) as raised:
+        speak(stages)
+    assert raised.value is refusal and stages.all_freed
+
+
+@pytest.mark.parametrize("plant", [{"frames": np.nan}, {"sound": np.inf}])
+def test_what_is_broken_every_time_never_leaves(plant: dict[str, float]) -> None:
+    ((where, value),) = plant.items()
+    spoiled = {where: lambda _, values: np.full_like(values, value)}
+    stages, timing = FakeStages([segment("one")], [GOOD] * 4, **spoiled), Timing(8000)
+    with pytest.raises(StageFailed, match=r"that are not finite, after 0\.0 s of audio"):
+        speak(stages, timing=timing)
+    assert stages.all_freed and len(stages.asked) == 4
+    assert timing.packets == 0 and timing.flaws["not_finite"] == 4
+
+
+def test_ids_outside_the_codebook_every_time_are_a_failure() -> None:
+    stages = FakeStages([segment("one")], [[1, 2, 7000]] * 4)
+    with pytest.raises(
+        StageFailed, match=r"^tensorrt_llm: gave code 7000; codes are 0\.\.6560, 4 tim"
+    ):
+        speak(stages)
+    assert stages.all_freed and not any(flow.tokens for flow in stages.flows)
+
+
+def test_of_sound_that_clips_every_time_the_last_is_limited_and_spoken() -> None:
+    stages = FakeStages([segment("one")], [GOOD] * 4, sound=lambda _, wave: wave + 1)
+    chunks = speak(stages, streaming=False)
+    assert wave_of(chunks).max() == 1 and chunks[-1].timing["flaws"] == {"clipping": 4}
+
+
+def test_a_retry_has_a_seed_of_its_own_and_is_drawn_by_chance() -> None:
+    """Greedy decoding would give the same tokens, and so the same frames."""
+    stages = FakeStages([segment("one")], [codes(70), GOOD], sound=spoil(np.nan))
+    speak(stages, sampling=SamplingParams(top_k=1, seed=7))
+    assert [(a.sampling.seed, a.sampling.top_k) for a in stages.asked] == [(7, 1), (1007, 25)]
+
+
+# The budget
+
+
+def slow(clock: Clock) -> Callable[[str], None]:
+    """Each token takes a second."""
+
+    def move(event: str) -> None:
+        if event.startswith("tokens"):
+            clock.move(1.0)
+
+    return move
+
+
+@pytest.mark.parametrize(("seconds", "attempts"), [(3.5, 1), (6.5, 2), (100.0, 3)])
+def test_first_audio_waits_for_retries_no_longer_than_it_is_set(
+    seconds: float, attempts: int
+) -> None:
+    """Four and three seconds; after the time the best attempt is spoken."""
+    clock = Clock()
+    speeches = [codes(4, 500), codes(3, 600), GOOD]
+    stages = FakeStages([segment("one", 40)], speeches, fail=slow(clock))
+    settings = Settings(max_retry_seconds=seconds)
+    chunks = speak(stages, settings, timing=Timing(CONFIG.sample_rate, clock))
+    assert len(stages.asked) == attempts
+    assert spoken(chunks) == [codes(4, 500), codes(4, 500), GOOD][attempts - 1]
+
+
+def test_without_time_what_is_broken_is_an_error() -> None:
+    clock = Clock()
+    stages = FakeStages([segment("one")], [GOOD] * 4, fail=slow(clock), frames=spoil(np.nan))
+    with pytest.raises(StageFailed, match="token2wav: gave frames that are not finite"):
+        speak(stages, Settings(max_retry_seconds=10), timing=Timing(CONFIG.sample_rate, clock))
+    assert len(stages.asked) == 1 and stages.all_freed
+
+
+def test_the_budget_is_of_first_audio_alone() -> None:
+    clock = Clock()
+    speeches = [GOOD, codes(2), codes(3), codes(30, 500)]
+    stages = FakeStages([segment("one"), segment("two", 40)], speeches, fail=slow(clock), hold=None)
+    chunks = speak(stages, Settings(max_retry_seconds=60), timing=Timing(CONFIG.sample_rate, clock))
+    assert spoken(chunks) == GOOD + codes(30, 500)
