@@ -194,3 +194,24 @@ def spoken(chunks: list[AudioChunk]) -> list[int]:
 def one(speech: list[int], **options: Any) -> FakeStages:
     """One segment, with text enough for its speech."""
     return FakeStages([segment("one", max(10, len(speech) // 10))], [speech], **options)
+
+
+def wave_of(chunks: list[AudioChunk]) -> Float32:
+    return np.concatenate([chunk.samples for chunk in chunks])
+
+
+def sound_of(speech: list[int]) -> Float32:
+    return np.repeat(np.array(speech, np.float32) / 6561, SAMPLES)
+
+
+def spoil(value: float, session: int = 0, after: int = 0) -> Callable[[int, Float32], Float32]:
+    """For `frames` and `sound`: a value in the place of one session's, from call `after` on."""
+    calls = [0]
+
+    def spoiled(index: int, values: Float32) -> Float32:
+        if index != session:
+            return values
+        calls[0] += 1
+        return np.full_like(values, value) if calls[0] > after else values
+
+    return spoiled

@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 from fake_stages import CONFIG, FakeStages, codes, segment, speak, spoken
 from frontend_fixtures import TASK_ID
+from waiting import Clock
 
 from tritone.families.cosyvoice2.rules import CosyVoice2Rules
 from tritone.llm.contract import Increment, Prompt
 from tritone.synthesis.flaws import Flaw
+from tritone.synthesis.pipeline import Settings
 from tritone.synthesis.rules import Hops
 from tritone.synthesis.text_guard import LONGEST_END, LONGEST_STAY, TextGuard, Verdict
+from tritone.synthesis.timing import Timing
 from tritone.synthesis.values import Segment
 
 HEADS = CONFIG.llm.model_copy(update={"text_heads": ((0, 0),)})
@@ -25,9 +28,9 @@ def tokens(places: Sequence[int], first: int = 0) -> Increment:
     return Increment(ids, said=np.array(places, np.int32))
 
 
-def judged(places: Sequence[int], length: int, **options: Any) -> Verdict:
+def judged(places: Sequence[int], length: int, start: int = 0, **options: Any) -> Verdict:
     """What comes of one token after the other, up to the first that ends it."""
-    guard, passed = TextGuard(0, length, **options), []
+    guard, passed = TextGuard(start, length, **options), []
     for index, place in enumerate(places):
         verdict = guard.admit(tokens([place], index))
         passed.append(verdict.tokens)
@@ -144,6 +147,28 @@ def test_what_is_not_of_the_text_stands_still() -> None:
     assert guard.place == 2
 
 
+def test_the_transcript_is_found_before_it_is_spoken() -> None:
+    """Wherever it begins; the first position is none of its words."""
+    for said in ([], [10, 10, 11]):
+        verdict = judged([*said, 3, 4, 5, 6, 6], 5, start=10)
+        assert verdict.flaw and verdict.flaw.kind == "transcript"
+        assert len(verdict.tokens) == len(said)
+    assert judged([0] * 9, 5, start=10).flaw == Flaw("early_end", "ended 4 text tokens early")
+
+
+def test_the_transcript_after_the_text_is_cut() -> None:
+    verdict = judged([*range(10, 15), 14, 3, 4, 5, 6, 7], 5, start=10)
+    assert verdict.over and verdict.flaw and verdict.flaw.kind == "transcript"
+    assert len(verdict.tokens) == 6
+
+
+def test_a_lenient_guard_leaves_the_transcript_out() -> None:
+    guard = TextGuard(10, 5, lenient=True)
+    verdict = guard.admit(tokens([10, 10, 3, 4, 5, 6, 7, 8, 11, 11, 12]))
+    assert verdict.flaw is None and verdict.tokens.ids.tolist() == [0, 1, 8, 9, 10]
+    assert [flaw.kind for flaw in guard.passed] == ["transcript"]
+
+
 # Through the pipeline
 
 
@@ -218,6 +243,33 @@ def test_speech_that_is_stuck_says_again_what_it_is_stuck_at() -> None:
     guard = TextGuard(0, 20)
     guard.admit(tokens([0, 1, 2, 3, 12, 12, 12]))
     assert guard.rest == 4
+
+
+def test_the_transcript_is_not_spoken_and_the_text_is() -> None:
+    """One id of the transcript stands before the text, and the first position before that."""
+    read, text = [1] * 5, at(staircase(10))
+    stages = FakeStages([asked()], [codes(5), codes(30, first=200)], said=[read, text])
+    chunks = speak(stages, rules=RULES)
+    assert spoken(chunks) == codes(30, first=200)
+    assert chunks[-1].timing["flaws"] == {"transcript": 1} and chunks[-1].timing["retries"] == 1
+
+
+def test_the_attempt_after_the_time_for_retries_goes_on_as_it_is() -> None:
+    """What was said stays; what comes then is spoken with its leaps, which are counted too."""
+
+    def move(event: str) -> None:
+        if event.startswith("tokens"):
+            clock.move(1.0)
+
+    clock = Clock()
+    last = [3, 3, 3, *[15] * 6, *staircase(40)[48:]]
+    speeches = [codes(9), codes(len(last), first=200)]
+    places = [at([0, 0, 1, 1, 2, 2, 30, 30, 30]), at(last)]
+    stages = FakeStages([asked(tokens=40)], speeches, said=places, fail=move)
+    timing = Timing(CONFIG.sample_rate, clock)
+    chunks = speak(stages, Settings(max_retry_seconds=8), RULES, timing)
+    assert spoken(chunks) == codes(6) + codes(len(last), first=200)
+    assert chunks[-1].timing["flaws"] == {"leap": 2} and chunks[-1].timing["retries"] == 1
 
 
 def test_after_the_last_attempt_a_leap_is_spoken_and_noted() -> None:
