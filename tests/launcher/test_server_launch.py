@@ -160,6 +160,7 @@ def launch_command(cache_dir: Path) -> Iterator[tuple[subprocess.Popen, int]]:
     command = [sys.executable, "-m", "tritone", "serve", "--model-repository", str(TOY_REPO)]
     options = [
         "--no-warm-up",
+        "--no-golden",
         "--port-base",
         str(ports["http_port"]),
         "--cache-dir",

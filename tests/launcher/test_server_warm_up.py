@@ -1,16 +1,19 @@
 """The word that a server says in registered voices before it is called ready."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from paths import EMBEDDED
 
-from tritone.cli.serve import speaker
+from tritone.cli.serve import prepared, speaker
 from tritone.config import CONFIG_NAME
+from tritone.errors import ModelDirectoryError
 from tritone.families import open_model
 from tritone.frontend.voices import VOICES_FOLDER
 from tritone.launcher import TritonServer
+from tritone.launcher.golden import Sample
 from tritone.launcher.warm_up import MOST_VOICES, voices_to_warm, warm_up
 
 
@@ -56,6 +59,21 @@ def test_a_voice_that_fails_is_named_and_the_others_are_warm(
     (record,) = caplog.records
     assert "a word in the voice stranger failed" in record.message
     assert "'stranger' is not registered" in record.message
+
+
+@pytest.mark.server
+def test_the_golden_sample_is_heard_after_the_warm_up(
+    server: TritonServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sample = Sample.of(EMBEDDED, None)
+    assert sample is not None
+    assert prepared(server.urls.grpc, ["joe"], sample) > 0
+    warm, heard = capsys.readouterr().out.splitlines()
+    assert warm.startswith("warmed up in ") and warm.endswith(": joe")
+    assert heard == "heard the golden sample, in the voice heart"
+    with pytest.raises(ModelDirectoryError, match="INVALID_ARGUMENT: voice: 'stranger' is not reg"):
+        prepared(server.urls.grpc, [], replace(sample, voice="stranger"))
+    assert prepared(server.urls.grpc, [], None) >= 0 and not capsys.readouterr().out
 
 
 def test_a_server_that_has_gone_is_one_warning(caplog: pytest.LogCaptureFixture) -> None:

@@ -18,7 +18,7 @@ _LOG = logging.getLogger(__name__)
 MOST_VOICES = 4  # the flow keeps only the most recently used ones (`prepared_voices_mb`)
 _TEXT = "Hello."
 
-Speak = Callable[[str, str], None]
+Speak = Callable[[str, str], object]
 """Has the server say a text in a voice. Raises TritoneError where that failed; EnvironmentProblem
 where the server does not answer."""
 
