@@ -58,6 +58,25 @@ def test_what_breaks_later_ends_in_silence_and_with_an_error(where: str) -> None
     assert timing.flaws["not_finite"] == 1 and timing.retries == 0
 
 
+def test_what_breaks_off_ends_at_the_last_gap_between_words() -> None:
+    """The gap is of the tokens 930 to 932; what follows it is a word that was begun."""
+    gap = slice(30 * SAMPLES, 33 * SAMPLES)
+
+    def words(index: int, wave: Float32) -> Float32:
+        begin, made[index] = made.get(index, 0), made.get(index, 0) + len(wave)
+        place = np.arange(begin, begin + len(wave))
+        return np.where((gap.start <= place) & (place < gap.stop) & (index == 0), 0, wave)
+
+    made: dict[int, int] = {}
+    speech = [*LONG[:37], 7000]
+    chunks = speak(FakeStages([segment("one"), segment("two")], [speech, GOOD], sound=words))
+    wave = wave_of(chunks)
+    assert np.array_equal(wave[: gap.start], sound_of(LONG[:30]))
+    assert not wave[gap.start : gap.stop + FADE].any()
+    assert np.array_equal(wave[gap.stop + FADE :], sound_of(GOOD))
+    assert chunks[-1].timing["flaws"] == {"bad_id": 1}
+
+
 @pytest.mark.parametrize("bad", [-1, -OFFSET, 6561, 7000])
 @pytest.mark.parametrize("increment", [1, 4, 60])
 def test_ids_outside_the_codebook_end_a_segment_that_was_heard(bad: int, increment: int) -> None:

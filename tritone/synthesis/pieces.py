@@ -26,12 +26,13 @@ class Place:
 @dataclass(frozen=True)
 class Piece:
     """Frames of a segment, (bins, frames), and whether it or the whole speech ends with them. cut:
-    whether it ends earlier than its generation did."""
+    whether it ends earlier than its generation did. broken_off: and within its text."""
 
     frames: Float32
     place: Place
     ends_segment: bool = False
     cut: bool = False
+    broken_off: bool = False
     ends_speech: bool = False
 
     @property
@@ -106,8 +107,14 @@ class Pieces:
                 for frames in speaking.hops():
                     yield Piece(frames, place)
                 upcoming = self._begin_next(run)
-                rest, cut = speaking.rest(), speaking.cut
-                yield Piece(rest, place, True, cut, ends_speech=upcoming is None)
+                yield Piece(
+                    speaking.rest(),
+                    place,
+                    ends_segment=True,
+                    cut=speaking.cut,
+                    broken_off=speaking.broken_off,
+                    ends_speech=upcoming is None,
+                )
                 speaking.close()
                 speaking, upcoming = upcoming, None
         finally:

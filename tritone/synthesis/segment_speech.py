@@ -25,6 +25,7 @@ class SegmentSpeech:
         self._run, self.segment, self._index, self._tries = run, segment, index, tries
         self._begun = False  # whether the flow has had tokens
         self.cut = False  # whether the speech ends before its generation did
+        self.broken_off = False  # whether it ends within its text
         self._best: list[Increment] = []  # what the longest attempt said that was given up
         run.timing.segments = max(run.timing.segments, index + 1)
         run.timing.voice_cached = segment.voice_cached
@@ -135,6 +136,7 @@ class SegmentSpeech:
         if flaw:
             timing.flaw(flaw, f"generation {self._tries.used + 1} of {self.segment.text!r}")
         self.cut = flaw is not None
+        self.broken_off = flaw is not None and not over and flaw.kind != "early_end"
         given_up = None if over or not flaw or self._spoken_as_it_is(flaw) else flaw
         if not given_up or self._can_go_on:
             yield from self._ready_hops()

@@ -13,6 +13,10 @@ LONGEST_SILENCE_S = 2.0  # at the usual tempo; the longest of 260 sound utteranc
 LONGEST_CLIP_S = 0.002  # in a row at full scale; a loud voice touches it
 FULL_SCALE = 0.985  # vocoders limit their samples to 0.99
 
+WORD_S = 0.5  # so much of speech that breaks off may be left out, so that it ends at a word
+GAP_S = 0.02  # the shortest gap between words
+GAP_DB = 20.0  # below the loudest that is near
+
 _AUDIBLE = 10 ** (AUDIBLE_DBFS / 20)
 
 
@@ -22,6 +26,19 @@ def first_bad(values: Float32) -> int | None:
     if finite.all():
         return None
     return int(np.argwhere(~finite)[:, -1].min())
+
+
+def word_end(wave: Float32, rate: int) -> int:
+    """How many samples to keep of (n,) that break off: up to the last gap between words, or all
+    where none is near the end."""
+    size = round(GAP_S * rate)
+    count = min(len(wave), round(WORD_S * rate)) // size
+    if not count:
+        return len(wave)
+    begin = len(wave) - count * size
+    power = np.square(wave[begin:].reshape(count, size)).mean(axis=1)
+    gaps = np.flatnonzero(power < power.max() * 10 ** (-GAP_DB / 10))
+    return begin + (int(gaps[-1]) + 1) * size if gaps.size else len(wave)
 
 
 @dataclass

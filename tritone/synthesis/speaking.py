@@ -13,7 +13,7 @@ from tritone.synthesis.pieces import Piece, Pieces, Place
 from tritone.synthesis.rules import VocoderSession
 from tritone.synthesis.run import Run
 from tritone.synthesis.run_ahead import awaited
-from tritone.synthesis.sound_guard import SoundGuard, first_bad
+from tritone.synthesis.sound_guard import SoundGuard, first_bad, word_end
 from tritone.synthesis.values import AudioChunk
 from tritone.triton_models import FLOW, VOCODER
 
@@ -105,6 +105,8 @@ class Speaking:
             return Broken(FLOW, "frames", wave[:end])
         if end is not None:
             return Broken(VOCODER, "samples", wave[:end])
+        if piece.broken_off:
+            wave = wave[: word_end(wave, self._guard.rate)]
         wave, flaw = self._guard.admit(_faded(wave, self._run) if piece.cut else wave)
         self._add(wave)
         return flaw
@@ -114,9 +116,10 @@ class Speaking:
         return not (self._heard or run.exhausted(place.tries) or run.late(place.tries))
 
     def _failed(self, broken: Broken) -> Iterator[AudioChunk]:
-        """The end of a stream that cannot be healed: what was begun ends in silence."""
+        """The end of a stream that cannot be healed: what has not left of it ends at a word."""
         if self._heard:
-            wave, _ = self._guard.admit(_faded(broken.sound, self._run))
+            said = broken.sound[: word_end(broken.sound, self._guard.rate)]
+            wave, _ = self._guard.admit(_faded(said, self._run))
             self._add(wave)
             yield self._chunk(last=False)
         seconds = self._run.timing.playback.audio
