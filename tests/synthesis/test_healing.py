@@ -175,6 +175,16 @@ def test_ids_outside_the_codebook_every_time_are_a_failure() -> None:
     assert stages.all_freed and not any(flow.tokens for flow in stages.flows)
 
 
+def test_words_of_the_reference_are_not_spoken_however_often() -> None:
+    copied = [int(code) for code in PROMPT.voice.prompt_tokens]
+    read, short = [9, *copied[3:20]], [*codes(2, 500)]
+    chunks = speak(FakeStages([PROMPT], [read, short, read, read]))
+    assert spoken(chunks) == short
+    assert chunks[-1].timing["flaws"] == {"transcript": 3, "early_end": 1}
+    with pytest.raises(StageFailed, match=r"^tensorrt_llm: 12 speech tokens .* own, 4 times$"):
+        speak(FakeStages([PROMPT], [read] * 4))
+
+
 def test_of_sound_that_clips_every_time_the_last_is_limited_and_spoken() -> None:
     stages = FakeStages([segment("one")], [GOOD] * 4, sound=lambda _, wave: wave + 1)
     chunks = speak(stages, streaming=False)

@@ -16,6 +16,9 @@ from tritone.synthesis.values import Segment
 from tritone.triton_models import LANGUAGE_MODEL
 from tritone.voice import Voice
 
+NEVER_SPOKEN = ("bad_id", "transcript")  # attempts flawed so, however much they said
+HELD_BACK = ("repetition", "transcript")  # flaws that suspect tokens were the beginning of
+
 
 class SegmentSpeech:
     """A segment's generation and its flow; `close` ends both."""
@@ -42,7 +45,7 @@ class SegmentSpeech:
                 self._end_generation()
                 self._go_on(text)
             else:
-                if flaw.kind != "bad_id":
+                if flaw.kind not in NEVER_SPOKEN:
                     self._best = max(self._best, self._admitted, key=_length)
                 self.close()
                 self._begin()
@@ -130,8 +133,7 @@ class SegmentSpeech:
             self._admit(verdict.tokens, ended=True)
             flaw = verdict.flaw or self._endless()
         else:
-            # repeats that were held back are never spoken
-            self._admit(NOTHING, ended=over or flaw.kind != "repetition")
+            self._admit(NOTHING, ended=over or flaw.kind not in HELD_BACK)
         self._waiting = NOTHING
         if flaw:
             timing.flaw(flaw, f"generation {self._tries.used + 1} of {self.segment.text!r}")
@@ -176,7 +178,7 @@ class SegmentSpeech:
             return True
         if not (self._last or self._run.late(self._tries)):
             return False
-        if flaw.kind == "bad_id" or _length(self._best) > _length(self._admitted):
+        if flaw.kind in NEVER_SPOKEN or _length(self._best) > _length(self._admitted):
             self._admitted = self._best
             self._planner, _ = self._plan()
             self._planner.push(Increment.joined(self._best))

@@ -85,7 +85,8 @@ def test_speech_of_the_prompt_is_found_wherever_it_begins() -> None:
     prompt = np.arange(60, dtype=np.int32)
     for begin in (0, 30, 48):
         watch = TokenGuard(100, prompt)
-        assert watch.admit(codes(99, 98, *range(begin, begin + 11))) is None
+        assert watch.admit(codes(99, 98, *range(begin, begin + 6))) is None and not watch.suspect
+        assert watch.admit(codes(*range(begin + 6, begin + 11))) is None and watch.suspect == 5
         flaw = watch.admit(codes(begin + 11))
         assert flaw == Flaw("transcript", "12 speech tokens in a row are the reference's own")
 

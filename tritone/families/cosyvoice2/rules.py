@@ -123,8 +123,7 @@ class TokenGuard:
     longest_run = 50  # equal tokens in a row, at 25 a second, that still pass for a pause
     longest_cycle = 50  # tokens that may repeat as a group
     cycles = 3  # repeats of a group, if they are longer than the longest run
-    unsuspected = 11, 5  # tokens spoken of repeats, and of repeats of a longer group, until it is
-    # known what becomes of them; the first hop has more
+    unsuspected = 11  # tokens of a repeat that are spoken before it is known what becomes of it
     copied = 12  # tokens in a row of the prompt's own; the longest of 260 sound generations is 3
     shortest = 0.25  # tokens for each text token; speech that ends by itself before them is cut
 
@@ -165,8 +164,8 @@ class TokenGuard:
         groups = np.arange(1, self.longest_cycle + 1)
         self._alike = np.where(self._past == token, self._alike + 1, 0)
         self._past = np.concatenate([[token], self._past[:-1]])
-        most, least = self.unsuspected
-        self.suspect = max(0, int((self._alike - np.maximum(most - groups, least)).max()))
+        spoken = np.maximum(self.unsuspected - groups, self.unsuspected // 2)
+        self.suspect = max(0, int((self._alike - spoken).max()))
         looped = np.flatnonzero(
             self._alike >= np.maximum(self.longest_run, (self.cycles - 1) * groups)
         )
@@ -181,7 +180,9 @@ class TokenGuard:
         """A pause of equal tokens is no speech, whoever else pauses so."""
         here = self._copies[:-1] + 1
         self._copies[1:] = np.where((self._prompt == token) & ~self._alike[0].astype(bool), here, 0)
-        if (most := int(self._copies.max())) >= self.copied:
+        most = int(self._copies.max())
+        self.suspect = max(self.suspect, most - self.copied // 2)
+        if most >= self.copied:
             return Flaw("transcript", f"{most} speech tokens in a row are the reference's own")
         return None
 
