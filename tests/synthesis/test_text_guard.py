@@ -254,6 +254,14 @@ def test_the_transcript_is_not_spoken_and_the_text_is() -> None:
     assert chunks[-1].timing["flaws"] == {"transcript": 1} and chunks[-1].timing["retries"] == 1
 
 
+def test_text_of_which_nothing_was_said_is_never_shortened() -> None:
+    read, text = [1] * 5, at(staircase(10))
+    stages = FakeStages([asked()], [codes(5)] * 3 + [codes(30)], said=[read, read, read, text])
+    chunks = speak(stages, rules=RULES)
+    assert spoken(chunks) == codes(30) and chunks[-1].timing["flaws"] == {"transcript": 3}
+    assert all(len(ask.prompt) == len(asked().prompt) for ask in stages.asked)
+
+
 def test_the_attempt_after_the_time_for_retries_goes_on_as_it_is() -> None:
     """What was said stays; what comes then is spoken with its leaps, which are counted too."""
 

@@ -58,7 +58,7 @@ class SegmentSpeech:
         last one where listeners have waited long enough."""
         if self._run.late(self._tries):
             self._tries.used = self._run.attempts - 1
-        rest = min(text.rest, text.length - 1)
+        rest = min(text.rest, text.length - 1) if self._admitted else 0
         text.again(lenient=self._last, dropped=rest if self._tries.used > 1 else 0)
         self._start_generation()
 
