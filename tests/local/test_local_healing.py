@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from paths import EMBEDDED
+from waiting import HANG_S
 
 from tritone.arrays import Float32
 from tritone.frontend.audio.sketch import Sketch
@@ -29,7 +30,7 @@ def sound() -> Iterator[LocalStages]:
 
 def speak(stages: LocalStages, streaming: bool = True) -> tuple[Sketch, dict[str, Any]]:
     sampling = SamplingParams(seed=3)
-    tts = TTS(stages, Settings())
+    tts = TTS(stages, Settings(max_retry_seconds=HANG_S))
     chunks = list(tts.stream(TEXT, voice="joe", sampling=sampling, streaming=streaming))
     wave = np.concatenate([chunk.samples for chunk in chunks])
     assert np.isfinite(wave).all() and np.abs(wave).max() < 0.99

@@ -172,6 +172,11 @@ def request(**changes: Any) -> SynthesisRequest:
     return SynthesisRequest(**{"text": "hello", "sampling": SEEDED, **changes})
 
 
+def patient(**changes: Any) -> Settings:
+    """Time for every retry, however slow the machine is."""
+    return Settings(**{"max_retry_seconds": HANG_S, **changes})
+
+
 def speak(
     stages: FakeStages,
     settings: Settings | None = None,
@@ -179,7 +184,7 @@ def speak(
     timing: Timing | None = None,
     **changes: Any,
 ) -> list[AudioChunk]:
-    asked, settings = request(**changes), settings or Settings()
+    asked, settings = request(**changes), settings or patient()
     chunks = list(synthesize(asked, stages, rules, settings, timing=timing))
     assert stages.all_freed
     return chunks

@@ -13,6 +13,7 @@ from fake_stages import (
     SAMPLES,
     FakeStages,
     codes,
+    patient,
     segment,
     sound_of,
     speak,
@@ -94,7 +95,7 @@ def test_a_pause_of_up_to_two_seconds_is_none_and_depends_on_the_tempo() -> None
     def flaws(tokens: int, speed: float) -> dict[str, int]:
         speech = codes(100, 900) + codes(tokens, 1) + codes(100, 900)
         quiet = FakeStages([segment("one", 40)], [speech], sound=lambda _, w: w * (w > 0.1))
-        return speak(quiet, Settings(attempts=1), speed=speed)[-1].timing["flaws"]
+        return speak(quiet, patient(attempts=1), speed=speed)[-1].timing["flaws"]
 
     assert flaws(50, 1.0) == {} and flaws(51, 1.0) == {"silence": 1}
     assert flaws(25, 2.0) == {} and flaws(26, 2.0) == {"silence": 1}

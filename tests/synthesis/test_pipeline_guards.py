@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
-from fake_stages import RULES, SAMPLES, FakeStages, codes, one, segment, speak, spoken
+from fake_stages import RULES, SAMPLES, FakeStages, codes, one, patient, segment, speak, spoken
 
 from tritone.errors import StageFailed
 from tritone.families.cosyvoice2.rules import TokenGuard
 from tritone.llm.contract import SamplingParams
-from tritone.synthesis.pipeline import Settings
 
 
 def test_endless_repeats_are_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,14 +30,14 @@ def test_early_stops_are_drawn_again() -> None:
 @pytest.mark.parametrize("lengths", [(9, 7, 8), (7, 9, 8), (7, 8, 9)])
 def test_the_attempt_that_said_most_is_spoken(lengths: tuple[int, ...]) -> None:
     stages = FakeStages([segment("one", tokens=40)], [codes(n, n) for n in lengths])
-    chunks = speak(stages, Settings(attempts=3))
+    chunks = speak(stages, patient(attempts=3))
     assert spoken(chunks) == codes(9, 9) and chunks[-1].timing["retries"] == 2
 
 
 def test_silence_every_time_is_a_failure() -> None:
     stages = FakeStages([segment("one", tokens=40)], [[], []])
     with pytest.raises(StageFailed, match="tensorrt_llm: 0 speech tokens for 40 text tokens, 2 ti"):
-        speak(stages, Settings(attempts=2))
+        speak(stages, patient(attempts=2))
     assert stages.all_freed and len(stages.asked) == 2
 
 
@@ -55,7 +54,7 @@ def test_greedy_decoding_is_tried_again_by_chance() -> None:
 def test_speech_without_an_end_is_tried_again_and_faded() -> None:
     most = RULES.token_bounds(10)[1]
     stages = FakeStages([segment("one")], [codes(most)] * 3)
-    chunks = speak(stages, Settings(attempts=3), streaming=False)
+    chunks = speak(stages, patient(attempts=3), streaming=False)
     wave = np.concatenate([chunk.samples for chunk in chunks])
     assert chunks[-1].timing["retries"] == 2
     assert any(f"no end after {most} speech tokens" in n for n in chunks[-1].timing["notes"])
@@ -84,6 +83,6 @@ def test_a_pause_is_spoken_whole() -> None:
 
 def test_only_attempts_that_are_set() -> None:
     stages = FakeStages([segment("one", tokens=40)], [codes(3)] * 3 + [codes(30)])
-    assert spoken(speak(stages, Settings(attempts=4))) == codes(30)
+    assert spoken(speak(stages, patient(attempts=4))) == codes(30)
     seeds = [ask.sampling.seed for ask in stages.asked]
     assert len(set(seeds)) == 4
