@@ -125,7 +125,7 @@ class FlowStage:
             raw = [error or next(stepped) for error in refused]
             results = [r if isinstance(r, TritoneError) else (_as_numpy(r[0]), r[1]) for r in raw]
         if not all(isinstance(r, TritoneError) or np.isfinite(r[0]).all() for r in results):
-            with self._lock:
+            with self._lock, self._stepping:
                 self._prepared.clear()
         return results
 
