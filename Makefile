@@ -117,6 +117,7 @@ evaluate: setup-tests  ## words, voice, sound and length of MODEL's speech; into
 voice: setup-tests  ## make the embedded voice from nothing (hours): see training/README.md
 	@$(RUN) -m training
 	@$(TRITONE) convert build/voice/checkpoint build/voice/model
+	@$(TRITONE) golden build/voice/model
 
 clean:  ## remove what the other targets made
 	rm -rf $(VENV) .triton $(OUT)

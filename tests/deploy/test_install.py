@@ -109,7 +109,8 @@ def test_the_wheel_holds_models_and_voice_and_nothing_that_was_built(wheel: Path
         if path.is_file() and path.parent.name != "__pycache__"
     }
     assert {name for name in resources if name.startswith("model_repo/")} == there
-    assert {"embedded/config.json", "embedded/voices/joe.safetensors"} <= resources
+    voice = {"embedded/config.json", "embedded/golden.json", "embedded/voices/joe.safetensors"}
+    assert voice <= resources
     assert not [name for name in resources if "llm/onnx/" in name or "__pycache__" in name]
     assert not [name for name in names if name.startswith(("tests", "scripts", "evaluation"))]
 

@@ -1,16 +1,22 @@
 """The word that a server says in registered voices before it is called ready."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from paths import EMBEDDED
+from serving import RATE
 
+from tritone.cli.serve import prepared
 from tritone.config import CONFIG_NAME
+from tritone.errors import ModelDirectoryError
 from tritone.families import open_model
 from tritone.frontend.voices import VOICES_FOLDER
 from tritone.launcher import TritonServer
-from tritone.launcher.warm_up import MOST_VOICES, speaker, voices_to_warm, warm_up
+from tritone.launcher.golden import Sample
+from tritone.launcher.speaker import speaker
+from tritone.launcher.warm_up import MOST_VOICES, voices_to_warm, warm_up
 
 
 def model_with(folder: Path, voices: list[str], default: str | None) -> Path:
@@ -48,7 +54,7 @@ def test_a_folder_without_a_model_has_no_voices(tmp_path: Path) -> None:
 def test_a_voice_that_fails_is_named_and_the_others_are_warm(
     server: TritonServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    speak = speaker(server.urls.http, server.settings.public)
+    speak = speaker(server.urls.http, server.settings.public, RATE)
     with caplog.at_level(logging.WARNING):
         warm, seconds = warm_up(speak, ["stranger", "joe"])
     assert warm == ["joe"]
@@ -58,9 +64,25 @@ def test_a_voice_that_fails_is_named_and_the_others_are_warm(
     assert "'stranger' is not registered" in record.message
 
 
+@pytest.mark.server
+def test_the_golden_sample_is_heard_after_the_warm_up(
+    server: TritonServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sample = Sample.of(EMBEDDED, None)
+    assert sample is not None
+    speak = speaker(server.urls.http, "cosyvoice2", RATE)
+    assert prepared(speak, ["joe"], sample) > 0
+    warm, heard = capsys.readouterr().out.splitlines()
+    assert warm.startswith("warmed up in ") and warm.endswith(": joe")
+    assert heard == "heard the golden sample, in the voice heart"
+    with pytest.raises(ModelDirectoryError, match="INVALID_ARGUMENT: voice: 'stranger' is not reg"):
+        prepared(speak, [], replace(sample, voice="stranger"))
+    assert prepared(speak, [], None) >= 0 and not capsys.readouterr().out
+
+
 def test_a_server_that_has_gone_is_one_warning(caplog: pytest.LogCaptureFixture) -> None:
-    speak = speaker("http://127.0.0.1:1", "cosyvoice2")
+    speak = speaker("http://127.0.0.1:1", "cosyvoice2", RATE)
     with caplog.at_level(logging.WARNING):
         assert warm_up(speak, ["joe", "heart"])[0] == []
     (record,) = caplog.records
-    assert "the voice joe failed: no answer from http://127.0.0.1:1: " in record.message
+    assert "the voice joe failed: no answer from http://127.0.0.1:1/" in record.message

@@ -13,6 +13,7 @@ from serving import SENTENCE, SHORT
 from waiting import HANG_S, wait_until
 
 from tritone.launcher import TritonServer
+from tritone.synthesis.flaws import KINDS
 from tritone.synthesis.timing import PARTS
 from tritone_client import SpeechClient, SpeechError, Utterance
 
@@ -101,6 +102,9 @@ def test_sums_are_those_of_the_records(spoken: Spoken) -> None:
         assert spoken.grown(f"tritone_{metric}") == pytest.approx(total(name), abs=1e-2)
     gaps = spoken.grown("tritone_packet_gap_seconds_count")
     assert gaps == total("packets") - REQUESTS
+    for kind in KINDS:
+        found = sum(record["flaws"].get(kind, 0) for record in records)
+        assert spoken.grown("tritone_flaws_total", kind=kind) == found
     below = sum(record["first_packet_s"] <= 0.5 for record in records)
     assert spoken.grown("tritone_first_packet_seconds_bucket", le="0.5") == below
 

@@ -12,6 +12,7 @@ import grpc
 import psutil
 import pytest
 from certificates import HOST, Certificates
+from serving import RATE
 from toy_server import PACKET, toy_settings
 from waiting import HANG_S
 
@@ -19,8 +20,9 @@ from tritone import cli
 from tritone.cli.server_speech import speech
 from tritone.diagnostics.doctor.target import Target
 from tritone.launcher import ServerSettings, TritonServer
+from tritone.launcher.speaker import speaker
 from tritone.launcher.tls import ServerTls
-from tritone.launcher.warm_up import speaker, warm_up
+from tritone.launcher.warm_up import warm_up
 from tritone_client import AsyncSpeechClient, SpeechClient, SpeechError, Tls, Utterance
 
 server_test = pytest.mark.server
@@ -127,7 +129,7 @@ def test_mutual_tls_takes_its_own_clients_alone(mutual: TritonServer, issued: Ce
 
 @server_test
 def test_the_launcher_speaks_to_a_server_with_mutual_tls(mutual: TritonServer) -> None:
-    speak = speaker(mutual.urls.http, mutual.settings.public)
+    speak = speaker(mutual.urls.http, mutual.settings.public, RATE)
     assert warm_up(speak, ["anyone"])[0] == ["anyone"]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from frontend_fixtures import OFFSET, model_config, voice
+from frontend_fixtures import OFFSET, TASK_ID, model_config, voice
 from waiting import HANG_S
 
 from tritone.arrays import Float32, Int32
@@ -16,6 +16,7 @@ from tritone.families.cosyvoice2.voice import Voice
 from tritone.llm.contract import GenerationRequest, Increment, Prompt, SamplingParams
 from tritone.synthesis.pipeline import Settings, synthesize
 from tritone.synthesis.rules import Hops, SpeechRules
+from tritone.synthesis.timing import Timing
 from tritone.synthesis.values import AudioChunk, Segment, SynthesisRequest
 
 SAMPLES = 960  # for each token
@@ -26,6 +27,8 @@ SEEDED = SamplingParams(seed=7)
 
 def segment(text: str, tokens: int = 10, prompt: int = 0) -> Segment:
     ids = np.frombuffer(text.encode(), np.uint8).astype(np.int32)
+    if prompt:
+        ids = np.append(ids, TASK_ID).astype(np.int32)
     return Segment(Prompt(ids), tokens, text, voice(tokens=prompt), notes=(f"note of {text}",))
 
 
@@ -40,7 +43,8 @@ class FakeStages:
 
     fail: called with the name of each thing done, to raise in its place. hold: a generation gives
     so many codes and then waits until it is cancelled. The sound of a token is SAMPLES samples of
-    its code / 6561.
+    its code / 6561. frames, sound: what comes of the frames of a flow session, and of the samples
+    of a vocoder session, by its number.
     """
 
     segments: Sequence[Segment]
@@ -49,6 +53,8 @@ class FakeStages:
     increment: int = 1
     fail: Callable[[str], None] = lambda _: None
     hold: int | None = None
+    frames: Callable[[int, Float32], Float32] = lambda _, frames: frames
+    sound: Callable[[int, Float32], Float32] = lambda _, wave: wave
     events: list[str] = field(default_factory=list)
     asked: list[GenerationRequest] = field(default_factory=list)
     voices: list[Voice] = field(default_factory=list)
@@ -85,7 +91,7 @@ class FakeStages:
     def open_vocoder(self, *, seed: int, speed: float) -> "FakeVocoder":
         self.note(f"open vocoder {len(self.vocoders)}")
         self.vocoders.append((seed, speed))
-        return FakeVocoder(self)
+        return FakeVocoder(self, len(self.vocoders) - 1)
 
     @property
     def all_freed(self) -> bool:
@@ -144,35 +150,42 @@ class FakeFlow:
         self.tokens.append(tokens.ids.tolist())
         self.thread = threading.current_thread().name
         mel = np.repeat(tokens.ids.astype(np.float32) / 6561, 2)
-        return np.broadcast_to(mel, (80, len(mel))).copy()
+        return self.stages.frames(self.index, np.broadcast_to(mel, (80, len(mel))).copy())
 
     def close(self) -> None:
         self.closed = True
 
 
 class FakeVocoder:
-    def __init__(self, stages: FakeStages) -> None:
-        self.stages = stages
+    def __init__(self, stages: FakeStages, index: int) -> None:
+        self.stages, self.index = stages, index
         self.ended = False
 
     def step(self, frames: Float32, *, finalize: bool) -> Float32:
         assert not self.ended
         self.ended = finalize
         self.stages.note("vocoder ends" if finalize else "vocoder")
-        return np.repeat(frames[0], SAMPLES // 2)
+        return self.stages.sound(self.index, np.repeat(frames[0], SAMPLES // 2))
 
 
 def request(**changes: Any) -> SynthesisRequest:
     return SynthesisRequest(**{"text": "hello", "sampling": SEEDED, **changes})
 
 
+def patient(**changes: Any) -> Settings:
+    """Time for every retry, however slow the machine is."""
+    return Settings(**{"max_retry_seconds": HANG_S, **changes})
+
+
 def speak(
     stages: FakeStages,
     settings: Settings | None = None,
     rules: SpeechRules = RULES,
+    timing: Timing | None = None,
     **changes: Any,
 ) -> list[AudioChunk]:
-    chunks = list(synthesize(request(**changes), stages, rules, settings or Settings()))
+    asked, settings = request(**changes), settings or patient()
+    chunks = list(synthesize(asked, stages, rules, settings, timing=timing))
     assert stages.all_freed
     return chunks
 
@@ -186,3 +199,24 @@ def spoken(chunks: list[AudioChunk]) -> list[int]:
 def one(speech: list[int], **options: Any) -> FakeStages:
     """One segment, with text enough for its speech."""
     return FakeStages([segment("one", max(10, len(speech) // 10))], [speech], **options)
+
+
+def wave_of(chunks: list[AudioChunk]) -> Float32:
+    return np.concatenate([chunk.samples for chunk in chunks])
+
+
+def sound_of(speech: list[int]) -> Float32:
+    return np.repeat(np.array(speech, np.float32) / 6561, SAMPLES)
+
+
+def spoil(value: float, session: int = 0, after: int = 0) -> Callable[[int, Float32], Float32]:
+    """For `frames` and `sound`: a value in the place of one session's, from call `after` on."""
+    calls = [0]
+
+    def spoiled(index: int, values: Float32) -> Float32:
+        if index != session:
+            return values
+        calls[0] += 1
+        return np.full_like(values, value) if calls[0] > after else values
+
+    return spoiled

@@ -24,7 +24,7 @@ from waiting import HANG_S
 from tritone.errors import Cancelled, InvalidRequest, StageFailed
 from tritone.families.cosyvoice2.rules import CosyVoice2Rules
 from tritone.llm.contract import SamplingParams
-from tritone.synthesis import pipeline
+from tritone.synthesis import pieces
 from tritone.synthesis.pipeline import Settings, synthesize
 from tritone.synthesis.rules import Hops
 from tritone.synthesis.run_ahead import RunAhead
@@ -184,7 +184,7 @@ def test_closing_does_not_wait_for_the_next_hop(monkeypatch: pytest.MonkeyPatch)
         if event == "tokens of 0" and stages.events.count(event) == 30:
             assert closing.wait(HANG_S)
 
-    monkeypatch.setattr(pipeline, "RunAhead", Closing)
+    monkeypatch.setattr(pieces, "RunAhead", Closing)
     stages = one(codes(400), fail=hold, hold=30)
     chunks = synthesize(request(), stages, RULES, Settings())
     next(chunks)

@@ -113,13 +113,21 @@ class FlowStage:
     def step_all(
         self, steps: Sequence[StageStep]
     ) -> list[tuple[Float32, StreamState] | TritoneError]:
-        """`step` for several streams together; a stream's error stands in its own place."""
+        """`step` for several streams together; a stream's error stands in its own place.
+
+        After frames that are not finite all voices are prepared anew: a state that one of them
+        shares with its streams may be what is wrong.
+        """
         refused = [self._refused(step) for step in steps]
         good = [step for step, error in zip(steps, refused, strict=True) if error is None]
         with self._stepping:
             stepped = iter(self.flow.step_all(good))
-            results = [error or next(stepped) for error in refused]
-            return [r if isinstance(r, TritoneError) else (_as_numpy(r[0]), r[1]) for r in results]
+            raw = [error or next(stepped) for error in refused]
+            results = [r if isinstance(r, TritoneError) else (_as_numpy(r[0]), r[1]) for r in raw]
+        if not all(isinstance(r, TritoneError) or np.isfinite(r[0]).all() for r in results):
+            with self._lock, self._stepping:
+                self._prepared.clear()
+        return results
 
     @torch.inference_mode()
     def whole(self, increment: Increment, voice: Voice) -> Float32:

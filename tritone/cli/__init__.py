@@ -27,6 +27,7 @@ _COMMANDS = {
     "evaluate": "Judge speech: words, voice, sound, seams, length and speed.",
     "normalize": "Show the spoken form of written lines.",
     "voices": "List the registered voices of a model directory.",
+    "golden": "Keep how a model directory speaks, for servers to compare themselves with.",
     "demo": "",  # not in the help
 }
 _CLIENTS = {"say": "tritone_client.say", "bench": "tritone_client.bench"}

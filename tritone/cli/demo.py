@@ -8,10 +8,12 @@ import typer
 
 from tritone.cli.command import refused
 from tritone.cli.options import Model
+from tritone.config import Envelope
 from tritone.errors import EnvironmentProblem, TritoneError
 from tritone.launcher import ServerSettings, TritonServer
 from tritone.launcher.ports import free_ports
-from tritone.launcher.warm_up import speaker, voices_to_warm, warm_up
+from tritone.launcher.speaker import speaker
+from tritone.launcher.warm_up import voices_to_warm, warm_up
 from tritone_client import SpeechClient, SpeechError, StreamMeter, Utterance
 from tritone_client.output import open_writer
 
@@ -31,7 +33,8 @@ def demo(
         with TritonServer(settings) as server:
             print("starting Triton with the five models", flush=True)
             seconds = server.wait_ready()
-            speak_word = speaker(server.urls.http, settings.public)
+            rate = Envelope.read(settings.served_model).sample_rate
+            speak_word = speaker(server.urls.http, settings.public, rate)
             seconds += warm_up(speak_word, voices_to_warm(settings.served_model))[1]
             print(f"ready after {seconds:.1f} s, gRPC on {server.urls.grpc}")
             speak(server.urls.grpc, text, out)

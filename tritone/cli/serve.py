@@ -1,6 +1,8 @@
 """tritone serve: the server, until it is interrupted."""
 
 import logging
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -8,14 +10,21 @@ import typer
 
 from tritone.cli import options
 from tritone.cli.command import refused
+from tritone.config import Envelope
+from tritone.errors import TritoneError
 from tritone.launcher import ServerSettings, TritonServer
+from tritone.launcher.golden import Sample, Spoken
 from tritone.launcher.health import HealthLimits
 from tritone.launcher.launch import termination_as_exit
+from tritone.launcher.speaker import speaker
 from tritone.launcher.supervisor import End, Supervisor
 from tritone.launcher.tls import ServerTls
-from tritone.launcher.warm_up import speaker, voices_to_warm, warm_up
+from tritone.launcher.warm_up import voices_to_warm, warm_up
 
 Port = Annotated[int | None, typer.Option(help="in place of --port-base")]
+Golden = Annotated[
+    bool, typer.Option(help="refuse to be ready unless the golden sample sounds as it should")
+]
 WarmUp = Annotated[bool, typer.Option(help="speak a word in registered voices before saying ready")]
 StartTimeout = Annotated[float, typer.Option(metavar="SECONDS", help="for loading the models")]
 ExitTimeout = Annotated[int, typer.Option(metavar="SECONDS", help="for running utterances to end")]
@@ -42,6 +51,7 @@ def serve(
     model_repository: Annotated[Path, typer.Option(help="Triton's models")] = options.MODELS,
     threads: Annotated[int | None, typer.Option(help="threads of each model process (1)")] = None,
     warm_up: WarmUp = True,
+    golden: Golden = True,
     start_timeout: StartTimeout = 300.0,
     exit_timeout_secs: ExitTimeout = 30,
     restarts_per_hour: Restarts = 20,
@@ -71,7 +81,8 @@ def serve(
     """Serve Tritone's models with Triton Inference Server until interrupted.
 
     Exit status: 0 ended on request, 1 the server failed and was not started
-    again, 2 it could not start.
+    again, 2 it could not start, 3 it started and did not speak the golden
+    sample as it should.
     """
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO)
     if (tls_cert is None) != (tls_key is None):
@@ -104,22 +115,31 @@ def serve(
         arguments=tuple(arguments or ()),
     )
     try:
-        return run_server(settings, warm=warm_up)
+        return run_server(settings, warm=warm_up, golden=golden)
     except KeyboardInterrupt:
         return 0
 
 
-def run_server(settings: ServerSettings, *, warm: bool) -> int:
-    """Run the server until it ends or a signal unwinds this function; `warm`: warmed up first."""
+class _NotGolden(Exception):
+    """What a server said is not speech as it should be."""
+
+
+def run_server(settings: ServerSettings, *, warm: bool, golden: bool) -> int:
+    """Run the server until it ends or a signal unwinds this function. warm, golden: whether it is
+    warmed up, and heard, before it is called ready."""
+    voices = voices_to_warm(settings.served_model)
+    sample = Sample.of(settings.served_model, voices[-1] if voices else None) if golden else None
+    # the sample warms its own voice
+    voices = [name for name in voices if warm and not (sample and name == sample.voice)]
 
     def ready(server: TritonServer, seconds: float) -> None:
         urls = server.urls
-        if warm:
-            speak = speaker(urls.http, settings.public)
-            voices, took = warm_up(speak, voices_to_warm(settings.served_model))
-            seconds += took
-            if voices:
-                print(f"warmed up in {took:.1f} s: {', '.join(voices)}", flush=True)
+        if voices or sample:
+            rate = Envelope.read(settings.served_model).sample_rate
+            try:
+                seconds += prepared(speaker(urls.http, settings.public, rate), voices, sample)
+            except TritoneError as error:
+                raise _NotGolden(str(error)) from error
         print(
             f"ready after {seconds:.1f} s\n"
             f"gRPC {urls.grpc}, HTTP {urls.http}, metrics {urls.metrics}\n"
@@ -129,8 +149,26 @@ def run_server(settings: ServerSettings, *, warm: bool) -> int:
 
     with termination_as_exit(0):  # what was asked for is no failure
         print(f"starting; the log is {settings.log_path}", flush=True)
-        end = Supervisor(settings, ready).run()
+        try:
+            end = Supervisor(settings, ready).run()
+        except _NotGolden as error:
+            return refused(error, 3)
     return 0 if end is End.ENDED else 1
+
+
+def prepared(speak: Callable[..., Spoken], voices: Sequence[str], sample: Sample | None) -> float:
+    """Have a server speak a word in each voice, then the sample; the seconds that it took.
+
+    Raises TritoneError where the sample is not what it should be.
+    """
+    began = time.monotonic()
+    warm, took = warm_up(speak, voices)
+    if warm:
+        print(f"warmed up in {took:.1f} s: {', '.join(warm)}", flush=True)
+    if sample:
+        sample.examine(speak)
+        print(f"heard the golden sample, in the voice {sample.voice}", flush=True)
+    return time.monotonic() - began
 
 
 def _say_command(url: str, tls: ServerTls | None) -> str:

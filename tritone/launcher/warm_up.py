@@ -4,26 +4,21 @@ The first use of a voice computes its prompt, and the first use of a model bring
 memory: for the full size on a CPU seconds, which the first callers would wait for.
 """
 
-import json
 import logging
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tritone.config import Envelope
-from tritone.errors import EnvironmentProblem, StageFailed, TritoneError
+from tritone.errors import EnvironmentProblem, TritoneError
 from tritone.frontend.voices import VoiceStore
-from tritone.launcher.drain import opener
 
 _LOG = logging.getLogger(__name__)
 
 MOST_VOICES = 4  # the flow keeps only the most recently used ones (`prepared_voices_mb`)
 _TEXT = "Hello."
-_PACKET_S = 60.0  # until the next packet
 
-Speak = Callable[[str, str], None]
+Speak = Callable[[str, str], object]
 """Has the server say a text in a voice. Raises TritoneError where that failed; EnvironmentProblem
 where the server does not answer."""
 
@@ -37,29 +32,6 @@ def voices_to_warm(model_dir: Path) -> list[str]:
     others = [name for name in names if name != default]
     kept = [name for name in names if name == default]
     return [*others[: MOST_VOICES - len(kept)], *kept]
-
-
-def speaker(http_url: str, model: str) -> Speak:
-    """Speaks over HTTP, for which the launcher needs no certificate; the sound is dropped."""
-    url = f"{http_url}/v2/models/{model}/generate_stream"
-
-    def speak(text: str, voice: str) -> None:
-        said = json.dumps({"target_text": text, "voice": voice, "seed": 1}).encode()
-        request = urllib.request.Request(url, said, {"Content-Type": "application/json"})
-        try:
-            with opener().open(request, timeout=_PACKET_S) as answer:
-                events = answer.read()
-        except urllib.error.HTTPError as error:
-            with error:
-                events = error.read()
-        except OSError as error:
-            raise EnvironmentProblem(f"no answer from {http_url}: {error}") from error
-        for line in events.splitlines():
-            said_so = json.loads(line.removeprefix(b"data: ") or b"{}").get("error")
-            if said_so:
-                raise StageFailed(model, said_so)
-
-    return speak
 
 
 def warm_up(speak: Speak, voices: Sequence[str]) -> tuple[list[str], float]:

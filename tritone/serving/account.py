@@ -14,6 +14,7 @@ from tritone.errors import Cancelled, InvalidRequest, Overloaded
 from tritone.serving.log_text import LOGS_TEXT, loggable
 from tritone.serving.metrics import Counter, Gauge, Histogram
 from tritone.synthesis.deadlines import STAGES, StageTurns
+from tritone.synthesis.flaws import KINDS
 from tritone.synthesis.timing import OUTCOMES, PARTS, Timing
 from tritone.triton_models import INNER
 from tritone.variables import RESTARTS_VARIABLE
@@ -68,6 +69,7 @@ class SpeechMetrics:
         self._restarts = Counter("tritone_restarts_total", "Starts of the server after the first")
         self._restarts.add(float(os.environ.get(RESTARTS_VARIABLE, "0")))
         hits = ("hit", "miss")
+        self._flaws = Counter("tritone_flaws_total", "Flaws found in generated speech", kind=KINDS)
         self._voices = Counter("tritone_voice_cache_total", "Voices asked for", result=hits)
         self._growing = {path: Counter(*named) for path, named in _GROWING.items()}
         self._of_requests = {
@@ -79,12 +81,15 @@ class SpeechMetrics:
         self._parts = Histogram("tritone_part_seconds", parts, bounds=_PART_SECONDS, part=PARTS)
 
     def update(self, counted: dict[str, float], timing: Timing) -> None:
-        """Count what is new of a stream. counted: what the growing counters have of it already;
-        brought up to date."""
+        """Count what is new of a stream. counted: what the growing counters have of it already, by
+        path, and by kind of flaw; brought up to date."""
         for path, counter in self._growing.items():
             number = attrgetter(path)(timing)
             counter.add(number - counted.get(path, 0.0))
             counted[path] = number
+        for kind, found in timing.flaws.items():
+            self._flaws.add(found - counted.get(kind, 0), kind)
+            counted[kind] = found
         self._show_queues()
 
     def ended(self, record: dict[str, Any], timing: Timing) -> None:
@@ -106,13 +111,9 @@ class SpeechMetrics:
 
     def close(self) -> None:
         families = [self.streams, self.losses, self._restarts, self._waiting, self._requests]
-        families += [
-            self._voices,
-            self._gaps,
-            self._parts,
-            *self._growing.values(),
-            *self._of_requests.values(),
-        ]
+        families += [self._voices, self._gaps, self._flaws, self._parts]
+        families += self._growing.values()
+        families += self._of_requests.values()
         for family in families:
             family.close()
 

@@ -46,6 +46,7 @@ class TritonPythonModel:
                 first_hop=0,
                 max_hop=0,
                 max_segment_seconds=Settings().max_segment_seconds,
+                max_retry_seconds=Settings().max_retry_seconds,
                 max_text_characters=Limits().max_text_characters,
                 sample_rate=0,
             )
@@ -54,8 +55,11 @@ class TritonPythonModel:
             self._rules = model.family.rules(
                 model.config, Hops(values["first_hop"] or None, values["max_hop"] or None)
             )
-            limits = Limits(max_text_characters=values["max_text_characters"])
-            self._settings = Settings(limits, values["max_segment_seconds"])
+            self._settings = Settings(
+                Limits(max_text_characters=values["max_text_characters"]),
+                max_segment_seconds=values["max_segment_seconds"],
+                max_retry_seconds=values["max_retry_seconds"],
+            )
             self._turns = StageTurns(flow=values["flow_together"])
             self._model, self._bias = model, _bias(model)
             self._metrics = SpeechMetrics(self._turns)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from tritone.arrays import Float32
 from tritone.llm.contract import Generation, GenerationRequest, Increment, Prompt, SamplingParams
+from tritone.synthesis.flaws import Flaw
 from tritone.synthesis.values import Segment, SynthesisRequest
 from tritone.voice import Voice
 
@@ -65,18 +66,20 @@ class Planner(Protocol):
 
 
 class Guard(Protocol):
-    """Checks one generation as its tokens come. count: tokens admitted."""
+    """Checks one generation as its tokens come. count: tokens admitted. suspect: the last of them
+    that are not to be spoken yet, since they look like the beginning of a flaw."""
 
     count: int
+    suspect: int
 
-    def admit(self, increment: Increment) -> str:
-        """Take new tokens; return what is wrong with the generation, or nothing.
+    def outside(self, increment: Increment) -> tuple[int, Flaw] | None:
+        """The index of the first token that must never reach the flow, if there is one."""
 
-        Raises StageFailed for a token that must never reach the flow.
-        """
+    def admit(self, increment: Increment) -> Flaw | None:
+        """Take new tokens; return what is wrong with the generation, if anything is."""
 
-    def ended(self, target_tokens: int) -> str:
-        """What is wrong with a generation that ended by itself, or nothing."""
+    def ended(self, target_tokens: int) -> Flaw | None:
+        """What is wrong with a generation that ended by itself, if anything is."""
 
 
 class SpeechRules(Protocol):
@@ -95,8 +98,8 @@ class SpeechRules(Protocol):
     def codes(self, increment: Increment) -> Increment:
         """What the language model gave as the flow takes it."""
 
-    def guard(self) -> Guard:
-        """For a new generation."""
+    def guard(self, segment: Segment) -> Guard:
+        """For a new generation of a segment."""
 
     def text_begins(self, segment: Segment) -> int | None:
         """Where in its prompt the text to be spoken begins, if the language model tells what it

@@ -1,57 +1,36 @@
 """One segment of a request on its way from its prompt to acoustic frames."""
 
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterator
+from dataclasses import replace
 
 from tritone.arrays import Float32
-from tritone.errors import Cancelled, InvalidRequest, StageFailed
+from tritone.errors import InvalidRequest, StageFailed, TritoneError
 from tritone.llm.contract import Generation, GenerationRequest, Increment
-from tritone.synthesis.deadlines import StageTurns
+from tritone.synthesis.flaws import Flaw
 from tritone.synthesis.limits import MAX_SEED
-from tritone.synthesis.rules import SpeechRules, Stages
+from tritone.synthesis.rules import Planner
+from tritone.synthesis.run import Run, Tries
 from tritone.synthesis.run_ahead import RunAhead
-from tritone.synthesis.text_guard import SpeechGuard, TextGuard
-from tritone.synthesis.timing import Timing
-from tritone.synthesis.values import Segment, SynthesisRequest
+from tritone.synthesis.text_guard import NOTHING, SpeechGuard, TextGuard
+from tritone.synthesis.values import Segment
+from tritone.triton_models import LANGUAGE_MODEL
+from tritone.voice import Voice
 
-
-@dataclass(frozen=True)
-class Run:
-    """What the segments of one request share.
-
-    max_tokens: of one segment. attempts: generations of one, where the ones before were flawed.
-    """
-
-    request: SynthesisRequest
-    stages: Stages
-    rules: SpeechRules
-    max_tokens: int
-    attempts: int
-    timing: Timing
-    cancelled: Callable[[], bool]
-    seed: int
-    turns: StageTurns
-
-    @property
-    def seconds_left(self) -> float:
-        """Until playback runs dry."""
-        return self.timing.until_dry(self.turns.patience)
-
-    def check_cancelled(self) -> None:
-        if self.cancelled():
-            raise Cancelled("the caller no longer wants the audio")
+NEVER_SPOKEN = ("bad_id", "transcript")  # attempts flawed so, however much they said
+HELD_BACK = ("repetition", "transcript")  # flaws that suspect tokens were the beginning of
 
 
 class SegmentSpeech:
     """A segment's generation and its flow; `close` ends both."""
 
-    def __init__(self, run: Run, segment: Segment, index: int) -> None:
+    def __init__(self, run: Run, segment: Segment, index: int, tries: Tries) -> None:
         """Start the generation. index: of the segment within the request."""
-        self._run, self.segment, self._index = run, segment, index
+        self._run, self.segment, self._index, self._tries = run, segment, index, tries
         self._begun = False  # whether the flow has had tokens
         self.cut = False  # whether the speech ends before its generation did
-        self._attempt = 0
-        run.timing.segments += 1
+        self.broken_off = False  # whether it ends within its text
+        self._best: list[Increment] = []  # what the longest attempt said that was given up
+        run.timing.segments = max(run.timing.segments, index + 1)
         run.timing.voice_cached = segment.voice_cached
         for note in segment.notes:
             run.timing.note(note)
@@ -59,23 +38,28 @@ class SegmentSpeech:
 
     def hops(self) -> Iterator[Float32]:
         """The frames of every hop that is complete before the generation ends."""
-        while not (yield from self._attempted()):
-            self._run.timing.retries += 1
-            self._attempt += 1
-            if self._guard.text and not self._over_long:
+        while flaw := (yield from self._attempted()):
+            text = self._guard.text if self._can_go_on else None
+            self._run.try_again(self._tries)
+            if text:
                 self._end_generation()
-                self._go_on(self._guard.text)
+                self._go_on(text)
             else:
+                if flaw.kind not in NEVER_SPOKEN:
+                    self._best = max(self._best, self._admitted, key=_length)
                 self.close()
                 self._begin()
-        for note in self._guard.text.notes if self._guard.text else ():
-            self._run.timing.note(f"{self.segment.text!r}: {note}")
+        for flaw in self._guard.text.passed if self._guard.text else ():
+            self._run.timing.flaw(flaw, f"{self.segment.text!r}")
 
     def _go_on(self, text: TextGuard) -> None:
         """Another generation from where speech stood: once with all that was said as its prompt,
-        after that with the rest of the text alone, which cannot fail in the same way."""
-        rest = min(text.rest, text.length - 1)
-        text.again(lenient=self._last, dropped=rest if self._attempt > 1 else 0)
+        after that with the rest of the text alone, which cannot fail in the same way. It is the
+        last one where listeners have waited long enough."""
+        if self._run.late(self._tries):
+            self._tries.used = self._run.attempts - 1
+        rest = min(text.rest, text.length - 1) if self._admitted else 0
+        text.again(lenient=self._last, dropped=rest if self._tries.used > 1 else 0)
         self._start_generation()
 
     def rest(self) -> Float32:
@@ -90,21 +74,25 @@ class SegmentSpeech:
 
     @property
     def _last(self) -> bool:
-        return self._attempt + 1 >= self._run.attempts
+        return self._run.exhausted(self._tries)
 
     def _begin(self) -> None:
         """Start a generation, and open the flow, which prepares the voice meanwhile."""
-        run = self._run
-        streaming = run.request.streaming
-        self._planner, voice = run.rules.plan(self.segment.voice, streaming=streaming)
+        self._planner, voice = self._plan()
         self._guard = self._new_guard()
         self._admitted: list[Increment] = []
+        self._waiting = NOTHING  # admitted, and not to be spoken yet
         self._start_generation()
         try:
-            self._flow = run.stages.open_flow(voice, streaming=streaming)
+            streaming = self._run.request.streaming
+            self._flow = self._run.stages.open_flow(voice, streaming=streaming)
         except BaseException:
             self._end_generation()
             raise
+
+    def _plan(self) -> tuple[Planner, Voice]:
+        run = self._run
+        return run.rules.plan(self.segment.voice, streaming=run.request.streaming)
 
     def _new_guard(self) -> SpeechGuard:
         begins, text = self._run.rules.text_begins(self.segment), None
@@ -112,7 +100,7 @@ class SegmentSpeech:
             length, ids = self.segment.target_tokens, self.segment.prompt.ids
             said = () if ids is None else tuple(ids[begins : begins + length].tolist())
             text = TextGuard(begins, length, lenient=self._last, ids=said)
-        return SpeechGuard(self._run.rules.guard(), text)
+        return SpeechGuard(self._run.rules.guard(self.segment), text)
 
     def _start_generation(self) -> None:
         self._generation = self._generate()
@@ -125,61 +113,88 @@ class SegmentSpeech:
         finally:
             self._increments.close()
 
-    def _attempted(self) -> Generator[Float32, None, bool]:
-        """One generation; returns whether its tokens are to be spoken to the end."""
+    def _attempted(self) -> Generator[Float32, None, Flaw | None]:
+        """One generation; returns what is wrong with it unless it is to be spoken to the end."""
         rules, timing, guard = self._run.rules, self._run.timing, self._guard
-        problem, over = "", False
+        flaw, over = None, False
         for increment in self._increments:
             self._run.check_cancelled()
             timing.mark("first_token")
             verdict = guard.admit(rules.codes(increment))
-            problem, over = verdict.problem, verdict.over
+            flaw, over = verdict.flaw, verdict.over
             self._admit(verdict.tokens)
-            if problem or over:
+            if flaw:
                 self._generation.cancel()
                 break
             if not (self._begun and self._increments.waiting):
                 yield from self._ready_hops()
-        if not problem and not over:
+        if not flaw:
             verdict = guard.ended(self.segment.target_tokens)
-            problem = verdict.problem or self._endless()
-            self._admit(verdict.tokens)
-        yield from self._ready_hops()
-        if problem or over:
-            what = problem or "said once, and begun again"
-            timing.note(f"generation {self._attempt + 1} of {self.segment.text!r}: {what}")
-        self.cut = bool(problem) or over
-        return not problem or self._spoken_as_it_is(problem)
+            self._admit(verdict.tokens, ended=True)
+            flaw = verdict.flaw or self._endless()
+        else:
+            self._admit(NOTHING, ended=over or flaw.kind not in HELD_BACK)
+        self._waiting = NOTHING
+        if flaw:
+            timing.flaw(flaw, f"generation {self._tries.used + 1} of {self.segment.text!r}")
+        self.cut = flaw is not None
+        self.broken_off = flaw is not None and not over and flaw.kind != "early_end"
+        given_up = None if over or not flaw or self._spoken_as_it_is(flaw) else flaw
+        if not given_up or self._can_go_on:
+            yield from self._ready_hops()
+        return given_up
 
-    def _admit(self, codes: Increment) -> None:
+    def _admit(self, codes: Increment, *, ended: bool = False) -> None:
+        """Speak what has been admitted, but for what may prove to be a flaw."""
         self._run.timing.tokens += len(codes)
-        if len(codes):
-            self._admitted.append(codes)
-            self._planner.push(codes)
+        codes = Increment.joined([self._waiting, codes])
+        sure = len(codes) if ended else max(0, len(codes) - self._guard.tokens.suspect)
+        self._waiting = codes[sure:]
+        if sure:
+            self._admitted.append(codes[:sure])
+            self._planner.push(codes[:sure])
 
-    def _endless(self) -> str:
+    def _endless(self) -> Flaw | None:
         least, most = self._run.rules.token_bounds(self.segment.target_tokens)
         if least == most or not self._over_long:  # a length that is set is no flaw
-            return ""
-        return f"no end after {self._most_tokens} speech tokens"
+            return None
+        return Flaw("no_end", f"no end after {self._most_tokens} speech tokens")
 
     @property
     def _over_long(self) -> bool:
         return self._guard.count >= self._most_tokens
 
-    def _spoken_as_it_is(self, problem: str) -> bool:
-        """Whether a flawed generation is: if all attempts were, or if it has begun and cannot be
-        taken up again."""
-        if self._last and not self._guard.count:
-            said = f"{problem}, {self._attempt + 1} times"
-            if self._run.request.reference_wav is not None:
-                raise InvalidRequest(
-                    "reference_wav",
-                    f"nothing is said after this recording ({said}); send one in which a single "
-                    "voice speaks clearly, or leave out reference_text if it is not what is said",
-                )
-            raise StageFailed("tensorrt_llm", said)
-        return self._last or (self._begun and (self._over_long or not self._guard.text))
+    @property
+    def _can_go_on(self) -> bool:
+        """Whether another generation can say what this one has not."""
+        return self._guard.text is not None and not self._over_long
+
+    def _spoken_as_it_is(self, flaw: Flaw) -> bool:
+        """Whether a flawed generation is: if it has begun and cannot be taken up again, or if there
+        is no time left to try. If nothing of it was heard, the longest attempt is spoken."""
+        if not self._last and self._can_go_on:
+            return False
+        if self._begun:
+            return True
+        if not (self._last or self._run.late(self._tries)):
+            return False
+        if flaw.kind in NEVER_SPOKEN or _length(self._best) > _length(self._admitted):
+            self._admitted = self._best
+            self._planner, _ = self._plan()
+            self._planner.push(Increment.joined(self._best))
+        if not self._admitted:
+            raise self._nothing(f"{flaw.problem}, {self._tries.used + 1} times")
+        return True
+
+    def _nothing(self, problem: str) -> TritoneError:
+        """The error where no attempt said anything."""
+        if self._run.request.reference_wav is None:
+            return StageFailed(LANGUAGE_MODEL, problem)
+        return InvalidRequest(
+            "reference_wav",
+            f"nothing is said after this recording ({problem}); send one in which a single voice "
+            "speaks clearly, or leave out reference_text if it is not what is said",
+        )
 
     def _ready_hops(self) -> Iterator[Float32]:
         timing = self._run.timing
@@ -203,8 +218,8 @@ class SegmentSpeech:
     def _generate(self) -> Generation:
         """The first generation of the segment, or one that goes on after what was admitted."""
         run, rules, segment = self._run, self._run.rules, self.segment
-        seed = (run.seed + self._index + 1000 * self._attempt) % (MAX_SEED + 1)
-        sampling = rules.retried(run.request.sampling) if self._attempt else run.request.sampling
+        seed = (run.seed + self._index + 1000 * self._tries.used) % (MAX_SEED + 1)
+        sampling = rules.retried(run.request.sampling) if self._tries.used else run.request.sampling
         least, _ = rules.token_bounds(segment.target_tokens)
         prompt, said, text = segment.prompt, self._guard.count, self._guard.text
         if text and text.dropped:
@@ -221,6 +236,10 @@ class SegmentSpeech:
                 sampling=replace(sampling, seed=seed),
             )
         )
+
+
+def _length(speech: list[Increment]) -> int:
+    return sum(map(len, speech))
 
 
 def _increments_of(generation: Generation) -> Generator[Increment, None, None]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tritone.arrays import Float32
+from tritone.synthesis.flaws import KINDS, Flaw, Kind
 
 PARTS = ("queue", "frontend", "prefill", "first_tokens", "tokens", "flow", "vocoder", "send")
 """Parts of a request's time, one after the other, that add up to all of it:
@@ -95,6 +96,7 @@ class Timing:
         self.voice_cached: bool | None = None
         self.total: float | None = None
         self.segments = self.tokens = self.packets = self.retries = 0
+        self.flaws: dict[Kind, int] = dict.fromkeys(KINDS, 0)
         self.notes: list[str] = []
         self.text_length = 0
         self._spoken: list[tuple[int, int]] = []  # text and sample at which each segment begins
@@ -129,6 +131,11 @@ class Timing:
                 starts, starts[1:], self._spoken, self._ends, strict=False
             )
         ]
+
+    def flaw(self, flaw: Flaw, where: str) -> None:
+        """Count and note what was found; the two threads find different kinds."""
+        self.flaws[flaw.kind] += 1
+        self.note(f"{where}: {flaw.problem}")
 
     def note(self, text: str) -> None:
         if text not in self.notes:
@@ -216,6 +223,7 @@ class Timing:
             "underruns": played.underruns,
             "underrun_s": _rounded(played.dry),
             "retries": self.retries,
+            "flaws": {kind: count for kind, count in self.flaws.items() if count},
             "notes": list(self.notes),
         }
 

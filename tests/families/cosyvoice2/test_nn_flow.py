@@ -272,6 +272,18 @@ def test_prepared_voices_are_bounded(flow: Flow) -> None:
     assert len(small._prepared) == 1
 
 
+def test_a_voice_that_was_prepared_with_nan_is_prepared_anew() -> None:
+    stage, voice, tokens = tiny_stage(), some_voice(40), some_codes(30)
+    expected, _ = stage.step(tokens, stage.open(voice), finalize=True)
+    (key,) = stage._prepared
+    state = stage._prepared[key]
+    stage._prepared[key] = replace(state, speaker=torch.full_like(state.speaker, torch.nan))
+    poisoned, _ = stage.step(tokens, stage.open(voice), finalize=True)
+    assert np.isnan(poisoned).any()
+    mel, _ = stage.step(tokens, stage.open(voice), finalize=True)
+    assert np.array_equal(mel, expected)
+
+
 def test_the_caller_hears_what_is_wrong() -> None:
     stage = tiny_stage(noise=some_noise(200))
     voice, tokens = some_voice(10), some_codes(95)

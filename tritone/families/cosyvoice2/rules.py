@@ -6,14 +6,17 @@ from fractions import Fraction
 
 import numpy as np
 
-from tritone.errors import EnvironmentProblem, StageFailed
+from tritone.arrays import Int32
+from tritone.errors import EnvironmentProblem
 from tritone.families.cosyvoice2.config import CosyVoice2Config
 from tritone.families.cosyvoice2.voice import Voice
 from tritone.llm.contract import Increment, Prompt, SamplingParams
+from tritone.synthesis.flaws import Flaw
 from tritone.synthesis.rules import Hops, Rates
 from tritone.synthesis.values import Segment
 
 CODES_PER_SECOND = 25
+NO_CODES: Int32 = np.zeros(0, np.int32)
 RETRIED_TOP_K = 25  # of a generation that failed when it was greedy, as upstream samples
 
 
@@ -114,38 +117,74 @@ class ChunkPlanner:
 
 
 class TokenGuard:
-    """`tritone.synthesis.rules.Guard` against endless repeats, and against no speech at all."""
+    """`tritone.synthesis.rules.Guard` against endless repeats, speech of the prompt, and no speech
+    at all."""
 
     longest_run = 50  # equal tokens in a row, at 25 a second, that still pass for a pause
+    longest_cycle = 50  # tokens that may repeat as a group
+    cycles = 3  # repeats of a group, if they are longer than the longest run
+    unsuspected = 11  # tokens of a repeat that are spoken before it is known what becomes of it
+    copied = 12  # tokens in a row of the prompt's own; the longest of 260 sound generations is 3
     shortest = 0.25  # tokens for each text token; speech that ends by itself before them is cut
 
-    def __init__(self, codes: int) -> None:
-        self._codes = codes
-        self._last = -1
-        self._run = 0
-        self.count = 0
+    def __init__(self, codes: int, prompt: Int32 = NO_CODES) -> None:
+        """prompt: the codes of the reference recording that the generation continues."""
+        self._codes, self._prompt = codes, prompt
+        self._past = np.full(self.longest_cycle, -1, np.int32)  # the newest token first
+        self._alike = np.zeros(self.longest_cycle, np.int32)  # in a row, by how far apart
+        self._copies = np.zeros(len(prompt) + 1, np.int32)  # in a row, by where the last one is
+        self.count = self.suspect = 0
 
-    def admit(self, increment: Increment) -> str:
-        """See `Guard.admit`; a code outside the codebook must never reach the flow."""
+    def outside(self, increment: Increment) -> tuple[int, Flaw] | None:
+        """See `Guard.outside`."""
         tokens = increment.ids
-        outside = tokens[(tokens < 0) | (tokens >= self._codes)]
-        if outside.size:
-            raise StageFailed(
-                "tensorrt_llm", f"gave code {int(outside[0])}; codes are 0..{self._codes - 1}"
-            )
-        for token in tokens.tolist():
-            self._run = self._run + 1 if token == self._last else 1
-            self._last = token
-            if self._run > self.longest_run:
-                return f"the same token {self._run} times in a row"
-        self.count += len(tokens)
-        return ""
+        strays = np.flatnonzero((tokens < 0) | (tokens >= self._codes))
+        if not strays.size:
+            return None
+        index = int(strays[0])
+        problem = f"gave code {int(tokens[index])}; codes are 0..{self._codes - 1}"
+        return index, Flaw("bad_id", problem)
 
-    def ended(self, target_tokens: int) -> str:
+    def admit(self, increment: Increment) -> Flaw | None:
+        """See `Guard.admit`."""
+        for token in increment.ids.tolist():
+            if flaw := self._repeats(token) or self._copies_prompt(token):
+                return flaw
+        self.count += len(increment)
+        return None
+
+    def ended(self, target_tokens: int) -> Flaw | None:
         least = max(1, int(np.ceil(self.shortest * target_tokens)))
         if self.count < least:
-            return f"{self.count} speech tokens for {target_tokens} text tokens"
-        return ""
+            problem = f"{self.count} speech tokens for {target_tokens} text tokens"
+            return Flaw("early_end", problem)
+        return None
+
+    def _repeats(self, token: int) -> Flaw | None:
+        groups = np.arange(1, self.longest_cycle + 1)
+        self._alike = np.where(self._past == token, self._alike + 1, 0)
+        self._past = np.concatenate([[token], self._past[:-1]])
+        spoken = np.maximum(self.unsuspected - groups, self.unsuspected // 2)
+        self.suspect = max(0, int((self._alike - spoken).max()))
+        looped = np.flatnonzero(
+            self._alike >= np.maximum(self.longest_run, (self.cycles - 1) * groups)
+        )
+        if not looped.size:
+            return None
+        group = int(groups[looped[0]])
+        times = int(self._alike[looped[0]]) // group + 1
+        what = "the same token" if group == 1 else f"the same {group} tokens"
+        return Flaw("repetition", f"{what} {times} times in a row")
+
+    def _copies_prompt(self, token: int) -> Flaw | None:
+        """A pause of equal tokens is no speech, whoever else pauses so."""
+        here = self._copies[:-1] + 1
+        self._copies[1:] = np.where((self._prompt == token) & ~self._alike[0].astype(bool), here, 0)
+        most = int(self._copies.max())
+        self.suspect = max(self.suspect, most - self.copied // 2)
+        if most >= self.copied:
+            return Flaw("transcript", f"{most} speech tokens in a row are the reference's own")
+        return None
 
 
 class CosyVoice2Rules:
@@ -169,15 +208,25 @@ class CosyVoice2Rules:
         """LLM ids to codes of the codebook."""
         return replace(increment, ids=increment.ids - np.int32(self._config.llm.speech_offset))
 
-    def guard(self) -> TokenGuard:
-        return TokenGuard(self._config.llm.speech_codes)
+    def guard(self, segment: Segment) -> TokenGuard:
+        """A text that the reference says too may sound as it does there."""
+        ids, codes = segment.prompt.ids, self._config.llm.speech_codes
+        assert ids is not None and isinstance(segment.voice, Voice)
+        prompt = segment.voice.prompt_tokens
+        if not len(prompt):
+            return TokenGuard(codes)
+        begins = self._text_begins(segment)
+        text = ids[begins : begins + segment.target_tokens]
+        same = text.tobytes() in ids[:begins].tobytes()
+        return TokenGuard(codes, NO_CODES if same else prompt)
 
     def text_begins(self, segment: Segment) -> int | None:
-        llm, ids = self._config.llm, segment.prompt.ids
-        if not llm.text_heads:
-            return None
+        return self._text_begins(segment) if self._config.llm.text_heads else None
+
+    def _text_begins(self, segment: Segment) -> int:
+        ids = segment.prompt.ids
         assert ids is not None, "CosyVoice2's prompts are ids"
-        (end,) = np.flatnonzero(ids == llm.task_id)[:1]
+        (end,) = np.flatnonzero(ids == self._config.llm.task_id)[:1]
         return int(end) - segment.target_tokens
 
     def continued(self, prompt: Prompt, codes: Increment) -> Prompt:

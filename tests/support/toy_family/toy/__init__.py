@@ -111,14 +111,16 @@ class ToyPlanner:
 
 
 class ToyGuard:
-    count = 0
+    count = suspect = 0
 
-    def admit(self, increment: Increment) -> str:
+    def outside(self, increment: Increment) -> None:
+        return None
+
+    def admit(self, increment: Increment) -> None:
         self.count += len(increment)
-        return ""
 
-    def ended(self, target_tokens: int) -> str:
-        return ""
+    def ended(self, target_tokens: int) -> None:
+        return None
 
 
 class ToyRules:
@@ -134,7 +136,7 @@ class ToyRules:
     def codes(self, increment: Increment) -> Increment:
         return Increment(increment.ids - np.int32(self._offset))
 
-    def guard(self) -> ToyGuard:
+    def guard(self, segment: Segment) -> ToyGuard:
         return ToyGuard()
 
     def text_begins(self, segment: Segment) -> int | None:

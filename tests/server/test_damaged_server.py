@@ -1,0 +1,56 @@
+"""The real server on a checkpoint that is damaged: it is not ready, and what is spoken all the same
+fails by name and is counted."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from damaged_voice import VOCODER, damaged, scaled
+from metrics_scrape import Scrape, text_of
+from paths import PROJECT
+from serving import SHORT
+from toy_server import free_ports
+from waiting import HANG_S, wait_until
+
+from tritone.launcher import ServerSettings, TritonServer
+from tritone_client import SpeechClient, SpeechError, Utterance
+
+pytestmark = pytest.mark.server
+
+
+def test_a_vocoder_that_is_silent_keeps_the_server_from_being_ready(tmp_path: Path) -> None:
+    model = damaged(tmp_path, VOCODER, scaled("conv_post.weight", 0))
+    command = [sys.executable, "-m", "tritone", "serve", "--no-warm-up", "--model", str(model)]
+    command += ["--port-base", str(free_ports()["http_port"]), "--cache-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=2 * HANG_S)
+    assert done.returncode == 3 and "ready" not in done.stdout, done.stdout + done.stderr
+    (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert (
+        "golden sample, 'Fresh bread is sold at noon.' in the voice heart: silence is -8" in error
+    )
+    assert "expected speech above -50 dBFS" in error and "--no-golden" in error
+
+
+def test_values_that_are_not_finite_are_an_error_and_counted(tmp_path: Path) -> None:
+    """Up to four attempts, as the machine has time for, of which nothing leaves."""
+    model = damaged(tmp_path, VOCODER, scaled("stages.1.up.weight", torch.nan))
+    settings = ServerSettings(model_dir=model, cache_dir=tmp_path, **free_ports())
+    with TritonServer(settings) as server, SpeechClient(server.urls.grpc) as client:
+        server.wait_ready()
+        heard = []
+        with pytest.raises(
+            SpeechError, match="vocoder: gave samples that are not finite"
+        ) as raised:
+            heard.extend(client.stream(Utterance(SHORT, seed=1)))
+        assert raised.value.status == "INTERNAL" and not heard
+
+        def counted() -> Scrape | None:
+            scrape = Scrape(text_of(server.urls.metrics))
+            return scrape if scrape.of("tritone_requests_total", outcome="failed") else None
+
+        scrape = wait_until(counted)
+        found = scrape.of("tritone_flaws_total", kind="not_finite")
+        assert 1 <= found <= 4 and scrape["tritone_retries_total"] == found - 1
+        assert scrape["tritone_packets_total"] == 0
