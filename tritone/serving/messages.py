@@ -6,6 +6,7 @@ call (all become INTERNAL) nor on a gRPC stream (none is sent). So what a reader
 front of the message: for the orchestrator the kind of error, for clients the gRPC status.
 """
 
+import math
 import traceback
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -43,9 +44,17 @@ class Inputs:
         return None if tensor is None else tensor.as_numpy().reshape(-1)
 
     def shaped(self, name: str, *shape: int) -> Float32 | None:
-        """A float array of the given shape, -1 for what follows from the size."""
+        """A float array of the given shape, -1 for what follows from the size; raises
+        InvalidRequest for values that do not fill one."""
         values = self.array(name)
-        return None if values is None else values.astype(np.float32, copy=False).reshape(shape)
+        if values is None:
+            return None
+        known = math.prod(size for size in shape if size >= 0)
+        if values.size % known if known else values.size:
+            raise InvalidRequest(name, f"has {values.size} values; they make no array of {shape}")
+        if not known:
+            return np.zeros([max(0, size) for size in shape], np.float32)
+        return values.astype(np.float32, copy=False).reshape(shape)
 
     def integers(self, name: str) -> Int32 | None:
         values = self.array(name)
@@ -81,7 +90,7 @@ def response(*tensors: Any) -> Any:
     return pb_utils.InferenceResponse(output_tensors=list(tensors))
 
 
-def _failure(error: Exception, stage: str, *, public: bool = False) -> Any:
+def failure(error: Exception, stage: str, *, public: bool = False) -> Any:
     """The response that tells the orchestrator, or a client of a public model, what happened; what
     is the server's trouble, and not the caller's own, is logged as such."""
     log = pb_utils.Logger
@@ -108,7 +117,7 @@ def _response(run: Callable[[], Any], stage: str) -> Any:
     try:
         return run()
     except Exception as error:
-        return _failure(error, stage)
+        return failure(error, stage)
 
 
 def raise_error(reply: Any, stage: str) -> None:
@@ -179,7 +188,7 @@ def respond(sender: Any, stage: str, *, public: bool = False) -> Iterator[Callab
     try:
         yield sender.send
     except Exception as error:
-        sender.send(_failure(error, stage, public=public), flags=final)
+        sender.send(failure(error, stage, public=public), flags=final)
     else:
         sender.send(flags=final)
 

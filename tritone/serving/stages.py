@@ -13,6 +13,7 @@ import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 
 from tritone.arrays import Float32
+from tritone.errors import InvalidRequest, StageFailed
 from tritone.llm.config import SpokenConfig
 from tritone.llm.contract import GenerationRequest, Increment
 from tritone.serving.frontend_tensors import (
@@ -96,6 +97,17 @@ def _answer(
     reply = _call(model, outputs, inputs, **more).exec()
     raise_error(reply, model)
     return partial(_array, reply)
+
+
+def _inner(
+    model: str, outputs: Sequence[str], inputs: Tensors, **more: Any
+) -> Callable[[str], Any]:
+    """As `_answer`, of a model whose inputs no client has made: that it refuses them is no fault of
+    the client."""
+    try:
+        return _answer(model, outputs, inputs, **more)
+    except InvalidRequest as error:
+        raise StageFailed(model, str(error)) from error
 
 
 def _array(reply: Any, name: str) -> Any:
@@ -228,7 +240,7 @@ class TritonFlowSession:
         self._open = not (finalize or drop)
         if not self._open:
             flags |= pb_utils.TRITONSERVER_REQUEST_FLAG_SEQUENCE_END
-        answer = _answer(
+        answer = _inner(
             FLOW,
             ["frames"],
             {**inputs, "finalize": row([finalize], np.bool_)},
@@ -254,7 +266,7 @@ class TritonVocoderSession:
         if frames.shape[1]:
             inputs["frames"] = frames
         outputs = ["waveform", "next_state"]
-        answer = _answer(VOCODER, outputs, inputs, request_id=self._request_id)
+        answer = _inner(VOCODER, outputs, inputs, request_id=self._request_id)
         self._carried = {"state": answer("next_state")}
         wave = answer("waveform")
         return np.zeros(0, np.float32) if wave is None else wave
