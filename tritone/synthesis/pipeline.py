@@ -11,10 +11,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from tritone.acoustic.tempo import FASTEST, SLOWEST
 from tritone.arrays import Float32
 from tritone.errors import StageFailed
 from tritone.synthesis.deadlines import StageTurns
-from tritone.synthesis.limits import FASTEST, SLOWEST, Limits, check
+from tritone.synthesis.limits import Limits, check
 from tritone.synthesis.rules import SpeechRules, Stages, VocoderSession
 from tritone.synthesis.run_ahead import RunAhead, awaited
 from tritone.synthesis.segment_speech import Run, SegmentSpeech

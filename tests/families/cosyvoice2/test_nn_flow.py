@@ -285,9 +285,9 @@ def test_the_caller_hears_what_is_wrong() -> None:
         stage.step(tokens, state, finalize=False)
     with pytest.raises(StageFailed, match="no speech tokens"):
         stage.whole(some_codes(0), voice)
-    with pytest.raises(InvalidRequest, match=r"prompt_speech_feat: has shape \[18, 80\]"):
+    with pytest.raises(InvalidRequest, match=r"prompt_voice: has prompt_mel of shape \[18, 80\]"):
         stage.open(replace(voice, prompt_mel=voice.prompt_mel[:18]))
-    with pytest.raises(InvalidRequest, match=r"prompt_spk_embedding: has shape \[12\]"):
+    with pytest.raises(InvalidRequest, match=r"prompt_voice: has embedding of shape \[12\]"):
         stage.open(replace(voice, embedding=voice.embedding[:12]))
 
 
