@@ -78,6 +78,8 @@ def ensure_graph(model_dir: Path, config: SpokenConfig, precision: str) -> None:
     path = graph_path(llm_dir, precision)
     if path.is_file() and built_from(path) == checkpoint_key(llm_dir, config.llm):
         return
+    if path.is_dir():
+        raise ModelDirectoryError(f"{path} is a directory; remove it, and the graph is built anew")
     if not os.access(llm_dir, os.W_OK):
         wrong = "is of another checkpoint" if path.is_file() else "does not exist"
         raise ModelDirectoryError(
