@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fuzzing.campaign import Target, Verdict
 from fuzzing.damage import Damaged
-from fuzzing.loaders import LOADERS, Loader
+from fuzzing.loaders import LOADERS, PROJECT, Loader
 from tritone.errors import StageFailed
 
 HANG_S = 60.0  # only what hangs takes so long
@@ -23,41 +23,49 @@ HANG_S = 60.0  # only what hangs takes so long
 class Child:
     """The process, begun anew after a crash or a hang."""
 
-    def __init__(self, name: str, good: Path) -> None:
-        self._name, self._good = name, good
+    def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._warm: set[str] = set()
 
-    def load(self, path: Path) -> Verdict:
-        if self._process is None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "fuzzing.child"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-            )
-            first = self._ask(self._good)
+    def load(self, name: str, path: Path, good: Path) -> Verdict:
+        """What a file comes to. good: one that a loader reads first, in every process."""
+        if name not in self._warm:
+            first = self._ask(name, good)
             if first.kind != "accepted":
-                raise StageFailed("fuzzing", f"{self._name}: the good file comes to {first}")
-        return self._ask(path)
+                raise StageFailed("fuzzing", f"{name}: the good file comes to {first}")
+            self._warm.add(name)
+        return self._ask(name, path)
 
-    def _ask(self, path: Path) -> Verdict:
-        process = self._process
-        assert process and process.stdin and process.stdout
-        process.stdin.write(json.dumps([self._name, str(path)]).encode() + b"\n")
+    def _ask(self, name: str, path: Path) -> Verdict:
+        process = self._started()
+        assert process.stdin and process.stdout
+        process.stdin.write(json.dumps([name, str(path)]).encode() + b"\n")
         process.stdin.flush()
         if not select.select([process.stdout], [], [], HANG_S)[0]:
             self.end()
             return Verdict("fault", f"hangs for {HANG_S:g} s")
         answer = process.stdout.readline()
-        if not answer:
-            status = process.wait()
-            self.end()
-            how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
-            return Verdict("fault", f"the process ended: {how}")
-        return Verdict(*json.loads(answer))
+        if answer:
+            return Verdict(*json.loads(answer))
+        status = process.wait()
+        self.end()
+        how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+        return Verdict("fault", f"the process ended: {how}")
+
+    def _started(self) -> "subprocess.Popen[bytes]":
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "fuzzing.child"],
+                cwd=PROJECT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+        return self._process
 
     def end(self) -> None:
         process, self._process = self._process, None
+        self._warm.clear()
         if process:
             assert process.stdin and process.stdout
             process.kill()
@@ -87,18 +95,19 @@ SHARES = {f"file: {name}": loader.share for name, loader in LOADERS.items()}
 
 
 @contextmanager
-def file_targets(name: str) -> Iterator[list[Target]]:
-    """The target of one loader; its process lives within."""
-    loader = LOADERS[name]
+def file_targets(name: str, child: Child | None = None) -> Iterator[list[Target]]:
+    """The target of one loader. child: where it runs; None for one of its own."""
+    loader, runner = LOADERS[name], child or Child()
     content = loader.content()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        child = Child(name, _copy(loader, folder / "good", Damaged(content)))
+        good = _copy(loader, folder / "good", Damaged(content))
 
         def tried(case: Damaged) -> Verdict:
-            return child.load(_copy(loader, folder / "damaged", case))
+            return runner.load(name, _copy(loader, folder / "damaged", case), good)
 
         try:
             yield [Target(f"file: {name}", loader.damages(content), tried)]
         finally:
-            child.end()
+            if child is None:
+                runner.end()

@@ -281,7 +281,7 @@ def _texts(_: bytes) -> SearchStrategy[Damaged]:
 
 
 LOADERS: dict[str, Loader] = {
-    "text": Loader("text.txt", _text, _texts, good=lambda: b"Hello.", share=30),
+    "text": Loader("text.txt", _text, _texts, good=lambda: b"Hello.", share=6),
     "config.json": Loader("config.json", _config, damaged_json, EMBEDDED, share=15),
     "config.json, networks": Loader("config.json", _networks, damaged_json, EMBEDDED, share=2),
     "flow.safetensors": Loader(

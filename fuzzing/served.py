@@ -32,7 +32,7 @@ SHARES = {
     "HTTP: bodies": 150,
     "ports: bytes": 150,
 }
-GROWTH = 1.5  # of memory: the longest texts and recordings come in the meantime
+GROWTH, ROOM = 1.5, 64 << 20  # of memory, for the longest texts and recordings
 _PREFIX = re.compile(r"shm-region-prefix-name=(\w+)")
 
 
@@ -73,7 +73,7 @@ def differences(before: State, after: State) -> list[str]:
         told.append("the same request is spoken otherwise")
     for name in ("resident", "shared"):
         old, new = getattr(before, name), getattr(after, name)
-        if new > GROWTH * old:
+        if new > GROWTH * old + ROOM:
             told.append(f"{name} memory grew from {old >> 20} to {new >> 20} MiB")
     return told
 

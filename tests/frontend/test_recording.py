@@ -85,3 +85,8 @@ def test_too_little_speech_is_refused_with_its_length(seconds: float) -> None:
         InvalidRequest, match=r"reference_wav: has 0\.\d\d s of speech and 1\.\d\d s"
     ):
         speech_in(wav, RATE, 0.5)
+
+
+def test_a_constant_is_no_recording() -> None:
+    with pytest.raises(InvalidRequest, match=r"reference_wav: is -0\.5 throughout"):
+        speech_in(np.full(RATE, -0.5, np.float32), RATE, 0.3)

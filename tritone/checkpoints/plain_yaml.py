@@ -17,6 +17,8 @@ from tritone.errors import ModelDirectoryError
 
 T = TypeVar("T")
 
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel = 2
 _REFERENCE = re.compile(r"<(\w+)>")
 _INTEGER = TypeAdapter[int](StrictInt)
 _NUMBER = TypeAdapter(float)  # YAML 1.1 reads 1e-6 as a string
@@ -51,7 +53,7 @@ _PlainLoader.add_multi_constructor("!", _plain)
 
 def shown(value: Any) -> str:
     """A value for a message: short, however often aliases repeat what is in it."""
-    return reprlib.repr(value)
+    return _SHORT.repr(value)
 
 
 class YamlValues:

@@ -9,6 +9,7 @@ that shares the folder, and only then its regions are removed.
 import fcntl
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,10 @@ class RegionLease:
         taken up again. Call it when the server is gone."""
         regions, lock = self.folder.glob(f"{self.prefix}*"), f"{self.prefix}lock"
         for region in sorted(regions, key=lambda path: path.name == lock):
-            region.unlink(missing_ok=True)
+            if region.is_dir() and not region.is_symlink():
+                shutil.rmtree(region, ignore_errors=True)
+            else:
+                region.unlink(missing_ok=True)
         os.close(self.descriptor)
 
 
