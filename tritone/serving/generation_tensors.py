@@ -40,7 +40,8 @@ def generation_tensors(
     """Inputs of one generation by name, with the leading batch dimension of one.
 
     bias: (vocab_size,) of `tritone.llm.checkpoint.logit_bias`; None where the runtime reads the
-    checkpoint itself. A prompt of embeddings goes as `prompt_embeddings`, beside ids of zero.
+    checkpoint itself. A prompt of embeddings goes as `prompt_embeddings`, row after row, beside
+    ids of zero.
     """
     # every value said, since another runtime knows nothing of the checkpoint's defaults
     own = config.sampling
@@ -55,7 +56,7 @@ def generation_tensors(
     if bias is not None:
         optional["embedding_bias"] = row(bias, np.float32)
     if prompt.embeddings is not None:
-        optional["prompt_embeddings"] = np.asarray(prompt.embeddings, np.float32)[None]
+        optional["prompt_embeddings"] = row(prompt.embeddings, np.float32)
     return {
         **optional,
         "input_ids": row(ids, np.int32),

@@ -28,6 +28,8 @@ from tritone.errors import (
     TritoneError,
 )
 
+LONGEST_ID = 1000  # characters
+
 
 class Inputs:
     """The inputs of one request by wire name. An absent input is None or the given default.
@@ -80,6 +82,18 @@ class Inputs:
             return value.decode() if isinstance(value, bytes) else str(value)
         except UnicodeDecodeError as error:
             raise InvalidRequest(name, f"is not UTF-8 text: {error}") from error
+
+
+def request_id(request: Any) -> str:
+    """The client's id, which may be empty. Raises InvalidRequest for one that is no text, as HTTP
+    lets through, and for one too long for a line of the log."""
+    try:
+        given: str = request.request_id()
+    except UnicodeDecodeError as error:
+        raise InvalidRequest("id", f"is not UTF-8 text: {error}") from error
+    if len(given) > LONGEST_ID:
+        raise InvalidRequest("id", f"has {len(given)} characters; the limit is {LONGEST_ID}")
+    return given
 
 
 def tensor(name: str, values: NDArray[Any]) -> Any:

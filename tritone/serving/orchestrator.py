@@ -11,13 +11,13 @@ from contextlib import closing
 from typing import Any
 
 from tritone.arrays import Float32
-from tritone.errors import ModelDirectoryError, Overloaded
+from tritone.errors import InvalidRequest, ModelDirectoryError, Overloaded
 from tritone.families import Model
 from tritone.llm.checkpoint import logit_bias
 from tritone.llm.runtimes import needs_bias
 from tritone.serving.account import Account, SpeechMetrics
 from tritone.serving.frontend_tensors import read_request, text_array
-from tritone.serving.messages import Inputs, respond, response, tensor
+from tritone.serving.messages import Inputs, request_id, respond, response, tensor
 from tritone.serving.parameters import device_name, parameters, served_model, watched
 from tritone.serving.stages import TritonStages
 from tritone.synthesis.deadlines import StageTurns, StreamAdmission
@@ -76,19 +76,26 @@ class TritonPythonModel:
         for request in requests:
             sender = request.get_response_sender()
             timing = Timing(self._rules.rates.sample_rate)
+            name = ""
             try:
+                name = request_id(request)
                 self._admission.enter()
-            except Overloaded as error:
-                self._serve(request, sender, timing, error)
+            except (InvalidRequest, Overloaded) as error:
+                self._serve(name, request, sender, timing, error)
             else:
-                self._pool.submit(self._serve, request, sender, timing)
+                self._pool.submit(self._serve, name, request, sender, timing)
 
     def _serve(
-        self, request: Any, sender: Any, timing: Timing, refusal: Overloaded | None = None
+        self,
+        name: str,
+        request: Any,
+        sender: Any,
+        timing: Timing,
+        refusal: InvalidRequest | Overloaded | None = None,
     ) -> None:
         """Errors are noted in the account, then sent; it is closed after the last response."""
         with (
-            closing(Account(request.request_id(), timing, self._metrics)) as kept,
+            closing(Account(name, timing, self._metrics)) as kept,
             respond(sender, self._name, public=True) as send,
             kept.noting(),
         ):

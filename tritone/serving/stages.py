@@ -224,7 +224,7 @@ class TritonFlowSession:
         if len(tokens):
             inputs["target_speech_tokens"] = row(tokens.ids, np.int32)
             if tokens.latents is not None:
-                inputs["target_latents"] = tokens.latents[None]
+                inputs["target_latents"] = row(tokens.latents, np.float32)
         frames = self._call(inputs, finalize=finalize)
         return np.zeros((0, 0), np.float32) if frames is None else frames[0]
 
@@ -264,7 +264,7 @@ class TritonVocoderSession:
     def step(self, frames: Float32, *, finalize: bool) -> Float32:
         inputs: dict[str, NDArray[Any]] = {**self._carried, "finalize": np.array([finalize])}
         if frames.shape[1]:
-            inputs["frames"] = frames
+            inputs["frames"] = frames.reshape(-1)
         outputs = ["waveform", "next_state"]
         answer = _inner(VOCODER, outputs, inputs, request_id=self._request_id)
         self._carried = {"state": answer("next_state")}
