@@ -29,6 +29,14 @@ _HEADERS: tuple[dict[str, str], ...] = (
     {"Content-Encoding": "deflate"},
     {"Content-Type": "text/plain"},
 )
+
+
+def _named(name: bytes) -> bytes:
+    """To the public model and the language model, which read the id of a request."""
+    llm = b'"input_ids": [1, 2], "input_lengths": 2, "request_output_len": 2'
+    return b'{"id": "%s", "target_text": "Hi.", "speed": 9.0, %s}' % (name, llm)
+
+
 Post = tuple[str, bytes, dict[str, str]]
 
 
@@ -43,7 +51,8 @@ def posts(draw: st.DrawFn) -> Post:
             changed_json(good).map(lambda text: text.encode()),
             damaged_bytes(json.dumps(good).encode()).map(lambda damaged: damaged.content),
             st.binary(max_size=60),
-            st.sampled_from((b"[" * 100_000, b'{"inputs":' * 50_000, b'{"id": "\xff\xfe"}')),
+            st.sampled_from((b"[" * 100_000, b'{"inputs":' * 50_000)),
+            st.sampled_from((b"\xff\xfe", b"\xed\xa0\x80", b"a" * 10_000)).map(_named),
         )
     )
     return path, body, draw(st.sampled_from(_HEADERS))

@@ -69,7 +69,7 @@ def frontend() -> Model:
 def language_model() -> Model:
     good = _by_name(
         array("input_ids", "INT32", [[5, 6, 7]], "<i4"),
-        array("prompt_embeddings", "FP32", np.zeros((1, 3, 64)), "<f4"),
+        array("prompt_embeddings", "FP32", np.zeros((1, 3 * 64)), "<f4"),
         array("input_lengths", "INT32", [[3]], "<i4"),
         array("request_output_len", "INT32", [[4]], "<i4"),
         *(array(name, "INT32", [[1]], "<i4") for name in ("end_id", "pad_id", "min_length")),
@@ -91,7 +91,7 @@ def flow() -> Model:
         array("target_speech_tokens", "INT32", [[5, 6, 7, 8] * 8], "<i4"),
         array("finalize", "BOOL", [[True]], "?"),
         array("streaming", "BOOL", [[True]], "?"),
-        array("target_latents", "FP32", np.zeros((1, 32, 4)), "<f4"),
+        array("target_latents", "FP32", np.zeros((1, 32 * 4)), "<f4"),
         array("prompt_voice", "UINT8", _packed()[None], "u1"),
     )
     required = ("target_speech_tokens", "finalize", "prompt_voice")
@@ -100,7 +100,7 @@ def flow() -> Model:
 
 def begin_vocoder() -> Request:
     """A request whose `next_state` is that of a stream in the middle."""
-    frames = array("frames", "FP32", np.full((80, 30), -5.0), "<f4")
+    frames = array("frames", "FP32", np.full(80 * 30, -5.0), "<f4")
     speed = array("speed", "FP32", [1.25], "<f4")
     return Request(VOCODER, (frames, array("finalize", "BOOL", [False], "?"), speed))
 
@@ -108,7 +108,7 @@ def begin_vocoder() -> Request:
 def vocoder(state: bytes) -> Model:
     """state: of a stream that has begun."""
     good = _by_name(
-        array("frames", "FP32", np.full((80, 30), -5.0), "<f4"),
+        array("frames", "FP32", np.full(80 * 30, -5.0), "<f4"),
         array("finalize", "BOOL", [True], "?"),
         array("state", "UINT8", np.frombuffer(state, np.uint8), "u1"),
         array("seed", "UINT64", [1], "<u8"),

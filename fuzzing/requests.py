@@ -78,7 +78,10 @@ def _value(draw: st.DrawFn, good: Tensor, arrays: bool) -> Tensor:
 
 @st.composite
 def _form(draw: st.DrawFn, good: Tensor) -> Tensor:
-    """Of another type, shape or length than it says."""
+    """Of another type, shape or length than it says.
+
+    Not of 2**61 values in a batch of none: there Triton 2.51 itself ends the model's process.
+    """
     kind = draw(st.sampled_from(("type", "shape", "huge", "contents", "name")))
     if kind == "type":
         return replace(good, datatype=draw(st.sampled_from(TYPES)))
@@ -87,7 +90,8 @@ def _form(draw: st.DrawFn, good: Tensor) -> Tensor:
         return replace(good, shape=tuple(draw(st.lists(sizes, max_size=5))))
     if kind == "huge":
         return replace(
-            good, shape=draw(st.sampled_from(((2**62,), (2**32, 2**32), (1, 2**40), (0,))))
+            good,
+            shape=draw(st.sampled_from(((2**62,), (2**32, 2**32), (1, 2**40), (0,), (0, 2**40)))),
         )
     if kind == "name":
         return replace(good, name=draw(st.text(max_size=20) | st.just("a" * 10_000)))
@@ -99,7 +103,7 @@ def _form(draw: st.DrawFn, good: Tensor) -> Tensor:
 
 
 _IDS = st.one_of(
-    st.just(""), st.just("1"), st.text(max_size=12), st.just("ü" * 5000), st.just("i" * 10_000)
+    st.just(""), st.just("1"), st.text(max_size=12), st.just("ü" * 900), st.just("i" * 10_000)
 )
 _VALUES = (
     st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text("ab\0é", max_size=9) | st.floats()

@@ -28,6 +28,9 @@ UNCLEAR = (
 OF_CALLER = ("INVALID_ARGUMENT", "InvalidRequest", "NothingToSay")  # these name an input
 
 
+_NOTHING = "the stream ended without an answer"
+
+
 @dataclass(frozen=True)
 class Tensor:
     """One input as it is written into a request, right or wrong."""
@@ -94,10 +97,10 @@ class Server:
         self._channel.close()
 
     def fields(self, model: str) -> frozenset[str]:
-        """The inputs of a model, those of its sequence among them."""
+        """The inputs of a model, those of its sequence among them, and the request's own id."""
         config = self._stub.ModelConfig(service_pb2.ModelConfigRequest(name=model)).config
         controls = [control.name for control in config.sequence_batching.control_input]
-        return frozenset([*(entry.name for entry in config.input), *controls])
+        return frozenset(["id", *(entry.name for entry in config.input), *controls])
 
     def output(self, request: Request, name: str) -> bytes:
         """The contents of one output of a request that is served."""
@@ -123,12 +126,13 @@ class Server:
 
     def stream_all(self, messages: list[Any], fields: frozenset[str], most: int = 1) -> Verdict:
         call = self._stub.ModelStreamInfer(iter(messages), timeout=HANG_S)
-        got, last = 0, Verdict("fault", "the stream ended without an answer")
+        got, last = 0, Verdict("fault", _NOTHING)
         try:
             for answer in call:
-                if answer.error_message:
-                    return judged(answer.error_message, fields)
-                last = Verdict("accepted")
+                if answer.error_message:  # Triton 2.51 keeps what is cancelled just as it ends
+                    last = judged(answer.error_message, fields)
+                    continue
+                last = Verdict("accepted") if last.message == _NOTHING else last
                 got += bool(answer.infer_response.outputs)
                 if got >= most:
                     break

@@ -1,5 +1,6 @@
 """A small sample of `make fuzz` on the real server, and clients that mean no good."""
 
+import re
 import resource
 import socket
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from waiting import HANG_S, wait_until
 
 from fuzzing.campaign import attempt
 from fuzzing.served import SHARES, State, differences, server_targets, state_of
+from fuzzing.wire import Server
 from tritone.launcher import TritonServer
 from tritone_client import SpeechClient, SpeechError, Utterance
 
@@ -37,6 +39,20 @@ def test_hostile_requests_are_refused_and_leave_nothing(
         outcomes = [attempt(target, 25, seed=0) for target in targets]
     assert all(outcome.cases for outcome in outcomes)
     assert not [fault for outcome in outcomes for fault in outcome.faults.values()]
+    assert not differences(before, state_of(server))
+
+
+@pytest.mark.parametrize("name", [b"\xff\xfe", b"\xed\xa0\x80", b"a" * 10_000], ids=len)
+def test_an_id_that_is_no_text_is_refused(server: TritonServer, before: State, name: bytes) -> None:
+    """More often than there are places for streams: each used to keep its own for ever."""
+    llm = b'"input_ids": [1, 2], "input_lengths": 2, "request_output_len": 2'
+    enemy = Server(server.urls.grpc, server.urls.http)
+    for model, rest in (("cosyvoice2", b'"target_text": "Hi."'), ("tensorrt_llm", llm)):
+        body = b'{"id": "%s", %s}' % (name, rest)
+        for _ in range(20):
+            answer = enemy.post(f"/v2/models/{model}/generate", body, {})
+            assert re.search(r"(INVALID_ARGUMENT|InvalidRequest): id: (is not|has)", answer.message)
+    enemy.close()
     assert not differences(before, state_of(server))
 
 
