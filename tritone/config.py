@@ -28,7 +28,7 @@ Count = Annotated[int, Field(ge=1, le=1000)]  # of layers, heads, steps
 
 
 class Strict(BaseModel):
-    """Numbers are finite."""
+    """Every key is known, and numbers are finite where a class says nothing else."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False

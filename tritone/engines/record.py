@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from tritone.checkpoints.atomic_write import write_json
 from tritone.config import Strict
@@ -48,6 +48,8 @@ class PartRecord(Strict):
     source: digest of the weights and numbers it was made from. settings: digest of how. nbytes: of
     its files. seconds: of the build. gate: how it was judged; unless it passed it is not used.
     """
+
+    model_config = ConfigDict(allow_inf_nan=True)  # of an engine that gave what is no number
 
     source: str
     settings: str
