@@ -21,7 +21,7 @@ from tritone.arrays import Float32
 from tritone.errors import InvalidRequest
 from tritone.loading.steps import step
 
-MOST_FRAMES = 15_000  # of a call: minutes of speech, which take about a gigabyte
+MOST_FRAMES = 15_000  # of a call: minutes of speech, and memory goes with them
 _OWN = "vocoder."  # before the names of the vocoder's own tensors, among those of a stream
 
 
