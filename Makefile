@@ -4,6 +4,8 @@ MODEL ?= checkpoints/embedded
 TEXT ?= Hello. This is Tritone, speaking from Triton on a plain processor.
 OUT ?= out
 PORT_BASE ?= 8000
+CASES ?= 20000
+SEED ?= 1
 URL ?= 127.0.0.1:$(shell expr $(PORT_BASE) + 1)
 MANIFEST ?= benchmarks/texts.jsonl
 RELEASE ?= CosyVoice2-0.5B
@@ -18,7 +20,7 @@ PROGRAMS := $(VENV)/bin/promtool $(VENV)/bin/nginx
 TRITON := .triton/nvidia_pytriton-0.7.0.dist-info
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup setup-tests demo serve say doctor top test test-stress check audit quick model engines bench-gpu offline load perf bench evaluate voice clean
+.PHONY: setup setup-tests demo serve say doctor top test test-stress fuzz check audit quick model engines bench-gpu offline load perf bench evaluate voice clean
 
 setup: $(VENV)/ready $(TRITON)  ## environment and Triton's binaries
 
@@ -73,6 +75,9 @@ test: setup-tests  ## all tests; the real server is started once
 
 test-stress: setup-tests  ## the tests that wait, ROUNDS times: alone, beside busy processes, on one core
 	@PYTHON=$(RUN) ROUNDS=$(ROUNDS) tests/stress.sh
+
+fuzz: setup-tests  ## CASES hostile requests and files, the same for the same SEED; a table at the end
+	@nice $(RUN) -m fuzzing --cases $(CASES) --seed $(SEED)
 
 check: setup-tests  ## style and types
 	@$(VENV)/bin/ruff check .

@@ -10,9 +10,9 @@ an error that names the key. Numbers of a deployment (limits, ports, cache sizes
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import Self
 
 from tritone.errors import ModelDirectoryError
@@ -22,8 +22,17 @@ CONFIG_NAME = "config.json"
 FORMAT: Final = 2
 
 
+# No checkpoint comes near these; a damaged number must not take all memory, or for ever.
+Size = Annotated[int, Field(ge=1, le=1 << 20)]  # of a layer, a vocabulary, a kernel
+Count = Annotated[int, Field(ge=1, le=1000)]  # of layers, heads, steps
+
+
 class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    """Every key is known, and numbers are finite where a class says nothing else."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
 
 class ModelConfig(Strict):
@@ -31,7 +40,7 @@ class ModelConfig(Strict):
 
     format: Literal[2] = FORMAT
     family: str
-    sample_rate: int
+    sample_rate: Size
     default_voice: str | None = None
 
     @classmethod
@@ -51,15 +60,19 @@ class ModelConfig(Strict):
         try:
             return cls.model_validate({**envelope, **section})
         except ValidationError as error:
-            problems = "; ".join(
-                f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()
-            )
-            raise ModelDirectoryError(f"{path}: {problems}") from error
+            raise ModelDirectoryError(f"{path}: {problems(error)}") from error
 
     def to_content(self) -> dict[str, Any]:
         values = self.model_dump(mode="json")
         envelope = {name: values.pop(name) for name in ModelConfig.model_fields}
         return {**envelope, self.family: values}
+
+
+def problems(error: ValidationError) -> str:
+    """Each key at fault and what is wrong with it."""
+    return "; ".join(
+        f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()
+    )
 
 
 class Envelope(ModelConfig):
@@ -105,7 +118,9 @@ def parse_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; raises ModelDirectoryError for anything else."""
     try:
         content: Any = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except OSError as error:
+        raise ModelDirectoryError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
         raise ModelDirectoryError(f"{path}: is not valid JSON ({error})") from error
     if not isinstance(content, dict):
         raise ModelDirectoryError(f"{path}: holds {type(content).__name__}, expected an object")

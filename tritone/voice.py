@@ -2,12 +2,14 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 from typing_extensions import Self
+
+from tritone.errors import InvalidRequest
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -30,6 +32,9 @@ class Voice(Protocol):
         ...
 
 
+VoiceT = TypeVar("VoiceT", bound=Voice)
+
+
 def digest(arrays: Arrays) -> bytes:
     """Of names, types, shapes and values: equal for equal voices."""
     total = hashlib.sha256()
@@ -44,6 +49,14 @@ def pack(arrays: Arrays) -> bytes:
     """Named arrays as one tensor of bytes, in safetensors form."""
     packed: bytes = save({name: np.ascontiguousarray(a) for name, a in arrays.items()})
     return packed
+
+
+def open_voice(kind: type[VoiceT], data: bytes, field: str, transcript: str = "") -> VoiceT:
+    """The voice in what `pack` gave, and came as the input `field`; raises InvalidRequest."""
+    try:
+        return kind.from_arrays(unpack(data), transcript)
+    except Exception as error:  # of the library that reads the arrays, or of the family
+        raise InvalidRequest(field, f"holds no voice: {error}") from error
 
 
 def unpack(data: bytes) -> dict[str, NDArray[Any]]:

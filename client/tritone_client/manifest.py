@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
 from tritone_client.recording import read_recording
@@ -78,7 +77,10 @@ def _keys(line: str) -> dict[str, Any]:
         if len(parts) != len(PIPED):
             raise ValueError(f"{len(parts)} fields; {'|'.join(PIPED)} has {len(PIPED)}")
         return dict(zip(PIPED, parts, strict=True))
-    found: dict[str, Any] = json.loads(line)
+    try:
+        found: dict[str, Any] = json.loads(line)
+    except RecursionError as error:
+        raise ValueError("is nested too deeply") from error
     for key, value in found.items():
         if key not in _KINDS:
             raise ValueError(f"{key!r} is not known; the keys are {', '.join(_KINDS)}")
@@ -104,9 +106,9 @@ def _entry(keys: dict[str, Any], folder: Path, read: Callable[[Path], _Recording
 
 def _read(path: Path) -> _Recording:
     """Raises ValueError."""
-    if not path.is_file():
-        raise ValueError(f"prompt_wav: {path} does not exist")
     try:
+        if not path.is_file():
+            raise ValueError(f"{path} does not exist")
         return read_recording(path)
-    except soundfile.LibsndfileError as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"prompt_wav: {error}") from error

@@ -108,12 +108,15 @@ def _tensors(utterance: Utterance) -> Iterator[_Tensor]:
 
 
 def _text(name: str, text: str) -> _Tensor:
-    contents = text.encode()
+    try:
+        contents = text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name}: has half of a surrogate pair at {error.start}") from error
     return name, "BYTES", (1, 1), struct.pack("<I", len(contents)) + contents
 
 
 def _scalar(name: str, datatype: str, layout: str, value: float) -> _Tensor:
     try:
         return name, datatype, (1, 1), struct.pack(layout, value)
-    except struct.error as error:
+    except (struct.error, OverflowError) as error:
         raise ValueError(f"{name}: {value} does not fit {datatype} ({error})") from error

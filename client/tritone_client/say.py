@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-import soundfile
-
 from tritone_client.metrics import StreamMeter, StreamMetrics
 from tritone_client.output import SUFFIXES, AudioWriter, check_target, open_writer
 from tritone_client.recording import read_recording
@@ -59,8 +57,7 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
 
 
 def utterance_from(options: argparse.Namespace) -> Utterance:
-    """The recording is read at its own rate and mixed to mono. Raises ValueError and, for a sound
-    file that cannot be read, soundfile.LibsndfileError."""
+    """The recording is read at its own rate and mixed to mono. Raises ValueError."""
     known = {field.name for field in fields(Utterance)}
     given = {name: value for name, value in vars(options).items() if name in known}
     if options.text == "-":
@@ -157,7 +154,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "tritone-say") -> i
         for target in targets:
             check_target(target)
         utterance = utterance_from(options)
-    except (ValueError, OSError, soundfile.LibsndfileError) as error:
+    except (ValueError, OSError) as error:
         parser.error(str(error))
     return run(options, utterance, targets, from_options(parser, options))
 

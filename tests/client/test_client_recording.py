@@ -53,5 +53,22 @@ def test_the_server_s_package_mixes_alike(other: np.ndarray) -> None:
 def test_what_is_no_sound_file_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(b"RIFF nothing of the kind")
-    with pytest.raises(soundfile.LibsndfileError):
+    with pytest.raises(ValueError, match="cannot be read as a sound file"):
+        read_recording(path)
+
+
+def test_a_header_that_promises_too_much_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.flac"
+    soundfile.write(path, np.zeros(100), RATE)
+    content = bytearray(path.read_bytes())
+    content[22:26] = b"\xff" * 4  # of the number of samples
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.flac says that it has \d+ samples .* at most"):
+        read_recording(path)
+
+
+def test_a_file_without_a_header_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "a.raw"
+    path.write_bytes(bytes(100))
+    with pytest.raises(ValueError, match=r"a\.raw cannot be read as a sound file"):
         read_recording(path)

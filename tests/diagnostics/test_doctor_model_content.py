@@ -34,7 +34,7 @@ def test_bytes_after_the_data_are_a_fault_too(target: Target) -> None:
         file.write(b"more")
     finding = found("model.weights", target)
     assert finding.status is Status.FAIL
-    assert "flow.safetensors is no whole safetensors file" in finding.text
+    assert "flow.safetensors is not a safetensors file" in finding.text
 
 
 def test_a_damaged_tokenizer_is_named(target: Target) -> None:

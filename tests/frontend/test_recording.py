@@ -87,6 +87,11 @@ def test_too_little_speech_is_refused_with_its_length(seconds: float) -> None:
         speech_in(wav, RATE, 0.5)
 
 
+def test_a_constant_is_no_recording() -> None:
+    with pytest.raises(InvalidRequest, match=r"reference_wav: is -0\.5 throughout"):
+        speech_in(np.full(RATE, -0.5, np.float32), RATE, 0.3)
+
+
 @pytest.mark.parametrize(("rate", "smooth"), [(8000, 1), (16000, 1), (16000, 8), (48000, 8)])
 def test_steady_noise_is_refused(rate: int, smooth: int) -> None:
     noise = np.random.default_rng(2).standard_normal(2 * rate)

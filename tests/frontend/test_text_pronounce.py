@@ -76,7 +76,7 @@ def test_every_character_is_in_the_vocabulary(
 def test_a_table_that_does_not_fit_is_refused(tmp_path: Path, tokenizer: TextTokenizer) -> None:
     path = tmp_path / "phonemes.json"
     for content, problem in (
-        ("{", "cannot be read"),
+        ("{", "is not valid JSON"),
         ("[]", "expected an object"),
         ('{"a": "\\ue999"}', "not in tokenizer.json"),
         ('{"a": 3}', "not in tokenizer.json"),

@@ -39,6 +39,7 @@ class TestSharedMemory:
     def test_only_what_nobody_holds_is_swept(self, tmp_path):
         living = acquire_regions(tmp_path)
         (tmp_path / f"{living.prefix}region").touch()
+        (tmp_path / "tritone_0000dead_folder" / "inner").mkdir(parents=True)
         for name in ("tritone_0000dead_lock", "tritone_0000dead_region", "tritone_other"):
             (tmp_path / name).touch()
         for prefix in (living.prefix, "tritone_0000dead_"):

@@ -192,3 +192,11 @@ def test_a_draw_sorts_few_of_the_scores(monkeypatch: pytest.MonkeyPatch) -> None
     for index in range(480):
         sampler.emit(sampler.draw(LOGITS[f"l{index % 24}"]))
     assert len(sizes) == 480 and max(sizes) < len(LOGITS["l0"]) / 50
+
+
+def test_the_coldest_temperature_draws_the_most_likely() -> None:
+    """Quotients by numbers near the smallest of all are infinite."""
+    logits = np.random.default_rng(0).normal(0, 5, END + 3).astype(np.float32)
+    with np.errstate(over="raise"):
+        token = make(params=SamplingParams(temperature=1e-45, top_k=5)).draw(logits)
+    assert token == logits.argmax()

@@ -210,7 +210,7 @@ def test_a_half_engine_is_refused(whole: Build, engine: Path) -> None:
     with pytest.raises(ModelDirectoryError, match=r"rank0\.engine is missing or empty"):
         check_engine_config(engine, whole.settings)
     (engine / "config.json").write_text("{")
-    with pytest.raises(ModelDirectoryError, match=r"config\.json is not JSON"):
+    with pytest.raises(ModelDirectoryError, match=r"config\.json: is not valid JSON"):
         check_engine_config(engine, whole.settings)
     (engine / "config.json").unlink()
     with pytest.raises(ModelDirectoryError, match=r"config\.json does not exist; build the engi"):

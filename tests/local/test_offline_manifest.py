@@ -76,7 +76,7 @@ def test_every_bad_line_is_named_and_the_others_stay(tmp_path: Path, recording: 
         ("b|||", "target_text: is empty"),
         (f"c|||{'x' * 20001}", "target_text: has 20001 characters; the limit is 20000"),
         ("d||none.wav|hello", "none.wav does not exist"),
-        ("e||noise.wav|hello", "prompt_wav: Error opening"),
+        ("e||noise.wav|hello", "noise.wav cannot be read: "),
         ("f||blip.wav|hello", "reference_wav: lasts 0.01 s"),
         ("g||hour.wav|hello", "reference_wav: lasts 40.00 s"),
         ("h|said||hello", "reference_text: needs reference_wav"),
@@ -114,5 +114,5 @@ def test_what_is_no_manifest(tmp_path: Path, contents: bytes | None, words: str)
 def test_a_recording_that_went_away(tmp_path: Path, recording: Path) -> None:
     (item,) = read_manifest(manifest(tmp_path, "a||prompts/anna.wav|hello")).items
     recording.unlink()
-    with pytest.raises(InvalidRequest, match=r"prompt_wav: Error opening .*anna\.wav"):
+    with pytest.raises(InvalidRequest, match=r"prompt_wav: .*anna\.wav does not exist"):
         item.load()

@@ -1,36 +1,19 @@
 """Requests answered together: each by its own result, an error at its own request alone."""
 
-import sys
 from collections.abc import Generator, Iterator
-from importlib import import_module
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import pytest
+from backend_fakes import backend
 
 from tritone.errors import InvalidRequest, Overloaded
 
 
 @pytest.fixture
 def replies(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """tritone.serving.messages over the few parts of the backend's module that it uses."""
-    utils = ModuleType("triton_python_backend_utils")
-
-    def triton_error(message: str, code: int) -> SimpleNamespace:
-        return SimpleNamespace(message=message, code=code)
-
-    for code, name in enumerate(("INVALID_ARG", "UNAVAILABLE", "CANCELLED", "INTERNAL")):
-        setattr(triton_error, name, code)
-    utils.TritonError = triton_error
-    utils.InferenceResponse = lambda error: error
-    quiet = {f"log_{level}": lambda _: None for level in ("verbose", "warn", "error")}
-    utils.Logger = SimpleNamespace(**quiet)
-    utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL = 1
-    monkeypatch.setitem(sys.modules, utils.__name__, utils)
-    for name in [n for n in sys.modules if n == "tritone.serving.messages"]:
-        monkeypatch.delitem(sys.modules, name)
-    yield import_module("tritone.serving.messages")
-    sys.modules.pop("tritone.serving.messages", None)
+    with backend(monkeypatch, "messages") as modules:
+        yield modules.messages
 
 
 def double(request: Any) -> Generator[int, int, str]:

@@ -64,7 +64,7 @@ class StreamingFlow(Protocol):
     def whole(self, increment: Increment, voice: Voice) -> Tensor:
         """The frames of all codes of an utterance in one pass with full attention.
 
-        Raises InvalidRequest for what `check` and `start` refuse, and StageFailed without codes.
+        Raises InvalidRequest for what `check` and `start` refuse, and without codes.
         """
 
 

@@ -16,9 +16,12 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from tritone.acoustic.filter import SEEN
+from tritone.acoustic.tempo import FASTEST, SLOWEST
 from tritone.arrays import Float32
+from tritone.errors import InvalidRequest
 from tritone.loading.steps import step
 
+MOST_FRAMES = 15_000  # of a call: minutes of speech, and memory goes with them
 _OWN = "vocoder."  # before the names of the vocoder's own tensors, among those of a stream
 
 
@@ -68,6 +71,31 @@ def stretch_step(
     return out, StretchState(kept[:, needed - state.first :], needed, produced)
 
 
+def whole_numbers(tensor: Tensor, count: int) -> list[int]:
+    """So many integers, none below zero; raises ValueError."""
+    numbers = tensor.tolist()
+    if tensor.dtype != torch.int64 or tensor.shape != (count,) or min(numbers) < 0:
+        raise ValueError(f"{numbers!r:.80} are not {count} counts")
+    return list(numbers)
+
+
+def check_values(name: str, tensor: Tensor, *shape: int | range) -> None:
+    """Raise ValueError for another shape, of sizes or ranges of them, and for what is no number."""
+    sizes = [size if isinstance(size, range) else range(size, size + 1) for size in shape]
+    fits = len(sizes) == tensor.dim() and all(map(range.__contains__, sizes, tensor.shape))
+    if not (fits and tensor.is_floating_point() and tensor.isfinite().all()):
+        raise ValueError(f"{name} has shape {list(tensor.shape)} or values that are not finite")
+
+
+def _check(tempo: StretchState, speed: float, bins: int) -> None:
+    """Raise ValueError for a state that stretching cannot come to."""
+    if not SLOWEST <= speed <= FASTEST:
+        raise ValueError(f"its speed is {speed}")
+    check_values("kept", tempo.kept, bins, range(MOST_FRAMES + 1))
+    if tempo.first > max(0.0, (tempo.produced + 0.5) * speed - 0.5):
+        raise ValueError(f"{tempo.produced} frames do not come of {tempo.first}")
+
+
 class VocoderState(Protocol):
     """What a vocoder carries from call to call, some tens of kilobytes."""
 
@@ -98,7 +126,7 @@ class StreamingVocoder(Protocol[StateT]):
         """
 
     def restore(self, tensors: Mapping[str, Tensor]) -> StateT:
-        """A state from what its `to_tensors` gave, on any device."""
+        """A state from what its `to_tensors` gave, on any device; any error for other tensors."""
 
 
 @dataclass(frozen=True)
@@ -138,20 +166,35 @@ class VocoderStage:
 
     @torch.inference_mode()
     def start(self, *, seed: int, speed: float) -> Vocoding:
+        """Raises InvalidRequest for a speed that vocoders are not made for."""
+        if not SLOWEST <= speed <= FASTEST:
+            raise InvalidRequest("speed", f"is {speed}; the limits are {SLOWEST} and {FASTEST}")
         nothing = torch.zeros(self.bins, 0, device=self._device)
         return Vocoding(speed, StretchState(nothing), self._vocoder.start(seed))
 
     def unpack(self, data: bytes) -> Vocoding:
-        """The way back from `Vocoding.to_bytes`."""
-        tensors = load(data)
-        first, produced = tensors["numbers"].tolist()
-        tempo = StretchState(tensors["kept"].to(self._device), first, produced)
-        own = {n.removeprefix(_OWN): t for n, t in tensors.items() if n.startswith(_OWN)}
-        return Vocoding(float(tensors["speed"]), tempo, self._vocoder.restore(own))
+        """The way back from `Vocoding.to_bytes`; InvalidRequest for what that cannot give."""
+        try:
+            tensors = load(data)
+            first, produced = whole_numbers(tensors["numbers"], 2)
+            speed = float(tensors["speed"])
+            tempo = StretchState(tensors["kept"].to(self._device), first, produced)
+            _check(tempo, speed, self.bins)
+            own = {n.removeprefix(_OWN): t for n, t in tensors.items() if n.startswith(_OWN)}
+            return Vocoding(speed, tempo, self._vocoder.restore(own))
+        except Exception as error:  # of the library that reads the tensors, or of the family
+            raise InvalidRequest("state", f"is none that this vocoder gave: {error}") from error
 
     @torch.inference_mode()
     def step(self, mel: Float32, state: Vocoding, *, finalize: bool) -> tuple[Float32, Vocoding]:
-        """Take new frames (bins, n); return the samples that are ready and the next state."""
+        """Take new frames (bins, n); return the samples that are ready and the next state.
+
+        Raises InvalidRequest for more than MOST_FRAMES, and for frames that are not finite.
+        """
+        if mel.shape[1] > MOST_FRAMES:
+            raise InvalidRequest("frames", f"are {mel.shape[1]}; at most {MOST_FRAMES} in a call")
+        if not np.isfinite(mel).all():
+            raise InvalidRequest("frames", "have values that are NaN or infinite")
         frames, tempo = torch.tensor(mel, device=self._device), state.tempo
         if finalize and not tempo.first and not tempo.kept.shape[1]:
             frames = stretch(frames, state.speed)

@@ -6,6 +6,7 @@ is; `!ref <name>` becomes the scalar of that name at the top level.
 """
 
 import re
+import reprlib
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +17,8 @@ from tritone.errors import ModelDirectoryError
 
 T = TypeVar("T")
 
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel = 2
 _REFERENCE = re.compile(r"<(\w+)>")
 _INTEGER = TypeAdapter[int](StrictInt)
 _NUMBER = TypeAdapter(float)  # YAML 1.1 reads 1e-6 as a string
@@ -24,7 +27,17 @@ _INTEGER_LISTS = TypeAdapter(tuple[tuple[StrictInt, ...], ...])
 
 
 class _PlainLoader(yaml.SafeLoader):  # type: ignore[misc]
-    """SafeLoader that takes any tag for the plain value under it."""
+    """SafeLoader that takes any tag for the plain value under it.
+
+    Merge keys are refused: a few lines of them stand for more than any memory holds.
+    """
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:merge":
+                raise yaml.constructor.ConstructorError(
+                    None, None, "merge keys (<<) are not read", key.start_mark
+                )
 
 
 def _plain(loader: yaml.SafeLoader, _suffix: str, node: yaml.Node) -> Any:
@@ -38,6 +51,11 @@ def _plain(loader: yaml.SafeLoader, _suffix: str, node: yaml.Node) -> Any:
 _PlainLoader.add_multi_constructor("!", _plain)
 
 
+def shown(value: Any) -> str:
+    """A value for a message: short, however often aliases repeat what is in it."""
+    return _SHORT.repr(value)
+
+
 class YamlValues:
     """Values of one file by path, e.g. `values.integer("flow", "encoder", "output_size")`.
 
@@ -48,7 +66,7 @@ class YamlValues:
         self.path = path
         try:
             tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_PlainLoader)
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+        except Exception as error:  # a scalar that its own tag misnames raises anything
             raise ModelDirectoryError(f"{path} is not readable YAML: {error}") from error
         if not isinstance(tree, dict):
             raise ModelDirectoryError(f"{path} holds no mapping at its top level")
@@ -97,5 +115,5 @@ class YamlValues:
         try:
             return kind.validate_python(value)
         except ValidationError:
-            problem = f"{'.'.join(keys)} is {value!r} where {wanted} belongs"
+            problem = f"{'.'.join(keys)} is {shown(value)} where {wanted} belongs"
             raise ModelDirectoryError(f"{self.path}: {problem}") from None

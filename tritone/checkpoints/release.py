@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
-
 from tritone.checkpoints.atomic_write import write_bytes
 from tritone.config import Strict
 from tritone.errors import ModelDirectoryError
@@ -68,7 +66,7 @@ def read_record(folder: Path) -> Record | None:
         return None
     try:
         return Record.model_validate_json(path.read_text(encoding="utf-8"))
-    except (ValidationError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         problem = str(error).replace("\n", " ")
         raise ModelDirectoryError(
             f"{path} is damaged ({problem}): delete it and run tritone download again"

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
 
 from tritone.arrays import Float32
 from tritone.checkpoints.atomic_write import written_whole
@@ -81,20 +82,21 @@ class Checkpoint:
         self.path = path
         if not path.is_file():
             raise ModelDirectoryError(f"{path} does not exist; convert the checkpoint again")
+        there = path.stat().st_size
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
-            try:
-                header = json.loads(file.read(size) if size < path.stat().st_size else b"")
-            except ValueError as error:
-                raise ModelDirectoryError(f"{path} is not a safetensors file: {error}") from error
-        header.pop("__metadata__", None)
-        self._entries: dict[str, dict[str, Any]] = header
+            header = _header(file.read(size) if size < there else b"")
         self._start = 8 + size
         end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
-        if self._start + end > path.stat().st_size:
+        if self._start + end > there:
             raise ModelDirectoryError(
-                f"{path} is cut short: {path.stat().st_size} bytes, {self._start + end} expected"
+                f"{path} is cut short: {there} bytes, {self._start + end} expected"
             )
+        try:
+            with safe_open(str(path), framework="numpy"):  # reads the header, and all of it
+                self._entries: dict[str, dict[str, Any]] = header
+        except (OSError, SafetensorError) as error:
+            raise ModelDirectoryError(f"{path} is not a safetensors file: {error}") from error
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
@@ -114,8 +116,23 @@ class Checkpoint:
         return np.memmap(self.path, _STORAGE[spec.dtype], "r", offset, spec.shape)
 
     def float32(self, name: str) -> Float32:
-        """The whole tensor as float32, in memory."""
-        return to_float32(self.stored(name))
+        """The whole tensor as float32, in memory; ModelDirectoryError for values that are none.
+
+        A bias may be -inf, which rules out what it stands for.
+        """
+        values = to_float32(self.stored(name))
+        if not (values < np.inf).all():
+            raise ModelDirectoryError(f"{self.path}: {name} has values that are NaN or infinite")
+        return values
+
+
+def _header(text: bytes) -> dict[str, dict[str, Any]]:
+    """The entries of a header, as far as it has any that say where they end."""
+    try:
+        entries = json.loads(text).items()
+        return {n: e for n, e in entries if n != "__metadata__" and e["data_offsets"][1] >= 0}
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        return {}  # the library says what is wrong
 
 
 def to_float32(stored: NDArray[Any]) -> Float32:

@@ -88,7 +88,7 @@ def _content_problem(path: Path) -> str:
     if path.suffix == ".json":
         try:
             json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return f"is not valid JSON ({error})"
     return _safetensors_problem(path) if path.suffix == ".safetensors" else ""
 
@@ -100,7 +100,7 @@ def _safetensors_problem(path: Path) -> str:
     try:
         tensors = json.loads(header)
         end = max(t["data_offsets"][1] for k, t in tensors.items() if k != "__metadata__")
-    except (ValueError, KeyError, TypeError):
+        expected = 8 + length + int(end)
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
         return "has a damaged header"
-    expected = 8 + length + int(end)
     return "" if path.stat().st_size == expected else f"is cut off; it should have {expected} bytes"

@@ -11,7 +11,6 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from tritone.checkpoints.atomic_write import write_json
@@ -61,7 +60,7 @@ def read_exports(model_dir: Path) -> ExportsRecord:
     path = model_dir / ONNX_DIR / RECORD
     try:
         return ExportsRecord.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError):
+    except (OSError, ValueError):
         return ExportsRecord()
 
 

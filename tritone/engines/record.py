@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from tritone.checkpoints.atomic_write import write_json
 from tritone.config import Strict
@@ -49,6 +49,8 @@ class PartRecord(Strict):
     its files. seconds: of the build. gate: how it was judged; unless it passed it is not used.
     """
 
+    model_config = ConfigDict(allow_inf_nan=True)  # of an engine that gave what is no number
+
     source: str
     settings: str
     nbytes: int
@@ -76,7 +78,7 @@ def read_record(folder: Path) -> EngineRecord:
     path = folder / RECORD
     try:
         return EngineRecord.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
+    except (OSError, ValueError) as error:
         raise ModelDirectoryError(
             f"{path} cannot be read ({error}); remove {folder} and build it again: {BUILD}"
         ) from error

@@ -50,7 +50,10 @@ class RegionLease:
         shutil.rmtree(self.links, ignore_errors=True)
         regions, lock = self.folder.glob(f"{self.prefix}*"), f"{self.prefix}lock"
         for region in sorted(regions, key=lambda path: path.name == lock):
-            region.unlink(missing_ok=True)
+            if region.is_dir() and not region.is_symlink():
+                shutil.rmtree(region, ignore_errors=True)
+            else:
+                region.unlink(missing_ok=True)
         os.close(self.descriptor)
 
 

@@ -97,7 +97,11 @@ def read_qwen2(directory: Path) -> Qwen2Config:
     if not path.is_file():
         raise ModelDirectoryError(f"{path} does not exist: {directory} is not a Qwen2 directory")
     config = parse_json(path)
-    rope = {**(config.get("rope_scaling") or {}), **(config.get("rope_parameters") or {})}
+    rope = {}
+    for key in ("rope_scaling", "rope_parameters"):
+        if not isinstance(given := config.get(key) or {}, dict):
+            raise ModelDirectoryError(f"{path}: {key} is {given!r:.80}, expected an object")
+        rope.update(given)
     variants = {
         "model_type": (config.get("model_type"), "qwen2"),
         "hidden_act": (config.get("hidden_act", "silu"), "silu"),
@@ -114,7 +118,7 @@ def read_qwen2(directory: Path) -> Qwen2Config:
             rope_theta=float(numbers["rope_theta"]),
             rms_norm_eps=float(numbers["rms_norm_eps"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, KeyError, TypeError, ValueError) as error:
         raise ModelDirectoryError(f"{path}: a number is missing or wrong: {error}") from error
     if qwen2.hidden_size % qwen2.num_attention_heads:
         raise ModelDirectoryError(

@@ -2,37 +2,39 @@
 
 from typing import Any, Protocol
 
-from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from typing_extensions import Self
 
-from tritone.config import Strict
+from tritone.config import Count, Size, Strict
 
 
 class SamplingConfig(Strict):
     """Defaults of the repetition-aware sampling (Chen et al., VALL-E 2)."""
 
-    top_k: int = 25
-    top_p: float = 0.8
-    temperature: float = 1.0
-    repetition_window: int = 10
-    repetition_threshold: float = 0.1  # tau_r: a draw seen window * tau_r times is drawn again
-    min_tokens_per_text_token: float = 2.0
-    max_tokens_per_text_token: float = 20.0
-    tokens_beside: int = 0  # that any text may take beside those, such as silence at both ends
+    top_k: int = Field(default=25, ge=1)
+    top_p: float = Field(default=0.8, gt=0, le=1)
+    temperature: float = Field(default=1.0, gt=0)
+    repetition_window: int = Field(default=10, ge=0)
+    # tau_r: a draw seen window * tau_r times is drawn again
+    repetition_threshold: float = Field(default=0.1, ge=0)
+    min_tokens_per_text_token: float = Field(default=2.0, ge=0)
+    max_tokens_per_text_token: float = Field(default=20.0, gt=0)
+    # that any text may take beside those, such as silence at both ends
+    tokens_beside: int = Field(default=0, ge=0)
 
 
 class Qwen2Config(Strict):
     """The numbers of a Qwen2 decoder; rope_theta is the base of the rotary angles."""
 
-    vocab_size: int
-    hidden_size: int
-    intermediate_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    num_key_value_heads: int
-    rope_theta: float
-    rms_norm_eps: float
-    max_position_embeddings: int
+    vocab_size: Size
+    hidden_size: Size
+    intermediate_size: Size
+    num_hidden_layers: Count
+    num_attention_heads: Count
+    num_key_value_heads: Count
+    rope_theta: float = Field(gt=0)
+    rms_norm_eps: float = Field(gt=0)
+    max_position_embeddings: Size
 
     @property
     def head_dim(self) -> int:
@@ -47,9 +49,9 @@ class LLMConfig(Qwen2Config):
     padding.
     """
 
-    speech_offset: int
-    speech_codes: int
-    stop_ids: tuple[int, ...]  # the first one is the regular end of speech
+    speech_offset: int = Field(ge=0)
+    speech_codes: Size
+    stop_ids: tuple[int, ...] = Field(min_length=1)  # the first one is the regular end of speech
     # layer and head of the attention heads that look at the text token being spoken, where the
     # checkpoint was trained so
     text_heads: tuple[tuple[int, int], ...] = ()
@@ -69,6 +71,11 @@ class LLMConfig(Qwen2Config):
         for layer, head in self.text_heads:
             if not (0 <= layer < self.num_hidden_layers and 0 <= head < self.num_attention_heads):
                 raise ValueError(f"text_heads names head {head} of layer {layer}: there is none")
+        if self.speech_rows.stop > self.vocab_size:
+            raise ValueError(
+                f"speech and stop ids end at {self.speech_rows.stop}, vocab_size is "
+                f"{self.vocab_size}"
+            )
         return self
 
     @property

@@ -20,6 +20,7 @@ from tritone.llm.contract import SamplingParams
 Multinomial = Callable[[Float32], int]
 
 _COLUMNS = 128
+_COLDEST = 1e-3  # temperature; the quotients overflow far below it, and nothing is drawn otherwise
 
 
 def seeded_multinomial(seed: int | None) -> Multinomial:
@@ -96,7 +97,7 @@ class Sampler:
 
     def _scores(self, logits: Float32) -> Float32:
         """Logits at temperature 1 with bans applied, shifted to a largest value of 0."""
-        scores = logits / np.float32(self.temperature)
+        scores = logits / np.float32(max(self.temperature, _COLDEST))
         if self._emitted < self._min_tokens:
             scores[self._end_id] = -np.inf
         largest = scores.max()

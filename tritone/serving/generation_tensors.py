@@ -6,6 +6,8 @@ need fewer. Two inputs have another name in later versions of the backend, which
 does not know; both names are sent.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,13 @@ if TYPE_CHECKING:
     from tritone.serving.messages import Inputs
 
 OUTPUTS = ("output_ids", "sequence_length")
+_ON_THE_WIRE = {
+    "top_k": "runtime_top_k",
+    "top_p": "runtime_top_p",
+    "seed": "random_seed",
+    "max_tokens": "request_output_len",
+    "min_tokens": "min_length",
+}
 SAID = "said"  # of checkpoints with text heads, from runtimes of ours
 
 
@@ -31,7 +40,8 @@ def generation_tensors(
     """Inputs of one generation by name, with the leading batch dimension of one.
 
     bias: (vocab_size,) of `tritone.llm.checkpoint.logit_bias`; None where the runtime reads the
-    checkpoint itself. A prompt of embeddings goes as `prompt_embeddings`, beside ids of zero.
+    checkpoint itself. A prompt of embeddings goes as `prompt_embeddings`, row after row, beside
+    ids of zero.
     """
     # every value said, since another runtime knows nothing of the checkpoint's defaults
     own = config.sampling
@@ -46,7 +56,7 @@ def generation_tensors(
     if bias is not None:
         optional["embedding_bias"] = row(bias, np.float32)
     if prompt.embeddings is not None:
-        optional["prompt_embeddings"] = np.asarray(prompt.embeddings, np.float32)[None]
+        optional["prompt_embeddings"] = row(prompt.embeddings, np.float32)
     return {
         **optional,
         "input_ids": row(ids, np.int32),
@@ -80,6 +90,16 @@ def stop_tensors() -> dict[str, NDArray[Any]]:
 def row(values: Any, dtype: Any) -> NDArray[Any]:
     """(1, n): with the leading dimension of models that batch."""
     return np.asarray(values, dtype=dtype).reshape(1, -1)
+
+
+@contextmanager
+def by_wire_name() -> Iterator[None]:
+    """InvalidRequest of a runtime gets the name that the field has on the wire."""
+    try:
+        yield
+    except InvalidRequest as error:
+        problem = str(error).partition(": ")[2]
+        raise InvalidRequest(_ON_THE_WIRE.get(error.field, error.field), problem) from error
 
 
 def read_generation(inputs: "Inputs") -> GenerationRequest:

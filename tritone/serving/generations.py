@@ -8,8 +8,8 @@ import numpy as np
 
 from tritone.errors import Cancelled, InvalidRequest
 from tritone.llm.contract import Generation, GenerationRequest, Increment, LanguageModel
-from tritone.serving.generation_tensors import SAID
-from tritone.serving.messages import respond, response, tensor
+from tritone.serving.generation_tensors import SAID, by_wire_name
+from tritone.serving.messages import failure, respond, response, tensor
 from tritone.serving.metrics import Gauge
 
 # A response costs about a millisecond, as much as a token of a small model: 15 that take 15 ms came
@@ -28,7 +28,8 @@ class Generations:
 
     def start(self, request_id: str, request: GenerationRequest, sender: Any) -> None:
         """Queue a generation; its tokens are sent as they come. Errors as for `submit`."""
-        generation = self._language_model.submit(request)
+        with by_wire_name():
+            generation = self._language_model.submit(request)
         self._running[request_id] = generation
         self._gauge.set(len(self._running))
         self._pool.submit(self._send, generation, sender, request_id)
@@ -55,6 +56,11 @@ class Generations:
                     time.sleep(PAUSE_S)
             except Cancelled:
                 pass  # as with the TensorRT-LLM backend, a stopped generation ends without an error
+            except Exception as error:
+                # Apart from the last response: in Triton 2.51 a caller in this server, which has
+                # had a response, never gets one that is both, and waits for ever. The error alone
+                # does not reach it either; it sees a generation that ended early.
+                send(failure(error, self._stage))
             finally:
                 if generation and self._running.get(request_id) is generation:
                     del self._running[request_id]

@@ -8,6 +8,7 @@ front of the message: for the orchestrator the kind of error, for clients the gR
 
 import hmac
 import json
+import math
 import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, nullcontext
@@ -38,6 +39,8 @@ _INNER_KEY = os.environ.get(INNER_KEY_VARIABLE, "")
 # Triton's own words of a model that is being loaded.
 _NOT_READY = " is not ready."
 
+LONGEST_ID = 1000  # characters
+
 
 class Inputs:
     """The inputs of one request by wire name. An absent input is None or the given default.
@@ -54,9 +57,17 @@ class Inputs:
         return None if tensor is None else tensor.as_numpy().reshape(-1)
 
     def shaped(self, name: str, *shape: int) -> Float32 | None:
-        """A float array of the given shape, -1 for what follows from the size."""
+        """A float array of the given shape, -1 for what follows from the size; raises
+        InvalidRequest for values that do not fill one."""
         values = self.array(name)
-        return None if values is None else values.astype(np.float32, copy=False).reshape(shape)
+        if values is None:
+            return None
+        known = math.prod(size for size in shape if size >= 0)
+        if values.size % known if known else values.size:
+            raise InvalidRequest(name, f"has {values.size} values; they make no array of {shape}")
+        if not known:
+            return np.zeros([max(0, size) for size in shape], np.float32)
+        return values.astype(np.float32, copy=False).reshape(shape)
 
     def integers(self, name: str) -> Int32 | None:
         values = self.array(name)
@@ -103,6 +114,18 @@ def inner_parameters() -> dict[str, str]:
     return {INNER_PARAMETER: _INNER_KEY} if _INNER_KEY else {}
 
 
+def request_id(request: Any) -> str:
+    """The client's id, which may be empty. Raises InvalidRequest for one that is no text, as HTTP
+    lets through, and for one too long for a line of the log."""
+    try:
+        given: str = request.request_id()
+    except UnicodeDecodeError as error:
+        raise InvalidRequest("id", f"is not UTF-8 text: {error}") from error
+    if len(given) > LONGEST_ID:
+        raise InvalidRequest("id", f"has {len(given)} characters; the limit is {LONGEST_ID}")
+    return given
+
+
 def tensor(name: str, values: NDArray[Any]) -> Any:
     return pb_utils.Tensor(name, np.ascontiguousarray(values))
 
@@ -111,7 +134,7 @@ def response(*tensors: Any) -> Any:
     return pb_utils.InferenceResponse(output_tensors=list(tensors))
 
 
-def _failure(error: Exception, stage: str, *, public: bool = False) -> Any:
+def failure(error: Exception, stage: str, *, public: bool = False) -> Any:
     """The response that tells the orchestrator, or a client of a public model, what happened; what
     is the server's trouble, and not the caller's own, is logged as such."""
     log = pb_utils.Logger
@@ -138,7 +161,7 @@ def _response(run: Callable[[], Any], stage: str) -> Any:
     try:
         return run()
     except Exception as error:
-        return _failure(error, stage)
+        return failure(error, stage)
 
 
 def raise_error(reply: Any, stage: str) -> None:
@@ -222,7 +245,7 @@ def respond(sender: Any, stage: str, *, public: bool = False) -> Iterator[Callab
         with nullcontext() if public else WORK.request():
             yield send
     except Exception as error:
-        sender.send(_failure(error, stage, public=public), flags=final)
+        sender.send(failure(error, stage, public=public), flags=final)
     else:
         sender.send(flags=final)
 

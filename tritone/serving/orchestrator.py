@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from tritone.arrays import Float32
-from tritone.errors import ModelDirectoryError, Overloaded
+from tritone.errors import InvalidRequest, ModelDirectoryError, Overloaded, TritoneError
 from tritone.families import Model
 from tritone.llm.checkpoint import logit_bias
 from tritone.llm.runtimes import needs_bias
 from tritone.serving.account import Account, SpeechMetrics
 from tritone.serving.decoupled_call import GATE
 from tritone.serving.frontend_tensors import read_request, text_array
-from tritone.serving.messages import Inputs, respond, response, tensor
+from tritone.serving.messages import Inputs, request_id, respond, response, tensor
 from tritone.serving.neighbours import Calls, Neighbours
 from tritone.serving.open_streams import OpenStream, OpenStreams
 from tritone.serving.parameters import device_name, parameters, served_model, watched
@@ -82,24 +82,36 @@ class TritonPythonModel:
 
     def execute(self, requests: list[Any]) -> None:
         for request in requests:
-            account = Account(
-                request.request_id(), Timing(self._rules.rates.sample_rate), self._metrics
-            )
-            stream = OpenStream(request.get_response_sender(), account, Calls(self._neighbours))
-            try:
-                self._admit(stream)
-            except Overloaded as error:
-                self._serve(request, stream, error)
+            stream, refusal = self._arrived(request)
+            if refusal:
+                self._serve(request, stream, refusal)
             else:
                 # no pool: a thread that waits for a model that died may never come back to it
                 threading.Thread(
                     target=self._serve, args=(request, stream), name="stream", daemon=True
                 ).start()
 
-    def _admit(self, stream: OpenStream) -> None:
+    def _arrived(self, request: Any) -> tuple[OpenStream, TritoneError | None]:
+        """The stream of a request, and why it is not spoken at all."""
+        name, refusal = "", None
+        try:
+            name = request_id(request)
+        except InvalidRequest as error:
+            refusal = error
+        account = Account(name, Timing(self._rules.rates.sample_rate), self._metrics)
+        calls = Calls(self._neighbours)
+        stream = OpenStream(request.get_response_sender(), account, calls)
+        return stream, refusal or self._admitted(stream)
+
+    def _admitted(self, stream: OpenStream) -> Overloaded | None:
+        """Give the stream a place, or say why there is none."""
         if lost := ", ".join(self._neighbours.lost):
-            raise Overloaded(f"{lost} is being started again; retry in a few seconds")
-        stream.enter(self._admission)
+            return Overloaded(f"{lost} is being started again; retry in a few seconds")
+        try:
+            stream.enter(self._admission)
+        except Overloaded as error:
+            return error
+        return None
 
     def _lost(self, model: str) -> None:
         """The process of another model has ended."""
@@ -113,7 +125,12 @@ class TritonPythonModel:
         if model == LANGUAGE_MODEL:  # the one that answers in parts
             GATE.forget()
 
-    def _serve(self, request: Any, stream: OpenStream, refusal: Overloaded | None = None) -> None:
+    def _serve(
+        self,
+        request: Any,
+        stream: OpenStream,
+        refusal: TritoneError | None = None,
+    ) -> None:
         """Errors are noted in the account, then sent; it is closed after the last response."""
         with (
             self._open.keep(stream),

@@ -11,6 +11,7 @@ import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 
 from tritone.arrays import Float32
+from tritone.errors import InvalidRequest, StageFailed
 from tritone.llm.config import SpokenConfig
 from tritone.llm.contract import GenerationRequest, Increment
 from tritone.serving.decoupled_call import DecoupledCall
@@ -55,6 +56,17 @@ def _answer(
         reply = _call(model, outputs, inputs, **more).exec()
     raise_error(reply, model)
     return partial(_array, reply)
+
+
+def _inner(
+    calls: Calls, model: str, outputs: Sequence[str], inputs: Tensors, **more: Any
+) -> Callable[[str], Any]:
+    """As `_answer`, of a model whose inputs no client has made: that it refuses them is no fault of
+    the client."""
+    try:
+        return _answer(calls, model, outputs, inputs, **more)
+    except InvalidRequest as error:
+        raise StageFailed(model, str(error)) from error
 
 
 def _array(reply: Any, name: str) -> Any:
@@ -168,7 +180,7 @@ class TritonFlowSession:
         if len(tokens):
             inputs["target_speech_tokens"] = row(tokens.ids, np.int32)
             if tokens.latents is not None:
-                inputs["target_latents"] = tokens.latents[None]
+                inputs["target_latents"] = row(tokens.latents, np.float32)
         frames = self._call(inputs, finalize=finalize)
         return np.zeros((0, 0), np.float32) if frames is None else frames[0]
 
@@ -184,7 +196,7 @@ class TritonFlowSession:
         self._open = not (finalize or drop)
         if not self._open:
             flags |= pb_utils.TRITONSERVER_REQUEST_FLAG_SEQUENCE_END
-        answer = _answer(
+        answer = _inner(
             self._calls,
             FLOW,
             ["frames"],
@@ -209,9 +221,9 @@ class TritonVocoderSession:
     def step(self, frames: Float32, *, finalize: bool) -> Float32:
         inputs: dict[str, NDArray[Any]] = {**self._carried, "finalize": np.array([finalize])}
         if frames.shape[1]:
-            inputs["frames"] = frames
+            inputs["frames"] = frames.reshape(-1)
         outputs = ["waveform", "next_state"]
-        answer = _answer(self._calls, VOCODER, outputs, inputs, request_id=self._request_id)
+        answer = _inner(self._calls, VOCODER, outputs, inputs, request_id=self._request_id)
         self._carried = {"state": answer("next_state")}
         wave = answer("waveform")
         return np.zeros(0, np.float32) if wave is None else wave

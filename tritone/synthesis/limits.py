@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tritone.acoustic.tempo import FASTEST, SLOWEST
 from tritone.arrays import Float32
 from tritone.errors import InvalidRequest
 from tritone.llm.contract import SamplingParams
@@ -12,7 +13,6 @@ from tritone.synthesis.values import SynthesisRequest
 
 MAX_SEED = 2**64 - 1
 _INVALID = re.compile("[\0\ud800-\udfff]")
-SLOWEST, FASTEST = 0.5, 2.0  # speeds that the vocoders are made for
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ def check(request: SynthesisRequest, limits: Limits = DEFAULT_LIMITS) -> None:
 
     A blank reference_text, instruct_text or voice counts as absent.
     """
-    _check_text("target_text", request.text, limits.max_text_characters)
-    _check_text("reference_text", request.reference_text, limits.max_reference_text_characters)
-    _check_text("instruct_text", request.instruct_text, limits.max_instruct_characters)
+    check_text("target_text", request.text, limits.max_text_characters)
+    check_text("reference_text", request.reference_text, limits.max_reference_text_characters)
+    check_text("instruct_text", request.instruct_text, limits.max_instruct_characters)
     if not request.text.strip():
         raise InvalidRequest("target_text", "is empty; give at least one word to speak")
     if request.reference_wav is not None:
@@ -69,7 +69,8 @@ def is_given(text: str | None) -> bool:
     return text is not None and bool(text.strip())
 
 
-def _check_text(field: str, text: str | None, longest: int) -> None:
+def check_text(field: str, text: str | None, longest: int) -> None:
+    """Raise InvalidRequest for a text that is too long, or holds what is no text."""
     text = text or ""
     if len(text) > longest:
         raise InvalidRequest(field, f"has {len(text)} characters; the limit is {longest}")

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tritone.acoustic.tempo import FASTEST, SLOWEST
 from tritone.arrays import Float32
 from tritone.errors import StageFailed
 from tritone.synthesis.flaws import Flaw
-from tritone.synthesis.limits import FASTEST, SLOWEST
 from tritone.synthesis.pieces import Piece, Pieces, Place
 from tritone.synthesis.rules import VocoderSession
 from tritone.synthesis.run import Run

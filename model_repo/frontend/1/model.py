@@ -11,8 +11,9 @@ from tritone.frontend.text.settings import text_settings
 from tritone.serving.frontend_tensors import PreparedVoice, block_arrays, read_request
 from tritone.serving.messages import inner_inputs, respond_once, response, tensor
 from tritone.serving.parameters import parameters, served_model, watched
-from tritone.synthesis.limits import Limits
+from tritone.synthesis.limits import Limits, check_text
 from tritone.triton_models import FRONTEND
+from tritone.voice import open_voice
 
 
 class TritonPythonModel:
@@ -22,7 +23,7 @@ class TritonPythonModel:
         longest = Limits().max_text_characters
         values = parameters(args, threads=4, max_text_characters=longest, **pauses)
         model = served_model()
-        limits = Limits(max_text_characters=values["max_text_characters"])
+        limits = self._limits = Limits(max_text_characters=values["max_text_characters"])
         self._voice_kind = model.family.voice
         text = text_settings({kind: values[f"{kind}_pause"] for kind in asdict(Pauses())})
         self._frontend = model.family.load_frontend(model.folder, model.config, limits, text)
@@ -42,8 +43,9 @@ class TritonPythonModel:
             voice, cached = self._frontend.voice_of(wanted)
             made = PreparedVoice.of(voice, cached)
         else:
-            given = PreparedVoice(packed.tobytes(), inputs.text("transcript") or "")
-            voice = given.open(self._voice_kind)
+            transcript = inputs.text("transcript") or ""
+            check_text("transcript", transcript, self._limits.max_reference_text_characters)
+            voice = open_voice(self._voice_kind, packed.tobytes(), "prepared_voice", transcript)
         block = self._frontend.block(wanted, inputs.scalar("block", 0), voice)
         return response(*(tensor(name, array) for name, array in block_arrays(block, made)))
 

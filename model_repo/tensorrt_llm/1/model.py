@@ -8,7 +8,7 @@ import numpy as np
 from tritone.llm.runtimes import runtime_named, warm_up
 from tritone.serving.generation_tensors import read_generation
 from tritone.serving.generations import Generations
-from tritone.serving.messages import inner_inputs, respond
+from tritone.serving.messages import inner_inputs, request_id, respond
 from tritone.serving.parameters import given_parameters, parameters, served_model, watched
 from tritone.triton_models import LANGUAGE_MODEL
 
@@ -37,13 +37,13 @@ class TritonPythonModel:
 
     def execute(self, requests: list[Any]) -> None:
         for request in requests:
-            sender, request_id = request.get_response_sender(), request.request_id()
+            sender = request.get_response_sender()
             try:
-                inputs = inner_inputs(request)
+                name, inputs = request_id(request), inner_inputs(request)
                 if inputs.flag("stop"):
-                    self._generations.stop(request_id, sender)
+                    self._generations.stop(name, sender)
                 else:
-                    self._generations.start(request_id, read_generation(inputs), sender)
+                    self._generations.start(name, read_generation(inputs), sender)
             except Exception:
                 with respond(sender, LANGUAGE_MODEL):
                     raise

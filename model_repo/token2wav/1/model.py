@@ -16,7 +16,7 @@ from tritone.serving.metrics import Gauge
 from tritone.serving.parameters import device_name, parameters, served_model, uses_plans, watched
 from tritone.serving.sequence_states import SequenceTable
 from tritone.triton_models import FLOW
-from tritone.voice import Voice, unpack
+from tritone.voice import Voice, open_voice
 
 
 class TritonPythonModel:
@@ -88,10 +88,7 @@ class TritonPythonModel:
         packed = inputs.array("prompt_voice")
         if packed is None:
             raise InvalidRequest("prompt_voice", "is required with START")
-        try:
-            return self._voice_kind.from_arrays(unpack(packed.tobytes()))
-        except Exception as error:  # of the library that reads the arrays, or of the family
-            raise InvalidRequest("prompt_voice", f"holds no voice: {error}") from error
+        return open_voice(self._voice_kind, packed.tobytes(), "prompt_voice")
 
     def finalize(self) -> None:
         self._gauge.close()

@@ -116,7 +116,7 @@ def test_fp16_overflow_is_an_error(tmp_path: Path) -> None:
 
 def test_damaged_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "llm.pt").write_bytes(b"not a checkpoint")
-    with pytest.raises(ModelDirectoryError, match="cannot be read as a state dict"):
+    with pytest.raises(ModelDirectoryError, match="cannot be read as plain tensors"):
         merge_llm(tmp_path / "llm.pt", BASE, tmp_path / "llm", text_ids=TEXT_IDS)
     with pytest.raises(ModelDirectoryError, match="385 ids, the embedding 384 rows"):
         merge_llm(TINY / "llm.pt", BASE, tmp_path / "llm", text_ids=385)

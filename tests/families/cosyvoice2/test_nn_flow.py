@@ -25,7 +25,7 @@ from torch import Tensor
 
 from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.placement import FlowSettings
-from tritone.errors import InvalidRequest, StageFailed
+from tritone.errors import InvalidRequest
 from tritone.families.cosyvoice2.acoustics import CosyVoice2Flow
 from tritone.families.cosyvoice2.flow import Flow, FlowPrompt
 from tritone.families.cosyvoice2.rules import ChunkPolicy, trim_prompt
@@ -295,12 +295,16 @@ def test_the_caller_hears_what_is_wrong() -> None:
         stage.whole(tokens, voice)
     with pytest.raises(InvalidRequest, match="reach 210 mel frames"):
         stage.step(tokens, state, finalize=False)
-    with pytest.raises(StageFailed, match="no speech tokens"):
+    with pytest.raises(InvalidRequest, match="target_speech_tokens: are none"):
         stage.whole(some_codes(0), voice)
-    with pytest.raises(InvalidRequest, match=r"prompt_speech_feat: has shape \[18, 80\]"):
+    with pytest.raises(InvalidRequest, match=r"prompt_voice: has prompt_mel of shape \[18, 80\]"):
         stage.open(replace(voice, prompt_mel=voice.prompt_mel[:18]))
-    with pytest.raises(InvalidRequest, match=r"prompt_spk_embedding: has shape \[12\]"):
+    with pytest.raises(InvalidRequest, match=r"prompt_voice: has embedding of shape \[12\]"):
         stage.open(replace(voice, embedding=voice.embedding[:12]))
+    with pytest.raises(InvalidRequest, match="prompt_voice: holds 97; codes are 0"):
+        stage.open(replace(voice, prompt_tokens=np.full(10, CODES, np.int32)))
+    with pytest.raises(InvalidRequest, match="prompt_voice: reach 220 mel frames"):
+        stage.open(some_voice(110))
 
 
 def test_a_prepared_voice_outlives_the_arrays_of_its_request() -> None:

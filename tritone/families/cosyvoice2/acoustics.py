@@ -2,21 +2,19 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
+from tritone.acoustic import weights
 from tritone.acoustic.flow_stage import FlowStage, StageStep
 from tritone.acoustic.paged_solver import PagedSolver
 from tritone.acoustic.placement import FlowSettings, VocoderSettings, place, place_filter
 from tritone.acoustic.solver import StreamState
 from tritone.acoustic.vocoder_stage import VocoderStage
-from tritone.acoustic.weights import load_strictly
 from tritone.arrays import Float32, Int32
-from tritone.errors import InvalidRequest, ModelDirectoryError, Overloaded, StageFailed
+from tritone.errors import InvalidRequest, Overloaded
 from tritone.families.cosyvoice2.config import CosyVoice2Config
 from tritone.families.cosyvoice2.flow import Flow, FlowNetwork, FlowPrompt, FlowState, FlowStep
 from tritone.families.cosyvoice2.hift import HiFT
@@ -26,11 +24,10 @@ from tritone.llm.contract import Increment
 from tritone.loading.steps import step
 from tritone.voice import Voice as AnyVoice
 
-ModuleT = TypeVar("ModuleT", bound=nn.Module)
-
 FLOW_FILE = "flow.safetensors"
 VOCODER_FILE = "vocoder.safetensors"
 RECORDED_PAGES = 16  # chunks of speech in view whose graphs are recorded before the first request
+_TOKENS, _PROMPT = "target_speech_tokens", "prompt_voice"  # as they are called on the wire
 NOISE_FRAMES = 15000  # 300 s at 50 Hz; drawing another length changes all channels but the first
 
 
@@ -65,13 +62,13 @@ def load_vocoder(
 def load_network(model_dir: Path, config: CosyVoice2Config) -> FlowNetwork:
     """In float32 on the CPU."""
     with step("flow weights", model_dir / FLOW_FILE):
-        return _load(FlowNetwork(config.flow), model_dir / FLOW_FILE)
+        return weights.load_network(lambda: FlowNetwork(config.flow), model_dir / FLOW_FILE)
 
 
 def load_hift(model_dir: Path, config: CosyVoice2Config) -> HiFT:
     """In float32 on the CPU."""
     with step("vocoder weights", model_dir / VOCODER_FILE):
-        return _load(HiFT(config.vocoder), model_dir / VOCODER_FILE)
+        return weights.load_network(lambda: HiFT(config.vocoder), model_dir / VOCODER_FILE)
 
 
 def start_noise(config: CosyVoice2Config) -> Tensor:
@@ -80,13 +77,6 @@ def start_noise(config: CosyVoice2Config) -> Tensor:
         generator = torch.Generator().manual_seed(0)
         noise = torch.randn([1, config.flow.output_size, NOISE_FRAMES], generator=generator)[0]
         return noise.mT.contiguous() * config.flow.solver.start_noise_scale
-
-
-def _load(module: ModuleT, path: Path) -> ModuleT:
-    if not path.is_file():
-        raise ModelDirectoryError(f"{path} does not exist; run tritone convert again")
-    load_strictly(module, load_file(path), path.name)
-    return module.eval()
 
 
 class CosyVoice2Flow:
@@ -124,7 +114,7 @@ class CosyVoice2Flow:
     def whole(self, increment: Increment, voice: AnyVoice) -> Tensor:
         self._check_codes(increment.ids)
         if not len(increment):
-            raise StageFailed("token2wav", "got no speech tokens")
+            raise InvalidRequest(_TOKENS, "are none; one pass needs all of them")
         prompt = self._prompt(voice)
         total = len(increment) + len(prompt.tokens)
         self._check_length(total * self._config.token_mel_ratio)
@@ -135,27 +125,29 @@ class CosyVoice2Flow:
         config = self._config
         frames = len(voice.prompt_tokens) * config.token_mel_ratio
         for name, array, shape in (
-            ("prompt_speech_feat", voice.prompt_mel, (frames, config.output_size)),
-            ("prompt_spk_embedding", voice.embedding, (config.spk_embed_dim,)),
+            ("prompt_mel", voice.prompt_mel, (frames, config.output_size)),
+            ("embedding", voice.embedding, (config.spk_embed_dim,)),
         ):
             if array.shape != shape:
                 found, wanted = list(array.shape), list(shape)
-                raise InvalidRequest(name, f"has shape {found}; the prompt's tokens need {wanted}")
-        self._check_codes(voice.prompt_tokens)
+                problem = f"has {name} of shape {found}; its tokens need {wanted}"
+                raise InvalidRequest(_PROMPT, problem)
+        self._check_codes(voice.prompt_tokens, _PROMPT)
+        self._check_length(frames, _PROMPT)
         tokens, mel = self._copy(voice.prompt_tokens), self._copy(voice.prompt_mel)
         return FlowPrompt(tokens, mel, self._copy(voice.embedding), self._noise)
 
-    def _check_codes(self, tokens: Int32) -> None:
+    def _check_codes(self, tokens: Int32, field: str = _TOKENS) -> None:
         codes = self._config.vocab_size
         outside = tokens[(tokens < 0) | (tokens >= codes)]
         if outside.size:
             problem = f"holds {int(outside[0])}; codes are 0..{codes - 1}"
-            raise InvalidRequest("target_speech_tokens", problem)
+            raise InvalidRequest(field, problem)
 
-    def _check_length(self, frames: int) -> None:
+    def _check_length(self, frames: int, field: str = _TOKENS) -> None:
         if frames > (most := len(self._noise)):
             problem = f"reach {frames} mel frames with the prompt; one segment holds {most}"
-            raise InvalidRequest("target_speech_tokens", problem)
+            raise InvalidRequest(field, problem)
 
     def _copy(self, array: Int32 | Float32) -> Tensor:
         dtype = torch.long if array.dtype.kind == "i" else torch.float32

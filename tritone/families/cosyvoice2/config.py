@@ -3,8 +3,10 @@
 from math import prod
 from typing import Literal
 
+from pydantic import Field
+
 from tritone.acoustic.solver_config import SolverConfig
-from tritone.config import ModelConfig, Strict
+from tritone.config import Count, ModelConfig, Size, Strict
 from tritone.errors import EnvironmentProblem
 from tritone.llm.config import LLMConfig, SamplingConfig
 
@@ -15,8 +17,8 @@ class SpeechIds(LLMConfig):
     Both follow the stop ids; task_id is the last id that means something.
     """
 
-    sos_id: int
-    task_id: int
+    sos_id: int = Field(ge=0)
+    task_id: int = Field(ge=0)
 
     @property
     def prompt_ids(self) -> int:
@@ -33,59 +35,59 @@ class TextConfig(Strict):
 class PromptConfig(Strict):
     """longest_seconds: of a reference that the checkpoint goes on from as it should."""
 
-    longest_seconds: float = 30.0
+    longest_seconds: float = Field(default=30.0, gt=0)
 
 
 class FlowEncoderConfig(Strict):
-    output_size: int
-    attention_heads: int
-    linear_units: int
-    num_blocks: int
-    num_up_blocks: int
+    output_size: Size
+    attention_heads: Count
+    linear_units: Size
+    num_blocks: Count
+    num_up_blocks: Count
 
 
 class EstimatorConfig(Strict):
-    channels: int
-    attention_head_dim: int
-    num_heads: int
-    n_blocks: int
-    num_mid_blocks: int
+    channels: Size
+    attention_head_dim: Size
+    num_heads: Count
+    n_blocks: Count
+    num_mid_blocks: Count
 
 
 class FlowConfig(Strict):
-    vocab_size: int
-    input_size: int
-    spk_embed_dim: int
-    output_size: int
-    token_mel_ratio: int
-    pre_lookahead_len: int
-    chunk_size: int  # tokens in one attention chunk
+    vocab_size: Size
+    input_size: Size
+    spk_embed_dim: Size
+    output_size: Size
+    token_mel_ratio: Count
+    pre_lookahead_len: int = Field(ge=0, le=1000)
+    chunk_size: Size  # tokens in one attention chunk
     encoder: FlowEncoderConfig
     estimator: EstimatorConfig
     solver: SolverConfig
 
 
 class VocoderConfig(Strict):
-    in_channels: int
-    base_channels: int
-    nb_harmonics: int
+    in_channels: Size
+    base_channels: Size
+    nb_harmonics: Count
     nsf_alpha: float
     nsf_sigma: float
     nsf_voiced_threshold: float
-    upsample_rates: tuple[int, ...]
-    upsample_kernel_sizes: tuple[int, ...]
-    istft_n_fft: int
-    istft_hop: int
-    resblock_kernel_sizes: tuple[int, ...]
-    resblock_dilation_sizes: tuple[tuple[int, ...], ...]
-    source_resblock_kernel_sizes: tuple[int, ...]
-    source_resblock_dilation_sizes: tuple[tuple[int, ...], ...]
+    upsample_rates: tuple[Size, ...]
+    upsample_kernel_sizes: tuple[Size, ...]
+    istft_n_fft: Size
+    istft_hop: Size
+    resblock_kernel_sizes: tuple[Size, ...]
+    resblock_dilation_sizes: tuple[tuple[Size, ...], ...]
+    source_resblock_kernel_sizes: tuple[Size, ...]
+    source_resblock_dilation_sizes: tuple[tuple[Size, ...], ...]
     lrelu_slope: float
     audio_limit: float
     # upstream takes the sine of what the network gives as the phase, at most one radian; a
     # checkpoint of our own may use it as it is
     free_phase: bool = False
-    f0_channels: int
+    f0_channels: Size
 
     @property
     def samples_per_frame(self) -> int:

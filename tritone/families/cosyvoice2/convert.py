@@ -1,22 +1,21 @@
 """A released CosyVoice2 directory to a model directory."""
 
-import pickle
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from tritone.acoustic.solver_config import SolverConfig
-from tritone.acoustic.weights import load_strictly
+from tritone.acoustic.weights import check_fit, outline
 from tritone.checkpoints.atomic_write import write_bytes, write_json, written_whole
 from tritone.checkpoints.conversion import ConvertOptions, Step, run_steps
 from tritone.checkpoints.plain_yaml import YamlValues
+from tritone.checkpoints.torch_file import plain_tensors
 from tritone.compute.device import DTYPES
 from tritone.config import CONFIG_NAME, Strict
 from tritone.errors import ModelDirectoryError
@@ -142,8 +141,7 @@ class Conversion:
         if self._extras.solver:
             config = config.model_copy(update={"solver": self._extras.solver})
         state = released_model.flow_weights(state)
-        with torch.device("meta"):
-            load_strictly(FlowNetwork(config), state, names.FLOW, assign=True)
+        check_fit(outline(lambda: FlowNetwork(config), names.FLOW), state, names.FLOW)
         self._save(state, FLOW_FILE)
         return config.model_dump(mode="json")
 
@@ -156,8 +154,7 @@ class Conversion:
             {key: value.float() for key, value in released.items()},
             len(config.resblock_kernel_sizes),
         )
-        with torch.device("meta"):
-            load_strictly(HiFT(config), state, names.HIFT, assign=True)
+        check_fit(outline(lambda: HiFT(config), names.HIFT), state, names.HIFT)
         self._save({key: value.to(stored) for key, value in state.items()}, VOCODER_FILE)
         return config.model_dump(mode="json")
 
@@ -204,12 +201,8 @@ class Conversion:
 
 def _read_state(path: Path) -> dict[str, Tensor]:
     """A plain state dict; nothing in the file is run."""
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        problem = str(error).strip().split("\n")[0]
-        raise ModelDirectoryError(f"{path} cannot be read as plain tensors: {problem}") from error
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+    state = plain_tensors(path)
+    if not all(isinstance(v, Tensor) for v in state.values()):
         raise ModelDirectoryError(f"{path} is not a plain state dict of tensors")
     return state
 

@@ -157,7 +157,12 @@ class CosyVoice2Frontend:
         return [*self._tokenizer.encode(text), self._instruct_end]
 
     def block(self, request: SynthesisRequest, index: int, voice: Voice) -> TextBlock:
-        """Block `index` of the text; `more` of a block says whether the next one exists."""
+        """Block `index` of the text; `more` of a block says whether the next one exists.
+
+        Raises InvalidRequest for a voice of other codes, and for what is wrong with the text.
+        """
+        if fault := voice.fault(self._llm.speech_codes):
+            raise InvalidRequest("prepared_voice", fault)
         prompt_text, prompt_speech, unused = self._layout(request, voice)
         block = self._text.block(request.text, index)
         notes = (*((*voice.notes, *unused) if index == 0 else ()), *block.notes)

@@ -9,7 +9,6 @@ with an untied head that is zero, and whose bias is -inf, off the speech rows. A
 serve it, provided that it applies `lm_head.bias`: plain Hugging Face and TensorRT-LLM drop it.
 """
 
-import pickle
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -29,6 +28,7 @@ from tritone.checkpoints.safetensors_file import (
     to_float32,
     write_tensors,
 )
+from tritone.checkpoints.torch_file import plain_tensors
 from tritone.compute.device import DTYPES
 from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2.config import SpeechIds
@@ -201,12 +201,7 @@ def _llm_config(base: Qwen2Config, text_ids: int, speech_codes: int) -> SpeechId
 
 
 def _load_state(path: Path) -> dict[str, Tensor]:
-    try:
-        state: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ModelDirectoryError(f"{path} cannot be read as a state dict: {error}") from error
-    if not isinstance(state, dict):
-        raise ModelDirectoryError(f"{path} holds a {type(state).__name__}, not a state dict")
+    state = plain_tensors(path, mmap=True)
     for name, value in state.items():
         if not isinstance(value, Tensor) or value.dtype not in _STORAGE:
             found = value.dtype if isinstance(value, Tensor) else type(value).__name__

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from tritone.acoustic.linear import window_weight
 from tritone.acoustic.solver_config import SolverConfig
-from tritone.checkpoints.plain_yaml import YamlValues
-from tritone.config import Strict
+from tritone.checkpoints.plain_yaml import YamlValues, shown
+from tritone.config import Size, Strict, problems
 from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2 import config
 from tritone.llm.config import SamplingConfig
@@ -24,8 +25,8 @@ StrictT = TypeVar("StrictT", bound=Strict)
 _READERS = {
     int: YamlValues.integer,
     float: YamlValues.number,
-    tuple[int, ...]: YamlValues.integers,
-    tuple[tuple[int, ...], ...]: YamlValues.integer_lists,
+    tuple[Size, ...]: YamlValues.integers,
+    tuple[tuple[Size, ...], ...]: YamlValues.integer_lists,
 }
 
 
@@ -36,7 +37,8 @@ def flow_config(values: YamlValues, keys: Iterable[str]) -> config.FlowConfig:
     for name, wanted in (("solver", "euler"), ("t_scheduler", "cosine")):
         found = values.value(*params, name)
         if found != wanted:
-            raise ModelDirectoryError(f"{values.path}: {name} is {found!r}; only {wanted!r} works")
+            problem = f"{name} is {shown(found)}; only {wanted!r} works"
+            raise ModelDirectoryError(f"{values.path}: {problem}")
     channels = values.integers(*estimator, "channels")
     if len(channels) != 1:
         raise ModelDirectoryError(
@@ -84,7 +86,10 @@ def _read(model: type[StrictT], values: YamlValues, *where: str, **given: Any) -
     for name, field in model.model_fields.items():
         if name not in given:
             given[name] = _READERS[field.annotation](values, *where, name)  # type: ignore[index]
-    return model(**given)
+    try:
+        return model(**given)
+    except ValidationError as error:
+        raise ModelDirectoryError(f"{values.path}: {'.'.join(where)}: {problems(error)}") from error
 
 
 def _blocks(keys: Iterable[str], pattern: str) -> int:

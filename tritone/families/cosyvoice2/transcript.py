@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tritone.arrays import Float32, Int32
 from tritone.errors import ModelDirectoryError
-from tritone.frontend.audio.encoders import open_reader
+from tritone.frontend.audio.encoders import Reader
 
 LISTENER_NAME = "listener.onnx"
 DIGITS, LEVELS = 8, 3  # of a speech code
@@ -44,12 +44,12 @@ class Listener:
 
     def __init__(self, path: Path, characters: str) -> None:
         """characters: of all phonemes. Raises ModelDirectoryError when the model does not fit."""
-        self._session = open_reader(path, inputs=1)
+        self._read = Reader(path, inputs=1)
         self._classes = {c: i for i, c in enumerate(sorted(characters), 1)}
-        found = self._session.get_outputs()[0].shape[2]
-        if found != len(self._classes) + 1:
+        known = len(self._classes) + 1  # and silence
+        if (found := self._read.shape[2:]) != [known]:
             raise ModelDirectoryError(
-                f"{path}: knows {found - 1} phonemes, and phonemes.json has {len(self._classes)}"
+                f"{path}: gives scores of {found} classes; phonemes.json needs {known}"
             )
 
     def align(self, codes: Int32, spoken: str) -> Alignment | None:
@@ -58,7 +58,7 @@ class Listener:
         words = [[self._classes[c] for c in word if c in self._classes] for word in spoken.split()]
         words = [word for word in words if word]
         digits = codes[None, None] // LEVELS ** np.arange(DIGITS)[:, None] % LEVELS - 1
-        (scores,) = self._session.run(None, {"digits": digits.astype(np.float32)})
+        scores = self._read(digits.astype(np.float32))
         return laid_over(scores[0], words)
 
 

@@ -23,8 +23,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tritone.acoustic.filter import Filter
+from tritone.acoustic.vocoder_stage import MOST_FRAMES, check_values, whole_numbers
 from tritone.families.cosyvoice2.config import VocoderConfig
 from tritone.families.cosyvoice2.hift import F0Predictor, HiFT
+
+_LONGEST = 1 << 31  # frames of a stream, more than a year of them
 
 
 @dataclass(frozen=True)
@@ -93,9 +96,18 @@ class Vocoder:
         return VocoderState(empty(config.in_channels, 0), empty(0), turns, empty(0), seed)
 
     def restore(self, tensors: Mapping[str, Tensor]) -> VocoderState:
-        first, emitted = tensors["numbers"].tolist()
+        """Raises ValueError, or KeyError for one that is missing, where they are of no stream."""
+        first, emitted = whole_numbers(tensors["numbers"], 2)
         seed = int(tensors["seed"].numpy().view(np.uint64)[0])
         mel, f0, turns, tail = (tensors[n].to(self.device) for n in ("mel", "f0", "turns", "tail"))
+        check_values("mel", mel, self.bins, range(MOST_FRAMES))
+        check_values("f0", f0, range(mel.shape[1] + 1))
+        check_values("turns", turns, self.config.nb_harmonics + 1)
+        check_values("tail", tail, range(self.fade * self.config.samples_per_frame + 1))
+        if not first <= emitted <= first + mel.shape[1] < _LONGEST:
+            raise ValueError(
+                f"its window of {mel.shape[1]} frames is at {first}, {emitted} are out"
+            )
         return VocoderState(mel, f0, turns, tail, seed, first, emitted)
 
     def step(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 from tritone.arrays import Float32, Int32
+from tritone.checkpoints.torch_file import plain_tensors
 from tritone.errors import ModelDirectoryError
 from tritone.frontend.audio.features import natural_log_mel
 from tritone.frontend.voices import VOICE_ID
@@ -93,17 +94,8 @@ def import_spk2info(path: Path, decode: Decode) -> dict[str, Voice]:
 
     Raises ModelDirectoryError naming the file, the voice and what is wrong with it. Needs torch.
     """
-    import torch
-
-    try:
-        entries = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file makes torch raise whatever its reader stumbles on
-        raise ModelDirectoryError(f"{path}: cannot be read as plain tensors: {error}") from error
-    if not isinstance(entries, dict):
-        found = type(entries).__name__
-        raise ModelDirectoryError(f"{path}: holds {found}, expected a dict of voices")
     voices = {}
-    for name, entry in entries.items():
+    for name, entry in plain_tensors(path).items():
         if not VOICE_ID.fullmatch(str(name)):  # it will name a file
             raise ModelDirectoryError(
                 f"{path}: voice {str(name)[:80]!r} has no name that can be an id, which is 1 to 64 "

@@ -210,7 +210,7 @@ def _fault(path: Path, released: int) -> str:
     if path.suffix == ".json":
         try:
             json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return f"is no valid JSON: {error}"
     return ""
 

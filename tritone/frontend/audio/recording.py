@@ -25,6 +25,7 @@ NOTED_SECONDS = 0.5  # of silence cut, from which the caller is told
 LEVEL = 0.1  # root mean square of the louder half of the frames, of speech of about -23 LUFS
 TOLERANCE = 1.6  # times louder or quieter, up to which a recording is left as it is
 PEAK = 0.99
+SILENT = 1e-4  # largest sample of what is no recording of anything
 CANCELLED = 0.2  # of the loudest channel's power, under which the sum of the channels has lost some
 
 
@@ -47,6 +48,10 @@ def speech_in(wav: Float32, rate: int, shortest: float) -> Recording:
     if abs(offset) > 0.1 * float(np.abs(wav - np.float32(offset)).max() + 1e-9):
         notes.append(f"reference_wav: a constant offset of {offset:.2g} was removed")
     wav = wav - np.float32(offset)
+    if float(np.abs(wav).max()) < SILENT:
+        raise InvalidRequest(
+            "reference_wav", f"is {offset:.2g} throughout; send a recording of a voice"
+        )
     begin, end = _span(wav, rate)
     cut = (len(wav) - (end - begin)) / rate
     wav = wav[begin:end]

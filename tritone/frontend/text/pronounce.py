@@ -5,7 +5,6 @@ single character that stands for it in tokenizer.json. The symbols are those of 
 hibari-tts package writes them (stress marks before the vowel).
 """
 
-import json
 import re
 import sys
 import unicodedata
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 
+from tritone.config import parse_json
 from tritone.errors import ModelDirectoryError
 from tritone.frontend.text.placeholders import tag_pattern
 from tritone.frontend.text.tokenizer import TextTokenizer
@@ -82,18 +82,20 @@ class Pronouncer:
 
 def load_pronouncer(path: Path, tokenizer: TextTokenizer, tags: Sequence[str] = ()) -> Pronouncer:
     """Read phonemes.json; ModelDirectoryError when it is missing, malformed or does not fit."""
-    try:
-        symbols = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelDirectoryError(f"{path}: cannot be read: {error}") from error
-    if not isinstance(symbols, dict) or not symbols:
+    return Pronouncer(read_symbols(path, tokenizer), tags=tags)
+
+
+def read_symbols(path: Path, tokenizer: TextTokenizer) -> dict[str, str]:
+    """Phoneme symbols to characters; errors as for `load_pronouncer`."""
+    symbols = parse_json(path)
+    if not symbols:
         raise ModelDirectoryError(f"{path}: expected an object of phoneme symbol to character")
     for symbol, character in symbols.items():
         if not isinstance(character, str) or not tokenizer.knows(character):
             raise ModelDirectoryError(
                 f"{path}: {symbol} maps to {character!r}, not in tokenizer.json"
             )
-    return Pronouncer(symbols, tags=tags)
+    return symbols
 
 
 def _tidy(text: str) -> str:

@@ -64,7 +64,10 @@ class TextTokenizer:
 
     def knows(self, character: str) -> bool:
         """Whether the vocabulary holds `character` as a token of its own."""
-        return self._tokenizer.token_to_id(character) is not None
+        try:
+            return self._tokenizer.token_to_id(character) is not None
+        except UnicodeEncodeError:  # half of a surrogate pair
+            return False
 
 
 def is_control(token: str) -> bool:

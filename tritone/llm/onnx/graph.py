@@ -92,8 +92,12 @@ def checkpoint_key(llm_dir: Path, config: LLMConfig) -> str:
 
 
 def built_from(path: Path) -> str:
-    """The `checkpoint_key` of the checkpoint that a graph was built from; empty if unknown."""
-    properties = onnx.load(path, load_external_data=False).metadata_props
+    """The `checkpoint_key` of the checkpoint that a graph was built from; empty if unknown, and for
+    a damaged graph."""
+    try:
+        properties = onnx.load(path, load_external_data=False).metadata_props
+    except Exception:  # of protobuf, whose errors have no name of their own
+        return ""
     return next((p.value for p in properties if p.key == CONFIG_KEY), "")
 
 

@@ -86,6 +86,10 @@ def ensure_graph(model_dir: Path, config: SpokenConfig, precision: str) -> Path:
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     cached = resources.default_cache_dir() / "graphs" / digest / beside.name
     for path in (beside, cached):
+        if os.path.isdir(path):
+            raise ModelDirectoryError(
+                f"{path} is a directory; remove it, and the graph is built anew"
+            )
         if os.path.isfile(path) and built_from(path) == key:  # pathlib raises in a closed folder
             return path
     with step("LLM graph", llm_dir / WEIGHTS_NAME):

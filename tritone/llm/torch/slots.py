@@ -18,6 +18,7 @@ from torch import Tensor
 from tritone.arrays import Float32, Int32
 from tritone.checkpoints.safetensors_file import Checkpoint, to_float32
 from tritone.compute.cuda_graph import GraphCache
+from tritone.errors import ModelDirectoryError
 from tritone.llm.checkpoint import FINAL_NORM, HEAD, HEAD_BIAS, layer_name
 from tritone.llm.config import LLMConfig
 from tritone.llm.onnx.graph import rotary_tables
@@ -222,6 +223,9 @@ class TorchQwen2:
 
     def _load(self, name: str, rows: slice = slice(None)) -> Tensor:
         values = torch.from_numpy(to_float32(self._checkpoint.stored(name)[rows]))
+        if not torch.isfinite(values).all():
+            problem = f"{name} has values that are NaN or infinite"
+            raise ModelDirectoryError(f"{self._checkpoint.path}: {problem}")
         return values.to(self.device, self.dtype)
 
 

@@ -1,9 +1,9 @@
 """A TensorRT-LLM engine: rank0.engine and config.json in MODEL_DIR/engines/<fingerprint>/llm."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from tritone.config import parse_json
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
 
 _BUILD = "build one with `tritone engines`"
@@ -49,7 +49,7 @@ def read_engine(path: Path) -> TrtEngine:
     """The numbers in an engine's config.json; raises ModelDirectoryError if one is missing."""
     file = path / "config.json"
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
+        config = parse_json(file)
         pretrained, build = config["pretrained_config"], config["build_config"]
         return TrtEngine(
             path=path,
@@ -60,7 +60,7 @@ def read_engine(path: Path) -> TrtEngine:
             max_input_len=int(build["max_input_len"]),
             positions=int(build["max_seq_len"]),
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ModelDirectoryError, ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise ModelDirectoryError(
             f"{file} is not the configuration of an engine ({type(error).__name__}: {error}); "
             f"{_BUILD}"

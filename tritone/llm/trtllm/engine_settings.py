@@ -5,12 +5,11 @@ off, then on), and it overrides what it finds unfit with no more than a warning.
 that matters is passed, and looked up again in config.json of the engine that it built.
 """
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tritone.config import CONFIG_NAME
+from tritone.config import CONFIG_NAME, parse_json
 from tritone.errors import InvalidRequest, ModelDirectoryError
 from tritone.llm.trtllm.checkpoint_config import WEIGHT_ONLY_INT8, CheckpointOptions
 from tritone.llm.trtllm.environment import WHY_THIS_VERSION, is_supported
@@ -205,9 +204,6 @@ def _read_json(path: Path, advice: str) -> dict[str, Any]:
     if not path.is_file():
         raise ModelDirectoryError(f"{path} does not exist; {advice}")
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelDirectoryError(f"{path} is not JSON ({error}); {advice}") from error
-    if not isinstance(value, dict):
-        raise ModelDirectoryError(f"{path} holds no JSON object; {advice}")
-    return value
+        return parse_json(path)
+    except ModelDirectoryError as error:
+        raise ModelDirectoryError(f"{error}; {advice}") from error

@@ -9,6 +9,7 @@ empty: then a registered voice speaks. Paths count from the manifest's own folde
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from tritone.synthesis.limits import DEFAULT_LIMITS, Limits, check
 from tritone.synthesis.values import SynthesisRequest
 
 PIPED = ("id", "prompt_text", "prompt_wav", "text")
+MOST_SAMPLES = 1 << 26  # a header may promise any number
 MAX_ID_BYTES = 200  # file systems take names of 255, and suffixes are added
 _UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f]")
 
@@ -40,11 +42,9 @@ class Item:
         """The request with its recording. Raises InvalidRequest if that cannot be read."""
         if self.prompt_wav is None:
             return self.request
-        try:
-            wav, rate = soundfile.read(self.prompt_wav, dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            raise InvalidRequest("prompt_wav", str(error)) from error
-        return replace(self.request, reference_wav=mixed(wav), reference_rate=rate)
+        with _sound_file(self.prompt_wav) as file:
+            wav = file.read(dtype="float32", always_2d=True)
+            return replace(self.request, reference_wav=mixed(wav), reference_rate=file.samplerate)
 
 
 @dataclass(frozen=True)
@@ -169,12 +169,25 @@ def _check(item: Item, limits: Limits) -> None:
     if item.prompt_wav is None:
         check(item.request, limits)
         return
-    if not item.prompt_wav.is_file():
-        raise InvalidRequest("prompt_wav", f"{item.prompt_wav} does not exist")
-    try:
-        header = soundfile.info(item.prompt_wav)
-    except soundfile.LibsndfileError as error:
-        raise InvalidRequest("prompt_wav", str(error)) from error
+    with _sound_file(item.prompt_wav) as file:
+        length, rate = file.frames, file.samplerate
     # Any sound of its length stands for the recording; its samples are checked when they are read.
-    sound = np.broadcast_to(np.float32(0.5), (header.frames,))
-    check(replace(item.request, reference_wav=sound, reference_rate=header.samplerate), limits)
+    sound = np.broadcast_to(np.float32(0.5), (length,))
+    check(replace(item.request, reference_wav=sound, reference_rate=rate), limits)
+
+
+@contextmanager
+def _sound_file(path: Path) -> Iterator[soundfile.SoundFile]:
+    """Raises InvalidRequest, naming the file, for one that cannot be read or is too large."""
+    try:
+        if not path.is_file():
+            raise InvalidRequest("prompt_wav", f"{path} does not exist")
+        with soundfile.SoundFile(path) as file:
+            size = file.frames * file.channels
+            if not 0 <= size <= MOST_SAMPLES:
+                problem = f"{size} samples in {file.channels} channels; at most {MOST_SAMPLES}"
+                raise InvalidRequest("prompt_wav", f"{path} says that it has {problem} are read")
+            yield file
+    except (OSError, soundfile.SoundFileError, TypeError) as error:  # TypeError: of a .raw
+        why = getattr(error, "error_string", str(error))  # which does not name the file again
+        raise InvalidRequest("prompt_wav", f"{path} cannot be read: {why}") from error

@@ -1,0 +1,59 @@
+"""As much of the Python backend's module as `tritone.serving` uses outside of a server."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+NAME = "triton_python_backend_utils"
+
+
+def _error(message: str, code: int) -> SimpleNamespace:
+    return SimpleNamespace(message=message, code=code)
+
+
+class _MetricFamily:
+    GAUGE, COUNTER, HISTOGRAM = range(3)
+
+    def __init__(self, **_: Any) -> None:
+        """Of any name and kind."""
+
+    def Metric(self, **_: Any) -> SimpleNamespace:
+        return SimpleNamespace(set=float, increment=float, observe=float)
+
+
+def _response(output_tensors: Sequence[Any] = (), error: Any = None) -> Any:
+    """The error, where there is one, else the tensors."""
+    return error or tuple(output_tensors)
+
+
+@contextmanager
+def backend(monkeypatch: pytest.MonkeyPatch, *names: str) -> Iterator[SimpleNamespace]:
+    """Modules of `tritone.serving` over the fake, by name."""
+    utils = ModuleType(NAME)
+    for code, name in enumerate(("INVALID_ARG", "UNAVAILABLE", "CANCELLED", "INTERNAL")):
+        setattr(_error, name, code)
+    quiet = {f"log_{level}": lambda _: None for level in ("verbose", "warn", "error")}
+    fakes = {
+        "TritonError": _error,
+        "InferenceResponse": _response,
+        "Tensor": lambda name, values: (name, values),
+        "Logger": SimpleNamespace(**quiet),
+        "MetricFamily": _MetricFamily,
+        "TRITONSERVER_RESPONSE_COMPLETE_FINAL": 1,
+    }
+    for name, fake in fakes.items():
+        setattr(utils, name, fake)
+    monkeypatch.setitem(sys.modules, NAME, utils)
+    paths = [f"tritone.serving.{name}" for name in names]
+    for path in paths:
+        monkeypatch.delitem(sys.modules, path, raising=False)
+    try:
+        yield SimpleNamespace(**{n: import_module(p) for n, p in zip(names, paths, strict=True)})
+    finally:
+        for path in paths:
+            sys.modules.pop(path, None)
