@@ -23,6 +23,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
         grpc_port=grpc,
         metrics_port=metrics,
         cache_dir=tmp_path_factory.mktemp("server"),
+        # how slow the machine is must not decide which streams are taken
+        parameters={"cosyvoice2": {"max_first_audio_seconds": "0", "playback_reserve": "0"}},
     )
     with TritonServer(settings) as running:
         running.wait_ready()

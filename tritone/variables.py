@@ -22,5 +22,8 @@ LOG_TEXT_VARIABLE = "TRITONE_LOG_TEXT"
 LEXICON_VARIABLE = "TRITONE_LEXICON"
 """A lexicon.tsv in the place of the model directory's."""
 
+# JSON, model -> parameter -> value: in place of what config.pbtxt says; set by the launcher.
+SETTINGS_VARIABLE = "TRITONE_SETTINGS"
+
 RESTARTS_VARIABLE = "TRITONE_RESTARTS"  # how often the launcher started this server again
 BEATS_VARIABLE = "TRITONE_BEATS"  # the descriptor on which models' processes tell that they live

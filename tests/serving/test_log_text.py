@@ -79,7 +79,8 @@ def test_the_line_of_a_request(
     metrics = SimpleNamespace(update=lambda *_: None, ended=lambda *_: None)
     with (tmp_path / "out").open("wb") as out:
         monkeypatch.setattr(account, "_STDOUT", out.fileno())
-        kept = account.Account("r1", Timing(24000), metrics)
+        kept = account.Account(Timing(24000), metrics)
+        kept.name("r1")
         with pytest.raises(TritoneError), kept.noting():
             raise NothingToSay("target_text", SECRET)
         assert SECRET in kept.record()["error"], "the client is told"

@@ -11,7 +11,7 @@ import typer
 from tritone.cli import options
 from tritone.cli.command import refused
 from tritone.config import Envelope
-from tritone.errors import TritoneError
+from tritone.errors import ModelDirectoryError
 from tritone.launcher import ServerSettings, TritonServer
 from tritone.launcher.golden import Sample, Spoken
 from tritone.launcher.health import HealthLimits
@@ -31,6 +31,10 @@ ExitTimeout = Annotated[int, typer.Option(metavar="SECONDS", help="for running u
 Restarts = Annotated[int, typer.Option(metavar="COUNT", help="of what failed; 0: unlimited")]
 MemoryLimit = Annotated[int, typer.Option(metavar="MB", help="of a model's process; 0: unlimited")]
 Stall = Annotated[float, typer.Option(metavar="SECONDS", help="without progress; 0: unlimited")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="MODEL.NAME=VALUE", help="in place of a config.pbtxt's; often"),
+]
 LogFile = Annotated[Path | None, typer.Option(help="the server's own log (below --cache-dir)")]
 TlsCert = Annotated[Path | None, typer.Option(help="PEM: gRPC speaks TLS with this certificate")]
 TlsKey = Annotated[Path | None, typer.Option(help="PEM: its key, without a passphrase")]
@@ -57,6 +61,7 @@ def serve(
     restarts_per_hour: Restarts = 20,
     memory_limit_mb: MemoryLimit = 0,
     stall_seconds: Stall = 120.0,
+    changed: Set = None,
     address: options.Address = "127.0.0.1",
     port_base: options.PortBase = 8000,
     http_address: options.HttpAddress = None,
@@ -89,6 +94,10 @@ def serve(
         return refused("--tls-cert and --tls-key belong together; give both or neither")
     if tls_client_ca is not None and tls_cert is None:
         return refused("--tls-client-ca needs --tls-cert and --tls-key")
+    try:
+        parameters = _parameters(changed or [])
+    except ValueError as error:
+        return refused(error)
     settings = ServerSettings(
         model_repository=model_repository,
         wheel_dir=wheel_dir,
@@ -112,12 +121,25 @@ def serve(
         cache_dir=cache_dir,
         log_file=log_file,
         echo_log=echo_log,
+        parameters=parameters,
         arguments=tuple(arguments or ()),
     )
     try:
         return run_server(settings, warm=warm_up, golden=golden)
     except KeyboardInterrupt:
         return 0
+
+
+def _parameters(changed: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Model -> name -> value."""
+    found: dict[str, dict[str, str]] = {}
+    for text in changed:
+        name, equals, value = text.partition("=")
+        model, dot, parameter = name.partition(".")
+        if not (equals and dot and model and parameter):
+            raise ValueError(f"--set {text}: expected MODEL.NAME=VALUE")
+        found.setdefault(model, {})[parameter] = value
+    return found
 
 
 class _NotGolden(Exception):
@@ -138,7 +160,7 @@ def run_server(settings: ServerSettings, *, warm: bool, golden: bool) -> int:
             rate = Envelope.read(settings.served_model).sample_rate
             try:
                 seconds += prepared(speaker(urls.http, settings.public, rate), voices, sample)
-            except TritoneError as error:
+            except ModelDirectoryError as error:
                 raise _NotGolden(str(error)) from error
         print(
             f"ready after {seconds:.1f} s\n"

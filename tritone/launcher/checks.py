@@ -57,6 +57,11 @@ def check_settings(settings: ServerSettings) -> None:
     for address in dict.fromkeys(addresses.values()):
         check_free(address, {name: p for name, p in ports.items() if addresses[name] == address})
     check_owner(settings.cache_dir)
+    if unknown := set(settings.parameters) - set(settings.models or settings.parameters):
+        raise EnvironmentProblem(
+            f"--set: no model {', '.join(sorted(unknown))} is served; the models are "
+            f"{', '.join(settings.models)}"
+        )
 
 
 def check_owner(cache_dir: Path) -> None:

@@ -1,5 +1,6 @@
 """The command line and the environment of `tritonserver`."""
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from tritone.variables import (
     LOG_TEXT_VARIABLE,
     MODEL_VARIABLE,
     PROFILE_VARIABLE,
+    SETTINGS_VARIABLE,
 )
 
 DEFAULT_PROFILE = "gpu"  # that of the models' config.pbtxt; others have configs/<profile>.pbtxt
@@ -90,6 +92,7 @@ def server_environment(
         environment[variable] = kept if settings.threads is None else str(settings.threads)
     environment.setdefault(DEVICE_VARIABLE, "cpu" if settings.profile == "cpu" else "cuda")
     environment[PROFILE_VARIABLE] = settings.profile
+    environment[SETTINGS_VARIABLE] = json.dumps(settings.parameters)
     environment[LOG_TEXT_VARIABLE] = "1" if settings.log_text else ""
     if settings.model_dir is not None:
         environment[MODEL_VARIABLE] = str(settings.model_dir.resolve())

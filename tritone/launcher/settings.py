@@ -46,6 +46,7 @@ class ServerSettings:
         of the family that the model directory is of.
     log_file: the server's own output; None is a file in cache_dir named after the HTTP port.
     echo_log: also copy that output to stderr.
+    parameters: of models, in place of what their config.pbtxt says: model -> name -> value.
     arguments: further ones for `tritonserver`, last, so that they win.
     """
 
@@ -73,6 +74,7 @@ class ServerSettings:
     log_file: Path | None = None
     echo_log: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     arguments: tuple[str, ...] = ()
 
     @property

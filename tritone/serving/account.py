@@ -13,6 +13,7 @@ from typing import Any
 from tritone.errors import Cancelled, InvalidRequest, Overloaded
 from tritone.serving.log_text import LOGS_TEXT, loggable
 from tritone.serving.metrics import Counter, Gauge, Histogram
+from tritone.synthesis.admission import DECISIONS
 from tritone.synthesis.deadlines import STAGES, StageTurns
 from tritone.synthesis.flaws import KINDS
 from tritone.synthesis.timing import OUTCOMES, PARTS, Timing
@@ -29,6 +30,8 @@ _STDOUT = 1  # of the server: a model's process inherits it
 _SECONDS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 60)
 _PART_SECONDS = (0.001, 0.002, 0.005, 0.01, *_SECONDS)
 _RATIOS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 5, 10)
+
+_FORECASTS = (0.25, 0.5, 0.75, 0.9, 1, 1.1, 1.25, 1.5, 2, 3, 5)
 
 # What grows with every packet, by where the timing of a stream has it.
 _GROWING = {
@@ -68,6 +71,14 @@ class SpeechMetrics:
         self.losses = Counter("tritone_model_losses_total", ended, model=INNER)
         self._restarts = Counter("tritone_restarts_total", "Starts of the server after the first")
         self._restarts.add(float(os.environ.get(RESTARTS_VARIABLE, "0")))
+        self.admissions = Counter(
+            "tritone_admissions_total", "What was decided of new streams", decision=DECISIONS
+        )
+        self.forecast = Histogram(
+            "tritone_first_packet_forecast_ratio",
+            "First packet as it was, over what was predicted",
+            bounds=_FORECASTS,
+        )
         hits = ("hit", "miss")
         self._flaws = Counter("tritone_flaws_total", "Flaws found in generated speech", kind=KINDS)
         self._voices = Counter("tritone_voice_cache_total", "Voices asked for", result=hits)
@@ -111,7 +122,14 @@ class SpeechMetrics:
 
     def close(self) -> None:
         families = [self.streams, self.losses, self._restarts, self._waiting, self._requests]
-        families += [self._voices, self._gaps, self._flaws, self._parts]
+        families += [
+            self.admissions,
+            self.forecast,
+            self._voices,
+            self._gaps,
+            self._flaws,
+            self._parts,
+        ]
         families += self._growing.values()
         families += self._of_requests.values()
         for family in families:
@@ -132,14 +150,17 @@ def _outcome(error: Exception) -> str:
 
 
 class Account:
-    """One request. id: the client's, or one of our own where it sent none."""
+    """One request. id: the client's, once it is named, or one of our own where it sent none."""
 
-    def __init__(self, request_id: str, timing: Timing, metrics: SpeechMetrics) -> None:
-        self.id = request_id or secrets.token_hex(8)
+    def __init__(self, timing: Timing, metrics: SpeechMetrics) -> None:
+        self.id = secrets.token_hex(8)
         self.timing, self._metrics = timing, metrics
         self._counted: dict[str, float] = {}
         self._error: Exception | None = None
         self._open, self._closing = True, threading.Lock()
+
+    def name(self, request_id: str) -> None:
+        self.id = request_id or self.id
 
     def update(self) -> None:
         """Count what was sent since the last time."""

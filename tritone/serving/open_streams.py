@@ -9,32 +9,40 @@ from tritone.errors import Cancelled
 from tritone.serving.account import Account
 from tritone.serving.messages import respond
 from tritone.serving.neighbours import Calls, lost_stage
-from tritone.synthesis.deadlines import StreamAdmission
+from tritone.synthesis.admission import Admission, Place
 
 
 class OpenStream:
     """A request of a client until its FINAL, which leaves once: whoever ends it first sends it.
 
-    It has the methods of a response sender. calls: of this stream, to the other models. admission:
-    that it was admitted by, if it was.
+    It has the methods of a response sender. calls: of this stream, to the other models.
     """
 
     def __init__(self, sender: Any, account: Account, calls: Calls) -> None:
         self.account, self.calls = account, calls
         self._sender, self._over, self._sending = sender, False, threading.Lock()
-        self._admission: StreamAdmission | None = None
+        self._admission: Admission | None = None
+        self._place: Place | None = None
 
-    def enter(self, admission: StreamAdmission) -> None:
-        """Raises Overloaded at the limit."""
-        admission.enter()
-        self._admission = admission
+    def enter(self, admission: Admission) -> None:
+        """Take a place; raises Overloaded where there is none."""
+        place = admission.enter(self.is_cancelled)
+        with self._sending:
+            self._admission, self._place = admission, place
 
     def leave(self) -> None:
-        """Give its place to another; a second call does nothing."""
+        """Give the place to another; a second call does nothing."""
         with self._sending:
             admission, self._admission = self._admission, None
-        if admission:
-            admission.leave()
+        if admission and self._place:
+            admission.leave(self._place, self.account.timing.playback.audio)
+
+    def heard(self) -> float | None:
+        """After the first packet: the ratio of the time it took to what was predicted."""
+        first = self.account.timing.playback.first
+        if first is None or not (self._admission and self._place):
+            return None
+        return self._admission.heard(self._place, first)
 
     def is_cancelled(self) -> bool:
         """Whether nobody waits for what is still being made."""

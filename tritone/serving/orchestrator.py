@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tritone.arrays import Float32
-from tritone.errors import InvalidRequest, ModelDirectoryError, Overloaded, TritoneError
+from tritone.errors import ModelDirectoryError, Overloaded
 from tritone.families import Model
 from tritone.llm.checkpoint import logit_bias
 from tritone.llm.runtimes import needs_bias
@@ -22,7 +22,8 @@ from tritone.serving.neighbours import Calls, Neighbours
 from tritone.serving.open_streams import OpenStream, OpenStreams
 from tritone.serving.parameters import device_name, parameters, served_model, watched
 from tritone.serving.stages import TritonStages
-from tritone.synthesis.deadlines import StageTurns, StreamAdmission
+from tritone.synthesis.admission import Admission, AdmissionLimits
+from tritone.synthesis.deadlines import StageTurns
 from tritone.synthesis.limits import Limits
 from tritone.synthesis.pipeline import Settings, synthesize
 from tritone.synthesis.rules import Hops
@@ -38,10 +39,15 @@ class TritonPythonModel:
 
     def initialize(self, args: Mapping[str, str]) -> None:
         self._name = args["model_name"]
+        limits = AdmissionLimits()
         with watched(self._name):
             values = parameters(
                 args,
-                max_streams=16,
+                max_streams=limits.streams,
+                max_first_audio_seconds=limits.first_audio_s,
+                playback_reserve=limits.reserve,
+                queue_streams=limits.queue,
+                queue_seconds=limits.queue_s,
                 flow_together=_ON_CPU if device_name() == "cpu" else _ON_GPU,
                 first_hop=0,
                 max_hop=0,
@@ -63,7 +69,18 @@ class TritonPythonModel:
             self._turns = StageTurns(flow=values["flow_together"])
             self._model, self._bias = model, _bias(model)
             self._metrics = SpeechMetrics(self._turns)
-            self._admission = StreamAdmission(values["max_streams"], self._metrics.streams.set)
+            limits = AdmissionLimits(
+                values["max_streams"],
+                values["max_first_audio_seconds"],
+                values["playback_reserve"],
+                values["queue_streams"],
+                values["queue_seconds"],
+            )
+            self._admission = Admission(
+                limits,
+                self._metrics.streams.set,
+                lambda decision: self._metrics.admissions.add(1, decision),
+            )
             self._open = OpenStreams(self._name)
             self._neighbours = Neighbours(INNER, self._lost, self._forget)
 
@@ -82,36 +99,13 @@ class TritonPythonModel:
 
     def execute(self, requests: list[Any]) -> None:
         for request in requests:
-            stream, refusal = self._arrived(request)
-            if refusal:
-                self._serve(request, stream, refusal)
-            else:
-                # no pool: a thread that waits for a model that died may never come back to it
-                threading.Thread(
-                    target=self._serve, args=(request, stream), name="stream", daemon=True
-                ).start()
-
-    def _arrived(self, request: Any) -> tuple[OpenStream, TritoneError | None]:
-        """The stream of a request, and why it is not spoken at all."""
-        name, refusal = "", None
-        try:
-            name = request_id(request)
-        except InvalidRequest as error:
-            refusal = error
-        account = Account(name, Timing(self._rules.rates.sample_rate), self._metrics)
-        calls = Calls(self._neighbours)
-        stream = OpenStream(request.get_response_sender(), account, calls)
-        return stream, refusal or self._admitted(stream)
-
-    def _admitted(self, stream: OpenStream) -> Overloaded | None:
-        """Give the stream a place, or say why there is none."""
-        if lost := ", ".join(self._neighbours.lost):
-            return Overloaded(f"{lost} is being started again; retry in a few seconds")
-        try:
-            stream.enter(self._admission)
-        except Overloaded as error:
-            return error
-        return None
+            account = Account(Timing(self._rules.rates.sample_rate), self._metrics)
+            calls = Calls(self._neighbours)
+            stream = OpenStream(request.get_response_sender(), account, calls)
+            # no pool: a thread that waits for a model that died may never come back to it
+            threading.Thread(
+                target=self._serve, args=(request, stream), name="stream", daemon=True
+            ).start()
 
     def _lost(self, model: str) -> None:
         """The process of another model has ended."""
@@ -125,20 +119,17 @@ class TritonPythonModel:
         if model == LANGUAGE_MODEL:  # the one that answers in parts
             GATE.forget()
 
-    def _serve(
-        self,
-        request: Any,
-        stream: OpenStream,
-        refusal: TritoneError | None = None,
-    ) -> None:
+    def _serve(self, request: Any, stream: OpenStream) -> None:
         """Errors are noted in the account, then sent; it is closed after the last response."""
         with (
             self._open.keep(stream),
             respond(stream, self._name, public=True) as send,
             stream.account.noting(),
         ):
-            if refusal:
-                raise refusal
+            stream.account.name(request_id(request))
+            if lost := ", ".join(self._neighbours.lost):
+                raise Overloaded(f"{lost} is being started again; retry in a few seconds")
+            stream.enter(self._admission)
             stream.account.timing.mark("started")
             try:
                 self._speak(request, stream, send)
@@ -166,6 +157,8 @@ class TritonPythonModel:
                 outputs.append(tensor("timing", text_array(json.dumps(kept.record()))[None]))
             send(response(*outputs))
             kept.update()
+            if kept.timing.packets == 1 and (ratio := stream.heard()):
+                self._metrics.forecast.observe(ratio)
 
     def finalize(self) -> None:
         self._open.wait()

@@ -40,9 +40,11 @@ def uses_plans(values: Mapping[str, Any]) -> bool:
 
 
 def given_parameters(args: Mapping[str, str]) -> dict[str, str]:
-    """The model's parameters as they are written."""
+    """The model's parameters as they are written, and as the launcher was told to change them."""
     given = json.loads(args["model_config"]).get("parameters", {})
-    return {name: entry["string_value"] for name, entry in given.items()}
+    changed = json.loads(os.environ.get(variables.SETTINGS_VARIABLE) or "{}")
+    written = {name: entry["string_value"] for name, entry in given.items()}
+    return {**written, **changed.get(args["model_name"], {})}
 
 
 def parameters(args: Mapping[str, str], **defaults: Any) -> dict[str, Any]:

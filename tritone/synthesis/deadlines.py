@@ -1,5 +1,4 @@
-"""How many streams are spoken at a time, and which goes first when a stage is busy: the one whose
-playback runs dry first.
+"""Which stream goes first when a stage is busy: the one whose playback runs dry first.
 
 A stage takes a few streams at a time. Those that wait here, and not in the stage's own queue, can
 still be overtaken by one in more of a hurry.
@@ -9,10 +8,8 @@ import heapq
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-
-from tritone.errors import Overloaded
 
 STAGES = ("flow", "vocoder")
 
@@ -66,27 +63,3 @@ class StageTurns:
     def __init__(self, flow: int = 16, vocoder: int = 2, patience: float = 1.0) -> None:
         self.flow, self.vocoder = Turns(flow), Turns(vocoder)
         self.patience = patience
-
-
-class StreamAdmission:
-    """Counts streams and refuses those beyond a limit. Safe to use from several threads.
-
-    changed: called with the number of streams whenever it changes, in order.
-    """
-
-    def __init__(self, most: int, changed: Callable[[int], object]) -> None:
-        self._most, self._changed = most, changed
-        self._streams, self._counting = 0, threading.Lock()
-
-    def enter(self) -> None:
-        """Count one stream more; raises Overloaded at the limit."""
-        with self._counting:
-            if self._streams >= self._most:
-                raise Overloaded(f"{self._streams} streams are running, the limit; retry later")
-            self._streams += 1
-            self._changed(self._streams)
-
-    def leave(self) -> None:
-        with self._counting:
-            self._streams -= 1
-            self._changed(self._streams)

@@ -1,0 +1,147 @@
+"""Three times what a server can carry: who is taken, who is refused, and how the taken ones fare.
+
+    python -m benchmarks.overload --seconds 60
+
+A server is measured unloaded (one stream after the other) and full (a closed loop); then requests
+arrive at `--times` what it finished in a second when full, whatever becomes of them.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import quantiles
+
+from tritone import resources
+from tritone.launcher import ServerSettings, TritonServer
+from tritone.launcher.ports import free_ports
+from tritone_client import AsyncSpeechClient, Utterance
+from tritone_client.load import Level, Sample, closed_loop, open_loop, poisson_arrivals, speaker
+
+TEXTS = (
+    "The birch canoe slid on the smooth planks.",
+    "Glue the sheet to the dark blue background. It is easy to tell the depth of a well.",
+    "These days a chicken leg is a rare dish. Rice is often served in round bowls. The juice of "
+    "lemons makes fine punch.",
+)
+UNLOADED, FULL = 40, 60  # requests
+TOGETHER = 8
+
+
+@dataclass(frozen=True)
+class Report:
+    """Seconds, but for counts. capacity: requests a second when full. p95: of the first packet."""
+
+    unloaded_p95: float
+    capacity: float
+    arrived: int
+    taken: int
+    refused: int
+    failed: int
+    underruns: int
+    p95: float
+    slowest_refusal: float
+
+    @property
+    def faults(self) -> list[str]:
+        """What was promised and does not hold."""
+        found = []
+        if self.p95 > 2 * self.unloaded_p95:
+            found.append("the first packet's p95 is more than twice its unloaded value")
+        if self.underruns:
+            found.append(f"{self.underruns} underruns of streams that were taken")
+        if self.slowest_refusal > 0.1:
+            found.append(f"a refusal took {1000 * self.slowest_refusal:.0f} ms")
+        if self.failed:
+            found.append(f"{self.failed} streams failed")
+        return found
+
+    def __str__(self) -> str:
+        return (
+            f"unloaded: first packet p95 {1000 * self.unloaded_p95:.0f} ms\n"
+            f"full: {self.capacity:.1f} requests a second\n"
+            f"overloaded: {self.arrived} arrived, {self.taken} taken, {self.refused} refused; "
+            f"first packet p95 {1000 * self.p95:.0f} ms "
+            f"({self.p95 / self.unloaded_p95:.2f} times unloaded), {self.underruns} underruns, "
+            f"slowest refusal {1000 * self.slowest_refusal:.0f} ms"
+        )
+
+
+def p95(values: Sequence[float]) -> float:
+    return quantiles(values, n=20, method="inclusive")[-1] if len(values) > 1 else values[0]
+
+
+def first_packets(samples: Sequence[Sample]) -> list[float]:
+    found = [s.metrics.first_packet_s for s in samples if s.error is None]
+    return [seconds for seconds in found if seconds is not None]
+
+
+async def measure(url: str, seconds: float, times: float) -> Report:
+    async with AsyncSpeechClient(url) as client:
+        speak = speaker(client, [Utterance(text) for text in TEXTS], seed=1, timeout=60.0)
+        unloaded = Level("concurrency", 1)
+        await closed_loop(unloaded, speak, UNLOADED, 1)
+        full = Level("concurrency", TOGETHER)
+        await closed_loop(full, speak, FULL, TOGETHER)
+        done = sum(sample.error is None for sample in full.samples)
+        capacity = done / max(sample.end_s for sample in full.samples)
+        rate = times * capacity
+        over = Level("rate", rate)
+        await open_loop(over, speak, poisson_arrivals(rate, round(rate * seconds), seed=1))
+    refused = [s for s in over.samples if s.error and s.error.status == "UNAVAILABLE"]
+    taken = [s for s in over.samples if s.error is None]
+    return Report(
+        unloaded_p95=p95(first_packets(unloaded.samples)),
+        capacity=capacity,
+        arrived=len(over.samples),
+        taken=len(taken),
+        refused=len(refused),
+        failed=len(over.samples) - len(taken) - len(refused),
+        underruns=sum(s.metrics.underruns for s in taken),
+        p95=p95(first_packets(taken)),
+        slowest_refusal=max((s.metrics.total_s - s.late_s for s in refused), default=0.0),
+    )
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--model", type=Path, default=resources.embedded_voice())
+    parser.add_argument("--seconds", type=float, default=60.0, help="of overload (%(default)s)")
+    parser.add_argument("--times", type=float, default=3.0, help="the capacity (%(default)s)")
+    parser.add_argument(
+        "--first-audio", type=float, default=0.1, help="max_first_audio_seconds (%(default)s)"
+    )
+    parser.add_argument("--json", type=Path, help="write the figures there")
+    return parser
+
+
+def main() -> int:
+    options = build_parser().parse_args()
+    http, grpc, metrics = free_ports()
+    with tempfile.TemporaryDirectory() as folder:
+        settings = ServerSettings(
+            model_dir=options.model,
+            http_port=http,
+            grpc_port=grpc,
+            metrics_port=metrics,
+            cache_dir=Path(folder),
+        )
+        public = {"max_first_audio_seconds": str(options.first_audio)}
+        settings = ServerSettings(**{**vars(settings), "parameters": {settings.public: public}})
+        with TritonServer(settings) as server:
+            print(f"ready after {server.wait_ready():.1f} s", flush=True)
+            report = asyncio.run(measure(server.urls.grpc, options.seconds, options.times))
+    print(report)
+    if options.json:
+        options.json.write_text(json.dumps(vars(report), indent=2) + "\n", encoding="utf-8")
+    for fault in report.faults:
+        print(f"fault: {fault}", file=sys.stderr)
+    return 1 if report.faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
