@@ -7,7 +7,6 @@ subclass of `ModelConfig`, reads it. An unknown key, a missing one or a value of
 an error that names the key. Numbers of a deployment (limits, ports, cache sizes) belong elsewhere.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -17,6 +16,7 @@ from typing_extensions import Self
 
 from tritone.errors import ModelDirectoryError
 from tritone.loading.steps import step
+from tritone.plain_json import parse_json
 
 CONFIG_NAME = "config.json"
 FORMAT: Final = 2
@@ -112,16 +112,3 @@ def read_content(model_dir: Path) -> dict[str, Any]:
         if clash:
             raise ModelDirectoryError(f"{path}: {family} has {clash}, which stand outside")
         return content
-
-
-def parse_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; raises ModelDirectoryError for anything else."""
-    try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelDirectoryError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise ModelDirectoryError(f"{path}: is not valid JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise ModelDirectoryError(f"{path}: holds {type(content).__name__}, expected an object")
-    return content

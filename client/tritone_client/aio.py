@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tritone_client.request import Utterance, infer_request
-from tritone_client.response import Packet, ResponseReader, from_grpc, public_model, rate_of, ready
+from tritone_client.response import (
+    Packet,
+    ResponseReader,
+    from_grpc,
+    public_model,
+    rate_of,
+    ready,
+    unless_gone,
+)
 from tritone_client.sync import ASK_TIMEOUT, CHANNEL_OPTIONS, DEFAULT_TIMEOUT, DEFAULT_URL
 from tritone_client.tls import Tls
 
@@ -33,7 +41,10 @@ class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
             every = service_pb2.ModelStatisticsRequest()
             with from_grpc(self._tls):
                 answer = await self._stub.ModelStatistics(every, timeout=ASK_TIMEOUT)
-            answers = [await self._configuration(name) for name in ready(answer)]
+            answers = []
+            for name in ready(answer):
+                with unless_gone():
+                    answers.append(await self._configuration(name))
             self._model = public_model(self._url, answers)
         return self._model
 

@@ -61,6 +61,16 @@ def from_grpc(tls: Tls | None) -> Iterator[None]:
         raise SpeechError(error.code().name, details) from error
 
 
+@contextmanager
+def unless_gone() -> Iterator[None]:
+    """A question about a model that the server has let go since it was listed goes unanswered."""
+    try:
+        yield
+    except SpeechError as error:
+        if error.status != grpc.StatusCode.NOT_FOUND.name:
+            raise
+
+
 @dataclass(frozen=True)
 class Packet:
     """One response: (n,) samples in [-1, 1], and the timing record if asked for."""

@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tritone_client.request import Utterance, infer_request
-from tritone_client.response import Packet, ResponseReader, from_grpc, public_model, rate_of, ready
+from tritone_client.response import (
+    Packet,
+    ResponseReader,
+    from_grpc,
+    public_model,
+    rate_of,
+    ready,
+    unless_gone,
+)
 from tritone_client.tls import Tls
 
 DEFAULT_URL = "127.0.0.1:8001"
@@ -53,7 +61,11 @@ class SpeechClient(AbstractContextManager["SpeechClient"]):
         every = service_pb2.ModelStatisticsRequest()
         with from_grpc(self._tls):
             answer = self._stub.ModelStatistics(every, timeout=ASK_TIMEOUT)
-        return public_model(self._url, [self._configuration(n) for n in ready(answer)])
+        answers = []
+        for name in ready(answer):
+            with unless_gone():
+                answers.append(self._configuration(name))
+        return public_model(self._url, answers)
 
     @cached_property
     def sample_rate(self) -> int:

@@ -2,22 +2,23 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
-from paths import EMBEDDED
-from serving import LONGEST, SHORT, is_speech, wait_until_free
+from metrics_scrape import Scrape, text_of
+from paths import EMBEDDED, PROJECT
+from serving import LONGEST, SHORT, is_speech
+from toy_server import free_ports
 from waiting import HANG_S, wait_until
 
-from tritone.launcher import ServerSettings
-from tritone.launcher.launch import TritonServer
 from tritone.launcher.model_processes import model_processes
-from tritone.launcher.ports import free_ports
-from tritone.launcher.supervisor import End, Supervisor
 from tritone_client import SpeechClient, SpeechError, Utterance
 
 pytestmark = pytest.mark.server
@@ -25,50 +26,58 @@ SEEDED = Utterance(SHORT, seed=5)
 
 
 class Supervised:
-    """A supervised server, in a thread that ends with it."""
+    """`tritone serve`, and the lines that it has printed."""
 
     def __init__(self, cache_dir: Path) -> None:
-        http, grpc, metrics = free_ports()
-        settings = ServerSettings(
-            model_dir=EMBEDDED,
-            http_port=http,
-            grpc_port=grpc,
-            metrics_port=metrics,
-            cache_dir=cache_dir,
+        ports = free_ports()
+        self.url = f"127.0.0.1:{ports['grpc_port']}"
+        self.metrics = f"http://127.0.0.1:{ports['metrics_port']}/metrics"
+        # how slow the machine is must not decide which streams are taken
+        unlimited = ["--set", "cosyvoice2.max_first_audio_seconds=0"]
+        unlimited += ["--set", "cosyvoice2.playback_reserve=0"]
+        command = [sys.executable, "-m", "tritone", "serve", "--model", str(EMBEDDED)]
+        command += ["--port-base", str(ports["http_port"]), "--cache-dir", str(cache_dir)]
+        self._launcher = subprocess.Popen(
+            [*command, *unlimited, "--no-warm-up", "--no-golden"],
+            cwd=PROJECT,
+            stdout=subprocess.PIPE,
+            text=True,
         )
-        self.servers: list[TritonServer] = []
-        self.end: End | None = None
-        self._supervisor = Supervisor(settings, lambda server, _: self.servers.append(server))
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-        wait_until(lambda: self.servers)
+        self._lines: list[str] = []
+        threading.Thread(target=self._read, daemon=True).start()
+        wait_until(lambda: self.starts, lambda: self._lines)
 
     @property
-    def server(self) -> TritonServer:
-        return self.servers[-1]
+    def starts(self) -> int:
+        """How often a server became ready."""
+        return sum(line.startswith("ready after ") for line in self._lines)
 
-    def _run(self) -> None:
-        self.end = self._supervisor.run()
+    def _read(self) -> None:
+        assert self._launcher.stdout is not None
+        self._lines.extend(self._launcher.stdout)
 
-    def kill(self, model: str, number: signal.Signals = signal.SIGKILL) -> None:
-        os.kill(model_processes(self.server.pid)[model][0], number)
+    def kill(self, model: str, number: signal.Signals) -> None:
+        (server,) = psutil.Process(self._launcher.pid).children()
+        os.kill(model_processes(server.pid)[model][0], number)
 
-    def stop(self) -> None:
-        os.kill(self.server.pid, signal.SIGTERM)
-        self._thread.join()
+    def stop(self) -> int:
+        self._launcher.terminate()
+        status = self._launcher.wait(timeout=HANG_S)
+        assert self._launcher.stdout is not None
+        self._launcher.stdout.close()
+        return status
 
 
 @pytest.fixture(scope="module")
 def supervised(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervised]:
     running = Supervised(tmp_path_factory.mktemp("supervised"))
     yield running
-    running.stop()
-    assert running.end is End.ENDED
+    assert running.stop() == 0
 
 
 @pytest.fixture
 def speaking(supervised: Supervised) -> Iterator[SpeechClient]:
-    with SpeechClient(supervised.server.urls.grpc) as client:
+    with SpeechClient(supervised.url) as client:
         yield client
 
 
@@ -93,7 +102,7 @@ def ends(client: SpeechClient, supervised: Supervised, model: str, number: int) 
 def spoken_again(supervised: Supervised) -> np.ndarray:
     def tried() -> np.ndarray | None:
         try:
-            with SpeechClient(supervised.server.urls.grpc) as client:
+            with SpeechClient(supervised.url) as client:
                 return client.speak(SEEDED, timeout=HANG_S)
         except SpeechError as error:
             assert error.status == "UNAVAILABLE", error
@@ -123,21 +132,21 @@ def spoken_again(supervised: Supervised) -> np.ndarray:
 def test_a_lost_model_is_named_and_replaced(
     supervised: Supervised, speaking: SpeechClient, model: str, number: int
 ) -> None:
-    before, servers = speaking.speak(SEEDED), len(supervised.servers)
+    before, starts = speaking.speak(SEEDED), supervised.starts
     for problem in ends(speaking, supervised, model, number):
         named = f"{model}: its process ended" in problem or f"{model} is being started" in problem
         # whose text has been read needs no front end
         assert named or (model == "frontend" and not problem)
     assert np.array_equal(spoken_again(supervised), before)
-    assert len(supervised.servers) == servers, "in place"
-    wait_until_free(supervised.server)
+    assert supervised.starts == starts, "in place"
+    wait_until(lambda: Scrape(text_of(supervised.metrics))["tritone_streams"] == 0)
 
 
 def test_without_the_public_model_the_server_is_replaced(
     supervised: Supervised, speaking: SpeechClient
 ) -> None:
-    servers = len(supervised.servers)
+    starts = supervised.starts
     for problem in ends(speaking, supervised, "cosyvoice2", signal.SIGKILL):
         assert problem.startswith("UNAVAILABLE")
-    wait_until(lambda: len(supervised.servers) > servers)
+    wait_until(lambda: supervised.starts > starts)
     assert is_speech(spoken_again(supervised))

@@ -33,7 +33,8 @@ def _link_all(source: Path, target: Path, besides: str, built: str = "") -> None
 
 
 def scaled(name: str, factor: float) -> Change:
-    return lambda weights: weights.update({name: weights[name] * factor})
+    """In float32: the largest of float16 do not overflow on their way through a network."""
+    return lambda weights: weights.update({name: weights[name].float() * factor})
 
 
 def shuffled(every: int) -> Change:

@@ -95,9 +95,8 @@ class FlowStage:
             if state is None:
                 state = self._prepared[key] = self.flow.start(voice)
             self._prepared.move_to_end(key)
-            total = sum(prepared.nbytes for prepared in self._prepared.values())
-            while total > self._settings.prepared_bytes and len(self._prepared) > 1:
-                total -= self._prepared.popitem(last=False)[1].nbytes  # its room is free now
+            while not self._settings.keeps([kept.nbytes for kept in self._prepared.values()]):
+                self._prepared.popitem(last=False)
             return state.fork()
 
     def step(

@@ -1,6 +1,6 @@
 """Where and how flow and vocoder run: device, precision, and what the flow keeps for streams."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -39,14 +39,18 @@ class PoolSettings:
     batch: int = 16
 
 
+_PREPARED_FEW, _PREPARED_MOST, _SEVERAL = 128 << 20, 1 << 30, 4
+
+
 @dataclass(frozen=True)
 class FlowSettings:
     """left_chunks: attention chunks of the past that stay visible beside the prompt, 0 for all.
 
     dtype: of the weights, None for `best_dtype`. cache_dtype: storage of keys and values where each
     stream has caches of its own, None for the weights' dtype, which they have in a pool too.
-    prepared_bytes: memory for prepared voices; the one in use is kept whatever its size. device:
-    "cpu", "cuda" or "cuda:N". pool: None for caches that grow with each stream. plans: whether a
+    prepared_bytes: memory for prepared voices, of which the one in use is kept whatever its size;
+    None chooses: 1 GiB, and on a CPU 128 MiB where four voices need no more. device: "cpu", "cuda"
+    or "cuda:N". pool: None for caches that grow with each stream. plans: whether a
     TensorRT plan, built in `dtype`, runs the estimator in the place of torch; caches grow then too.
     most_chunks: at once, of a stream that is alone, in a short dtype: a pass over one chunk leaves
     the matrix units of a CPU half idle. In float32 chunks stay apart, so that a stream is the same
@@ -55,12 +59,22 @@ class FlowSettings:
 
     left_chunks: int = 0
     cache_dtype: torch.dtype | None = None
-    prepared_bytes: int = 1 << 30
+    prepared_bytes: int | None = None
     device: str = "cpu"
     dtype: torch.dtype | None = None
     pool: PoolSettings | None = None
     plans: bool = False
     most_chunks: int = 4
+
+    def keeps(self, sizes: Sequence[int]) -> bool:
+        """Whether prepared voices of so many bytes may all stay."""
+        if len(sizes) <= 1:
+            return True
+        most = self.prepared_bytes
+        if most is None:
+            small = self.device == "cpu" and len(sizes) > _SEVERAL
+            most = _PREPARED_FEW if small else _PREPARED_MOST
+        return sum(sizes) <= most
 
 
 @dataclass(frozen=True)

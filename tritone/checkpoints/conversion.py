@@ -8,8 +8,9 @@ from typing import Any, Literal
 from tqdm import tqdm
 
 from tritone.checkpoints.atomic_write import write_json
-from tritone.config import CONFIG_NAME, FORMAT, ModelConfig, parse_json
+from tritone.config import CONFIG_NAME, FORMAT, ModelConfig
 from tritone.errors import ModelDirectoryError
+from tritone.plain_json import parse_json
 
 RECORD = ".conversion.json"
 

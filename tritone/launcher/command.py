@@ -25,6 +25,14 @@ DEFAULT_PROFILE = "gpu"  # that of the models' config.pbtxt; others have configs
 # what was spoken for it, as it was stopped or has vanished, would hold up the exit for as long.
 UNLOAD_TIMEOUT_S = 2
 
+# Left to itself, glibc keeps what many threads and long texts once needed. Few arenas, and large
+# pieces that go back to the system, keep the memory of a model's process flat.
+_MALLOC = {
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_MMAP_THRESHOLD_": str(4 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(32 << 20),
+}
+
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 # A peer that vanished without closing its connection (power, network) is noticed within these two
@@ -80,7 +88,7 @@ def server_environment(
     its prefix from the `python3` found on PATH, a virtual environment's too. So this environment's
     folder goes first on PATH. RPATH gives the stub everything but libpython.
     """
-    environment = dict(os.environ)
+    environment = {**_MALLOC, **os.environ}
     environment["PATH"] = _first(plain_bin(links), environment.get("PATH"))
     if binaries.libraries is not None:
         own = links.plain(binaries.libraries, "libraries")

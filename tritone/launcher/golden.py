@@ -16,10 +16,11 @@ from pydantic import Field, FiniteFloat, ValidationError
 
 from tritone.arrays import Float32
 from tritone.checkpoints.atomic_write import write_bytes
-from tritone.config import Strict, parse_json
+from tritone.config import Strict
 from tritone.errors import ModelDirectoryError, StageFailed
 from tritone.frontend.audio.sketch import BANDS, COLUMNS, Sketch
 from tritone.frontend.text.pace import implausible
+from tritone.plain_json import parse_json
 
 GOLDEN_NAME = "golden.json"
 SENTENCE = "Fresh bread is sold at noon."

@@ -8,10 +8,11 @@ import numpy as np
 
 from tritone.arrays import Float32, Int32
 from tritone.checkpoints.safetensors_file import Checkpoint, to_float32
-from tritone.config import CONFIG_NAME, parse_json
+from tritone.config import CONFIG_NAME
 from tritone.errors import ModelDirectoryError
 from tritone.llm.config import LLMConfig, Qwen2Config, SamplingConfig
 from tritone.loading.steps import step
+from tritone.plain_json import parse_json
 
 LLM_DIR = "llm"  # inside the model directory: the merged checkpoint
 WEIGHTS_NAME = "model.safetensors"

@@ -44,7 +44,7 @@ def given_parameters(args: Mapping[str, str]) -> dict[str, str]:
     given = json.loads(args["model_config"]).get("parameters", {})
     changed = json.loads(os.environ.get(variables.SETTINGS_VARIABLE) or "{}")
     written = {name: entry["string_value"] for name, entry in given.items()}
-    return {**written, **changed.get(args["model_name"], {})}
+    return {**written, **changed.get(args.get("model_name", ""), {})}
 
 
 def parameters(args: Mapping[str, str], **defaults: Any) -> dict[str, Any]:

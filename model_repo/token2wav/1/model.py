@@ -31,7 +31,7 @@ class TritonPythonModel:
             dtype="auto",
             cache_dtype="auto",
             cache_mb=0,
-            prepared_voices_mb=1024,
+            prepared_voices_mb=0,
             max_sequences=64,
             max_idle_seconds=60.0,
         )
@@ -54,7 +54,7 @@ class TritonPythonModel:
             left_chunks=values["left_context_chunks"],
             dtype=torch_dtype(values["dtype"]),
             cache_dtype=torch_dtype(values["cache_dtype"]),
-            prepared_bytes=values["prepared_voices_mb"] << 20,
+            prepared_bytes=(values["prepared_voices_mb"] << 20) or None,
             device=device,
             pool=pool if device != "cpu" and not plans else None,
             plans=plans,

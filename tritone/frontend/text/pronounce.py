@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 
-from tritone.config import parse_json
 from tritone.errors import ModelDirectoryError
 from tritone.frontend.text.placeholders import tag_pattern
 from tritone.frontend.text.tokenizer import TextTokenizer
+from tritone.plain_json import parse_json
 
 PHONEMES_NAME = "phonemes.json"
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tritone.config import parse_json
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
+from tritone.plain_json import parse_json
 
 _BUILD = "build one with `tritone engines`"
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tritone.config import CONFIG_NAME, parse_json
+from tritone.config import CONFIG_NAME
 from tritone.errors import InvalidRequest, ModelDirectoryError
 from tritone.llm.trtllm.checkpoint_config import WEIGHT_ONLY_INT8, CheckpointOptions
 from tritone.llm.trtllm.environment import WHY_THIS_VERSION, is_supported
+from tritone.plain_json import parse_json
 
 ENGINE_DTYPES = ("bfloat16", "float16")
 BUILD_AGAIN = "build the engines again: tritone engines"

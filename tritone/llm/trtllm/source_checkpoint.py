@@ -7,11 +7,12 @@ import numpy as np
 
 from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.checkpoints.verify import is_lfs_pointer
-from tritone.config import CONFIG_NAME, parse_json
+from tritone.config import CONFIG_NAME
 from tritone.errors import ModelDirectoryError
 from tritone.llm import checkpoint as names
 from tritone.llm.config import Qwen2Config
 from tritone.llm.trtllm.checkpoint_config import STORAGE
+from tritone.plain_json import parse_json
 
 WHAT_TO_GIVE = (
     "give a model directory (`tritone convert` writes it) or a Qwen2 in Hugging Face form "
