@@ -161,8 +161,8 @@ class FakeVocoder:
         self.stages, self.index = stages, index
         self.ended = False
 
-    def step(self, frames: Float32, *, finalize: bool) -> Float32:
-        assert not self.ended
+    def step(self, frames: Float32, *, cuts: Sequence[int] = (), finalize: bool) -> Float32:
+        assert not self.ended and all(0 < cut < frames.shape[1] for cut in cuts)
         self.ended = finalize
         self.stages.note("vocoder ends" if finalize else "vocoder")
         return self.stages.sound(self.index, np.repeat(frames[0], SAMPLES // 2))

@@ -65,7 +65,7 @@ class ChannelsLastFilter:
     """
 
     def __init__(self, network: FilterNetwork, dtype: torch.dtype) -> None:
-        self._network, self._dtype = network, dtype
+        self._network, self.dtype = network, dtype
         parts = (*network.body, network.head)
         for name, layer in list(network.named_modules()):
             if name.split(".")[0] in parts and isinstance(layer, nn.Conv1d | nn.ConvTranspose1d):
@@ -79,7 +79,7 @@ class ChannelsLastFilter:
         return self._network.filter(self._image(mel), self._image(spectrum))[:, :, 0]
 
     def _image(self, x: Tensor) -> Tensor:
-        return x[:, :, None].to(self._dtype, memory_format=torch.channels_last)
+        return x[:, :, None].to(self.dtype, memory_format=torch.channels_last)
 
 
 def _of_one_row(conv: nn.Conv1d | nn.ConvTranspose1d) -> nn.Module:

@@ -152,6 +152,11 @@ def place_filter(
         return ChannelsLastFilter(network, dtype)
 
 
+def is_exact(filter: Filter) -> bool:
+    """Whether equal calls give equal samples, to the last bit: in float32 on a CPU."""
+    return isinstance(filter, ChannelsLastFilter) and filter.dtype == torch.float32
+
+
 def _check(settings: FlowSettings, guided_steps: int | None) -> None:
     if guided_steps is not None and (settings.plans or settings.pool):
         raise EnvironmentProblem(

@@ -3,8 +3,9 @@
 It stretches the mel to the tempo that is asked for, by linear interpolation along time.
 """
 
+import itertools
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -149,9 +150,13 @@ class Vocoding:
 
 
 class VocoderStage:
-    """Starts and steps streams of one vocoder. Safe to use from several threads."""
+    """Starts and steps streams of one vocoder. Safe to use from several threads.
 
-    def __init__(self, vocoder: StreamingVocoder[Any]) -> None:
+    exact: the same frames give the same samples, to the last bit, whatever calls they come in.
+    """
+
+    def __init__(self, vocoder: StreamingVocoder[Any], *, exact: bool = False) -> None:
+        self._exact = exact
         self._vocoder, self._device, self.bins = vocoder, vocoder.device, vocoder.bins
         self._stepping = threading.Lock() if self._device.type == "cuda" else nullcontext()
 
@@ -186,11 +191,31 @@ class VocoderStage:
             raise InvalidRequest("state", f"is none that this vocoder gave: {error}") from error
 
     @torch.inference_mode()
-    def step(self, mel: Float32, state: Vocoding, *, finalize: bool) -> tuple[Float32, Vocoding]:
+    def step(
+        self, mel: Float32, state: Vocoding, *, cuts: Sequence[int] = (), finalize: bool
+    ) -> tuple[Float32, Vocoding]:
         """Take new frames (bins, n); return the samples that are ready and the next state.
 
-        Raises InvalidRequest for more than MOST_FRAMES, and for frames that are not finite.
+        cuts: rising, within 1..n-1: where an exact vocoder makes several calls of it.
+
+        Raises InvalidRequest for more than MOST_FRAMES, for frames that are not finite, and for
+        other cuts.
         """
+        edges = [0, *cuts, mel.shape[1]]
+        if cuts and any(a >= b for a, b in itertools.pairwise(edges)):
+            raise InvalidRequest(
+                "cuts", f"are {list(cuts)[:9]} of {mel.shape[1]} frames, not rising"
+            )
+        if not (cuts and self._exact):
+            return self._step(mel, state, finalize=finalize)
+        waves = []
+        for begin, end in itertools.pairwise(edges):
+            last = finalize and end == edges[-1]
+            wave, state = self._step(mel[:, begin:end], state, finalize=last)
+            waves.append(wave)
+        return np.concatenate(waves), state
+
+    def _step(self, mel: Float32, state: Vocoding, *, finalize: bool) -> tuple[Float32, Vocoding]:
         if mel.shape[1] > MOST_FRAMES:
             raise InvalidRequest("frames", f"are {mel.shape[1]}; at most {MOST_FRAMES} in a call")
         if not np.isfinite(mel).all():

@@ -22,7 +22,7 @@ from tritone.resources import embedded_voice
 from tritone.synthesis.deadlines import StageTurns
 from tritone.synthesis.limits import Limits
 from tritone.synthesis.pipeline import Settings, synthesize
-from tritone.synthesis.rules import Hops
+from tritone.synthesis.rules import Cuts, Hops
 from tritone.synthesis.values import AudioChunk, Segment, SynthesisRequest
 from tritone.voice import Voice
 
@@ -51,8 +51,8 @@ class LocalVocoderSession:
         self._stage = stage
         self._state = stage.start(seed=seed, speed=speed)
 
-    def step(self, frames: Float32, *, finalize: bool) -> Float32:
-        wave, self._state = self._stage.step(frames, self._state, finalize=finalize)
+    def step(self, frames: Float32, *, cuts: Cuts = (), finalize: bool) -> Float32:
+        wave, self._state = self._stage.step(frames, self._state, cuts=cuts, finalize=finalize)
         return wave
 
 

@@ -26,6 +26,7 @@ from tritone.serving.generation_tensors import OUTPUTS as LLM_OUTPUTS
 from tritone.serving.generation_tensors import SAID, generation_tensors, row, stop_tensors
 from tritone.serving.messages import inner_parameters, raise_error, tensor
 from tritone.serving.neighbours import Calls
+from tritone.synthesis.rules import Cuts
 from tritone.synthesis.values import Segment, SynthesisRequest, TextBlock, in_order
 from tritone.triton_models import FLOW, FRONTEND, LANGUAGE_MODEL, VOCODER
 from tritone.voice import Voice, pack
@@ -218,10 +219,12 @@ class TritonVocoderSession:
             "speed": np.array([speed], np.float32),
         }
 
-    def step(self, frames: Float32, *, finalize: bool) -> Float32:
+    def step(self, frames: Float32, *, cuts: Cuts = (), finalize: bool) -> Float32:
         inputs: dict[str, NDArray[Any]] = {**self._carried, "finalize": np.array([finalize])}
         if frames.shape[1]:
             inputs["frames"] = frames.reshape(-1)
+        if cuts:
+            inputs["cuts"] = np.array(cuts, np.int32)
         outputs = ["waveform", "next_state"]
         answer = _inner(self._calls, VOCODER, outputs, inputs, request_id=self._request_id)
         self._carried = {"state": answer("next_state")}

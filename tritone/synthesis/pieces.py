@@ -26,10 +26,13 @@ class Place:
 @dataclass(frozen=True)
 class Piece:
     """Frames of a segment, (bins, frames), and whether it or the whole speech ends with them. cut:
-    whether it ends earlier than its generation did. broken_off: and within its text."""
+    whether it ends earlier than its generation did. broken_off: and within its text. cuts: where
+    chunks of the flow end within it, rising: the same frames have the same ones, whatever hops they
+    came in."""
 
     frames: Float32
     place: Place
+    cuts: tuple[int, ...] = ()
     ends_segment: bool = False
     cut: bool = False
     broken_off: bool = False
@@ -62,7 +65,8 @@ class Pieces:
         early = self._run.request.streaming and self._run.timing.playback.first is None
         if early and first.frames.shape[1] > few:
             yield Piece(first.frames[:, :few], first.place)
-            first = replace(first, frames=first.frames[:, few:])
+            cuts = tuple(cut - few for cut in first.cuts if cut > few)
+            first = replace(first, frames=first.frames[:, few:], cuts=cuts)
         yield first
         yield from later
 
@@ -104,12 +108,17 @@ class Pieces:
                 raise StageFailed(FRONTEND, "gave no segment")
             while speaking:
                 place = self._places[self._next - 1]
+                chunk, hops = run.rules.chunk_frames, 0
                 for frames in speaking.hops():
-                    yield Piece(frames, place)
+                    count, hops = frames.shape[1], hops + 1
+                    yield Piece(frames, place, tuple(range(count % chunk or chunk, count, chunk)))
                 upcoming = self._begin_next(run)
+                rest = speaking.rest()
                 yield Piece(
-                    speaking.rest(),
+                    rest,
                     place,
+                    # without a hop before it, it is no more than the first one would be
+                    tuple(range(chunk, rest.shape[1], chunk)) if hops else (),
                     ends_segment=True,
                     cut=speaking.cut,
                     broken_off=speaking.broken_off,

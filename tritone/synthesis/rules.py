@@ -4,7 +4,7 @@ this process, or fakes) their stages.
 A family's rules are sans-I/O: no clock, no lock, no sleep, no torch.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Protocol
@@ -14,6 +14,8 @@ from tritone.llm.contract import Generation, GenerationRequest, Increment, Promp
 from tritone.synthesis.flaws import Flaw
 from tritone.synthesis.values import Segment, SynthesisRequest
 from tritone.voice import Voice
+
+Cuts = Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -84,13 +86,17 @@ class Guard(Protocol):
 
 class SpeechRules(Protocol):
     """A family's rules of speech. first_frames: of the first hop's frames that the vocoder gets
-    before the rest, so that the first samples do not wait for it."""
+    before the rest, so that the first samples do not wait for it. chunk_frames: that the flow makes
+    together; hops end where a chunk does."""
 
     @property
     def rates(self) -> Rates: ...
 
     @property
     def first_frames(self) -> int: ...
+
+    @property
+    def chunk_frames(self) -> int: ...
 
     def token_bounds(self, target_tokens: int) -> tuple[int, int]:
         """Fewest and most speech tokens for a text of so many tokens."""
@@ -129,8 +135,12 @@ class FlowSession(Protocol):
 class VocoderSession(Protocol):
     """One segment's way through the vocoder."""
 
-    def step(self, frames: Float32, *, finalize: bool) -> Float32:
-        """Take new frames, (bins, frames); return the samples that are ready."""
+    def step(self, frames: Float32, *, cuts: Cuts = (), finalize: bool) -> Float32:
+        """Take new frames, (bins, frames); return the samples that are ready.
+
+        cuts: rising, where the frames could have been cut into several calls. A vocoder that
+        promises the same samples to the last bit, however frames come, cuts there.
+        """
 
 
 class Stages(Protocol):

@@ -99,7 +99,9 @@ class Speaking:
         bad = first_bad(piece.frames)
         frames = piece.frames if bad is None else piece.frames[:, :bad]
         with self._run.turns.vocoder.turn(self._run.seconds_left):
-            wave = self._vocoder.step(frames, finalize=piece.ends_segment or bad is not None)
+            cuts = [cut for cut in piece.cuts if cut < frames.shape[1]]
+            finalize = piece.ends_segment or bad is not None
+            wave = self._vocoder.step(frames, cuts=cuts, finalize=finalize)
         end = first_bad(wave)
         if bad is not None:
             return Broken(FLOW, "frames", wave[:end])

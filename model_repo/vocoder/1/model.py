@@ -37,7 +37,13 @@ class TritonPythonModel:
             state = self._stage.unpack(packed.tobytes())
         frames = inputs.shaped("frames", self._stage.bins, -1)
         frames = np.zeros((self._stage.bins, 0), np.float32) if frames is None else frames
-        wave, state = self._stage.step(frames, state, finalize=inputs.flag("finalize"))
+        cuts = inputs.integers("cuts")
+        wave, state = self._stage.step(
+            frames,
+            state,
+            cuts=() if cuts is None else cuts.tolist(),
+            finalize=inputs.flag("finalize"),
+        )
         outputs = [tensor("next_state", np.frombuffer(state.to_bytes(), dtype=np.uint8))]
         if len(wave):
             outputs.append(tensor("waveform", wave))

@@ -10,7 +10,13 @@ from torch import Tensor
 from tritone.acoustic import weights
 from tritone.acoustic.flow_stage import FlowStage, StageStep
 from tritone.acoustic.paged_solver import PagedSolver
-from tritone.acoustic.placement import FlowSettings, VocoderSettings, place, place_filter
+from tritone.acoustic.placement import (
+    FlowSettings,
+    VocoderSettings,
+    is_exact,
+    place,
+    place_filter,
+)
 from tritone.acoustic.solver import StreamState
 from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.arrays import Float32, Int32
@@ -56,7 +62,7 @@ def load_vocoder(
         plan = vocoder_plan(model_dir, config)
     network = load_hift(model_dir, config)
     filter = place_filter(network, settings, plan=plan)
-    return VocoderStage(Vocoder(network, config.sample_rate, filter))
+    return VocoderStage(Vocoder(network, config.sample_rate, filter), exact=is_exact(filter))
 
 
 def load_network(model_dir: Path, config: CosyVoice2Config) -> FlowNetwork:

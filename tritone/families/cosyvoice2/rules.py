@@ -196,6 +196,7 @@ class CosyVoice2Rules:
         """Raises EnvironmentProblem for hops that the checkpoint's chunks do not allow."""
         self._config, flow, codes = config, config.flow, Fraction(CODES_PER_SECOND)
         self.rates = Rates(codes, codes * flow.token_mel_ratio, Fraction(config.sample_rate))
+        self.chunk_frames = flow.chunk_size * flow.token_mel_ratio
         given = {name: value for name, value in vars(hops).items() if value is not None}
         self.chunks = ChunkPolicy(chunk=flow.chunk_size, lookahead=flow.pre_lookahead_len, **given)
 

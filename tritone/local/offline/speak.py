@@ -19,7 +19,7 @@ from tritone.llm.contract import Generation, GenerationRequest, Increment
 from tritone.local.offline.manifest import Item
 from tritone.local.tts import LocalStages
 from tritone.synthesis.pipeline import Settings, synthesize
-from tritone.synthesis.rules import FlowSession, VocoderSession
+from tritone.synthesis.rules import Cuts, FlowSession, VocoderSession
 from tritone.synthesis.run_ahead import awaited
 from tritone.synthesis.values import Segment, SynthesisRequest
 from tritone.voice import Voice
@@ -114,9 +114,9 @@ class _MeasuredVocoder:
     session: VocoderSession
     seconds: StageSeconds
 
-    def step(self, frames: Float32, *, finalize: bool) -> Float32:
+    def step(self, frames: Float32, *, cuts: Cuts = (), finalize: bool) -> Float32:
         with self.seconds.measure("vocoder"):
-            return self.session.step(frames, finalize=finalize)
+            return self.session.step(frames, cuts=cuts, finalize=finalize)
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ class ToyGuard:
 
 
 class ToyRules:
-    first_frames = 1000
+    first_frames = chunk_frames = 1000
 
     def __init__(self, config: ToyConfig) -> None:
         self.rates = Rates(Fraction(25), Fraction(50), Fraction(config.sample_rate))
