@@ -7,6 +7,7 @@ PORT_BASE ?= 8000
 CASES ?= 20000
 SEED ?= 1
 SECONDS ?= 60
+MINUTES ?= 30
 URL ?= 127.0.0.1:$(shell expr $(PORT_BASE) + 1)
 MANIFEST ?= benchmarks/texts.jsonl
 RELEASE ?= CosyVoice2-0.5B
@@ -21,7 +22,7 @@ PROGRAMS := $(VENV)/bin/promtool $(VENV)/bin/nginx
 TRITON := .triton/nvidia_pytriton-0.7.0.dist-info
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup setup-tests demo serve say doctor top test test-stress fuzz check audit quick model engines bench-gpu offline load perf overload bench evaluate voice clean
+.PHONY: setup setup-tests demo serve say doctor top test test-stress fuzz check audit quick model engines bench-gpu offline load perf overload soak bench evaluate voice clean
 
 setup: $(VENV)/ready $(TRITON)  ## environment and Triton's binaries
 
@@ -113,6 +114,9 @@ load: setup  ## measure the running server at URL with MANIFEST
 
 perf: setup  ## perf_analyzer in streaming mode against a server of its own
 	@$(RUN) -m benchmarks.perf --model $(MODEL)
+
+soak: setup-tests  ## mixed load with cancels, bad input and kills for MINUTES: what is lost, mixed up or kept
+	@$(RUN) -m soak --model $(MODEL) --minutes $(MINUTES) --out $(OUT)/soak
 
 overload: setup  ## three times what a server can carry, for SECONDS: who is taken, and how they fare
 	@$(RUN) -m benchmarks.overload --model $(MODEL) --seconds $(SECONDS)

@@ -39,7 +39,7 @@ class PoolSettings:
     batch: int = 16
 
 
-_PREPARED_FEW, _PREPARED_MOST, _SEVERAL = 128 << 20, 1 << 30, 4
+_PREPARED_FEW, _PREPARED_MOST, _SEVERAL = 64 << 20, 1 << 30, 4
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class FlowSettings:
     dtype: of the weights, None for `best_dtype`. cache_dtype: storage of keys and values where each
     stream has caches of its own, None for the weights' dtype, which they have in a pool too.
     prepared_bytes: memory for prepared voices, of which the one in use is kept whatever its size;
-    None chooses: 1 GiB, and on a CPU 128 MiB where four voices need no more. device: "cpu", "cuda"
+    None chooses: 1 GiB, and on a CPU 64 MiB where four voices need no more. device: "cpu", "cuda"
     or "cuda:N". pool: None for caches that grow with each stream. plans: whether a
     TensorRT plan, built in `dtype`, runs the estimator in the place of torch; caches grow then too.
     most_chunks: at once, of a stream that is alone, in a short dtype: a pass over one chunk leaves

@@ -25,12 +25,15 @@ DEFAULT_PROFILE = "gpu"  # that of the models' config.pbtxt; others have configs
 # what was spoken for it, as it was stopped or has vanished, would hold up the exit for as long.
 UNLOAD_TIMEOUT_S = 2
 
-# Left to itself, glibc keeps what many threads and long texts once needed. Few arenas, and large
-# pieces that go back to the system, keep the memory of a model's process flat.
-_MALLOC = {
+# Against what would grow for hours. glibc keeps what many threads and long texts once needed: few
+# arenas, and large pieces that go back to the system. oneDNN, and what torch has over it, keep what
+# they prepared for each of the last 1024 shapes, and every text has its own: as many as hops need.
+_MEMORY = {
     "MALLOC_ARENA_MAX": "2",
     "MALLOC_MMAP_THRESHOLD_": str(4 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(32 << 20),
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128",
+    "LRU_CACHE_CAPACITY": "32",
 }
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -88,7 +91,7 @@ def server_environment(
     its prefix from the `python3` found on PATH, a virtual environment's too. So this environment's
     folder goes first on PATH. RPATH gives the stub everything but libpython.
     """
-    environment = {**_MALLOC, **os.environ}
+    environment = {**_MEMORY, **os.environ}
     environment["PATH"] = _first(plain_bin(links), environment.get("PATH"))
     if binaries.libraries is not None:
         own = links.plain(binaries.libraries, "libraries")

@@ -1,0 +1,1 @@
+"""A server under mixed load for a long time: `make soak`. What it must not lose, mix up or keep."""

@@ -1,0 +1,159 @@
+"""Mixed load on a supervised server for some time.
+
+    python -m soak --minutes 30        # make soak
+
+Requests are whole, cancelled, bad, or bring a voice; in the first third processes of models are
+killed. Exit status 1 for any fault: a sample that is not the known one, a stream that hangs or is
+lost although nothing was killed, memory that grows, something still held at the end.
+"""
+
+import argparse
+import itertools
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from soak.report import Report, plot
+from soak.requests import HANG_S, Asker, Result, pool
+from soak.watch import SERVER, Watch, held, processes
+from tritone import resources
+from tritone.launcher.ports import free_ports
+from tritone_client import SpeechClient, Utterance
+
+EXACT = ("token2wav.dtype=fp32", "vocoder.dtype=fp32")
+UNLIMITED = ("cosyvoice2.max_first_audio_seconds=0", "cosyvoice2.playback_reserve=0")
+AFTERMATH_S = 30.0  # after a kill, in which streams may be lost
+_SETTLE_S = 20.0
+
+
+@contextmanager
+def launcher(model: Path, folder: Path) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
+    """`tritone serve`; its gRPC address and the address of its metrics."""
+    http, grpc, metrics = free_ports()
+    command = [sys.executable, "-m", "tritone", "serve", "--model", str(model), "--no-golden"]
+    command += ["--http-port", str(http), "--grpc-port", str(grpc), "--metrics-port", str(metrics)]
+    command += ["--cache-dir", str(folder), "--restarts-per-hour", "0"]
+    for setting in (*EXACT, *UNLIMITED):
+        command += ["--set", setting]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        while not (line := running.stdout.readline()).startswith("say something"):
+            if not line:
+                raise SystemExit("the server did not start")
+        threading.Thread(target=running.stdout.read, daemon=True).start()
+        try:
+            yield running, f"127.0.0.1:{grpc}", f"http://127.0.0.1:{metrics}/metrics"
+        finally:
+            running.terminate()
+            running.wait()
+
+
+class Soak:
+    """The load, by so many clients at a time, until it is over."""
+
+    def __init__(self, url: str, options: argparse.Namespace) -> None:
+        self.results: list[Result] = []
+        self.unexplained: list[Result] = []
+        self.kills = 0
+        self._url, self._options = url, options
+        self._killed = -AFTERMATH_S
+        self._until = 0.0
+
+    def run(self, launcher_pid: int) -> None:
+        """Kills that launcher's processes."""
+        every = pool()
+        with SpeechClient(self._url) as client:
+            expected = [client.speak(u, timeout=HANG_S) for u in tqdm(every, desc="quiet")]
+        self._until = time.monotonic() + 60 * self._options.minutes
+        askers = [
+            threading.Thread(target=self._ask, args=(every, expected, self._options.seed + n))
+            for n in range(self._options.clients)
+        ]
+        askers.append(threading.Thread(target=self._kill, args=(launcher_pid,)))
+        for asker in askers:
+            asker.start()
+        for asker in askers:
+            asker.join()
+
+    def _ask(self, every: list[Utterance], expected: list[NDArray[np.float32]], seed: int) -> None:
+        while time.monotonic() < self._until:
+            # a channel of its own now and then: connections come and go too
+            with SpeechClient(self._url) as client:
+                asker = Asker(client, every, expected, seed)
+                for _ in itertools.takewhile(lambda _: time.monotonic() < self._until, range(20)):
+                    result = asker.ask()
+                    self.results.append(result)
+                    if result.outcome == "lost":
+                        if time.monotonic() > self._killed + AFTERMATH_S:
+                            self.unexplained.append(result)
+                        time.sleep(0.2)  # as a client that is told to retry
+            seed += 1000
+
+    def _kill(self, launcher_pid: int) -> None:
+        """A process of a model now and then, in the first third."""
+        draw, every_s = random.Random(self._options.seed), self._options.kill_every
+        until = self._until - 2 / 3 * 60 * self._options.minutes
+        while every_s and time.monotonic() + every_s < until:
+            time.sleep(every_s)
+            try:
+                victims = {n: p for n, p in processes(launcher_pid).items() if n != SERVER}
+                self._killed = time.monotonic()
+                victims[draw.choice(sorted(victims))].kill()
+                self.kills += 1
+            except (psutil.Error, ValueError, IndexError):
+                continue  # it is being replaced
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model", type=Path, default=resources.embedded_voice())
+    parser.add_argument("--minutes", type=float, default=30.0, help="(%(default)s)")
+    parser.add_argument("--clients", type=int, default=4, help="at a time (%(default)s)")
+    parser.add_argument("--kill-every", type=float, default=60.0, help="seconds; 0: nothing")
+    parser.add_argument("--seed", type=int, default=1, help="of the mix (%(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("out/soak"), help="(%(default)s)")
+    return parser
+
+
+def main() -> int:
+    options = build_parser().parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        launcher(options.model, Path(folder)) as (running, url, metrics),
+    ):
+        soak, watch = Soak(url, options), Watch(running.pid)
+        soak.run(running.pid)
+        watch.close()
+        left = settled(metrics)
+    report = Report(soak.results, watch.sights, soak.kills, soak.unexplained, left)
+    print(report)
+    (options.out / "report.md").write_text(f"{report}\n", encoding="utf-8")
+    plot(report, options.out / "memory.png")
+    for fault in report.faults[:20]:
+        print(f"fault: {fault}", file=sys.stderr)
+    print(f"{len(report.faults)} faults; {options.out}/report.md, {options.out}/memory.png")
+    return 1 if report.faults else 0
+
+
+def settled(metrics: str) -> dict[str, float]:
+    """What is held once all that was cancelled has ended."""
+    until = time.monotonic() + _SETTLE_S
+    while (left := held(metrics)) and time.monotonic() < until:
+        time.sleep(0.2)
+    return left
+
+
+if __name__ == "__main__":
+    sys.exit(main())
