@@ -10,7 +10,7 @@ from tritone.errors import Cancelled, Overloaded
 from tritone.synthesis.admission import Admission, AdmissionLimits, Place
 from tritone.synthesis.forecast import Forecast
 
-UNLIMITED = AdmissionLimits(streams=0, first_audio_s=0, reserve=0)
+UNLIMITED = AdmissionLimits(max_streams=0, max_first_audio_seconds=0, playback_reserve=0)
 
 
 class Door:
@@ -32,7 +32,7 @@ class Door:
 
 
 def test_a_limit_is_kept_and_every_change_is_told() -> None:
-    door = Door(streams=2)
+    door = Door(max_streams=2)
     places = [door.admission.enter() for _ in range(2)]
     with pytest.raises(Overloaded, match=r"2 streams are running, the limit; retry after 0\.1 s"):
         door.admission.enter()
@@ -49,7 +49,7 @@ def test_without_limits_everybody_is_taken() -> None:
 
 
 def test_a_stream_whose_first_audio_would_be_late_is_refused() -> None:
-    door = Door(first_audio_s=0.25)
+    door = Door(max_first_audio_seconds=0.25)
     for _ in range(20):
         door.speak(first=0.1, seconds=1, audio=10)
     door.admission.enter()  # alone: 0.1 s
@@ -60,13 +60,13 @@ def test_a_stream_whose_first_audio_would_be_late_is_refused() -> None:
 
 
 def test_an_idle_server_takes_a_stream_that_will_be_late() -> None:
-    door = Door(first_audio_s=0.25, reserve=1.25)
+    door = Door(max_first_audio_seconds=0.25, playback_reserve=1.25)
     for _ in range(3):
         door.speak(first=2, seconds=10, audio=5)
 
 
 def test_streams_that_play_are_not_made_to_run_dry() -> None:
-    door = Door(reserve=1.25)
+    door = Door(playback_reserve=1.25)
     door.speak(first=0.1, seconds=10, audio=30)  # three times real time: enough for two
     places = [door.admission.enter() for _ in range(2)]
     with pytest.raises(Overloaded, match=r"at 3\.0 times real time one more would make them run"):
@@ -76,7 +76,7 @@ def test_streams_that_play_are_not_made_to_run_dry() -> None:
 
 
 def test_the_hint_is_when_the_next_stream_should_end() -> None:
-    door = Door(streams=2)
+    door = Door(max_streams=2)
     for _ in range(5):
         door.speak(first=0.1, seconds=8, audio=10)
     for _ in range(2):
@@ -106,7 +106,7 @@ def entering(door: Door, cancelled: Callable[[], bool] = lambda: False) -> tuple
 
 
 def test_who_queues_takes_the_place_of_one_that_leaves() -> None:
-    door = Door(streams=1, queue=1, queue_s=5)
+    door = Door(max_streams=1, queue_streams=1, queue_seconds=5)
     place = door.admission.enter()
     came, joined = entering(door)
     wait_until(lambda: "queued" in door.decisions)
@@ -119,7 +119,7 @@ def test_who_queues_takes_the_place_of_one_that_leaves() -> None:
 
 
 def test_who_queues_too_long_is_refused() -> None:
-    door = Door(streams=1, queue=1, queue_s=5)
+    door = Door(max_streams=1, queue_streams=1, queue_seconds=5)
     door.admission.enter()
     _, joined = entering(door)
     wait_until(lambda: "queued" in door.decisions)
@@ -128,7 +128,7 @@ def test_who_queues_too_long_is_refused() -> None:
 
 
 def test_who_queues_and_goes_is_forgotten() -> None:
-    door, gone = Door(streams=1, queue=1, queue_s=5), threading.Event()
+    door, gone = Door(max_streams=1, queue_streams=1, queue_seconds=5), threading.Event()
     door.admission.enter()
     _, joined = entering(door, gone.is_set)
     wait_until(lambda: "queued" in door.decisions)

@@ -90,12 +90,8 @@ def serve(
     sample as it should.
     """
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO)
-    if (tls_cert is None) != (tls_key is None):
-        return refused("--tls-cert and --tls-key belong together; give both or neither")
-    if tls_client_ca is not None and tls_cert is None:
-        return refused("--tls-client-ca needs --tls-cert and --tls-key")
     try:
-        parameters = _parameters(changed or [])
+        tls, parameters = _tls(tls_cert, tls_key, tls_client_ca), _parameters(changed or [])
     except ValueError as error:
         return refused(error)
     settings = ServerSettings(
@@ -105,7 +101,7 @@ def serve(
         model_dir=model,
         address=address,
         http_address=http_address,
-        tls=ServerTls(tls_cert, tls_key, tls_client_ca) if tls_cert and tls_key else None,
+        tls=tls,
         admin_key_file=admin_key_file,
         open_inner_models=open_inner_models,
         log_text=log_text,
@@ -128,6 +124,16 @@ def serve(
         return run_server(settings, warm=warm_up, golden=golden)
     except KeyboardInterrupt:
         return 0
+
+
+def _tls(cert: Path | None, key: Path | None, client_ca: Path | None) -> ServerTls | None:
+    if cert and key:
+        return ServerTls(cert, key, client_ca)
+    if cert or key:
+        raise ValueError("--tls-cert and --tls-key belong together; give both or neither")
+    if client_ca:
+        raise ValueError("--tls-client-ca needs --tls-cert and --tls-key")
+    return None
 
 
 def _parameters(changed: Sequence[str]) -> dict[str, dict[str, str]]:

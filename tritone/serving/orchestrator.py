@@ -7,6 +7,7 @@ import json
 import os
 import threading
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from tritone.arrays import Float32
@@ -39,15 +40,10 @@ class TritonPythonModel:
 
     def initialize(self, args: Mapping[str, str]) -> None:
         self._name = args["model_name"]
-        limits = AdmissionLimits()
         with watched(self._name):
             values = parameters(
                 args,
-                max_streams=limits.streams,
-                max_first_audio_seconds=limits.first_audio_s,
-                playback_reserve=limits.reserve,
-                queue_streams=limits.queue,
-                queue_seconds=limits.queue_s,
+                **asdict(AdmissionLimits()),
                 flow_together=_ON_CPU if device_name() == "cpu" else _ON_GPU,
                 first_hop=0,
                 max_hop=0,
@@ -69,15 +65,8 @@ class TritonPythonModel:
             self._turns = StageTurns(flow=values["flow_together"])
             self._model, self._bias = model, _bias(model)
             self._metrics = SpeechMetrics(self._turns)
-            limits = AdmissionLimits(
-                values["max_streams"],
-                values["max_first_audio_seconds"],
-                values["playback_reserve"],
-                values["queue_streams"],
-                values["queue_seconds"],
-            )
             self._admission = Admission(
-                limits,
+                AdmissionLimits(**{name: values[name] for name in asdict(AdmissionLimits())}),
                 self._metrics.streams.set,
                 lambda decision: self._metrics.admissions.add(1, decision),
             )

@@ -17,16 +17,16 @@ _LOOK_S = 0.1  # of one that waits, whether its caller has gone
 class AdmissionLimits:
     """0 is unlimited, but for the queue.
 
-    streams: spoken at a time. first_audio_s: until the first packet, as it is predicted for 19 of
-    20. reserve: how much faster than real time the server must be for all streams together.
-    queue: streams that may wait for a place, each for at most queue_s.
+    max_streams: spoken at a time. max_first_audio_seconds: until the first packet, as it is
+    predicted for 19 of 20. playback_reserve: how much faster than real time the server must be for
+    all streams together. queue_streams: that may wait for a place, each for at most queue_seconds.
     """
 
-    streams: int = 16
-    first_audio_s: float = 3.0
-    reserve: float = 1.25
-    queue: int = 0
-    queue_s: float = 1.0
+    max_streams: int = 16
+    max_first_audio_seconds: float = 3.0
+    playback_reserve: float = 1.25
+    queue_streams: int = 0
+    queue_seconds: float = 1.0
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Admission:
         """
         with self._free:
             problem = self._problem()
-            if problem and self._queued < self._limits.queue:
+            if problem and self._queued < self._limits.queue_streams:
                 self._decided("queued")
                 problem = self._wait(cancelled)
             if problem:
@@ -104,7 +104,7 @@ class Admission:
 
     def _wait(self, cancelled: Callable[[], bool]) -> str:
         """Until there is a place; the problem that is left when time is over."""
-        until = self._clock() + self._limits.queue_s
+        until = self._clock() + self._limits.queue_seconds
         with self._in_queue():
             while (problem := self._problem()) and self._clock() < until:
                 if cancelled():
@@ -125,16 +125,16 @@ class Admission:
         limits, running = self._limits, self._streams
         if not running:
             return ""  # an idle server does what it can
-        if limits.streams and running >= limits.streams:
+        if limits.max_streams and running >= limits.max_streams:
             return f"{running} streams are running, the limit"
         first = self.forecast.first_audio(running)
-        if limits.first_audio_s and first and first > limits.first_audio_s:
+        if limits.max_first_audio_seconds and first and first > limits.max_first_audio_seconds:
             return (
                 f"beside {running} streams the first audio would take {first:.2f} s; the limit "
-                f"(max_first_audio_seconds) is {limits.first_audio_s:g}"
+                f"(max_first_audio_seconds) is {limits.max_first_audio_seconds:g}"
             )
         speed = self.forecast.speed
-        if limits.reserve and speed and speed < (running + 1) * limits.reserve:
+        if limits.playback_reserve and speed and speed < (running + 1) * limits.playback_reserve:
             return (
                 f"{running} streams are running, and at {speed:.1f} times real time one more would "
                 "make them run dry"
