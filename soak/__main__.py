@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,13 +38,15 @@ _SETTLE_S = 20.0
 
 
 @contextmanager
-def launcher(model: Path, folder: Path) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
-    """`tritone serve`; its gRPC address and the address of its metrics."""
+def launcher(
+    model: Path, folder: Path, changed: Sequence[str]
+) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
+    """`tritone serve` with these settings; its gRPC address and the address of its metrics."""
     http, grpc, metrics = free_ports()
     command = [sys.executable, "-m", "tritone", "serve", "--model", str(model), "--no-golden"]
     command += ["--http-port", str(http), "--grpc-port", str(grpc), "--metrics-port", str(metrics)]
     command += ["--cache-dir", str(folder), "--restarts-per-hour", "0"]
-    for setting in (*EXACT, *UNLIMITED):
+    for setting in changed:
         command += ["--set", setting]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
@@ -131,7 +133,7 @@ def main() -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory() as folder,
-        launcher(options.model, Path(folder)) as (running, url, metrics),
+        launcher(options.model, Path(folder), (*EXACT, *UNLIMITED)) as (running, url, metrics),
     ):
         soak, watch = Soak(url, options), Watch(running.pid)
         soak.run(running.pid)
