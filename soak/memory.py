@@ -2,9 +2,9 @@
 
     python -m soak.memory        # make memory
 
-Texts of 2 to 60 words at several speeds, streamed and not, until `--hours` of speech were made; then
-`--references` recordings that the server has not heard, and `--cancels` streams that are left after
-their first packet. Exit status 1 if all processes together have more than `--most` MiB (PSS), or
+Texts of 2 to 60 words at several speeds, streamed and not, until `--hours` of speech were made;
+then `--references` recordings that the server has not heard, and `--cancels` streams that are left
+after their first packet. Exit status 1 if all processes together have more than `--most` MiB (PSS), or
 grew by more than 1 % in the last half of the speech.
 """
 
