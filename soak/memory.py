@@ -4,8 +4,8 @@
 
 Texts of 2 to 60 words at several speeds, streamed and not, until `--hours` of speech were made;
 then `--references` recordings that the server has not heard, and `--cancels` streams that are left
-after their first packet. Exit status 1 if all processes together have more than `--most` MiB (PSS), or
-grew by more than 1 % in the last half of the speech.
+after their first packet. Exit status 1 if all processes together have more than `--most` MiB (PSS),
+or grew by more than 1 % in the last half of the speech.
 """
 
 import argparse
