@@ -102,7 +102,9 @@ class Load:
             while go_on():
                 with self._taking:
                     number = next(self._numbers)
-                self.spoken += ask(number)
+                spoken = ask(number)
+                with self._taking:
+                    self.spoken += spoken
 
         with ThreadPoolExecutor(TOGETHER) as pool:
             for done in [pool.submit(work) for _ in range(TOGETHER)]:
