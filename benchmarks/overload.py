@@ -12,7 +12,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import quantiles
 
@@ -131,7 +131,7 @@ def main() -> int:
             cache_dir=Path(folder),
         )
         public = {"max_first_audio_seconds": str(options.first_audio)}
-        settings = ServerSettings(**{**vars(settings), "parameters": {settings.public: public}})
+        settings = replace(settings, parameters={settings.public: public})
         with TritonServer(settings) as server:
             print(f"ready after {server.wait_ready():.1f} s", flush=True)
             report = asyncio.run(measure(server.urls.grpc, options.seconds, options.times))
