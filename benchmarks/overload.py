@@ -2,8 +2,9 @@
 
     python -m benchmarks.overload --seconds 60
 
-A server is measured unloaded (one stream after the other) and full (a closed loop); then requests
-arrive at `--times` what it finished in a second when full, whatever becomes of them.
+A server without limits is measured unloaded (one stream after the other) and full (a closed loop).
+At one with `--first-audio`, requests then arrive at `--times` what the first finished in a second
+when full, whatever becomes of them.
 """
 
 import argparse
@@ -11,7 +12,8 @@ import asyncio
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import quantiles
@@ -80,31 +82,59 @@ def first_packets(samples: Sequence[Sample]) -> list[float]:
     return [seconds for seconds in found if seconds is not None]
 
 
-async def measure(url: str, seconds: float, times: float) -> Report:
+async def capacity(url: str) -> tuple[float, float]:
+    """First packet's p95 unloaded, and requests a second when full; of a server without limits."""
     async with AsyncSpeechClient(url) as client:
         speak = speaker(client, [Utterance(text) for text in TEXTS], seed=1, timeout=60.0)
-        unloaded = Level("concurrency", 1)
+        unloaded, full = Level("concurrency", 1), Level("concurrency", TOGETHER)
         await closed_loop(unloaded, speak, UNLOADED, 1)
-        full = Level("concurrency", TOGETHER)
         await closed_loop(full, speak, FULL, TOGETHER)
-        done = sum(sample.error is None for sample in full.samples)
-        capacity = done / max(sample.end_s for sample in full.samples)
-        rate = times * capacity
-        over = Level("rate", rate)
+    done = sum(sample.error is None for sample in full.samples)
+    return p95(first_packets(unloaded.samples)), done / max(s.end_s for s in full.samples)
+
+
+async def overload(url: str, rate: float, seconds: float) -> list[Sample]:
+    """What became of requests that arrive at this rate."""
+    async with AsyncSpeechClient(url) as client:
+        speak = speaker(client, [Utterance(text) for text in TEXTS], seed=1, timeout=60.0)
+        alone, over = Level("concurrency", 1), Level("rate", rate)
+        await closed_loop(alone, speak, UNLOADED, 1)  # from which the forecast learns
         await open_loop(over, speak, poisson_arrivals(rate, round(rate * seconds), seed=1))
-    refused = [s for s in over.samples if s.error and s.error.status == "UNAVAILABLE"]
-    taken = [s for s in over.samples if s.error is None]
+    return over.samples
+
+
+def report(unloaded_p95: float, capacity: float, over: Sequence[Sample]) -> Report:
+    refused = [s for s in over if s.error and s.error.status == "UNAVAILABLE"]
+    taken = [s for s in over if s.error is None]
     return Report(
-        unloaded_p95=p95(first_packets(unloaded.samples)),
+        unloaded_p95=unloaded_p95,
         capacity=capacity,
-        arrived=len(over.samples),
+        arrived=len(over),
         taken=len(taken),
         refused=len(refused),
-        failed=len(over.samples) - len(taken) - len(refused),
+        failed=len(over) - len(taken) - len(refused),
         underruns=sum(s.metrics.underruns for s in taken),
         p95=p95(first_packets(taken)),
         slowest_refusal=max((s.metrics.total_s - s.late_s for s in refused), default=0.0),
     )
+
+
+@contextmanager
+def server(model: Path, **admission: float) -> Iterator[str]:
+    """Its gRPC address. admission: settings of the public model."""
+    http, grpc, metrics = free_ports()
+    with tempfile.TemporaryDirectory() as folder:
+        settings = ServerSettings(
+            model_dir=model,
+            http_port=http,
+            grpc_port=grpc,
+            metrics_port=metrics,
+            cache_dir=Path(folder),
+        )
+        given = {name: str(value) for name, value in admission.items()}
+        with TritonServer(replace(settings, parameters={settings.public: given})) as running:
+            running.wait_ready()
+            yield running.urls.grpc
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -121,26 +151,17 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     options = build_parser().parse_args()
-    http, grpc, metrics = free_ports()
-    with tempfile.TemporaryDirectory() as folder:
-        settings = ServerSettings(
-            model_dir=options.model,
-            http_port=http,
-            grpc_port=grpc,
-            metrics_port=metrics,
-            cache_dir=Path(folder),
-        )
-        public = {"max_first_audio_seconds": str(options.first_audio)}
-        settings = replace(settings, parameters={settings.public: public})
-        with TritonServer(settings) as server:
-            print(f"ready after {server.wait_ready():.1f} s", flush=True)
-            report = asyncio.run(measure(server.urls.grpc, options.seconds, options.times))
-    print(report)
+    with server(options.model, max_first_audio_seconds=0, playback_reserve=0) as url:
+        unloaded, full = asyncio.run(capacity(url))
+    with server(options.model, max_first_audio_seconds=options.first_audio) as url:
+        over = asyncio.run(overload(url, options.times * full, options.seconds))
+    found = report(unloaded, full, over)
+    print(found)
     if options.json:
-        options.json.write_text(json.dumps(vars(report), indent=2) + "\n", encoding="utf-8")
-    for fault in report.faults:
+        options.json.write_text(json.dumps(vars(found), indent=2) + "\n", encoding="utf-8")
+    for fault in found.faults:
         print(f"fault: {fault}", file=sys.stderr)
-    return 1 if report.faults else 0
+    return 1 if found.faults else 0
 
 
 if __name__ == "__main__":
