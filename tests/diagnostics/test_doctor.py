@@ -175,3 +175,22 @@ def test_it_runs_where_a_package_cannot_be_imported(broken: str, tmp_path: Path)
     if broken == "psutil":
         assert memory["text"] == "psutil cannot be imported: see python.imports"
     assert "fail" not in {check["status"] for check in checks.values()}
+
+
+def test_checks_at_the_same_time_need_no_psutil(tmp_path: Path) -> None:
+    """Several threads import it while that import is about to fail."""
+    error = "raise ModuleNotFoundError('No module named psutil', name='psutil')"
+    (tmp_path / "psutil.py").write_text(f"import time\ntime.sleep(0.3)\n{error}\n")
+    code = (
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from tritone.diagnostics.doctor.isolated import run_isolated\n"
+        "with ThreadPoolExecutor(4) as pool:\n"
+        "    outcomes = list(pool.map(run_isolated, [['true']] * 4, [60.0] * 4))\n"
+        "print([outcome.status for outcome in outcomes])\n"
+    )
+    path = os.pathsep.join([str(tmp_path), str(PROJECT)])
+    environment = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("[0, 0, 0, 0]\n", "")

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -29,6 +30,7 @@ _MARK = "DOCTOR"  # in the environment of the process and of all that it starts
 _INTERRUPT_S = 0.5  # time for a late process to write its stacks
 _KILL_S, _KILL_POLL_S = 5.0, 0.01  # killed processes have so long to die, looked at so often
 _KEPT = 20_000  # characters of each output
+_IMPORTING = Lock()
 
 
 @dataclass(frozen=True)
@@ -149,12 +151,20 @@ def _kill_all(process: "subprocess.Popen[bytes]", mark: str) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     killed, until = set["psutil.Process"](), time.monotonic() + _KILL_S
-    with suppress(ImportError):
-        while time.monotonic() < until:
-            killed |= _kill_marked(mark)
-            if not any(map(_lives, killed)):
-                return
-            time.sleep(_KILL_POLL_S)
+    while _has_psutil() and time.monotonic() < until:
+        killed |= _kill_marked(mark)
+        if not any(map(_lives, killed)):
+            return
+        time.sleep(_KILL_POLL_S)
+
+
+def _has_psutil() -> bool:
+    """One thread at a time: of two that import what breaks, one gets a half-made module."""
+    with _IMPORTING, suppress(ImportError):
+        import psutil  # noqa: F401
+
+        return True
+    return False
 
 
 def _kill_marked(mark: str) -> set["psutil.Process"]:
@@ -186,7 +196,7 @@ def _waits_in(pid: int) -> str:
 
 def _names_below(pid: int) -> tuple[str, ...]:
     """Names of the process's descendants."""
-    with suppress(ImportError):
+    if _has_psutil():
         import psutil
 
         with suppress(psutil.Error):  # it has just ended
