@@ -29,6 +29,9 @@ CHANNEL_OPTIONS = [
     # gRPC's own limit of 4 MiB is 43 s of audio in one packet.
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
+    # A connection of its own: gRPC shares one among all channels of a process to one address, and
+    # while a stream goes on in it, nobody gets to the server that has taken the place of its own.
+    ("grpc.use_local_subchannel_pool", 1),
 ]
 
 

@@ -1,7 +1,9 @@
 """Starting again what failed: how often, after which pause, and when to give up."""
 
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 
 import pytest
@@ -50,7 +52,7 @@ class Script:
         self.events: list[str] = []
         self.restarts: list[int] = []
 
-    def __call__(self, settings: ServerSettings, restarts: int) -> "Script":
+    def __call__(self, settings: ServerSettings, restarts: int, stopping: Event) -> "Script":
         self.restarts.append(restarts)
         return self
 
@@ -81,16 +83,35 @@ class Script:
         return "the end"
 
 
+class Pauses(Event):
+    """Says how long it was waited for, and waits no longer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout is not None
+        self.seconds.append(timeout)
+        return self.is_set()
+
+
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     def run(script: Script, **changes: object) -> SimpleNamespace:
         monkeypatch.setattr(supervisor, "TritonServer", script)
         told: list[float] = []
-        pauses: list[float] = []
+        pauses = Pauses()
         settings = ServerSettings(public_model="voice", cache_dir=tmp_path, **changes)
-        running = Supervisor(settings, lambda _, seconds: told.append(seconds), pauses.append)
-        end = running.run()
-        return SimpleNamespace(end=end, ready=len(told), pauses=pauses)
+
+        def ready(_: object, seconds: float) -> None:
+            told.append(seconds)
+
+        def event(name: str) -> Callable[[], None]:
+            return lambda: script.events.append(name)
+
+        end = Supervisor(settings, ready, event("lost"), event("well"), pauses).run()
+        return SimpleNamespace(end=end, ready=len(told), pauses=pauses.seconds)
 
     return run
 
@@ -103,14 +124,18 @@ def test_a_server_that_ends_on_request_is_not_started_again(run) -> None:
 def test_a_lost_model_is_replaced_in_place(run) -> None:
     script = Script(([Loss("flow", "its process ended"), Loss("llm", "it stood still")], 0))
     done = run(script)
-    assert script.events == ["replace flow", "replace llm", "gone"]
+    assert script.events == [
+        *("lost", "replace flow", "well"),
+        *("lost", "replace llm", "well"),
+        *("lost", "gone"),
+    ]
     assert (done.end, done.ready, done.pauses) == (End.ENDED, 1, [0.5])
 
 
 def test_without_the_public_model_the_server_is_started_again(run, caplog) -> None:
     script = Script(([Loss("voice", "its process ended")], 0), ([], 0))
     done = run(script)
-    assert script.events == ["kill", "gone", "gone"]
+    assert script.events == ["lost", "kill", "gone", "lost", "gone"]
     assert (done.end, done.ready, script.restarts) == (End.ENDED, 2, [0, 1])
     assert "voice: its process ended" in caplog.text
 
@@ -119,7 +144,7 @@ def test_a_model_that_cannot_be_replaced_costs_the_server(run) -> None:
     script = Script(([Loss("flow", "its process ended")], 0), ([], 0))
     script.reloads.append(False)
     assert run(script).end is End.ENDED
-    assert script.events == ["replace flow", "kill", "gone", "gone"]
+    assert script.events == ["lost", "replace flow", "kill", "gone", "lost", "gone"]
 
 
 def test_a_server_that_dies_is_started_again_and_one_that_cannot_start_too(run, caplog) -> None:

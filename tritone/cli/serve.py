@@ -11,12 +11,14 @@ import typer
 from tritone.cli import options
 from tritone.cli.command import refused
 from tritone.config import Envelope
+from tritone.diagnostics.doctor.checks.machine.capacity import available_memory
 from tritone.errors import ModelDirectoryError
 from tritone.launcher import ServerSettings, TritonServer
 from tritone.launcher.golden import Sample, Spoken
 from tritone.launcher.health import HealthLimits
 from tritone.launcher.launch import termination_as_exit
 from tritone.launcher.speaker import speaker
+from tritone.launcher.standby import Standby
 from tritone.launcher.supervisor import End, Supervisor
 from tritone.launcher.tls import ServerTls
 from tritone.launcher.warm_up import voices_to_warm, warm_up
@@ -35,6 +37,7 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="MODEL.NAME=VALUE", help="in place of a config.pbtxt's; often"),
 ]
+StandBy = Annotated[bool, typer.Option("--standby", help="a second, warm server takes over")]
 LogFile = Annotated[Path | None, typer.Option(help="the server's own log (below --cache-dir)")]
 TlsCert = Annotated[Path | None, typer.Option(help="PEM: gRPC speaks TLS with this certificate")]
 TlsKey = Annotated[Path | None, typer.Option(help="PEM: its key, without a passphrase")]
@@ -61,6 +64,7 @@ def serve(
     restarts_per_hour: Restarts = 20,
     memory_limit_mb: MemoryLimit = 0,
     stall_seconds: Stall = 120.0,
+    standby: StandBy = False,
     changed: Set = None,
     address: options.Address = "127.0.0.1",
     port_base: options.PortBase = 8000,
@@ -121,7 +125,7 @@ def serve(
         arguments=tuple(arguments or ()),
     )
     try:
-        return run_server(settings, warm=warm_up, golden=golden)
+        return run_server(settings, warm=warm_up, golden=golden, standby=standby)
     except KeyboardInterrupt:
         return 0
 
@@ -152,22 +156,25 @@ class _NotGolden(Exception):
     """What a server said is not speech as it should be."""
 
 
-def run_server(settings: ServerSettings, *, warm: bool, golden: bool) -> int:
+def run_server(settings: ServerSettings, *, warm: bool, golden: bool, standby: bool = False) -> int:
     """Run the server until it ends or a signal unwinds this function. warm, golden: whether it is
-    warmed up, and heard, before it is called ready."""
+    warmed up, and heard, before it is called ready. standby: a second one stands by."""
     voices = voices_to_warm(settings.served_model)
     sample = Sample.of(settings.served_model, voices[-1] if voices else None) if golden else None
     # the sample warms its own voice
     voices = [name for name in voices if warm and not (sample and name == sample.voice)]
 
-    def ready(server: TritonServer, seconds: float) -> None:
-        urls = server.urls
-        if voices or sample:
-            rate = Envelope.read(settings.served_model).sample_rate
-            try:
-                seconds += prepared(speaker(urls.http, settings.public, rate), voices, sample)
-            except ModelDirectoryError as error:
-                raise _NotGolden(str(error)) from error
+    def prepare(server: TritonServer) -> float:
+        if not (voices or sample):
+            return 0.0
+        rate = Envelope.read(settings.served_model).sample_rate
+        try:
+            return prepared(speaker(server.urls.http, settings.public, rate), voices, sample)
+        except ModelDirectoryError as error:
+            raise _NotGolden(str(error)) from error
+
+    def announce(seconds: float) -> None:
+        urls = settings.urls
         print(
             f"ready after {seconds:.1f} s\n"
             f"gRPC {urls.grpc}, HTTP {urls.http}, metrics {urls.metrics}\n"
@@ -178,7 +185,11 @@ def run_server(settings: ServerSettings, *, warm: bool, golden: bool) -> int:
     with termination_as_exit(0):  # what was asked for is no failure
         print(f"starting; the log is {settings.log_path}", flush=True)
         try:
-            end = Supervisor(settings, ready).run()
+            if standby:
+                end = Standby(settings, prepare, announce, lambda: available_memory()[0]).run()
+            else:
+                ready = lambda server, seconds: announce(seconds + prepare(server))  # noqa: E731
+                end = Supervisor(settings, ready).run()
         except _NotGolden as error:
             return refused(error, 3)
     return 0 if end is End.ENDED else 1

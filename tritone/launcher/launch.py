@@ -10,8 +10,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 from tritone.errors import EnvironmentProblem
 from tritone.launcher import checks
@@ -23,7 +23,7 @@ from tritone.launcher.links import Links, is_plain
 from tritone.launcher.model_watch import SERVER, Beats, Loss, ModelWatch
 from tritone.launcher.profiles import check_profile, with_engine
 from tritone.launcher.server_log import LoadProgress, ServerLog
-from tritone.launcher.settings import ServerSettings
+from tritone.launcher.settings import ServerSettings, ServerUrls
 from tritone.launcher.shared_memory import RegionLease, acquire_regions, sweep_regions
 from tritone.variables import BEATS_VARIABLE, INNER_KEY_VARIABLE, RESTARTS_VARIABLE
 
@@ -33,7 +33,7 @@ _PROBE_INTERVAL_S = 0.1
 _KILL_MARGIN_S = 1.0  # on top of the time that the server gives itself
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 
-_MOST_FILES = 65536  # open at a time
+MOST_FILES = 65536  # open at a time
 
 # Run by a small Python that becomes the server: a launcher that is killed takes the server along,
 # and each client is an open file, of which many systems allow few unless a program asks for more.
@@ -41,19 +41,14 @@ _BECOME_SERVER = (
     "import ctypes,os,resource,signal,sys; "
     f"ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, signal.SIGTERM); "
     "soft,hard=resource.getrlimit(resource.RLIMIT_NOFILE); "
-    f"most={_MOST_FILES} if hard==resource.RLIM_INFINITY else min(hard,{_MOST_FILES}); "
+    f"most={MOST_FILES} if hard==resource.RLIM_INFINITY else min(hard,{MOST_FILES}); "
     "resource.setrlimit(resource.RLIMIT_NOFILE,(max(soft,most),hard)); "
     "os.execv(sys.argv[1], sys.argv[1:])"
 )
 
 
-@dataclass(frozen=True)
-class ServerUrls:
-    """Where a server listens; grpc is host:port, as gRPC clients want it."""
-
-    http: str
-    grpc: str
-    metrics: str
+class StopRequested(Exception):
+    """What waits for a server need not wait any more."""
 
 
 class TritonServer:
@@ -61,10 +56,14 @@ class TritonServer:
 
     Enter it from a thread that outlives the server: Linux ends the server when that thread ends.
     restarts: how many servers of this name ran before, for its metrics.
+    stopping: where another thread sets it, `wait_ready` and `next_loss` raise StopRequested.
     """
 
-    def __init__(self, settings: ServerSettings, restarts: int = 0) -> None:
+    def __init__(
+        self, settings: ServerSettings, restarts: int = 0, stopping: Event | None = None
+    ) -> None:
         self.settings, self._restarts = settings, restarts
+        self._stopping = stopping or Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._exit_event = -1  # pidfd, readable once the process has ended
         self._ready = False
@@ -78,16 +77,7 @@ class TritonServer:
 
     @property
     def urls(self) -> ServerUrls:
-        """A server bound to every interface is reached on loopback."""
-        hosts, ports = {}, self.settings.ports
-        for service, address in self.settings.addresses.items():
-            host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
-            hosts[service] = f"[{host}]" if ":" in host else host
-        return ServerUrls(
-            http=f"http://{hosts['http']}:{ports['http']}",
-            grpc=f"{hosts['grpc']}:{ports['grpc']}",
-            metrics=f"http://{hosts['metrics']}:{ports['metrics']}/metrics",
-        )
+        return self.settings.urls
 
     @property
     def pid(self) -> int:
@@ -157,6 +147,7 @@ class TritonServer:
         started, limit_s = time.monotonic(), self.settings.start_timeout_s
         progress = LoadProgress(self._log, self.settings.served_model, self.settings.profile)
         while not self._is_ready():
+            self._check_stop()
             if self._has_ended(_PROBE_INTERVAL_S):
                 why = progress.why_ended(self.exit_status)
                 raise EnvironmentProblem(self._links.explained(why))
@@ -174,7 +165,8 @@ class TritonServer:
         """Block until the process of a model has ended, or was ended as it no longer worked; None
         when the server itself has, or is about to: see `exit_status`."""
         assert self._watch is not None, "this server was never ready"
-        loss = self._watch.next_loss()
+        while not (loss := self._watch.next_loss()):
+            self._check_stop()
         if loss.model == SERVER or not self._is_ready():  # a server that stops ends its models
             select.select([self._exit_event], [], [])
             return None
@@ -252,6 +244,10 @@ class TritonServer:
         """Wait for the end of the process, without reaping it."""
         assert self._process is not None, "this server is not running"
         return bool(select.select([self._exit_event], [], [], timeout_s)[0])
+
+    def _check_stop(self) -> None:
+        if self._stopping.is_set():
+            raise StopRequested
 
     def _is_ready(self) -> bool:
         return ask(f"{self.urls.http}/v2/health/ready") is not None

@@ -71,15 +71,16 @@ class ModelWatch:
             for pid in set(pids) - known:
                 self._add(model, pid, self._limits)
 
-    def next_loss(self) -> Loss:
-        """Block until a process has ended. One that no longer works is ended, with its reason."""
-        while True:
-            ended = select.select(list(self._processes), [], [], LOOK_S)[0]
-            for descriptor in sorted(ended):  # the server's is the oldest
-                watched = self._processes.pop(descriptor)
-                os.close(descriptor)
-                return Loss(watched.model, watched.reason or "its process ended")
-            self._judge()
+    def next_loss(self) -> Loss | None:
+        """The next process that has ended; None when none has for a while, in which those that no
+        longer work were ended, each with its reason."""
+        ended = select.select(list(self._processes), [], [], LOOK_S)[0]
+        for descriptor in sorted(ended):  # the server's is the oldest
+            watched = self._processes.pop(descriptor)
+            os.close(descriptor)
+            return Loss(watched.model, watched.reason or "its process ended")
+        self._judge()
+        return None
 
     def close(self) -> None:
         for descriptor in self._processes:

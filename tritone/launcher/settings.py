@@ -14,10 +14,20 @@ from tritone.triton_models import INNER
 from tritone.variables import MODEL_VARIABLE
 
 LOOPBACK = "127.0.0.1"
+_EVERY_INTERFACE = {"0.0.0.0": LOOPBACK, "::": "::1"}
 
 Profile = Literal["cpu", "gpu", "gpu-torch", "gpu-llmapi", "gpu-backend"]
 """What serves the language model: ONNX Runtime, our model on TensorRT-LLM's Executor, torch, the
 LLM API of TensorRT-LLM 1.x, or NVIDIA's C++ backend. All but cpu run everything on a GPU."""
+
+
+@dataclass(frozen=True)
+class ServerUrls:
+    """Where a server listens; grpc is host:port, as gRPC clients want it."""
+
+    http: str
+    grpc: str
+    metrics: str
 
 
 @dataclass(frozen=True)
@@ -109,6 +119,15 @@ class ServerSettings:
         """Service name -> address that its port binds to."""
         plain = self.http_address or (LOOPBACK if self.tls else self.address)
         return {"http": plain, "grpc": self.address, "metrics": plain}
+
+    @property
+    def urls(self) -> ServerUrls:
+        """A server bound to every interface is reached on loopback."""
+        at = {}
+        for service, address in self.addresses.items():
+            host = _EVERY_INTERFACE.get(address, address)
+            at[service] = f"{f'[{host}]' if ':' in host else host}:{self.ports[service]}"
+        return ServerUrls(f"http://{at['http']}", at["grpc"], f"http://{at['metrics']}/metrics")
 
     @property
     def log_path(self) -> Path:

@@ -3,8 +3,9 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
+from threading import Event
 
 from tritone.errors import EnvironmentProblem
 from tritone.launcher.launch import TritonServer
@@ -28,12 +29,16 @@ class Supervisor:
     """Runs servers with these settings, one after the other, until one ends on request.
 
     ready: called with each server once it is ready, and the seconds that took; it may speak with
-    it. Interrupt it by an exception, which stops the server as a `with` block does.
+    it. lost: called at once when a server or a model of it has failed, and mended when that model
+    is there again. Interrupt it by an exception, which stops the server as a `with` block does, or
+    from another thread by `stopping`: then `run` raises StopRequested.
     """
 
     settings: ServerSettings
     ready: Callable[[TritonServer, float], object]
-    sleep: Callable[[float], object] = time.sleep
+    lost: Callable[[], object] = lambda: None
+    mended: Callable[[], object] = lambda: None
+    stopping: Event = field(default_factory=Event)
 
     def __post_init__(self) -> None:
         self._limit = RestartLimit(self.settings.restarts_per_hour)
@@ -56,12 +61,16 @@ class Supervisor:
             restarts += 1
 
     def _run_once(self, restarts: int) -> End:
-        with TritonServer(self.settings, restarts) as server:
+        with TritonServer(self.settings, restarts, self.stopping) as server:
             self.ready(server, server.wait_ready())
             while loss := server.next_loss():
+                _LOG.error("%s: %s", loss.model, loss.reason)
+                self.lost()
                 if not self._mend(server, loss):
                     server.kill()
                     return End.FAILED
+                self.mended()
+            self.lost()
             status = server.exit_status
             if not status:
                 return End.ENDED
@@ -79,7 +88,6 @@ class Supervisor:
         Without the public model's process nobody can answer its callers any more: only the end of
         the server ends their connections.
         """
-        _LOG.error("%s: %s", loss.model, loss.reason)
         if loss.model == self.settings.public:
             return False
         if not self._may_go_on(loss.model):
@@ -106,5 +114,5 @@ class Supervisor:
             return False
         if pause:
             _LOG.info("the next start is in %g s", pause)
-            self.sleep(pause)
+            self.stopping.wait(pause)
         return True
