@@ -22,7 +22,7 @@ PROGRAMS := $(VENV)/bin/promtool $(VENV)/bin/nginx
 TRITON := .triton/nvidia_pytriton-0.7.0.dist-info
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup setup-tests demo serve say doctor top test test-stress fuzz check audit quick model engines bench-gpu offline load perf overload soak memory bench evaluate voice clean
+.PHONY: setup setup-tests demo serve say doctor top test test-stress fuzz check audit quick model engines bench-gpu offline load perf overload soak memory cancels bench evaluate voice clean
 
 setup: $(VENV)/ready $(TRITON)  ## environment and Triton's binaries
 
@@ -120,6 +120,9 @@ soak: setup-tests  ## mixed load with cancels, bad input and kills for MINUTES: 
 
 memory: setup-tests  ## what the server weighs after two hours of speech, 100 recordings and 3000 cancels
 	@$(RUN) -m soak.memory --model $(MODEL) --out $(OUT)/soak
+
+cancels: setup-tests  ## how long the server still holds something of a stream that was left
+	@$(RUN) -m soak.cancels --model $(MODEL)
 
 overload: setup  ## three times what a server can carry, for SECONDS: who is taken, and how they fare
 	@$(RUN) -m benchmarks.overload --model $(MODEL) --seconds $(SECONDS)

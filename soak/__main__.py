@@ -10,13 +10,10 @@ lost although nothing was killed, memory that grows, something still held at the
 import argparse
 import itertools
 import random
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -26,39 +23,13 @@ from tqdm import tqdm
 
 from soak.report import Report, plot
 from soak.requests import HANG_S, Asker, Result, pool
-from soak.watch import SERVER, Watch, held, processes
+from soak.server import UNLIMITED, launcher, settled
+from soak.watch import SERVER, Watch, processes
 from tritone import resources
-from tritone.launcher.ports import free_ports
 from tritone_client import SpeechClient, Utterance
 
 EXACT = ("token2wav.dtype=fp32", "vocoder.dtype=fp32")
-UNLIMITED = ("cosyvoice2.max_first_audio_seconds=0", "cosyvoice2.playback_reserve=0")
 AFTERMATH_S = 30.0  # after a kill, in which streams may be lost
-_SETTLE_S = 20.0
-
-
-@contextmanager
-def launcher(
-    model: Path, folder: Path, changed: Sequence[str]
-) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
-    """`tritone serve` with these settings; its gRPC address and the address of its metrics."""
-    http, grpc, metrics = free_ports()
-    command = [sys.executable, "-m", "tritone", "serve", "--model", str(model), "--no-golden"]
-    command += ["--http-port", str(http), "--grpc-port", str(grpc), "--metrics-port", str(metrics)]
-    command += ["--cache-dir", str(folder), "--restarts-per-hour", "0"]
-    for setting in changed:
-        command += ["--set", setting]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
-        assert running.stdout is not None
-        while not (line := running.stdout.readline()).startswith("say something"):
-            if not line:
-                raise SystemExit("the server did not start")
-        threading.Thread(target=running.stdout.read, daemon=True).start()
-        try:
-            yield running, f"127.0.0.1:{grpc}", f"http://127.0.0.1:{metrics}/metrics"
-        finally:
-            running.terminate()
-            running.wait()
 
 
 class Soak:
@@ -147,14 +118,6 @@ def main() -> int:
         print(f"fault: {fault}", file=sys.stderr)
     print(f"{len(report.faults)} faults; {options.out}/report.md, {options.out}/memory.png")
     return 1 if report.faults else 0
-
-
-def settled(metrics: str) -> dict[str, float]:
-    """What is held once all that was cancelled has ended."""
-    until = time.monotonic() + _SETTLE_S
-    while (left := held(metrics)) and time.monotonic() < until:
-        time.sleep(0.2)
-    return left
 
 
 if __name__ == "__main__":

@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from soak.__main__ import UNLIMITED, launcher
 from soak.report import Report, plot
 from soak.requests import HANG_S
-from soak.watch import Watch, held
+from soak.server import UNLIMITED, launcher, settled
+from soak.watch import Watch
 from tritone import resources
 from tritone_client import SpeechClient, Utterance
 
@@ -164,7 +164,7 @@ def main() -> int:
         load.count("references", options.references, load.refer)
         load.count("cancels", options.cancels, load.cancel)
         watch.close()
-        left = held(metrics)
+        left = settled(metrics)
     flat = Report([], watch.sights[:speech], 0, [], left).growth()
     whole = Report([], watch.sights, 0, [], left)
     print(f"{whole}\nspeech alone, last half: {100 * flat:+.2f} %")

@@ -1,0 +1,108 @@
+"""How long the server still holds something of a stream that nobody wants any more.
+
+    python -m soak.cancels        # make cancels
+
+Streams of a long text are left after their first packet: cancelled, at their deadline, or by a
+client whose process is killed. From then on the server's metrics are read until no stream, no
+generation of the language model and no sequence of the flow is left. Exit status 1 where one took
+longer than `--most`.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median, quantiles
+
+from tqdm import tqdm
+
+from soak.requests import HANG_S
+from soak.server import UNLIMITED, launcher
+from soak.watch import held
+from tritone import resources
+from tritone_client import SpeechClient, SpeechError, Utterance
+
+LONG = Utterance("The birch canoe slid on the smooth planks, and nobody asked why it had. " * 20)
+_DEADLINE_S = 0.4
+_LOOK_S = 0.002
+_SPEAKING = """
+import sys
+from tritone_client import SpeechClient, Utterance
+with SpeechClient(sys.argv[1]) as client:
+    for _ in client.stream(Utterance(sys.argv[2])):
+        print("packet", flush=True)
+"""
+
+
+def cancelled(url: str) -> None:
+    with SpeechClient(url) as client:
+        stream = client.stream(LONG, timeout=HANG_S)
+        next(stream)
+        stream.close()
+
+
+def out_of_time(url: str) -> None:
+    """Raises SystemExit where the whole text was spoken in time."""
+    with SpeechClient(url) as client:
+        try:
+            client.speak(LONG, timeout=_DEADLINE_S)
+        except SpeechError as error:
+            assert error.status == "DEADLINE_EXCEEDED", error
+            return
+    raise SystemExit(f"this machine speaks {LONG.text[:20]}... within {_DEADLINE_S} s")
+
+
+def killed(url: str) -> None:
+    command = [sys.executable, "-c", _SPEAKING, url, LONG.text]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as client:
+        assert client.stdout is not None
+        client.stdout.readline()
+        client.kill()
+
+
+def seconds_held(metrics: str) -> float:
+    began = time.monotonic()
+    while held(metrics):
+        if time.monotonic() > began + HANG_S:
+            raise SystemExit(f"after {HANG_S} s there is still {held(metrics)}")
+        time.sleep(_LOOK_S)
+    return time.monotonic() - began
+
+
+WAYS: dict[str, Callable[[str], None]] = {
+    "cancelled": cancelled,
+    "deadline": out_of_time,
+    "client killed": killed,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model", type=Path, default=resources.embedded_voice())
+    parser.add_argument("--count", type=int, default=50, help="of each way (%(default)s)")
+    parser.add_argument("--most", type=float, default=0.2, help="seconds (%(default)s)")
+    options = parser.parse_args()
+    slowest = 0.0
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        launcher(options.model, Path(folder), UNLIMITED) as (_, url, metrics),
+    ):
+        print("| left | median | 95 % | slowest |\n|---|---|---|---|")
+        for name, leave in WAYS.items():
+            times = []
+            for _ in tqdm(range(options.count), desc=name, leave=False):
+                leave(url)
+                times.append(1000 * seconds_held(metrics))
+            late = quantiles(times, n=20, method="inclusive")[-1]
+            print(
+                f"| {name} | {median(times):.0f} ms | {late:.0f} | {max(times):.0f} |", flush=True
+            )
+            slowest = max(slowest, *times)
+    return 1 if slowest > 1000 * options.most else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
