@@ -38,7 +38,10 @@ WORDS = re.compile(
     re.IGNORECASE,
 )
 # Where such words belong, below tritone/ and model_repo/: a family's folder and its endpoint.
-HOMES = ("tritone/families/", "model_repo/cosyvoice2/", "model_repo/indextts2/")
+HOMES = (
+    "tritone/families/",
+    *(f"model_repo/{n}/" for n in ("cosyvoice2", "cosyvoice3", "indextts2")),
+)
 
 
 def modules() -> list[Path]:

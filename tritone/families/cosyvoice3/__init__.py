@@ -1,0 +1,1 @@
+"""CosyVoice3: Qwen2 speech LM, diffusion transformer flow matching, causal HiFT vocoder."""
