@@ -10,8 +10,14 @@ from tritone.checkpoints.release import ReleaseFile
 from tritone.checkpoints.verify import file_problem, sha256_of, unusable
 from tritone.cli.download import RELEASES
 from tritone.errors import ModelDirectoryError
-from tritone.families.cosyvoice2.convert import COPIES
-from tritone.families.cosyvoice2.released_files import COSYVOICE2, LISTENER, PHONEMES, open_source
+from tritone.families.cosyvoice2.convert import copied
+from tritone.families.cosyvoice2.released_files import (
+    COSYVOICE2,
+    LAYOUT,
+    LISTENER,
+    PHONEMES,
+    open_source,
+)
 
 DATA = bytes(range(256)) * 9000  # more than one block
 FILE = ReleaseFile("part/flow.pt", len(DATA), hashlib.sha256(DATA).hexdigest())
@@ -93,10 +99,10 @@ def test_the_release_is_what_the_converter_reads(tmp_path: Path) -> None:
         if path.relative_to(folder).as_posix() not in released:
             path.unlink()
     open_source(folder)
-    for name in released - set(COPIES):
+    for name in released - set(copied(LAYOUT)):
         kept = (folder / name).read_bytes()
         (folder / name).unlink()
         with pytest.raises(ModelDirectoryError, match=f"{Path(name).name} is missing"):
             open_source(folder)
         (folder / name).write_bytes(kept)
-    assert set(COPIES) - {PHONEMES, LISTENER} < released  # optional, copied where present
+    assert set(copied(LAYOUT)) - {PHONEMES, LISTENER} < released  # optional, copied where present

@@ -1,14 +1,15 @@
-"""A released CosyVoice2 directory to a model directory."""
+"""A released CosyVoice2 directory to a model directory. CosyVoice3's takes the same steps."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import ValidationError
 from safetensors.torch import save_file
-from torch import Tensor
+from tokenizers import Tokenizer
+from torch import Tensor, nn
 
 from tritone.acoustic.solver_config import SolverConfig
 from tritone.acoustic.weights import check_fit, outline
@@ -17,12 +18,17 @@ from tritone.checkpoints.conversion import ConvertOptions, Step, run_steps
 from tritone.checkpoints.plain_yaml import YamlValues
 from tritone.checkpoints.torch_file import plain_tensors
 from tritone.compute.device import DTYPES
-from tritone.config import CONFIG_NAME, Strict
+from tritone.config import CONFIG_NAME, ModelConfig, Strict
 from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2 import released_files as names
 from tritone.families.cosyvoice2 import released_model
 from tritone.families.cosyvoice2.acoustics import FLOW_FILE, VOCODER_FILE
-from tritone.families.cosyvoice2.config import CosyVoice2Config, PromptConfig, TextConfig
+from tritone.families.cosyvoice2.config import (
+    CosyVoice2Config,
+    PromptConfig,
+    SpeechIds,
+    TextConfig,
+)
 from tritone.families.cosyvoice2.flow import FlowNetwork
 from tritone.families.cosyvoice2.hift import HiFT
 from tritone.families.cosyvoice2.merge_llm import copy_merged, merge_llm
@@ -38,12 +44,19 @@ from tritone.llm.config import SamplingConfig
 from tritone.llm.slots.opening import ensure_graph
 
 SAMPLE_RATE = 24000
-COPIES = {
-    names.SPEECH_TOKENIZER: SPEECH_TOKENIZER_NAME,
-    names.SPEAKER_ENCODER: SPEAKER_ENCODER_NAME,
-    names.PHONEMES: PHONEMES_NAME,
-    names.LISTENER: LISTENER_NAME,
-}
+
+Parts = tuple[Strict, dict[str, Tensor], Callable[[], nn.Module]]
+"""The numbers of a network, its weights under our names, and what builds it."""
+
+
+def copied(layout: names.Layout) -> dict[str, str]:
+    """Released files that are taken as they are, and what we call them."""
+    return {
+        layout.speech_tokenizer: SPEECH_TOKENIZER_NAME,
+        names.SPEAKER_ENCODER: SPEAKER_ENCODER_NAME,
+        names.PHONEMES: PHONEMES_NAME,
+        names.LISTENER: LISTENER_NAME,
+    }
 
 
 class Extras(Strict):
@@ -61,46 +74,47 @@ class Extras(Strict):
 class Conversion:
     """The steps from one source to one model directory."""
 
+    config: ClassVar[type[ModelConfig]] = CosyVoice2Config
+
     def __init__(self, source: names.Source, target: Path, options: ConvertOptions) -> None:
         self._source, self._target, self._options = source, target, options
-        with _advice():
-            self._values = YamlValues(source.folder / names.YAML)
+        self._copied = copied(source.layout)
+        with self._advice():
+            self._values = YamlValues(source.folder / source.layout.yaml)
             self._extras = self._read_extras()
 
-    def run(self) -> CosyVoice2Config:
+    def run(self) -> ModelConfig:
         """Convert what is not converted yet and write config.json last.
 
         Raises ModelDirectoryError for anything in the source that is not as it should be.
         """
         (self._target / "voices").mkdir(parents=True, exist_ok=True)
-        with _advice():
+        with self._advice():
             results = run_steps(self._steps(), self._target)
-        instructs = TextTokenizer(self._target / TOKENIZER_NAME).knows(END_OF_PROMPT)
-        text = TextConfig(instruct_end=END_OF_PROMPT if instructs else "")
         content = {
             "sample_rate": SAMPLE_RATE,
             "default_voice": self._default_voice(results["voices"]["names"]),
-            "text": self._extras.text or text,
+            "text": self._extras.text or self._text_config(),
             "prompt": self._extras.prompt,
             "sampling": self._extras.sampling or released_model.sampling_config(self._values),
             "llm": {**results["language model"], "text_heads": self._extras.text_heads},
             "flow": results["flow"],
             "vocoder": results["vocoder"],
         }
-        config = CosyVoice2Config.model_validate(content)
+        config: Any = self.config.model_validate(content)
         write_json(self._target / CONFIG_NAME, config.to_content())
         for precision in self._options.graphs:
             ensure_graph(self._target, config, precision)
-        return config
+        return config  # type: ignore[no-any-return]
 
     def _steps(self) -> list[Step]:
         source, target = self._source, self._target
         options = (str(self._options.dtype),)
         extras = source.inputs(names.EXTRAS)
         merged = [source.merged_llm / WEIGHTS_NAME] if source.merged_llm else []
-        yaml, base = source.inputs(names.YAML), source.inputs(names.BASE_LLM)
+        yaml, base = source.inputs(source.layout.yaml), source.inputs(names.BASE_LLM)
         llm, flow, hift = (source.inputs(n) for n in (names.LLM, names.FLOW, names.HIFT))
-        copies = [target / ours for name, ours in COPIES.items() if source.has(name)]
+        copies = [target / ours for name, ours in self._copied.items() if source.has(name)]
         weights = [target / "llm" / WEIGHTS_NAME]
         return [
             Step("text", self._text, base, [target / TOKENIZER_NAME]),
@@ -109,57 +123,69 @@ class Conversion:
             Step(
                 "vocoder", self._vocoder, [*hift, *yaml, *extras], [target / VOCODER_FILE], options
             ),
-            Step("front end", self._copies, source.inputs(*COPIES), copies),
+            Step("front end", self._copies, source.inputs(*self._copied), copies),
             Step("voices", self._voices, [*source.inputs(names.VOICES), *base], []),
         ]
 
     def _text(self) -> dict[str, Any]:
-        tokenizer = build_base_tokenizer(self._source.folder / names.BASE_LLM)
+        tokenizer = self._tokenizer(self._source.folder / names.BASE_LLM)
         write_bytes(self._target / TOKENIZER_NAME, tokenizer.to_str(pretty=False).encode())
         return {}
 
     def _llm(self) -> dict[str, Any]:
         text_ids = TextTokenizer(self._target / TOKENIZER_NAME).size
-        folder, dtype = self._target / "llm", self._options.dtype
-        if self._source.merged_llm:
-            config = copy_merged(self._source.merged_llm, folder, dtype=dtype)
-            if config.speech_offset != text_ids:
-                raise ModelDirectoryError(
-                    f"{self._source.merged_llm} has {config.speech_offset} text ids and the "
-                    f"tokenizer of {self._source.folder} {text_ids}: they do not belong together"
-                )
-        else:
-            base = self._source.folder / names.BASE_LLM
-            config = merge_llm(
-                self._source.folder / names.LLM, base, folder, text_ids=text_ids, dtype=dtype
+        config = self._merged_llm(self._target / "llm", text_ids)
+        if config.speech_offset != text_ids:
+            raise ModelDirectoryError(
+                f"{self._source.merged_llm} has {config.speech_offset} text ids and the "
+                f"tokenizer of {self._source.folder} {text_ids}: they do not belong together"
             )
         return config.model_dump(mode="json")
 
     def _flow(self) -> dict[str, Any]:
-        state = _read_state(self._source.folder / names.FLOW)
-        config = released_model.flow_config(self._values, state)
-        if self._extras.solver:
-            config = config.model_copy(update={"solver": self._extras.solver})
-        state = released_model.flow_weights(state)
-        check_fit(outline(lambda: FlowNetwork(config), names.FLOW), state, names.FLOW)
+        config, state, network = self._flow_parts(_read_state(self._source.folder / names.FLOW))
+        check_fit(outline(network, names.FLOW), state, names.FLOW)
         self._save(state, FLOW_FILE)
         return config.model_dump(mode="json")
 
     def _vocoder(self) -> dict[str, Any]:
-        config = released_model.vocoder_config(self._values, self._extras.free_phase)
         released = _read_state(self._source.folder / names.HIFT)
         stored = next(iter(released.values())).dtype
         # Half precision would lose bits in the norm.
-        state = released_model.vocoder_weights(
-            {key: value.float() for key, value in released.items()},
-            len(config.resblock_kernel_sizes),
-        )
-        check_fit(outline(lambda: HiFT(config), names.HIFT), state, names.HIFT)
+        config, state, network = self._vocoder_parts({k: v.float() for k, v in released.items()})
+        check_fit(outline(network, names.HIFT), state, names.HIFT)
         self._save({key: value.to(stored) for key, value in state.items()}, VOCODER_FILE)
         return config.model_dump(mode="json")
 
+    # What differs between the generations.
+
+    def _text_config(self) -> Strict:
+        instructs = TextTokenizer(self._target / TOKENIZER_NAME).knows(END_OF_PROMPT)
+        return TextConfig(instruct_end=END_OF_PROMPT if instructs else "")
+
+    def _tokenizer(self, base: Path) -> Tokenizer:
+        return build_base_tokenizer(base)
+
+    def _merged_llm(self, folder: Path, text_ids: int) -> SpeechIds:
+        source, dtype = self._source, self._options.dtype
+        if source.merged_llm:
+            return copy_merged(source.merged_llm, folder, dtype=dtype)
+        llm, base = source.folder / names.LLM, source.folder / names.BASE_LLM
+        return merge_llm(llm, base, folder, text_ids=text_ids, dtype=dtype)
+
+    def _flow_parts(self, released: Mapping[str, Tensor]) -> Parts:
+        config = released_model.flow_config(self._values, released)
+        if self._extras.solver:
+            config = config.model_copy(update={"solver": self._extras.solver})
+        return config, released_model.flow_weights(released), lambda: FlowNetwork(config)
+
+    def _vocoder_parts(self, released: Mapping[str, Tensor]) -> Parts:
+        config = released_model.vocoder_config(self._values, self._extras.free_phase)
+        state = released_model.vocoder_weights(released, len(config.resblock_kernel_sizes))
+        return config, state, lambda: HiFT(config)
+
     def _copies(self) -> dict[str, Any]:
-        for name, ours in COPIES.items():
+        for name, ours in self._copied.items():
             if self._source.has(name):
                 with written_whole(self._target / ours) as path:
                     shutil.copyfile(self._source.folder / name, path)
@@ -191,6 +217,17 @@ class Conversion:
         except ValidationError as error:
             raise ModelDirectoryError(f"{path}: {error}") from error
 
+    @contextmanager
+    def _advice(self) -> Iterator[None]:
+        """Say what to do about a file whose content is not as it should be."""
+        try:
+            yield
+        except ModelDirectoryError as error:
+            raise ModelDirectoryError(
+                f"{error}. If this is a released checkpoint, the file is damaged or belongs to "
+                f"another one: {self._source.layout.again}"
+            ) from error
+
     def _save(self, state: dict[str, Tensor], name: str) -> None:
         wanted = DTYPES.get(self._options.dtype or "")
         stored = {k: v.to(wanted or v.dtype).contiguous() for k, v in state.items()}
@@ -205,15 +242,3 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     if not all(isinstance(v, Tensor) for v in state.values()):
         raise ModelDirectoryError(f"{path} is not a plain state dict of tensors")
     return state
-
-
-@contextmanager
-def _advice() -> Iterator[None]:
-    """Say what to do about a file whose content is not as it should be."""
-    try:
-        yield
-    except ModelDirectoryError as error:
-        raise ModelDirectoryError(
-            f"{error}. If this is a released checkpoint, the file is damaged or belongs to another "
-            f"one: {names.DOWNLOAD_AGAIN}"
-        ) from error

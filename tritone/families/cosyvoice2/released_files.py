@@ -1,4 +1,6 @@
-"""A released CosyVoice2 directory: what is in it, where it lies, and whether it arrived whole."""
+"""A released CosyVoice2 directory: what is in it, where it lies, and whether it arrived whole.
+
+CosyVoice3's has the same parts, some under other names."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +34,7 @@ LISTENER = "listener.onnx"
 # both for the Hugging Face revision below. The digest of each large file gives, as a Git LFS
 # pointer, the blob id that the first one lists. sysou-com/Weaveora measured the same digests on
 # llm.pt, flow.pt, hift.pt and the speech tokenizer as it got them from ModelScope.
-_BASE_MANIFEST = """\
+BASE_MANIFEST = """\
 168aa1bd401abc3bc262ba15ba4e499627a8b4e006e9d050b47c22de20660185 659 config.json
 482bd979881423375ca5414e4e0d94cd7c5349dbb17fffd46b4d36d71e62a1bc 1287 tokenizer_config.json
 ac8ff86a72bee70828fbc1119bc4398c6f3a9a6e490d7b0dbe917be025478bd0 1402109 merges.txt
@@ -48,14 +50,15 @@ b144ef55b51ce8cfb79a73c90dbba0bdaba4e451c0ebcfab20f769264f84a608 2023316821 llm.
 """
 
 
-def _listed(manifest: str, folder: str = "") -> list[ReleaseFile]:
+def listed(manifest: str, folder: str = "") -> list[ReleaseFile]:
+    """Of lines with SHA-256, bytes and name."""
     rows = (line.split() for line in manifest.splitlines())
     return [ReleaseFile(folder + name, int(size), digest) for digest, size, name in rows]
 
 
 COSYVOICE2 = Release(
     name="CosyVoice2-0.5B",
-    files=(*_listed(_BASE_MANIFEST, f"{BASE_LLM}/"), *_listed(_MANIFEST)),
+    files=(*listed(BASE_MANIFEST, f"{BASE_LLM}/"), *listed(_MANIFEST)),
     repositories=(
         # No public source states the commit of ModelScope's present files (the two that are stated,
         # 9bd5b08f and 60b054e5, are of April 2025 and before): the digests above pin it instead,
@@ -69,11 +72,26 @@ COSYVOICE2 = Release(
 
 
 @dataclass(frozen=True)
+class Layout:
+    """What the files of one generation are called. merged_llm: folders in which a merged language
+    model may lie. again: what to do about a file that is damaged."""
+
+    yaml: str
+    speech_tokenizer: str
+    merged_llm: tuple[str, ...]
+    again: str
+
+
+LAYOUT = Layout(YAML, SPEECH_TOKENIZER, ("cosyvoice2_llm", "llm"), DOWNLOAD_AGAIN)
+
+
+@dataclass(frozen=True)
 class Source:
     """The parts of one checkpoint. merged_llm takes the place of llm.pt where that is absent."""
 
     folder: Path
     merged_llm: Path | None
+    layout: Layout
 
     def has(self, name: str) -> bool:
         return (self.folder / name).is_file()
@@ -87,27 +105,27 @@ class Source:
         return [path for path in found if path.is_file()]
 
 
-def open_source(folder: Path, merged_llm: Path | None = None) -> Source:
+def open_source(folder: Path, merged_llm: Path | None = None, layout: Layout = LAYOUT) -> Source:
     """Check a checkpoint directory before any work.
 
     Raises ModelDirectoryError that lists every missing, half-downloaded or pointer file.
     """
     if not folder.is_dir():
-        raise ModelDirectoryError(f"{folder} is not a directory; {DOWNLOAD_AGAIN}")
+        raise ModelDirectoryError(f"{folder} is not a directory; {layout.again}")
     if merged_llm is None and not (folder / LLM).exists():
-        places = [folder / name for name in ("cosyvoice2_llm", "llm")]
+        places = [folder / name for name in layout.merged_llm]
         merged_llm = next((p for p in places if (p / "model.safetensors").is_file()), None)
-    base, needed = folder / BASE_LLM, [folder / name for name in (YAML, FLOW, HIFT)]
+    base, needed = folder / BASE_LLM, [folder / name for name in (layout.yaml, FLOW, HIFT)]
     if merged_llm is None:
         needed += [folder / LLM, base / "config.json"]
     else:
         needed += [merged_llm / "config.json", merged_llm / "model.safetensors"]
     if not (base / "tokenizer.json").is_file():
         needed += [base / name for name in TOKENIZER_PARTS]
-    more = (SPEECH_TOKENIZER, SPEAKER_ENCODER, VOICES, PHONEMES, EXTRAS, LISTENER)
+    more = (layout.speech_tokenizer, SPEAKER_ENCODER, VOICES, PHONEMES, EXTRAS, LISTENER)
     optional = [folder / name for name in more]
     needed += [path for path in optional if path.exists()]
-    problems = [problem for p in needed if (problem := file_problem(p, DOWNLOAD_AGAIN))]
+    problems = [problem for p in needed if (problem := file_problem(p, layout.again))]
     if problems:
         raise ModelDirectoryError(f"{folder} cannot be converted: {'; '.join(problems)}")
-    return Source(folder, merged_llm)
+    return Source(folder, merged_llm, layout)
