@@ -3,7 +3,9 @@
 import hashlib
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from download_fakes import (
@@ -167,6 +169,29 @@ def test_a_revision_without_a_file_of_the_release(
     hubs["modelscope"].listed = described({"tiny.yaml": b"yaml"})
     with pytest.raises(HubFailed, match=r"has no base/config.json at v0; check --revision"):
         run(folder, hubs, source="modelscope", revision="v0")
+
+
+def test_a_release_without_digests_is_what_it_was_at_the_first_download(
+    folder: Path, hubs: dict[HubName, FakeHub]
+) -> None:
+    unknown = tuple(ReleaseFile(name, 0, None) for name in DATA)
+    release = replace(RELEASE, files=unknown, pinned=False)
+
+    def fetch(**options: Any) -> tuple[ReleaseFile, ...]:
+        return Download(release, folder, hub=lambda name: hubs[name], **options).run()
+
+    with pytest.raises(ModelDirectoryError, match=r"has no record of Tiny-0\.5B, so offline"):
+        fetch(offline=True)
+    hubs["modelscope"].error = HubFailed("ModelScope is away")
+    assert fetch() == described(DATA), "as the other hub lists them"
+    record = read_record(folder)
+    assert record and record.release_files() == described(DATA)
+    (folder / "llm.pt").write_bytes(b"other")
+    hubs["huggingface"].listed = described({**DATA, "llm.pt": b"other"})
+    with pytest.raises(HubFailed, match=r"now has another llm\.pt than the release"):
+        fetch()
+    with pytest.raises(ModelDirectoryError, match=r"llm\.pt is truncated: it has 5 of 6000"):
+        fetch(offline=True)
 
 
 @pytest.mark.parametrize("text", [b"{", b'{"release": "x"}', b"\xff"])

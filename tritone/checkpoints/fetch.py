@@ -66,7 +66,7 @@ class Download:
         missing = unusable(self.folder, files)
         old = read_record(self.folder)
         recorded = old is not None and old.revision == self.revision
-        if not missing and (recorded or self.revision is None):
+        if not missing and (recorded or (self.revision is None and self.release.pinned)):
             return files
         cached = self._cached(missing)
         left = [file for file in missing if file.name not in cached]
@@ -84,23 +84,37 @@ class Download:
         return files
 
     def _expected_files(self) -> tuple[ReleaseFile, ...]:
-        if self.revision is None:
+        if self.revision is None and self.release.pinned:
             return self.release.files
-        if self.offline:
-            record = read_record(self.folder)
-            if record is None or record.revision != self.revision:
-                raise ModelDirectoryError(
-                    f"{self.folder} has no record of revision {self.revision}, so offline mode "
-                    "cannot tell whether its files are right: run once without --offline"
-                )
+        record = read_record(self.folder)
+        of_this = record is not None and record.revision == self.revision
+        if record is not None and of_this and (self.offline or not self.release.pinned):
             return record.release_files()
-        (repository,) = self._repositories()
-        listing = self.hub(repository.hub).list_files(repository.repo_id, repository.revision)
-        where = f"at {repository.revision}; check --revision"
-        for file in self.release.files:
-            if file.name not in listing.files:
-                raise HubFailed(f"{repository.repo_id} has no {file.name} {where}")
-        return tuple(listing.files[file.name] for file in self.release.files)
+        if self.offline:
+            what = f"revision {self.revision}" if self.revision else self.release.name
+            raise ModelDirectoryError(
+                f"{self.folder} has no record of {what}, so offline mode cannot tell whether its "
+                "files are right: run once without --offline"
+            )
+        return self._listed_files()
+
+    def _listed_files(self) -> tuple[ReleaseFile, ...]:
+        """As the first hub that answers has them."""
+        reasons: list[str] = []
+        for repository in self._repositories():
+            try:
+                listing = self.hub(repository.hub).list_files(
+                    repository.repo_id, repository.revision
+                )
+                for file in self.release.files:
+                    if file.name not in listing.files:
+                        where = f"at {repository.revision}; check --revision"
+                        raise HubFailed(f"{repository.repo_id} has no {file.name} {where}")
+            except HubFailed as error:
+                reasons.append(str(error))
+            else:
+                return tuple(listing.files[file.name] for file in self.release.files)
+        raise HubFailed("\n".join(reasons))
 
     def _repositories(self) -> list[Repository]:
         chosen = [r for r in self.release.repositories if self.source in ("auto", r.hub)]

@@ -33,11 +33,16 @@ class Repository:
 
 @dataclass(frozen=True)
 class Release:
-    """A released checkpoint; repositories in the order in which they are tried."""
+    """A released checkpoint; repositories in the order in which they are tried.
+
+    pinned: sizes and digests of the files are known. Where they are not, what a hub lists at the
+    first download, and what arrives then, is recorded in the directory and holds ever after.
+    """
 
     name: str
     files: tuple[ReleaseFile, ...]
     repositories: tuple[Repository, ...]
+    pinned: bool = True
 
 
 class RecordedFile(Strict):
