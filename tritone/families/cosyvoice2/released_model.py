@@ -33,38 +33,49 @@ _READERS = {
 def flow_config(values: YamlValues, keys: Iterable[str]) -> config.FlowConfig:
     """keys: of `flow.pt`; the number of blocks after upsampling stands nowhere else."""
     estimator = ("flow", "decoder", "estimator")
-    params = ("flow", "decoder", "cfm_params", "content")
-    for name, wanted in (("solver", "euler"), ("t_scheduler", "cosine")):
-        found = values.value(*params, name)
-        if found != wanted:
-            problem = f"{name} is {shown(found)}; only {wanted!r} works"
-            raise ModelDirectoryError(f"{values.path}: {problem}")
     channels = values.integers(*estimator, "channels")
     if len(channels) != 1:
         raise ModelDirectoryError(
             f"{values.path}: the estimator has channels {list(channels)}; CosyVoice2 has one width"
         )
     blocks = _blocks(keys, r"encoder\.up_encoders\.(\d+)\.")
-    return _read(
+    return read_section(
         config.FlowConfig,
         values,
         "flow",
         chunk_size=values.integer("chunk_size"),
-        encoder=_read(config.FlowEncoderConfig, values, "flow", "encoder", num_up_blocks=blocks),
-        estimator=_read(config.EstimatorConfig, values, *estimator, channels=channels[0]),
-        solver=SolverConfig(inference_cfg_rate=values.number(*params, "inference_cfg_rate")),
+        encoder=read_section(
+            config.FlowEncoderConfig, values, "flow", "encoder", num_up_blocks=blocks
+        ),
+        estimator=read_section(config.EstimatorConfig, values, *estimator, channels=channels[0]),
+        solver=solver_config(values),
     )
 
 
+def solver_config(values: YamlValues) -> SolverConfig:
+    params = ("flow", "decoder", "cfm_params", "content")
+    for name, wanted in (("solver", "euler"), ("t_scheduler", "cosine")):
+        found = values.value(*params, name)
+        if found != wanted:
+            problem = f"{name} is {shown(found)}; only {wanted!r} works"
+            raise ModelDirectoryError(f"{values.path}: {problem}")
+    return SolverConfig(inference_cfg_rate=values.number(*params, "inference_cfg_rate"))
+
+
 def vocoder_config(values: YamlValues, free_phase: bool = False) -> config.VocoderConfig:
-    return _read(
-        config.VocoderConfig,
+    return vocoder_section(config.VocoderConfig, values, free_phase=free_phase)
+
+
+def vocoder_section(model: type[StrictT], values: YamlValues, **given: Any) -> StrictT:
+    """The numbers that the vocoders of both generations have, and what of the model is given."""
+    return read_section(
+        model,
         values,
         "hift",
-        free_phase=free_phase,
         istft_n_fft=values.integer("hift", "istft_params", "n_fft"),
         istft_hop=values.integer("hift", "istft_params", "hop_len"),
         f0_channels=values.integer("hift", "f0_predictor", "cond_channels"),
+        **given,
     )
 
 
@@ -81,7 +92,7 @@ def sampling_config(values: YamlValues) -> SamplingConfig:
     )
 
 
-def _read(model: type[StrictT], values: YamlValues, *where: str, **given: Any) -> StrictT:
+def read_section(model: type[StrictT], values: YamlValues, *where: str, **given: Any) -> StrictT:
     """A section of the configuration: what is not given stands in the file under its own name."""
     for name, field in model.model_fields.items():
         if name not in given:

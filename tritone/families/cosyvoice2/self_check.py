@@ -1,8 +1,12 @@
-"""After a conversion: load everything the way the server does and say what holds."""
+"""After a conversion: load everything the way the server does and say what holds.
+
+Of both generations, whose parts have the same names.
+"""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,10 +14,9 @@ import torch
 from tritone.acoustic.placement import FlowSettings, VocoderSettings
 from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.errors import ModelDirectoryError
-from tritone.families.cosyvoice2.acoustics import FLOW_FILE, VOCODER_FILE, load_flow, load_vocoder
-from tritone.families.cosyvoice2.config import CosyVoice2Config
-from tritone.families.cosyvoice2.reference import load_reader, missing_models
-from tritone.families.cosyvoice2.voice import Voice
+from tritone.families.contract import Family
+from tritone.families.cosyvoice2.acoustics import FLOW_FILE, VOCODER_FILE
+from tritone.families.cosyvoice2.reference import ReferenceReader, missing_models
 from tritone.frontend.audio.features import SPEECH_RATE
 from tritone.frontend.text.tokenizer import TOKENIZER_NAME, TextTokenizer
 from tritone.frontend.voices import VoiceStore
@@ -24,23 +27,31 @@ from tritone.llm.slots.opening import open_onnx
 TOKENS = 40  # enough for one whole attention chunk and a part of the next
 
 
-def self_check(model_dir: Path, precisions: tuple[str, ...]) -> Iterator[str]:
-    """Yield one line for each part that was verified; raise ModelDirectoryError at a failure."""
-    config = CosyVoice2Config.read(model_dir)
+def self_check(
+    model_dir: Path,
+    family: Family[Any],
+    load_reader: Callable[[Path, int], ReferenceReader],
+    precisions: tuple[str, ...],
+) -> Iterator[str]:
+    """Yield one line for each part that was verified; raise ModelDirectoryError at a failure.
+
+    load_reader: of a model directory, for so many speech codes.
+    """
+    config = family.config.read(model_dir)
     yield f"config.json: family {config.family}, {config.sample_rate} Hz"
     yield _text(model_dir, config)
     yield _head(model_dir, config)
     for precision in precisions:
         yield _generation(model_dir, config, precision)
-    yield _acoustics(model_dir, config)
-    yield _cloning(model_dir, config)
+    yield _acoustics(model_dir, family, config)
+    yield _cloning(model_dir, config, load_reader)
     store = VoiceStore(model_dir)
     for name in store.names():
-        store.load(name, Voice)
+        store.load(name, family.voice)
     yield f"voices: {', '.join(store.names()) or 'none registered'}"
 
 
-def _text(model_dir: Path, config: CosyVoice2Config) -> str:
+def _text(model_dir: Path, config: Any) -> str:
     tokenizer = TextTokenizer(model_dir / TOKENIZER_NAME)
     ids = tokenizer.encode("<|im_start|>speech<|s_1|>")
     if any(i >= config.llm.speech_offset for i in ids):
@@ -48,7 +59,7 @@ def _text(model_dir: Path, config: CosyVoice2Config) -> str:
     return f"{TOKENIZER_NAME}: {tokenizer.size} text ids; user text makes no control id"
 
 
-def _head(model_dir: Path, config: CosyVoice2Config) -> str:
+def _head(model_dir: Path, config: Any) -> str:
     """The speech head's bias: runtimes that drop it shift every logit by this much."""
     llm = config.llm
     bias = Checkpoint(model_dir / "llm" / WEIGHTS_NAME).float32(HEAD_BIAS)
@@ -62,7 +73,7 @@ def _head(model_dir: Path, config: CosyVoice2Config) -> str:
     )
 
 
-def _generation(model_dir: Path, config: CosyVoice2Config, precision: str) -> str:
+def _generation(model_dir: Path, config: Any, precision: str) -> str:
     engine = open_onnx(model_dir, config, precision=precision, slots=1, max_tokens=256)
     llm = config.llm
     ids = np.array([llm.sos_id, 1, 2, 3, llm.task_id], dtype=np.int32)
@@ -77,9 +88,9 @@ def _generation(model_dir: Path, config: CosyVoice2Config, precision: str) -> st
     return f"llm/onnx/{precision}.onnx: generated {len(tokens)} speech codes"
 
 
-def _acoustics(model_dir: Path, config: CosyVoice2Config) -> str:
-    flow = load_flow(model_dir, config, FlowSettings(dtype=torch.float32))
-    vocoder = load_vocoder(model_dir, config, VocoderSettings(dtype=torch.float32))
+def _acoustics(model_dir: Path, family: Family[Any], config: Any) -> str:
+    flow = family.load_flow(model_dir, config, FlowSettings(dtype=torch.float32))
+    vocoder = family.load_vocoder(model_dir, config, VocoderSettings(dtype=torch.float32))
     voice, _ = flow.flow.example()
     tokens = Increment((np.arange(TOKENS) * 37 % config.flow.vocab_size).astype(np.int32))
     mel, _ = flow.step(tokens, flow.open(voice), finalize=True)
@@ -101,7 +112,9 @@ def _parameters(weights: Path) -> int:
     return sum(math.prod(file.spec(name).shape) for name in file)
 
 
-def _cloning(model_dir: Path, config: CosyVoice2Config) -> str:
+def _cloning(
+    model_dir: Path, config: Any, load_reader: Callable[[Path, int], ReferenceReader]
+) -> str:
     if missing := missing_models(model_dir):
         return f"cloning: not possible without {' and '.join(missing)}; registered voices only"
     generator = torch.Generator().manual_seed(0)
