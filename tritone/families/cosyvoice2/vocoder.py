@@ -1,8 +1,8 @@
 """Mel to waveform, whole or chunk by chunk without seams.
 
 The network is not causal: a sample depends on about 14 frames of mel and source each way. A stream
-therefore decodes a window: `context` frames that are out already, the new ones, and `lookahead`
-frames that are held back.
+therefore decodes a window: `context` frames (and some more) that are out already, the new ones,
+and `lookahead` frames that are held back.
 
     window   |-- context --|---------- emitted now ----------|-- lookahead --|
     next                          |-- context --|------- emitted ------|-- lookahead --|
@@ -66,6 +66,7 @@ class Vocoder:
 
     warm_up_frames = (24, 26, 50, 50)  # as a stream begins
     context, lookahead, fade = 12, 8, 2  # frames; context is at least twice that of F0Predictor
+    grid = 10  # the lengths of windows are its multiples: a CPU prepares each layer for each length
 
     def __init__(self, network: HiFT, sample_rate: int, filter: Filter | None = None) -> None:
         self.network, self.config, self.sample_rate = network, network.config, sample_rate
@@ -123,15 +124,17 @@ class Vocoder:
         until = end if finalize else max(state.emitted, end - self.lookahead)
         if until == state.emitted:
             return window.new_zeros(0), replace(state, mel=window)
-        f0 = self._f0(window, state)
+        skipped = self._skipped(state, end)
+        f0 = self._f0(window, state, skipped)
         before = state.turns[None, None] if state.first else None
         noise = frame_noise(state.seed, state.first, window.shape[1], self.config)
         source, turns = self.source(f0, noise.to(window), before)
-        filtered = self.filter(window[None], self.network.analyse(source))
-        wave = self.network.synthesise(filtered)[0]
-        wave = wave[(state.emitted - state.first) * self.config.samples_per_frame :]
+        scale = self.config.samples_per_frame
+        spectrum = self.network.analyse(source[:, skipped * scale :])
+        wave = self.network.synthesise(self.filter(window[None, :, skipped:], spectrum))[0]
+        wave = wave[(state.emitted - state.first - skipped) * scale :]
         ready, tail = self._cut(wave, until - state.emitted, state.tail)
-        first = max(0, until - self.context)
+        first = max(0, until - self.context - self.grid + 1)
         drop = first - state.first
         return ready, replace(
             state,
@@ -143,12 +146,18 @@ class Vocoder:
             emitted=until,
         )
 
-    def _f0(self, window: Tensor, state: VocoderState) -> Tensor:
+    def _skipped(self, state: VocoderState, end: int) -> int:
+        """Frames at the start of what is kept that the network need not see: it gets `context`, and
+        as many more as make the window a multiple of `grid`."""
+        begin = max(0, state.emitted - self.context)
+        return max(0, begin - (begin - end) % self.grid - state.first)
+
+    def _f0(self, window: Tensor, state: VocoderState, skipped: int) -> Tensor:
         """f0 of the window, (1, n); frames that had their full context before keep their value."""
-        f0 = self.network.f0(window[None])
+        f0 = self.network.f0(window[None, :, skipped:])
         settled = len(state.f0) - F0Predictor.CONTEXT
         if settled > 0:
-            f0 = torch.cat([state.f0[None, :settled], f0[:, settled:]], dim=1)
+            f0 = torch.cat([state.f0[None, :settled], f0[:, settled - skipped :]], dim=1)
         return f0  # type: ignore[no-any-return]
 
     def _cut(self, wave: Tensor, frames: int, tail: Tensor) -> tuple[Tensor, Tensor]:
