@@ -157,6 +157,15 @@ def test_a_published_form_without_its_numbers_is_named(tmp_path: Path, weights: 
         read_merged(source)
 
 
+def test_another_type_of_number_is_named(tmp_path: Path, weights: Tensors) -> None:
+    source = published(tmp_path / "hf", weights)
+    tensors = load_file(source / "model.safetensors")
+    tensors["model.embed_tokens.weight"] = tensors["model.embed_tokens.weight"].double()
+    save_file(tensors, source / "model.safetensors")
+    with pytest.raises(ModelDirectoryError, match="weight is F64, expected one of F32"):
+        copy_merged(source, tmp_path / "copy")
+
+
 def cut(state: Tensors) -> None:
     for name in ("llm_decoder.weight", "speech_embedding.weight"):
         state[name] = state[name][:200].clone()

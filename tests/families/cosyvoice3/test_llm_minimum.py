@@ -148,5 +148,6 @@ def test_the_llm_api_ends_no_earlier(
         monkeypatch.setattr(LLM, "logits", ending)
         for least in (0, 6):
             assert len(tokens_of(model.submit(request(built, least, sampling=sampling)))) == least
+        assert LLM.opened[-1].outputs[-1]._params.stop_token_ids == [llm.stop_ids[0]]
     finally:
         model.close()

@@ -98,14 +98,20 @@ def check_merged(
 
 
 def stored_rows(checkpoint: Checkpoint, config: SpeechIds, spec: TensorSpec) -> Rows:
+    """A tensor of another merged checkpoint; rows that only pad the vocabulary become zero."""
     used = config.prompt_ids if spec.name == names.EMBEDDING else spec.shape[0]
     stored = to_float32(checkpoint.stored(spec.name)[:used])
     return [torch.from_numpy(stored), spec.shape[0] - used]
 
 
 def stored_dtype(checkpoint: Checkpoint) -> torch.dtype:
-    stored = checkpoint.spec(names.EMBEDDING).dtype
-    return {name: dtype for dtype, name in STORAGE.items()}[stored]
+    """Raises ModelDirectoryError for a type that is not stored here."""
+    stored, known = checkpoint.spec(names.EMBEDDING).dtype, {n: t for t, n in STORAGE.items()}
+    if stored not in known:
+        raise ModelDirectoryError(
+            f"{checkpoint.path}: {names.EMBEDDING} is {stored}, expected one of {', '.join(known)}"
+        )
+    return known[stored]
 
 
 def write_merged(

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from tritone.checkpoints.conversion import DType
-from tritone.checkpoints.safetensors_file import Checkpoint, TensorSpec
+from tritone.checkpoints.safetensors_file import Checkpoint, TensorSpec, to_float32
 from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2.config import SpeechIds
 from tritone.families.cosyvoice2.merge_llm import (
@@ -105,12 +105,11 @@ def _merged_rows(state: State, config: SpeechIds, spec: TensorSpec) -> Rows:
 def _copied_rows(checkpoint: Checkpoint, config: SpeechIds, spec: TensorSpec) -> Rows:
     if spec.name == names.HEAD_BIAS:
         return [_mask(config)]
-    rows = stored_rows(checkpoint, config, spec)
-    if spec.name != names.HEAD:
-        return rows
-    assert isinstance(rows[0], Tensor)
-    speech = config.speech_rows
-    return [speech.start, rows[0][speech], config.vocab_size - speech.stop]
+    if spec.name == names.HEAD:
+        speech = config.speech_rows
+        head = to_float32(checkpoint.stored(names.HEAD)[speech])
+        return [speech.start, torch.from_numpy(head), config.vocab_size - speech.stop]
+    return stored_rows(checkpoint, config, spec)
 
 
 def _mask(config: SpeechIds) -> Tensor:
