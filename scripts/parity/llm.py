@@ -54,20 +54,20 @@ def cases(folder: Path) -> Iterator[ParityResult]:
         base = tiny / "CosyVoice-BlankEN"
         config = merge_llm(tiny / "llm.pt", base, llm_dir, text_ids=meta["offset"])
         yield from _merge_cases(folder, llm_dir, config, meta)
-        model = _Model(llm_dir, config, "fp32")
-        golden = _by_case(load_file(folder / "llm_logits.safetensors"))
+        model = Model(llm_dir, config, "fp32")
+        golden = by_case(load_file(folder / "llm_logits.safetensors"))
         for name, case in golden.items():
-            yield from _logit_cases(name, case, model)
+            yield from logit_cases(name, case, model)
         yield _int8_case(golden, llm_dir, config)
         for index, run in enumerate(meta.get("ras_generation_cpu", [])):
-            yield _generation_case(index, run, model, sampling)
+            yield generation_case(index, run, model, sampling, config.waiting_rows)
     logits = load_file(folder / "ras_logits.safetensors")
     yield _draw_case(ras["cases"], logits, sampling)
     for index, law in enumerate(ras["distribution"]):
         yield from _law_cases(index, law, sampling)
 
 
-class _Model:
+class Model:
     """One stream on one slot."""
 
     def __init__(self, llm_dir: Path, config: SpeechIds, precision: str) -> None:
@@ -97,7 +97,7 @@ class _Model:
         return np.concatenate([sos, prompt_text, text, task, speech]).astype(np.int32)
 
 
-def _by_case(tensors: Golden) -> dict[str, Golden]:
+def by_case(tensors: Golden) -> dict[str, Golden]:
     """`c0.text` and the like -> one dict a case."""
     grouped: dict[str, Golden] = {}
     for key, value in sorted(tensors.items()):
@@ -124,13 +124,13 @@ def _merge_cases(
     differing = len(set(golden) ^ set(written))
     for name in set(golden) & set(written):
         # the published form is bfloat16 and fills the padding rows with noise
-        used = config.task_id + 1 if name == EMBEDDING else None
+        used = config.prompt_ids if name == EMBEDDING else None
         exact = torch.from_numpy(written.float32(name)[:used]).bfloat16().float().numpy()
         differing += int((exact != golden.float32(name)[:used]).sum())
     yield ParityResult("llm/merge/tensors", float(differing), 0.0, "values that differ in bfloat16")
 
 
-def _logit_cases(name: str, case: Golden, model: _Model) -> Iterator[ParityResult]:
+def logit_cases(name: str, case: Golden, model: Model) -> Iterator[ParityResult]:
     prompt = model.prompt(case)
     ids = np.concatenate([prompt, case["forced"] + model.config.speech_offset])
     yield equal(f"llm/{name}/layout", list(ids), list(case["merged_input_ids"][0]))
@@ -146,7 +146,7 @@ def _logit_cases(name: str, case: Golden, model: _Model) -> Iterator[ParityResul
 
 def _int8_case(golden: dict[str, Golden], llm_dir: Path, config: SpeechIds) -> ParityResult:
     """How far int8 weights turn the first logits; random tiny weights are its worst case."""
-    model = _Model(llm_dir, config, "int8")
+    model = Model(llm_dir, config, "int8")
     distances = []
     for case in golden.values():
         ours, exact = model.start(model.prompt(case)), case["logits_first2"][0]
@@ -158,11 +158,17 @@ def _torch_multinomial(weights: Float32) -> int:
     return int(torch.from_numpy(weights).multinomial(1, replacement=True))
 
 
-def _generation_case(
-    index: int, run: dict[str, Any], model: _Model, sampling: SamplingConfig
+def generation_case(
+    index: int, run: dict[str, Any], model: Model, sampling: SamplingConfig, waiting: slice
 ) -> ParityResult:
-    limits = {"end_id": model.config.speech_codes, "min_tokens": run["min_len"]}
-    sampler = Sampler(sampling, SamplingParams(), **limits, multinomial=_torch_multinomial)
+    """waiting: rows that upstream bans before the minimum."""
+    sampler = Sampler(
+        sampling,
+        SamplingParams(),
+        waiting=waiting,
+        min_tokens=run["min_len"],
+        multinomial=_torch_multinomial,
+    )
     torch.manual_seed(run["torch_seed"])
     logits = model.start(model.prompt(run))
     tokens: list[int] = []
@@ -187,7 +193,7 @@ def _draw_case(
             sampler = Sampler(
                 sampling,
                 SamplingParams(),
-                end_id=len(scores) - 3,
+                waiting=slice(len(scores) - 3, len(scores) - 2),
                 min_tokens=len(case["decoded"]) + 1 if case["ignore_eos"] else 0,
                 multinomial=_torch_multinomial,
                 emitted=case["decoded"],
@@ -202,7 +208,7 @@ def _law_cases(
 ) -> Iterator[ParityResult]:
     logits = np.array(golden["logits"], np.float32)
     sampler = Sampler(
-        sampling, SamplingParams(seed=index), end_id=len(logits) - 1, emitted=golden["decoded"]
+        sampling, SamplingParams(seed=index), waiting=slice(0), emitted=golden["decoded"]
     )
     recent = sorted(set(golden["decoded"][-sampling.repetition_window :]))
     law = repetition_aware_law(

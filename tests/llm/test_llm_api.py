@@ -198,7 +198,9 @@ class TestLaw:
         likely = np.argsort(-logits)[:12]
         recent = [int(t) for t in random.choice(likely, 10)] + [int(likely[0])] * (seed % 2)
         config = SamplingConfig(top_k=top_k, top_p=top_p, temperature=0.7)
-        sampler = Sampler(config, SamplingParams(seed=seed), end_id=299, emitted=recent)
+        sampler = Sampler(
+            config, SamplingParams(seed=seed), waiting=slice(299, 300), emitted=recent
+        )
         window = set(recent[-config.repetition_window :])
         law = repetition_aware_law(
             torch.from_numpy(logits) / 0.7,
@@ -221,7 +223,7 @@ class TestLaw:
     def test_logits_become_the_law_within_a_generation(self, built: Built) -> None:
         llm, sampling = built[1].llm, SamplingConfig()
         bias = torch.from_numpy(logit_bias(built[0], llm))
-        sampler = Sampler(sampling, SAMPLED, end_id=llm.speech_codes)
+        sampler = Sampler(sampling, SAMPLED, waiting=llm.waiting_rows)
         processor = SpeechLogits(bias.to, llm, sampling, sampler, min_tokens=3, prompt=4)
         raw = torch.randn(llm.vocab_size, generator=torch.Generator().manual_seed(5)) * 4
         speech = np.s_[llm.speech_offset : llm.speech_offset + llm.speech_head_size]

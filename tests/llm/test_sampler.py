@@ -16,10 +16,12 @@ from tritone.llm.trtllm.speech_logits import repetition_aware_law
 RAS = json.loads((GOLDEN / "ras.json").read_text())
 LOGITS = load_file(GOLDEN / "ras_logits.safetensors")
 END = 6561
+WAITING = slice(END, END + 1)
 
 
 def make(*, params: SamplingParams | None = None, **options) -> Sampler:
-    return Sampler(SamplingConfig(), params or SamplingParams(), end_id=END, **options)
+    options = {"waiting": WAITING, **options}
+    return Sampler(SamplingConfig(), params or SamplingParams(), **options)
 
 
 def nucleus(sampler: Sampler, logits: np.ndarray) -> dict[int, float]:
@@ -66,9 +68,7 @@ def test_golden_draws_with_the_generator_of_torch(case) -> None:
 def test_law_and_draws_equal_the_golden_distribution(index: int) -> None:
     golden = RAS["distribution"][index]
     logits = np.array(golden["logits"], np.float32)
-    sampler = Sampler(
-        SamplingConfig(), SamplingParams(seed=5), end_id=len(logits) - 1, emitted=golden["decoded"]
-    )
+    sampler = make(params=SamplingParams(seed=5), emitted=golden["decoded"])
     law = law_of(sampler, logits)
     assert np.abs(law - golden["analytic_prob"]).max() < 1e-6
     assert law.sum() == pytest.approx(1)
@@ -105,6 +105,15 @@ def test_only_the_regular_end_waits_for_the_minimum() -> None:
     assert make(min_tokens=1, emitted=[3]).draw(logits) == END
     greedy = SamplingParams(top_k=1)
     assert make(params=greedy, min_tokens=2, emitted=[3]).draw(logits) == END + 1
+
+
+@pytest.mark.parametrize("top_k", [1, 25])
+def test_every_stop_id_waits_for_the_minimum_where_all_do(top_k: int) -> None:
+    logits = np.full(6564, -50, np.float32)
+    logits[END:], logits[7] = (30, 50, 40), -40
+    late = {"min_tokens": 1, "waiting": slice(END, 6564), "params": SamplingParams(top_k=top_k)}
+    assert make(**late).draw(logits) == 7
+    assert make(**late, emitted=[3]).draw(logits) == END + 1
 
 
 def test_logits_are_not_changed() -> None:

@@ -71,7 +71,8 @@ def logit_bias(model_dir: Path, llm: LLMConfig) -> Float32:
     """(vocab_size,) what a plain Qwen2 runtime must add to the logits.
 
     The speech head has a bias, which neither Hugging Face's Qwen2 nor TensorRT-LLM's has, and the
-    rows off it must never be drawn: they are BANNED.
+    rows off it must never be drawn: they are BANNED. So are the stop ids that are no stop words:
+    a runtime that knows one end alone would let them end speech before min_tokens.
 
     Raises ModelDirectoryError when the checkpoint's own bias does not ban what it should.
     """
@@ -86,6 +87,7 @@ def logit_bias(model_dir: Path, llm: LLMConfig) -> Float32:
         )
     bias = np.full(llm.vocab_size, BANNED, np.float32)
     bias[speech] = stored[speech]
+    bias[[stop for stop in llm.stop_ids if stop not in llm.stop_words]] = BANNED
     return bias
 
 

@@ -45,8 +45,8 @@ class LLMConfig(Qwen2Config):
     """Merged Qwen2 with speech ids appended to the text vocabulary.
 
     Ids: text 0..speech_offset-1, speech code k at speech_offset + k (k < speech_codes), then the
-    stop ids, then what a family's prompts have beside text and speech; rows up to vocab_size are
-    padding.
+    stop ids, then what a family's prompts have beside text and speech, unless that is among the
+    stop ids; rows up to vocab_size are padding.
     """
 
     speech_offset: int = Field(ge=0)
@@ -55,19 +55,21 @@ class LLMConfig(Qwen2Config):
     # layer and head of the attention heads that look at the text token being spoken, where the
     # checkpoint was trained so
     text_heads: tuple[tuple[int, int], ...] = ()
+    # whether min_tokens holds back every stop id; otherwise it is the regular end alone
+    all_stops_wait: bool = False
 
     @model_serializer(mode="wrap")
     def _ids_first(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """All ids come before the decoder's sizes, as digests of built engines have them."""
+        """All ids come before the decoder's sizes, as digests of built engines have them; what few
+        checkpoints have is written for them alone."""
         values = write(self)
         _, *sizes = Qwen2Config.model_fields
-        ids = [name for name in values if name not in sizes]
-        if not self.text_heads:
-            ids.remove("text_heads")
+        rare = {name for name in ("text_heads", "all_stops_wait") if not getattr(self, name)}
+        ids = [name for name in values if name not in {*sizes, *rare}]
         return {name: values[name] for name in (*ids, *sizes)}
 
     @model_validator(mode="after")
-    def _heads_exist(self) -> Self:
+    def _ids_exist(self) -> Self:
         for layer, head in self.text_heads:
             if not (0 <= layer < self.num_hidden_layers and 0 <= head < self.num_attention_heads):
                 raise ValueError(f"text_heads names head {head} of layer {layer}: there is none")
@@ -75,6 +77,12 @@ class LLMConfig(Qwen2Config):
             raise ValueError(
                 f"speech and stop ids end at {self.speech_rows.stop}, vocab_size is "
                 f"{self.vocab_size}"
+            )
+        first = self.speech_offset + self.speech_codes
+        if sorted(self.stop_ids) != list(range(first, self.speech_rows.stop)):
+            raise ValueError(
+                f"stop_ids are not the {len(self.stop_ids)} ids from {first} on, which follow the "
+                "speech codes"
             )
         return self
 
@@ -87,6 +95,20 @@ class LLMConfig(Qwen2Config):
     def speech_rows(self) -> slice:
         """Where those stand among the ids."""
         return slice(self.speech_offset, self.speech_offset + self.speech_head_size)
+
+    @property
+    def waiting_rows(self) -> slice:
+        """Rows of the speech head that may not be drawn before min_tokens."""
+        if self.all_stops_wait:
+            return slice(self.speech_codes, self.speech_head_size)
+        end = self.stop_ids[0] - self.speech_offset
+        return slice(end, end + 1)
+
+    @property
+    def stop_words(self) -> tuple[int, ...]:
+        """The stop ids for runtimes that hold back one id alone, the regular end. Where all have to
+        wait, the others are never drawn there: see `tritone.llm.checkpoint.logit_bias`."""
+        return self.stop_ids[:1] if self.all_stops_wait else self.stop_ids
 
     @property
     def prompt_ids(self) -> int:

@@ -51,7 +51,8 @@ class SamplingParams:
 class GenerationRequest:
     """One LLM generation; it ends after max_tokens.
 
-    min_tokens: the stop id that ends speech normally is banned before this many tokens.
+    min_tokens: the stop id that ends speech normally is banned before this many tokens, and all
+    stop ids where the checkpoint's numbers say so.
     """
 
     prompt: Prompt

@@ -89,13 +89,13 @@ class ExternalLanguageModel:
         after `close` or when the runtime refuses the request.
         """
         llm, given, limits = self._config.llm, request.sampling, self._limits
-        ids, end_id = request.prompt.ids, llm.stop_ids[0]
+        ids = request.prompt.ids
         if ids is None:
             raise InvalidRequest("prompt_embeddings", "this runtime takes prompts of ids alone")
         # a prompt may fill all that is allowed of it, and one position more must be there to speak
         check_generation(request, llm, min(limits.positions, limits.longest_prompt + 1))
         feed = RuntimeFeed(request, limits.positions, self._stop_ids, self._cancel)
-        sampler = Sampler(self._config.sampling, given, end_id=end_id - llm.speech_offset)
+        sampler = Sampler(self._config.sampling, given, waiting=llm.waiting_rows)
         seed = secrets.randbits(63) if given.seed is None else given.seed
         with self._changed:
             if self._closed:

@@ -39,11 +39,11 @@ def seeded_multinomial(seed: int | None) -> Multinomial:
 class Sampler:
     """Draws the tokens of one generation.
 
-    params override config, the checkpoint's defaults. end_id: row of the regular stop id, the only
-    one banned until `min_tokens` were emitted. multinomial: draws instead of the seeded generator.
-    emitted: tokens that came before. top_k 1 is greedy: the plain argmax, without the repetition
-    rule, which would replace every repeated token (silence repeats) by a random one; who reads the
-    tokens guards against endless runs.
+    params override config, the checkpoint's defaults. waiting: rows of the stop ids that are banned
+    until `min_tokens` were emitted. multinomial: draws instead of the seeded generator. emitted:
+    tokens that came before. top_k 1 is greedy: the plain argmax, without the repetition rule, which
+    would replace every repeated token (silence repeats) by a random one; who reads the tokens
+    guards against endless runs.
 
     Raises InvalidRequest for parameters out of range.
     """
@@ -53,7 +53,7 @@ class Sampler:
         config: SamplingConfig,
         params: SamplingParams,
         *,
-        end_id: int,
+        waiting: slice,
         min_tokens: int = 0,
         multinomial: Multinomial | None = None,
         emitted: Iterable[int] = (),
@@ -69,7 +69,7 @@ class Sampler:
             raise InvalidRequest("temperature", f"{self.temperature} is not a positive number")
         if params.seed is not None and params.seed < 0:
             raise InvalidRequest("seed", f"{params.seed} is below 0")
-        self._end_id, self._min_tokens = end_id, min_tokens
+        self._waiting, self._min_tokens = waiting, min_tokens
         self._multinomial = multinomial or seeded_multinomial(params.seed)
         self._threshold = config.repetition_window * config.repetition_threshold
         self._window: deque[int] = deque(maxlen=config.repetition_window)
@@ -99,7 +99,7 @@ class Sampler:
         """Logits at temperature 1 with bans applied, shifted to a largest value of 0."""
         scores = logits / np.float32(max(self.temperature, _COLDEST))
         if self._emitted < self._min_tokens:
-            scores[self._end_id] = -np.inf
+            scores[self._waiting] = -np.inf
         largest = scores.max()
         if not np.isfinite(largest):
             raise StageFailed("llm", f"the largest logit is {largest}")

@@ -47,8 +47,8 @@ def generation_tensors(
     own = config.sampling
     given = {name: value for name, value in asdict(request.sampling).items() if value is not None}
     sampling = replace(SamplingParams(own.temperature, own.top_p, own.top_k, seed=0), **given)
-    stop_ids = config.llm.stop_ids
-    words = [stop_ids, range(1, len(stop_ids) + 1)]  # ids, and where each word ends
+    stop_words = config.llm.stop_words
+    words = [stop_words, range(1, len(stop_words) + 1)]  # ids, and where each word ends
     minimum, seed = row([request.min_tokens], np.int32), row([sampling.seed], np.uint64)
     prompt = request.prompt
     ids = np.zeros(len(prompt), np.int32) if prompt.ids is None else prompt.ids
@@ -64,8 +64,8 @@ def generation_tensors(
         "request_output_len": row([request.max_tokens], np.int32),
         "min_length": minimum,
         "min_tokens": minimum,
-        "end_id": row([stop_ids[0]], np.int32),
-        "pad_id": row([stop_ids[0]], np.int32),
+        "end_id": row([stop_words[0]], np.int32),
+        "pad_id": row([stop_words[0]], np.int32),
         "stop_words_list": np.array([words], np.int32),
         "streaming": row([True], np.bool_),
         "runtime_top_k": row([sampling.top_k], np.int32),

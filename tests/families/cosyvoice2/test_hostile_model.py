@@ -72,6 +72,7 @@ def test_a_network_that_the_file_is_not_of_takes_no_memory(tmp_path: Path) -> No
         ("llm", "num_attention_heads", 0, "llm.num_attention_heads"),
         ("llm", "num_hidden_layers", 10**9, "llm.num_hidden_layers"),
         ("llm", "stop_ids", [], "llm.stop_ids"),
+        ("llm", "stop_ids", [1, 2, 3], "llm: .* stop_ids are not the 3 ids from"),
         ("llm", "speech_codes", 100_000, "speech and stop ids end at .* vocab_size is"),
     ],
 )

@@ -94,8 +94,12 @@ def test_embedding_rows_are_exact(tmp_path: Path, dtype: str) -> None:
         ),
         (lambda s: s.update(step=7), "step is int, expected a float tensor"),
         (lambda s: s["llm_decoder.weight"].fill_(torch.nan), r"lm_head\.weight .* not finite"),
+        (
+            lambda s: s.update({k: v[:3].clone() for k, v in s.items() if len(v) == 6564}),
+            "has 3 rows, expected speech codes and 3 stop ids",
+        ),
     ],
-    ids=["missing", "unexpected", "shape", "no-tensor", "nan"],
+    ids=["missing", "unexpected", "shape", "no-tensor", "nan", "no-codes"],
 )
 def test_wrong_state_dict_is_named(tmp_path: Path, change, message: str) -> None:
     state = torch.load(TINY / "llm.pt", weights_only=True)

@@ -14,7 +14,7 @@ from tritone.llm.config import LLMConfig, SamplingConfig
 class SpeechIds(LLMConfig):
     """The language model's ids: sos opens a prompt, task_id stands between its text and its speech.
 
-    Both follow the stop ids; task_id is the last id that means something.
+    Both follow the stop ids or are among them; what comes after means nothing.
     """
 
     sos_id: int = Field(ge=0)
@@ -22,7 +22,7 @@ class SpeechIds(LLMConfig):
 
     @property
     def prompt_ids(self) -> int:
-        return self.task_id + 1
+        return max(self.task_id + 1, self.speech_offset + self.speech_head_size)
 
 
 class TextConfig(Strict):

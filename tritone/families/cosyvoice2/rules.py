@@ -3,13 +3,15 @@ clock, no lock, no sleep, no torch."""
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Protocol
 
 import numpy as np
 
 from tritone.arrays import Int32
 from tritone.errors import EnvironmentProblem
-from tritone.families.cosyvoice2.config import CosyVoice2Config
+from tritone.families.cosyvoice2.config import SpeechIds
 from tritone.families.cosyvoice2.voice import Voice
+from tritone.llm.config import SpokenConfig
 from tritone.llm.contract import Increment, Prompt, SamplingParams
 from tritone.synthesis.flaws import Flaw
 from tritone.synthesis.rules import Hops, Rates
@@ -18,6 +20,29 @@ from tritone.synthesis.values import Segment
 CODES_PER_SECOND = 25
 NO_CODES: Int32 = np.zeros(0, np.int32)
 RETRIED_TOP_K = 25  # of a generation that failed when it was greedy, as upstream samples
+
+
+class ChunkedFlow(Protocol):
+    """The numbers of a flow that hops depend on."""
+
+    @property
+    def chunk_size(self) -> int: ...
+
+    @property
+    def pre_lookahead_len(self) -> int: ...
+
+    @property
+    def token_mel_ratio(self) -> int: ...
+
+
+class ChunkedConfig(SpokenConfig, Protocol):
+    """The part of the configuration that the rules read."""
+
+    @property
+    def llm(self) -> SpeechIds: ...
+
+    @property
+    def flow(self) -> ChunkedFlow: ...
 
 
 @dataclass(frozen=True)
@@ -191,8 +216,9 @@ class CosyVoice2Rules:
     """`tritone.synthesis.rules.SpeechRules` of one checkpoint."""
 
     first_frames = 24
+    planner = ChunkPlanner
 
-    def __init__(self, config: CosyVoice2Config, hops: Hops) -> None:
+    def __init__(self, config: ChunkedConfig, hops: Hops) -> None:
         """Raises EnvironmentProblem for hops that the checkpoint's chunks do not allow."""
         self._config, flow, codes = config, config.flow, Fraction(CODES_PER_SECOND)
         self.rates = Rates(codes, codes * flow.token_mel_ratio, Fraction(config.sample_rate))
@@ -246,7 +272,7 @@ class CosyVoice2Rules:
         tokens = len(voice.prompt_tokens)
         trim = self.chunks.prompt_trim(tokens) if streaming else 0
         voice = trim_prompt(voice, trim, self._config.flow.token_mel_ratio)
-        return ChunkPlanner(self.chunks, tokens - trim), voice
+        return self.planner(self.chunks, tokens - trim), voice
 
 
 def trim_prompt(voice: Voice, tokens: int, ratio: int) -> Voice:

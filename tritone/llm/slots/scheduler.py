@@ -93,7 +93,7 @@ class SlotLanguageModel:
         sampler = Sampler(
             self._config.sampling,
             request.sampling,
-            end_id=llm.stop_ids[0] - llm.speech_offset,
+            waiting=llm.waiting_rows,
             min_tokens=request.min_tokens,
         )
         stream = Stream(request, sampler)

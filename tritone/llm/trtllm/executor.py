@@ -53,7 +53,7 @@ class ExecutorLanguageModel(ExternalLanguageModel):
         super().__init__(executor, config, limits)
 
     def _enqueue(self, feed: RuntimeFeed, ids: list[int], sampler: Sampler, seed: int) -> int:
-        stop_ids = self._config.llm.stop_ids
+        stop_words = self._config.llm.stop_words
         call = self._bindings.Request(
             input_token_ids=ids,
             max_tokens=feed.longest,
@@ -67,9 +67,9 @@ class ExecutorLanguageModel(ExternalLanguageModel):
                 repetition_penalty=1.0 if sampler.top_k == 1 else self._penalty,
             ),
             output_config=self._bindings.OutputConfig(exclude_input_from_output=True),
-            end_id=stop_ids[0],
-            pad_id=stop_ids[0],
-            stop_words=[[stop_id] for stop_id in stop_ids],
+            end_id=stop_words[0],
+            pad_id=stop_words[0],
+            stop_words=[[stop_id] for stop_id in stop_words],
             embedding_bias=self._bias,
         )
         try:

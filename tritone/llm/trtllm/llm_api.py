@@ -71,7 +71,7 @@ class LlmApiLanguageModel(ExternalLanguageModel):
             end_id=llm.stop_ids[0],
             pad_id=llm.stop_ids[0],
             max_tokens=feed.longest,
-            stop_token_ids=list(llm.stop_ids),
+            stop_token_ids=list(llm.stop_words),
             seed=seed,
             detokenize=False,
             logits_processor=processor,

@@ -1,0 +1,19 @@
+"""Which comparisons a golden folder is for, known by what is in it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from parity import ParityResult, cosyvoice3_llm, frontend, llm, token2wav
+
+Cases = Callable[[Path], Iterator[ParityResult]]
+
+# by a file that no other folder has; the folder of a family may have several
+_BY_FILE: dict[str, Cases] = {"silent_filter.json": cosyvoice3_llm.cases}
+
+
+def comparisons(folder: Path) -> Sequence[Cases]:
+    if own := [cases for name, cases in _BY_FILE.items() if (folder / name).is_file()]:
+        return own
+    if any((folder / name).is_file() for name in ("llm_meta.json", "audio_meta.json")):
+        return [frontend.cases, llm.cases]
+    return [token2wav.cases]
