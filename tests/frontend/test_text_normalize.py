@@ -105,6 +105,11 @@ def test_control_and_private_characters_are_dropped() -> None:
     assert cleaned.origin == (0, 1, 3, 4, 5, 6, 7, 8)
 
 
+def test_blanks_beside_a_tag_in_chinese_stay_as_upstream_leaves_them() -> None:
+    assert normalize("他说 hello [laughter] world") == "他说hello [laughter] world"
+    assert normalize("你好 [breath] 再见") == "你好[breath]再见"
+
+
 def test_letters_with_marks_are_composed_and_keep_their_places() -> None:
     every = "".join(chr(code) for code in range(0x12000) if not 0xD800 <= code < 0xE000)
     decomposed = unicodedata.normalize("NFD", every)
