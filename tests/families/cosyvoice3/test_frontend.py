@@ -13,6 +13,7 @@ from cosyvoice3_frontend_fixtures import (
 )
 from frontend_fixtures import FRONTEND_GOLDEN
 from parity.cosyvoice3_frontend import cases
+from parity.folders import comparisons
 from paths import GOLDEN
 from safetensors.numpy import load_file
 
@@ -62,7 +63,9 @@ def ids_of(frontend: CosyVoice3Frontend, text: str = "hello.", **changes: Any) -
 
 def test_golden_data_of_upstream() -> None:
     """Every token and layout with the released ids, and the 26 instructions."""
-    results = list(cases(GOLDEN / "cosyvoice3"))
+    folder = GOLDEN / "cosyvoice3"
+    assert cases in comparisons(folder)
+    results = list(cases(folder))
     assert len(results) == 39
     assert [result for result in results if not result.passed] == []
 
