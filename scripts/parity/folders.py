@@ -3,12 +3,22 @@
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from parity import ParityResult, cosyvoice3_llm, frontend, llm, token2wav
+from parity import (
+    ParityResult,
+    cosyvoice3_frontend,
+    cosyvoice3_llm,
+    frontend,
+    llm,
+    token2wav,
+)
 
 Cases = Callable[[Path], Iterator[ParityResult]]
 
 # by a file that no other folder has; the folder of a family may have several
-_BY_FILE: dict[str, Cases] = {"silent_filter.json": cosyvoice3_llm.cases}
+_BY_FILE: dict[str, Cases] = {
+    "text_layout.json": cosyvoice3_frontend.cases,
+    "silent_filter.json": cosyvoice3_llm.cases,
+}
 
 
 def comparisons(folder: Path) -> Sequence[Cases]:

@@ -23,6 +23,13 @@ def test_readings(tmp_path: Path) -> None:
     assert plain("a gif") == "a gif"
 
 
+def test_words_are_compared_composed(tmp_path: Path) -> None:
+    path = tmp_path / "lexicon.tsv"
+    path.write_text("Zoe\u0308\tzo ee\n", encoding="utf-8")
+    read = TextNormalizer(lexicon=LexiconFile(path))
+    assert read("Zoë") == read("Zoe\u0308") == "zo ee"
+
+
 @pytest.mark.parametrize(
     ("line", "problem"),
     [

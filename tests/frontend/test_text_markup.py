@@ -94,6 +94,13 @@ def test_text_without_anything_to_say_has_no_pieces() -> None:
     assert stage().block("8...", 0).pieces[0].text == "eight."
 
 
+def test_a_tag_is_heard_alone_but_for_one_of_style() -> None:
+    tags = ("[laughter]", "<strong>", "</strong>")
+    here = TextStage(None, tags, len, TextSettings())
+    pieces = here.block("One.\n\n[laughter]\n\n<strong></strong>\n\nTwo.", 0).pieces
+    assert [piece.text for piece in pieces] == ["One.", "[laughter].", "Two."]
+
+
 def test_a_lexicon_is_read_again_when_it_has_changed(tmp_path: Path) -> None:
     path = tmp_path / "lexicon.tsv"
     text = "Tritone and SQL, Sql and Wenzhou."

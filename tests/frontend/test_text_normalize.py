@@ -1,4 +1,5 @@
 import json
+import unicodedata
 
 import pytest
 from frontend_fixtures import FRONTEND_GOLDEN
@@ -8,7 +9,7 @@ from tritone.frontend.text.document import is_raw
 from tritone.frontend.text.normalize import TextNormalizer
 from tritone.frontend.text.segment import block_ends
 from tritone.frontend.text.traced import Traced
-from tritone.frontend.text.typography import clean
+from tritone.frontend.text.typography import clean, composed
 
 CASES = json.loads((FRONTEND_GOLDEN / "text_normalize.json").read_text(encoding="utf-8"))["cases"]
 # What upstream leaves of these has nothing to say, or is a comma of another width.
@@ -102,6 +103,22 @@ def test_control_and_private_characters_are_dropped() -> None:
     cleaned = clean(Traced.of("a\r\nb\u00a0c\u2028d"))
     assert cleaned.text == "a\nb c\nd"
     assert cleaned.origin == (0, 1, 3, 4, 5, 6, 7, 8)
+
+
+def test_blanks_beside_a_tag_in_chinese_stay_as_upstream_leaves_them() -> None:
+    assert normalize("他说 hello [laughter] world") == "他说hello [laughter] world"
+    assert normalize("你好 [breath] 再见") == "你好[breath]再见"
+
+
+def test_letters_with_marks_are_composed_and_keep_their_places() -> None:
+    every = "".join(chr(code) for code in range(0x12000) if not 0xD800 <= code < 0xE000)
+    decomposed = unicodedata.normalize("NFD", every)
+    assert composed(Traced.of(decomposed)).text == unicodedata.normalize("NFC", every)
+    read = composed(Traced.of("xe\u0301\u0323ye\u0301"))
+    assert read.text == "x\u1eb9\u0301y\u00e9"
+    assert read.origin == (0, 1, 1, 4, 5, 7)
+    tagged = TextNormalizer(tags=("[é]",))
+    assert tagged("5 [e\u0301]") == "five [é]"
 
 
 def test_blocks_end_at_sentences_and_keep_all_text() -> None:

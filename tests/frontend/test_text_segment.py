@@ -80,6 +80,17 @@ def test_a_long_sentence_is_cut_at_a_comma_before_a_space() -> None:
     assert limit_piece(text, len, 120)[0].endswith("b, ")
 
 
+@pytest.mark.parametrize("tag", ["[laughter]", "<strong>", "</strong>", "[ǐ]"])
+def test_no_cut_goes_through_a_tag(tag: str) -> None:
+    for before in range(len(tag)):
+        text = "好" * before + tag * 40
+        parts = limit_piece(text, len, 25)
+        assert "".join(parts) == text
+        assert all(
+            part.strip("好").count(tag) * len(tag) == len(part.strip("好")) for part in parts
+        )
+
+
 def test_a_cut_always_advances() -> None:
     """Even a single character above the limit ends the loop."""
     assert limit_piece("abc", lambda text: 100 * len(text), 10) == ["a", "b", "c"]

@@ -20,6 +20,7 @@ from parity.frontend import GROUPS, cases
 from safetensors.numpy import load_file
 
 from tritone.errors import InvalidRequest, ModelDirectoryError
+from tritone.families.cosyvoice2.cloning import Cloner
 from tritone.families.cosyvoice2.config import TextConfig
 from tritone.families.cosyvoice2.frontend import CosyVoice2Frontend
 from tritone.families.cosyvoice2.reference import load_reader
@@ -105,6 +106,24 @@ def test_instruct_layout_closes_the_instruction_once(
     assert one.prompt.ids.tolist() == [*start, *tokenizer.encode("hello."), TASK_ID]
     assert len(one.voice.prompt_tokens) == 10
     assert one.notes == ()
+
+
+@pytest.mark.parametrize("instruction", ["\u200b", "...", "<|endofprompt|>"])
+def test_an_instruction_without_words_is_refused(
+    frontend: CosyVoice2Frontend, instruction: str
+) -> None:
+    with pytest.raises(InvalidRequest, match="instruct_text: has no words; leave it out"):
+        prepare(frontend, voice="full", instruct_text=instruction)
+
+
+def test_an_instruction_is_refused_before_the_recording_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = byte_model(tmp_path)
+    frontend = CosyVoice2Frontend(folder, model_config(TextConfig()))
+    monkeypatch.delattr(Cloner, "voice")
+    with pytest.raises(InvalidRequest, match="does not follow instructions"):
+        prepare(frontend, instruct_text="softly", reference_wav=WAV, reference_rate=RATE)
 
 
 def test_an_unused_transcript_is_noted(frontend: CosyVoice2Frontend) -> None:

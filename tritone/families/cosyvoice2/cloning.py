@@ -148,10 +148,14 @@ def _quietest(voice: Voice, most: int) -> int:
 
 
 def load_cloner(
-    model_dir: Path, codes: int, cutting: Cutting, pronounce: Pronouncer | None
+    model_dir: Path,
+    codes: int,
+    cutting: Cutting,
+    pronounce: Pronouncer | None,
+    kind: type[Voice] = Voice,
 ) -> Cloner:
-    """Raises ModelDirectoryError when a model cannot be loaded."""
-    reader, path, heard = load_reader(model_dir, codes), model_dir / LISTENER_NAME, None
+    """kind: of the family's voices. Raises ModelDirectoryError when a model cannot be loaded."""
+    reader, path, heard = load_reader(model_dir, codes, kind), model_dir / LISTENER_NAME, None
     if pronounce and path.is_file():
         with step("listener", path):
             heard = Heard(Listener(path, pronounce.alphabet), lambda text: pronounce(text).text)

@@ -2,33 +2,39 @@
 
 Layouts of the LLM prompt (upstream cosyvoice/cli/frontend.py and llm/llm.py), `·` is concatenation:
 
-    zero-shot       sos · transcript · text · task_id · prompt speech      voice with a transcript
-    cross-lingual   sos · text · task_id                                   voice without one
-    instruct        sos · instruction · end of prompt · text · task_id     instruct_text given
+    zero-shot       sos · lead · transcript · text · task_id · prompt speech   voice with transcript
+    cross-lingual   sos · lead · text · task_id                                voice without one
+    instruct        sos · instruction · text · task_id                         instruct_text given
 
-Every part is tokenised by itself, so no token spans a border. In all of them the flow gets the
-prompt speech, mel and speaker vector of the voice.
+Lead and instruction are the wording's; CosyVoice2 has no lead, and closes an instruction with the
+end of prompt. Every part is tokenised by itself, so no token spans a border. In all of them the
+flow gets the prompt speech, mel and speaker vector of the voice.
 """
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from tritone.errors import InvalidRequest, ModelDirectoryError
 from tritone.families.cosyvoice2.cloning import Cutting, load_cloner
-from tritone.families.cosyvoice2.config import CosyVoice2Config, SpeechIds
+from tritone.families.cosyvoice2.config import CosyVoice2Config, PromptConfig, SpeechIds
 from tritone.families.cosyvoice2.reference import missing_models
 from tritone.families.cosyvoice2.released_tokenizer import TAGS
 from tritone.families.cosyvoice2.voice import Voice
-from tritone.frontend.text.pronounce import PHONEMES_NAME, Pronunciation, load_pronouncer
+from tritone.families.cosyvoice2.wording import PlainWording, Wording
+from tritone.frontend.text.pronounce import (
+    PHONEMES_NAME,
+    Pronouncer,
+    Pronunciation,
+    load_pronouncer,
+)
 from tritone.frontend.text.segment import is_speakable
 from tritone.frontend.text.settings import DEFAULT_TEXT, TextSettings
 from tritone.frontend.text.stage import TextStage
 from tritone.frontend.text.tokenizer import TOKENIZER_NAME, TextTokenizer
-from tritone.frontend.text.traced import Traced
-from tritone.frontend.text.typography import clean
 from tritone.frontend.voices import VOICES_CACHED, VoiceCache, VoiceStore, reference_key
 from tritone.llm.contract import Prompt
 from tritone.loading.steps import step
@@ -45,48 +51,56 @@ def llm_prompt(
     return Prompt(np.array(ids, dtype=np.int32))
 
 
-class CosyVoice2Frontend:
-    """A `tritone.families.contract.Frontend`."""
+class FrontendConfig(Protocol):
+    """What a front end needs of a family's configuration."""
+
+    @property
+    def default_voice(self) -> str | None: ...
+    @property
+    def prompt(self) -> PromptConfig: ...
+    @property
+    def llm(self) -> SpeechIds: ...
+
+
+class PromptFrontend:
+    """A `tritone.families.contract.Frontend` of the layouts above."""
 
     def __init__(
         self,
         model_dir: Path,
-        config: CosyVoice2Config,
-        limits: Limits = DEFAULT_LIMITS,
-        text: TextSettings = DEFAULT_TEXT,
+        config: FrontendConfig,
+        limits: Limits,
+        text: TextSettings,
+        *,
+        tokenizer: TextTokenizer,
+        wording: Wording,
+        tags: Sequence[str] = TAGS,
+        kind: type[Voice] = Voice,
+        pronounce: Pronouncer | None = None,
     ) -> None:
-        """Raises ModelDirectoryError when a file of the model directory is missing or damaged."""
+        """tags: what a text may hold of the checkpoint's tokens. kind: of the family's voices.
+
+        Raises ModelDirectoryError when a file of the model directory is missing or damaged.
+        """
         self._llm = config.llm
         self._limits = limits
         self._default_voice = config.default_voice
-        with step("text tokenizer", model_dir / TOKENIZER_NAME):
-            self._tokenizer = TextTokenizer(model_dir / TOKENIZER_NAME)
-        if self._tokenizer.size > config.llm.speech_offset:
-            raise ModelDirectoryError(
-                f"{model_dir / TOKENIZER_NAME} has {self._tokenizer.size} ids, but in config.json "
-                f"speech starts at {config.llm.speech_offset}: files of two checkpoints are mixed"
-            )
-        self._instruct_end_text = end = config.text.instruct_end
-        self._instruct_end = self._tokenizer.control_id(end) if end else None
-        self._pronounce = None
-        if config.text.pronunciation == "hibari":
-            with step("pronunciation", model_dir / PHONEMES_NAME):
-                self._pronounce = load_pronouncer(model_dir / PHONEMES_NAME, self._tokenizer, TAGS)
+        self._tokenizer, self._wording, self._pronounce = tokenizer, wording, pronounce
         # The tokens of a word that is spoken as phonemes are not those of its letters.
-        length = len if self._pronounce else self._tokenizer.length
+        length = len if pronounce else tokenizer.length
         with step("text normaliser"):
-            self._text = TextStage(model_dir, TAGS, length, text, phonemes=bool(self._pronounce))
+            self._text = TextStage(model_dir, tags, length, text, phonemes=bool(pronounce))
         self._missing = missing_models(model_dir)
         self._cloner = None
         if not self._missing:
             cutting = Cutting(limits.min_reference_seconds, config.prompt.longest_seconds)
             codes = config.llm.speech_codes
-            self._cloner = load_cloner(model_dir, codes, cutting, self._pronounce)
+            self._cloner = load_cloner(model_dir, codes, cutting, pronounce, kind)
         self._cache: VoiceCache[Voice] = VoiceCache(VOICES_CACHED)
         self._transcript_ids = lru_cache(VOICES_CACHED)(
             lambda text: self._tokenizer.encode(self._spoken(text).text)
         )
-        self._store = VoiceStore(model_dir)
+        self._store, self._kind = VoiceStore(model_dir), kind
 
     def prepare(self, request: SynthesisRequest) -> Iterator[Segment]:
         voice, cached = self.voice_of(request)
@@ -104,6 +118,7 @@ class CosyVoice2Frontend:
 
     def voice_of(self, request: SynthesisRequest) -> tuple[Voice, bool]:
         check(request, self._limits)
+        request = self._wording.own_words(request)
         if request.reference_wav is not None:
             return self._cloned_voice(request)
         name = request.voice if is_given(request.voice) else self._default_voice
@@ -115,7 +130,7 @@ class CosyVoice2Frontend:
         return self._cache.get(self._store.key(name), lambda: self._registered_voice(name))
 
     def _registered_voice(self, name: str) -> Voice:
-        voice = self._store.load(name, Voice)
+        voice = self._store.load(name, self._kind)
         if fault := voice.fault(self._llm.speech_codes):
             raise ModelDirectoryError(f"voice {name}: {fault}")
         return voice
@@ -144,17 +159,12 @@ class CosyVoice2Frontend:
         if is_given(request.instruct_text):
             unused = is_given(request.reference_text)
             notes = ("reference_text is not used with instruct_text",) if unused else ()
-            return self._instruction(str(request.instruct_text)), [], notes
+            return self._wording.instruction(str(request.instruct_text)), [], notes
+        lead = list(self._wording.lead)
         if not voice.transcript or not len(voice.prompt_tokens):
-            return [], [], ()
-        return self._transcript_ids(voice.transcript), voice.prompt_tokens.tolist(), ()
-
-    def _instruction(self, text: str) -> list[int]:
-        """Ids of the instruction, closed once by the checkpoint's own token."""
-        if self._instruct_end is None:
-            raise InvalidRequest("instruct_text", "this checkpoint does not follow instructions")
-        text = clean(Traced.of(text)).stripped().text.removesuffix(self._instruct_end_text)
-        return [*self._tokenizer.encode(text), self._instruct_end]
+            return lead, [], ()
+        transcript = self._transcript_ids(voice.transcript)
+        return [*lead, *transcript], voice.prompt_tokens.tolist(), ()
 
     def block(self, request: SynthesisRequest, index: int, voice: Voice) -> TextBlock:
         """Block `index` of the text; `more` of a block says whether the next one exists.
@@ -163,6 +173,7 @@ class CosyVoice2Frontend:
         """
         if fault := voice.fault(self._llm.speech_codes):
             raise InvalidRequest("prepared_voice", fault)
+        request = self._wording.own_words(request)
         prompt_text, prompt_speech, unused = self._layout(request, voice)
         block = self._text.block(request.text, index)
         notes = (*((*voice.notes, *unused) if index == 0 else ()), *block.notes)
@@ -186,3 +197,36 @@ class CosyVoice2Frontend:
     def _spoken(self, text: str) -> Pronunciation:
         """The form of the text that the tokenizer was trained on."""
         return self._pronounce(text) if self._pronounce else Pronunciation(text)
+
+
+class CosyVoice2Frontend(PromptFrontend):
+    def __init__(
+        self,
+        model_dir: Path,
+        config: CosyVoice2Config,
+        limits: Limits = DEFAULT_LIMITS,
+        text: TextSettings = DEFAULT_TEXT,
+    ) -> None:
+        """Raises ModelDirectoryError when a file of the model directory is missing or damaged."""
+        tokenizer = load_tokenizer(model_dir, config.llm)
+        wording = PlainWording(tokenizer, config.text.instruct_end)
+        pronounce = None
+        if config.text.pronunciation == "hibari":
+            with step("pronunciation", model_dir / PHONEMES_NAME):
+                pronounce = load_pronouncer(model_dir / PHONEMES_NAME, tokenizer, TAGS)
+        super().__init__(
+            model_dir, config, limits, text,
+            tokenizer=tokenizer, wording=wording, pronounce=pronounce,
+        )  # fmt: skip
+
+
+def load_tokenizer(model_dir: Path, llm: SpeechIds) -> TextTokenizer:
+    """Raises ModelDirectoryError for a file that is missing, damaged or of another checkpoint."""
+    with step("text tokenizer", model_dir / TOKENIZER_NAME):
+        tokenizer = TextTokenizer(model_dir / TOKENIZER_NAME)
+    if tokenizer.size > llm.speech_offset:
+        raise ModelDirectoryError(
+            f"{model_dir / TOKENIZER_NAME} has {tokenizer.size} ids, but in config.json "
+            f"speech starts at {llm.speech_offset}: files of two checkpoints are mixed"
+        )
+    return tokenizer

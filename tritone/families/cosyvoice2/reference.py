@@ -23,8 +23,18 @@ _MODELS = (SPEECH_TOKENIZER_NAME, SPEAKER_ENCODER_NAME)
 class ReferenceReader:
     """Clones voices with the two ONNX models of a checkpoint."""
 
-    def __init__(self, speech_tokenizer: Path, speaker_encoder: Path, speech_codes: int) -> None:
-        """Raises ModelDirectoryError when a model cannot be loaded."""
+    def __init__(
+        self,
+        speech_tokenizer: Path,
+        speaker_encoder: Path,
+        speech_codes: int,
+        kind: type[Voice] = Voice,
+    ) -> None:
+        """kind: of the family's voices.
+
+        Raises ModelDirectoryError when a model cannot be loaded.
+        """
+        self._kind = kind
         with step("speech tokenizer", speech_tokenizer):
             self.tokenizer = SpeechTokenizer(speech_tokenizer, speech_codes)
         with step("speaker encoder", speaker_encoder):
@@ -37,11 +47,12 @@ class ReferenceReader:
         the recording's own rate, so a rate above 16 kHz keeps its high band in the mel.
         """
         speech = resample(wav, rate, SPEECH_RATE)
-        tokens, mel = self.tokenizer(speech), prompt_mel(resample(wav, rate, PROMPT_RATE))
+        tokens = self.tokenizer(speech)
+        mel = prompt_mel(resample(wav, rate, PROMPT_RATE), self._kind.mel_top_hz)
         # Of the same duration, or the flow's output would shift by the difference.
         count = min(len(mel) // MEL_FRAMES_PER_TOKEN, len(tokens))
         mel = mel[: MEL_FRAMES_PER_TOKEN * count]
-        return Voice(tokens[:count], mel, self.encoder(speech), transcript)
+        return self._kind(tokens[:count], mel, self.encoder(speech), transcript)
 
 
 def missing_models(model_dir: Path) -> list[str]:
@@ -49,6 +60,6 @@ def missing_models(model_dir: Path) -> list[str]:
     return [name for name in _MODELS if not (model_dir / name).is_file()]
 
 
-def load_reader(model_dir: Path, speech_codes: int) -> ReferenceReader:
+def load_reader(model_dir: Path, speech_codes: int, kind: type[Voice] = Voice) -> ReferenceReader:
     speech_tokenizer, speaker_encoder = (model_dir / name for name in _MODELS)
-    return ReferenceReader(speech_tokenizer, speaker_encoder, speech_codes)
+    return ReferenceReader(speech_tokenizer, speaker_encoder, speech_codes, kind)

@@ -1,6 +1,7 @@
 """The text tokenizer of a released checkpoint: Qwen2's, with the tokens that CosyVoice2 adds."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ TAGS = (
     *("[accent]", "[quick_breath]", "<laughter>", "</laughter>", "[hissing]", "[sigh]"),
     *("[vocalized-noise]", "[lipsmack]", "[mn]"),
 )
+ADDED = (END_OF_PROMPT, *TAGS)
 
 # Qwen2's word pattern (Qwen2TokenizerFast).
 WORD_PATTERN = (
@@ -30,12 +32,13 @@ WORD_PATTERN = (
 )
 
 
-def build_base_tokenizer(blank_en_dir: Path) -> Tokenizer:
+def build_base_tokenizer(blank_en_dir: Path, added: Sequence[str] = ADDED) -> Tokenizer:
     """The text tokenizer of an upstream checkpoint, ready to be saved as tokenizer.json.
 
     blank_en_dir: the checkpoint's CosyVoice-BlankEN. An existing tokenizer.json there is taken with
     its own ids; otherwise vocab.json, merges.txt and tokenizer_config.json make Qwen2's tokenizer
-    and CosyVoice2's added tokens follow (151646 .. 151662 in the released checkpoint).
+    and the added tokens follow (CosyVoice2's are 151646 .. 151662 in the released checkpoint).
+    added: control tokens and tags, in upstream's order.
     Raises ModelDirectoryError naming the missing or damaged file.
     """
     ready = blank_en_dir / TOKENIZER_NAME
@@ -43,8 +46,8 @@ def build_base_tokenizer(blank_en_dir: Path) -> Tokenizer:
         tokenizer = Tokenizer.from_file(str(ready))
     else:
         tokenizer = _qwen2_tokenizer(blank_en_dir)
-        tokenizer.add_tokens([AddedToken(t, normalized=False) for t in (END_OF_PROMPT, *TAGS)])
-    return _mark_control_tokens(tokenizer)
+        tokenizer.add_tokens([AddedToken(t, normalized=False) for t in added])
+    return _mark_control_tokens(tokenizer, added)
 
 
 def _qwen2_tokenizer(folder: Path) -> Tokenizer:
@@ -71,10 +74,10 @@ def _qwen2_tokenizer(folder: Path) -> Tokenizer:
     return tokenizer
 
 
-def _mark_control_tokens(tokenizer: Tokenizer) -> Tokenizer:
+def _mark_control_tokens(tokenizer: Tokenizer, added: Sequence[str]) -> Tokenizer:
     """Mark control tokens special and tags not; only the JSON form lets a flag change."""
     state: dict[str, Any] = json.loads(tokenizer.to_str())
     for token in state["added_tokens"]:
         content = token["content"]
-        token["special"] = is_control(content) or (token["special"] and content not in TAGS)
+        token["special"] = is_control(content) or (token["special"] and content not in added)
     return Tokenizer.from_str(json.dumps(state, ensure_ascii=False))

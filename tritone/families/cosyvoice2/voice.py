@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ PROMPT_FFT, PROMPT_HOP = 1920, 480
 MEL_BINS = 80
 EMBEDDING_SIZE = 192
 MEL_FRAMES_PER_TOKEN = 2
+MEL_TOP = "mel_top_hz"  # of a voice in arrays, where it is not that of `Voice`
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,11 @@ class Voice:
     aligned with prompt_tokens. embedding: (192,) speaker vector, not normalised. transcript: what
     the prompt says; empty when unknown (cross-lingual) or when P is 0. notes: on how a recording
     became this voice; they stay where it was made.
+
+    mel_top_hz: where the highest bin ends. Flows of one top cannot go on from a mel of another.
     """
 
+    mel_top_hz: ClassVar[float] = 8000.0
     prompt_tokens: Int32
     prompt_mel: Float32
     embedding: Float32
@@ -41,14 +45,24 @@ class Voice:
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         words = ("transcript", "notes")
-        return {name: value for name, value in vars(self).items() if name not in words}
+        arrays = {name: value for name, value in vars(self).items() if name not in words}
+        if self.mel_top_hz != Voice.mel_top_hz:
+            arrays[MEL_TOP] = np.array([self.mel_top_hz], np.float32)
+        return arrays
 
     @classmethod
     def from_arrays(cls, arrays: Arrays, transcript: str = "") -> Self:
-        """Raises ValueError for a missing array and for shapes that do not go together."""
+        """Raises ValueError for a missing array, for shapes that do not go together, and for a
+        voice of another family."""
         names = ("prompt_tokens", "prompt_mel", "embedding")
         if missing := [name for name in names if name not in arrays]:
             raise ValueError(f"{', '.join(missing)} missing")
+        top = float(arrays[MEL_TOP].item()) if MEL_TOP in arrays else Voice.mel_top_hz
+        if top != cls.mel_top_hz:
+            raise ValueError(
+                f"is of another model family: its mel reaches to {top:g} Hz, and this family's to "
+                f"{cls.mel_top_hz:g} Hz; make the voice anew from its recording"
+            )
         tokens = arrays["prompt_tokens"].astype(np.int32)
         mel, embedding = (arrays[name].astype(np.float32) for name in names[1:])
         _check(tokens, mel, embedding)
@@ -62,13 +76,13 @@ class Voice:
         return ""
 
 
-def prompt_mel(wav: Float32) -> Float32:
+def prompt_mel(wav: Float32, top_hz: float = Voice.mel_top_hz) -> Float32:
     """The flow's prompt: natural-log mel of (N,) samples at 24 kHz, N > 720, 50 frames a second.
 
-    Returns (N // 480, 80), bins from 0 to 8 kHz.
+    Returns (N // 480, 80), bins from 0 to top_hz.
     """
     return natural_log_mel(
-        wav, PROMPT_RATE, n_fft=PROMPT_FFT, hop=PROMPT_HOP, bins=MEL_BINS, high_hz=8000.0
+        wav, PROMPT_RATE, n_fft=PROMPT_FFT, hop=PROMPT_HOP, bins=MEL_BINS, high_hz=top_hz
     )
 
 

@@ -5,6 +5,7 @@ import re
 from wetext import Normalizer
 
 from tritone.frontend.text.english.web import IN_CHINESE
+from tritone.frontend.text.placeholders import ANY
 from tritone.frontend.text.traced import Change, Seen, Traced, ignore, joined, part_ends
 
 NUMERALS = "0-9零一二三四五六七八九十百千万亿幺两"
@@ -75,4 +76,5 @@ def _drop_blanks(text: str) -> str:
 
 
 def _is_ascii_mark(char: str) -> bool:
-    return char.isascii() and char != " "
+    """A tag is one: it stands in ASCII brackets."""
+    return (char.isascii() and char != " ") or bool(ANY.match(char))

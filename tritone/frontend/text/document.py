@@ -1,5 +1,6 @@
 """A text as a person would read it: its lines, the breaks between them, and what is left out."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -8,6 +9,8 @@ from tritone.frontend.text.line import Break, Line
 from tritone.frontend.text.placeholders import Placeholders
 from tritone.frontend.text.segment import Language, is_speakable, language_of
 from tritone.frontend.text.traced import Traced
+
+ELEMENT = re.compile(r"</?\w+>")
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,11 @@ def read_document(text: str, tags: Sequence[str] = (), *, phonemes: bool = False
     else:
         lines = markup.lines(hidden.text, note)
     lines = [replace(line, text=line.text.within(hidden)) for line in lines]
-    return Document(tuple(_speakable(lines)), tuple(notes), language_of(text), placeholders)
+    kept = _speakable(lines, placeholders)
+    return Document(tuple(kept), tuple(notes), language_of(text), placeholders)
 
 
-def _speakable(lines: Sequence[Line]) -> list[Line]:
+def _speakable(lines: Sequence[Line], placeholders: Placeholders) -> list[Line]:
     """Lines without anything to speak become a break before the next one."""
     kept: list[Line] = []
     before, pause = Break.NONE, 0.0
@@ -60,7 +64,8 @@ def _speakable(lines: Sequence[Line]) -> list[Line]:
         before = max(before, line.before, key=lambda kind: kind.value)
         pause += line.pause
         text = typography.without_emoji(line.text)
-        if is_speakable(text.text):
+        # a tag such as [laughter] is heard, and one such as <strong> is only how
+        if is_speakable(ELEMENT.sub("", placeholders.restored(text).text)):
             first = Break.NONE if not kept else before
             kept.append(replace(line, text=text, before=first, pause=pause))
             before, pause = Break.NONE, 0.0

@@ -7,6 +7,7 @@ read again when it has changed.
 """
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +102,8 @@ class LexiconFile:
 def read_lexicon(path: Path) -> Lexicon:
     """Raises ModelDirectoryError with the number of a line that is wrong."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # NFC, as the texts are
+        lines = unicodedata.normalize("NFC", path.read_text(encoding="utf-8")).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ModelDirectoryError(f"{path}: cannot be read: {error}") from error
     entries = []

@@ -25,6 +25,9 @@ BLOCK_END = re.compile(r"[。！？]+[”’]?|[!?]+[\"”’)]*\s|(?:(?<=\d)|(?
 HAN = re.compile("[\u4e00-\u9fff]")
 WEAK_BREAK = re.compile(r"[，,、;；:：—–](?!\d)\s*")
 SPACE = re.compile(r"\s+")
+# A tag of a checkpoint, which is one token: [laughter], <strong>, [HH].
+TAG = re.compile(r"\[[^\s\[\]]{1,24}\]|</?[^\s<>]{1,24}>")
+LONGEST_TAG = 27
 
 
 @dataclass(frozen=True)
@@ -122,11 +125,13 @@ def split_paragraph(text: str, language: Language, length: Length, rule: Segment
 
 
 def limit_piece(text: str, length: Length, limit: int) -> list[str]:
-    """Cut `text` into parts of at most `limit`: after a comma, else at a space, else anywhere."""
+    """Cut `text` into parts of at most `limit`: after a comma, else at a space, else anywhere, but
+    not through a tag."""
     parts: list[str] = []
     while length(text) > limit:
         fitting = _longest_prefix(text, length, limit)
-        cut = _last_match(WEAK_BREAK, text, fitting) or _last_match(SPACE, text, fitting) or fitting
+        cut = _last_match(WEAK_BREAK, text, fitting) or _last_match(SPACE, text, fitting)
+        cut = cut or _before_tag(text, fitting)
         parts.append(text[:cut])
         text = text[cut:]
     return [*parts, text] if text else parts
@@ -162,6 +167,14 @@ def _longest_prefix(text: str, length: Length, limit: int) -> int:
         else:
             high = middle - 1
     return low
+
+
+def _before_tag(text: str, cut: int) -> int:
+    """The place of the cut, or the beginning of the tag that it would go through."""
+    for tag in TAG.finditer(text, max(cut - LONGEST_TAG, 0), cut + LONGEST_TAG):
+        if tag.start() < cut < tag.end():
+            return tag.start() or cut
+    return cut
 
 
 def _last_match(pattern: re.Pattern[str], text: str, fitting: int) -> int:

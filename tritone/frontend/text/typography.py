@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from itertools import pairwise
 
 from tritone.frontend.text.traced import Traced
 
@@ -20,12 +21,29 @@ COMPATIBLE = re.compile("[^\x00-\x7f°²³µ…]")
 
 
 def clean(text: Traced) -> Traced:
-    """Without control, format and private-use characters; every blank is a space or a line end."""
+    """Without control, format and private-use characters; every blank is a space or a line end,
+    and letters with marks are one character (NFC), which tags and words are compared with."""
     text = text.sub(LINE_ENDS, lambda _: "\n")
     unwanted = (
         (i, char) for i, char in enumerate(text.text) if not char.isprintable() or char.isspace()
     )
-    return text.replaced([(i, i + 1, new) for i, char in unwanted if (new := _kept(char)) != char])
+    kept = text.replaced([(i, i + 1, new) for i, char in unwanted if (new := _kept(char)) != char])
+    return composed(kept)
+
+
+def composed(text: Traced) -> Traced:
+    """In NFC."""
+    if unicodedata.is_normalized("NFC", text.text):
+        return text
+    starts = [i for i, char in enumerate(text.text) if not _joins(char)]
+    parts = ((a, b, text.text[a:b]) for a, b in pairwise([0, *starts, len(text)]))
+    whole = ((a, b, part, unicodedata.normalize("NFC", part)) for a, b, part in parts)
+    return text.replaced([(a, b, new) for a, b, old, new in whole if new != old])
+
+
+def _joins(char: str) -> bool:
+    """Whether it may compose with what stands before: a mark, or a Hangul vowel or final."""
+    return unicodedata.category(char)[0] == "M" or "\u1160" <= char <= "\u11ff"
 
 
 def _kept(char: str) -> str:
