@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tritone.acoustic.attention import attend, attend_chunks
 from tritone.acoustic.cache import KeyValueStore, Span
-from tritone.acoustic.linear import CausalConv1d
+from tritone.acoustic.linear import Causal
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,13 @@ class Pass:
     def masked(self, x: Tensor) -> Tensor:
         return x if self.padding is None else x * self.padding
 
-    def convolve(self, conv: CausalConv1d, x: Tensor) -> Tensor:
+    def convolve(self, conv: Causal, x: Tensor) -> Tensor:
         return conv.step(self.masked(x))[0]
+
+    def positions(self, x: Tensor) -> Tensor:
+        """Of the frames of x (rows, frames, channels), counted from the first of the prompt:
+        (rows, frames), or (1, frames) where they are the same for all rows."""
+        return torch.arange(x.shape[1], device=x.device)[None]
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Attention of (rows, heads, frames, head_dim) over these frames and the past."""
@@ -61,13 +66,18 @@ class StreamsPass(Pass):
         self._conv = self._layer = 0
         self._tails: list[list[Tensor]] = [[] for _ in states]
 
-    def convolve(self, conv: CausalConv1d, x: Tensor) -> Tensor:
+    def convolve(self, conv: Causal, x: Tensor) -> Tensor:
         before = _joined([state.tails[self._conv] for state in self._states])
         self._conv += 1
         y, after = conv.step(x, before)
         for tails, tail in zip(self._tails, self._split(after), strict=True):
             tails.append(tail)
         return y
+
+    def positions(self, x: Tensor) -> Tensor:
+        rows = x.shape[0] // len(self._states)
+        starts = [state.store.length for state in self._states for _ in range(rows)]
+        return torch.tensor(starts, device=x.device)[:, None] + super().positions(x)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         attended = []
@@ -129,7 +139,8 @@ class VelocityEstimator(Protocol):
     def dtype(self) -> torch.dtype: ...
 
     def time_shifts(self, t: Tensor) -> list[Tensor]:
-        """What each block adds at ODE time t (rows,): one (rows, 1, channels) a block."""
+        """What ODE time t (rows,) does to the blocks: each (rows, 1, channels), in the order in
+        which `run` uses them."""
 
     def __call__(
         self, x: Tensor, shifts: Sequence[Tensor], *, visible: Tensor | None = None
