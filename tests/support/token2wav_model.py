@@ -1,5 +1,6 @@
 """The tiny golden flow and vocoder for the tests of the acoustic models."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.placement import FlowSettings, place
 from tritone.acoustic.solver import SolverSettings
 from tritone.acoustic.solver_config import SolverConfig
-from tritone.families.cosyvoice2.acoustics import CosyVoice2Flow
+from tritone.families.cosyvoice2.acoustics import CodeFlow
 from tritone.families.cosyvoice2.flow import Flow, FlowNetwork, FlowPrompt
 from tritone.families.cosyvoice2.vocoder import Vocoder
 from tritone.families.cosyvoice2.voice import Voice
@@ -46,7 +47,16 @@ def placed(network: FlowNetwork, settings: FlowSettings) -> Flow:
 def tiny_stage(settings: FlowSettings | None = None, noise: Tensor | None = None) -> FlowStage:
     settings = settings or FlowSettings()
     noise = some_noise() if noise is None else noise
-    return FlowStage(CosyVoice2Flow(placed(tiny_network(), settings), noise), settings)
+    return FlowStage(CodeFlow(placed(tiny_network(), settings), noise), settings)
+
+
+def streamed(flow: Flow, prompt: FlowPrompt, parts: Sequence[Tensor]) -> list[Tensor]:
+    """What each call gave; the last call brings no tokens, only the end."""
+    state, mels = flow.start(prompt).fork(), []
+    for part in parts:
+        mel, state = flow.step(part, state, finalize=False)
+        mels.append(mel)
+    return [*mels, flow.step(some_tokens(0), state, finalize=True)[0]]
 
 
 def tiny_vocoder() -> Vocoder:

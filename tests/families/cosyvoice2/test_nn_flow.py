@@ -18,6 +18,7 @@ from token2wav_model import (
     some_prompt,
     some_tokens,
     some_voice,
+    streamed,
     tiny_flow,
     tiny_stage,
 )
@@ -26,7 +27,7 @@ from torch import Tensor
 from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.placement import FlowSettings
 from tritone.errors import InvalidRequest
-from tritone.families.cosyvoice2.acoustics import CosyVoice2Flow
+from tritone.families.cosyvoice2.acoustics import CodeFlow
 from tritone.families.cosyvoice2.flow import Flow, FlowPrompt
 from tritone.families.cosyvoice2.rules import ChunkPolicy, trim_prompt
 from tritone.llm.contract import Increment
@@ -44,16 +45,6 @@ def flow() -> Flow:
 def no_gradients() -> Iterator[None]:
     with torch.inference_mode():
         yield
-
-
-def streamed(flow: Flow, prompt: FlowPrompt, parts: Sequence[Tensor]) -> list[Tensor]:
-    """What each call gave; the last call brings no tokens, only the end."""
-    state, mels = flow.start(prompt).fork(), []
-    for part in parts:
-        mel, state = flow.step(part, state, finalize=False)
-        mels.append(mel)
-    mels.append(flow.step(some_tokens(0), state, finalize=True)[0])
-    return mels
 
 
 def one_pass(flow: Flow, tokens: Tensor, prompt: FlowPrompt) -> Tensor:
@@ -197,7 +188,7 @@ def test_a_fork_costs_no_memory_until_it_speaks(flow: Flow) -> None:
 
 def test_each_frame_is_computed_once(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
     count = FrameCount(flow, monkeypatch)
-    stage = FlowStage(CosyVoice2Flow(flow, some_noise()), FlowSettings())
+    stage = FlowStage(CodeFlow(flow, some_noise()), FlowSettings())
     voice, tokens = some_voice(77), some_codes(64).ids
     opened = stage.open(voice)
     steps = len(flow.euler.times)

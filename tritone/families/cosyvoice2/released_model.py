@@ -160,7 +160,7 @@ def flow_weights(released: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if len({state[part].shape[1:] if part in state else None for part in parts}) == 1:
             joined = torch.cat([state.pop(part) for part in parts])
             state[query.replace("attn1.to_q", "query_key_value")] = joined
-    state = _rename(state, _FLOW)
+    state = rename(state, _FLOW)
     return {key: window_weight(v) if v.dim() == 3 else v for key, v in state.items()}
 
 
@@ -184,10 +184,10 @@ def vocoder_weights(released: Mapping[str, Tensor], residual_blocks: int) -> dic
         (r"\.convs2\.", ".plain."),
         (r"\.activations(1|2)\.", r".snake\1."),
     )
-    return _rename(fold_weight_norm(released), rules)
+    return rename(fold_weight_norm(released), rules)
 
 
-def _rename(state: Mapping[str, Tensor], rules: Rules) -> dict[str, Tensor]:
+def rename(state: Mapping[str, Tensor], rules: Rules) -> dict[str, Tensor]:
     """Apply every rule in order to every key."""
     renamed = {}
     for key, value in state.items():
