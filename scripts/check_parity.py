@@ -7,24 +7,9 @@ Prints each case with its largest error and the threshold; exit status 1 if any 
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 
-from parity import ParityResult, cosyvoice3_flow, frontend, llm, token2wav
-
-
-def comparisons(folder: Path) -> Sequence[Callable[[Path], Iterator[ParityResult]]]:
-    """What compares a folder, known by what is in it."""
-
-    def has(*names: str) -> bool:
-        return any((folder / name).is_file() for name in names)
-
-    if has("lookahead.json"):
-        return [cosyvoice3_flow.cases]
-    if has("llm_meta.json", "audio_meta.json"):
-        return [frontend.cases, llm.cases]
-    return [token2wav.cases]
+from parity.known import cases
 
 
 def main() -> int:
@@ -34,7 +19,7 @@ def main() -> int:
     if not folder.is_dir():
         parser.error(f"{folder} is not a directory")
     count = missed = 0
-    for result in chain.from_iterable(cases(folder) for cases in comparisons(folder)):
+    for result in cases(folder):
         verdict = "info" if result.informational else "ok" if result.passed else "MISS"
         note = f"  {result.note}" if result.note else ""
         print(f"{verdict:4}  {result.error:9.2e} <= {result.threshold:7.1e}  {result.case}{note}")
