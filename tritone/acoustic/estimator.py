@@ -6,6 +6,7 @@ time-major, (rows, frames, channels).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -26,6 +27,25 @@ class EstimatorState:
 
     tails: tuple[Tensor, ...]
     store: KeyValueStore
+
+    @classmethod
+    def empty(
+        cls, estimator: "VelocityEstimator", rows: int, left_chunks: int, dtype: torch.dtype
+    ) -> "EstimatorState":
+        """Before the first chunk; `left_chunks` and `dtype` as in KeyValueStore."""
+        store = KeyValueStore(
+            estimator.attention_layers,
+            rows,
+            estimator.heads,
+            estimator.head_dim,
+            chunk=estimator.chunk_frames,
+            left_chunks=left_chunks,
+            dtype=dtype,
+            device=estimator.device,
+        )
+        zeros = partial(torch.zeros, dtype=estimator.dtype, device=estimator.device)
+        shapes = [(rows, estimator.tail_frames, width) for width in estimator.tail_channels]
+        return cls(tuple(zeros(shape) for shape in shapes), store)
 
     def fork(self) -> "EstimatorState":
         return EstimatorState(self.tails, self.store.fork())
@@ -147,9 +167,6 @@ class VelocityEstimator(Protocol):
     ) -> Tensor:
         """One pass over everything: x -> velocity (rows, frames, mel_bins); visible: boolean mask
         that broadcasts to (rows, heads, frames, frames)."""
-
-    def start(self, rows: int, left_chunks: int, dtype: torch.dtype) -> EstimatorState:
-        """An empty state; `left_chunks` and `dtype` as in KeyValueStore."""
 
     def step(
         self, x: Tensor, shifts: Sequence[Tensor], states: Sequence[EstimatorState]

@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tritone.acoustic.cache import KeyValueStore
 from tritone.acoustic.estimator import EstimatorState, Pass, StreamsPass
 from tritone.acoustic.linear import GroupedCausalConv1d, PackableLinear
 from tritone.families.cosyvoice3.config import FlowConfig
@@ -153,22 +152,6 @@ class Estimator(nn.Module):
     @property
     def tail_channels(self) -> list[int]:
         return [self.channels] * len(self.position.convs)
-
-    def start(self, rows: int, left_chunks: int, dtype: torch.dtype) -> EstimatorState:
-        store = KeyValueStore(
-            self.attention_layers,
-            rows,
-            self.heads,
-            self.head_dim,
-            chunk=self.chunk_frames,
-            left_chunks=left_chunks,
-            dtype=dtype,
-            device=self.device,
-        )
-        zeros = self.final_projection.weight.new_zeros
-        return EstimatorState(
-            tuple(zeros(rows, self.tail_frames, channels) for channels in self.tail_channels), store
-        )
 
     def forward(
         self, x: Tensor, shifts: Sequence[Tensor], *, visible: Tensor | None = None
