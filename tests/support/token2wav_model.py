@@ -59,6 +59,19 @@ def streamed(flow: Flow, prompt: FlowPrompt, parts: Sequence[Tensor]) -> list[Te
     return [*mels, flow.step(some_tokens(0), state, finalize=True)[0]]
 
 
+def one_pass(flow: Flow, tokens: Tensor, prompt: FlowPrompt) -> Tensor:
+    return flow(tokens, prompt, chunked=True, finalize=True)
+
+
+def assert_equals_one_pass(flow: Flow, prompt: FlowPrompt, parts: Sequence[Tensor]) -> None:
+    """What a stream gives call by call, against one pass with the chunk mask."""
+    tokens = torch.cat(list(parts))
+    whole = one_pass(flow, tokens, prompt)
+    mel = torch.cat(streamed(flow, prompt, parts), dim=1)
+    assert mel.shape == whole.shape == (80, 2 * len(tokens))
+    assert (mel - whole).abs().max() < 1e-4
+
+
 def tiny_vocoder() -> Vocoder:
     return load_vocoder(case("hift_decode"))
 

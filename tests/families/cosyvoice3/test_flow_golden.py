@@ -75,22 +75,32 @@ def test_other_frequencies_are_refused(changed: Tensor) -> None:
         flow_weights({**released(), FREQUENCIES: changed}, 64)
 
 
-def test_what_is_missing_or_misshapen_is_named() -> None:
+ATTENTION = "decoder.estimator.transformer_blocks.3.attn"
+
+
+@pytest.mark.parametrize(
+    ("key", "shape", "problem"),
+    [
+        (f"{ATTENTION}.to_k.weight", None, "lacks estimator.blocks.3.query_key_value.weight [3072"),
+        (f"{ATTENTION}.to_q.bias", [], "lacks estimator.blocks.3.query_key_value.bias [3072]"),
+        (INPUT, [1024, 318], "has estimator.input.weight [1024, 318]"),
+        (INPUT, [1024], "has estimator.input.weight [1024]"),
+        ("pre_lookahead_layer.conv1.weight", [1024, 80], "has lookahead.ahead.weight [1024, 80]"),
+        ("proj_out.weight", [1], "has the unknown proj_out.weight"),
+    ],
+)
+def test_what_is_missing_or_misshapen_is_named(
+    key: str, shape: list[int] | None, problem: str
+) -> None:
     state = released()
-    block = "decoder.estimator.transformer_blocks.3"
-    del state[f"{block}.attn.to_k.weight"], state[FREQUENCIES]
-    state[INPUT] = torch.empty(1024, 318, device="meta")
-    state["pre_lookahead_layer.conv1.weight"] = torch.empty(1024, 80, device="meta")
+    if shape is None:
+        del state[key]
+    else:
+        state[key] = torch.empty(shape, device="meta")
     network = outline(lambda: FlowNetwork(RELEASED), "flow.pt")
     with pytest.raises(ModelDirectoryError) as refused:
         check_fit(network, flow_weights(state, 64), "flow.pt")
-    for problem in (
-        "lacks estimator.blocks.3.query_key_value.weight [3072, 1024]",
-        "has the unknown estimator.blocks.3.attn.to_q.weight",
-        "has estimator.input.weight [1024, 318]",
-        "has lookahead.ahead.weight [1024, 80]",
-    ):
-        assert problem in str(refused.value)
+    assert problem in str(refused.value)
 
 
 def test_heads_of_an_odd_width_make_no_network() -> None:
@@ -98,6 +108,15 @@ def test_heads_of_an_odd_width_make_no_network() -> None:
     config = RELEASED.model_copy(update={"estimator": part})
     with pytest.raises(ModelDirectoryError, match="dim_head is 63"):
         outline(lambda: Estimator(config), "flow.safetensors")
+
+
+def test_the_time_is_exact_whatever_the_precision() -> None:
+    """A short mantissa would give the sinusoid another argument, by whole radians."""
+    exact, rounded = tiny_network().estimator, tiny_network().estimator.to(torch.bfloat16)
+    times = torch.tensor([0.1, 0.55, 0.84])
+    for one, other in zip(exact.time_shifts(times), rounded.time_shifts(times), strict=True):
+        assert other.dtype == torch.bfloat16
+        torch.testing.assert_close(other.float(), one, atol=5e-3, rtol=1e-2)
 
 
 def test_angles_are_exact_whatever_the_precision() -> None:

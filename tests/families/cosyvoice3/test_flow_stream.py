@@ -10,6 +10,8 @@ import torch
 from cosyvoice3_flow import tiny_flow, tiny_network
 from token2wav_model import (
     CODES,
+    assert_equals_one_pass,
+    one_pass,
     placed,
     some_codes,
     some_noise,
@@ -29,7 +31,6 @@ from tritone.families.cosyvoice2.flow import Flow, FlowPrompt, FlowStep
 from tritone.llm.contract import Increment
 
 CLOSE = 1e-4
-MANY = 20.0  # of the bounded context: how much further off another bound is
 
 
 @pytest.fixture(scope="module")
@@ -43,41 +44,31 @@ def no_gradients() -> Iterator[None]:
         yield
 
 
-def one_pass(flow: Flow, tokens: Tensor, prompt: FlowPrompt) -> Tensor:
-    return flow(tokens, prompt, chunked=True, finalize=True)
-
-
-def assert_equal(flow: Flow, prompt: FlowPrompt, parts: Sequence[Tensor]) -> None:
-    tokens = torch.cat(list(parts))
-    whole = one_pass(flow, tokens, prompt)
-    mel = torch.cat(streamed(flow, prompt, parts), dim=1)
-    assert mel.shape == whole.shape == (80, 2 * len(tokens))
-    assert (mel - whole).abs().max() < CLOSE
-
-
 def paged_flow(left_chunks: int = 0) -> Flow:
     flow = tiny_flow(left_chunks=left_chunks)
     return Flow(flow.network, flow.euler, PagedSolver(flow.euler, pages=60, streams=20, batch=4))
 
 
-@pytest.mark.parametrize("prompt_tokens", [0, 1, 2, 24, 25, 26, 27, 28, 53, 75])
+@pytest.mark.parametrize("prompt_tokens", [0, 1, 24, 25, 27, 28, 53])
 def test_any_prompt_equals_one_pass(flow: Flow, prompt_tokens: int) -> None:
-    assert_equal(flow, some_prompt(prompt_tokens), torch.split(some_tokens(54), 28))
+    assert_equals_one_pass(flow, some_prompt(prompt_tokens), torch.split(some_tokens(54), 28))
 
 
 @pytest.mark.parametrize("call", [1, 25, 54])
 @pytest.mark.parametrize("prompt_tokens", [0, 27])
 def test_any_call_size_equals_one_pass(flow: Flow, prompt_tokens: int, call: int) -> None:
-    assert_equal(flow, some_prompt(prompt_tokens), torch.split(some_tokens(54), call))
+    assert_equals_one_pass(flow, some_prompt(prompt_tokens), torch.split(some_tokens(54), call))
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_random_splits_of_trimmed_prompts_equal_one_pass(flow: Flow, seed: int) -> None:
     choose = random.Random(seed)
     sizes = [choose.randint(0, 40) for _ in range(choose.randint(1, 6))]
     prompt, trim = some_prompt(choose.randint(24, 90), seed), choose.randint(0, 24)
     prompt = replace(prompt, tokens=prompt.tokens[trim:], mel=prompt.mel[2 * trim :])
-    assert_equal(flow, prompt, torch.split(some_tokens(1 + sum(sizes), seed), [1, *sizes]))
+    assert_equals_one_pass(
+        flow, prompt, torch.split(some_tokens(1 + sum(sizes), seed), [1, *sizes])
+    )
 
 
 @pytest.mark.parametrize(("left_chunks", "prompt_tokens"), [(1, 0), (1, 130), (2, 53), (3, 26)])
@@ -85,10 +76,10 @@ def test_bounded_context_equals_its_mask(left_chunks: int, prompt_tokens: int) -
     """Positions count on where frames of the ring are overwritten."""
     prompt, parts = some_prompt(prompt_tokens), torch.split(some_tokens(215), 41)
     bounded = tiny_flow(left_chunks=left_chunks)
-    assert_equal(bounded, prompt, parts)
+    assert_equals_one_pass(bounded, prompt, parts)
     tokens = torch.cat(parts)
     apart = one_pass(bounded, tokens, prompt) - one_pass(tiny_flow(), tokens, prompt)
-    assert apart.abs().max() > MANY * CLOSE
+    assert apart.abs().max() > 20 * CLOSE
 
 
 @pytest.mark.parametrize("left_chunks", [0, 2])
@@ -137,7 +128,9 @@ def test_chunks_at_once_equal_one_pass(left_chunks: int) -> None:
     flow = tiny_flow(left_chunks=left_chunks, most_chunks=3)
     lengths, solve = [], flow.euler.solve
     flow.euler.solve = lambda chunks: lengths.append(len(chunks[0].noise)) or solve(chunks)
-    assert_equal(flow, some_prompt(53), torch.split(some_tokens(240), [28, 60, 30, 100, 22]))
+    assert_equals_one_pass(
+        flow, some_prompt(53), torch.split(some_tokens(240), [28, 60, 30, 100, 22])
+    )
     assert max(lengths) == 150 and min(lengths) < 50
 
 
@@ -158,21 +151,6 @@ def test_two_streams_of_a_voice_share_its_memory_and_nothing_else(flow: Flow) ->
         assert (torch.cat(mels[stream], dim=1) - alone).abs().max() < CLOSE
 
 
-def test_positions_count_from_the_prompt(flow: Flow) -> None:
-    """The same frames elsewhere are others: a head knows where they are."""
-    estimator = flow.network.estimator
-    x, shifts = torch.randn(1, 50, 320), flow.euler.time_shifts[0]
-    here, there = estimator.start(1, 0, torch.float32), estimator.start(1, 0, torch.float32)
-    key = torch.zeros(1, 4, 50, 12)
-    for layer in range(estimator.attention_layers):
-        there.store.write(layer, key, torch.zeros_like(key))
-    there.store.advance(50)
-    bounded = replace(there, store=there.store.fork())
-    first, _ = estimator.step(x, shifts, [here])
-    later, _ = estimator.step(x, shifts, [bounded])
-    assert (first - later).abs().max() > CLOSE
-
-
 @pytest.mark.parametrize("most_chunks", [1, 4])
 def test_bfloat16_stays_near(flow: Flow, most_chunks: int) -> None:
     settings = FlowSettings(dtype=torch.bfloat16, most_chunks=most_chunks)
@@ -180,7 +158,7 @@ def test_bfloat16_stays_near(flow: Flow, most_chunks: int) -> None:
     mel = torch.cat(streamed(placed(tiny_network(), settings), prompt, [tokens]), dim=1)
     exact = one_pass(flow, tokens, prompt)
     error = (mel - exact).pow(2).mean().sqrt() / exact.std()
-    assert 1e-3 < error < 0.05
+    assert 1e-3 < error < 0.02
 
 
 def test_a_stage_speaks_and_says_what_is_wrong(flow: Flow) -> None:

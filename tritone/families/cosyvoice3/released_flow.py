@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tritone.acoustic.linear import window_weight
 from tritone.errors import ModelDirectoryError
-from tritone.families.cosyvoice2.released_model import Rules, rename
+from tritone.families.cosyvoice2.released_model import Rules, join_projections, rename
 from tritone.families.cosyvoice3.estimator import INPUTS, rotary_frequencies
 
 FREQUENCIES = "decoder.estimator.rotary_embed.inv_freq"
@@ -49,20 +49,12 @@ def flow_weights(released: Mapping[str, Tensor], head_dim: int) -> dict[str, Ten
     state = dict(released)
     _check_frequencies(state.pop(FREQUENCIES, None), head_dim)
     for name in ("weight", "bias"):
-        for query in [key for key in state if key.endswith(f".attn.to_q.{name}")]:
-            _join(state, [query.replace("to_q", f"to_{part}") for part in "qkv"])
+        join_projections(state, f".attn.to_q.{name}", f".query_key_value.{name}")
     if INPUT in state:
         state[INPUT] = _reordered(state[INPUT])
     for key in [key for key in state if key.startswith("pre_lookahead_layer.")]:
         state[key] = window_weight(state[key]) if state[key].dim() == 3 else state[key]
     return rename(state, _FLOW)
-
-
-def _join(state: dict[str, Tensor], parts: list[str]) -> None:
-    """Put the projections to queries, keys and values under one key, where they are as wide."""
-    if len({state[part].shape[1:] if part in state else None for part in parts}) == 1:
-        joined = torch.cat([state.pop(part) for part in parts])
-        state[parts[0].replace("attn.to_q", "query_key_value")] = joined
 
 
 def _reordered(weight: Tensor) -> Tensor:
