@@ -17,7 +17,7 @@ from benchmarks.streams import some_prompt
 from tritone.acoustic.placement import FlowSettings, VocoderSettings
 from tritone.arrays import Int32
 from tritone.checkpoints.safetensors_file import Checkpoint
-from tritone.families.cosyvoice2.acoustics import CosyVoice2Flow, load_flow, load_hift, load_vocoder
+from tritone.families.cosyvoice2.acoustics import CodeFlow, load_flow, load_hift, load_vocoder
 from tritone.families.cosyvoice2.config import CosyVoice2Config
 from tritone.families.cosyvoice2.vocoder import Vocoder
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, EmbeddingTable
@@ -108,7 +108,7 @@ class Acoustics:
 
     def steps(self, seconds: float) -> list[Figure]:
         """Encoder, ODE steps and vocoder of each chunk of a stream."""
-        assert isinstance(self.flow.flow, CosyVoice2Flow)
+        assert isinstance(self.flow.flow, CodeFlow)
         flow = self.flow.flow.flow
         with timed(flow, "_encode") as encoder, timed(flow.solver, "solve") as ode:
             chunks = list(Stream(self, self.tokens(seconds)))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from parity import (
     ParityResult,
+    cosyvoice3_flow,
     cosyvoice3_frontend,
     cosyvoice3_llm,
     frontend,
@@ -16,6 +17,7 @@ Cases = Callable[[Path], Iterator[ParityResult]]
 
 # by a file that no other folder has; the folder of a family may have several
 _BY_FILE: dict[str, Cases] = {
+    "lookahead.json": cosyvoice3_flow.cases,
     "text_layout.json": cosyvoice3_frontend.cases,
     "silent_filter.json": cosyvoice3_llm.cases,
 }

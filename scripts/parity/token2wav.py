@@ -16,9 +16,12 @@ from parity.golden import Golden, load_flow, load_network, load_vocoder, prompt_
 from tritone.acoustic.attention import chunk_mask
 from tritone.acoustic.vocoder_stage import stretch
 from tritone.acoustic.weights import load_strictly
+from tritone.families.cosyvoice2.flow import Flow
 from tritone.families.cosyvoice2.released_model import vocoder_weights
 from tritone.families.cosyvoice2.vocoder import Vocoder
 from tritone.families.cosyvoice2.voice import prompt_mel
+
+Cases = dict[str, Callable[[Golden], Iterator[ParityResult]]]
 
 THRESHOLD = 1e-4
 F0_THRESHOLD = 1e-5  # relative
@@ -52,27 +55,25 @@ def _estimator(case: Golden) -> Iterator[ParityResult]:
     yield close(case.name, y.mT, case["y"], THRESHOLD)
 
 
-def _flow_full(case: Golden) -> Iterator[ParityResult]:
-    flow, prompt = load_flow(case), prompt_of(case)
+def flow_full(case: Golden, flow: Flow, threshold: float = THRESHOLD) -> Iterator[ParityResult]:
     tokens = case["token"][0].long()
-    mel = flow(tokens, prompt, chunked=False, finalize=True)
-    yield close(case.name, mel[None], case["mel"], THRESHOLD)
+    mel = flow(tokens, prompt_of(case), chunked=False, finalize=True)
+    yield close(case.name, mel[None], case["mel"], threshold)
     if "mid.t_steps" in case.tensors:
         times = torch.tensor([t for t, _ in flow.euler.times])
-        yield close(f"{case.name} ODE times", times, case["mid.t_steps"], THRESHOLD)
+        yield close(f"{case.name} ODE times", times, case["mid.t_steps"], threshold)
 
 
-def _flow_stream(case: Golden) -> Iterator[ParityResult]:
-    flow, prompt = load_flow(case), prompt_of(case)
-    tokens = case["token"][0].long()
+def flow_stream(case: Golden, flow: Flow, threshold: float = THRESHOLD) -> Iterator[ParityResult]:
+    prompt, tokens = prompt_of(case), case["token"][0].long()
     for name, golden in sorted(case.tensors.items()):
         if name.startswith("mel_prefix_"):
             prefix = tokens[: int(name.rsplit("_", 1)[1])]
             mel = flow(prefix, prompt, chunked=True, finalize=False)
-            yield close(f"{case.name} {name}", mel[None], golden, THRESHOLD)
+            yield close(f"{case.name} {name}", mel[None], golden, threshold)
     for chunked, name in ((False, "mel_final_stream_false"), (True, "mel_final_stream_true")):
         mel = flow(tokens, prompt, chunked=chunked, finalize=True)
-        yield close(f"{case.name} {name}", mel[None], case[name], THRESHOLD)
+        yield close(f"{case.name} {name}", mel[None], case[name], threshold)
     for size in (len(tokens), 25, 7):
         state, mels = flow.start(prompt).fork(), []
         for part in torch.split(tokens, size):
@@ -81,7 +82,7 @@ def _flow_stream(case: Golden) -> Iterator[ParityResult]:
         mels.append(flow.step(tokens[:0], state, finalize=True)[0])
         mel = torch.cat(mels, dim=1)[None]
         name = f"{case.name} incremental, {size} tokens a call"
-        yield close(name, mel, case["mel_final_stream_true"], THRESHOLD)
+        yield close(name, mel, case["mel_final_stream_true"], threshold)
 
 
 def _hift_f0(case: Golden) -> Iterator[ParityResult]:
@@ -155,11 +156,11 @@ def _prompt_mel(case: Golden) -> Iterator[ParityResult]:
     yield close(case.name, mel[None], case["mel"], THRESHOLD)
 
 
-CASES: dict[str, Callable[[Golden], Iterator[ParityResult]]] = {
+CASES: Cases = {
     "encoder_": _encoder,
     "estimator_": _estimator,
-    "flow_full": _flow_full,
-    "flow_stream": _flow_stream,
+    "flow_full": lambda case: flow_full(case, load_flow(case)),
+    "flow_stream": lambda case: flow_stream(case, load_flow(case)),
     "hift_f0": _hift_f0,
     "hift_source": _hift_source,
     "hift_decode": _hift_decode,
@@ -172,13 +173,17 @@ CASES: dict[str, Callable[[Golden], Iterator[ParityResult]]] = {
 
 def cases(folder: Path) -> Iterator[ParityResult]:
     """Compare everything in a token2wav golden folder, in the order of its file names."""
-    names = sorted(path.stem for path in folder.glob("*.safetensors"))
     with torch.inference_mode():
-        for name in names:
-            for prefix, compare in CASES.items():
-                if name.startswith(prefix):
-                    yield from compare(Golden(folder, name))
+        yield from compared(folder, CASES)
         yield from _checkpoint(folder)
+
+
+def compared(folder: Path, known: Cases) -> Iterator[ParityResult]:
+    """Compare the cases whose names begin as one that is known."""
+    for name in sorted(path.stem for path in folder.glob("*.safetensors")):
+        for prefix, compare in known.items():
+            if name.startswith(prefix):
+                yield from compare(Golden(folder, name))
 
 
 def _checkpoint(folder: Path) -> Iterator[ParityResult]:

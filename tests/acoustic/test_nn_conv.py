@@ -8,7 +8,13 @@ import torch.nn.functional as F
 from token2wav_model import draw
 from torch import Tensor
 
-from tritone.acoustic.linear import CausalConv1d, WindowLinear, window_weight
+from tritone.acoustic.linear import (
+    CausalConv1d,
+    GroupedCausalConv1d,
+    WindowLinear,
+    pack_for_cpu,
+    window_weight,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -52,3 +58,19 @@ def test_causal_convolution_in_parts(parts: list[int]) -> None:
         assert tail.shape == (2, 4, 6)
     assert (torch.cat(outputs, dim=1) - expected).abs().max() < 1e-5
     assert torch.equal(tail, x[:, -4:])
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("parts", [[20], [1] * 20, [7, 1, 12]])
+def test_grouped_convolution_in_parts(parts: list[int], packed: bool) -> None:
+    torch.manual_seed(0)
+    layer, x = GroupedCausalConv1d(6, 5, groups=3), torch.randn(2, 20, 6, generator=draw(0))
+    expected = F.conv1d(F.pad(x.mT, (4, 0)), layer.weight, layer.bias, groups=3).mT
+    if packed:
+        pack_for_cpu(layer, rows=20)
+    tail, outputs = None, []
+    for part in torch.split(x, parts, dim=1):
+        y, tail = layer.step(part, tail)
+        outputs.append(y)
+    assert (torch.cat(outputs, dim=1) - expected).abs().max() < 1e-5
+    assert tail is not None and torch.equal(tail, x[:, -4:])

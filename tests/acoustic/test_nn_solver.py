@@ -5,12 +5,11 @@ from collections.abc import Iterator
 import pytest
 import torch
 from paths import EMBEDDED
-from token2wav_model import some_prompt, some_tokens, tiny_flow, tiny_network
-from torch import Tensor
+from token2wav_model import some_prompt, some_tokens, streamed, tiny_flow, tiny_network
 
 from tritone.errors import EnvironmentProblem, Overloaded
 from tritone.families.cosyvoice2.config import CosyVoice2Config, with_cheaper_solver
-from tritone.families.cosyvoice2.flow import Flow, FlowPrompt, FlowStep
+from tritone.families.cosyvoice2.flow import Flow, FlowStep
 
 pytestmark = pytest.mark.slow
 
@@ -21,15 +20,6 @@ CLOSE = 1e-4
 def inference() -> Iterator[None]:
     with torch.inference_mode():
         yield
-
-
-def streamed(flow: Flow, prompt: FlowPrompt, parts: tuple[Tensor, ...]) -> list[Tensor]:
-    """What each call gave; the last call brings no tokens, only the end."""
-    state, mels = flow.start(prompt).fork(), []
-    for part in parts:
-        mel, state = flow.step(part, state, finalize=False)
-        mels.append(mel)
-    return [*mels, flow.step(some_tokens(0), state, finalize=True)[0]]
 
 
 @pytest.mark.parametrize("left_chunks", [0, 2])

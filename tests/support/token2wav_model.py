@@ -1,5 +1,6 @@
 """The tiny golden flow and vocoder for the tests of the acoustic models."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.placement import FlowSettings, place
 from tritone.acoustic.solver import SolverSettings
 from tritone.acoustic.solver_config import SolverConfig
-from tritone.families.cosyvoice2.acoustics import CosyVoice2Flow
+from tritone.families.cosyvoice2.acoustics import CodeFlow
 from tritone.families.cosyvoice2.flow import Flow, FlowNetwork, FlowPrompt
 from tritone.families.cosyvoice2.vocoder import Vocoder
 from tritone.families.cosyvoice2.voice import Voice
@@ -46,7 +47,29 @@ def placed(network: FlowNetwork, settings: FlowSettings) -> Flow:
 def tiny_stage(settings: FlowSettings | None = None, noise: Tensor | None = None) -> FlowStage:
     settings = settings or FlowSettings()
     noise = some_noise() if noise is None else noise
-    return FlowStage(CosyVoice2Flow(placed(tiny_network(), settings), noise), settings)
+    return FlowStage(CodeFlow(placed(tiny_network(), settings), noise), settings)
+
+
+def streamed(flow: Flow, prompt: FlowPrompt, parts: Sequence[Tensor]) -> list[Tensor]:
+    """What each call gave; the last call brings no tokens, only the end."""
+    state, mels = flow.start(prompt).fork(), []
+    for part in parts:
+        mel, state = flow.step(part, state, finalize=False)
+        mels.append(mel)
+    return [*mels, flow.step(some_tokens(0), state, finalize=True)[0]]
+
+
+def one_pass(flow: Flow, tokens: Tensor, prompt: FlowPrompt) -> Tensor:
+    return flow(tokens, prompt, chunked=True, finalize=True)
+
+
+def assert_equals_one_pass(flow: Flow, prompt: FlowPrompt, parts: Sequence[Tensor]) -> None:
+    """What a stream gives call by call, against one pass with the chunk mask."""
+    tokens = torch.cat(list(parts))
+    whole = one_pass(flow, tokens, prompt)
+    mel = torch.cat(streamed(flow, prompt, parts), dim=1)
+    assert mel.shape == whole.shape == (80, 2 * len(tokens))
+    assert (mel - whole).abs().max() < 1e-4
 
 
 def tiny_vocoder() -> Vocoder:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 pytestmark = pytest.mark.slow
 
 GOLDEN = PROJECT / "tests" / "golden" / "token2wav"
+COSYVOICE3 = PROJECT / "tests" / "golden" / "cosyvoice3"
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,13 @@ def test_every_golden_case_passes_as_a_command() -> None:
     assert lines[-1] == "30 cases, 0 missed"
     assert all(line.startswith("ok ") for line in lines[:-1])
     for case in ("flow_full", "flow_stream incremental, 7", "hift_decode", "hift_legacy_names.pt"):
+        assert any(case in line for line in lines), case
+
+
+def test_a_golden_folder_is_known_by_what_is_in_it(script, monkeypatch, capsys) -> None:
+    status, lines = run(script, COSYVOICE3, monkeypatch, capsys)
+    assert status == 0 and all(line.startswith("ok ") for line in lines[:-1])
+    for case in ("lookahead, the end", "estimator_stream_padded", "flow_stream incremental, 7"):
         assert any(case in line for line in lines), case
 
 

@@ -140,7 +140,7 @@ def test_flow_and_vocoder_give_the_same_sound(
         tokens=torch.randint(0, 6561, (15,), generator=generator),
         mel=mel,
         embedding=torch.randn(192, generator=generator),
-        noise=start_noise(config),
+        noise=start_noise(config.flow),
     )
     tokens = torch.randint(0, 6561, (40,), generator=generator)
     networks = load_flow(work, voice), load_network(converted, config)

@@ -6,6 +6,7 @@ time-major, (rows, frames, channels).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from tritone.acoustic.attention import attend, attend_chunks
 from tritone.acoustic.cache import KeyValueStore, Span
-from tritone.acoustic.linear import CausalConv1d
+from tritone.acoustic.linear import Causal
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,25 @@ class EstimatorState:
 
     tails: tuple[Tensor, ...]
     store: KeyValueStore
+
+    @classmethod
+    def empty(
+        cls, estimator: "VelocityEstimator", rows: int, left_chunks: int, dtype: torch.dtype
+    ) -> "EstimatorState":
+        """Before the first chunk; `left_chunks` and `dtype` as in KeyValueStore."""
+        store = KeyValueStore(
+            estimator.attention_layers,
+            rows,
+            estimator.heads,
+            estimator.head_dim,
+            chunk=estimator.chunk_frames,
+            left_chunks=left_chunks,
+            dtype=dtype,
+            device=estimator.device,
+        )
+        zeros = partial(torch.zeros, dtype=estimator.dtype, device=estimator.device)
+        shapes = [(rows, estimator.tail_frames, width) for width in estimator.tail_channels]
+        return cls(tuple(zeros(shape) for shape in shapes), store)
 
     def fork(self) -> "EstimatorState":
         return EstimatorState(self.tails, self.store.fork())
@@ -40,8 +60,13 @@ class Pass:
     def masked(self, x: Tensor) -> Tensor:
         return x if self.padding is None else x * self.padding
 
-    def convolve(self, conv: CausalConv1d, x: Tensor) -> Tensor:
+    def convolve(self, conv: Causal, x: Tensor) -> Tensor:
         return conv.step(self.masked(x))[0]
+
+    def positions(self, x: Tensor) -> Tensor:
+        """Of the frames of x (rows, frames, channels), counted from the first of the prompt:
+        (rows, frames), or (1, frames) where they are the same for all rows."""
+        return torch.arange(x.shape[1], device=x.device)[None]
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Attention of (rows, heads, frames, head_dim) over these frames and the past."""
@@ -61,13 +86,18 @@ class StreamsPass(Pass):
         self._conv = self._layer = 0
         self._tails: list[list[Tensor]] = [[] for _ in states]
 
-    def convolve(self, conv: CausalConv1d, x: Tensor) -> Tensor:
+    def convolve(self, conv: Causal, x: Tensor) -> Tensor:
         before = _joined([state.tails[self._conv] for state in self._states])
         self._conv += 1
         y, after = conv.step(x, before)
         for tails, tail in zip(self._tails, self._split(after), strict=True):
             tails.append(tail)
         return y
+
+    def positions(self, x: Tensor) -> Tensor:
+        rows = x.shape[0] // len(self._states)
+        starts = [state.store.length for state in self._states for _ in range(rows)]
+        return torch.tensor(starts, device=x.device)[:, None] + super().positions(x)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         attended = []
@@ -129,16 +159,14 @@ class VelocityEstimator(Protocol):
     def dtype(self) -> torch.dtype: ...
 
     def time_shifts(self, t: Tensor) -> list[Tensor]:
-        """What each block adds at ODE time t (rows,): one (rows, 1, channels) a block."""
+        """What ODE time t (rows,) does to the blocks: each (rows, 1, channels), in the order in
+        which `run` uses them."""
 
     def __call__(
         self, x: Tensor, shifts: Sequence[Tensor], *, visible: Tensor | None = None
     ) -> Tensor:
         """One pass over everything: x -> velocity (rows, frames, mel_bins); visible: boolean mask
         that broadcasts to (rows, heads, frames, frames)."""
-
-    def start(self, rows: int, left_chunks: int, dtype: torch.dtype) -> EstimatorState:
-        """An empty state; `left_chunks` and `dtype` as in KeyValueStore."""
 
     def step(
         self, x: Tensor, shifts: Sequence[Tensor], states: Sequence[EstimatorState]

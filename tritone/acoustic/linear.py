@@ -9,6 +9,7 @@ attention, and on a CPU a matrix product over a chunk's few frames is faster tha
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -32,7 +33,8 @@ def pack_for_cpu(module: nn.Module, rows: int) -> None:
     """Lay out the weights of all linear layers for products of about `rows` rows on a CPU.
 
     bfloat16: packed. float32: column by column, which is about a tenth faster than row by row and
-    than packed; shapes and values stay. Any other count of rows stays possible.
+    than packed; shapes and values stay. Any other count of rows stays possible. Grouped
+    convolutions have the channels of a tap side by side, as their input has them.
     """
     for layer in module.modules():
         if isinstance(layer, PackableLinear) and layer.weight.dtype == torch.bfloat16:
@@ -41,6 +43,8 @@ def pack_for_cpu(module: nn.Module, rows: int) -> None:
             layer.weight.data = weight.new_empty(0)
         elif isinstance(layer, nn.Linear):
             layer.weight.data = layer.weight.data.t().contiguous().t()
+        elif isinstance(layer, GroupedCausalConv1d):
+            layer.weight.data = layer.weight.data.mT.contiguous().mT
 
 
 class WindowLinear(PackableLinear):
@@ -65,12 +69,15 @@ class WindowLinear(PackableLinear):
         return super().forward(x.as_strided(shape, strides))
 
 
-class CausalConv1d(WindowLinear):
-    """A convolution that sees `taps - 1` past frames.
+class Causal(nn.Module):
+    """A convolution over time that sees `taps - 1` past frames.
 
     The tail, (rows, taps - 1, in), holds the inputs just before x; None means the start, where they
     are zeros.
     """
+
+    in_channels: int
+    taps: int
 
     def step(self, x: Tensor, tail: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """x (rows, n, in) -> (rows, n, out), and the tail for the next call."""
@@ -79,6 +86,27 @@ class CausalConv1d(WindowLinear):
             tail = x.new_zeros(x.shape[0], context, x.shape[2])
         x = torch.cat([tail, x], dim=1)
         return self(x), x[:, -context:].clone()
+
+
+class CausalConv1d(Causal, WindowLinear):
+    """One that mixes all channels, as a linear layer."""
+
+
+class GroupedCausalConv1d(Causal, nn.Conv1d):
+    """One that mixes the channels of each group alone; its weight is that of a Conv1d.
+
+    It stays torch's convolution: products as narrow as a group take longer in float32.
+    """
+
+    def __init__(self, channels: int, taps: int, groups: int) -> None:
+        super().__init__(channels, channels, taps, groups=groups)
+        self.taps = taps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(rows, n + taps - 1, channels) -> (rows, n, channels)."""
+        # Frames of channels are an image of one row, channels last: nothing is transposed.
+        image, kernel = x.mT[:, :, None], self.weight[:, :, None]
+        return F.conv2d(image, kernel, self.bias, groups=self.groups)[:, :, 0].mT
 
 
 def window_weight(weight: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from torch import Tensor
 from tritone.acoustic.attention import attend
 from tritone.acoustic.cache import Span
 from tritone.acoustic.estimator import Pass, VelocityEstimator
-from tritone.acoustic.linear import CausalConv1d
+from tritone.acoustic.linear import Causal
 from tritone.acoustic.solver import GUIDED_ROWS, ChunkInput, EulerSolver, StreamState, guide
 from tritone.compute.cuda_graph import GraphCache
 from tritone.errors import Overloaded
@@ -32,6 +32,7 @@ from tritone.errors import Overloaded
 EMPTY = 0  # never written: stands where a shorter stream has no page
 SCRATCH = 1  # never read by a stream: rows that stand for none write here
 SHORTEST_REACH = 4  # pages; the smallest bucket of a stream's past
+PLANNED = 4  # numbers of a stream beside its pages
 
 
 class Page:
@@ -69,6 +70,7 @@ class PagedState:
 
     pages: of what the next chunk may see, the first `prefix` of them the voice's. tail: where the
     convolutions' left context is. forked: a stream of its own, whose past `left_chunks` bounds.
+    chunks: so far, those out of sight included.
     """
 
     solver: "PagedSolver"
@@ -76,6 +78,7 @@ class PagedState:
     prefix: int
     tail: Page
     forked: bool
+    chunks: int = 0
 
     @property
     def nbytes(self) -> int:
@@ -117,7 +120,7 @@ class PagedSolver:
         self._x = torch.zeros(batch, self._frames, estimator.mel_bins, device=device)
         self._conditions = zeros(GUIDED_ROWS, batch, self._frames, estimator.condition_channels)
         self._step = torch.zeros(1, dtype=torch.long, device=device)
-        self._plan = torch.zeros(batch, 3 + pages, dtype=torch.long, device=device)
+        self._plan = torch.zeros(batch, PLANNED + pages, dtype=torch.long, device=device)
         self._dt = torch.tensor([dt for _, dt in euler.times], device=device)
         self._shifts = torch.stack(
             [torch.stack([s[0, 0] for s in shifts]) for shifts in euler.time_shifts]
@@ -140,7 +143,8 @@ class PagedSolver:
         prompt, own = state.pages[: state.prefix], state.pages[state.prefix :]
         if state.forked and self._left_chunks:
             own = own[-self._left_chunks :]
-        return replace(state, pages=(*prompt, *own, self._pages.take()))
+        pages = (*prompt, *own, self._pages.take())
+        return replace(state, pages=pages, chunks=state.chunks + 1)
 
     def solve(self, chunks: Sequence[ChunkInput]) -> list[tuple[Tensor, StreamState]]:
         solved: list[tuple[Tensor, StreamState]] = []
@@ -152,7 +156,7 @@ class PagedSolver:
     def record(self, reach: int) -> None:
         """Record the graphs of every number of streams for pasts of up to `reach` pages."""
         plan = self._plan
-        nothing = torch.tensor(self._plan_row(None, 0, plan.shape[1] - 3), device=plan.device)
+        nothing = torch.tensor(self._plan_row(None, 0, plan.shape[1] - PLANNED), device=plan.device)
         for pages in {self._bucket(1, p)[1] for p in range(1, reach + 1)}:
             for rows in {self._bucket(n, 1)[0] for n in range(1, self._batch + 1)}:
                 plan[:rows] = nothing
@@ -164,7 +168,7 @@ class PagedSolver:
         lengths = [len(chunk.noise) for chunk in chunks]
         plan = [self._plan_row(s, n, reach) for s, n in zip(states, lengths, strict=True)]
         plan += [self._plan_row(None, 0, reach)] * (rows - len(chunks))
-        self._plan[:rows, : 3 + reach] = torch.tensor(plan).to(self._plan.device)
+        self._plan[:rows, : PLANNED + reach] = torch.tensor(plan).to(self._plan.device)
         for row, (chunk, length) in enumerate(zip(chunks, lengths, strict=True)):
             self._x[row, :length], self._x[row, length:] = chunk.noise, 0
             self._conditions[0, row, :length] = chunk.conditions
@@ -176,24 +180,26 @@ class PagedSolver:
         return list(zip(mels, states, strict=True))
 
     def _plan_row(self, state: PagedState | None, frames: int, reach: int) -> list[int]:
-        """Tail, newest page, frames that may be seen, and the pages, filled up to `reach`."""
+        """Tail, newest page, frames that may be seen, position of the first new frame, and the
+        pages, filled up to `reach`."""
         if state is None:
-            return [SCRATCH, SCRATCH, 1] + [EMPTY] * reach
+            return [SCRATCH, SCRATCH, 1, 0] + [EMPTY] * reach
         indices = [page.index for page in state.pages]
         seen = (len(indices) - 1) * self._frames + frames
-        return [state.tail.index, indices[-1], seen, *indices] + [EMPTY] * (reach - len(indices))
+        planned = [state.tail.index, indices[-1], seen, (state.chunks - 1) * self._frames]
+        return planned + indices + [EMPTY] * (reach - len(indices))
 
     def _bucket(self, count: int, pages: int) -> tuple[int, int]:
         """Streams and pages, each rounded up to what has a graph."""
         rows = min(self._batch, 1 << (count - 1).bit_length())
         reach = max(SHORTEST_REACH, 1 << (pages - 1).bit_length())
-        return rows, min(reach, self._plan.shape[1] - 3)
+        return rows, min(reach, self._plan.shape[1] - PLANNED)
 
     def _advance(self, rows: int, reach: int) -> None:
         """One Euler step of the static buffers' first rows."""
         plan, step = self._plan[:rows], self._step
-        tails, newest, seen = (plan[:, column] for column in range(3))
-        table = plan[:, 3 : 3 + reach].flatten() * self._steps + step
+        tails, newest, seen, first = plan[:, :PLANNED].unbind(1)
+        table = plan[:, PLANNED : PLANNED + reach].flatten() * self._steps + step
         visible = (self._positions[: reach * self._frames] < seen[:, None])[:, None, None]
         x = self._x[:rows]
         given = torch.cat(
@@ -203,7 +209,9 @@ class PagedSolver:
         packed = self._tail[tails, step].transpose(0, 1).flatten(0, 1)
         before = torch.split(packed, self._estimator.tail_channels, dim=2)
         seen_by_all = visible.repeat(GUIDED_ROWS, 1, 1, 1)
-        run = PagedPass(self._kv, table, newest * self._steps + step, before, seen_by_all)
+        positions = (first[:, None] + self._positions[: self._frames]).repeat(GUIDED_ROWS, 1)
+        places = (table, newest * self._steps + step)
+        run = PagedPass(self._kv, *places, before, seen_by_all, positions)
         shifts = list(self._shifts[step].transpose(0, 1)[:, :, None])
         velocity = _guided(self._estimator.run(given.flatten(0, 1), shifts, run))
         x += self._dt[step] * guide(velocity, self._rate)[0]
@@ -220,20 +228,31 @@ class PagedPass(Pass):
 
     kv: the pool. table (rows * reach,): places to read, the newest chunk's among them. newest
     (rows,): places to write. before: the tail (GUIDED_ROWS * rows, taps, channels) of every
-    convolution; `tails` are those after. visible: attention mask over the pages' frames.
+    convolution; `tails` are those after. visible: attention mask over the pages' frames. positions
+    (GUIDED_ROWS * rows, frames): of the new frames.
     """
 
     def __init__(
-        self, kv: Tensor, table: Tensor, newest: Tensor, before: Sequence[Tensor], visible: Tensor
+        self,
+        kv: Tensor,
+        table: Tensor,
+        newest: Tensor,
+        before: Sequence[Tensor],
+        visible: Tensor,
+        positions: Tensor,
     ) -> None:
         super().__init__(None, visible)
         self._layers, self._table, self._newest = iter(kv), table, newest
+        self._positions = positions
         self._before, self.tails = iter(before), list[Tensor]()
 
-    def convolve(self, conv: CausalConv1d, x: Tensor) -> Tensor:
+    def convolve(self, conv: Causal, x: Tensor) -> Tensor:
         y, tail = conv.step(x, next(self._before))
         self.tails.append(tail)
         return y
+
+    def positions(self, x: Tensor) -> Tensor:
+        return self._positions
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Write (GUIDED_ROWS * rows, heads, frames, head_dim), read all that may be seen."""

@@ -110,7 +110,8 @@ class EulerSolver:
 
     def start(self) -> CachedSteps:
         kept = (self.settings.left_chunks, self.settings.cache_dtype)
-        return CachedSteps(tuple(self.estimator.start(rows, *kept) for rows in self._rows))
+        states = (EstimatorState.empty(self.estimator, rows, *kept) for rows in self._rows)
+        return CachedSteps(tuple(states))
 
     def extend(self, state: StreamState) -> StreamState:
         return state  # its caches grow as they are written

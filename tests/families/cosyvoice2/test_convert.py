@@ -92,7 +92,7 @@ def test_converted_weights_give_golden_mel(converted: Path) -> None:
         flow = Flow.of(load_network(converted, config))
         mel = flow(golden["token"][0].long(), prompt_of(golden), chunked=False, finalize=True)
     assert (mel - golden["mel"][0]).abs().max() < 1e-4
-    noise = start_noise(config)
+    noise = start_noise(config.flow)
     assert noise.shape == (15000, 80)
     assert torch.equal(noise[:64], prompt_of(golden).noise[:64])
 

@@ -1,7 +1,7 @@
 """The flow chunk by chunk: equal to one pass, each frame once, past frames final."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -11,13 +11,16 @@ from parity.golden import load_flow
 from parity.golden import prompt_of as golden_prompt
 from token2wav_model import (
     CODES,
+    assert_equals_one_pass,
     case,
+    one_pass,
     prompt_of,
     some_codes,
     some_noise,
     some_prompt,
     some_tokens,
     some_voice,
+    streamed,
     tiny_flow,
     tiny_stage,
 )
@@ -26,8 +29,8 @@ from torch import Tensor
 from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.placement import FlowSettings
 from tritone.errors import InvalidRequest
-from tritone.families.cosyvoice2.acoustics import CosyVoice2Flow
-from tritone.families.cosyvoice2.flow import Flow, FlowPrompt
+from tritone.families.cosyvoice2.acoustics import CodeFlow
+from tritone.families.cosyvoice2.flow import Flow
 from tritone.families.cosyvoice2.rules import ChunkPolicy, trim_prompt
 from tritone.llm.contract import Increment
 
@@ -44,28 +47,6 @@ def flow() -> Flow:
 def no_gradients() -> Iterator[None]:
     with torch.inference_mode():
         yield
-
-
-def streamed(flow: Flow, prompt: FlowPrompt, parts: Sequence[Tensor]) -> list[Tensor]:
-    """What each call gave; the last call brings no tokens, only the end."""
-    state, mels = flow.start(prompt).fork(), []
-    for part in parts:
-        mel, state = flow.step(part, state, finalize=False)
-        mels.append(mel)
-    mels.append(flow.step(some_tokens(0), state, finalize=True)[0])
-    return mels
-
-
-def one_pass(flow: Flow, tokens: Tensor, prompt: FlowPrompt) -> Tensor:
-    return flow(tokens, prompt, chunked=True, finalize=True)
-
-
-def assert_equal(flow: Flow, prompt: FlowPrompt, parts: Sequence[Tensor]) -> None:
-    tokens = torch.cat(list(parts))
-    whole = one_pass(flow, tokens, prompt)
-    mel = torch.cat(streamed(flow, prompt, parts), dim=1)
-    assert mel.shape == whole.shape == (80, 2 * len(tokens))
-    assert (mel - whole).abs().max() < CLOSE
 
 
 class FrameCount:
@@ -110,13 +91,13 @@ def test_streams_equal_golden() -> None:
 
 @pytest.mark.parametrize("prompt_tokens", PROMPTS)
 def test_any_prompt_equals_one_pass(flow: Flow, prompt_tokens: int) -> None:
-    assert_equal(flow, some_prompt(prompt_tokens), torch.split(some_tokens(54), 28))
+    assert_equals_one_pass(flow, some_prompt(prompt_tokens), torch.split(some_tokens(54), 28))
 
 
 @pytest.mark.parametrize("call", [1, 25, 54])
 @pytest.mark.parametrize("prompt_tokens", [0, 27])
 def test_any_call_size_equals_one_pass(flow: Flow, prompt_tokens: int, call: int) -> None:
-    assert_equal(flow, some_prompt(prompt_tokens), torch.split(some_tokens(54), call))
+    assert_equals_one_pass(flow, some_prompt(prompt_tokens), torch.split(some_tokens(54), call))
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -125,7 +106,7 @@ def test_random_splits_equal_one_pass(flow: Flow, seed: int) -> None:
     sizes = [choose.randint(0, 40) for _ in range(choose.randint(1, 6))]
     tokens = some_tokens(1 + sum(sizes), seed)
     parts = torch.split(tokens, [1, *sizes])
-    assert_equal(flow, some_prompt(choose.randint(0, 90), seed), parts)
+    assert_equals_one_pass(flow, some_prompt(choose.randint(0, 90), seed), parts)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +115,7 @@ def test_random_splits_equal_one_pass(flow: Flow, seed: int) -> None:
 def test_bounded_context_equals_its_mask(left_chunks: int, prompt_tokens: int) -> None:
     # 215 tokens are more than two laps of the longest ring; the prompt of 130 outgrows each.
     flow = tiny_flow(left_chunks=left_chunks)
-    assert_equal(flow, some_prompt(prompt_tokens), torch.split(some_tokens(215), 41))
+    assert_equals_one_pass(flow, some_prompt(prompt_tokens), torch.split(some_tokens(215), 41))
 
 
 def test_the_bound_matters() -> None:
@@ -197,7 +178,7 @@ def test_a_fork_costs_no_memory_until_it_speaks(flow: Flow) -> None:
 
 def test_each_frame_is_computed_once(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
     count = FrameCount(flow, monkeypatch)
-    stage = FlowStage(CosyVoice2Flow(flow, some_noise()), FlowSettings())
+    stage = FlowStage(CodeFlow(flow, some_noise()), FlowSettings())
     voice, tokens = some_voice(77), some_codes(64).ids
     opened = stage.open(voice)
     steps = len(flow.euler.times)

@@ -21,6 +21,7 @@ from tritone.acoustic.solver import StreamState
 from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.arrays import Float32, Int32
 from tritone.errors import InvalidRequest, Overloaded
+from tritone.families.cosyvoice2.code_network import FlowNumbers
 from tritone.families.cosyvoice2.config import CosyVoice2Config
 from tritone.families.cosyvoice2.flow import Flow, FlowNetwork, FlowPrompt, FlowState, FlowStep
 from tritone.families.cosyvoice2.hift import HiFT
@@ -44,11 +45,11 @@ def load_flow(model_dir: Path, config: CosyVoice2Config, settings: FlowSettings)
         from tritone.families.cosyvoice2.graph_source import flow_plan
 
         plan = flow_plan(model_dir, config)
-    network, noise = load_network(model_dir, config), start_noise(config)
+    network, noise = load_network(model_dir, config), start_noise(config.flow)
     euler, solver, device = place(
         network, network.estimator, config.flow.solver, settings, plan=plan
     )
-    return FlowStage(CosyVoice2Flow(Flow(network, euler, solver), noise.to(device)), settings)
+    return FlowStage(CodeFlow(Flow(network, euler, solver), noise.to(device)), settings)
 
 
 def load_vocoder(
@@ -77,16 +78,19 @@ def load_hift(model_dir: Path, config: CosyVoice2Config) -> HiFT:
         return weights.load_network(lambda: HiFT(config.vocoder), model_dir / VOCODER_FILE)
 
 
-def start_noise(config: CosyVoice2Config) -> Tensor:
+def start_noise(config: FlowNumbers) -> Tensor:
     """The fixed start noise of the flow, (frames, mel): upstream draws it once with seed 0."""
     with step("start noise"):
         generator = torch.Generator().manual_seed(0)
-        noise = torch.randn([1, config.flow.output_size, NOISE_FRAMES], generator=generator)[0]
-        return noise.mT.contiguous() * config.flow.solver.start_noise_scale
+        noise = torch.randn([1, config.output_size, NOISE_FRAMES], generator=generator)[0]
+        return noise.mT.contiguous() * config.solver.start_noise_scale
 
 
-class CosyVoice2Flow:
-    """A `StreamingFlow`. noise: (frames, mel) start noise of every stream, on the flow's device."""
+class CodeFlow:
+    """A `StreamingFlow` of codes in a `Voice`: what comes over the wire is checked and copied here.
+
+    noise: (frames, mel) start noise of every stream, on the flow's device.
+    """
 
     def __init__(self, flow: Flow, noise: Tensor) -> None:
         self.flow, self._config, self._noise = flow, flow.config, noise

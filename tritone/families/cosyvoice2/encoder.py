@@ -53,16 +53,17 @@ class InputLayer(nn.Module):
 class LookaheadLayer(nn.Module):
     """Lets each token see the next ones: convolution ahead, convolution back, residual."""
 
-    def __init__(self, width: int, lookahead: int) -> None:
+    def __init__(self, width: int, hidden: int, lookahead: int) -> None:
         super().__init__()
-        self.ahead = WindowLinear(width, width, lookahead + 1)
-        self.back = CausalConv1d(width, width, LOOKAHEAD_KERNEL)
+        self.ahead = WindowLinear(width, hidden, lookahead + 1)
+        self.back = CausalConv1d(hidden, width, LOOKAHEAD_KERNEL)
         self.lookahead = lookahead
 
     def forward(self, x: Tensor, context: Tensor, tail: Tensor | None) -> tuple[Tensor, Tensor]:
-        """x (rows, n, width), context (rows, <= lookahead, width): the tokens after x.
+        """x (rows, n, width), context (rows, <= lookahead, width): the tokens after x; tail
+        (rows, 2, hidden): see `CausalConv1d`.
 
-        What the context lacks is zeros after the input layer, not embedded padding.
+        What the context lacks is zeros, not embedded padding.
         """
         missing = self.lookahead - context.shape[1]
         ahead = torch.cat([x, context], dim=1)
@@ -113,7 +114,7 @@ class UpsampleEncoder(nn.Module):
         width, heads = part.output_size, part.attention_heads
         self.width, self.heads, self.repeat = width, heads, config.token_mel_ratio
         self.input = InputLayer(config.input_size, width)
-        self.lookahead = LookaheadLayer(width, config.pre_lookahead_len)
+        self.lookahead = LookaheadLayer(width, width, config.pre_lookahead_len)
         self.blocks = nn.ModuleList(
             EncoderBlock(width, heads, part.linear_units) for _ in range(part.num_blocks)
         )

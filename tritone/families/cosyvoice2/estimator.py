@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tritone.acoustic.cache import KeyValueStore
 from tritone.acoustic.estimator import EstimatorState, Pass, StreamsPass
 from tritone.acoustic.linear import CausalConv1d, PackableLinear
 from tritone.families.cosyvoice2.config import FlowConfig
@@ -157,22 +156,6 @@ class Estimator(nn.Module):
         convs = [c for s in stages for c in (s.resnet.block1.conv, s.resnet.block2.conv)]
         convs = [*convs[:2], self.down_conv, *convs[2:], self.up_conv, self.final_block.conv]
         return [conv.in_channels for conv in convs]
-
-    def start(self, rows: int, left_chunks: int, dtype: torch.dtype) -> EstimatorState:
-        store = KeyValueStore(
-            self.attention_layers,
-            rows,
-            self.heads,
-            self.head_dim,
-            chunk=self.chunk_frames,
-            left_chunks=left_chunks,
-            dtype=dtype,
-            device=self.device,
-        )
-        zeros = self.final_projection.weight.new_zeros
-        return EstimatorState(
-            tuple(zeros(rows, self.tail_frames, channels) for channels in self.tail_channels), store
-        )
 
     def forward(
         self,

@@ -15,6 +15,7 @@ from typing_extensions import Self
 from tritone.acoustic.attention import chunk_mask
 from tritone.acoustic.solver import ChunkInput, EulerSolver, Solver, SolverSettings, StreamState
 from tritone.errors import Overloaded
+from tritone.families.cosyvoice2.code_network import CodeNetwork, Masks, project_speaker
 from tritone.families.cosyvoice2.config import FlowConfig
 from tritone.families.cosyvoice2.encoder import EncoderState, UpsampleEncoder
 from tritone.families.cosyvoice2.estimator import Estimator
@@ -22,7 +23,7 @@ from tritone.families.cosyvoice2.estimator import Estimator
 
 class FlowNetwork(nn.Module):
     """Everything with weights between speech codes and mel: what makes the conditions (embedding,
-    encoder, projections), and the velocity estimator."""
+    encoder, projections), and the velocity estimator. A `CodeNetwork`."""
 
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
@@ -34,9 +35,23 @@ class FlowNetwork(nn.Module):
         self.estimator = Estimator(config)
 
     def project_speaker(self, embedding: Tensor) -> Tensor:
-        """(spk_embed_dim,) raw speaker vector -> (1, mel) condition of the estimator."""
-        weight = self.speaker_projection.weight
-        return self.speaker_projection(F.normalize(embedding[None].to(weight), dim=1))  # type: ignore[no-any-return]
+        return project_speaker(self.speaker_projection, embedding)
+
+    def start(self, left_chunks: int, dtype: torch.dtype) -> EncoderState:
+        return self.encoder.start(self.config.chunk_size, left_chunks, dtype)
+
+    def encode(self, codes: Tensor, context: Tensor, masks: Masks) -> Tensor:
+        embed = self.token_embedding
+        features = self.encoder(embed(codes)[None], embed(context)[None], masks)
+        return self.mel_projection(features)[0]  # type: ignore[no-any-return]
+
+    def encode_chunk(
+        self, codes: Tensor, context: Tensor, state: StreamState
+    ) -> tuple[Tensor, EncoderState]:
+        assert isinstance(state, EncoderState)
+        embed = self.token_embedding
+        features, state = self.encoder.step(embed(codes)[None], embed(context)[None], state)
+        return self.mel_projection(features)[0], state
 
 
 @dataclass(frozen=True)
@@ -59,14 +74,14 @@ class FlowState:
     """`tritone.acoustic.flow_stage.StreamState`: buffers inside are written in place.
 
     pending: (n,) tokens that wait for their chunk or look-ahead. frame: mel frames computed so
-    far, prompt included. solution: what the solver keeps of them.
+    far, prompt included. encoder: what the network carries, solution: what the solver keeps.
     """
 
     pending: Tensor
     frame: int
     prompt: FlowPrompt
     speaker: Tensor
-    encoder: EncoderState
+    encoder: StreamState
     solution: StreamState
 
     def fork(self) -> "FlowState":
@@ -113,19 +128,19 @@ class _Stream:
 
 
 class Flow:
-    """Speech tokens (25 Hz) to log-mel (50 Hz) in the voice of a prompt.
+    """Speech tokens to log-mel in the voice of a prompt.
 
     solver: of the steps, the Euler solver itself if None; one pass is always the Euler solver's.
     """
 
     def __init__(
-        self, network: FlowNetwork, euler: EulerSolver, solver: Solver | None = None
+        self, network: CodeNetwork, euler: EulerSolver, solver: Solver | None = None
     ) -> None:
         self.network, self.config = network, network.config
         self.euler, self.solver = euler, solver or euler
 
     @classmethod
-    def of(cls, network: FlowNetwork, settings: SolverSettings | None = None) -> Self:
+    def of(cls, network: CodeNetwork, settings: SolverSettings | None = None) -> Self:
         """A flow where its network is, with caches that grow."""
         return cls(network, EulerSolver(network.estimator, network.config.solver, settings))
 
@@ -141,19 +156,15 @@ class Flow:
         everything = torch.cat([prompt.tokens, tokens])
         cut = len(everything) - (0 if finalize else ahead)
         masks = self._chunk_masks(cut, len(prompt.tokens)) if chunked else (None, None)
-        embedded = network.token_embedding(everything)[None]
-        mu = network.mel_projection(network.encoder(embedded[:, :cut], embedded[:, cut:], masks))
-        frames = mu.shape[1]
-        given = self._conditions(mu[0], 0, prompt, network.project_speaker(prompt.embedding))
-        x = self.euler.solve_whole(prompt.noise[:frames], given, masks[1])
+        mu = network.encode(everything[:cut], everything[cut:], masks)
+        given = self._conditions(mu, 0, prompt, network.project_speaker(prompt.embedding))
+        x = self.euler.solve_whole(prompt.noise[: len(mu)], given, masks[1])
         return x[len(prompt.mel) :].mT
 
     def start(self, prompt: FlowPrompt) -> FlowState:
         """The state after the chunks of the prompt that depend on the voice alone: to be forked."""
         network, settings = self.network, self.euler.settings
-        encoder = network.encoder.start(
-            self.config.chunk_size, settings.left_chunks, settings.cache_dtype
-        )
+        encoder = network.start(settings.left_chunks, settings.cache_dtype)
         speaker = network.project_speaker(prompt.embedding)
         state = FlowState(prompt.tokens, 0, prompt, speaker, encoder, self.solver.start())
         _, state = self.step(prompt.tokens[:0], state, finalize=False)
@@ -220,15 +231,10 @@ class Flow:
     def _encode(self, stream: "_Stream") -> Tensor:
         """mu (frames, mel) of a stream's next chunk of tokens."""
         state, chunk = stream.state, self.config.chunk_size
-        known = state.pending[: chunk + self.config.pre_lookahead_len]
-        embedded = self.network.token_embedding(known)[None]
-        features, encoder = self.network.encoder.step(
-            embedded[:, :chunk], embedded[:, chunk:], state.encoder
-        )
-        mu: Tensor = self.network.mel_projection(features)[0]
-        stream.state = replace(
-            state, pending=state.pending[chunk:], frame=state.frame + len(mu), encoder=encoder
-        )
+        codes, later = state.pending[:chunk], state.pending[chunk:]
+        context = later[: self.config.pre_lookahead_len]
+        mu, encoder = self.network.encode_chunk(codes, context, state.encoder)
+        stream.state = replace(state, pending=later, frame=state.frame + len(mu), encoder=encoder)
         return mu
 
     def _conditions(self, mu: Tensor, start: int, prompt: FlowPrompt, speaker: Tensor) -> Tensor:

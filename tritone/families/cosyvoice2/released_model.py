@@ -166,13 +166,21 @@ def flow_weights(released: Mapping[str, Tensor]) -> dict[str, Tensor]:
     each estimator attention become one.
     """
     state = dict(released)
-    for query in [key for key in state if key.endswith(".attn1.to_q.weight")]:
-        parts = [query.replace("to_q", f"to_{part}") for part in "qkv"]
-        if len({state[part].shape[1:] if part in state else None for part in parts}) == 1:
-            joined = torch.cat([state.pop(part) for part in parts])
-            state[query.replace("attn1.to_q", "query_key_value")] = joined
-    state = _rename(state, _FLOW)
+    join_projections(state, ".attn1.to_q.weight", ".query_key_value.weight")
+    state = rename(state, _FLOW)
     return {key: window_weight(v) if v.dim() == 3 else v for key, v in state.items()}
+
+
+def join_projections(state: dict[str, Tensor], query: str, joined: str) -> None:
+    """Put the projections to queries, keys and values under one key, where they fit together.
+
+    query: how the keys of the first end; joined: how those of all three end then.
+    """
+    for first in [key for key in state if key.endswith(query)]:
+        parts = [first.replace(".to_q.", f".to_{part}.") for part in "qkv"]
+        fits = all(part in state and state[part].dim() for part in parts)
+        if fits and len({state[part].shape[1:] for part in parts}) == 1:
+            state[first.removesuffix(query) + joined] = torch.cat([state.pop(p) for p in parts])
 
 
 def vocoder_weights(released: Mapping[str, Tensor], residual_blocks: int) -> dict[str, Tensor]:
@@ -195,10 +203,10 @@ def vocoder_weights(released: Mapping[str, Tensor], residual_blocks: int) -> dic
         (r"\.convs2\.", ".plain."),
         (r"\.activations(1|2)\.", r".snake\1."),
     )
-    return _rename(fold_weight_norm(released), rules)
+    return rename(fold_weight_norm(released), rules)
 
 
-def _rename(state: Mapping[str, Tensor], rules: Rules) -> dict[str, Tensor]:
+def rename(state: Mapping[str, Tensor], rules: Rules) -> dict[str, Tensor]:
     """Apply every rule in order to every key."""
     renamed = {}
     for key, value in state.items():
