@@ -26,13 +26,12 @@ DEFAULT_PROFILE = "gpu"  # that of the models' config.pbtxt; others have configs
 UNLOAD_TIMEOUT_S = 2
 
 # Against what would grow for hours. glibc keeps what many threads and long texts once needed: few
-# arenas, and large pieces that go back to the system. oneDNN, and what torch has over it, keep what
-# they prepared for each of the last 1024 shapes, and every text has its own: as many as hops need.
+# arenas, and large pieces that go back to the system. Torch's own layer over oneDNN keeps what it
+# prepared for each of the last 1024 shapes, and every text has its own.
 _MEMORY = {
     "MALLOC_ARENA_MAX": "2",
     "MALLOC_MMAP_THRESHOLD_": str(4 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(32 << 20),
-    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128",
     "LRU_CACHE_CAPACITY": "32",
 }
 

@@ -9,6 +9,7 @@ from tritone.acoustic.flow_stage import StageStep
 from tritone.acoustic.placement import FlowSettings, PoolSettings
 from tritone.arrays import Float32
 from tritone.compute.device import torch_dtype
+from tritone.compute.kernel_cache import keep_kernels
 from tritone.errors import InvalidRequest
 from tritone.llm.contract import Increment
 from tritone.serving.messages import Inputs, answer_together, inner_inputs, response, tensor
@@ -32,9 +33,11 @@ class TritonPythonModel:
             cache_dtype="auto",
             cache_mb=0,
             prepared_voices_mb=0,
+            kernels_kept=256,
             max_sequences=64,
             max_idle_seconds=60.0,
         )
+        keep_kernels(values["kernels_kept"])
         model = served_model()
         family, settings = model.family, self._settings(values)
         config = family.with_steps(model.config, values["ode_steps"], values["guided_steps"])

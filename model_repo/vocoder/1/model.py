@@ -7,6 +7,7 @@ import numpy as np
 
 from tritone.acoustic.placement import VocoderSettings
 from tritone.compute.device import torch_dtype
+from tritone.compute.kernel_cache import keep_kernels
 from tritone.serving.messages import answer, inner_inputs, response, tensor
 from tritone.serving.parameters import device_name, parameters, served_model, uses_plans, watched
 from tritone.triton_models import VOCODER
@@ -15,7 +16,8 @@ from tritone.triton_models import VOCODER
 class TritonPythonModel:
     @watched(VOCODER)
     def initialize(self, args: Mapping[str, str]) -> None:
-        values = parameters(args, engine="torch", dtype="auto")
+        values = parameters(args, engine="torch", dtype="auto", kernels_kept=1024)
+        keep_kernels(values["kernels_kept"])
         model = served_model()
         settings = VocoderSettings(
             device_name(), torch_dtype(values["dtype"]), plans=uses_plans(values)
