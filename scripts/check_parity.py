@@ -10,7 +10,7 @@ import sys
 from itertools import chain
 from pathlib import Path
 
-from parity import frontend, llm, token2wav
+from parity.parts import parts_of
 
 
 def main() -> int:
@@ -19,10 +19,8 @@ def main() -> int:
     folder = parser.parse_args().folder
     if not folder.is_dir():
         parser.error(f"{folder} is not a directory")
-    of_text = any((folder / name).is_file() for name in ("llm_meta.json", "audio_meta.json"))
-    parts = (frontend, llm) if of_text else (token2wav,)
     count = missed = 0
-    for result in chain.from_iterable(part.cases(folder) for part in parts):
+    for result in chain.from_iterable(cases(folder) for cases in parts_of(folder)):
         verdict = "info" if result.informational else "ok" if result.passed else "MISS"
         note = f"  {result.note}" if result.note else ""
         print(f"{verdict:4}  {result.error:9.2e} <= {result.threshold:7.1e}  {result.case}{note}")
