@@ -18,6 +18,8 @@ from tritone.acoustic.filter import SEEN, ChannelsLastFilter, GraphedFilter
 from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.arrays import Float32
 from tritone.errors import InvalidRequest
+from tritone.families.cosyvoice3.config import VocoderConfig
+from tritone.families.cosyvoice3.hift import HiFT
 from tritone.families.cosyvoice3.vocoder import Vocoder
 
 FRAMES, SCALE, HELD_BACK = 68, 480, 5
@@ -64,6 +66,40 @@ def test_any_split_equals_one_shot(vocoder: Vocoder, mel: Tensor, split: str) ->
     wave = stream(vocoder, mel, SPLITS[split])
     assert wave.shape == whole.shape == (FRAMES * SCALE,)
     assert (wave - whole).abs().max() < CLOSE
+
+
+@pytest.mark.parametrize("look_right", [0, 2, 6])
+def test_other_sizes_stream_as_well(look_right: int) -> None:
+    """What a window must hold follows from the sizes of the layers."""
+    config = VocoderConfig(
+        **{
+            **fresh().config.model_dump(),
+            "upsample_rates": (6, 2),
+            "upsample_kernel_sizes": (9, 6),
+            "istft_n_fft": 20,
+            "istft_hop": 5,
+            "resblock_kernel_sizes": (5, 3),
+            "resblock_dilation_sizes": ((1, 2), (4,)),
+            "source_resblock_kernel_sizes": (9, 5),
+            "source_resblock_dilation_sizes": ((1, 5), (2,)),
+            "conv_pre_look_right": look_right,
+        }
+    )
+    generator = torch.Generator().manual_seed(look_right)
+    network = HiFT(config).eval()
+    for name, weight in network.named_parameters():
+        if "snake" not in name:
+            weight.copy_(0.05 * torch.randn(weight.shape, generator=generator))
+    network.f0.output.bias.fill_(150.0)
+    noise = torch.rand(FRAMES * config.samples_per_frame, 9, generator=generator)
+    model = Vocoder(network, 24000, lambda first, count: noise[first : first + count])
+    mel = torch.randn(80, FRAMES, generator=generator)
+    whole = model(mel)
+    assert 0.005 < whole.std() < 0.5
+    for split in ("7 each", "as served"):
+        wave = stream(model, mel, SPLITS[split])
+        assert wave.shape == whole.shape
+        assert (wave - whole).abs().max() < 1e-4 * whole.std()
 
 
 def test_frame_by_frame(vocoder: Vocoder, mel: Tensor) -> None:

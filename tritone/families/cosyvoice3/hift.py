@@ -1,9 +1,9 @@
 """Causal HiFT: mel and a harmonic source to waveform through an inverse STFT (CosyVoice3).
 
-Beyond `look_right` frames of mel, no layer sees what comes later. At the beginning of a stream
-every convolution takes zeros for what was before. A later window begins with frames that are out
-already, and there no convolution pads: each gives as much as its input determines, so that layers
-become shorter on the left. All are aligned at their last value.
+Only the first layer looks ahead, `look_right` frames of mel, and the source branches do, to the end
+of a frame. At the beginning of a stream every convolution takes zeros for what was before. A later
+window begins with frames that are out already, and there no convolution pads: each gives as much as
+its input determines, so that layers become shorter on the left. All end at the same time.
 """
 
 from math import prod
@@ -24,7 +24,7 @@ def _causal(conv: nn.Module, x: Tensor, zeros: int, *, opening: bool) -> Tensor:
 
 
 def _add(x: Tensor, y: Tensor) -> Tensor:
-    """As much as both have."""
+    """As much of the end as both have."""
     length = min(x.shape[-1], y.shape[-1])
     return x[..., -length:] + y[..., -length:]
 

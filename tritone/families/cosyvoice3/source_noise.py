@@ -24,8 +24,8 @@ class SourceNoise:
     """Upstream's rows of uniform numbers from 0 to 1. Safe to use from several threads.
 
     A generator cannot jump, so its state at each block that was reached is kept (5 kB), and blocks
-    that are not in memory are drawn again, in about a millisecond. Upstream fails after 300 s; here
-    the rows begin again.
+    that are not in memory are drawn again, in about half a millisecond. Upstream fails after 300 s;
+    here the rows begin again.
     """
 
     def __init__(self, config: CosyVoice3Config) -> None:
