@@ -1,7 +1,5 @@
 """The vocoder against upstream's numbers, and the released file by its names and shapes."""
 
-import re
-
 import pytest
 import torch
 from parity import cosyvoice3_vocoder
@@ -47,14 +45,9 @@ def test_every_tensor_of_the_release_has_its_place(names: str) -> None:
     state = released_shapes("hift3_keys.tsv")
     assert len(state) == 328 and sum(v.numel() for v in state.values()) == 20_779_887
     if names == "legacy":
-        state = {
-            re.sub(r"parametrizations\.weight\.original0", "weight_g", k): v
-            for k, v in state.items()
-        }
-        state = {
-            re.sub(r"parametrizations\.weight\.original1", "weight_v", k): v
-            for k, v in state.items()
-        }
+        for new, old in (("original0", "weight_g"), ("original1", "weight_v")):
+            new = f"parametrizations.weight.{new}"
+            state = {key.replace(new, old): value for key, value in state.items()}
     elif names == "from a GAN trainer":
         state = {f"generator.{key}": value for key, value in state.items()}
     with torch.device("meta"):
