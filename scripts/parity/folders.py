@@ -8,6 +8,7 @@ from parity import (
     cosyvoice3_flow,
     cosyvoice3_frontend,
     cosyvoice3_llm,
+    cosyvoice3_vocoder,
     frontend,
     llm,
     token2wav,
@@ -17,14 +18,17 @@ Cases = Callable[[Path], Iterator[ParityResult]]
 
 # by a file that no other folder has; the folder of a family may have several
 _BY_FILE: dict[str, Cases] = {
-    "lookahead.json": cosyvoice3_flow.cases,
     "text_layout.json": cosyvoice3_frontend.cases,
     "silent_filter.json": cosyvoice3_llm.cases,
+    "lookahead.json": cosyvoice3_flow.cases,
 }
 
 
 def comparisons(folder: Path) -> Sequence[Cases]:
-    if own := [cases for name, cases in _BY_FILE.items() if (folder / name).is_file()]:
+    own = [cases for name, cases in _BY_FILE.items() if (folder / name).is_file()]
+    if cosyvoice3_vocoder.recognises(folder):
+        own.append(cosyvoice3_vocoder.cases)
+    if own:
         return own
     if any((folder / name).is_file() for name in ("llm_meta.json", "audio_meta.json")):
         return [frontend.cases, llm.cases]

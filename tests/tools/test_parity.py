@@ -126,3 +126,17 @@ def test_a_folder_without_cases_is_no_success(script, tmp_path, monkeypatch, cap
     monkeypatch.setattr(sys, "argv", ["check_parity.py", str(tmp_path)])
     assert script.main() == 2
     assert "holds no golden case" in capsys.readouterr().err
+
+
+def test_a_folder_of_the_other_vocoder_is_known_by_its_content(
+    script, tmp_path, monkeypatch, capsys
+) -> None:
+    for name in ("hift_f0", "hift_weights"):
+        for suffix in (".json", ".safetensors"):
+            shutil.copy(GOLDEN.parent / "cosyvoice3" / (name + suffix), tmp_path)
+    (tmp_path / "llm_meta.json").write_text("{}")
+    status, lines = run(script, tmp_path, monkeypatch, capsys)
+    assert status == 0 and lines[-1] == "3 cases, 0 missed"
+    scale(tmp_path, "hift_weights", "f0_predictor.classifier.weight", 1.001)
+    status, lines = run(script, tmp_path, monkeypatch, capsys)
+    assert status == 1 and lines[-1] == "3 cases, 3 missed"

@@ -141,10 +141,10 @@ def test_phase_runs_on(vocoder: Vocoder) -> None:
     f0 = 80 + 60 * torch.rand(1, 50, generator=draw(1))
     f0[:, 10:14] = 3.0  # unvoiced
     noise = frame_noise(0, 0, 50, config)
-    turns = accumulate_turns(f0, config, 24000, None)
+    turns = accumulate_turns(f0, config.nb_harmonics + 1, 24000, None)
     whole = excite(f0, turns, None, noise, config)
     before = turns[:, cut - 1 : cut]
-    later = accumulate_turns(f0[:, cut:], config, 24000, before)
+    later = accumulate_turns(f0[:, cut:], config.nb_harmonics + 1, 24000, before)
     assert torch.equal(later, turns[:, cut:])
     part = excite(f0[:, cut:], later, before, noise[:, cut * SCALE :], config)
     # Interpolation rounds its place in the window; the sines are 0.1 high.

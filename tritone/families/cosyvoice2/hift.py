@@ -113,14 +113,50 @@ class F0Predictor(nn.Module):
         return self.output(mel.transpose(1, 2))[:, :, 0].abs()  # type: ignore[no-any-return]
 
 
-class HiFT(FilterNetwork):
+class FourierNetwork(FilterNetwork):
+    """A filter between the Fourier transform of a source and the inverse one of a waveform.
+
+    free_phase: see `VocoderConfig`.
+    """
+
+    window: Tensor
+
+    def __init__(
+        self, n_fft: int, hop: int, audio_limit: float, *, free_phase: bool = False
+    ) -> None:
+        super().__init__()
+        self.n_fft, self.hop, self.audio_limit = n_fft, hop, audio_limit
+        self.free_phase = free_phase
+        window = torch.hann_window(n_fft, periodic=True)
+        self.register_buffer("window", window, persistent=False)
+
+    def analyse(self, source: Tensor) -> Tensor:
+        """(rows, samples) -> real and imaginary parts, (rows, n_fft + 2, samples / hop + 1)."""
+        spectrum = torch.stft(source, self.n_fft, self.hop, window=self.window, return_complex=True)
+        return torch.cat([spectrum.real, spectrum.imag], dim=1)
+
+    def synthesise(self, x: Tensor) -> Tensor:
+        """What `filter` gives -> waveform (rows, samples).
+
+        In float32 whatever the network's dtype: exp overflows and a Fourier transform needs it.
+        """
+        x, bins = x.float(), self.n_fft // 2 + 1
+        magnitude = x[:, :bins].exp().clamp(max=MAGNITUDE_LIMIT)
+        phase = x[:, bins:] if self.free_phase else x[:, bins:].sin()
+        complex_bins = torch.polar(magnitude, phase)
+        wave = torch.istft(complex_bins, self.n_fft, self.hop, window=self.window)
+        return wave.clamp(-self.audio_limit, self.audio_limit)
+
+
+class HiFT(FourierNetwork):
     """The whole vocoder network: `f0` and `mix_source` make the source, `decode` the waveform."""
 
     body, head = ("conv_pre", "stages"), "conv_post"
-    window: Tensor
 
     def __init__(self, config: VocoderConfig) -> None:
-        super().__init__()
+        super().__init__(
+            config.istft_n_fft, config.istft_hop, config.audio_limit, free_phase=config.free_phase
+        )
         self.config = config
         self.width = config.base_channels // 2
         self.f0 = F0Predictor(config.in_channels, config.f0_channels)
@@ -131,18 +167,10 @@ class HiFT(FilterNetwork):
         )
         last = config.base_channels >> len(config.upsample_rates)
         self.conv_post = nn.Conv1d(last, config.istft_n_fft + 2, 7, padding=3)
-        window = torch.hann_window(config.istft_n_fft, periodic=True)
-        self.register_buffer("window", window, persistent=False)
 
     def decode(self, mel: Tensor, source: Tensor) -> Tensor:
         """mel (rows, mel, T) and source (rows, samples_per_frame * T) -> waveform like source."""
         return self.synthesise(self.filter(mel, self.analyse(source)))
-
-    def analyse(self, source: Tensor) -> Tensor:
-        """(rows, samples) -> real and imaginary parts, (rows, n_fft + 2, samples / hop + 1)."""
-        n_fft, hop = self.config.istft_n_fft, self.config.istft_hop
-        spectrum = torch.stft(source, n_fft, hop, window=self.window, return_complex=True)
-        return torch.cat([spectrum.real, spectrum.imag], dim=1)
 
     def filter(self, mel: Tensor, spectrum: Tensor) -> Tensor:
         """mel (rows, mel, T) and spectrum as of `analyse` -> log magnitude and phase, alike."""
@@ -150,16 +178,3 @@ class HiFT(FilterNetwork):
         for stage in self.stages:
             x = stage(x, spectrum)
         return self.conv_post(F.leaky_relu(x).to(self.conv_post.weight))  # type: ignore[no-any-return]
-
-    def synthesise(self, x: Tensor) -> Tensor:
-        """What `filter` gives -> waveform (rows, samples).
-
-        In float32 whatever the network's dtype: exp overflows and a Fourier transform needs it.
-        """
-        config, x = self.config, x.float()
-        bins = config.istft_n_fft // 2 + 1
-        magnitude = x[:, :bins].exp().clamp(max=MAGNITUDE_LIMIT)
-        phase = x[:, bins:] if config.free_phase else x[:, bins:].sin()
-        complex_bins = torch.polar(magnitude, phase)
-        wave = torch.istft(complex_bins, config.istft_n_fft, config.istft_hop, window=self.window)
-        return wave.clamp(-config.audio_limit, config.audio_limit)

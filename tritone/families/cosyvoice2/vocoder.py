@@ -81,7 +81,8 @@ class Vocoder:
         self, f0: Tensor, noise: Tensor, before: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """f0 (1, T) -> the mixed source (1, samples) and the turns of each frame."""
-        turns = accumulate_turns(f0, self.config, self.sample_rate, before)
+        harmonics = self.config.nb_harmonics + 1
+        turns = accumulate_turns(f0, harmonics, self.sample_rate, before)
         excitation = excite(f0, turns, before, noise, self.config)
         return torch.tanh(self.network.mix_source(excitation))[:, :, 0], turns
 
@@ -178,17 +179,15 @@ class Vocoder:
 # is heard by a parity test (up to 2.5e-2 after ten seconds).
 
 
-def accumulate_turns(
-    f0: Tensor, config: VocoderConfig, sample_rate: int, before: Tensor | None
-) -> Tensor:
+def accumulate_turns(f0: Tensor, harmonics: int, sample_rate: int, before: Tensor | None) -> Tensor:
     """Accumulated turns a sample of each harmonic at each frame, (1, T, harmonics) in float64.
 
     f0 (1, T) Hz; before (1, 1, harmonics) is the value at the frame before the first one, None at
     the start of an utterance. Summed in float64, as torch sums float32 on a CPU, and kept so: one
     sum from the start to the last bit, however it is cut into calls.
     """
-    harmonics = torch.arange(1, config.nb_harmonics + 2, device=f0.device, dtype=f0.dtype)
-    rate = ((f0[:, :, None] * harmonics / sample_rate) % 1).double()
+    multiples = torch.arange(1, harmonics + 1, device=f0.device, dtype=f0.dtype)
+    rate = ((f0[:, :, None] * multiples / sample_rate) % 1).double()
     if before is None:
         return torch.cumsum(rate, dim=1)
     return torch.cumsum(torch.cat([before, rate], dim=1), dim=1)[:, 1:]
