@@ -21,7 +21,6 @@ from tritone.families.cosyvoice2 import FAMILY
 from tritone.families.cosyvoice2.acoustics import load_hift, load_network, start_noise
 from tritone.families.cosyvoice2.convert import Conversion
 from tritone.families.cosyvoice2.flow import Flow
-from tritone.families.cosyvoice2.reference import load_reader
 from tritone.families.cosyvoice2.released_files import open_source
 from tritone.families.cosyvoice2.self_check import self_check
 from tritone.families.cosyvoice2.voice import Voice
@@ -98,7 +97,7 @@ def test_converted_weights_give_golden_mel(converted: Path) -> None:
 
 
 def test_self_check_says_what_holds(converted: Path) -> None:
-    lines = list(self_check(converted, FAMILY, load_reader, ("int8",)))
+    lines = list(self_check(converted, FAMILY, ("int8",)))
     starts = ["config.json", "tokenizer.json", "llm", "llm/onnx/int8.onnx", "flow", "cloning"]
     assert [line.split(":")[0] for line in lines] == [*starts, "voices"]
     assert "user text makes no control id" in lines[1]
@@ -116,7 +115,7 @@ def test_self_check_finds_damage(converted: Path, tmp_path: Path) -> None:
     damaged = shutil.copytree(converted, tmp_path / "damaged")
     (damaged / "flow.safetensors").unlink()
     with pytest.raises(ModelDirectoryError, match=r"flow\.safetensors does not exist; run"):
-        list(self_check(damaged, FAMILY, load_reader, ()))
+        list(self_check(damaged, FAMILY, ()))
 
 
 @pytest.mark.parametrize("kind", ["hift_legacy_names.pt", "generator."])

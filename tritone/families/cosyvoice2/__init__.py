@@ -77,12 +77,11 @@ class CosyVoice2(Family[CosyVoice2Config]):
 
     def convert(self, released: Path, model_dir: Path, options: "ConvertOptions") -> Iterator[str]:
         from tritone.families.cosyvoice2.convert import Conversion
-        from tritone.families.cosyvoice2.reference import load_reader
         from tritone.families.cosyvoice2.released_files import open_source
         from tritone.families.cosyvoice2.self_check import self_check
 
         Conversion(open_source(released, options.merged_llm), model_dir, options).run()
-        yield from self_check(model_dir, self, load_reader, options.graphs)
+        yield from self_check(model_dir, self, options.graphs)
 
     def graph_source(self, model_dir: Path, config: CosyVoice2Config) -> "GraphSource":
         from tritone.families.cosyvoice2.graph_source import CosyVoice2Graphs

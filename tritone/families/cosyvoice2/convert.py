@@ -35,7 +35,7 @@ from tritone.families.cosyvoice2.merge_llm import copy_merged, merge_llm
 from tritone.families.cosyvoice2.reference import SPEAKER_ENCODER_NAME, SPEECH_TOKENIZER_NAME
 from tritone.families.cosyvoice2.released_tokenizer import END_OF_PROMPT, build_base_tokenizer
 from tritone.families.cosyvoice2.transcript import LISTENER_NAME
-from tritone.families.cosyvoice2.voice import import_spk2info
+from tritone.families.cosyvoice2.voice import Decode, Voice, import_spk2info
 from tritone.frontend.text.pronounce import PHONEMES_NAME
 from tritone.frontend.text.tokenizer import TOKENIZER_NAME, TextTokenizer
 from tritone.frontend.voices import save_voice
@@ -184,6 +184,9 @@ class Conversion:
         state = released_model.vocoder_weights(released, len(config.resblock_kernel_sizes))
         return config, state, lambda: HiFT(config)
 
+    def _import_voices(self, path: Path, decode: Decode) -> Mapping[str, Voice]:
+        return import_spk2info(path, decode)
+
     def _copies(self) -> dict[str, Any]:
         for name, ours in self._copied.items():
             if self._source.has(name):
@@ -195,7 +198,7 @@ class Conversion:
         if not self._source.has(names.VOICES):
             return {"names": []}
         tokenizer = TextTokenizer(self._target / TOKENIZER_NAME)
-        voices = import_spk2info(self._source.folder / names.VOICES, tokenizer.decode)
+        voices = self._import_voices(self._source.folder / names.VOICES, tokenizer.decode)
         for name, voice in voices.items():
             save_voice(self._target / "voices" / f"{name}.safetensors", voice)
         return {"names": sorted(voices)}

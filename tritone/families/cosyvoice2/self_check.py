@@ -4,7 +4,7 @@ Of both generations, whose parts have the same names.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.errors import ModelDirectoryError
 from tritone.families.contract import Family
 from tritone.families.cosyvoice2.acoustics import FLOW_FILE, VOCODER_FILE
-from tritone.families.cosyvoice2.reference import ReferenceReader, missing_models
+from tritone.families.cosyvoice2.reference import load_reader, missing_models
 from tritone.frontend.audio.features import SPEECH_RATE
 from tritone.frontend.text.tokenizer import TOKENIZER_NAME, TextTokenizer
 from tritone.frontend.voices import VoiceStore
@@ -30,13 +30,9 @@ TOKENS = 40  # enough for one whole attention chunk and a part of the next
 def self_check(
     model_dir: Path,
     family: Family[Any],
-    load_reader: Callable[[Path, int], ReferenceReader],
     precisions: tuple[str, ...],
 ) -> Iterator[str]:
-    """Yield one line for each part that was verified; raise ModelDirectoryError at a failure.
-
-    load_reader: of a model directory, for so many speech codes.
-    """
+    """Yield one line for each part that was verified; raise ModelDirectoryError at a failure."""
     config = family.config.read(model_dir)
     yield f"config.json: family {config.family}, {config.sample_rate} Hz"
     yield _text(model_dir, config)
@@ -44,7 +40,7 @@ def self_check(
     for precision in precisions:
         yield _generation(model_dir, config, precision)
     yield _acoustics(model_dir, family, config)
-    yield _cloning(model_dir, config, load_reader)
+    yield _cloning(model_dir, family, config)
     store = VoiceStore(model_dir)
     for name in store.names():
         store.load(name, family.voice)
@@ -112,14 +108,12 @@ def _parameters(weights: Path) -> int:
     return sum(math.prod(file.spec(name).shape) for name in file)
 
 
-def _cloning(
-    model_dir: Path, config: Any, load_reader: Callable[[Path, int], ReferenceReader]
-) -> str:
+def _cloning(model_dir: Path, family: Family[Any], config: Any) -> str:
     if missing := missing_models(model_dir):
         return f"cloning: not possible without {' and '.join(missing)}; registered voices only"
     generator = torch.Generator().manual_seed(0)
     wave = 0.1 * torch.randn(SPEECH_RATE, generator=generator).numpy()
-    voice = load_reader(model_dir, config.llm.speech_codes).read(wave, SPEECH_RATE)
+    voice = load_reader(model_dir, config.llm.speech_codes, family.voice).read(wave, SPEECH_RATE)
     sizes = (len(voice.embedding), config.flow.spk_embed_dim)
     warning = f" (warning: the flow takes one of {sizes[1]})"
     return (

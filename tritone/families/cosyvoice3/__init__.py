@@ -1,1 +1,93 @@
-"""CosyVoice3: Qwen2 speech LM, diffusion transformer flow matching, causal HiFT vocoder."""
+"""CosyVoice3: Qwen2 speech LM, diffusion transformer flow matching, causal HiFT vocoder.
+
+It is built on CosyVoice2's modules where both generations are alike. Importing this imports no
+torch: what needs it is imported when it is loaded.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tritone.arrays import Int32
+from tritone.families.contract import Family, Frontend
+from tritone.families.cosyvoice2.config import with_cheaper_solver
+from tritone.families.cosyvoice3.config import CosyVoice3Config
+from tritone.families.cosyvoice3.rules import CosyVoice3Rules
+from tritone.families.cosyvoice3.voice import Voice
+from tritone.synthesis.limits import Limits
+from tritone.synthesis.rules import Hops
+
+if TYPE_CHECKING:
+    from tritone.acoustic.flow_stage import FlowStage
+    from tritone.acoustic.placement import FlowSettings, VocoderSettings
+    from tritone.acoustic.vocoder_stage import VocoderStage
+    from tritone.checkpoints.conversion import ConvertOptions
+    from tritone.checkpoints.release import Release
+    from tritone.frontend.text.settings import TextSettings
+
+
+class CosyVoice3(Family[CosyVoice3Config]):
+    name = "cosyvoice3"
+    config = CosyVoice3Config
+    voice = Voice
+    with_steps = staticmethod(with_cheaper_solver)
+
+    @property
+    def releases(self) -> "Sequence[Release]":
+        from tritone.families.cosyvoice3.released_files import COSYVOICE3
+
+        return (COSYVOICE3,)
+
+    def language_model(self, config: CosyVoice3Config) -> CosyVoice3Config:
+        return config
+
+    def example_prompt(self, config: CosyVoice3Config, text_ids: Int32) -> Int32:
+        llm = config.llm
+        return np.array([llm.sos_id, *text_ids.tolist(), llm.task_id], dtype=np.int32)
+
+    def rules(self, config: CosyVoice3Config, hops: Hops) -> CosyVoice3Rules:
+        return CosyVoice3Rules(config, hops)
+
+    def load_frontend(
+        self, model_dir: Path, config: CosyVoice3Config, limits: Limits, text: "TextSettings"
+    ) -> Frontend:
+        from tritone.families.cosyvoice3.frontend import CosyVoice3Frontend
+
+        return CosyVoice3Frontend(model_dir, config, limits, text)
+
+    def load_flow(
+        self, model_dir: Path, config: CosyVoice3Config, settings: "FlowSettings"
+    ) -> "FlowStage":
+        from tritone.families.cosyvoice3.acoustics import load_flow
+
+        return load_flow(model_dir, config, settings)
+
+    def load_vocoder(
+        self, model_dir: Path, config: CosyVoice3Config, settings: "VocoderSettings"
+    ) -> "VocoderStage":
+        from tritone.families.cosyvoice3.acoustics import load_vocoder
+
+        return load_vocoder(model_dir, config, settings)
+
+    def recognises(self, released: Path) -> bool:
+        from tritone.families.cosyvoice3.released_files import YAML
+
+        return (released / YAML).is_file()
+
+    def convert(self, released: Path, model_dir: Path, options: "ConvertOptions") -> Iterator[str]:
+        from tritone.families.cosyvoice2.released_files import open_source
+        from tritone.families.cosyvoice2.self_check import self_check
+        from tritone.families.cosyvoice3.convert import Conversion
+        from tritone.families.cosyvoice3.released_files import LAYOUT
+
+        source = open_source(released, options.merged_llm, LAYOUT)
+        Conversion(source, model_dir, options).run()
+        yield from self_check(model_dir, self, options.graphs)
+
+    def voice_fault(self, config: CosyVoice3Config, voice: Voice) -> str:
+        return voice.fault(config.llm.speech_codes)
+
+
+FAMILY = CosyVoice3()
