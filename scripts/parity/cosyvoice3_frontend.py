@@ -1,7 +1,8 @@
 """CosyVoice3's text and prompt mel against a golden folder that upstream's classes made.
 
-The released vocabulary is not part of the folder. `qwen2_tokens.json` has those of its entries that
-the texts need, with their own ids and merges; all other ids are filled with what no text gives.
+The released vocabulary is not part of the folder. `qwen2_tokens.json` of our own tests has those of
+its entries that the texts need, with their own ids and merges; all other ids are filled with what
+no text gives.
 """
 
 import json
@@ -26,7 +27,7 @@ from tritone.synthesis.values import SynthesisRequest
 
 LAYOUTS = "text_layout.json"
 INSTRUCTIONS = "instruct_list.json"
-TOKENS = "qwen2_tokens.json"
+TOKENS = Path(__file__).parents[2] / "tests" / "golden" / "cosyvoice3" / "qwen2_tokens.json"
 MEL = "prompt_mel.safetensors"
 MEL_LIMIT = 1e-4
 
@@ -37,9 +38,9 @@ WORDS = TextConfig()
 LLM = SpeechIds.model_construct(speech_offset=151924, sos_id=158485, task_id=158487)
 
 
-def released_tokenizer(golden: Path, folder: Path) -> Tokenizer:
+def released_tokenizer(folder: Path) -> Tokenizer:
     """The released tokenizer as far as the golden texts go; its parts are written to `folder`."""
-    tokens = _read(golden / TOKENS)
+    tokens = _read(TOKENS)
     ids = {number: token for token, number in tokens["vocab"].items()}
     vocab = {ids.get(i, f"unused {i}"): i for i in range(BASE_SIZE)}
     control = {str(BASE_SIZE + i): {"content": token} for i, token in enumerate(CONTROL)}
@@ -55,7 +56,7 @@ def cases(folder: Path) -> Iterator[ParityResult]:
     """Compare what the front end makes with what is in `folder`."""
     layouts = _read(folder / LAYOUTS)
     with TemporaryDirectory() as work:
-        tokenizer = released_tokenizer(folder, Path(work))
+        tokenizer = released_tokenizer(Path(work))
         tokenizer.save(f"{work}/tokenizer.json")
         text = TextTokenizer(Path(work) / "tokenizer.json")
     wording = SystemWording(text, WORDS)
