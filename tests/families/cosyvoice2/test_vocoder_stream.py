@@ -75,6 +75,24 @@ def test_a_frequent_shape_is_recorded_and_gives_the_same(vocoder: Vocoder, mel: 
     assert len(recorded) == 3
 
 
+def test_windows_have_few_lengths() -> None:
+    """Of streams that are longer than the first hops, whatever their lengths."""
+    vocoder = tiny_vocoder()
+    lengths, filtered = set[int](), vocoder.filter
+
+    def filter(mel: Tensor, spectrum: Tensor) -> Tensor:
+        lengths.add(mel.shape[2])
+        return filtered(mel, spectrum)
+
+    vocoder.filter = filter
+    for frames in range(101, 150, 12):
+        state, mel = vocoder.start(seed=0), torch.randn(vocoder.bins, frames, generator=draw(1))
+        for begin, end in ((0, 24), (24, 50), (50, 100), (100, frames)):
+            _, state = vocoder.step(mel[:, begin:end], state, finalize=end == frames)
+    first = 24  # there is nothing before it
+    assert lengths - {first} <= set(range(0, 120, vocoder.grid))
+
+
 def run_stage(stage: VocoderStage, mel: Float32, size: int, speed: float) -> Float32:
     state, waves = stage.start(seed=SEED, speed=speed), []
     for begin in range(0, mel.shape[1], size):
