@@ -3,7 +3,7 @@
 import atexit
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from functools import cache
 from pathlib import Path
 
@@ -13,7 +13,6 @@ import onnxruntime
 import torch
 from onnx import TensorProto, helper
 from paths import EMBEDDED
-from pydantic import BaseModel
 from torch import Tensor
 
 from tritone.arrays import Int32
@@ -21,52 +20,19 @@ from tritone.engines.build import build_tasks
 from tritone.engines.export import onnx_path, run, session_of
 from tritone.engines.machine import Machine
 from tritone.engines.precision import PRODUCTS
-from tritone.engines.sources import Graph, Profiles, Sources
+from tritone.engines.sources import Sources
 from tritone.engines.tasks import Task, run_tasks
-from tritone.families.cosyvoice2.acoustics import (
-    FLOW_FILE,
-    VOCODER_FILE,
-    load_hift,
-    load_network,
-)
-from tritone.families.cosyvoice2.config import CosyVoice2Config, SpeechIds
-from tritone.families.cosyvoice2.flow import FlowNetwork
-from tritone.families.cosyvoice2.graphs import flow_graphs, vocoder_graphs
-from tritone.families.cosyvoice2.hift import HiFT
-from tritone.families.cosyvoice2.vocoder import Vocoder
+from tritone.families import open_model
+from tritone.families.cosyvoice2.config import SpeechIds
 
 Run = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
-class Graphs:
-    """The `GraphSource` of a model directory."""
-
-    parts = {"flow": FLOW_FILE, "vocoder": VOCODER_FILE}  # noqa: RUF012
-
-    def __init__(self, model_dir: Path, config: CosyVoice2Config) -> None:
-        self._model_dir, self._config = model_dir, config
-
-    def settings(self, part: str) -> BaseModel:
-        return self._config.flow if part == "flow" else self._config.vocoder
-
-    def outlines(self, part: str, profiles: Profiles) -> Sequence[Graph]:
-        with torch.device("meta"):
-            if part == "flow":
-                return flow_graphs(FlowNetwork(self._config.flow).eval(), profiles)
-            return self._vocoder_graphs(HiFT(self._config.vocoder), profiles)
-
-    def graphs(self, part: str, profiles: Profiles) -> Sequence[Graph]:
-        if part == "flow":
-            return flow_graphs(load_network(self._model_dir, self._config), profiles)
-        return self._vocoder_graphs(load_hift(self._model_dir, self._config), profiles)
-
-    def _vocoder_graphs(self, network: HiFT, profiles: Profiles) -> Sequence[Graph]:
-        return vocoder_graphs(Vocoder(network, self._config.sample_rate), profiles)
-
-
 def sources_of(model_dir: Path) -> Sources:
-    config = CosyVoice2Config.read(model_dir)
-    return Sources(model_dir, config, Graphs(model_dir, config))
+    model = open_model(model_dir)
+    graphs = model.family.graph_source(model_dir, model.config)
+    assert graphs is not None
+    return Sources(model_dir, model.language_model, graphs)
 
 
 def tasks_of(sources: Sources, parts: Collection[str], dtype: str, *machine: Machine) -> list[Task]:
