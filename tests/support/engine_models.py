@@ -1,4 +1,4 @@
-"""Exports of the embedded voice, made once a test run, and ONNX Runtime in a plan's place."""
+"""Exports of a model of each family, made once a test run, and ONNX Runtime in a plan's place."""
 
 import atexit
 import shutil
@@ -11,11 +11,13 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from cosyvoice3_release import cosyvoice3_release
 from onnx import TensorProto, helper
 from paths import EMBEDDED
 from torch import Tensor
 
 from tritone.arrays import Int32
+from tritone.checkpoints.conversion import ConvertOptions
 from tritone.engines.build import build_tasks
 from tritone.engines.export import onnx_path, run, session_of
 from tritone.engines.machine import Machine
@@ -24,8 +26,22 @@ from tritone.engines.sources import Sources
 from tritone.engines.tasks import Task, run_tasks
 from tritone.families import open_model
 from tritone.families.cosyvoice2.config import SpeechIds
+from tritone.families.cosyvoice2.released_files import open_source
+from tritone.families.cosyvoice3.convert import Conversion
+from tritone.families.cosyvoice3.released_files import LAYOUT
 
 Run = Callable[[dict[str, Tensor]], dict[str, Tensor]]
+
+ESTIMATORS = dict.fromkeys(("estimator_step", "estimator", "estimator_masked"), "flow")
+GRAPHS = {  # of each family, and the part that each belongs to
+    "cosyvoice2": {
+        "flow_encoder": "flow",
+        **ESTIMATORS,
+        "f0_predictor": "vocoder",
+        "vocoder": "vocoder",
+    },
+    "cosyvoice3": {**ESTIMATORS, "vocoder_opening": "vocoder", "vocoder": "vocoder"},
+}
 
 
 def sources_of(model_dir: Path) -> Sources:
@@ -61,20 +77,35 @@ def model_directory(folder: Path) -> Path:
     return folder
 
 
+def tiny_cosyvoice3(folder: Path) -> Path:
+    """The model directory of a tiny release, its language model without a graph."""
+    release = cosyvoice3_release(folder.with_name("release"))
+    source, options = open_source(release, None, LAYOUT), ConvertOptions(graphs=())
+    Conversion(source, folder, options).run()
+    return folder
+
+
+MODELS = {"cosyvoice2": model_directory, "cosyvoice3": tiny_cosyvoice3}
+
+
+def exported(family: str = "cosyvoice2") -> Sources:
+    """A model with all its exports, not to be changed: the embedded voice, or the tiny one."""
+    return _exported(family)
+
+
 @cache
-def exported() -> Sources:
-    """The embedded voice with all its exports; not to be changed."""
+def _exported(family: str) -> Sources:
     folder = Path(tempfile.mkdtemp(prefix="exports"))
     atexit.register(shutil.rmtree, folder)
-    sources = sources_of(model_directory(folder / "model"))
+    sources = sources_of(MODELS[family](folder / "model"))
     tasks = tasks_of(sources, ("flow", "vocoder"), "bfloat16")
     for outcome in run_tasks(tasks, force=False):
         assert outcome.state == "built", outcome
     return sources
 
 
-def export_of(name: str) -> Path:
-    return onnx_path(exported().model_dir, name)
+def export_of(name: str, family: str = "cosyvoice2") -> Path:
+    return onnx_path(exported(family).model_dir, name)
 
 
 def runner(path: Path) -> Run:
