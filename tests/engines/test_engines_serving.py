@@ -1,12 +1,13 @@
 """Stages on plans of this machine, on a stand-in for TensorRT: near those on torch, or refused."""
 
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from engine_models import exported, sources_of, tasks_of
+from engine_models import GRAPHS, exported, sources_of, tasks_of
 from fake_gpu import H200, plug_in
 
 from tritone.acoustic.flow_stage import FlowStage
@@ -15,14 +16,13 @@ from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.arrays import Float32
 from tritone.engines.tasks import run_tasks
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
-from tritone.families.cosyvoice2.acoustics import load_flow, load_vocoder
-from tritone.families.cosyvoice2.config import CosyVoice2Config
+from tritone.families import open_model
 from tritone.families.cosyvoice2.voice import Voice
 from tritone.llm.contract import Increment
 
 pytestmark = pytest.mark.slow
 
-SERVED = ("estimator_step", "vocoder")
+SERVED = ("estimator_step", "vocoder", "vocoder_opening")
 
 
 @pytest.fixture(autouse=True)
@@ -31,22 +31,25 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def model(tmp_path: Path) -> Path:
-    """The embedded voice's flow and vocoder with the plans that stages run on."""
-    folder = tmp_path / "model"
-    shutil.copytree(exported().model_dir, folder)
+def model(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A flow and a vocoder with the plans that stages run on."""
+    folder, family = tmp_path / "model", getattr(request, "param", "cosyvoice2")
+    shutil.copytree(exported(family).model_dir, folder)
     tasks = tasks_of(sources_of(folder), ("flow", "vocoder"), "float16", H200)
     wanted = [task for task in tasks if task.name.split()[-1] in SERVED]
-    assert [outcome.state for outcome in run_tasks(wanted, force=False)][1::2] == ["built"] * 2
+    states = [o.state for o in run_tasks(wanted, force=False) if o.name.startswith("plan")]
+    assert states == ["built"] * len(GRAPHS[family].keys() & set(SERVED))
     return folder
 
 
-def flow_stage(model: Path, settings: FlowSettings) -> FlowStage:
-    return load_flow(model, CosyVoice2Config.read(model), settings)
+def flow_stage(folder: Path, settings: FlowSettings) -> FlowStage:
+    model = open_model(folder)
+    return model.family.load_flow(folder, model.config, settings)
 
 
-def vocoder_stage(model: Path, settings: VocoderSettings) -> VocoderStage:
-    return load_vocoder(model, CosyVoice2Config.read(model), settings)
+def vocoder_stage(folder: Path, settings: VocoderSettings) -> VocoderStage:
+    model = open_model(folder)
+    return model.family.load_vocoder(folder, model.config, settings)
 
 
 def mel_of(stage: FlowStage, voice: Voice) -> Float32:
@@ -62,6 +65,7 @@ def relative(found: Float32, exact: Float32) -> float:
     return float(np.linalg.norm(found - exact) / np.linalg.norm(exact))
 
 
+@pytest.mark.parametrize("model", ["cosyvoice2", "cosyvoice3"], indirect=True)
 def test_a_stage_on_plans_is_near_one_on_torch(model: Path) -> None:
     voice = Voice(
         np.zeros(0, np.int32), np.zeros((0, 80), np.float32), np.ones(192, dtype=np.float32)
@@ -74,8 +78,11 @@ def test_a_stage_on_plans_is_near_one_on_torch(model: Path) -> None:
     waves = []
     for plans in (False, True):
         stage = vocoder_stage(model, VocoderSettings(plans=plans, dtype=torch.float16))
-        state = stage.start(seed=0, speed=1.0)
-        waves.append(stage.step(exact, state, finalize=True)[0])
+        state, parts = stage.start(seed=0, speed=1.0), []
+        for begin, end in pairwise((0, 24, 72, 120)):
+            wave, state = stage.step(exact[:, begin:end], state, finalize=end == 120)
+            parts.append(wave)
+        waves.append(np.concatenate(parts))
     assert waves[0].shape == waves[1].shape == (120 * 480,)
     assert 0 < relative(waves[1], waves[0]) < 0.1
 

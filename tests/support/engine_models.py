@@ -1,9 +1,9 @@
-"""Exports of the embedded voice, made once a test run, and ONNX Runtime in a plan's place."""
+"""Exports of a model of each family, made once a test run, and ONNX Runtime in a plan's place."""
 
 import atexit
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from functools import cache
 from pathlib import Path
 
@@ -11,62 +11,44 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from cosyvoice3_release import cosyvoice3_release
 from onnx import TensorProto, helper
 from paths import EMBEDDED
-from pydantic import BaseModel
 from torch import Tensor
 
 from tritone.arrays import Int32
+from tritone.checkpoints.conversion import ConvertOptions
 from tritone.engines.build import build_tasks
 from tritone.engines.export import onnx_path, run, session_of
 from tritone.engines.machine import Machine
 from tritone.engines.precision import PRODUCTS
-from tritone.engines.sources import Graph, Profiles, Sources
+from tritone.engines.sources import Sources
 from tritone.engines.tasks import Task, run_tasks
-from tritone.families.cosyvoice2.acoustics import (
-    FLOW_FILE,
-    VOCODER_FILE,
-    load_hift,
-    load_network,
-)
-from tritone.families.cosyvoice2.config import CosyVoice2Config, SpeechIds
-from tritone.families.cosyvoice2.flow import FlowNetwork
-from tritone.families.cosyvoice2.graphs import flow_graphs, vocoder_graphs
-from tritone.families.cosyvoice2.hift import HiFT
-from tritone.families.cosyvoice2.vocoder import Vocoder
+from tritone.families import open_model
+from tritone.families.cosyvoice2.config import SpeechIds
+from tritone.families.cosyvoice2.released_files import open_source
+from tritone.families.cosyvoice3.convert import Conversion
+from tritone.families.cosyvoice3.released_files import LAYOUT
 
 Run = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
-
-class Graphs:
-    """The `GraphSource` of a model directory."""
-
-    parts = {"flow": FLOW_FILE, "vocoder": VOCODER_FILE}  # noqa: RUF012
-
-    def __init__(self, model_dir: Path, config: CosyVoice2Config) -> None:
-        self._model_dir, self._config = model_dir, config
-
-    def settings(self, part: str) -> BaseModel:
-        return self._config.flow if part == "flow" else self._config.vocoder
-
-    def outlines(self, part: str, profiles: Profiles) -> Sequence[Graph]:
-        with torch.device("meta"):
-            if part == "flow":
-                return flow_graphs(FlowNetwork(self._config.flow).eval(), profiles)
-            return self._vocoder_graphs(HiFT(self._config.vocoder), profiles)
-
-    def graphs(self, part: str, profiles: Profiles) -> Sequence[Graph]:
-        if part == "flow":
-            return flow_graphs(load_network(self._model_dir, self._config), profiles)
-        return self._vocoder_graphs(load_hift(self._model_dir, self._config), profiles)
-
-    def _vocoder_graphs(self, network: HiFT, profiles: Profiles) -> Sequence[Graph]:
-        return vocoder_graphs(Vocoder(network, self._config.sample_rate), profiles)
+ESTIMATORS = dict.fromkeys(("estimator_step", "estimator", "estimator_masked"), "flow")
+GRAPHS = {  # of each family, and the part that each belongs to
+    "cosyvoice2": {
+        "flow_encoder": "flow",
+        **ESTIMATORS,
+        "f0_predictor": "vocoder",
+        "vocoder": "vocoder",
+    },
+    "cosyvoice3": {**ESTIMATORS, "vocoder_opening": "vocoder", "vocoder": "vocoder"},
+}
 
 
 def sources_of(model_dir: Path) -> Sources:
-    config = CosyVoice2Config.read(model_dir)
-    return Sources(model_dir, config, Graphs(model_dir, config))
+    model = open_model(model_dir)
+    graphs = model.family.graph_source(model_dir, model.config)
+    assert graphs is not None
+    return Sources(model_dir, model.language_model, graphs)
 
 
 def tasks_of(sources: Sources, parts: Collection[str], dtype: str, *machine: Machine) -> list[Task]:
@@ -95,20 +77,35 @@ def model_directory(folder: Path) -> Path:
     return folder
 
 
+def tiny_cosyvoice3(folder: Path) -> Path:
+    """The model directory of a tiny release, its language model without a graph."""
+    release = cosyvoice3_release(folder.with_name("release"))
+    source, options = open_source(release, None, LAYOUT), ConvertOptions(graphs=())
+    Conversion(source, folder, options).run()
+    return folder
+
+
+MODELS = {"cosyvoice2": model_directory, "cosyvoice3": tiny_cosyvoice3}
+
+
+def exported(family: str = "cosyvoice2") -> Sources:
+    """A model with all its exports, not to be changed: the embedded voice, or the tiny one."""
+    return _exported(family)
+
+
 @cache
-def exported() -> Sources:
-    """The embedded voice with all its exports; not to be changed."""
+def _exported(family: str) -> Sources:
     folder = Path(tempfile.mkdtemp(prefix="exports"))
     atexit.register(shutil.rmtree, folder)
-    sources = sources_of(model_directory(folder / "model"))
+    sources = sources_of(MODELS[family](folder / "model"))
     tasks = tasks_of(sources, ("flow", "vocoder"), "bfloat16")
     for outcome in run_tasks(tasks, force=False):
         assert outcome.state == "built", outcome
     return sources
 
 
-def export_of(name: str) -> Path:
-    return onnx_path(exported().model_dir, name)
+def export_of(name: str, family: str = "cosyvoice2") -> Path:
+    return onnx_path(exported(family).model_dir, name)
 
 
 def runner(path: Path) -> Run:

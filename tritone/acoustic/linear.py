@@ -104,9 +104,9 @@ class GroupedCausalConv1d(Causal, nn.Conv1d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(rows, n + taps - 1, channels) -> (rows, n, channels)."""
-        # Frames of channels are an image of one row, channels last: nothing is transposed.
-        image, kernel = x.mT[:, :, None], self.weight[:, :, None]
-        return F.conv2d(image, kernel, self.bias, groups=self.groups)[:, :, 0].mT
+        # Frames of channels are an image of one row, channels last: no value is moved.
+        image, kernel = x.transpose(1, 2)[:, :, None], self.weight[:, :, None]
+        return F.conv2d(image, kernel, self.bias, groups=self.groups)[:, :, 0].transpose(1, 2)
 
 
 def window_weight(weight: Tensor) -> Tensor:

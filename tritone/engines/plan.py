@@ -22,6 +22,14 @@ from tritone.engines.record import check_part, plan_path
 from tritone.engines.sources import Sources
 from tritone.errors import ModelDirectoryError, Overloaded, StageFailed
 
+Placed = Callable[[Tensor], dict[str, Tensor]]
+"""Positions (rows, n), from the first frame of the prompt -> inputs of a plan that depend on them,
+float32 on the same device."""
+
+
+def _nothing(positions: Tensor) -> dict[str, Tensor]:
+    return {}
+
 
 def open_plan(
     sources: Sources, part: str, name: str, dtype: torch.dtype, device: torch.device
@@ -129,11 +137,13 @@ def plan_solver(
     euler: EulerSolver,
     dtype: torch.dtype,
     device: torch.device,
+    *,
+    placed: Placed = _nothing,
 ) -> "PlanSolver":
     """A flow's solver on the plan of its estimator; `euler` itself stays in float32.
 
-    part, name: of the graph, whose inputs and outputs are those of `PlanSolver`. Errors as for
-    `open_plan`.
+    part, name: of the graph, whose inputs and outputs are those of `PlanSolver`, as is `placed`.
+    Errors as for `open_plan`.
     """
     plan = open_plan(sources, part, name, dtype, device)
     return PlanSolver(
@@ -142,6 +152,7 @@ def plan_solver(
         device=device,
         cache_dtype=plan.inputs["cache"],
         most_frames=sources.profiles.past_frames.most,
+        placed=placed,
     )
 
 
@@ -181,7 +192,8 @@ class PlanSolver:
     n, inputs), shifts (stages, channels) of the ODE time, tails and cache as in `StepState`, and
     visible (rows, room + n) boolean. Out: velocity (rows, n, mel), next_tails, and new_frames, what
     the cache is to hold of these n frames. euler: of the same flow, for its times and time shifts
-    in float32. most_frames: that the plan takes as its cache.
+    in float32. most_frames: that the plan takes as its cache. placed: where the estimator knows the
+    positions of its frames, what the plan takes of them beside the above.
     """
 
     most_chunks = 1
@@ -194,9 +206,11 @@ class PlanSolver:
         device: torch.device,
         cache_dtype: torch.dtype,
         most_frames: int,
+        placed: Placed = _nothing,
     ) -> None:
         estimator = euler.estimator
         self._run, self._euler, self._most_frames = run, euler, most_frames
+        self._placed = placed
         self._chunk = estimator.chunk_frames
         room = 2 * self._chunk
         self._no_cache = partial(
@@ -239,23 +253,27 @@ class PlanSolver:
         assert isinstance(chunk.state, PlanState)
         given = without_too(chunk.conditions).float()
         x = chunk.noise[None].to(given)
+        first = chunk.state.steps[0].frames
+        positions = torch.arange(first, first + given.shape[1], device=given.device)
+        placed = self._placed(positions.expand(GUIDED_ROWS, -1))
         after = []
         for (_, dt), shifts, step in zip(
             self._euler.times, self._shifts, chunk.state.steps, strict=True
         ):
             rows = torch.cat([x.expand(GUIDED_ROWS, -1, -1), given], dim=2)
-            velocity, step = self._step(rows, shifts, step)
+            velocity, step = self._step({"x": rows, "shifts": shifts, **placed}, step)
             after.append(step)
             x = x + dt * guide(velocity, self._euler.rate)
         return x[0], PlanState(tuple(after))
 
-    def _step(self, x: Tensor, shifts: Tensor, step: StepState) -> tuple[Tensor, StepState]:
+    def _step(self, inputs: dict[str, Tensor], step: StepState) -> tuple[Tensor, StepState]:
+        x = inputs["x"]
         rows, new = x.shape[:2]
         room, end = step.cache.shape[4], step.frames + new
         visible = torch.ones(rows, room + new, dtype=torch.bool, device=x.device)
         visible[:, step.frames : room] = False
         outputs = self._run(
-            {"x": x, "shifts": shifts, "tails": step.tails, "cache": step.cache, "visible": visible}
+            {**inputs, "tails": step.tails, "cache": step.cache, "visible": visible}
         )
         step.cache[..., step.frames : end, :] = outputs["new_frames"]
         return outputs["velocity"], StepState(outputs["next_tails"], step.cache, end)

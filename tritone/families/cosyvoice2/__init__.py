@@ -84,9 +84,9 @@ class CosyVoice2(Family[CosyVoice2Config]):
         yield from self_check(model_dir, self, options.graphs)
 
     def graph_source(self, model_dir: Path, config: CosyVoice2Config) -> "GraphSource":
-        from tritone.families.cosyvoice2.graph_source import CosyVoice2Graphs
+        from tritone.families.cosyvoice2.graph_source import graph_source
 
-        return CosyVoice2Graphs(model_dir, config)
+        return graph_source(model_dir, config)
 
     def voice_fault(self, config: CosyVoice2Config, voice: Voice) -> str:
         return voice.fault(config.llm.speech_codes)

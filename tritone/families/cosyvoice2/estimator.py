@@ -172,10 +172,9 @@ class Estimator(nn.Module):
         x: Tensor,
         shifts: Sequence[Tensor],
         states: Sequence[EstimatorState],
-        visible: Tensor | None = None,
     ) -> tuple[Tensor, list[EstimatorState]]:
-        """The next chunk of some streams, or several; `visible` as in `forward`."""
-        run = StreamsPass(states, visible)
+        """The next chunk of some streams, or several."""
+        run = StreamsPass(states, None)
         y = self.run(x, shifts, run)
         return y, run.advanced(x.shape[1])
 

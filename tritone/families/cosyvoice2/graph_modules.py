@@ -5,11 +5,14 @@ the caller owns the memory and writes it there. Time shifts and position encodin
 outside: they depend on few values, need float32 and are no work for an engine.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
 from tritone.acoustic.cache import KeyValueStore, Span
-from tritone.acoustic.estimator import EstimatorState
+from tritone.acoustic.estimator import EstimatorState, StreamsPass
 from tritone.families.cosyvoice2.encoder import EncoderState
 from tritone.families.cosyvoice2.estimator import Estimator
 from tritone.families.cosyvoice2.flow import FlowNetwork
@@ -109,7 +112,7 @@ class EstimatorPass(nn.Module):
         """
         padding = None if given is None else given[..., None]
         seen = None if visible is None else visible[:, None]
-        return self.estimator(x, _shifts_of(shifts), padding, seen)  # type: ignore[no-any-return]
+        return self.estimator(x, shifts_of(shifts), padding, seen)  # type: ignore[no-any-return]
 
 
 class EstimatorStep(EstimatorPass):
@@ -124,12 +127,26 @@ class EstimatorStep(EstimatorPass):
 
         Returns the velocity (rows, n, mel), the new tails, and what is new of the cache.
         """
-        past = CacheTensor(cache)
-        state = EstimatorState(torch.split(tails, self.estimator.tail_channels, dim=2), past)
-        seen = visible[:, None, None]
-        velocity, (state,) = self.estimator.step(x, _shifts_of(shifts), [state], seen)
-        return velocity, torch.cat(state.tails, dim=2), past.new()
+        run = partial(self.estimator.run, x, shifts_of(shifts))
+        return run_chunk(run, self.estimator.tail_channels, tails, cache, visible)
 
 
-def _shifts_of(shifts: Tensor) -> list[Tensor]:
+def run_chunk(
+    run: Callable[[StreamsPass], Tensor],
+    tail_channels: list[int],
+    tails: Tensor,
+    cache: Tensor,
+    visible: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """An estimator's `run` over one chunk; what it takes and returns stands in `EstimatorStep`."""
+    past = CacheTensor(cache)
+    before = EstimatorState(torch.split(tails, tail_channels, dim=2), past)
+    chunk = StreamsPass([before], visible[:, None, None])
+    velocity = run(chunk)
+    (after,) = chunk.advanced(velocity.shape[1])
+    return velocity, torch.cat(after.tails, dim=2), past.new()
+
+
+def shifts_of(shifts: Tensor) -> list[Tensor]:
+    """(stages, channels) as an estimator takes them."""
     return [shift[None, None] for shift in shifts.unbind()]

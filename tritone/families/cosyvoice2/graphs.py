@@ -1,36 +1,21 @@
-"""What is exported: the flow's encoder and its estimator, over a chunk and whole; the vocoder's
-pitch predictor, and its filter between the Fourier transforms."""
+"""What is exported of the flow: its encoder and its estimator, over a chunk and whole."""
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from tritone.acoustic.attention import chunk_mask, sinusoid
 from tritone.acoustic.solver import GUIDED_ROWS, ode_times
 from tritone.engines.sources import Graph, Profiles, Shape, Sizes
+from tritone.families.cosyvoice2.code_network import CodeNetwork
 from tritone.families.cosyvoice2.encoder import LOOKAHEAD_KERNEL, UPSAMPLE_KERNEL
-from tritone.families.cosyvoice2.estimator import INPUTS
 from tritone.families.cosyvoice2.flow import FlowNetwork
 from tritone.families.cosyvoice2.graph_modules import EncoderStep, EstimatorPass, EstimatorStep
-from tritone.families.cosyvoice2.hift import HiFT
-from tritone.families.cosyvoice2.vocoder import Vocoder, frame_noise
-from tritone.families.cosyvoice2.voice import PROMPT_HOP, PROMPT_RATE, prompt_mel
-
-_PITCH = (120.0, 240.0)  # Hz at the two ends of a sample
-_HARMONICS = 30
-_LEVEL, _NOISE = 0.1, 0.01
 
 
 def flow_graphs(network: FlowNetwork, profiles: Profiles) -> list[Graph]:
     """All graphs of a flow, float32 on the CPU."""
     kinds = (EncoderGraph, EstimatorStepGraph, EstimatorGraph, MaskedEstimatorGraph)
     return [kind(network, profiles) for kind in kinds]
-
-
-def vocoder_graphs(vocoder: Vocoder, profiles: Profiles) -> list[Graph]:
-    """All graphs of a vocoder, float32 on the CPU."""
-    bins = FilterGraph(vocoder, profiles, VocoderFilter(vocoder.network))
-    return [PitchGraph(vocoder, profiles, vocoder.network.f0), bins]
 
 
 class EncoderGraph(Graph):
@@ -112,39 +97,47 @@ class EstimatorGraph(Graph):
     examples = ({"frames": 60}, {"frames": 97})
     module_class: type[nn.Module] = EstimatorPass
 
-    def __init__(self, network: FlowNetwork, profiles: Profiles) -> None:
+    @torch.no_grad()
+    def __init__(self, network: CodeNetwork, profiles: Profiles) -> None:
         axes = {name: getattr(profiles, name) for name in self.examples[0]}
         super().__init__(self.module_class(network.estimator), axes)
-        self.network, self.config = network, network.config
+        self.network, self.estimator = network, network.estimator
+        self._stages = len(self._shifts())
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:
-        part = self.config.estimator
-        rows = GUIDED_ROWS * sizes.get("streams", 1)
-        return {
-            "x": (rows, sizes[self.frames], INPUTS * self.config.output_size),
-            "shifts": (part.num_mid_blocks + 2, part.channels),
-        }
+        return self._shapes(GUIDED_ROWS * sizes.get("streams", 1), sizes[self.frames])
+
+    def _shapes(self, rows: int, frames: int) -> dict[str, Shape]:
+        width = self.estimator.mel_bins + self.estimator.condition_channels
+        shifts = (self._stages, self.estimator.channels)
+        return {"x": (rows, frames, width), "shifts": shifts}
 
     @torch.no_grad()
     def sample(self, sizes: Sizes, seed: int) -> dict[str, Tensor]:
         streams, draw = sizes.get("streams", 1), torch.Generator().manual_seed(seed)
         return self._inputs(streams, sizes[self.frames], draw)
 
-    def _inputs(self, streams: int, frames: int, draw: torch.Generator) -> dict[str, Tensor]:
-        """x of drawn codes and speakers, without prompt, and the shifts of a step midway."""
-        network, config = self.network, self.config
+    def _inputs(
+        self, streams: int, frames: int, draw: torch.Generator, past: int = 0
+    ) -> dict[str, Tensor]:
+        """x of drawn codes and speakers, without prompt, and the shifts of a step midway. past:
+        frames of the stream before these."""
+        network, config = self.network, self.network.config
         count = -(-frames // config.token_mel_ratio)
         codes = torch.randint(config.vocab_size, (streams, count), generator=draw)
-        embedded = network.token_embedding(codes)
-        mu = network.mel_projection(network.encoder(embedded, embedded[:, :0]))[:, :frames]
+        features = [network.encode(row, row[:0], (None, None)) for row in codes]
+        mu = torch.stack(features)[:, :frames]
         vectors = torch.randn(streams, config.spk_embed_dim, generator=draw)
         speakers = torch.stack([network.project_speaker(vector) for vector in vectors])
         given = torch.cat([mu, speakers.expand(-1, frames, -1), torch.zeros_like(mu)], dim=2)
         noise = torch.randn(mu.shape, generator=draw).repeat(GUIDED_ROWS, 1, 1)
         x = torch.cat([noise, torch.cat([given, torch.zeros_like(given)])], dim=2)
-        midway, _ = ode_times(config.solver.n_timesteps)[config.solver.n_timesteps // 2]
-        shifts = network.estimator.time_shifts(torch.tensor([midway]))
-        return {"x": x, "shifts": torch.cat(shifts)[:, 0]}
+        return {"x": x, "shifts": torch.cat(self._shifts())[:, 0]}
+
+    def _shifts(self) -> list[Tensor]:
+        steps = self.network.config.solver.n_timesteps
+        midway, _ = ode_times(steps)[steps // 2]
+        return self.estimator.time_shifts(torch.tensor([midway], device=self.estimator.device))
 
 
 class MaskedEstimatorGraph(EstimatorGraph):
@@ -166,8 +159,7 @@ class MaskedEstimatorGraph(EstimatorGraph):
         given = torch.ones(GUIDED_ROWS, streams, frames)
         given[:, -1, frames - frames // 3 :] = 0
         given = given.flatten(0, 1)
-        chunk = self.network.estimator.chunk_frames
-        visible = chunk_mask(frames, chunk) & (given[:, None] > 0)
+        visible = chunk_mask(frames, self.estimator.chunk_frames) & (given[:, None] > 0)
         return {**super().sample(sizes, seed), "given": given, "visible": visible}
 
 
@@ -182,10 +174,10 @@ class EstimatorStepGraph(EstimatorGraph):
         {"streams": 2, "chunk_frames": 50, "past_frames": 71},
         {"streams": 1, "chunk_frames": 23, "past_frames": 101},
     )
-    module_class = EstimatorStep
+    module_class: type[nn.Module] = EstimatorStep
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:
-        common, part = super().shapes(sizes), self.network.estimator
+        common, part = super().shapes(sizes), self.estimator
         rows, past = common["x"][0], sizes["past_frames"]
         return {
             **common,
@@ -213,75 +205,4 @@ class EstimatorStepGraph(EstimatorGraph):
             _, state["tails"], new = self.module(**first)
             state["cache"] = torch.cat([first["cache"], new], dim=4)
             state["visible"][:, 1:] = True
-        return {**self._inputs(streams, sizes["chunk_frames"], draw), **state}
-
-
-class VocoderFilter(nn.Module):
-    """`HiFT.filter` as a module."""
-
-    def __init__(self, network: HiFT) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, mel: Tensor, spectrum: Tensor) -> Tensor:
-        return self.network.filter(mel, spectrum)
-
-
-class _VocoderGraph(Graph):
-    examples = ({"streams": 2, "window_frames": 24}, {"streams": 1, "window_frames": 33})
-
-    def __init__(self, vocoder: Vocoder, profiles: Profiles, module: nn.Module) -> None:
-        axes = {"streams": profiles.streams, "window_frames": profiles.window_frames}
-        super().__init__(module, axes)
-        self.vocoder, self.config = vocoder, vocoder.config
-
-    def shapes(self, sizes: Sizes) -> dict[str, Shape]:
-        return {"mel": (sizes["streams"], self.config.in_channels, sizes["window_frames"])}
-
-    @torch.no_grad()
-    def sample(self, sizes: Sizes, seed: int) -> dict[str, Tensor]:
-        rows = range(sizes["streams"])
-        return {"mel": torch.stack([_voiced_mel(sizes["window_frames"], seed + r) for r in rows])}
-
-
-class PitchGraph(_VocoderGraph):
-    """mel -> f0. In float32: the source's phase is the sum of f0 over all time."""
-
-    name = "f0_predictor"
-    outputs = ("f0",)
-    half = False
-
-
-class FilterGraph(_VocoderGraph):
-    """mel and the source's spectrum -> log magnitude and phase. See `HiFT.filter`."""
-
-    name = "vocoder"
-    outputs = ("bins",)
-
-    def shapes(self, sizes: Sizes) -> dict[str, Shape]:
-        config = self.config
-        steps = config.samples_per_frame // config.istft_hop * sizes["window_frames"] + 1
-        spectrum = (sizes["streams"], config.istft_n_fft + 2, steps)
-        return {**super().shapes(sizes), "spectrum": spectrum}
-
-    @torch.no_grad()
-    def sample(self, sizes: Sizes, seed: int) -> dict[str, Tensor]:
-        frames = sizes["window_frames"]
-        f0 = torch.linspace(*_PITCH, frames)[None]
-        f0[:, frames // 2 : frames // 2 + 2] = 0.0  # unvoiced
-        noise = frame_noise(seed, 0, frames, self.config)
-        source, _ = self.vocoder.source(f0, noise)
-        spectrum = self.vocoder.network.analyse(source)
-        rows = sizes["streams"]
-        return {**super().sample(sizes, seed), "spectrum": spectrum.repeat(rows, 1, 1)}
-
-
-def _voiced_mel(frames: int, seed: int) -> Tensor:
-    """(mel, frames) of a gliding tone with its harmonics in noise: a trained predictor, which says
-    nothing of a random mel, hears its pitch."""
-    random, samples = np.random.default_rng(seed), frames * PROMPT_HOP
-    turns = np.cumsum(np.linspace(*_PITCH, samples)) / PROMPT_RATE + random.random()
-    number = np.arange(1, _HARMONICS + 1)[:, None]
-    tones = (np.sin(2 * np.pi * number * turns) / number).sum(axis=0)
-    wav = _LEVEL * tones + _NOISE * random.standard_normal(samples)
-    return torch.from_numpy(prompt_mel(wav.astype(np.float32)).T.copy())
+        return {**self._inputs(streams, sizes["chunk_frames"], draw, past - 1), **state}

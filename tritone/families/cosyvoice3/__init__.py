@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tritone.acoustic.vocoder_stage import VocoderStage
     from tritone.checkpoints.conversion import ConvertOptions
     from tritone.checkpoints.release import Release
+    from tritone.engines.sources import GraphSource
     from tritone.frontend.text.settings import TextSettings
 
 
@@ -85,6 +86,11 @@ class CosyVoice3(Family[CosyVoice3Config]):
         source = open_source(released, options.merged_llm, LAYOUT)
         Conversion(source, model_dir, options).run()
         yield from self_check(model_dir, self, options.graphs)
+
+    def graph_source(self, model_dir: Path, config: CosyVoice3Config) -> "GraphSource":
+        from tritone.families.cosyvoice3.graph_source import graph_source
+
+        return graph_source(model_dir, config)
 
     def voice_fault(self, config: CosyVoice3Config, voice: Voice) -> str:
         return voice.fault(config.llm.speech_codes)

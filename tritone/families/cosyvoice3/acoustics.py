@@ -6,7 +6,6 @@ from tritone.acoustic import weights
 from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.placement import FlowSettings, VocoderSettings, is_exact, place, place_filter
 from tritone.acoustic.vocoder_stage import VocoderStage
-from tritone.errors import EnvironmentProblem
 from tritone.families.cosyvoice2.acoustics import FLOW_FILE, VOCODER_FILE, CodeFlow, start_noise
 from tritone.families.cosyvoice2.flow import Flow
 from tritone.families.cosyvoice3.config import CosyVoice3Config
@@ -19,9 +18,15 @@ from tritone.loading.steps import step
 
 def load_flow(model_dir: Path, config: CosyVoice3Config, settings: FlowSettings) -> FlowStage:
     """Raises ModelDirectoryError for the file, and EnvironmentProblem for the settings."""
-    _check_engine(settings)
+    plan = None
+    if settings.plans:
+        from tritone.families.cosyvoice3.graph_source import flow_plan
+
+        plan = flow_plan(model_dir, config)
     network, noise = load_network(model_dir, config), start_noise(config.flow)
-    euler, solver, device = place(network, network.estimator, config.flow.solver, settings)
+    euler, solver, device = place(
+        network, network.estimator, config.flow.solver, settings, plan=plan
+    )
     return FlowStage(CodeFlow(Flow(network, euler, solver), noise.to(device)), settings)
 
 
@@ -29,9 +34,13 @@ def load_vocoder(
     model_dir: Path, config: CosyVoice3Config, settings: VocoderSettings
 ) -> VocoderStage:
     """Errors as for `load_flow`. Pitch is float64 and the source float32 everywhere."""
-    _check_engine(settings)
+    plan = None
+    if settings.plans:
+        from tritone.families.cosyvoice3.graph_source import vocoder_plan
+
+        plan = vocoder_plan(model_dir, config)
     network = load_hift(model_dir, config)
-    filter = place_filter(network, settings)
+    filter = place_filter(network, settings, plan=plan)
     vocoder = Vocoder(network, config.sample_rate, SourceNoise(config), filter)
     return VocoderStage(vocoder, exact=is_exact(filter))
 
@@ -46,10 +55,3 @@ def load_hift(model_dir: Path, config: CosyVoice3Config) -> HiFT:
     """On the CPU; what finds the pitch in float64, the rest in float32."""
     with step("vocoder weights", model_dir / VOCODER_FILE):
         return weights.load_network(lambda: HiFT(config.vocoder), model_dir / VOCODER_FILE)
-
-
-def _check_engine(settings: FlowSettings | VocoderSettings) -> None:
-    if settings.plans:
-        raise EnvironmentProblem(
-            "setting engine is tensorrt; CosyVoice3 has no TensorRT plans yet: use torch"
-        )

@@ -26,6 +26,13 @@ def rotary_frequencies(head_dim: int) -> Tensor:
     return 1.0 / 10000.0 ** (torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
 
 
+def turns(positions: Tensor, frequencies: Tensor) -> Tensor:
+    """Cosine and sine of the angle of each pair of channels at positions (rows, frames): (2, rows,
+    frames, channels / 2) in float32."""
+    angle = positions[:, :, None] * frequencies
+    return torch.stack([angle.cos(), angle.sin()])
+
+
 def turned(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
     """Neighbouring channels of x (rows, frames, ..., channels) turned by an angle of each pair,
     whose cosine and sine broadcast to (rows, frames, ..., channels / 2)."""
@@ -165,16 +172,19 @@ class Estimator(nn.Module):
         y = self.run(x, shifts, run)
         return y, run.advanced(x.shape[1])
 
-    def run(self, x: Tensor, shifts: Sequence[Tensor], run: Pass) -> Tensor:
-        turn = self._turn(run.positions(x))
+    def run(
+        self, x: Tensor, shifts: Sequence[Tensor], run: Pass, turn: Tensor | None = None
+    ) -> Tensor:
+        """turn: the `turns` at the positions of x, given in graphs, which do not know them."""
+        if turn is None:
+            turn = self._turn(run.positions(x))
+        cosine, sine = turn[:, :, :, None, None].unbind()
         x = self.position(self.input(x), run)
         for number, block in enumerate(self.blocks):
             own = slice(BLOCK_SHIFTS * number, BLOCK_SHIFTS * (number + 1))
-            x = block(x, shifts[own], turn, run)
+            x = block(x, shifts[own], (cosine, sine), run)
         scale, shift = shifts[-FINAL_SHIFTS:]
         return self.final_projection(torch.addcmul(shift, self.norm(x), scale))  # type: ignore[no-any-return]
 
-    def _turn(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosine and sine at (rows, frames) positions, in float32, as a block takes them."""
-        angle = positions[:, :, None, None, None] * self._frequency_bits.view(torch.float32)
-        return angle.cos(), angle.sin()
+    def _turn(self, positions: Tensor) -> Tensor:
+        return turns(positions, self._frequency_bits.view(torch.float32))

@@ -177,12 +177,17 @@ class HiFT(FourierNetwork):
         mel: (rows, mel, T + look_right). spectrum: the steps that end T frames of the source, with
         the one on their first sample if that begins the stream: this is what shows the beginning.
         """
-        opening = spectrum.shape[-1] % self.steps == 1
+        opening = opens(spectrum, self.steps)
         x = self.conv_pre(mel)
         for stage in self.stages:
             x = stage(x, spectrum, opening=opening)
         x = F.leaky_relu(x).to(self.conv_post.weight)
         return _causal(self.conv_post, x, _POST_KERNEL - 1, opening=opening)
+
+
+def opens(spectrum: Tensor, steps: int) -> bool:
+    """Whether a spectrum of so many steps a frame, as `HiFT.filter` takes it, begins a stream."""
+    return spectrum.shape[-1] % steps == 1
 
 
 def _context(config: VocoderConfig) -> int:
