@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import ValidationError
 from safetensors.torch import save_file
@@ -44,6 +44,8 @@ from tritone.llm.config import SamplingConfig
 from tritone.llm.slots.opening import ensure_graph
 
 SAMPLE_RATE = 24000
+
+StrictT = TypeVar("StrictT", bound=Strict)
 
 Parts = tuple[Strict, dict[str, Tensor], Callable[[], nn.Module]]
 """The numbers of a network, its weights under our names, and what builds it."""
@@ -174,9 +176,7 @@ class Conversion:
         return merge_llm(llm, base, folder, text_ids=text_ids, dtype=dtype)
 
     def _flow_parts(self, released: Mapping[str, Tensor]) -> Parts:
-        config = released_model.flow_config(self._values, released)
-        if self._extras.solver:
-            config = config.model_copy(update={"solver": self._extras.solver})
+        config = self._solved(released_model.flow_config(self._values, released))
         return config, released_model.flow_weights(released), lambda: FlowNetwork(config)
 
     def _vocoder_parts(self, released: Mapping[str, Tensor]) -> Parts:
@@ -186,6 +186,11 @@ class Conversion:
 
     def _import_voices(self, path: Path, decode: Decode) -> Mapping[str, Voice]:
         return import_spk2info(path, decode)
+
+    def _solved(self, flow: StrictT) -> StrictT:
+        """A flow's numbers with the solver of `tritone.json`, where that has one."""
+        solver = self._extras.solver
+        return flow.model_copy(update={"solver": solver}) if solver else flow
 
     def _copies(self) -> dict[str, Any]:
         for name, ours in self._copied.items():
