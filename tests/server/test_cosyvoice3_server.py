@@ -100,14 +100,14 @@ def test_an_instruction_is_followed(client: SpeechClient) -> None:
     assert not np.array_equal(whole, client.speak(cloned()))
 
 
-def test_phonemes_are_tokens(client: SpeechClient) -> None:
+def test_phonemes_are_spoken_however_their_accents_are_written(client: SpeechClient) -> None:
     text = "我[j][ǐ]。"
     packets = list(client.packets(utterance(text), timing=True))
     assert np.isfinite(np.concatenate([packet.samples for packet in packets])).all()
     (span,) = packets[-1].timing["spans"]
     assert span["text"] == [0, len(text)]
-    composed = client.speak(utterance(text.replace("ǐ", "i\u030c")))
-    np.testing.assert_array_equal(composed, np.concatenate([p.samples for p in packets]))
+    apart = client.speak(utterance(text.replace("ǐ", "i\u030c")))
+    np.testing.assert_array_equal(apart, np.concatenate([p.samples for p in packets]))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from pydantic import ValidationError
 from safetensors.torch import save_file
@@ -33,6 +33,7 @@ from tritone.families.cosyvoice2.flow import FlowNetwork
 from tritone.families.cosyvoice2.hift import HiFT
 from tritone.families.cosyvoice2.merge_llm import copy_merged, merge_llm
 from tritone.families.cosyvoice2.reference import SPEAKER_ENCODER_NAME, SPEECH_TOKENIZER_NAME
+from tritone.families.cosyvoice2.released_model import StrictT
 from tritone.families.cosyvoice2.released_tokenizer import END_OF_PROMPT, build_base_tokenizer
 from tritone.families.cosyvoice2.transcript import LISTENER_NAME
 from tritone.families.cosyvoice2.voice import Decode, Voice, import_spk2info
@@ -44,8 +45,6 @@ from tritone.llm.config import SamplingConfig
 from tritone.llm.slots.opening import ensure_graph
 
 SAMPLE_RATE = 24000
-
-StrictT = TypeVar("StrictT", bound=Strict)
 
 Parts = tuple[Strict, dict[str, Tensor], Callable[[], nn.Module]]
 """The numbers of a network, its weights under our names, and what builds it."""
