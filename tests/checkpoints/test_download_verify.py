@@ -1,12 +1,14 @@
 """Verification of release files on disk: each defect is named, with what to do about it."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cosyvoice3_release import cosyvoice3_release
 from released_checkpoint import released_checkpoint
 
-from tritone.checkpoints.release import ReleaseFile
+from tritone.checkpoints.release import Release, ReleaseFile
 from tritone.checkpoints.verify import file_problem, sha256_of, unusable
 from tritone.cli.download import RELEASES
 from tritone.errors import ModelDirectoryError
@@ -16,8 +18,11 @@ from tritone.families.cosyvoice2.released_files import (
     LAYOUT,
     LISTENER,
     PHONEMES,
+    Layout,
     open_source,
 )
+from tritone.families.cosyvoice3 import released_files as cosyvoice3
+from tritone.families.cosyvoice3.released_files import COSYVOICE3
 
 DATA = bytes(range(256)) * 9000  # more than one block
 FILE = ReleaseFile("part/flow.pt", len(DATA), hashlib.sha256(DATA).hexdigest())
@@ -78,31 +83,40 @@ def test_without_a_digest_the_size_decides(path: Path) -> None:
     assert "is truncated" in file_problem(path, ReleaseFile(FILE.name, len(DATA) + 1, None))
 
 
-def test_the_release_states_size_digest_and_a_pinned_commit() -> None:
-    assert RELEASES == {"CosyVoice2-0.5B": COSYVOICE2}
-    assert len({file.name for file in COSYVOICE2.files}) == len(COSYVOICE2.files)
-    for file in COSYVOICE2.files:
-        assert file.size > 0 and file.sha256 is not None
-        assert len(bytes.fromhex(file.sha256)) == 32
-    assert [repository.hub for repository in COSYVOICE2.repositories] == [
-        "modelscope",
-        "huggingface",
-    ]
+def test_the_releases_state_size_digest_and_a_pinned_commit_or_that_they_do_not() -> None:
+    assert RELEASES == {"CosyVoice2-0.5B": COSYVOICE2, "Fun-CosyVoice3-0.5B-2512": COSYVOICE3}
+    for release in RELEASES.values():
+        assert len({file.name for file in release.files}) == len(release.files) == 10
+        hubs = [repository.hub for repository in release.repositories]
+        assert hubs == ["modelscope", "huggingface"]
+        for file in release.files:
+            assert (file.size > 0) == (file.sha256 is not None) == release.pinned
+            assert len(bytes.fromhex(file.sha256 or "")) == 32 * release.pinned
     assert len(bytes.fromhex(COSYVOICE2.repositories[1].revision)) == 20
 
 
-def test_the_release_is_what_the_converter_reads(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("write", "release", "layout"),
+    [
+        (released_checkpoint, COSYVOICE2, LAYOUT),
+        (cosyvoice3_release, COSYVOICE3, cosyvoice3.LAYOUT),
+    ],
+    ids=["cosyvoice2", "cosyvoice3"],
+)
+def test_the_release_is_what_the_converter_reads(
+    tmp_path: Path, write: Callable[[Path], Path], release: Release, layout: Layout
+) -> None:
     """No file more, for the converter misses each; none less, for these alone can be opened."""
-    folder = released_checkpoint(tmp_path / "source")
-    released = {file.name for file in COSYVOICE2.files}
+    folder = write(tmp_path / "source")
+    released = {file.name for file in release.files}
     for path in [p for p in folder.rglob("*") if p.is_file()]:
         if path.relative_to(folder).as_posix() not in released:
             path.unlink()
-    open_source(folder)
-    for name in released - set(copied(LAYOUT)):
+    open_source(folder, layout=layout)
+    for name in released - set(copied(layout)):
         kept = (folder / name).read_bytes()
         (folder / name).unlink()
         with pytest.raises(ModelDirectoryError, match=f"{Path(name).name} is missing"):
-            open_source(folder)
+            open_source(folder, layout=layout)
         (folder / name).write_bytes(kept)
-    assert set(copied(LAYOUT)) - {PHONEMES, LISTENER} < released  # optional, copied where present
+    assert set(copied(layout)) - {PHONEMES, LISTENER} < released  # optional, copied where present

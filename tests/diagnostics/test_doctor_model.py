@@ -12,6 +12,8 @@ from tritone.diagnostics.doctor.check import Status
 from tritone.diagnostics.doctor.checks import model
 from tritone.diagnostics.doctor.examine import examine
 from tritone.diagnostics.doctor.target import Target
+from tritone.families.cosyvoice2.voice import Voice
+from tritone.frontend.voices import VoiceStore, save_voice
 
 pytestmark = pytest.mark.slow
 
@@ -121,8 +123,10 @@ def test_a_damaged_voice_is_named(target: Target) -> None:
 
 
 def test_a_voice_with_codes_of_another_checkpoint_is_named(target: Target) -> None:
-    change_section(target, llm={**target.section["llm"], "speech_codes": 10})
-    assert "voice joe: has speech codes outside 0 to 9" in found("model.voices", target).text
+    path = target.model_dir / "voices" / "joe.safetensors"
+    voice = VoiceStore(target.model_dir).load("joe", Voice)
+    save_voice(path, replace(voice, prompt_tokens=voice.prompt_tokens + 6561))
+    assert "voice joe: has speech codes outside 0 to 6560" in found("model.voices", target).text
 
 
 def test_a_voice_with_an_impossible_name_is_pointed_out(target: Target) -> None:

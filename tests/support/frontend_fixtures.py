@@ -113,7 +113,7 @@ def phoneme_model(folder: Path) -> tuple[Path, CosyVoice2Config]:
         shutil.copy(GOLDEN / "phoneme_voice" / name, folder / name)
     save_voice(VoiceStore(folder).path("default"), voice(tokens=0))
     text = TextConfig(pronunciation="hibari")
-    return folder, model_config(text, offset=88, default_voice="default")
+    return folder, model_config(text, offset=81, default_voice="default")
 
 
 def voice(tokens: int = 10, transcript: str = "", seed: int = 0) -> Voice:

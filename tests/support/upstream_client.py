@@ -36,7 +36,13 @@ def infer_inputs(wav: np.ndarray, reference_text: str, target_text: str) -> list
 
 
 def speak(
-    url: str, wav: np.ndarray, reference_text: str, target_text: str, timeout: float = 200.0
+    url: str,
+    wav: np.ndarray,
+    reference_text: str,
+    target_text: str,
+    *,
+    timeout: float = 200.0,
+    model: str = "cosyvoice2",
 ) -> list[np.ndarray]:
     """The waveform of every response until the final one; the server's error is raised."""
     answers: queue.Queue[tuple[Any, Any]] = queue.Queue()
@@ -45,7 +51,7 @@ def speak(
     with grpcclient.InferenceServerClient(url) as client:
         client.start_stream(callback=callback)
         client.async_stream_infer(
-            model_name="cosyvoice2",
+            model_name=model,
             inputs=infer_inputs(wav, reference_text, target_text),
             outputs=[grpcclient.InferRequestedOutput("waveform")],
             request_id="1",

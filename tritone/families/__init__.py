@@ -44,7 +44,14 @@ def open_model(model_dir: Path) -> Model:
         family = family_named(content["family"])
     except ModelDirectoryError as error:
         raise ModelDirectoryError(f"{model_dir}: {error}") from error
-    return Model(model_dir, family, family.config.of_content(content, model_dir / CONFIG_NAME))
+    path = model_dir / CONFIG_NAME
+    others = sorted(content.keys() & set(known()) - {family.name})
+    if others and family.name not in content:
+        raise ModelDirectoryError(
+            f"{path}: family is {family.name!r}, but the section is that of {others[0]!r}: set "
+            f"family to {others[0]!r}, or convert the release again"
+        )
+    return Model(model_dir, family, family.config.of_content(content, path))
 
 
 def all_families() -> list[Family[Any]]:

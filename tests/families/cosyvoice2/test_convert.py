@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conversions import changed, convert, times
 from parity.golden import Golden, prompt_of
 from paths import PROJECT
 from released_checkpoint import GOLDEN, change_state, released_checkpoint
@@ -19,21 +20,12 @@ from tritone.errors import ModelDirectoryError
 from tritone.families import open_model
 from tritone.families.cosyvoice2 import FAMILY
 from tritone.families.cosyvoice2.acoustics import load_hift, load_network, start_noise
-from tritone.families.cosyvoice2.convert import Conversion
 from tritone.families.cosyvoice2.flow import Flow
-from tritone.families.cosyvoice2.released_files import open_source
 from tritone.families.cosyvoice2.self_check import self_check
 from tritone.families.cosyvoice2.voice import Voice
 from tritone.frontend.voices import VoiceStore
 
 pytestmark = pytest.mark.slow
-
-QUICK = ConvertOptions(graphs=())  # what is not about the language model's graph
-
-
-def convert(source: Path, target: Path, options: ConvertOptions = QUICK) -> Path:
-    Conversion(open_source(source), target, options).run()
-    return target
 
 
 @pytest.fixture(scope="module")
@@ -51,18 +43,6 @@ def copies(release: Path, converted: Path, tmp_path: Path) -> tuple[Path, Path]:
     """A source and its finished model directory, free to be changed."""
     source, target = tmp_path / "source", tmp_path / "target"
     return shutil.copytree(release, source), shutil.copytree(converted, target)
-
-
-def times(target: Path) -> dict[str, int]:
-    files = (path for path in target.rglob("*") if path.is_file())
-    return {str(path.relative_to(target)): path.stat().st_mtime_ns for path in files}
-
-
-def changed(before: dict[str, int], target: Path) -> set[str]:
-    """Files of the models that were written since; config.json and voices always are."""
-    after = times(target)
-    written = {name for name in after if after[name] != before.get(name)}
-    return {n for n in written if not n.startswith(("voices", "config.json", ".conversion"))}
 
 
 def test_the_model_directory_is_whole(converted: Path) -> None:

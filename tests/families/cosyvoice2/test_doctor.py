@@ -1,20 +1,16 @@
 """The doctor's checks of a CosyVoice2 model directory, each with its fault planted."""
 
-import json
 import shutil
 from pathlib import Path
 
 import pytest
-from voice_copy import change_config, change_section, found, voice_copy
+from voice_copy import change_config, change_section, found, in_this_process, voice_copy
 
 from tritone.checkpoints.release import Record, RecordedFile, write_record
 from tritone.checkpoints.verify import sha256_of
 from tritone.diagnostics.doctor.check import Status
 from tritone.diagnostics.doctor.checks import model
-from tritone.diagnostics.doctor.child import ANSWER, REFUSED
-from tritone.diagnostics.doctor.isolated import Outcome
 from tritone.diagnostics.doctor.target import Target
-from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2 import doctor
 from tritone.families.cosyvoice2.acoustics import FLOW_FILE, VOCODER_FILE
 from tritone.families.cosyvoice2.reference import SPEAKER_ENCODER_NAME, SPEECH_TOKENIZER_NAME
@@ -47,14 +43,6 @@ def test_without_the_models_for_cloning_it_still_speaks(target: Target) -> None:
     assert finding.status is Status.WARN
     assert "speaker_encoder.onnx" in finding.text
     assert found("model.cloning", target).status is Status.SKIP
-
-
-def in_this_process(function, *arguments: str, limit_s: float) -> Outcome:
-    """As in the probe's process, but in this one, which has torch already."""
-    try:
-        return Outcome(0, 0.0, f"{ANSWER}{json.dumps(function(*arguments))}", "")
-    except ModelDirectoryError as error:
-        return Outcome(REFUSED, 0.0, "", str(error))
 
 
 def test_weights_fit_the_modules_of_the_configuration(

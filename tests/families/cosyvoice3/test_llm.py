@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cosyvoice3_llm
 import numpy as np
 import pytest
 import torch
@@ -40,14 +41,10 @@ def weights(merged: Path) -> Tensors:
 
 def published(folder: Path, weights: Tensors, **numbers: Any) -> Path:
     """The checkpoint in the form that upstream's script writes."""
-    tensors = {name: tensor.clone() for name, tensor in weights.items() if name != "lm_head.bias"}
-    tensors["lm_head.weight"][:TEXT_IDS] = tensors["model.embed_tokens.weight"][:TEXT_IDS]
-    tensors["model.embed_tokens.weight"][SPEECH.stop :] = 1  # no zeros: nobody says what they are
+    numbers = {**META["converter_metadata"], **numbers}
+    cosyvoice3_llm.published(folder, weights, META["merged_config"], numbers)
+    tensors = load_file(folder / "model.safetensors")
     assert {name: list(tensor.shape) for name, tensor in tensors.items()} == META["merged_keys"]
-    folder.mkdir()
-    save_file(tensors, folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(META["merged_config"]))
-    (folder / PUBLISHED).write_text(json.dumps({**META["converter_metadata"], **numbers}))
     return folder
 
 

@@ -33,6 +33,7 @@ from tritone.families.cosyvoice2.flow import FlowNetwork
 from tritone.families.cosyvoice2.hift import HiFT
 from tritone.families.cosyvoice2.merge_llm import copy_merged, merge_llm
 from tritone.families.cosyvoice2.reference import SPEAKER_ENCODER_NAME, SPEECH_TOKENIZER_NAME
+from tritone.families.cosyvoice2.released_model import StrictT
 from tritone.families.cosyvoice2.released_tokenizer import END_OF_PROMPT, build_base_tokenizer
 from tritone.families.cosyvoice2.transcript import LISTENER_NAME
 from tritone.families.cosyvoice2.voice import Decode, Voice, import_spk2info
@@ -174,9 +175,7 @@ class Conversion:
         return merge_llm(llm, base, folder, text_ids=text_ids, dtype=dtype)
 
     def _flow_parts(self, released: Mapping[str, Tensor]) -> Parts:
-        config = released_model.flow_config(self._values, released)
-        if self._extras.solver:
-            config = config.model_copy(update={"solver": self._extras.solver})
+        config = self._solved(released_model.flow_config(self._values, released))
         return config, released_model.flow_weights(released), lambda: FlowNetwork(config)
 
     def _vocoder_parts(self, released: Mapping[str, Tensor]) -> Parts:
@@ -186,6 +185,11 @@ class Conversion:
 
     def _import_voices(self, path: Path, decode: Decode) -> Mapping[str, Voice]:
         return import_spk2info(path, decode)
+
+    def _solved(self, flow: StrictT) -> StrictT:
+        """A flow's numbers with the solver of `tritone.json`, where that has one."""
+        solver = self._extras.solver
+        return flow.model_copy(update={"solver": solver}) if solver else flow
 
     def _copies(self) -> dict[str, Any]:
         for name, ours in self._copied.items():

@@ -1,4 +1,4 @@
-"""The doctor's checks of a model directory of this family.
+"""The doctor's checks of a model directory of CosyVoice2 or CosyVoice3, whose parts are alike.
 
 Loaded without the package around it, whose code needs torch: what it needs of that is imported in
 processes of their own.
@@ -8,8 +8,9 @@ import math
 import sys
 import time
 import warnings
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tritone.diagnostics.doctor.check import Finding, check, failure, passed, skipped, warning
 from tritone.diagnostics.doctor.checks.model import PROBE_S, convert, missing, no_model, probe
@@ -17,8 +18,10 @@ from tritone.diagnostics.doctor.file_faults import files_below
 from tritone.diagnostics.doctor.target import Target
 from tritone.errors import ModelDirectoryError
 
-FAMILY = "cosyvoice2"
-_RELEASED = ("cosyvoice2.yaml", "llm.pt", "flow.pt", "hift.pt")
+if TYPE_CHECKING:
+    from tritone.checkpoints.release import Release
+
+FAMILIES = ("cosyvoice2", "cosyvoice3")
 
 # As the modules name them that read them, which import torch and ONNX Runtime.
 WEIGHTS = ("flow.safetensors", "vocoder.safetensors", "llm/model.safetensors")
@@ -30,10 +33,10 @@ DATES = {"en": "Born on 3 Nov 2024.", "zh": "2024年11月3日。"}
 
 
 def _not_ours(target: Target) -> str:
-    """Why there is no model directory of this family to look at; empty if there is one."""
+    """Why there is no model directory of these families to look at; empty if there is one."""
     if reason := no_model(target):
         return reason
-    other = target.family not in ("", FAMILY)
+    other = target.family not in ("", *FAMILIES)
     return f"{target.model_dir} is of the family {target.family}" if other else ""
 
 
@@ -96,19 +99,23 @@ def checksums(target: Target) -> Finding:
     """Every file against its recorded SHA-256, as far as the time goes."""
     from tritone.checkpoints.release import read_record
     from tritone.checkpoints.verify import file_problem
-    from tritone.families.cosyvoice2.released_files import COSYVOICE2
 
     folder = target.model_dir
     if not folder.is_dir():
         return skipped(f"{folder} does not exist")
+    release = _release_in(folder)
     try:
         record = read_record(folder)
     except ModelDirectoryError as error:
-        return failure(str(error), f"tritone download --dir {folder}")
-    converted = (folder / "config.json").is_file()
-    if record is None and (converted or len(missing(folder, _RELEASED)) == len(_RELEASED)):
+        return failure(str(error), _download(folder, release.name if release else ""))
+    if record:
+        name, expected = record.release, record.release_files()
+    elif release is None:
         return skipped("no checksums are recorded here; model.weights compares sizes and shapes")
-    expected = record.release_files() if record else COSYVOICE2.files
+    elif not release.pinned:
+        return skipped(f"no checksums of {release.name} are known; its download records them")
+    else:
+        name, expected = release.name, release.files
     began, problems, done = time.monotonic(), list[str](), 0
     for file in sorted(expected, key=lambda one: one.size):
         if time.monotonic() - began > _CHECKSUM_S / 2:
@@ -116,13 +123,28 @@ def checksums(target: Target) -> Finding:
         if problem := file_problem(folder / file.name, file):
             problems.append(f"{file.name} {problem}")
         done += 1
-    all_of_them = f"tritone download --dir {folder}"
+    all_of_them = _download(folder, name)
     if problems:
         return failure("; ".join(problems[:3]), all_of_them)
     if done < len(expected):
         text = f"{done} of {len(expected)} files are right; there was no time for the largest"
         return warning(text, f"{all_of_them} --offline")
     return passed(f"{done} files have the recorded SHA-256")
+
+
+def _release_in(folder: Path) -> "Release | None":
+    """The release that a folder holds, where nothing was converted into it."""
+    from tritone.families import family_named
+
+    if (folder / "config.json").is_file():
+        return None
+    families = (family_named(name) for name in FAMILIES)
+    return next((family.releases[0] for family in families if family.recognises(folder)), None)
+
+
+def _download(folder: Path, release: str) -> str:
+    """The command that fetches a release into a folder; empty: the usual one."""
+    return f"tritone download {f'--release {release} ' if release else ''}--dir {folder}"
 
 
 def parameters(model_dir: str) -> dict[str, Any]:
@@ -132,16 +154,19 @@ def parameters(model_dir: str) -> dict[str, Any]:
     """
     import torch
 
-    from tritone.families.cosyvoice2.acoustics import load_hift, load_network
-    from tritone.families.cosyvoice2.config import CosyVoice2Config
+    from tritone.families import open_model
 
     folder = Path(model_dir)
-    config = CosyVoice2Config.read(folder)
+    model = open_model(folder)
+    acoustics = import_module(f"tritone.families.{model.family.name}.acoustics")
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch: nothing is copied to this device, as is meant
-        parts = {"flow": load_network(folder, config), "vocoder": load_hift(folder, config)}
+        parts = {
+            "flow": acoustics.load_network(folder, model.config),
+            "vocoder": acoustics.load_hift(folder, model.config),
+        }
     counts = {name: sum(t.numel() for t in part.parameters()) for name, part in parts.items()}
-    return {**counts, "language model": _llm_parameters(folder, config.llm)}
+    return {**counts, "language model": _llm_parameters(folder, model.config.llm)}
 
 
 def _llm_parameters(folder: Path, llm: Any) -> int:
@@ -170,11 +195,12 @@ def _llm_parameters(folder: Path, llm: Any) -> int:
 
 def opened(model_dir: str) -> dict[str, Any]:
     """In a process of its own: the two models that read a reference recording, opened."""
-    from tritone.families.cosyvoice2.config import CosyVoice2Config
+    from tritone.families import open_model
     from tritone.families.cosyvoice2.reference import load_reader
 
     began, folder = time.monotonic(), Path(model_dir)
-    load_reader(folder, CosyVoice2Config.read(folder).llm.speech_codes)
+    model = open_model(folder)
+    load_reader(folder, model.config.llm.speech_codes, model.family.voice)
     return {"seconds": time.monotonic() - began}
 
 
@@ -196,25 +222,20 @@ def text(target: Target) -> Finding:
 
 def spoken_date(model_dir: str) -> dict[str, Any]:
     """In a process of its own: tokenizer, phonemes and rules, tried on a date in two languages."""
-    from tritone.families.cosyvoice2.config import CosyVoice2Config
+    from tritone.families import open_model
+    from tritone.families.cosyvoice2.text_tokenizer import load_tokenizer
     from tritone.frontend.text.normalize import TextNormalizer
     from tritone.frontend.text.pronounce import PHONEMES_NAME, load_pronouncer
-    from tritone.frontend.text.tokenizer import TOKENIZER_NAME, TextTokenizer
 
     began, folder = time.monotonic(), Path(model_dir)
-    config = CosyVoice2Config.read(folder)
-    tokenizer = TextTokenizer(folder / TOKENIZER_NAME)
-    if tokenizer.size > config.llm.speech_offset:
-        raise ModelDirectoryError(
-            f"{TOKENIZER_NAME} has {tokenizer.size} ids, but in config.json speech starts at "
-            f"{config.llm.speech_offset}: files of two checkpoints are mixed"
-        )
+    config = open_model(folder).config
+    tokenizer = load_tokenizer(folder, config.llm)
     if config.text.instruct_end:
         tokenizer.control_id(config.text.instruct_end)
     normalize = TextNormalizer()
     spoken = {language: normalize(date) for language, date in DATES.items()}
     english = spoken["en"]
-    if config.text.pronunciation == "hibari":
+    if getattr(config.text, "pronunciation", "none") != "none":
         english = load_pronouncer(folder / PHONEMES_NAME, tokenizer)(english).text
     ids = len(tokenizer.encode(english))
     return {"seconds": time.monotonic() - began, "spoken": spoken, "ids": ids}

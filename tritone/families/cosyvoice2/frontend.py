@@ -23,6 +23,7 @@ from tritone.families.cosyvoice2.cloning import Cutting, load_cloner
 from tritone.families.cosyvoice2.config import CosyVoice2Config, PromptConfig, SpeechIds
 from tritone.families.cosyvoice2.reference import missing_models
 from tritone.families.cosyvoice2.released_tokenizer import TAGS
+from tritone.families.cosyvoice2.text_tokenizer import load_tokenizer
 from tritone.families.cosyvoice2.voice import Voice
 from tritone.families.cosyvoice2.wording import PlainWording, Wording
 from tritone.frontend.text.pronounce import (
@@ -34,7 +35,7 @@ from tritone.frontend.text.pronounce import (
 from tritone.frontend.text.segment import is_speakable
 from tritone.frontend.text.settings import DEFAULT_TEXT, TextSettings
 from tritone.frontend.text.stage import TextStage
-from tritone.frontend.text.tokenizer import TOKENIZER_NAME, TextTokenizer
+from tritone.frontend.text.tokenizer import TextTokenizer
 from tritone.frontend.voices import VOICES_CACHED, VoiceCache, VoiceStore, reference_key
 from tritone.llm.contract import Prompt
 from tritone.loading.steps import step
@@ -218,15 +219,3 @@ class CosyVoice2Frontend(PromptFrontend):
             model_dir, config, limits, text,
             tokenizer=tokenizer, wording=wording, pronounce=pronounce,
         )  # fmt: skip
-
-
-def load_tokenizer(model_dir: Path, llm: SpeechIds) -> TextTokenizer:
-    """Raises ModelDirectoryError for a file that is missing, damaged or of another checkpoint."""
-    with step("text tokenizer", model_dir / TOKENIZER_NAME):
-        tokenizer = TextTokenizer(model_dir / TOKENIZER_NAME)
-    if tokenizer.size > llm.speech_offset:
-        raise ModelDirectoryError(
-            f"{model_dir / TOKENIZER_NAME} has {tokenizer.size} ids, but in config.json "
-            f"speech starts at {llm.speech_offset}: files of two checkpoints are mixed"
-        )
-    return tokenizer

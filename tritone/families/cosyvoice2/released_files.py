@@ -108,7 +108,8 @@ class Source:
 def open_source(folder: Path, merged_llm: Path | None = None, layout: Layout = LAYOUT) -> Source:
     """Check a checkpoint directory before any work.
 
-    Raises ModelDirectoryError that lists every missing, half-downloaded or pointer file.
+    Raises ModelDirectoryError that lists every missing, half-downloaded or pointer file, and a
+    speech tokenizer of another generation.
     """
     if not folder.is_dir():
         raise ModelDirectoryError(f"{folder} is not a directory; {layout.again}")
@@ -126,6 +127,15 @@ def open_source(folder: Path, merged_llm: Path | None = None, layout: Layout = L
     optional = [folder / name for name in more]
     needed += [path for path in optional if path.exists()]
     problems = [problem for p in needed if (problem := file_problem(p, layout.again))]
+    problems += _other_tokenizer(folder, layout)
     if problems:
         raise ModelDirectoryError(f"{folder} cannot be converted: {'; '.join(problems)}")
     return Source(folder, merged_llm, layout)
+
+
+def _other_tokenizer(folder: Path, layout: Layout) -> list[str]:
+    """What is wrong where a speech tokenizer of other codes lies in the place of ours."""
+    found = sorted(path.name for path in folder.glob("speech_tokenizer*.onnx"))
+    if not found or layout.speech_tokenizer in found:
+        return []
+    return [f"{', '.join(found)} in the place of {layout.speech_tokenizer}: {layout.again}"]

@@ -38,7 +38,7 @@ def flow_config(values: YamlValues, keys: Iterable[str]) -> config.FlowConfig:
         raise ModelDirectoryError(
             f"{values.path}: the estimator has channels {list(channels)}; CosyVoice2 has one width"
         )
-    blocks = _blocks(keys, r"encoder\.up_encoders\.(\d+)\.")
+    blocks = _blocks(keys, "encoder.up_encoders")
     return read_section(
         config.FlowConfig,
         values,
@@ -103,10 +103,14 @@ def read_section(model: type[StrictT], values: YamlValues, *where: str, **given:
         raise ModelDirectoryError(f"{values.path}: {'.'.join(where)}: {problems(error)}") from error
 
 
-def _blocks(keys: Iterable[str], pattern: str) -> int:
-    indices = {int(match[1]) for match in (re.match(pattern, key) for key in keys) if match}
-    if indices != set(range(len(indices))) or not indices:
-        raise ModelDirectoryError(f"flow.pt: blocks {sorted(indices)} of {pattern} are not 0..n")
+def _blocks(keys: Iterable[str], name: str) -> int:
+    """How many blocks there are below a name."""
+    found = (re.match(rf"{re.escape(name)}\.(\d+)\.", key) for key in keys)
+    indices = {int(match[1]) for match in found if match}
+    if not indices:
+        raise ModelDirectoryError(f"flow.pt lacks {name}")
+    if indices != set(range(len(indices))):
+        raise ModelDirectoryError(f"flow.pt: blocks {sorted(indices)} of {name} are not 0..n")
     return len(indices)
 
 

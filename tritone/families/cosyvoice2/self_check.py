@@ -17,8 +17,9 @@ from tritone.errors import ModelDirectoryError
 from tritone.families.contract import Family
 from tritone.families.cosyvoice2.acoustics import FLOW_FILE, VOCODER_FILE
 from tritone.families.cosyvoice2.reference import load_reader, missing_models
+from tritone.families.cosyvoice2.text_tokenizer import load_tokenizer
 from tritone.frontend.audio.features import SPEECH_RATE
-from tritone.frontend.text.tokenizer import TOKENIZER_NAME, TextTokenizer
+from tritone.frontend.text.tokenizer import TOKENIZER_NAME
 from tritone.frontend.voices import VoiceStore
 from tritone.llm.checkpoint import HEAD_BIAS, WEIGHTS_NAME
 from tritone.llm.contract import GenerationRequest, Increment, Prompt, SamplingParams
@@ -48,7 +49,7 @@ def self_check(
 
 
 def _text(model_dir: Path, config: Any) -> str:
-    tokenizer = TextTokenizer(model_dir / TOKENIZER_NAME)
+    tokenizer = load_tokenizer(model_dir, config.llm)
     ids = tokenizer.encode("<|im_start|>speech<|s_1|>")
     if any(i >= config.llm.speech_offset for i in ids):
         raise ModelDirectoryError(f"{TOKENIZER_NAME}: user text reaches speech or control ids")

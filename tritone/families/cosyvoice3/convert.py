@@ -22,7 +22,6 @@ from tritone.families.cosyvoice3.released_flow import flow_weights
 from tritone.families.cosyvoice3.released_tokenizer import build_base_tokenizer
 from tritone.families.cosyvoice3.released_vocoder import vocoder_weights
 from tritone.families.cosyvoice3.voice import Voice, import_spk2info
-from tritone.frontend.text.tokenizer import TOKENIZER_NAME, TextTokenizer
 
 
 class Conversion(common.Conversion):
@@ -31,11 +30,7 @@ class Conversion(common.Conversion):
     config = CosyVoice3Config
 
     def _text_config(self) -> Strict:
-        text = TextConfig()
-        if not TextTokenizer(self._target / TOKENIZER_NAME).knows(text.instruct_end):
-            folder = self._source.folder / names.BASE_LLM
-            raise ModelDirectoryError(f"the tokenizer of {folder} has no {text.instruct_end}")
-        return text
+        return TextConfig()
 
     def _tokenizer(self, base: Path) -> Tokenizer:
         return build_base_tokenizer(base)
@@ -48,7 +43,7 @@ class Conversion(common.Conversion):
         return merge_llm(llm, base, folder, text_ids=text_ids, dtype=dtype)
 
     def _flow_parts(self, released: Mapping[str, Tensor]) -> Parts:
-        config = released_model.flow_config(self._values)
+        config = self._solved(released_model.flow_config(self._values))
         weights = flow_weights(released, config.estimator.dim_head)
         return config, weights, lambda: FlowNetwork(config)
 
@@ -58,3 +53,12 @@ class Conversion(common.Conversion):
 
     def _import_voices(self, path: Path, decode: Decode) -> Mapping[str, Voice]:
         return import_spk2info(path, decode, TextConfig())
+
+    def _read_extras(self) -> common.Extras:
+        extras = super()._read_extras()
+        if foreign := sorted(extras.model_fields_set & {"free_phase", "text"}):
+            raise ModelDirectoryError(
+                f"{self._source.folder / names.EXTRAS} has {' and '.join(foreign)}, which are "
+                "CosyVoice2's alone: leave them out"
+            )
+        return extras

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from tritone.families.cosyvoice2.frontend import PromptFrontend, load_tokenizer
+from tritone.families.cosyvoice2.frontend import PromptFrontend
+from tritone.families.cosyvoice2.text_tokenizer import load_tokenizer
 from tritone.families.cosyvoice3.config import CosyVoice3Config
 from tritone.families.cosyvoice3.released_tokenizer import TAGS
 from tritone.families.cosyvoice3.voice import Voice
