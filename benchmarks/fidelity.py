@@ -35,7 +35,7 @@ TEXTS = (
 )
 _DB = 20 / math.log(10)  # of a natural logarithm of an amplitude
 _PLACES = 12  # of an utterance at which logits are compared
-_FULL = FlowSettings(dtype=torch.float32)
+_FULL = FlowSettings(0, dtype=torch.float32)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def _ways(config: AnyConfig) -> dict[str, tuple[FlowSettings, int, int]]:
     fewer = [round(steps * share) for share in (0.8, 0.6, 0.5, 0.4)]
     views = {f"{left} chunks in view": FlowSettings(left, dtype=torch.float32) for left in (4, 2)}
     return {
-        "bf16": (FlowSettings(dtype=torch.bfloat16), 0, 0),
+        "bf16": (FlowSettings(0, dtype=torch.bfloat16), 0, 0),
         **{name: (settings, 0, 0) for name, settings in views.items()},
         **{f"{count} of {steps} ODE steps": (_FULL, count, 0) for count in fewer},
         **{f"guided in {count} of {steps} steps": (_FULL, 0, count) for count in fewer},

@@ -1,5 +1,6 @@
 """CosyVoice3's flow and vocoder as stages, from a model directory, where the settings want them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from tritone.acoustic import weights
@@ -16,10 +17,16 @@ from tritone.families.cosyvoice3.source_noise import SourceNoise
 from tritone.families.cosyvoice3.vocoder import Vocoder
 from tritone.loading.steps import step
 
+# A second of keys and values, a chunk, is 90 MB in 16 bits and 180 MB in float32, and the others of
+# a server need 3 GB: where nobody says, a stream keeps so many chunks of its past.
+LEFT_CHUNKS = 6
+
 
 def load_flow(model_dir: Path, config: CosyVoice3Config, settings: FlowSettings) -> FlowStage:
     """Raises ModelDirectoryError for the file, and EnvironmentProblem for the settings."""
     _check_engine(settings)
+    if settings.left_chunks is None:
+        settings = replace(settings, left_chunks=LEFT_CHUNKS)
     network, noise = load_network(model_dir, config), start_noise(config.flow)
     euler, solver, device = place(network, network.estimator, config.flow.solver, settings)
     return FlowStage(CodeFlow(Flow(network, euler, solver), noise.to(device)), settings)
