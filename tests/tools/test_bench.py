@@ -71,6 +71,15 @@ def test_streams_at_once_all_speak(speak: end_to_end.Speak) -> None:
     assert [run.audio_s for run in runs] == [SECONDS] * 4
 
 
+@pytest.mark.server
+@pytest.mark.parametrize("model", [small_cosyvoice3], indirect=True)
+def test_a_server_is_weighed_while_it_speaks(model: Path) -> None:
+    ready, speaking = end_to_end.memory(model, SENTENCE)
+    assert speaking.name == f"  while one stream of {SECONDS:g} s is spoken"
+    assert ready.unit == speaking.unit == "MB"
+    assert 100 < ready.value < 4000 and 100 < speaking.value < 4000
+
+
 def test_the_baseline_says_as_much_as_the_stream(acoustics: parts.Acoustics) -> None:
     tokens = acoustics.tokens(SECONDS)
     voice, flow, vocoder = acoustics.voice, acoustics.plain_flow, acoustics.plain_vocoder

@@ -17,8 +17,8 @@ from tritone.families.cosyvoice3.source_noise import SourceNoise
 from tritone.families.cosyvoice3.vocoder import Vocoder
 from tritone.loading.steps import step
 
-# A second of keys and values, a chunk, is 90 MB in 16 bits and 180 MB in float32, and the others of
-# a server need 3 GB: where nobody says, a stream keeps so many chunks of its past.
+# A chunk's keys and values, of a second, are 90 MB in 16 bits and 180 MB in float32. Where nobody
+# says, a stream keeps so many that a server with one fits into 4.5 GiB in either.
 LEFT_CHUNKS = 6
 
 
