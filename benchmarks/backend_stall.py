@@ -28,10 +28,11 @@ import numpy as np
 import tritonclient.grpc as triton
 from tritonclient.utils import np_to_triton_dtype
 
+from benchmarks.full_size import AnyConfig
 from tritone import resources
 from tritone.arrays import Float32
 from tritone.errors import TritoneError
-from tritone.families.cosyvoice2.config import CosyVoice2Config
+from tritone.families import open_model
 from tritone.launcher import ServerSettings, TritonServer
 from tritone.launcher.launch import termination_as_exit
 from tritone.launcher.ports import free_ports
@@ -84,7 +85,7 @@ def positive(text: str) -> int:
     return number
 
 
-def make_request(config: CosyVoice2Config, tokens: int, seed: int) -> GenerationRequest:
+def make_request(config: AnyConfig, tokens: int, seed: int) -> GenerationRequest:
     """A prompt of random text, and a minimum that forbids the regular end before the last token."""
     llm = config.llm
     text = np.random.default_rng(seed).integers(0, llm.speech_offset, PROMPT_IDS)
@@ -92,9 +93,7 @@ def make_request(config: CosyVoice2Config, tokens: int, seed: int) -> Generation
     return GenerationRequest(Prompt(ids), tokens, tokens, SamplingParams(seed=seed))
 
 
-def run_request(
-    url: str, config: CosyVoice2Config, bias: Float32, options: Any, seed: int
-) -> Outcome:
+def run_request(url: str, config: AnyConfig, bias: Float32, options: Any, seed: int) -> Outcome:
     """Send one request on a stream of its own and read until its end, or until time is over."""
     inputs = []
     request = make_request(config, options.tokens, seed)
@@ -120,7 +119,7 @@ def run_request(
 
 
 def read_answers(
-    answers: "queue.SimpleQueue[tuple[Any, Any]]", config: CosyVoice2Config, options: Any
+    answers: "queue.SimpleQueue[tuple[Any, Any]]", config: AnyConfig, options: Any
 ) -> Outcome:
     """Count the speech tokens until the final response."""
     started = time.monotonic()
@@ -154,7 +153,7 @@ def show(name: str, outcome: Outcome) -> None:
 
 def try_requests(url: str, options: argparse.Namespace) -> int:
     """Send the requests, print a line for each, and return the exit status."""
-    config = CosyVoice2Config.read(options.model)
+    config = open_model(options.model).config
     bias = logit_bias(options.model, config.llm)
     print(f"{'request':>10} {'tokens':>6} {'first ms':>9} {'s':>7}  state")
     outcomes = []

@@ -1,41 +1,46 @@
 """What our figures are held against: each chunk computed from the start, and eager decoding.
 
-Both are plain float32 on the same weights. Upstream's streaming runtime computes the flow over the
-prompt and all tokens so far for every chunk, and the vocoder over the new frames and eight before
-them; its language model is decoded by Hugging Face's eager Qwen2.
+Both are plain float32 on the same weights. Upstream's streaming runtimes compute the flow over the
+prompt and all tokens so far for every chunk, and the vocoder over the new frames and some before
+them (CosyVoice2) or all (CosyVoice3); the language model is decoded by Hugging Face's eager Qwen2.
 """
 
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.family_parts import PARTS
+from benchmarks.full_size import AnyConfig
 from tritone.acoustic.flow_stage import FlowStage
+from tritone.acoustic.vocoder_stage import StreamingVocoder
 from tritone.arrays import Int32
-from tritone.families.cosyvoice2.config import FlowConfig
-from tritone.families.cosyvoice2.vocoder import Vocoder
 from tritone.llm.contract import Increment
 from tritone.voice import Voice
 
-VOCODER_OVERLAP = 8  # mel frames that upstream vocodes again with each chunk
-
 
 def recomputed(
-    config: FlowConfig, flow: FlowStage, vocoder: Vocoder, voice: Voice, tokens: Int32
+    config: AnyConfig,
+    flow: FlowStage,
+    vocoder: StreamingVocoder[Any],
+    voice: Voice,
+    tokens: Int32,
 ) -> Iterator[Tensor]:
     """The samples of each chunk of a stream whose every chunk starts from nothing.
 
     flow: a stage of its own, in float32. vocoder: as it was loaded. tokens: (n,) speech codes; a
     chunk and its look-ahead are as long as the flow's.
     """
-    sent = 0
-    for end in range(config.chunk_size, len(tokens) + 1, config.chunk_size):
-        mel = flow.whole(Increment(tokens[: end + config.pre_lookahead_len]), voice)
-        until = config.token_mel_ratio * end
-        part = torch.from_numpy(mel[:, max(0, sent - VOCODER_OVERLAP) : until])
+    again, numbers, sent = PARTS[config.family].vocoded_again, config.flow, 0
+    for end in range(numbers.chunk_size, len(tokens) + 1, numbers.chunk_size):
+        mel = flow.whole(Increment(tokens[: end + numbers.pre_lookahead_len]), voice)
+        until = numbers.token_mel_ratio * end
+        first = 0 if again is None else max(0, sent - again)
+        part = torch.from_numpy(mel[:, first:until])
         with torch.inference_mode():
             wave, _ = vocoder.step(part, vocoder.start(seed=0), finalize=True)
         yield wave

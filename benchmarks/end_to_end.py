@@ -16,6 +16,8 @@ from tritone.llm.contract import SamplingParams
 from tritone_client import SpeechClient, Utterance
 from tritone_client.metrics import StreamMeter, StreamMetrics
 
+PATIENCE_S = 3600.0  # with a server that is many times slower than its speech
+
 Speak = Callable[[int], StreamMetrics]
 """Speaks the sentence with a seed."""
 
@@ -34,7 +36,35 @@ def in_process(model: Path, text: str) -> Iterator[Speak]:
 
 
 @contextmanager
-def served(model: Path, text: str) -> Iterator[tuple[Speak, TritonServer]]:
+def served(model: Path, text: str) -> Iterator[Speak]:
+    with _running(model) as server, SpeechClient(server.urls.grpc) as client:
+
+        def speak(seed: int) -> StreamMetrics:
+            meter = StreamMeter(client.sample_rate)
+            for samples in client.stream(Utterance(text, seed=seed), timeout=PATIENCE_S):
+                meter.packet(samples)
+            return meter.finish()
+
+        yield speak
+
+
+def memory(model: Path, text: str) -> list[Figure]:
+    """Of a server and nothing beside it: when it is ready, and the most with any packet of a
+    stream."""
+    with _running(model) as server, SpeechClient(server.urls.grpc) as client:
+        ready = resident_mb(server.pid)
+        packets = client.stream(Utterance(text, seed=0), timeout=PATIENCE_S)
+        spoken = [(len(samples), resident_mb(server.pid)) for samples in packets]
+        seconds = sum(samples for samples, _ in spoken) / client.sample_rate
+    most = max(megabytes for _, megabytes in spoken)
+    return [
+        figure("memory of the server, ready", "MB", [ready]),
+        figure(f"  while one stream of {seconds:g} s is spoken", "MB", [most]),
+    ]
+
+
+@contextmanager
+def _running(model: Path) -> Iterator[TritonServer]:
     http, grpc, metrics = free_ports()
     settings = ServerSettings(
         model_dir=model.resolve(),
@@ -44,15 +74,7 @@ def served(model: Path, text: str) -> Iterator[tuple[Speak, TritonServer]]:
     )
     with TritonServer(settings) as server:
         server.wait_ready()
-        with SpeechClient(server.urls.grpc) as client:
-
-            def speak(seed: int) -> StreamMetrics:
-                meter = StreamMeter(client.sample_rate)
-                for samples in client.stream(Utterance(text, seed=seed)):
-                    meter.packet(samples)
-                return meter.finish()
-
-            yield speak, server
+        yield server
 
 
 def side_by_side(here: Speak, there: Speak, rounds: int) -> list[Figure]:

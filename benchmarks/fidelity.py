@@ -6,25 +6,24 @@ The same codes and the same noise go through each way. Differences of log-mel ar
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from benchmarks.figures import Figure, figure
+from benchmarks.full_size import AnyConfig
 from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.placement import FlowSettings, VocoderSettings
 from tritone.arrays import Float32, Int32
 from tritone.checkpoints.safetensors_file import Checkpoint
-from tritone.families.cosyvoice2.acoustics import load_flow, load_vocoder
-from tritone.families.cosyvoice2.config import CosyVoice2Config, with_cheaper_solver
-from tritone.families.cosyvoice2.frontend import CosyVoice2Frontend
-from tritone.families.cosyvoice2.rules import CosyVoice2Rules
+from tritone.families.contract import Model
+from tritone.frontend.text.settings import DEFAULT_TEXT
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, EmbeddingTable
 from tritone.llm.contract import GenerationRequest, Increment, SamplingParams
 from tritone.llm.onnx.slots import OnnxSlots
 from tritone.llm.slots.opening import ensure_graph, open_onnx
+from tritone.synthesis.limits import DEFAULT_LIMITS
 from tritone.synthesis.rules import Hops
 from tritone.synthesis.values import SynthesisRequest
 from tritone.voice import Voice
@@ -36,7 +35,7 @@ TEXTS = (
 )
 _DB = 20 / math.log(10)  # of a natural logarithm of an amplitude
 _PLACES = 12  # of an utterance at which logits are compared
-_FULL = FlowSettings(dtype=torch.float32)
+_FULL = FlowSettings(0, dtype=torch.float32)
 
 
 @dataclass(frozen=True)
@@ -48,10 +47,12 @@ class Spoken:
     voice: Voice
 
 
-def spoken(model: Path, config: CosyVoice2Config) -> list[Spoken]:
+def spoken(model: Model) -> list[Spoken]:
     """TEXTS as the language model speaks them."""
-    frontend, llm = CosyVoice2Frontend(model, config), open_onnx(model, config)
-    rules, found = CosyVoice2Rules(config, Hops()), []
+    family, where = model.family, (model.folder, model.config)
+    frontend = family.load_frontend(*where, DEFAULT_LIMITS, DEFAULT_TEXT)
+    llm = open_onnx(model.folder, model.language_model)
+    rules, found = family.rules(model.config, Hops()), []
     try:
         for text in tqdm(TEXTS, "speaking"):
             for segment in frontend.prepare(SynthesisRequest(text=text)):
@@ -65,16 +66,16 @@ def spoken(model: Path, config: CosyVoice2Config) -> list[Spoken]:
         llm.close()
 
 
-def of_flow(model: Path, config: CosyVoice2Config, speech: Sequence[Spoken]) -> list[Figure]:
+def of_flow(model: Model, speech: Sequence[Spoken]) -> list[Figure]:
     """Root mean square difference of the mel of each way."""
 
     def stage(settings: FlowSettings, ode_steps: int = 0, guided_steps: int = 0) -> FlowStage:
-        changed = with_cheaper_solver(config, ode_steps, guided_steps)
-        return load_flow(model, changed, settings)
+        changed = model.family.with_steps(model.config, ode_steps, guided_steps)
+        return model.family.load_flow(model.folder, changed, settings)
 
     exact = [_mel(stage(_FULL), each) for each in speech]
     figures = []
-    for name, way in tqdm(_ways(config).items(), "flow"):
+    for name, way in tqdm(_ways(model.config).items(), "flow"):
         cheaper = stage(*way)
         pairs = zip(speech, exact, strict=True)
         found = [_rms(_mel(cheaper, each) - mel) * _DB for each, mel in pairs]
@@ -82,24 +83,25 @@ def of_flow(model: Path, config: CosyVoice2Config, speech: Sequence[Spoken]) -> 
     return figures
 
 
-def _ways(config: CosyVoice2Config) -> dict[str, tuple[FlowSettings, int, int]]:
+def _ways(config: AnyConfig) -> dict[str, tuple[FlowSettings, int, int]]:
     """Settings, ODE steps and guided steps of each way; 0 for the checkpoint's."""
     steps = config.flow.solver.n_timesteps
     fewer = [round(steps * share) for share in (0.8, 0.6, 0.5, 0.4)]
     views = {f"{left} chunks in view": FlowSettings(left, dtype=torch.float32) for left in (4, 2)}
     return {
-        "bf16": (FlowSettings(dtype=torch.bfloat16), 0, 0),
+        "bf16": (FlowSettings(0, dtype=torch.bfloat16), 0, 0),
         **{name: (settings, 0, 0) for name, settings in views.items()},
         **{f"{count} of {steps} ODE steps": (_FULL, count, 0) for count in fewer},
         **{f"guided in {count} of {steps} steps": (_FULL, 0, count) for count in fewer},
     }
 
 
-def of_vocoder(model: Path, config: CosyVoice2Config, speech: Sequence[Spoken]) -> list[Figure]:
+def of_vocoder(model: Model, speech: Sequence[Spoken]) -> list[Figure]:
     """Signal over difference of the waveform in bf16."""
-    flow = load_flow(model, config, _FULL)
+    family, where = model.family, (model.folder, model.config)
+    flow = family.load_flow(*where, _FULL)
     exact, short = (
-        load_vocoder(model, config, VocoderSettings(dtype=dtype))
+        family.load_vocoder(*where, VocoderSettings(dtype=dtype))
         for dtype in (torch.float32, torch.bfloat16)
     )
     ratios = []
@@ -114,13 +116,13 @@ def of_vocoder(model: Path, config: CosyVoice2Config, speech: Sequence[Spoken]) 
 
 
 def of_language_model(
-    model: Path, config: CosyVoice2Config, precisions: Sequence[str], speech: Sequence[Spoken]
+    model: Model, precisions: Sequence[str], speech: Sequence[Spoken]
 ) -> list[Figure]:
     """Cosine of the logits and how often the likeliest code is the same, along the utterances."""
-    exact = list(_logits(model, config, "fp32", speech))
+    exact = list(_logits(model, "fp32", speech))
     figures = []
     for precision in tqdm(precisions, "language model"):
-        rounded = list(_logits(model, config, precision, speech))
+        rounded = list(_logits(model, precision, speech))
         pairs = list(zip(exact, rounded, strict=True))
         apart = [1 - float(a @ b / np.linalg.norm(a) / np.linalg.norm(b)) for a, b in pairs]
         same = float(np.mean([a.argmax() == b.argmax() for a, b in pairs]))
@@ -130,28 +132,26 @@ def of_language_model(
     return figures
 
 
-def _logits(
-    model: Path, config: CosyVoice2Config, precision: str, speech: Sequence[Spoken]
-) -> Iterator[Float32]:
-    graph = ensure_graph(model, config, precision)
+def _logits(model: Model, precision: str, speech: Sequence[Spoken]) -> Iterator[Float32]:
+    graph, llm = ensure_graph(model.folder, model.language_model, precision), model.config.llm
     length = max(len(each.input_ids) + len(each.codes) for each in speech)
     session = OnnxSlots(
-        model / LLM_DIR,
-        config.llm,
+        model.folder / LLM_DIR,
+        llm,
         precision=precision,
         slots=1,
         slot_length=length,
         graph=graph,
     )
-    embedding = EmbeddingTable(Checkpoint(model / LLM_DIR / WEIGHTS_NAME))
+    embedding = EmbeddingTable(Checkpoint(model.folder / LLM_DIR / WEIGHTS_NAME))
     for each in speech:
-        ids = np.concatenate([each.input_ids, each.codes + config.llm.speech_offset])
+        ids = np.concatenate([each.input_ids, each.codes + llm.speech_offset])
         places = np.linspace(len(each.input_ids), len(ids), _PLACES, dtype=int)
         begin = 0
         for end in np.unique(places):
             logits = session.prefill(0, embedding(ids[begin:end].astype(np.int32)), begin)
             begin = int(end)
-            yield logits[: config.llm.speech_codes]
+            yield logits[: llm.speech_codes]
 
 
 def _mel(stage: FlowStage, each: Spoken) -> Float32:

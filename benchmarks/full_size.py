@@ -1,22 +1,8 @@
-"""A model directory with the shapes of the released CosyVoice2-0.5B and random weights.
+"""The numbers of the released CosyVoice2-0.5B and Fun-CosyVoice3-0.5B."""
 
-Speed and memory do not depend on values, so it measures what the release would, without its five
-gigabytes. What it says is noise; text and reference audio have no part in it.
-"""
-
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-
-import torch
-from safetensors.torch import save_file
-from torch import Tensor
-from tqdm import tqdm
+from typing import Any
 
 from tritone.acoustic.solver_config import SolverConfig
-from tritone.checkpoints.atomic_write import write_json
-from tritone.checkpoints.safetensors_file import Part, TensorSpec, write_tensors
-from tritone.config import CONFIG_NAME
-from tritone.families.cosyvoice2.acoustics import FLOW_FILE, VOCODER_FILE
 from tritone.families.cosyvoice2.config import (
     CosyVoice2Config,
     EstimatorConfig,
@@ -26,20 +12,11 @@ from tritone.families.cosyvoice2.config import (
     TextConfig,
     VocoderConfig,
 )
-from tritone.families.cosyvoice2.flow import FlowNetwork
-from tritone.families.cosyvoice2.hift import HiFT
-from tritone.llm.checkpoint import (
-    EMBEDDING,
-    FINAL_NORM,
-    HEAD,
-    HEAD_BIAS,
-    LLM_DIR,
-    WEIGHTS_NAME,
-    layer_name,
-    layer_shapes,
-    write_qwen2,
-)
-from tritone.llm.config import LLMConfig, SamplingConfig
+from tritone.families.cosyvoice3 import config as cosyvoice3
+from tritone.families.cosyvoice3.config import CosyVoice3Config
+from tritone.llm.config import SamplingConfig
+
+AnyConfig = CosyVoice2Config | CosyVoice3Config
 
 FLOW = FlowConfig(
     vocab_size=6561,
@@ -76,82 +53,58 @@ VOCODER = VocoderConfig(
     audio_limit=0.99,
     f0_channels=512,
 )
-LLM = SpeechIds(
-    vocab_size=158_336,
-    speech_offset=151_663,
-    speech_codes=6561,
-    stop_ids=(158_224, 158_225, 158_226),
-    sos_id=158_227,
-    task_id=158_228,
-    hidden_size=896,
-    intermediate_size=4864,
-    num_hidden_layers=24,
-    num_attention_heads=14,
-    num_key_value_heads=2,
-    rope_theta=1e6,
-    rms_norm_eps=1e-6,
-    max_position_embeddings=32_768,
-)
-FULL_SIZE = CosyVoice2Config(
+_BODY: dict[str, Any] = {
+    "hidden_size": 896,
+    "intermediate_size": 4864,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 14,
+    "num_key_value_heads": 2,
+    "rope_theta": 1e6,
+    "rms_norm_eps": 1e-6,
+    "max_position_embeddings": 32_768,
+}
+COSYVOICE2 = CosyVoice2Config(
     sample_rate=24_000,
     text=TextConfig(),
     sampling=SamplingConfig(),
-    llm=LLM,
+    llm=SpeechIds(
+        **_BODY,
+        vocab_size=158_336,
+        speech_offset=151_663,
+        speech_codes=6561,
+        stop_ids=(158_224, 158_225, 158_226),
+        sos_id=158_227,
+        task_id=158_228,
+    ),
     flow=FLOW,
     vocoder=VOCODER,
 )
-_STD = 0.02  # of every weight of the language model, as such models are initialised
-_NEVER = -100.0  # a stop id is a speech row, but random weights should not end a stream
-
-
-def write_model(folder: Path, config: CosyVoice2Config = FULL_SIZE, seed: int = 0) -> None:
-    """Write config.json, the merged language model in bfloat16, flow and vocoder.
-
-    About 1.9 GB and half a minute for the full size; only one tensor at a time is in memory.
-    """
-    (folder / LLM_DIR).mkdir(parents=True, exist_ok=True)
-    generator = torch.Generator().manual_seed(seed)
-    write_qwen2(folder / LLM_DIR, config.llm, "bfloat16")
-    specs = [TensorSpec(name, "BF16", shape) for name, shape in llm_shapes(config.llm)]
-    parts = (_draw(spec, config.llm, generator) for spec in tqdm(specs, "language model"))
-    write_tensors(folder / LLM_DIR / WEIGHTS_NAME, specs, _as_bits(parts))
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        save_file(FlowNetwork(config.flow).state_dict(), folder / FLOW_FILE)
-        save_file(HiFT(config.vocoder).state_dict(), folder / VOCODER_FILE)
-    # last: a directory that has it is complete
-    write_json(folder / CONFIG_NAME, config.to_content())
-
-
-def llm_shapes(config: LLMConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Every tensor of a merged language model."""
-    table = (config.vocab_size, config.hidden_size)
-    layer = layer_shapes(
-        config.hidden_size,
-        config.intermediate_size,
-        config.num_attention_heads,
-        config.num_key_value_heads,
-    )
-    yield EMBEDDING, table
-    for index in range(config.num_hidden_layers):
-        yield from ((layer_name(index, part), shape) for part, shape in layer.items())
-    yield FINAL_NORM, (config.hidden_size,)
-    yield HEAD, table
-    yield HEAD_BIAS, (config.vocab_size,)
-
-
-def _draw(spec: TensorSpec, config: LLMConfig, generator: torch.Generator) -> Tensor:
-    if spec.name == HEAD_BIAS:
-        bias = torch.full(spec.shape, -torch.inf)
-        first_stop = config.speech_offset + config.speech_codes
-        bias[config.speech_offset : first_stop] = 0
-        bias[first_stop : first_stop + len(config.stop_ids)] = _NEVER
-        return bias
-    if "norm" in spec.name:
-        return torch.ones(spec.shape)
-    return torch.randn(spec.shape, generator=generator) * _STD
-
-
-def _as_bits(tensors: Iterable[Tensor]) -> Iterator[list[Part]]:
-    for tensor in tensors:
-        yield [tensor.bfloat16().view(torch.int16).numpy()]
+COSYVOICE3 = CosyVoice3Config(
+    sample_rate=24_000,
+    sampling=SamplingConfig(),
+    llm=SpeechIds(
+        **_BODY,
+        vocab_size=158_720,
+        speech_offset=151_924,
+        speech_codes=6561,
+        stop_ids=(158_486, 158_485, *range(158_487, 158_685)),
+        all_stops_wait=True,
+        sos_id=158_485,
+        task_id=158_487,
+    ),
+    flow=cosyvoice3.FlowConfig(
+        vocab_size=6561,
+        spk_embed_dim=192,
+        output_size=80,
+        token_mel_ratio=2,
+        pre_lookahead_len=3,
+        lookahead_channels=1024,
+        chunk_size=25,
+        estimator=cosyvoice3.EstimatorConfig(dim=1024, depth=22, heads=16, dim_head=64, ff_mult=2),
+        solver=SolverConfig(),
+    ),
+    vocoder=cosyvoice3.VocoderConfig(
+        **VOCODER.model_dump(exclude={"free_phase"}), conv_pre_look_right=4
+    ),
+)
+FULL_SIZE: dict[str, AnyConfig] = {size.family: size for size in (COSYVOICE2, COSYVOICE3)}

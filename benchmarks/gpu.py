@@ -1,7 +1,8 @@
-"""Full-size CosyVoice2 on a GPU with torch alone: language model, first packet, many streams.
+"""A full-size model on a GPU with torch alone: language model, first packet, many streams.
 
-    python -m benchmarks.gpu                    # writes random weights of the released shapes
-    python -m benchmarks.gpu --model MODEL_DIR  # what `tritone convert` wrote
+    python -m benchmarks.gpu                      # writes random weights of CosyVoice2's shapes
+    python -m benchmarks.gpu --family cosyvoice3  # of CosyVoice3's
+    python -m benchmarks.gpu --model MODEL_DIR    # what `tritone convert` wrote
 
 In one process, without a server: what Triton adds is measured by `tritone bench`. Speech is
 --seconds long after a prompt of three seconds. Prints a table and writes gpu.json to --out.
@@ -17,7 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.full_size import write_model
+from benchmarks.full_size import COSYVOICE2, FULL_SIZE
+from benchmarks.random_model import write_model
 from benchmarks.streams import BenchStages, decode_rate, run_streams, some_prompt
 from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.placement import FlowSettings, PoolSettings, VocoderSettings
@@ -26,8 +28,7 @@ from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.compute.device import torch_device
 from tritone.config import CONFIG_NAME
 from tritone.errors import TritoneError
-from tritone.families.cosyvoice2.acoustics import load_flow, load_vocoder
-from tritone.families.cosyvoice2.config import CosyVoice2Config
+from tritone.families import open_model
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, EmbeddingTable
 from tritone.llm.contract import Increment
 from tritone.llm.slots.opening import open_torch
@@ -49,8 +50,9 @@ class Bench:
     """One model on one device; each method measures one thing."""
 
     def __init__(self, model: Path, device: str, seconds: float, cache_mb: int) -> None:
-        self._model, self._device, self._seconds, self._cache_mb = model, device, seconds, cache_mb
-        self.config = CosyVoice2Config.read(model)
+        self._model, opened = model, open_model(model)
+        self._family, self.config = opened.family, opened.config
+        self._device, self._seconds, self._cache_mb = device, seconds, cache_mb
 
     def language_model(self, counts: list[int], slots: int) -> dict[str, float]:
         llm = open_torch(self._model, self.config, device=self._device, slots=slots)
@@ -108,7 +110,7 @@ class Bench:
     def _mel(self, dtype: torch.dtype) -> np.ndarray[Any, Any]:
         pool = PoolSettings(cache_mb=self._cache_mb) if dtype != torch.float32 else None
         settings = FlowSettings(device=self._device, dtype=dtype, pool=pool)
-        stage = load_flow(self._model, self.config, settings)
+        stage = self._family.load_flow(self._model, self.config, settings)
         _, voice = some_prompt(self.config, 75)
         tokens = Increment(voice.prompt_tokens[::-1].copy())
         return stage.step(tokens, stage.open(voice), finalize=True)[0]
@@ -116,8 +118,10 @@ class Bench:
     def _acoustics(self) -> tuple[FlowStage, VocoderStage]:
         pool = PoolSettings(cache_mb=self._cache_mb)
         settings = FlowSettings(device=self._device, dtype=torch.bfloat16, pool=pool)
-        flow = load_flow(self._model, self.config, settings)
-        vocoder = load_vocoder(self._model, self.config, VocoderSettings(device=self._device))
+        flow = self._family.load_flow(self._model, self.config, settings)
+        vocoder = self._family.load_vocoder(
+            self._model, self.config, VocoderSettings(device=self._device)
+        )
         flow.warm_up()
         vocoder.warm_up()
         return flow, vocoder
@@ -143,6 +147,7 @@ def main() -> int:
         prog="python -m benchmarks.gpu", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("--model", type=Path, help="model directory (random weights, full size)")
+    parser.add_argument("--family", choices=FULL_SIZE, default=COSYVOICE2.family, help="of those")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--llm-streams", type=int, nargs="+", default=[1, 8, 32])
@@ -155,9 +160,9 @@ def main() -> int:
     args = parser.parse_args()
     try:
         device = torch_device(args.device)
-        model = args.model or args.out / "full-size"
+        model = args.model or args.out / f"full-size-{args.family}"
         if not args.model and not (model / CONFIG_NAME).is_file():
-            write_model(model)
+            write_model(model, FULL_SIZE[args.family])
         bench = Bench(model, args.device, args.seconds, args.cache_mb)
         figures = bench.parity()
         figures |= bench.language_model(args.llm_streams, max(args.llm_streams))

@@ -5,21 +5,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from benchmarks.baseline import recomputed
+from benchmarks.family_parts import PARTS
 from benchmarks.figures import Figure, figure, ratio
+from benchmarks.full_size import AnyConfig
 from benchmarks.streams import some_prompt
 from tritone.acoustic.placement import FlowSettings, VocoderSettings
 from tritone.arrays import Int32
 from tritone.checkpoints.safetensors_file import Checkpoint
-from tritone.families.cosyvoice2.acoustics import CodeFlow, load_flow, load_hift, load_vocoder
-from tritone.families.cosyvoice2.config import CosyVoice2Config
-from tritone.families.cosyvoice2.vocoder import Vocoder
+from tritone.families.contract import Model
+from tritone.families.cosyvoice2.acoustics import CodeFlow
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, EmbeddingTable
 from tritone.llm.contract import Increment
 from tritone.llm.onnx.slots import OnnxSlots
@@ -34,21 +34,19 @@ def cpu_seconds(function: Callable[[], Any]) -> float:
     return time.process_time() - begin
 
 
-def language_model(
-    model: Path, config: CosyVoice2Config, precision: str, streams: list[int], steps: int
-) -> list[Figure]:
+def language_model(model: Model, precision: str, streams: list[int], steps: int) -> list[Figure]:
     """Prefill of the benchmark's prompt, and decoding steps of 1, 4, 8.. streams together."""
-    graph = ensure_graph(model, config, precision)
+    graph = ensure_graph(model.folder, model.language_model, precision)
     session = OnnxSlots(
-        model / LLM_DIR,
-        config.llm,
+        model.folder / LLM_DIR,
+        model.config.llm,
         precision=precision,
         slots=max(streams),
         slot_length=512,
         graph=graph,
     )
-    embedding = EmbeddingTable(Checkpoint(model / LLM_DIR / WEIGHTS_NAME))
-    ids, _ = some_prompt(config, PROMPT_TOKENS)
+    embedding = EmbeddingTable(Checkpoint(model.folder / LLM_DIR / WEIGHTS_NAME))
+    ids, _ = some_prompt(model.config, PROMPT_TOKENS)
     prompt = embedding(ids)
     part = session.prefill_part
 
@@ -73,14 +71,15 @@ def language_model(
 class Acoustics:
     """Flow and vocoder of a model as a server's settings make them, and the plain ones."""
 
-    def __init__(self, model: Path, config: CosyVoice2Config, settings: FlowSettings):
-        self.config = config
+    def __init__(self, model: Model, settings: FlowSettings):
+        self.config: AnyConfig = model.config
+        family, where = model.family, (model.folder, model.config)
         # what is measured are costs of a chunk
-        self.flow = load_flow(model, config, replace(settings, most_chunks=1))
-        self.vocoder = load_vocoder(model, config, VocoderSettings(dtype=settings.dtype))
-        self.plain_flow = load_flow(model, config, FlowSettings(dtype=torch.float32))
-        self.plain_vocoder = Vocoder(load_hift(model, config), config.sample_rate)
-        _, self.voice = some_prompt(config, PROMPT_TOKENS)
+        self.flow = family.load_flow(*where, replace(settings, most_chunks=1))
+        self.vocoder = family.load_vocoder(*where, VocoderSettings(dtype=settings.dtype))
+        self.plain_flow = family.load_flow(*where, FlowSettings(dtype=torch.float32))
+        self.plain_vocoder = PARTS[family.name].plain_vocoder(model)
+        _, self.voice = some_prompt(self.config, PROMPT_TOKENS)
 
     def tokens(self, seconds: float) -> Int32:
         count = round(seconds / self.seconds_per_chunk) * self.config.flow.chunk_size
@@ -100,7 +99,7 @@ class Acoustics:
         for _ in range(rounds):
             ours.append(sum(map(sum, Stream(self, tokens))))
             plain = (self.plain_flow, self.plain_vocoder)
-            run = recomputed(self.config.flow, *plain, self.voice, tokens)
+            run = recomputed(self.config, *plain, self.voice, tokens)
             theirs.append(cpu_seconds(partial(list, run)))
         mine = figure(f"flow and vocoder, {seconds:g} s streamed", "s of CPU", ours)
         base = figure(f"  the same, every chunk recomputed ({seconds:g} s)", "s of CPU", theirs)

@@ -7,12 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from benchmarks.full_size import AnyConfig
 from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.arrays import Int32
+from tritone.families import family_named
 from tritone.families.cosyvoice2 import voice as cosyvoice2
-from tritone.families.cosyvoice2.config import CosyVoice2Config
-from tritone.families.cosyvoice2.rules import CODES_PER_SECOND, CosyVoice2Rules
+from tritone.families.cosyvoice2.rules import CODES_PER_SECOND
 from tritone.llm.contract import (
     Generation,
     GenerationRequest,
@@ -38,7 +39,7 @@ class BenchStages:
 
     def __init__(
         self,
-        config: CosyVoice2Config,
+        config: AnyConfig,
         llm: LanguageModel,
         flow: FlowStage,
         vocoder: VocoderStage,
@@ -46,16 +47,8 @@ class BenchStages:
         seconds: float,
         prompt_seconds: float = 3.0,
     ) -> None:
-        per_text_token = seconds * CODES_PER_SECOND / TEXT_TOKENS
-        lengths = {
-            "min_tokens_per_text_token": per_text_token,
-            "max_tokens_per_text_token": per_text_token,
-            "tokens_beside": 0,
-        }
-        sampling = config.sampling.model_copy(update=lengths)
-        unheard = config.llm.model_copy(update={"text_heads": ()})  # the text is not to end it
-        config = config.model_copy(update={"sampling": sampling, "llm": unheard})
-        self.rules = CosyVoice2Rules(config, Hops())
+        config = lasting(config, seconds, TEXT_TOKENS)
+        self.rules = family_named(config.family).rules(config, Hops())
         self.llm, self.flow, self.vocoder = llm, flow, vocoder
         ids, voice = some_prompt(config, round(prompt_seconds * CODES_PER_SECOND))
         self._segment = Segment(Prompt(ids), TEXT_TOKENS, "", voice)
@@ -73,7 +66,16 @@ class BenchStages:
         return LocalVocoderSession(self.vocoder, seed=seed, speed=speed)
 
 
-def some_prompt(config: CosyVoice2Config, tokens: int) -> tuple[Int32, cosyvoice2.Voice]:
+def lasting(config: AnyConfig, seconds: float, text_tokens: int) -> AnyConfig:
+    """The configuration whose speech of so many text tokens lasts `seconds`, whatever is drawn."""
+    each = (seconds * CODES_PER_SECOND + 0.5) / text_tokens  # limits are rounded down
+    lengths = {"min_tokens_per_text_token": each, "max_tokens_per_text_token": each}
+    sampling = config.sampling.model_copy(update={**lengths, "tokens_beside": 0})
+    unheard = config.llm.model_copy(update={"text_heads": ()})  # the text is not to end it
+    return config.model_copy(update={"sampling": sampling, "llm": unheard})
+
+
+def some_prompt(config: AnyConfig, tokens: int) -> tuple[Int32, cosyvoice2.Voice]:
     """A text and a voice of random values: the ids as the language model expects them, and the
     voice, whose prompt has so many tokens."""
     rng = np.random.default_rng(0)
@@ -82,7 +84,7 @@ def some_prompt(config: CosyVoice2Config, tokens: int) -> tuple[Int32, cosyvoice
     texts = rng.integers(0, min(llm.speech_offset, 1000), 2 * TEXT_TOKENS)
     ids = np.concatenate([[llm.sos_id], texts, [llm.task_id], llm.speech_offset + codes])
     mel_shape = (tokens * flow.token_mel_ratio, flow.output_size)
-    voice = cosyvoice2.Voice(
+    voice = family_named(config.family).voice(
         prompt_tokens=codes,
         prompt_mel=rng.standard_normal(mel_shape).astype(np.float32),
         embedding=rng.standard_normal(flow.spk_embed_dim).astype(np.float32),
@@ -106,7 +108,7 @@ def run_streams(stages: BenchStages, streams: int, settings: Settings) -> list[S
         return list(pool.map(speak, range(streams)))
 
 
-def decode_rate(llm: LanguageModel, config: CosyVoice2Config, streams: int, tokens: int) -> float:
+def decode_rate(llm: LanguageModel, config: AnyConfig, streams: int, tokens: int) -> float:
     """Tokens a second of all streams together, while all of them run."""
     prompt = Prompt(some_prompt(config, 75)[0])
     stamps: list[list[float]] = [[] for _ in range(streams)]

@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from paths import EMBEDDED
+from small_models import small_cosyvoice2, small_cosyvoice3
 from waiting import Clock
 
 from benchmarks import __main__ as bench
 from benchmarks import chunks, end_to_end, fidelity, parts
-from benchmarks.baseline import VOCODER_OVERLAP, recomputed
+from benchmarks.baseline import recomputed
+from benchmarks.family_parts import PARTS
 from benchmarks.figures import figure, ratio, table
 from benchmarks.served_model import CODES_PER_SECOND, SENTENCE, VOICE, write_served_model
 from tritone.acoustic.placement import FlowSettings
-from tritone.families.cosyvoice2.config import CosyVoice2Config, with_cheaper_solver
+from tritone.families import open_model
 from tritone.llm.contract import Increment
 from tritone_client import StreamMetrics
 from tritone_client.load import counted_from
@@ -29,20 +30,16 @@ pytestmark = pytest.mark.slow
 SECONDS = 2.0
 
 
-def small() -> CosyVoice2Config:
-    return with_cheaper_solver(CosyVoice2Config.read(EMBEDDED), 2, 0)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=[small_cosyvoice2, small_cosyvoice3])
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bench") / "model"
-    write_served_model(folder, EMBEDDED, SECONDS, small())
+    write_served_model(folder, SECONDS, request.param())
     return folder
 
 
 @pytest.fixture(scope="module")
 def acoustics(model: Path) -> parts.Acoustics:
-    return parts.Acoustics(model, CosyVoice2Config.read(model), FlowSettings())
+    return parts.Acoustics(open_model(model), FlowSettings())
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +49,7 @@ def speak(model: Path) -> Iterator[end_to_end.Speak]:
 
 
 def test_the_sentence_lasts_as_long_as_it_should(speak: end_to_end.Speak, model: Path) -> None:
-    assert CosyVoice2Config.read(model).default_voice == VOICE
+    assert open_model(model).config.default_voice == VOICE
     assert [speak(seed).audio_s for seed in range(2)] == [SECONDS, SECONDS]
 
 
@@ -74,14 +71,25 @@ def test_streams_at_once_all_speak(speak: end_to_end.Speak) -> None:
     assert [run.audio_s for run in runs] == [SECONDS] * 4
 
 
+@pytest.mark.server
+@pytest.mark.parametrize("model", [small_cosyvoice3], indirect=True)
+def test_a_server_is_weighed_while_it_speaks(model: Path) -> None:
+    ready, speaking = end_to_end.memory(model, SENTENCE)
+    assert speaking.name == f"  while one stream of {SECONDS:g} s is spoken"
+    assert ready.unit == speaking.unit == "MB"
+    assert 100 < ready.value < 4000 and 100 < speaking.value < 4000
+
+
 def test_the_baseline_says_as_much_as_the_stream(acoustics: parts.Acoustics) -> None:
     tokens = acoustics.tokens(SECONDS)
     voice, flow, vocoder = acoustics.voice, acoustics.plain_flow, acoustics.plain_vocoder
-    chunked = list(recomputed(acoustics.config.flow, flow, vocoder, voice, tokens))
-    again = VOCODER_OVERLAP * acoustics.config.vocoder.samples_per_frame
+    chunked = list(recomputed(acoustics.config, flow, vocoder, voice, tokens))
+    overlap = PARTS[acoustics.config.family].vocoded_again
+    again = 50 if overlap is None else overlap  # all of the second before
+    samples = again * acoustics.config.vocoder.samples_per_frame
     rate = acoustics.config.sample_rate
-    assert [len(wave) for wave in chunked] == [rate, rate + again]
-    last = torch.from_numpy(flow.whole(Increment(tokens), voice)[:, -50 - VOCODER_OVERLAP :])
+    assert [len(wave) for wave in chunked] == [rate, rate + samples]
+    last = torch.from_numpy(flow.whole(Increment(tokens), voice)[:, -50 - again :])
     with torch.inference_mode():
         wave, _ = vocoder.step(last, vocoder.start(seed=0), finalize=True)
     np.testing.assert_array_equal(chunked[-1], wave)
@@ -153,17 +161,17 @@ def test_the_command_writes_what_it_prints(
 
 
 def test_fidelity_is_measured_against_the_exact_way(model: Path) -> None:
-    config = CosyVoice2Config.read(model)
-    speech = fidelity.spoken(model, config)
+    opened = open_model(model)
+    speech = fidelity.spoken(opened)
     assert {len(each.voice.prompt_tokens) for each in speech} == {3 * CODES_PER_SECOND}
-    flow = {f.name: f.value for f in fidelity.of_flow(model, config, speech)}
+    flow = {f.name: f.value for f in fidelity.of_flow(opened, speech)}
     assert flow["flow, 2 of 2 ODE steps: difference of the mel"] == 0
     assert flow["flow, 1 of 2 ODE steps: difference of the mel"] > 0.1
     assert flow["flow, guided in 1 of 2 steps: difference of the mel"] > 0.01
     assert 0 < flow["flow, bf16: difference of the mel"] < 1
-    (waves,) = fidelity.of_vocoder(model, config, speech)
+    (waves,) = fidelity.of_vocoder(opened, speech)
     assert 20 < waves.value < 80
-    exact, same = fidelity.of_language_model(model, config, ["fp32"], speech)
+    exact, same = fidelity.of_language_model(opened, ["fp32"], speech)
     assert exact.value == pytest.approx(0, abs=1e-6) and same.value == 1
-    rounded, _ = fidelity.of_language_model(model, config, ["int4_b128"], speech)
+    rounded, _ = fidelity.of_language_model(opened, ["int4_b128"], speech)
     assert 1e-4 < rounded.value < 0.5

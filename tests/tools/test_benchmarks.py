@@ -4,42 +4,39 @@ import json
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from paths import EMBEDDED
+from small_models import small_cosyvoice2, small_cosyvoice3
 
 from benchmarks import gpu
-from benchmarks.full_size import FULL_SIZE, llm_shapes, write_model
+from benchmarks.full_size import AnyConfig
+from benchmarks.random_model import write_model
 from benchmarks.streams import BenchStages, decode_rate, run_streams
 from tritone.acoustic.placement import FlowSettings, VocoderSettings
-from tritone.families.cosyvoice2.acoustics import load_flow, load_vocoder
-from tritone.families.cosyvoice2.config import CosyVoice2Config, with_cheaper_solver
+from tritone.families import open_model
 from tritone.llm.slots.opening import open_torch
 from tritone.synthesis.pipeline import Settings
 
 pytestmark = pytest.mark.slow
 
 
-def test_the_full_size_is_that_of_the_release() -> None:
-    sizes = [int(np.prod(shape)) for _, shape in llm_shapes(FULL_SIZE.llm)]
-    # the table, 24 layers of 14,912,384, the last norm, the untied head and its bias
-    table = 158_336 * 896
-    assert sum(sizes) == 2 * table + 24 * 14_912_384 + 896 + 158_336
+@pytest.fixture(scope="module", params=[small_cosyvoice2, small_cosyvoice3])
+def config(request: pytest.FixtureRequest) -> AnyConfig:
+    return request.param()
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model directory of random weights in the sizes of the embedded voice, two ODE steps."""
+def model(config: AnyConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model directory of random weights."""
     folder = tmp_path_factory.mktemp("random")
-    write_model(folder, with_cheaper_solver(CosyVoice2Config.read(EMBEDDED), 2, 0))
+    write_model(folder, config)
     return folder
 
 
-def test_every_stream_speaks_its_length(model: Path) -> None:
-    config = CosyVoice2Config.read(model)
+def test_every_stream_speaks_its_length(model: Path, config: AnyConfig) -> None:
     llm = open_torch(model, config, device="cpu", dtype="fp32", slots=2)
-    flow = load_flow(model, config, FlowSettings())
-    vocoder = load_vocoder(model, config, VocoderSettings())
+    family = open_model(model).family
+    flow = family.load_flow(model, config, FlowSettings())
+    vocoder = family.load_vocoder(model, config, VocoderSettings())
     stages = BenchStages(config, llm, flow, vocoder, seconds=2.0)
     try:
         runs = run_streams(stages, 2, Settings())
@@ -66,7 +63,7 @@ def test_the_gpu_benchmark_runs_on_a_cpu(
     assert gpu.main() == 2
 
 
-def test_a_model_of_random_weights_has_the_given_configuration(model: Path) -> None:
-    config = CosyVoice2Config.read(model)
-    assert config.flow.solver.n_timesteps == 2
-    assert config.llm == CosyVoice2Config.read(EMBEDDED).llm
+def test_a_model_of_random_weights_has_the_given_configuration(
+    model: Path, config: AnyConfig
+) -> None:
+    assert open_model(model).config == config

@@ -44,7 +44,8 @@ _PREPARED_FEW, _PREPARED_MOST, _SEVERAL = 64 << 20, 1 << 30, 4
 
 @dataclass(frozen=True)
 class FlowSettings:
-    """left_chunks: attention chunks of the past that stay visible beside the prompt, 0 for all.
+    """left_chunks: attention chunks of the past that stay visible beside the prompt, 0 for all,
+    None for what the family has where nobody says.
 
     dtype: of the weights, None for `best_dtype`. cache_dtype: storage of keys and values where each
     stream has caches of its own, None for the weights' dtype, which they have in a pool too.
@@ -57,7 +58,7 @@ class FlowSettings:
     to the last bit every time.
     """
 
-    left_chunks: int = 0
+    left_chunks: int | None = None
     cache_dtype: torch.dtype | None = None
     prepared_bytes: int | None = None
     device: str = "cpu"
@@ -118,7 +119,7 @@ def place(
         if device.type == "cpu":
             pack_for_cpu(network, GUIDED_ROWS * estimator.chunk_frames)
         kept = SolverSettings(
-            left_chunks=settings.left_chunks,
+            left_chunks=settings.left_chunks or 0,
             most_chunks=1 if dtype == torch.float32 else settings.most_chunks,
             cache_dtype=(not settings.pool and settings.cache_dtype) or dtype,
         )

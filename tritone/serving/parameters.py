@@ -39,6 +39,19 @@ def uses_plans(values: Mapping[str, Any]) -> bool:
     return bool(values["engine"] == "tensorrt")
 
 
+def left_chunks(values: Mapping[str, Any]) -> int | None:
+    """What the parameter `left_context_chunks` says, None for auto; raises ValueError."""
+    said: str = values["left_context_chunks"]
+    if said == "auto":
+        return None
+    if not said.isdecimal():
+        raise ValueError(
+            f"parameter left_context_chunks is {said!r}; take auto, or a number of chunks, "
+            "0 for all of the past"
+        )
+    return int(said)
+
+
 def given_parameters(args: Mapping[str, str]) -> dict[str, str]:
     """The model's parameters as they are written, and as the launcher was told to change them."""
     given = json.loads(args["model_config"]).get("parameters", {})

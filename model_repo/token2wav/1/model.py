@@ -14,7 +14,14 @@ from tritone.errors import InvalidRequest
 from tritone.llm.contract import Increment
 from tritone.serving.messages import Inputs, answer_together, inner_inputs, response, tensor
 from tritone.serving.metrics import Gauge
-from tritone.serving.parameters import device_name, parameters, served_model, uses_plans, watched
+from tritone.serving.parameters import (
+    device_name,
+    left_chunks,
+    parameters,
+    served_model,
+    uses_plans,
+    watched,
+)
 from tritone.serving.sequence_states import SequenceTable
 from tritone.triton_models import FLOW
 from tritone.voice import Voice, open_voice
@@ -25,7 +32,7 @@ class TritonPythonModel:
     def initialize(self, args: Mapping[str, str]) -> None:
         values = parameters(
             args,
-            left_context_chunks=0,
+            left_context_chunks="auto",
             ode_steps=0,
             guided_steps=0,
             engine="torch",
@@ -54,7 +61,7 @@ class TritonPythonModel:
         device, plans = device_name(), uses_plans(values)
         pool = PoolSettings(cache_mb=values["cache_mb"], streams=2 * values["max_sequences"])
         return FlowSettings(
-            left_chunks=values["left_context_chunks"],
+            left_chunks=left_chunks(values),
             dtype=torch_dtype(values["dtype"]),
             cache_dtype=torch_dtype(values["cache_dtype"]),
             prepared_bytes=(values["prepared_voices_mb"] << 20) or None,

@@ -9,25 +9,13 @@ from released_checkpoint import released_shapes
 from safetensors.torch import load_file
 from torch import Tensor
 
-from tritone.acoustic.solver_config import SolverConfig
+from benchmarks.full_size import COSYVOICE3
 from tritone.acoustic.weights import check_fit, outline
 from tritone.errors import ModelDirectoryError
-from tritone.families.cosyvoice3.config import EstimatorConfig, FlowConfig
 from tritone.families.cosyvoice3.estimator import Estimator, rotary_frequencies
 from tritone.families.cosyvoice3.flow import FlowNetwork
 from tritone.families.cosyvoice3.released_flow import FREQUENCIES, INPUT, flow_weights
 
-RELEASED = FlowConfig(
-    vocab_size=6561,
-    spk_embed_dim=192,
-    output_size=80,
-    token_mel_ratio=2,
-    pre_lookahead_len=3,
-    lookahead_channels=1024,
-    chunk_size=25,
-    estimator=EstimatorConfig(dim=1024, depth=22, heads=16, dim_head=64, ff_mult=2),
-    solver=SolverConfig(),
-)
 NAMES = (
     "lookahead",
     *(f"estimator_{kind}" for kind in ("full", "stream", "stream_chunk")),
@@ -53,7 +41,7 @@ def released() -> dict[str, Tensor]:
 def test_every_tensor_of_the_released_flow_has_its_place() -> None:
     state = released()
     assert len(state) == 330 and sum(value.numel() for value in state.values()) == 332_257_120
-    network = outline(lambda: FlowNetwork(RELEASED), "flow.pt")
+    network = outline(lambda: FlowNetwork(COSYVOICE3.flow), "flow.pt")
     check_fit(network, flow_weights(state, 64), "flow.pt")
     assert sum(p.numel() for p in network.parameters()) == 332_257_120 - 32
 
@@ -97,15 +85,15 @@ def test_what_is_missing_or_misshapen_is_named(
         del state[key]
     else:
         state[key] = torch.empty(shape, device="meta")
-    network = outline(lambda: FlowNetwork(RELEASED), "flow.pt")
+    network = outline(lambda: FlowNetwork(COSYVOICE3.flow), "flow.pt")
     with pytest.raises(ModelDirectoryError) as refused:
         check_fit(network, flow_weights(state, 64), "flow.pt")
     assert problem in str(refused.value)
 
 
 def test_heads_of_an_odd_width_make_no_network() -> None:
-    part = RELEASED.estimator.model_copy(update={"dim_head": 63})
-    config = RELEASED.model_copy(update={"estimator": part})
+    part = COSYVOICE3.flow.estimator.model_copy(update={"dim_head": 63})
+    config = COSYVOICE3.flow.model_copy(update={"estimator": part})
     with pytest.raises(ModelDirectoryError, match="dim_head is 63"):
         outline(lambda: Estimator(config), "flow.safetensors")
 

@@ -9,9 +9,8 @@ from parity.golden import Golden
 from paths import GOLDEN
 from torch import Tensor
 
-from benchmarks.full_size import VOCODER
+from benchmarks.full_size import COSYVOICE3
 from tritone.families.cosyvoice3 import source_noise
-from tritone.families.cosyvoice3.config import CosyVoice3Config, FlowConfig, VocoderConfig
 from tritone.families.cosyvoice3.source_noise import SourceNoise
 
 
@@ -29,9 +28,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> Tensor:
 
 
 def test_the_release_s_rows() -> None:
-    vocoder = VocoderConfig(**VOCODER.model_dump(exclude={"free_phase"}), conv_pre_look_right=4)
-    flow = FlowConfig.model_construct(vocab_size=6561, spk_embed_dim=192, output_size=80)
-    rows = SourceNoise(CosyVoice3Config.model_construct(flow=flow, vocoder=vocoder))(0, 24_000)
+    rows = SourceNoise(COSYVOICE3)(0, 24_000)
     first = [0.92282599, 0.47744751, 0.82705182, 0.28345716, 0.79348159]
     assert rows[0, :5].tolist() == pytest.approx(first, abs=1e-8)
     assert float(rows.double().sum()) == pytest.approx(108041.06703782, abs=1e-6)

@@ -7,10 +7,9 @@ from parity.golden import Golden
 from paths import GOLDEN
 from released_checkpoint import released_shapes
 
-from benchmarks.full_size import VOCODER
+from benchmarks.full_size import COSYVOICE3
 from tritone.acoustic.weights import check_fit
 from tritone.errors import ModelDirectoryError
-from tritone.families.cosyvoice3.config import VocoderConfig
 from tritone.families.cosyvoice3.hift import HiFT
 from tritone.families.cosyvoice3.released_vocoder import vocoder_weights
 
@@ -23,7 +22,7 @@ COMPARISONS = {  # of each case
     "hift_inference": 4,
     "checkpoint_noise": 3,
 }
-RELEASE = VocoderConfig(**VOCODER.model_dump(exclude={"free_phase"}), conv_pre_look_right=4)
+RELEASE = COSYVOICE3.vocoder
 
 
 @pytest.mark.parametrize("name", COMPARISONS)

@@ -1,0 +1,87 @@
+"""How long `tritone convert` takes for a full-size release of random weights, and its memory.
+
+    python -m benchmarks.conversion --family cosyvoice2 cosyvoice3
+
+The release is written to --out once (3.4 GB for CosyVoice3, 2.6 GB for CosyVoice2), without the
+ONNX models of the front end, which a conversion copies and tries. What is converted is deleted.
+Peak memory counts the files that are mapped. Prints a table and writes conversion.json to --out.
+Exit status: 0 measured, 2 a conversion failed.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.family_parts import PARTS
+from benchmarks.figures import Figure, figure, table, write
+from benchmarks.full_size import COSYVOICE2, FULL_SIZE, AnyConfig
+from benchmarks.release import TABLES, write_release
+from tritone.errors import EnvironmentProblem, TritoneError
+
+
+def release(folder: Path, size: AnyConfig, tables: Path = TABLES) -> Path:
+    """The release in `folder`, written unless it is there."""
+    if not (folder / PARTS[size.family].yaml).is_file():
+        # in a process of its own: a child's peak counts what its parent had when it began
+        writer = get_context("spawn").Process(target=write_release, args=(folder, size, tables))
+        writer.start()
+        writer.join()
+        if writer.exitcode:
+            raise EnvironmentProblem(f"{folder}: writing the release failed; see above")
+    return folder
+
+
+def convert(released: Path, target: Path) -> tuple[float, float]:
+    """Seconds and the peak resident megabytes of one conversion."""
+    command = [sys.executable, "-m", "tritone", "convert", str(released), str(target)]
+    begin = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise EnvironmentProblem(
+            f"{' '.join(command[1:])} ended with status {process.returncode}; see above"
+        )
+    return time.perf_counter() - begin, usage.ru_maxrss * 1024 / 1e6
+
+
+def figures_of(released: Path, rounds: int) -> list[Figure]:
+    runs = []
+    for _ in range(rounds):
+        with TemporaryDirectory(dir=released.parent) as target:
+            runs.append(convert(released, Path(target)))
+    seconds, megabytes = zip(*runs, strict=True)
+    return [
+        figure(f"conversion, {released.name}", "s", seconds),
+        figure("  peak memory", "MB", megabytes),
+    ]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.conversion", description=(__doc__ or "").split("\n")[0]
+    )
+    parser.add_argument("--family", nargs="+", choices=FULL_SIZE, default=[COSYVOICE2.family])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path("bench"))
+    args = parser.parse_args()
+    figures: list[Figure] = []
+    try:
+        for family in args.family:
+            released = release(args.out / f"release-{family}", FULL_SIZE[family])
+            figures += figures_of(released, args.rounds)
+    except TritoneError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(table(figures))
+    write(args.out / "conversion.json", figures)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
