@@ -28,9 +28,11 @@ class Report:
         return self.sights[len(self.sights) // 2 :]
 
     def growth(self, name: str = "") -> float:
-        """Of the memory of a process, or of all, over the last half: between the medians of its
-        first and its last quarter."""
-        sizes = [s.memory.get(name, 0.0) if name else s.total for s in self.last_half]
+        """Of the private memory of a process, or of all, over the last half: between the medians of
+        its first and its last quarter."""
+        sizes = [
+            s.private.get(name, 0.0) if name else sum(s.private.values()) for s in self.last_half
+        ]
         quarter = max(1, len(sizes) // 4)
         begin, end = median(sizes[:quarter]), median(sizes[-quarter:])
         return end / begin - 1 if begin else 0.0
@@ -51,7 +53,7 @@ class Report:
         for kind in kinds:
             numbers = [counts[kind, outcome] for outcome in ("good", "lost", "fault")]
             lines.append(f"| {kind} | {' | '.join(map(str, numbers))} |")
-        lines += ["", "| process | MiB at first | at half | at the end | last half |"]
+        lines += ["", "| process | MiB at first | at half | at the end | last half, private |"]
         lines.append("|---|---|---|---|---|")
         first, half, last = self.sights[0], self.last_half[0], self.sights[-1]
         for name in [*last.memory, ""]:

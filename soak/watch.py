@@ -19,10 +19,12 @@ _EVERY_S = 5.0  # the proportional size of a process takes some milliseconds to 
 @dataclass(frozen=True)
 class Sight:
     """At one moment. at: seconds since the beginning. memory: of each process, PSS in MiB, in which
-    shared pages are divided. shared: bytes in /dev/shm."""
+    shared pages are divided among all that have them, other servers of this machine too. private:
+    USS likewise, which does not change as those come and go. shared: bytes in /dev/shm."""
 
     at: float
     memory: dict[str, float]
+    private: dict[str, float]
     files: int
     threads: int
     shared: int
@@ -74,7 +76,7 @@ class Watch:
 def look(launcher_pid: int, at: float) -> Sight:
     """Raises psutil.Error, or ValueError, while a process is being replaced."""
     every = processes(launcher_pid)
-    memory = {name: p.memory_full_info().pss / 2**20 for name, p in every.items()}
+    sizes = {name: p.memory_full_info() for name, p in every.items()}
     prefix = next(
         word.split("=")[1]
         for word in every[SERVER].cmdline()
@@ -84,7 +86,8 @@ def look(launcher_pid: int, at: float) -> Sight:
     regions = [path for path in Path("/dev/shm").glob(f"{prefix}*") if path.is_file()]
     return Sight(
         at,
-        memory,
+        {name: size.pss / 2**20 for name, size in sizes.items()},
+        {name: size.uss / 2**20 for name, size in sizes.items()},
         files=sum(p.num_fds() for p in every.values()),
         threads=sum(p.num_threads() for p in every.values()),
         shared=sum(path.stat().st_blocks * 512 for path in regions),

@@ -68,7 +68,9 @@ def test_an_error_is_a_loss() -> None:
 
 
 def report(sizes: list[float], **changes: object) -> Report:
-    sights = [Sight(5.0 * n, {"server": size}, 1, 1, 1) for n, size in enumerate(sizes)]
+    sights = [
+        Sight(5.0 * n, {"server": 9.0}, {"server": size}, 1, 1, 1) for n, size in enumerate(sizes)
+    ]
     given = {"results": [Result("whole", "good", 24000)], "kills": 0, "unexplained": [], "left": {}}
     return Report(sights=sights, **{**given, **changes})
 
