@@ -40,7 +40,7 @@ class TritonPythonModel:
             cache_dtype="auto",
             cache_mb=0,
             prepared_voices_mb=0,
-            kernels_kept=256,
+            kernels_kept=128,
             max_sequences=64,
             max_idle_seconds=60.0,
         )

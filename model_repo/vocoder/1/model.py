@@ -16,7 +16,7 @@ from tritone.triton_models import VOCODER
 class TritonPythonModel:
     @watched(VOCODER)
     def initialize(self, args: Mapping[str, str]) -> None:
-        values = parameters(args, engine="torch", dtype="auto", kernels_kept=1024)
+        values = parameters(args, engine="torch", dtype="auto", kernels_kept=256)
         keep_kernels(values["kernels_kept"])
         model = served_model()
         settings = VocoderSettings(
