@@ -23,8 +23,8 @@ LEFT_CHUNKS = 6
 
 def load_flow(model_dir: Path, config: CosyVoice3Config, settings: FlowSettings) -> FlowStage:
     """Raises ModelDirectoryError for the file, and EnvironmentProblem for the settings."""
-    if settings.left_chunks is None:
-        settings = replace(settings, left_chunks=LEFT_CHUNKS)
+    if settings.left_chunks is None:  # a plan sees all of the past
+        settings = replace(settings, left_chunks=0 if settings.plans else LEFT_CHUNKS)
     plan = None
     if settings.plans:
         from tritone.families.cosyvoice3.graph_source import flow_plan

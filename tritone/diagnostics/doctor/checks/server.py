@@ -17,6 +17,7 @@ from tritone.launcher.model_processes import by_model, find_server, uptime_s
 from tritone.launcher.ports import Holder, holder_of
 from tritone.loading.catalogue import STEPS, doctor_command
 from tritone.loading.reports import StepState, states
+from tritone.triton_models import INNER
 
 ANSWER_S = 3.0
 """A Triton server answers these questions within milliseconds, a busy one too."""
@@ -79,11 +80,13 @@ def model_states(target: Target) -> dict[str, tuple[str, str]]:
     """Each model of the server -> its state, such as READY, and the reason, empty for none.
 
     A server that this project starts keeps its index to itself; of such a one, the models of the
-    target's repository are asked for one by one, and have no reasons.
+    target's repository that it loads are asked for one by one, and have no reasons.
     """
     index = ask(target, "/v2/repository/index", data=b"{}")
     if not index.good:
-        names = sorted(path.parent.name for path in target.model_repository.glob("*/config.pbtxt"))
+        found_here = target.model_repository.glob("*/config.pbtxt")
+        loaded = {*INNER, target.family}
+        names = sorted({path.parent.name for path in found_here} & loaded)
         ready = {name: ask(target, f"/v2/models/{name}/ready").good for name in names}
         return {name: (READY if ready[name] else "not ready", "") for name in names}
     found: dict[str, tuple[str, str]] = {}
