@@ -150,7 +150,7 @@ def test_stop_request_ends_a_generation(server: TritonServer) -> None:
         assert error is None and accepted.as_numpy("sequence_length") == 0
         first, error = answers.get(timeout=HANG_S)
         assert error is None and first.as_numpy("output_ids").shape[:2] == (1, 1)
-        assert gauges(server)["tritone_llm_generations"] == 1
+        wait_until(lambda: gauges(server)["tritone_llm_generations"] == 1)
         send(endless, stop=[[True]])
         wait_until_free(server)
         rest = [answers.get() for _ in range(answers.qsize())]

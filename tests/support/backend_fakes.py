@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -16,14 +16,20 @@ def _error(message: str, code: int) -> SimpleNamespace:
     return SimpleNamespace(message=message, code=code)
 
 
-class _MetricFamily:
+class MetricFamily:
+    """Of any name and kind. written: to all, in order: name, value of the label, number."""
+
     GAUGE, COUNTER, HISTOGRAM = range(3)
+    written: ClassVar[list[tuple[str, str, float]]] = []
 
-    def __init__(self, **_: Any) -> None:
-        """Of any name and kind."""
+    def __init__(self, name: str, **_: Any) -> None:
+        self._name = name
 
-    def Metric(self, **_: Any) -> SimpleNamespace:
-        return SimpleNamespace(set=float, increment=float, observe=float)
+    def Metric(self, labels: dict[str, str], **_: Any) -> SimpleNamespace:
+        def write(number: float) -> None:
+            self.written.append((self._name, next(iter(labels.values()), ""), float(number)))
+
+        return SimpleNamespace(set=write, increment=write, observe=write)
 
 
 def _response(output_tensors: Sequence[Any] = (), error: Any = None) -> Any:
@@ -43,7 +49,7 @@ def backend(monkeypatch: pytest.MonkeyPatch, *names: str) -> Iterator[SimpleName
         "InferenceResponse": _response,
         "Tensor": lambda name, values: (name, values),
         "Logger": SimpleNamespace(**quiet),
-        "MetricFamily": _MetricFamily,
+        "MetricFamily": MetricFamily,
         "TRITONSERVER_RESPONSE_COMPLETE_FINAL": 1,
     }
     for name, fake in fakes.items():

@@ -50,7 +50,7 @@ def test_chunks_come_in_order() -> None:
 
 def test_the_first_samples_do_not_wait_for_the_whole_first_hop() -> None:
     early, rest, *_ = speak(one(codes(70)))
-    assert len(early.samples) * 2 == 24 * SAMPLES  # Settings.first_frames, two frames a token
+    assert len(early.samples) * 2 == 18 * SAMPLES  # `first_frames`, two frames a token
     assert len(early.samples) + len(rest.samples) == 28 * SAMPLES
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from tritone.errors import Cancelled, InvalidRequest, Overloaded
 from tritone.serving.log_text import LOGS_TEXT, loggable
-from tritone.serving.metrics import Counter, Gauge, Histogram
+from tritone.serving.metrics import Counter, Gauge, Histogram, flush
 from tritone.synthesis.admission import DECISIONS
 from tritone.synthesis.deadlines import STAGES, StageTurns
 from tritone.synthesis.flaws import KINDS
@@ -195,6 +195,7 @@ class Account:
         record = self.record()
         self.update()
         self._metrics.ended(record, self.timing)
+        flush()  # what the log has, a scrape has too
         stamp = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         line = {"event": "speech", "time": stamp, **record}
         if self._error is not None:

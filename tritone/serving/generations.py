@@ -8,6 +8,7 @@ import numpy as np
 
 from tritone.errors import Cancelled, InvalidRequest
 from tritone.llm.contract import Generation, GenerationRequest, Increment, LanguageModel
+from tritone.serving.cancellation import CallerWatch
 from tritone.serving.generation_tensors import SAID, by_wire_name
 from tritone.serving.messages import failure, respond, response, tensor
 from tritone.serving.metrics import Gauge
@@ -44,6 +45,7 @@ class Generations:
         self._pool.submit(self._send, None, sender, request_id)
 
     def _send(self, generation: Generation | None, sender: Any, request_id: str) -> None:
+        caller = CallerWatch(sender)
         with respond(sender, self._stage) as send:
             try:
                 # A caller in this server gets its hands on the stream with the first response, and
@@ -51,7 +53,7 @@ class Generations:
                 send(response(tensor("sequence_length", np.zeros((1, 1), np.int32))))
                 for increment in generation or ():
                     send(_response(increment))
-                    if generation and sender.is_cancelled():
+                    if generation and caller.gone():
                         generation.cancel()
                     time.sleep(PAUSE_S)
             except Cancelled:

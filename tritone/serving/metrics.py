@@ -4,19 +4,74 @@ A family must outlive its metrics, and both must be let go in the model's `final
 server still listens: one that is freed later crashes the process.
 """
 
+import logging
 import threading
+import time
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import triton_python_backend_utils as pb_utils
 
-# In Triton 2.51 two threads that change one metric at the same time crash the server: each call
-# writes the metric anew into shared memory and frees what the other's call is being read from.
-_CHANGING = threading.Lock()
+_LOG = logging.getLogger(__name__)
+_GATHER_S = 0.01  # in which changes of one metric become one
+
+
+class _Writer:
+    """Changes metrics in a thread of its own: each change is a message to the server and back, for
+    which no stream should wait.
+
+    One thread for all, because in Triton 2.51 two that change one metric at the same time crash the
+    server: each call writes the metric anew into shared memory and frees what the other's call is
+    being read from.
+    """
+
+    def __init__(self) -> None:
+        self._noted: dict[tuple[Metric, str], list[float]] = {}  # by value of the label
+        self._writing = False
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def note(self, metric: "Metric", value: str, number: float) -> None:
+        """What comes to a change that is not written yet is written with it, after all that was
+        noted before."""
+        with self._changed:
+            numbers = self._noted.pop((metric, value), [])
+            self._noted[metric, value] = metric.merged(numbers, number)
+            if not self._thread:
+                self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def flush(self) -> None:
+        """Until all that was noted is written."""
+        with self._changed:
+            self._changed.wait_for(lambda: not (self._noted or self._writing))
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._noted)
+            time.sleep(_GATHER_S)
+            with self._changed:
+                noted, self._noted, self._writing = self._noted, {}, True
+            for (metric, value), numbers in noted.items():
+                try:
+                    for number in numbers:
+                        metric.write(metric.of[value], number)
+                except Exception:  # a number that is lost must not stop the others
+                    _LOG.exception("a metric could not be written")
+            noted.clear()  # nothing is kept of a metric that may be closed
+            with self._changed:
+                self._writing = False
+                self._changed.notify_all()
+
+
+_WRITER = _Writer()
+flush = _WRITER.flush
 
 
 class Metric:
-    """Metrics of one name, one for each value of its label."""
+    """Metrics of one name. of: Triton's, by value of the label."""
 
     kind: ClassVar[str]
 
@@ -27,14 +82,27 @@ class Metric:
         kind = getattr(pb_utils.MetricFamily, self.kind)
         self._family = pb_utils.MetricFamily(name=name, description=description, kind=kind)
         buckets = {"buckets": list(bounds)} if bounds else {}
-        self._metrics = {
+        self.of = {
             value: self._family.Metric(labels={key: value} if key else {}, **buckets)
             for key, values in (label or {"": ("",)}).items()
             for value in values
         }
 
+    def _note(self, value: str, number: float) -> None:
+        if value not in self.of:
+            raise KeyError(value)
+        _WRITER.note(self, value, number)
+
+    def merged(self, numbers: list[float], number: float) -> list[float]:
+        """What is left to write when `number` comes after `numbers`."""
+        raise NotImplementedError
+
+    def write(self, metric: Any, number: float) -> None:
+        raise NotImplementedError
+
     def close(self) -> None:
-        self._metrics.clear()
+        flush()
+        self.of.clear()
         del self._family
 
 
@@ -45,8 +113,13 @@ class Gauge(Metric):
 
     def set(self, number: float, value: str = "") -> None:
         """value: of the label."""
-        with _CHANGING:
-            self._metrics[value].set(number)
+        self._note(value, number)
+
+    def merged(self, numbers: list[float], number: float) -> list[float]:
+        return [number]
+
+    def write(self, metric: Any, number: float) -> None:
+        metric.set(number)
 
 
 class Counter(Metric):
@@ -57,8 +130,13 @@ class Counter(Metric):
     def add(self, number: float, value: str = "") -> None:
         """number: zero or more; value: of the label."""
         if number:
-            with _CHANGING:
-                self._metrics[value].increment(number)
+            self._note(value, number)
+
+    def merged(self, numbers: list[float], number: float) -> list[float]:
+        return [sum(numbers) + number]
+
+    def write(self, metric: Any, number: float) -> None:
+        metric.increment(number)
 
 
 class Histogram(Metric):
@@ -68,5 +146,10 @@ class Histogram(Metric):
 
     def observe(self, number: float, value: str = "") -> None:
         """value: of the label."""
-        with _CHANGING:
-            self._metrics[value].observe(number)
+        self._note(value, number)
+
+    def merged(self, numbers: list[float], number: float) -> list[float]:
+        return [*numbers, number]
+
+    def write(self, metric: Any, number: float) -> None:
+        metric.observe(number)

@@ -7,6 +7,7 @@ from typing import Any
 
 from tritone.errors import Cancelled
 from tritone.serving.account import Account
+from tritone.serving.cancellation import CallerWatch
 from tritone.serving.messages import respond
 from tritone.serving.neighbours import Calls, lost_stage
 from tritone.synthesis.admission import Admission, Place
@@ -21,6 +22,7 @@ class OpenStream:
     def __init__(self, sender: Any, account: Account, calls: Calls) -> None:
         self.account, self.calls = account, calls
         self._sender, self._over, self._sending = sender, False, threading.Lock()
+        self._caller = CallerWatch(sender)
         self._admission: Admission | None = None
         self._place: Place | None = None
 
@@ -46,7 +48,7 @@ class OpenStream:
 
     def is_cancelled(self) -> bool:
         """Whether nobody waits for what is still being made."""
-        return self._over or bool(self._sender.is_cancelled())
+        return self._over or self._caller.gone()
 
     def send(self, response: Any = None, flags: int = 0) -> None:
         """As of Triton's sender. Raises Cancelled for a packet after the end."""

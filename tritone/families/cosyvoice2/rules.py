@@ -215,7 +215,7 @@ class TokenGuard:
 class CosyVoice2Rules:
     """`tritone.synthesis.rules.SpeechRules` of one checkpoint."""
 
-    first_frames = 24
+    first_frames = 18
     planner = ChunkPlanner
 
     def __init__(self, config: ChunkedConfig, hops: Hops) -> None:

@@ -64,7 +64,7 @@ class Vocoder:
     filter: another way to run the network between its Fourier transforms.
     """
 
-    warm_up_frames = (24, 26, 50, 50)  # as a stream begins
+    warm_up_frames = (18, 32, 50, 50)  # as a stream begins
     context, lookahead, fade = 12, 8, 2  # frames; context is at least twice that of F0Predictor
     grid = 10  # the lengths of windows are its multiples: a CPU prepares each layer for each length
 

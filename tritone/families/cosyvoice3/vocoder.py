@@ -53,7 +53,7 @@ class Vocoder:
     filter: another way to run the network between its Fourier transforms.
     """
 
-    warm_up_frames = (24, 26, 50, 50)  # as a stream begins
+    warm_up_frames = (18, 32, 50, 50)  # as a stream begins
 
     def __init__(
         self, network: HiFT, sample_rate: int, noise: Noise, filter: Filter | None = None

@@ -1,0 +1,56 @@
+"""Metrics are written by a thread of their own, few at a time and in order."""
+
+import threading
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+from backend_fakes import MetricFamily, backend
+
+
+@pytest.fixture
+def metrics(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
+    monkeypatch.setattr(MetricFamily, "written", [])
+    with backend(monkeypatch, "metrics") as modules:
+        yield modules.metrics
+
+
+def test_changes_of_one_metric_become_one(
+    metrics: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = threading.Event()
+    monkeypatch.setattr(metrics, "time", SimpleNamespace(sleep=lambda _: ready.wait()))
+    streams = metrics.Gauge("streams", "")
+    seconds = metrics.Histogram("seconds", "", part=("flow", "vocoder"))
+    requests = metrics.Counter("requests", "", outcome=("ok", "failed"))
+    for number in (1, 2):
+        streams.set(number)
+        seconds.observe(number / 10, "flow")
+        requests.add(number, "ok")
+    requests.add(0, "failed")  # nothing to write
+    assert not MetricFamily.written  # nobody waits for it
+    ready.set()
+    for metric in (streams, seconds, requests):
+        metric.close()  # not before all is written
+    assert MetricFamily.written == [
+        ("streams", "", 2.0),
+        ("seconds", "flow", 0.1),
+        ("seconds", "flow", 0.2),
+        ("requests", "ok", 3.0),
+    ]
+
+
+def test_a_number_that_cannot_be_written_is_the_only_one_lost(metrics: SimpleNamespace) -> None:
+    first, second = metrics.Gauge("first", ""), metrics.Gauge("second", "")
+    first.of[""].set = lambda _: 1 / 0
+    first.set(1)
+    second.set(2)
+    first.close()
+    second.close()
+    assert MetricFamily.written == [("second", "", 2.0)]
+
+
+def test_a_label_takes_no_other_value(metrics: SimpleNamespace) -> None:
+    requests = metrics.Counter("requests", "", outcome=("ok",))
+    with pytest.raises(KeyError):
+        requests.add(1, "odd")
