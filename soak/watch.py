@@ -20,7 +20,8 @@ _EVERY_S = 5.0  # the proportional size of a process takes some milliseconds to 
 class Sight:
     """At one moment. at: seconds since the beginning. memory: of each process, PSS in MiB, in which
     shared pages are divided among all that have them, other servers of this machine too. private:
-    USS likewise, which does not change as those come and go. shared: bytes in /dev/shm."""
+    what it allocated, in MiB, without pages of files: those do not grow, and whether they count as
+    its own changes as other servers come and go. shared: bytes in /dev/shm."""
 
     at: float
     memory: dict[str, float]
@@ -77,6 +78,7 @@ def look(launcher_pid: int, at: float) -> Sight:
     """Raises psutil.Error, or ValueError, while a process is being replaced."""
     every = processes(launcher_pid)
     sizes = {name: p.memory_full_info() for name, p in every.items()}
+    own = {name: size.rss - size.shared for name, size in sizes.items()}
     prefix = next(
         word.split("=")[1]
         for word in every[SERVER].cmdline()
@@ -87,7 +89,7 @@ def look(launcher_pid: int, at: float) -> Sight:
     return Sight(
         at,
         {name: size.pss / 2**20 for name, size in sizes.items()},
-        {name: size.uss / 2**20 for name, size in sizes.items()},
+        {name: size / 2**20 for name, size in own.items()},
         files=sum(p.num_fds() for p in every.values()),
         threads=sum(p.num_threads() for p in every.values()),
         shared=sum(path.stat().st_blocks * 512 for path in regions),

@@ -22,6 +22,8 @@ _LOG = logging.getLogger(__name__)
 LEAST_FILES = 128
 """A server's process holds some 70 files, and one more for each connection."""
 
+MOST_FILES = 65536  # that it asks for
+
 SMALL_SHM = 64 * 2**20  # bytes; Docker's default, enough for a few streams only
 _PROBE_LIMIT_S = 30
 _PROBE = """
@@ -78,7 +80,7 @@ def check_owner(cache_dir: Path) -> None:
 
 
 def check_open_files() -> None:
-    """The hard limit of open files; the server raises the soft one to it."""
+    """The hard limit of open files."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if hard != resource.RLIM_INFINITY and hard < LEAST_FILES:
         raise EnvironmentProblem(
@@ -86,6 +88,15 @@ def check_open_files() -> None:
             "; raise the limit: in a container docker run --ulimit nofile=65536, with systemd "
             "LimitNOFILE=65536, else in /etc/security/limits.conf"
         )
+
+
+def allow_open_files() -> None:
+    """Raise the soft limit of this process, and so of its children: each client is an open file,
+    of which many systems allow few unless a program asks for more."""
+    check_open_files()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
 def check_shared_memory(folder: Path = SHM_DIR) -> None:

@@ -33,16 +33,10 @@ _PROBE_INTERVAL_S = 0.1
 _KILL_MARGIN_S = 1.0  # on top of the time that the server gives itself
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 
-MOST_FILES = 65536  # open at a time
-
-# Run by a small Python that becomes the server: a launcher that is killed takes the server along,
-# and each client is an open file, of which many systems allow few unless a program asks for more.
+# Run by a small Python that becomes the server: a launcher that is killed takes the server along.
 _BECOME_SERVER = (
-    "import ctypes,os,resource,signal,sys; "
+    "import ctypes,os,signal,sys; "
     f"ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, signal.SIGTERM); "
-    "soft,hard=resource.getrlimit(resource.RLIMIT_NOFILE); "
-    f"most={MOST_FILES} if hard==resource.RLIM_INFINITY else min(hard,{MOST_FILES}); "
-    "resource.setrlimit(resource.RLIMIT_NOFILE,(max(soft,most),hard)); "
     "os.execv(sys.argv[1], sys.argv[1:])"
 )
 
@@ -96,7 +90,7 @@ class TritonServer:
         control = self._repository.arguments(settings.models)
         check_profile(settings, binaries.backends)
         settings = with_engine(settings)
-        checks.check_open_files()
+        checks.allow_open_files()
         checks.check_shared_memory()
         for prefix in sweep_regions():
             _LOG.info("removed the shared memory %s* of a server that is gone", prefix)

@@ -59,11 +59,10 @@ def holder_of(port: int) -> Holder | None:
     return None
 
 
-def free_ports() -> tuple[int, int, int]:
-    """Three ports on loopback, for HTTP, gRPC and metrics, that nobody listens on now."""
+def free_ports(count: int = 3) -> tuple[int, ...]:
+    """Different ones on loopback that nobody listens on now; of three: HTTP, gRPC, metrics."""
     with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(3)]
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:
             probe.bind(("127.0.0.1", 0))
-        http, grpc, metrics = (probe.getsockname()[1] for probe in probes)
-        return http, grpc, metrics
+        return tuple(probe.getsockname()[1] for probe in probes)

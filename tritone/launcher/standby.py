@@ -2,14 +2,13 @@
 
 import logging
 import queue
-import resource
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from tritone.launcher import checks
 from tritone.launcher.forwarder import Addresses, Forwarder
-from tritone.launcher.launch import MOST_FILES, StopRequested, TritonServer
+from tritone.launcher.launch import StopRequested, TritonServer
 from tritone.launcher.model_processes import memory, model_processes
 from tritone.launcher.ports import free_ports
 from tritone.launcher.settings import LOOPBACK, ServerSettings
@@ -47,7 +46,11 @@ class Standby:
     ) -> None:
         self._settings, self._prepare, self._announce = settings, prepare, announce
         self._room = room
-        self._places = [_Place(_behind(settings, number)) for number in (1, 2)]
+        ports = free_ports(6)
+        self._places = [
+            _Place(_behind(settings, 1, *ports[:3])),
+            _Place(_behind(settings, 2, *ports[3:])),
+        ]
         self._forwarder = Forwarder(
             _addresses(settings), [_addresses(place.settings) for place in self._places]
         )
@@ -59,7 +62,7 @@ class Standby:
     def run(self) -> End:
         """Raises what a first server that cannot start raises; see `Supervisor.run`."""
         checks.check_settings(self._settings)
-        _allow_files()
+        checks.allow_open_files()  # two for each connection that is passed on
         with self._forwarder:
             try:
                 self._start(0)
@@ -161,9 +164,10 @@ class Standby:
                 _LOG.info("the server that stood by serves now")
 
 
-def _behind(settings: ServerSettings, number: int) -> ServerSettings:
+def _behind(
+    settings: ServerSettings, number: int, http: int, grpc: int, metrics: int
+) -> ServerSettings:
     """Of a server that only the forwarder sees."""
-    http, grpc, metrics = free_ports()
     log = settings.log_path
     return replace(
         settings,
@@ -174,13 +178,6 @@ def _behind(settings: ServerSettings, number: int) -> ServerSettings:
         metrics_port=metrics,
         log_file=log.with_name(f"{log.stem}-{number}{log.suffix}"),
     )
-
-
-def _allow_files() -> None:
-    """Each connection that is passed on is two open files, of which many systems allow few."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
 def _addresses(settings: ServerSettings) -> Addresses:
