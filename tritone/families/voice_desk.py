@@ -129,7 +129,7 @@ class VoiceDesk:
 
     def remove(self, voice_id: str) -> None:
         """Raises UnknownVoice, also for a voice of the model directory, which stays."""
-        if voice_id in self._own.names() and self.registry.identity(voice_id) is None:
+        if voice_id in self._names and not self.registry.has(voice_id):
             raise UnknownVoice(
                 "voice", f"{voice_id!r} belongs to the model directory and is not in the registry"
             )
@@ -193,7 +193,7 @@ class VoiceDesk:
     def _check_free(self, voice_id: str, replace: bool) -> None:
         if voice_id in self._names:
             raise VoiceExists("id", f"{voice_id!r} is a voice of the model directory; take another")
-        if not replace and self.registry.identity(voice_id) is not None:
+        if not replace and self.registry.has(voice_id):
             raise VoiceExists("id", f"{voice_id!r} is in the registry already")
 
     def _judged(self, sound: Sound, transcript: str) -> Quality:

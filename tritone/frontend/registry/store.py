@@ -12,6 +12,7 @@ the file system has it.
 """
 
 import fcntl
+import hashlib
 import os
 import re
 import secrets
@@ -74,19 +75,25 @@ class VoiceRegistry:
                 skipped.append(Skipped(name, str(error)))
         return records, skipped
 
-    def identity(self, voice_id: str) -> str | None:
-        """Of the voice as it is now, changed by whatever is done to it; None where there is none.
+    def has(self, voice_id: str) -> bool:
+        """Whether the id is taken, if by a damaged voice; InvalidRequest for no id."""
+        check_id("voice", voice_id)
+        return os.path.lexists(self.folder / f"{voice_id}{_RECORD}")
 
-        Costs one look at the file system: what every request does. InvalidRequest for no id.
+    def identity(self, voice_id: str) -> str | None:
+        """Digest of the voice as it is now, None where there is none: what every request asks.
+
+        Of the record's text, which has the arrays' digest, and not of the file's time, of which two
+        changes may have the same. InvalidRequest for no id, VoiceRegistryError for no file.
         """
         check_id("voice", voice_id)
+        path = self.folder / f"{voice_id}{_RECORD}"
         try:
-            found = (self.folder / f"{voice_id}{_RECORD}").stat()
+            return hashlib.sha256(_content(path, MOST_RECORD_BYTES)).hexdigest()
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except OSError as error:
-            raise VoiceRegistryError(f"{self.folder}: {error.strerror}") from error
-        return f"{found.st_ino} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_size}"
+        except (OSError, ValueError) as error:
+            raise VoiceRegistryError(f"{path} is damaged: {error}") from error
 
     def record(self, voice_id: str) -> VoiceRecord:
         """Raises UnknownVoice; VoiceRegistryError for a damaged one."""
@@ -94,7 +101,7 @@ class VoiceRegistry:
         path = self.folder / f"{voice_id}{_RECORD}"
         try:
             record = VoiceRecord.of_text(_content(path, MOST_RECORD_BYTES))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise UnknownVoice("voice", f"{voice_id!r} is not in the registry") from None
         except (OSError, ValueError) as error:
             raise VoiceRegistryError(f"{path} is damaged: {error}") from error
@@ -119,7 +126,7 @@ class VoiceRegistry:
         assert record.arrays == digest(arrays).hex()
         record.details.check(consent=False)
         with self._writing():
-            if not replace and self.identity(record.id) is not None:
+            if not replace and self.has(record.id):
                 raise VoiceExists("id", f"{record.id!r} is in the registry already")
             _write(self._arrays_path(record), pack(arrays))
             _write(self.folder / f"{record.id}{_RECORD}", record.to_text().encode())
@@ -127,7 +134,7 @@ class VoiceRegistry:
 
     def remove(self, voice_id: str) -> None:
         """Take a voice away, damaged or not; raises UnknownVoice, and as `put`."""
-        if self.identity(voice_id) is None:
+        if not self.has(voice_id):
             raise UnknownVoice("voice", f"{voice_id!r} is not in the registry")
         with self._writing():
             try:
