@@ -9,6 +9,7 @@ from tritone.launcher.binaries import Binaries, find_libpython
 from tritone.launcher.interpreter import plain_bin
 from tritone.launcher.links import Links
 from tritone.launcher.settings import ServerSettings
+from tritone.resources import voice_registry_dir
 from tritone.variables import (
     CACHE_VARIABLE,
     DEVICE_VARIABLE,
@@ -107,8 +108,8 @@ def server_environment(
     environment[LOG_TEXT_VARIABLE] = "1" if settings.log_text else ""
     if settings.model_dir is not None:
         environment[MODEL_VARIABLE] = str(settings.model_dir.resolve())
-    if settings.voices_dir is not None:
-        environment[VOICES_VARIABLE] = str(settings.voices_dir.resolve())
+    # said in any case: a home with foreign letters reaches the models by a link alone
+    environment[VOICES_VARIABLE] = str((settings.voices_dir or voice_registry_dir()).absolute())
     environment[CACHE_VARIABLE] = str(settings.cache_dir.resolve())
     return _with_plain_paths({**environment, **settings.environment}, settings, links)
 
