@@ -14,11 +14,20 @@ from tritone_client import SpeechClient
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_voices_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What was added on this machine is neither found nor changed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRITONE_VOICES", str(tmp_path_factory.mktemp("added")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
     http, grpc, metrics = free_ports()
     settings = ServerSettings(
         model_dir=EMBEDDED,
+        voices_dir=tmp_path_factory.mktemp("voices"),
         http_port=http,
         grpc_port=grpc,
         metrics_port=metrics,

@@ -25,6 +25,21 @@ class NothingToSay(InvalidRequest):
     tell it from a fault."""
 
 
+class UnknownVoice(InvalidRequest):
+    """The voice registry has no voice of that id. The models answer with a plain InvalidRequest."""
+
+
+class VoiceExists(InvalidRequest):
+    """Another voice has that id already, in the registry or in the model directory."""
+
+
+class VoiceRegistryError(TritoneError):
+    """The voice registry cannot be read or written, or one of its voices is damaged.
+
+    The message names the file and what to do.
+    """
+
+
 class Overloaded(TritoneError):
     """A limit of the deployment (streams, queue) is reached; the same request may work later."""
 

@@ -22,6 +22,8 @@ LOG_TEXT_VARIABLE = "TRITONE_LOG_TEXT"
 LEXICON_VARIABLE = "TRITONE_LEXICON"
 """A lexicon.tsv in the place of the model directory's."""
 
+VOICES_VARIABLE = "TRITONE_VOICES"  # the folder of the voice registry
+
 # JSON, model -> parameter -> value: in place of what config.pbtxt says; set by the launcher.
 SETTINGS_VARIABLE = "TRITONE_SETTINGS"
 

@@ -253,6 +253,22 @@ class TestCommand:
         told = command.server_environment(dataclasses.replace(settings, threads=2), found, LINKS)
         assert (told["OMP_NUM_THREADS"], told["MKL_NUM_THREADS"]) == ("2", "2")
 
+    def test_the_models_are_told_where_added_voices_are(
+        self, settings, found, monkeypatch, tmp_path
+    ):
+        monkeypatch.setenv("TRITONE_VOICES", str(tmp_path / "named"))
+        environment = command.server_environment(settings, found, LINKS)
+        assert environment["TRITONE_VOICES"] == str(tmp_path / "named")
+        monkeypatch.delenv("TRITONE_VOICES")
+        monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "模型"))
+        links = Links(tmp_path / "links")  # the folder need not exist yet, its name may be any
+        told = Path(command.server_environment(settings, found, links)["TRITONE_VOICES"])
+        (tmp_path / "模型" / "tritone" / "voices").mkdir(parents=True)
+        assert str(told).isascii() and told.samefile(tmp_path / "模型" / "tritone" / "voices")
+        given = dataclasses.replace(settings, voices_dir=tmp_path / "given")
+        environment = command.server_environment(given, found, LINKS)
+        assert environment["TRITONE_VOICES"] == str(tmp_path / "given")
+
     def test_this_environment_comes_first(self, settings, found, monkeypatch):
         monkeypatch.setenv("LD_LIBRARY_PATH", "/mine")
         environment = command.server_environment(settings, found, LINKS)

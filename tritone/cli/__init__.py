@@ -26,7 +26,7 @@ _COMMANDS = {
     "offline": "Speak every line of a manifest into files, without a server.",
     "evaluate": "Judge speech: words, voice, sound, seams, length and speed.",
     "normalize": "Show the spoken form of written lines.",
-    "voices": "List the registered voices of a model directory.",
+    "voices": "List, add, remove, import, export and hear voices.",
     "golden": "Keep how a model directory speaks, for servers to compare themselves with.",
     "demo": "",  # not in the help
 }

@@ -16,6 +16,12 @@ Model = Annotated[
     Path | None,
     typer.Option(envvar="TRITONE_MODEL", help="model directory; without it the embedded voice"),
 ]
+Voices = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="TRITONE_VOICES", metavar="DIR", help="added voices (a folder of the user's data)"
+    ),
+]
 Runtime = Annotated[
     Profile,
     typer.Option(

@@ -54,6 +54,7 @@ EchoLog = Annotated[bool, typer.Option("--echo-log", help="the server's log on s
 
 def serve(
     model: options.Model = None,
+    voices: options.Voices = None,
     profile: options.Runtime = "cpu",
     model_repository: Annotated[Path, typer.Option(help="Triton's models")] = options.MODELS,
     threads: Annotated[int | None, typer.Option(help="threads of each model process (1)")] = None,
@@ -103,6 +104,7 @@ def serve(
         wheel_dir=wheel_dir,
         profile=profile,
         model_dir=model,
+        voices_dir=voices,
         address=address,
         http_address=http_address,
         tls=tls,

@@ -6,14 +6,14 @@ What the doctor examines of it stands beside it in `doctor.py`, as CHECKS.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
-from tritone.arrays import Int32
+from tritone.arrays import Float32, Int32
 from tritone.config import ModelConfig
-from tritone.errors import EnvironmentProblem
+from tritone.errors import EnvironmentProblem, ModelDirectoryError
 from tritone.synthesis.limits import Limits
 from tritone.synthesis.rules import Hops, SpeechRules
 from tritone.synthesis.values import Segment, SynthesisRequest, TextBlock
@@ -49,6 +49,20 @@ class Frontend(Protocol):
 
     def warm_up(self) -> None:
         """Run the text part once: what it needs is loaded on first use."""
+
+
+class VoiceMaker(Protocol):
+    """Recordings to voices. Loaded once a process; safe to use from several threads."""
+
+    def spoken(self, transcript: str) -> str:
+        """A transcript as it is spoken. Raises InvalidRequest (reference_text)."""
+
+    def voice(self, wav: Float32, rate: int, transcript: str) -> tuple[Voice, tuple[str, ...]]:
+        """The same voice as a request gets that brings (N,) samples at `rate` Hz as its reference,
+        and notes on what was done. Raises InvalidRequest (reference_wav, reference_text)."""
+
+    def likeness(self, wav: Float32, rate: int) -> float | None:
+        """Of the speakers in it, as `tritone.frontend.audio.speakers` measures it."""
 
 
 class Family(ABC, Generic[ConfigT]):
@@ -122,6 +136,22 @@ class Family(ABC, Generic[ConfigT]):
     def voice_fault(self, config: ConfigT, voice: Any) -> str:
         """What is wrong with a registered voice for this checkpoint; empty if nothing."""
         return ""
+
+    def encoders(self, model_dir: Path) -> str:
+        """Digest of the models that turn recordings into voices; empty where there are none. A
+        voice made by others is not spoken with."""
+        return ""
+
+    def load_voice_maker(self, model_dir: Path, config: ConfigT) -> VoiceMaker:
+        """What makes voices; raises ModelDirectoryError where the model directory cannot."""
+        raise ModelDirectoryError(f"{model_dir}: {self.name} makes no voices of recordings")
+
+    def import_voices(self, path: Path, model_dir: Path, config: ConfigT) -> Mapping[str, Voice]:
+        """All voices of a file of the upstream project, by id; nothing in it is run.
+
+        Raises ModelDirectoryError for what it does not hold.
+        """
+        raise ModelDirectoryError(f"{path}: {self.name} has no such files of voices")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from tritone.launcher.binaries import Binaries, find_libpython
 from tritone.launcher.interpreter import plain_bin
 from tritone.launcher.links import Links
 from tritone.launcher.settings import ServerSettings
+from tritone.resources import voice_registry_dir
 from tritone.variables import (
     CACHE_VARIABLE,
     DEVICE_VARIABLE,
@@ -18,6 +19,7 @@ from tritone.variables import (
     MODEL_VARIABLE,
     PROFILE_VARIABLE,
     SETTINGS_VARIABLE,
+    VOICES_VARIABLE,
 )
 
 DEFAULT_PROFILE = "gpu"  # that of the models' config.pbtxt; others have configs/<profile>.pbtxt
@@ -106,6 +108,8 @@ def server_environment(
     environment[LOG_TEXT_VARIABLE] = "1" if settings.log_text else ""
     if settings.model_dir is not None:
         environment[MODEL_VARIABLE] = str(settings.model_dir.resolve())
+    # said in any case: a home with foreign letters reaches the models by a link alone
+    environment[VOICES_VARIABLE] = str((settings.voices_dir or voice_registry_dir()).absolute())
     environment[CACHE_VARIABLE] = str(settings.cache_dir.resolve())
     return _with_plain_paths({**environment, **settings.environment}, settings, links)
 
@@ -115,7 +119,8 @@ def _with_plain_paths(
 ) -> dict[str, str]:
     """The variables that hold paths, in a form that the models can take."""
     environment[MODEL_VARIABLE] = environment.get(MODEL_VARIABLE) or str(settings.served_model)
-    for variable in (MODEL_VARIABLE, CACHE_VARIABLE, LEXICON_VARIABLE, FAMILIES_VARIABLE):
+    places = (MODEL_VARIABLE, CACHE_VARIABLE, LEXICON_VARIABLE, FAMILIES_VARIABLE, VOICES_VARIABLE)
+    for variable in places:
         if not (value := environment.get(variable)):
             continue
         paths = value.split(os.pathsep) if variable == FAMILIES_VARIABLE else [value]

@@ -38,6 +38,7 @@ class ServerSettings:
         PATH.
     model_dir: the checkpoint that the models read (TRITONE_MODEL). None leaves the variable as it
         is, and without it the models use their own default.
+    voices_dir: the registry of added voices. None is that of TRITONE_VOICES, or the user's.
     address: what the gRPC port binds to. http_address: what those of HTTP and metrics bind to,
         which Triton cannot encrypt. None is `address`, and with `tls` loopback.
     tls: of the gRPC port; None leaves it open.
@@ -64,6 +65,7 @@ class ServerSettings:
     wheel_dir: Path = field(default_factory=resources.triton_folder)
     profile: Profile = "cpu"
     model_dir: Path | None = None
+    voices_dir: Path | None = None
     address: str = LOOPBACK
     http_address: str | None = None
     tls: ServerTls | None = None

@@ -8,7 +8,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from tritone.variables import CACHE_VARIABLE, FAMILIES_VARIABLE
+from tritone.variables import CACHE_VARIABLE, FAMILIES_VARIABLE, VOICES_VARIABLE
 
 _HERE = Path(__file__).absolute().parent  # a link to a checkout stays one
 
@@ -40,6 +40,14 @@ def default_cache_dir() -> Path:
     if named := os.environ.get(CACHE_VARIABLE):
         return Path(named)
     return Path(os.environ.get("XDG_CACHE_HOME") or home() / ".cache") / "tritone"
+
+
+def voice_registry_dir() -> Path:
+    """Where added voices are kept: TRITONE_VOICES, else by the XDG base directory convention among
+    the user's data, which no one empties as they empty a cache. It need not exist."""
+    if named := os.environ.get(VOICES_VARIABLE):
+        return Path(named)
+    return Path(os.environ.get("XDG_DATA_HOME") or home() / ".local/share") / "tritone" / "voices"
 
 
 def home() -> Path:

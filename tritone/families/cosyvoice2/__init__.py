@@ -3,14 +3,14 @@
 Importing this imports no torch: what needs it is imported when it is loaded.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tritone.arrays import Int32
-from tritone.families.contract import Family, Frontend
+from tritone.families.contract import Family, Frontend, VoiceMaker
 from tritone.families.cosyvoice2.config import CosyVoice2Config, with_cheaper_solver
 from tritone.families.cosyvoice2.rules import CosyVoice2Rules
 from tritone.families.cosyvoice2.voice import Voice
@@ -90,6 +90,28 @@ class CosyVoice2(Family[CosyVoice2Config]):
 
     def voice_fault(self, config: CosyVoice2Config, voice: Voice) -> str:
         return voice.fault(config.llm.speech_codes)
+
+    def encoders(self, model_dir: Path) -> str:
+        from tritone.families.cosyvoice2.reference import encoders_digest
+
+        return encoders_digest(model_dir)
+
+    def load_voice_maker(self, model_dir: Path, config: CosyVoice2Config) -> VoiceMaker:
+        from tritone.families.cosyvoice2.frontend import CosyVoice2Frontend
+        from tritone.families.cosyvoice2.voice_maker import ReferenceVoiceMaker
+        from tritone.frontend.text.settings import text_settings
+
+        frontend = CosyVoice2Frontend(model_dir, config, text=text_settings())
+        return ReferenceVoiceMaker(model_dir, frontend)
+
+    def import_voices(
+        self, path: Path, model_dir: Path, config: CosyVoice2Config
+    ) -> Mapping[str, Voice]:
+        from tritone.families.cosyvoice2.text_tokenizer import load_tokenizer
+        from tritone.families.cosyvoice2.voice import import_spk2info
+
+        decode = load_tokenizer(model_dir, config.llm).decode
+        return import_spk2info(path, decode)
 
 
 FAMILY = CosyVoice2()

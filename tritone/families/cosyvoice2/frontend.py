@@ -19,13 +19,14 @@ from typing import Protocol
 import numpy as np
 
 from tritone.errors import InvalidRequest, ModelDirectoryError
-from tritone.families.cosyvoice2.cloning import Cutting, load_cloner
+from tritone.families.cosyvoice2.cloning import Cloner, Cutting, load_cloner
 from tritone.families.cosyvoice2.config import CosyVoice2Config, PromptConfig, SpeechIds
-from tritone.families.cosyvoice2.reference import missing_models
+from tritone.families.cosyvoice2.reference import encoders_digest, missing_models
 from tritone.families.cosyvoice2.released_tokenizer import TAGS
 from tritone.families.cosyvoice2.text_tokenizer import load_tokenizer
 from tritone.families.cosyvoice2.voice import Voice
 from tritone.families.cosyvoice2.wording import PlainWording, Wording
+from tritone.frontend.registry.lookup import RegisteredVoices
 from tritone.frontend.text.pronounce import (
     PHONEMES_NAME,
     Pronouncer,
@@ -36,7 +37,7 @@ from tritone.frontend.text.segment import is_speakable
 from tritone.frontend.text.settings import DEFAULT_TEXT, TextSettings
 from tritone.frontend.text.stage import TextStage
 from tritone.frontend.text.tokenizer import TextTokenizer
-from tritone.frontend.voices import VOICES_CACHED, VoiceCache, VoiceStore, reference_key
+from tritone.frontend.voices import VOICES_CACHED, VoiceCache, reference_key
 from tritone.llm.contract import Prompt
 from tritone.loading.steps import step
 from tritone.synthesis.limits import DEFAULT_LIMITS, Limits, check, is_given
@@ -55,6 +56,8 @@ def llm_prompt(
 class FrontendConfig(Protocol):
     """What a front end needs of a family's configuration."""
 
+    @property
+    def family(self) -> str: ...
     @property
     def default_voice(self) -> str | None: ...
     @property
@@ -101,7 +104,9 @@ class PromptFrontend:
         self._transcript_ids = lru_cache(VOICES_CACHED)(
             lambda text: self._tokenizer.encode(self._spoken(text).text)
         )
-        self._store, self._kind = VoiceStore(model_dir), kind
+        self._voices = RegisteredVoices(
+            model_dir, config.family, kind, lambda: encoders_digest(model_dir)
+        )
 
     def prepare(self, request: SynthesisRequest) -> Iterator[Segment]:
         voice, cached = self.voice_of(request)
@@ -126,30 +131,44 @@ class PromptFrontend:
         if name is None:
             raise InvalidRequest(
                 "reference_wav",
-                f"is missing, and this model has no default voice; {self._store.describe()}",
+                f"is missing, and this model has no default voice; {self._voices.describe()}",
             )
-        return self._cache.get(self._store.key(name), lambda: self._registered_voice(name))
+        return self._cache.get(self._voices.key(name), lambda: self._registered_voice(name))
 
     def _registered_voice(self, name: str) -> Voice:
-        voice = self._store.load(name, self._kind)
+        voice = self._voices.load(name)
         if fault := voice.fault(self._llm.speech_codes):
             raise ModelDirectoryError(f"voice {name}: {fault}")
         return voice
 
-    def _cloned_voice(self, request: SynthesisRequest) -> tuple[Voice, bool]:
-        cloner, wav, rate = self._cloner, request.reference_wav, request.reference_rate
-        assert wav is not None
-        if cloner is None:
+    @property
+    def cloner(self) -> Cloner:
+        """Raises InvalidRequest where the checkpoint has none."""
+        if self._cloner is None:
             raise InvalidRequest(
                 "reference_wav",
                 "this checkpoint cannot clone voices: its model directory lacks "
                 f"{' and '.join(self._missing)}; send no reference_wav to use a registered voice",
             )
-        transcript = self._text.normalize(request.reference_text or "")
-        if is_given(request.reference_text) and not is_speakable(transcript):
+        return self._cloner
+
+    def transcript_of(self, request: SynthesisRequest) -> str:
+        """Its reference_text as it is spoken, empty for none; InvalidRequest for one without words,
+        or with words that are not the caller's."""
+        return self._spoken_transcript(self._wording.own_words(request).reference_text)
+
+    def _spoken_transcript(self, text: str | None) -> str:
+        transcript = self._text.normalize(text or "")
+        if is_given(text) and not is_speakable(transcript):
             raise InvalidRequest(
                 "reference_text", "has nothing to say; leave it out where nobody knows it"
             )
+        return transcript
+
+    def _cloned_voice(self, request: SynthesisRequest) -> tuple[Voice, bool]:
+        cloner, wav, rate = self.cloner, request.reference_wav, request.reference_rate
+        assert wav is not None
+        transcript = self._spoken_transcript(request.reference_text)
         key = reference_key(wav, rate, transcript)
         return self._cache.get(key, lambda: cloner.voice(wav, rate, transcript))
 

@@ -1,8 +1,10 @@
 """A reference recording to the voice that it holds."""
 
+import hashlib
 from pathlib import Path
 
 from tritone.arrays import Float32
+from tritone.checkpoints.verify import sha256_of
 from tritone.families.cosyvoice2.voice import (
     EMBEDDING_SIZE,
     MEL_FRAMES_PER_TOKEN,
@@ -58,6 +60,14 @@ class ReferenceReader:
 def missing_models(model_dir: Path) -> list[str]:
     """Which of the files that cloning needs are not in the model directory."""
     return [name for name in _MODELS if not (model_dir / name).is_file()]
+
+
+def encoders_digest(model_dir: Path) -> str:
+    """SHA-256 of both models, in hex; empty where one is missing. It reads them."""
+    if missing_models(model_dir):
+        return ""
+    total = hashlib.sha256("".join(sha256_of(model_dir / name) for name in _MODELS).encode())
+    return total.hexdigest()
 
 
 def load_reader(model_dir: Path, speech_codes: int, kind: type[Voice] = Voice) -> ReferenceReader:

@@ -4,14 +4,14 @@ It is built on CosyVoice2's modules where both generations are alike. Importing 
 torch: what needs it is imported when it is loaded.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tritone.arrays import Int32
-from tritone.families.contract import Family, Frontend
+from tritone.families.contract import Family, Frontend, VoiceMaker
 from tritone.families.cosyvoice2.config import with_cheaper_solver
 from tritone.families.cosyvoice3.config import CosyVoice3Config
 from tritone.families.cosyvoice3.rules import CosyVoice3Rules
@@ -94,6 +94,28 @@ class CosyVoice3(Family[CosyVoice3Config]):
 
     def voice_fault(self, config: CosyVoice3Config, voice: Voice) -> str:
         return voice.fault(config.llm.speech_codes)
+
+    def encoders(self, model_dir: Path) -> str:
+        from tritone.families.cosyvoice2.reference import encoders_digest
+
+        return encoders_digest(model_dir)
+
+    def load_voice_maker(self, model_dir: Path, config: CosyVoice3Config) -> VoiceMaker:
+        from tritone.families.cosyvoice2.voice_maker import ReferenceVoiceMaker
+        from tritone.families.cosyvoice3.frontend import CosyVoice3Frontend
+        from tritone.frontend.text.settings import text_settings
+
+        frontend = CosyVoice3Frontend(model_dir, config, text=text_settings())
+        return ReferenceVoiceMaker(model_dir, frontend)
+
+    def import_voices(
+        self, path: Path, model_dir: Path, config: CosyVoice3Config
+    ) -> Mapping[str, Voice]:
+        from tritone.families.cosyvoice2.text_tokenizer import load_tokenizer
+        from tritone.families.cosyvoice3.voice import import_spk2info
+
+        decode = load_tokenizer(model_dir, config.llm).decode
+        return import_spk2info(path, decode, config.text)
 
 
 FAMILY = CosyVoice3()

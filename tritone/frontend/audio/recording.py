@@ -52,7 +52,7 @@ def speech_in(wav: Float32, rate: int, shortest: float) -> Recording:
         raise InvalidRequest(
             "reference_wav", f"is {offset:.2g} throughout; send a recording of a voice"
         )
-    begin, end = _span(wav, rate)
+    begin, end = span(wav, rate)
     cut = (len(wav) - (end - begin)) / rate
     wav = wav[begin:end]
     if len(wav) < shortest * rate:
@@ -74,7 +74,7 @@ def speech_in(wav: Float32, rate: int, shortest: float) -> Recording:
     return Recording(_levelled(wav, rate), tuple(notes))
 
 
-def _levels(wav: Float32, rate: int) -> NDArray[np.float64]:
+def levels(wav: Float32, rate: int) -> NDArray[np.float64]:
     """Root mean square of each 10 ms; at least one."""
     hop = max(1, round(HOP_SECONDS * rate))
     whole = wav[: max(hop, len(wav) // hop * hop)].astype(np.float64)
@@ -82,9 +82,9 @@ def _levels(wav: Float32, rate: int) -> NDArray[np.float64]:
     return np.asarray(np.sqrt((frames**2).mean(axis=1)) + 1e-9)
 
 
-def _span(wav: Float32, rate: int) -> tuple[int, int]:
+def span(wav: Float32, rate: int) -> tuple[int, int]:
     """First and last sample of the speech, with its margins."""
-    decibels = 20 * np.log10(_levels(wav, rate))
+    decibels = 20 * np.log10(levels(wav, rate))
     loud, quiet = np.sort(decibels)[-CLICK_FRAMES - 1 :][0], np.percentile(decibels, 10)
     threshold = max(loud - QUIETEST, min(quiet + ABOVE_NOISE, loud - CLEAR))
     above = np.pad(decibels > threshold, 2)
@@ -99,7 +99,7 @@ def _span(wav: Float32, rate: int) -> tuple[int, int]:
 
 def _is_noise(wav: Float32, rate: int) -> bool:
     """Whether a sound neither changes its level, as words do, nor repeats itself, as vowels do."""
-    low, high = np.percentile(20 * np.log10(_levels(wav, rate)), [10, 90])
+    low, high = np.percentile(20 * np.log10(levels(wav, rate)), [10, 90])
     if high - low >= STEADY:
         return False
     length = round(0.04 * rate)
@@ -111,9 +111,14 @@ def _is_noise(wav: Float32, rate: int) -> bool:
     return bool(np.median(turns.max(axis=1)) < PERIODIC)
 
 
+def loudness(wav: Float32, rate: int) -> float:
+    """Root mean square of the louder half of the frames: of the voice, whatever the pauses."""
+    ordered = np.sort(levels(wav, rate))
+    return float(np.sqrt((ordered[len(ordered) // 2 :] ** 2).mean()))
+
+
 def _levelled(wav: Float32, rate: int) -> Float32:
-    levels = np.sort(_levels(wav, rate))
-    level = float(np.sqrt((levels[len(levels) // 2 :] ** 2).mean()))
+    level = loudness(wav, rate)
     peak = float(np.abs(wav).max())
     if LEVEL / TOLERANCE <= level <= LEVEL * TOLERANCE and peak <= 1:
         return wav

@@ -17,3 +17,8 @@ def implausible(text: str, seconds: float) -> str:
         return ""
     kind = "too long" if letters > FASTEST * seconds else "too short"
     return f"is {kind} for {seconds:.1f} s of speech ({len(text)} characters)"
+
+
+def plausible_letters(seconds: float) -> tuple[int, int]:
+    """The fewest and most letters of so many seconds of speech, for messages."""
+    return max(0, round(SLOWEST * (seconds - 1))), round(FASTEST * seconds)

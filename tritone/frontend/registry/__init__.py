@@ -1,0 +1,1 @@
+"""The voice registry: voices that were added, on disk, outside any model directory."""
