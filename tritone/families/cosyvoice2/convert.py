@@ -17,7 +17,7 @@ from tritone.checkpoints.atomic_write import write_bytes, write_json, written_wh
 from tritone.checkpoints.conversion import ConvertOptions, Step, run_steps
 from tritone.checkpoints.plain_yaml import YamlValues
 from tritone.checkpoints.torch_file import plain_tensors
-from tritone.compute.device import DTYPES
+from tritone.compute import DTYPES
 from tritone.config import CONFIG_NAME, ModelConfig, Strict
 from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2 import released_files as names
