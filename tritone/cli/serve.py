@@ -10,6 +10,7 @@ import typer
 
 from tritone.cli import options
 from tritone.cli.command import refused
+from tritone.cli.gateway_beside import Beside
 from tritone.config import Envelope
 from tritone.diagnostics.doctor.checks.machine.capacity import available_memory
 from tritone.errors import ModelDirectoryError
@@ -44,6 +45,9 @@ TlsKey = Annotated[Path | None, typer.Option(help="PEM: its key, without a passp
 ClientCa = Annotated[
     Path | None, typer.Option(help="PEM: clients need a certificate of this authority")
 ]
+Gateway = Annotated[bool, typer.Option(help="OpenAI's API beside the server")]
+GatewayPort = Annotated[int | None, typer.Option(help="80 above --port-base or --http-port")]
+GatewayAddress = Annotated[str, typer.Option(help="0.0.0.0 serves other machines, who need keys")]
 AdminKeyFile = Annotated[Path | None, typer.Option(help="key of the administrative protocols")]
 OpenInner = Annotated[
     bool, typer.Option("--open-inner-models", help="clients may call the models behind it too")
@@ -75,6 +79,10 @@ def serve(
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
     tls_client_ca: ClientCa = None,
+    gateway: Gateway = True,
+    gateway_port: GatewayPort = None,
+    gateway_address: GatewayAddress = "127.0.0.1",
+    gateway_keys: options.Keys = None,
     admin_key_file: AdminKeyFile = None,
     open_inner_models: OpenInner = False,
     wheel_dir: options.WheelDir = options.TRITON,
@@ -124,8 +132,11 @@ def serve(
         parameters=parameters,
         arguments=tuple(arguments or ()),
     )
+    beside = Beside(gateway, gateway_port, gateway_address, gateway_keys)
     try:
-        return run_server(settings, warm=warm_up, golden=golden, standby=standby)
+        line, process = beside.start(settings)
+        with process:
+            return run_server(settings, warm=warm_up, golden=golden, standby=standby, more=line)
     except KeyboardInterrupt:
         return 0
 
@@ -156,9 +167,12 @@ class _NotGolden(Exception):
     """What a server said is not speech as it should be."""
 
 
-def run_server(settings: ServerSettings, *, warm: bool, golden: bool, standby: bool = False) -> int:
+def run_server(
+    settings: ServerSettings, *, warm: bool, golden: bool, standby: bool = False, more: str = ""
+) -> int:
     """Run the server until it ends or a signal unwinds this function. warm, golden: whether it is
-    warmed up, and heard, before it is called ready. standby: a second one stands by."""
+    warmed up, and heard, before it is called ready. standby: a second one stands by. more: a line
+    to say when it is ready."""
     voices = voices_to_warm(settings.served_model)
     sample = Sample.of(settings.served_model, voices[-1] if voices else None) if golden else None
     # the sample warms its own voice
@@ -175,12 +189,13 @@ def run_server(settings: ServerSettings, *, warm: bool, golden: bool, standby: b
 
     def announce(seconds: float) -> None:
         urls = settings.urls
-        print(
-            f"ready after {seconds:.1f} s\n"
-            f"gRPC {urls.grpc}, HTTP {urls.http}, metrics {urls.metrics}\n"
+        lines = (
+            f"ready after {seconds:.1f} s",
+            f"gRPC {urls.grpc}, HTTP {urls.http}, metrics {urls.metrics}",
+            more,
             f"say something: {_say_command(urls.grpc, settings.tls)}",
-            flush=True,
         )
+        print(*filter(None, lines), sep="\n", flush=True)
 
     with termination_as_exit(0):  # what was asked for is no failure
         print(f"starting; the log is {settings.log_path}", flush=True)

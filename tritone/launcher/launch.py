@@ -37,7 +37,7 @@ MOST_FILES = 65536  # open at a time
 
 # Run by a small Python that becomes the server: a launcher that is killed takes the server along,
 # and each client is an open file, of which many systems allow few unless a program asks for more.
-_BECOME_SERVER = (
+BECOME = (
     "import ctypes,os,resource,signal,sys; "
     f"ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, signal.SIGTERM); "
     "soft,hard=resource.getrlimit(resource.RLIMIT_NOFILE); "
@@ -125,7 +125,7 @@ class TritonServer:
         inherited: list[int],
     ) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _BECOME_SERVER, *command],
+            [sys.executable, "-I", "-S", "-c", BECOME, *command],
             env=environment,
             cwd=None if is_plain(Path.cwd()) else "/",  # models ask where they are, to log
             stdin=subprocess.DEVNULL,

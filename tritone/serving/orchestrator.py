@@ -10,9 +10,12 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from tritone.arrays import Float32
 from tritone.errors import ModelDirectoryError, Overloaded
 from tritone.families import Model
+from tritone.frontend.voices import VoiceStore
 from tritone.llm.checkpoint import logit_bias
 from tritone.llm.runtimes import needs_bias
 from tritone.serving.account import Account, SpeechMetrics
@@ -32,6 +35,7 @@ from tritone.synthesis.timing import Timing
 from tritone.triton_models import INNER, LANGUAGE_MODEL
 from tritone.variables import PROFILE_VARIABLE
 
+VOICES = "voices"  # the output that is asked for alone
 _ON_CPU, _ON_GPU = 4, 16  # streams whose flow runs together
 
 
@@ -88,6 +92,9 @@ class TritonPythonModel:
 
     def execute(self, requests: list[Any]) -> None:
         for request in requests:
+            if list(request.requested_output_names()) == [VOICES]:
+                self._tell_voices(request.get_response_sender())
+                continue
             account = Account(Timing(self._rules.rates.sample_rate), self._metrics)
             calls = Calls(self._neighbours)
             stream = OpenStream(request.get_response_sender(), account, calls)
@@ -95,6 +102,12 @@ class TritonPythonModel:
             threading.Thread(
                 target=self._serve, args=(request, stream), name="stream", daemon=True
             ).start()
+
+    def _tell_voices(self, sender: Any) -> None:
+        """The ids of the registered voices, whatever else is in the request: nothing is spoken."""
+        with respond(sender, self._name, public=True) as send:
+            names = VoiceStore(self._model.folder).names()
+            send(response(tensor(VOICES, np.array([[n.encode() for n in names]], np.object_))))
 
     def _lost(self, model: str) -> None:
         """The process of another model has ended."""
