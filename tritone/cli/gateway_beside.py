@@ -1,10 +1,8 @@
 """The gateway that `tritone serve` starts beside the server."""
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from tritone.errors import EnvironmentProblem
 from tritone.launcher import ServerSettings
 from tritone.launcher.gateway_process import MISSING, GatewayProcess, missing
 from tritone.launcher.ports import check_free
@@ -21,30 +19,52 @@ class Beside:
     address: str = "127.0.0.1"
     keys: Path | None = None
 
-    def start(self, server: ServerSettings) -> tuple[str, AbstractContextManager[object]]:
-        """What to say of it once the server is ready, and what runs it. Raises EnvironmentProblem.
+    def of(self, server: ServerSettings) -> "Gateway":
+        """Raises EnvironmentProblem for what cannot be run.
 
         Without an installed gateway, or in front of TLS, there is none, and a line says why.
         """
         if not self.wanted:
-            return "", nullcontext()
+            return Gateway("")
         if missing():
-            return MISSING, nullcontext()
+            return Gateway(MISSING)
         if server.tls is not None:
-            return (
-                "no gateway, as the server speaks TLS; to have one: tritone gateway --backend "
-                f"{server.urls.grpc} --ca FILE",
-                nullcontext(),
-            )
+            grpc = server.urls.grpc
+            advice = f"to have one: tritone gateway --backend {grpc} --ca FILE"
+            return Gateway(f"no gateway, as the server speaks TLS; {advice}")
+        from tritone.gateway.keys import read_keys
         from tritone.gateway.settings import Address, GatewaySettings
 
         port = server.http_port + _PORT_OFFSET if self.port is None else self.port
-        if self.keys and not self.keys.is_file():
-            raise EnvironmentProblem(f"--gateway-keys {self.keys}: there is no such file")
         backend = Address(server.urls.grpc)
         settings = GatewaySettings((backend,), address=self.address, port=port, keys=self.keys)
         settings.check()
+        if self.keys:
+            read_keys(self.keys)
         check_free(self.address, {"gateway": port})
         words = ["--backend", backend.url, "--address", self.address, "--port", str(port)]
         words += ["--keys", str(self.keys)] if self.keys else []
-        return f"OpenAI API {settings.url}/v1", GatewayProcess(words, server.restarts_per_hour)
+        process = GatewayProcess(words, server.restarts_per_hour)
+        return Gateway(f"OpenAI API {settings.url}/v1", process)
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """line: what to say of it. process: None for none."""
+
+    line: str
+    process: GatewayProcess | None = None
+
+    def begin(self) -> None:
+        """Start it, unless that was done."""
+        if self.process:
+            self.process.begin()
+
+    def told(self) -> str:
+        """The line, once it is true."""
+        there = self.process is None or self.process.is_listening()
+        return self.line if there else "the gateway does not listen; what it said is above"
+
+    def end(self) -> None:
+        if self.process:
+            self.process.end()

@@ -10,7 +10,7 @@ import typer
 
 from tritone.cli import options
 from tritone.cli.command import refused
-from tritone.cli.gateway_beside import Beside
+from tritone.cli.gateway_beside import Beside, Gateway
 from tritone.config import Envelope
 from tritone.diagnostics.doctor.checks.machine.capacity import available_memory
 from tritone.errors import ModelDirectoryError
@@ -45,7 +45,7 @@ TlsKey = Annotated[Path | None, typer.Option(help="PEM: its key, without a passp
 ClientCa = Annotated[
     Path | None, typer.Option(help="PEM: clients need a certificate of this authority")
 ]
-Gateway = Annotated[bool, typer.Option(help="OpenAI's API beside the server")]
+WithGateway = Annotated[bool, typer.Option(help="OpenAI's API beside the server")]
 GatewayPort = Annotated[int | None, typer.Option(help="80 above --port-base or --http-port")]
 GatewayAddress = Annotated[str, typer.Option(help="0.0.0.0 serves other machines, who need keys")]
 AdminKeyFile = Annotated[Path | None, typer.Option(help="key of the administrative protocols")]
@@ -79,7 +79,7 @@ def serve(
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
     tls_client_ca: ClientCa = None,
-    gateway: Gateway = True,
+    gateway: WithGateway = True,
     gateway_port: GatewayPort = None,
     gateway_address: GatewayAddress = "127.0.0.1",
     gateway_keys: options.Keys = None,
@@ -134,9 +134,9 @@ def serve(
     )
     beside = Beside(gateway, gateway_port, gateway_address, gateway_keys)
     try:
-        line, process = beside.start(settings)
-        with process:
-            return run_server(settings, warm=warm_up, golden=golden, standby=standby, more=line)
+        return run_server(
+            settings, warm=warm_up, golden=golden, standby=standby, gateway=beside.of(settings)
+        )
     except KeyboardInterrupt:
         return 0
 
@@ -168,17 +168,18 @@ class _NotGolden(Exception):
 
 
 def run_server(
-    settings: ServerSettings, *, warm: bool, golden: bool, standby: bool = False, more: str = ""
+    settings: ServerSettings, *, warm: bool, golden: bool, standby: bool, gateway: Gateway
 ) -> int:
     """Run the server until it ends or a signal unwinds this function. warm, golden: whether it is
-    warmed up, and heard, before it is called ready. standby: a second one stands by. more: a line
-    to say when it is ready."""
+    warmed up, and heard, before it is called ready. standby: a second one stands by.
+    gateway: beside it, from when its models are loaded until it has ended."""
     voices = voices_to_warm(settings.served_model)
     sample = Sample.of(settings.served_model, voices[-1] if voices else None) if golden else None
     # the sample warms its own voice
     voices = [name for name in voices if warm and not (sample and name == sample.voice)]
 
     def prepare(server: TritonServer) -> float:
+        gateway.begin()
         if not (voices or sample):
             return 0.0
         rate = Envelope.read(settings.served_model).sample_rate
@@ -192,7 +193,7 @@ def run_server(
         lines = (
             f"ready after {seconds:.1f} s",
             f"gRPC {urls.grpc}, HTTP {urls.http}, metrics {urls.metrics}",
-            more,
+            gateway.told(),
             f"say something: {_say_command(urls.grpc, settings.tls)}",
         )
         print(*filter(None, lines), sep="\n", flush=True)
@@ -207,6 +208,8 @@ def run_server(
                 end = Supervisor(settings, ready).run()
         except _NotGolden as error:
             return refused(error, 3)
+        finally:
+            gateway.end()
     return 0 if end is End.ENDED else 1
 
 
