@@ -106,8 +106,9 @@ class TritonPythonModel:
     def _tell_voices(self, sender: Any) -> None:
         """The ids of the registered voices, whatever else is in the request: nothing is spoken."""
         with respond(sender, self._name, public=True) as send:
-            names = VoiceStore(self._model.folder).names()
-            send(response(tensor(VOICES, np.array([[n.encode() for n in names]], np.object_))))
+            names = [name.encode() for name in VoiceStore(self._model.folder).names()]
+            if names:  # an empty tensor would say no more
+                send(response(tensor(VOICES, np.array([names], np.object_))))
 
     def _lost(self, model: str) -> None:
         """The process of another model has ended."""
