@@ -3,13 +3,14 @@
 On a server and a gateway of its own, with the embedded voice:
 
     added             ms from the request to the first sound through the gateway, less the same over
-                      gRPC, asked in turn; the median
+                      gRPC, asked in turn, as the median of the differences
     share of a core   what N streams in real time take of it: N texts are asked for at once, and the
                       gateway's processor seconds are divided by the seconds of one text's speech
 """
 
 import argparse
 import asyncio
+import random
 import statistics
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from tritone.launcher.ports import free_ports
 from tritone_client import AsyncSpeechClient, Utterance
 
 TEXT = "The birch canoe slid on the smooth planks."
+ORDER = random.Random(0)  # what is busy beside it must not meet the same one each time
 LONG = " ".join([TEXT, "Glue the sheet to the dark blue background."] * 6)
 
 
@@ -87,7 +89,7 @@ async def added(url: str, port: int, rounds: int) -> None:
     times: dict[str, list[float]] = {name: [] for name in ("gRPC", *FORMATS)}
     async with AsyncSpeechClient(url) as client:
         for seed in range(-2, rounds):  # the first two warm up
-            for name in times:
+            for name in ORDER.sample(list(times), len(times)):
                 if name == "gRPC":
                     took = await over_grpc(client, abs(seed))
                 else:
@@ -127,7 +129,7 @@ async def share(port: int, gateway: psutil.Process, streams: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--streams", type=int, default=8)
     options = parser.parse_args()
     with servers() as (url, port, gateway):

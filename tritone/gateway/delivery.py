@@ -7,14 +7,14 @@ when all is said, on an error, when the caller goes, when he takes nothing for t
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Coroutine
+from concurrent.futures import Future
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import partial
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
-from typing_extensions import TypeVarTuple, Unpack
 
 from tritone.arrays import Float32
 from tritone.gateway.backends import Backend
@@ -26,9 +26,6 @@ from tritone.gateway.limits import Caller
 from tritone_client import SpeechError, Utterance
 
 _LOG = logging.getLogger(__name__)
-
-Result = TypeVar("Result")
-Arguments = TypeVarTuple("Arguments")
 
 
 @dataclass(frozen=True)
@@ -93,7 +90,7 @@ class Delivery(Response):
 
     async def _deliver(self, send: Send) -> None:
         """All of it. Raises ApiError."""
-        encoder = await self._in_thread(self._new_encoder)
+        encoder = self._gateway.encoding.submit(self._new_encoder)  # while the server speaks
         try:
             async with aclosing(self._pieces(encoder)) as pieces:
                 async for piece in pieces:
@@ -101,14 +98,14 @@ class Delivery(Response):
         except SpeechError as error:
             raise from_server(error) from error
         finally:
-            self._gateway.encoding.submit(encoder.close)
+            self._gateway.encoding.submit(lambda: encoder.result().close())
         end = self._framing.end(len(self._speech.utterance.text), self._tokens)
         await self._send(end, send, last=True)
 
     def _new_encoder(self) -> Encoder:
         return self._speech.form.encoder(self._speech.source_rate, self._speech.rate)
 
-    async def _pieces(self, encoder: Encoder) -> AsyncGenerator[bytes, None]:
+    async def _pieces(self, encoder: Future[Encoder]) -> AsyncGenerator[bytes, None]:
         """Encoded and framed, as the server speaks. Raises SpeechError."""
         speech, framing = self._speech, self._framing
         audio = self._gateway.metrics.audio.labels(speech.form.name)
@@ -121,16 +118,16 @@ class Delivery(Response):
         async with aclosing(packets):
             async for packet in packets:
                 samples = packet.samples
-                yield await self._in_thread(_framed, framing, encoder, samples)
+                yield await self._in_thread(framing, encoder, samples)
                 audio.inc(len(samples) / speech.source_rate)
                 self._tokens = (packet.timing or {}).get("tokens", self._tokens)
-        yield await self._in_thread(_framed, framing, encoder, None)
+        yield await self._in_thread(framing, encoder, None)
 
     async def _in_thread(
-        self, work: Callable[[Unpack[Arguments]], Result], *values: Unpack[Arguments]
-    ) -> Result:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._gateway.encoding, work, *values)
+        self, framing: Framing, encoder: Future[Encoder], samples: Float32 | None
+    ) -> bytes:
+        work = partial(_framed, framing, encoder, samples)
+        return await asyncio.get_running_loop().run_in_executor(self._gateway.encoding, work)
 
     async def _send(self, data: bytes, send: Send, last: bool = False) -> None:
         """Raises _CallerGone for one who does not take it."""
@@ -157,9 +154,11 @@ class Delivery(Response):
                 await self._send(fault, send, last=True)
 
 
-def _framed(framing: Framing, encoder: Encoder, samples: Float32 | None) -> bytes:
-    """The next piece of an answer; None for what is left."""
-    return framing.piece(encoder.finish() if samples is None else encoder.encode(samples))
+def _framed(framing: Framing, encoder: Future[Encoder], samples: Float32 | None) -> bytes:
+    """The next piece of an answer; None for what is left. The encoder was submitted before, to the
+    threads of which this is one, so that waiting for it cannot hold it up."""
+    made = encoder.result()
+    return framing.piece(made.finish() if samples is None else made.encode(samples))
 
 
 async def _unless_gone(work: Coroutine[None, None, None], receive: Receive) -> None:
