@@ -30,7 +30,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 
 RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=bind,target=/src,rw \
-    pip install -c /src/constraints.txt '/src[convert]'
+    pip install -c /src/constraints.txt '/src[convert,gateway]'
 
 # The language model's graph for the CPU: a running container could not write it.
 RUN python3 -c "import tritone; tritone.load().close()"
@@ -43,7 +43,7 @@ STOPSIGNAL SIGINT
 HEALTHCHECK --interval=10s --timeout=5s --start-period=300s \
     CMD ["python3", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/v2/health/ready', timeout=4)"]
 ENTRYPOINT ["tritone", "serve", "--address", "0.0.0.0", "--wheel-dir", "/opt/tritone/.triton", \
-            "--cache-dir", "/var/cache/tritone", "--echo-log", "--profile", "cpu"]
+            "--cache-dir", "/var/cache/tritone", "--echo-log", "--no-gateway", "--profile", "cpu"]
 
 
 FROM ${GPU_BASE}${GPU_BASE_DIGEST:+@${GPU_BASE_DIGEST}} AS gpu
@@ -60,7 +60,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     python3 -m pip list --format=freeze > /tmp/base.txt \
     && sed -i '/^typer==/d' /tmp/base.txt \
     && env --unset=PIP_CONSTRAINT python3 -m pip install --break-system-packages \
-        --only-binary :all: -c /tmp/base.txt /src \
+        --only-binary :all: -c /tmp/base.txt '/src[gateway]' \
     && rm /tmp/base.txt
 
 USER 10001:10001
@@ -73,4 +73,4 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=300s \
 # the command.
 ENTRYPOINT ["/opt/nvidia/nvidia_entrypoint.sh", \
             "tritone", "serve", "--address", "0.0.0.0", \
-            "--cache-dir", "/var/cache/tritone", "--echo-log", "--profile", "gpu"]
+            "--cache-dir", "/var/cache/tritone", "--echo-log", "--no-gateway", "--profile", "gpu"]

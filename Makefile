@@ -32,7 +32,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v < (3, 13) else f"Python {v[0]}.{v[1]} will not do: 3.10 to 3.12 is needed; set PYTHON=...")'
 	@$(PYTHON) -m venv $(VENV) || { echo "no venv module: apt-get install python3-venv"; exit 1; }
 	@echo "installing Tritone and what it needs into $(VENV) (some minutes the first time)"
-	@$(PIP) -c constraints.txt -e '.[convert]'
+	@$(PIP) -c constraints.txt -e '.[convert,gateway]'
 	@touch $@
 
 $(VENV)/ready-to-test: $(VENV)/ready
@@ -59,7 +59,7 @@ $(TRITON): | $(VENV)/ready
 demo: setup  ## start the server, speak TEXT, write out/demo.wav, stop the server
 	@$(TRITONE) demo --model $(MODEL) --out $(OUT)/demo.wav "$(TEXT)"
 
-serve: setup  ## serve MODEL on 127.0.0.1: PORT_BASE (HTTP, 8000), and the next two for gRPC and metrics
+serve: setup  ## serve MODEL on 127.0.0.1: PORT_BASE (HTTP, 8000), the next two for gRPC and metrics, OpenAI's API 80 above
 	@$(TRITONE) serve --model $(MODEL) --port-base $(PORT_BASE)
 
 say: setup  ## speak TEXT through the running server at URL

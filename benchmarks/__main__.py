@@ -28,7 +28,7 @@ from benchmarks.full_size import COSYVOICE2, FULL_SIZE
 from benchmarks.served_model import SENTENCE, write_served_model
 from benchmarks.streams import some_prompt
 from tritone.acoustic.placement import FlowSettings
-from tritone.compute.device import torch_dtype
+from tritone.compute import torch_dtype
 from tritone.config import CONFIG_NAME
 from tritone.errors import TritoneError
 from tritone.families import open_model

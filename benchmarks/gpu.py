@@ -25,7 +25,7 @@ from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.placement import FlowSettings, PoolSettings, VocoderSettings
 from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.checkpoints.safetensors_file import Checkpoint
-from tritone.compute.device import torch_device
+from tritone.compute import torch_device
 from tritone.config import CONFIG_NAME
 from tritone.errors import TritoneError
 from tritone.families import open_model

@@ -23,7 +23,7 @@ def launcher(
     http, grpc, metrics = free_ports()
     command = [sys.executable, "-m", "tritone", "serve", "--model", str(model), "--no-golden"]
     command += ["--http-port", str(http), "--grpc-port", str(grpc), "--metrics-port", str(metrics)]
-    command += ["--cache-dir", str(folder), "--restarts-per-hour", "0"]
+    command += ["--cache-dir", str(folder), "--restarts-per-hour", "0", "--no-gateway"]
     for setting in changed:
         command += ["--set", setting]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:

@@ -4,6 +4,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from gateways import RunningGateway, gateway_before
 from paths import EMBEDDED
 
 from tritone.launcher import ServerSettings, TritonServer
@@ -44,3 +45,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
 def client(server: TritonServer) -> Iterator[SpeechClient]:
     with SpeechClient(server.urls.grpc) as speaking:
         yield speaking
+
+
+@pytest.fixture(scope="session")
+def gateway(
+    server: TritonServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningGateway]:
+    """In front of that server, open to this machine."""
+    with gateway_before(tmp_path_factory.mktemp("gateway"), server.urls.grpc) as running:
+        yield running

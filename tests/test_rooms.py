@@ -25,7 +25,7 @@ FLOORS = (
     ("launcher",),
     ("diagnostics",),
     ("families",),
-    ("serving", "local"),
+    ("serving", "local", "gateway"),
     ("cli",),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -88,12 +88,12 @@ def test_imports_point_down(path: Path) -> None:
     assert not wrong, f"{room} imports {', '.join(sorted(wrong))}"
 
 
-def test_nothing_but_the_command_imports_the_client() -> None:
+def test_nothing_but_the_gateway_and_the_command_imports_the_client() -> None:
     users = [
         path
         for path in modules()
         if re.search(r"(import|from) tritone_client", path.read_text(encoding="utf-8"))
-        and room_of(path) != "cli"
+        and room_of(path) not in ("gateway", "cli")
     ]
     assert not users
 
@@ -122,6 +122,14 @@ def test_a_family_s_word_would_be_found() -> None:
     for word in ("CosyVoice2", "HiFT", "24000", "task_id", "spk2info.pt"):
         assert WORDS.search(f"x = {word}")
     assert not WORDS.search("rate = 16000; positions = 4096; shift = 240001")
+
+
+def test_what_the_gateway_needs_is_imported_there_alone() -> None:
+    """Triton's processes must start without it, and an installation may lack it."""
+    packages = {"fastapi", "starlette", "uvicorn", "av", "prometheus_client"}
+    pattern = re.compile(rf"^ *(?:import|from) ({'|'.join(packages)})\b", re.MULTILINE)
+    users = {room_of(path) for path in modules() if pattern.search(path.read_text("utf-8"))}
+    assert "gateway" in users and users <= {"gateway", "diagnostics"}
 
 
 def test_triton_s_own_module_is_used_in_serving_alone() -> None:

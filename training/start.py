@@ -26,7 +26,7 @@ from training.train_vocoder import hold_source
 from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.families.cosyvoice2.acoustics import load_hift, load_network
 from tritone.families.cosyvoice2.config import CosyVoice2Config
-from tritone.families.cosyvoice2.reference import SPEAKER_ENCODER_NAME, SPEECH_TOKENIZER_NAME
+from tritone.families.cosyvoice2.encoder_files import SPEAKER_ENCODER_NAME, SPEECH_TOKENIZER_NAME
 from tritone.frontend.text.tokenizer import TOKENIZER_NAME
 from tritone.llm.checkpoint import EMBEDDING, FINAL_NORM, HEAD, HEAD_BIAS, LLM_DIR, WEIGHTS_NAME
 

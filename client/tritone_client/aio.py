@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from tritone_client.request import Utterance, infer_request
+from tritone_client.request import Utterance, infer_request, voices_request
 from tritone_client.response import (
     Packet,
     ResponseReader,
+    SpeechError,
+    VoicesReader,
     from_grpc,
     public_model,
     rate_of,
@@ -54,6 +56,29 @@ class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
             model = await self.model()
             self._rate = rate_of(model, await self._configuration(model))
         return self._rate
+
+    async def voices(self) -> list[str]:
+        """As `SpeechClient.voices`."""
+        request, reader = voices_request(await self.model()), VoicesReader()
+        call = self._stub.ModelStreamInfer(iter([request]), timeout=ASK_TIMEOUT)
+        try:
+            with from_grpc(self._tls):
+                async for message in call:
+                    reader.feed(message)
+            return reader.end()
+        finally:
+            call.cancel()
+
+    async def is_ready(self) -> bool:
+        """As `SpeechClient.is_ready`."""
+        try:
+            with from_grpc(self._tls):
+                answer = await self._stub.ServerReady(
+                    service_pb2.ServerReadyRequest(), timeout=ASK_TIMEOUT
+                )
+        except SpeechError:
+            return False
+        return bool(answer.ready)
 
     async def _configuration(self, model: str) -> service_pb2.ModelConfigResponse:
         question = service_pb2.ModelConfigRequest(name=model)

@@ -84,6 +84,17 @@ def infer_request(
     return request
 
 
+def voices_request(model: str) -> service_pb2.ModelInferRequest:
+    """The KServe message that asks `model` for its registered voices; nothing is spoken."""
+    request = service_pb2.ModelInferRequest(model_name=model)
+    name, datatype, shape, contents = _text("target_text", "")
+    request.inputs.add(name=name, datatype=datatype, shape=shape)
+    request.raw_input_contents.append(contents)
+    request.outputs.add(name="voices")
+    request.parameters["triton_enable_empty_final_response"].bool_param = True
+    return request
+
+
 def _tensors(utterance: Utterance) -> Iterator[_Tensor]:
     """The inputs; what has its default is left out, so that servers without the input work too."""
     yield _text("target_text", utterance.text)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -119,6 +120,34 @@ class ResponseReader:
             raise SpeechError(
                 "UNAVAILABLE", "the stream ended before the server said it was complete"
             )
+
+
+class VoicesReader:
+    """Turns the messages that answer `voices_request` into the ids of the voices."""
+
+    def __init__(self) -> None:
+        self._reader = ResponseReader()
+        self._ids: list[str] = []
+
+    def feed(self, message: service_pb2.ModelStreamInferResponse) -> None:
+        """Raises SpeechError, as does `end`."""
+        self._reader.feed(message)
+        for contents in message.infer_response.raw_output_contents:
+            self._ids += strings(contents)
+
+    def end(self) -> list[str]:
+        """The ids, sorted."""
+        self._reader.end()
+        return sorted(self._ids)
+
+
+def strings(contents: bytes) -> Iterator[str]:
+    """Those of a BYTES tensor: each stands behind its length, 4 bytes, little-endian."""
+    at = 0
+    while at < len(contents):
+        (size,) = struct.unpack_from("<I", contents, at)
+        yield contents[at + 4 : at + 4 + size].decode()
+        at += 4 + size
 
 
 def ready(answer: service_pb2.ModelStatisticsResponse) -> list[str]:

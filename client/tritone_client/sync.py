@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from tritone_client.request import Utterance, infer_request
+from tritone_client.request import Utterance, infer_request, voices_request
 from tritone_client.response import (
     Packet,
     ResponseReader,
+    SpeechError,
+    VoicesReader,
     from_grpc,
     public_model,
     rate_of,
@@ -32,6 +34,9 @@ CHANNEL_OPTIONS = [
     # A connection of its own: gRPC shares one among all channels of a process to one address, and
     # while a stream goes on in it, nobody gets to the server that has taken the place of its own.
     ("grpc.use_local_subchannel_pool", 1),
+    # A server that was started again is found soon; gRPC's own pauses grow to two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 1000),
 ]
 
 
@@ -74,6 +79,27 @@ class SpeechClient(AbstractContextManager["SpeechClient"]):
     def sample_rate(self) -> int:
         """Samples a second; SpeechError where the model's configuration does not say."""
         return rate_of(self.model, self._configuration(self.model))
+
+    def voices(self) -> list[str]:
+        """Ids of the voices that are registered with the server, sorted. Raises SpeechError."""
+        request, reader = voices_request(self.model), VoicesReader()
+        call = self._stub.ModelStreamInfer(iter([request]), timeout=ASK_TIMEOUT)
+        try:
+            with from_grpc(self._tls):
+                for message in call:
+                    reader.feed(message)
+            return reader.end()
+        finally:
+            call.cancel()
+
+    def is_ready(self) -> bool:
+        """Whether the server has all its models ready; False for none that answers."""
+        try:
+            with from_grpc(self._tls):
+                question = service_pb2.ServerReadyRequest()
+                return bool(self._stub.ServerReady(question, timeout=ASK_TIMEOUT).ready)
+        except SpeechError:
+            return False
 
     def _configuration(self, model: str) -> service_pb2.ModelConfigResponse:
         question = service_pb2.ModelConfigRequest(name=model)

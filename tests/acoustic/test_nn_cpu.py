@@ -16,7 +16,7 @@ from tritone.acoustic.cache import KeyValueStore, Span
 from tritone.acoustic.filter import ChannelsLastFilter
 from tritone.acoustic.linear import PackableLinear, pack_for_cpu
 from tritone.acoustic.placement import FlowSettings
-from tritone.compute.device import best_dtype
+from tritone.compute import best_dtype
 from tritone.families.cosyvoice2.acoustics import load_hift
 from tritone.families.cosyvoice2.config import CosyVoice2Config
 from tritone.families.cosyvoice2.hift import HiFT

@@ -81,7 +81,8 @@ def test_a_missing_model_directory_keeps_the_server_from_starting(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     missing = tmp_path / "none"
-    assert tritone("serve", "--model", str(missing), "--cache-dir", str(tmp_path)) == 2
+    options = ["--no-gateway", "--model", str(missing), "--cache-dir", str(tmp_path)]
+    assert tritone("serve", *options) == 2
     assert f"{missing} has no config.json" in capsys.readouterr().err
 
 

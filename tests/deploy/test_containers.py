@@ -21,6 +21,7 @@ from packaging.requirements import Requirement
 from paths import PROJECT
 from serving import SHORT, is_speech
 
+from tritone.cli.gateway import gateway
 from tritone.cli.serve import serve
 from tritone.launcher.binaries import WHEEL
 from tritone.launcher.command import UNLOAD_TIMEOUT_S
@@ -33,6 +34,8 @@ VARIABLES = set(re.findall(r"\$\{([A-Z_]+)", TEXT))
 TARGETS = ("cpu", "gpu")
 SERVERS = {"cpu": "cpu", "gpu": "gpu", "gpu-mps": "gpu"}
 """Service -> the image it runs."""
+GATEWAYS = {"gateway": "cpu", "gpu-gateway": "gpu"}
+"""As well; it is built with the server."""
 CACHE = "/var/cache/tritone"
 
 
@@ -142,7 +145,7 @@ def test_every_variable_is_explained(compose) -> None:
     arguments = [
         argument
         for service in compose()["services"].values()
-        for argument in service["build"]["args"]
+        for argument in service.get("build", {}).get("args", [])
     ]
     assert set(" ".join(explained).split()) == VARIABLES | set(arguments)
 
@@ -157,6 +160,8 @@ def test_a_build_argument_is_declared_before_it_is_used(target: str, compose) ->
 def test_each_profile_has_its_services(compose) -> None:
     profiles = {name: service["profiles"] for name, service in compose()["services"].items()}
     assert profiles == {
+        "gateway": ["cpu"],
+        "gpu-gateway": ["gpu", "mps"],
         "cpu": ["cpu"],
         "gpu": ["gpu"],
         "gpu-mps": ["mps"],
@@ -171,7 +176,7 @@ def test_every_service_is_confined(compose) -> None:
         assert service["cap_drop"] == ["ALL"]
         assert service["security_opt"] == ["no-new-privileges:true"]
         shared = service.get("ipc", "").startswith("service:")
-        assert shared or service["shm_size"] == "1g", name
+        assert shared or name in GATEWAYS or service["shm_size"] == "1g", name
 
 
 def test_the_defaults_serve_this_machine_alone(compose) -> None:
@@ -212,6 +217,35 @@ def test_the_launcher_takes_the_command_line(compose, service: str) -> None:
     assert (options["threads"], options["cache_dir"]) == (3, Path(CACHE))
     grace = parse_duration(document["services"][service]["stop_grace_period"])
     assert grace > options["exit_timeout_secs"] + UNLOAD_TIMEOUT_S + _KILL_MARGIN_S
+
+
+@pytest.mark.parametrize("service", GATEWAYS)
+def test_a_gateway_is_beside_each_server(compose, service: str) -> None:
+    beside = compose()["services"][service]
+    assert beside["image"] == f"tritone:{GATEWAYS[service]}"
+    assert beside["entrypoint"] == ["tritone", "gateway"]
+    options = options_of(gateway, beside["command"])
+    (backend,) = options["backend"]
+    assert (options["address"], options["open_to_all"]) == ("0.0.0.0", True)
+    assert beside["ports"] == [f"127.0.0.1:8080:{options['port']}"]
+    profiles = set(beside["profiles"])
+    servers = [s for n, s in compose()["services"].items() if n in SERVERS]
+    for server in [s for s in servers if profiles & set(s["profiles"])]:
+        assert f"{server['networks']['default']['aliases'][0]}:8001" == backend
+    for target in TARGETS:
+        installs = " ".join(run.value[0] for run in stage(target)["RUN"])
+        assert re.search(r"/src\[[a-z,]*gateway\]", installs)
+        assert "--no-gateway" in only(target, "ENTRYPOINT").value
+
+
+def test_a_gateway_s_keys_are_mounted_where_it_reads_them(compose) -> None:
+    for name in GATEWAYS:
+        without = compose()["services"][name]
+        assert without["environment"]["TRITONE_KEYS"] == ""
+        with_keys = compose(KEYS="/etc/keys.json")["services"][name]
+        (mount,) = with_keys["volumes"]
+        assert mount["source"] == "/etc/keys.json" and mount["read_only"]
+        assert with_keys["environment"]["TRITONE_KEYS"] == mount["target"]
 
 
 def test_the_multi_process_service_is_shared(compose) -> None:

@@ -139,7 +139,7 @@ def serving(installation: Installation, port: int) -> Iterator[None]:
     binaries.parent.mkdir(parents=True, exist_ok=True)
     binaries.symlink_to((PROJECT / ".triton").resolve())
     with subprocess.Popen(
-        ["tritone", "serve", "--port-base", str(port)],
+        ["tritone", "serve", "--no-gateway", "--port-base", str(port)],
         cwd=installation.work,
         env=installation.variables,
         stdout=subprocess.PIPE,

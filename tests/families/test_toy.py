@@ -93,6 +93,7 @@ def test_it_streams_through_the_real_server(model: Path, repository: Path, tmp_p
         server.wait_ready()
         with SpeechClient(server.urls.grpc) as client:
             assert (client.model, client.sample_rate) == ("toy", RATE)
+            assert client.voices() == ["plain"] and client.is_ready()
             packets = list(client.packets(Utterance(TEXT), timing=True))
     wave = np.concatenate([packet.samples for packet in packets])
     assert len(packets) > 3 and len(wave) == SAMPLES

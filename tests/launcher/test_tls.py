@@ -107,7 +107,7 @@ def test_an_authority_that_is_none(issued: Certificates) -> None:
 def test_serve_refuses_in_one_line(
     options: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    base = str(free_ports()["http_port"])
-    assert cli.main(["serve", *options, "--cache-dir", str(tmp_path), "--port-base", base]) == 2
+    where = ["--cache-dir", str(tmp_path), "--port-base", str(free_ports()["http_port"])]
+    assert cli.main(["serve", "--no-gateway", *options, *where]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: {said}")

@@ -8,8 +8,7 @@ from llm_model import Built, build_tiny, request, tokens_of
 
 from tritone.arrays import Float32
 from tritone.checkpoints.safetensors_file import Checkpoint
-from tritone.compute.cuda_graph import GraphCache
-from tritone.compute.device import torch_device, torch_dtype
+from tritone.compute import GraphCache, torch_device, torch_dtype
 from tritone.errors import EnvironmentProblem
 from tritone.llm.checkpoint import WEIGHTS_NAME, EmbeddingTable
 from tritone.llm.onnx.slots import OnnxSlots

@@ -21,8 +21,9 @@ pytestmark = pytest.mark.server
 
 def test_a_vocoder_that_is_silent_keeps_the_server_from_being_ready(tmp_path: Path) -> None:
     model = damaged(tmp_path, VOCODER, scaled("conv_post.weight", 0))
-    command = [sys.executable, "-m", "tritone", "serve", "--no-warm-up", "--model", str(model)]
-    command += ["--port-base", str(free_ports()["http_port"]), "--cache-dir", str(tmp_path)]
+    command = [sys.executable, "-m", "tritone", "serve", "--no-gateway", "--no-warm-up"]
+    command += ["--port-base", str(free_ports()["http_port"])]
+    command += ["--model", str(model), "--cache-dir", str(tmp_path)]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=2 * HANG_S)
     assert done.returncode == 3 and "ready" not in done.stdout, done.stdout + done.stderr
     (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]

@@ -36,7 +36,7 @@ class Supervised:
         command = [sys.executable, "-m", "tritone", "serve", "--model", str(EMBEDDED)]
         command += ["--port-base", str(ports["http_port"]), "--cache-dir", str(cache_dir)]
         self._launcher = subprocess.Popen(
-            [*command, *unlimited, "--no-warm-up", "--no-golden", *options],
+            [*command, *unlimited, "--no-warm-up", "--no-golden", "--no-gateway", *options],
             cwd=PROJECT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -47,8 +47,10 @@ def serve_command(cache_dir: Path) -> tuple[list[str], int]:
     ports = free_ports()
     command = [sys.executable, "-m", "tritone", "serve", "--model-repository", str(TOY_REPO)]
     base = str(ports["http_port"])
-    options = ["--no-warm-up", "--no-golden", "--port-base", base, "--cache-dir", str(cache_dir)]
-    return [*command, *options], ports["grpc_port"]
+    without = ["--no-warm-up", "--no-golden", "--no-gateway"]
+    return [*command, *without, "--port-base", base, "--cache-dir", str(cache_dir)], ports[
+        "grpc_port"
+    ]
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from tritone.compute.cuda_graph import GraphCache
+from tritone.compute import GraphCache
 
 Filter = Callable[[Tensor, Tensor], Tensor]
 """mel (rows, mel, frames) and the source's spectrum (rows, channels, steps) -> log magnitude and

@@ -26,7 +26,7 @@ from tritone.acoustic.cache import Span
 from tritone.acoustic.estimator import Pass, VelocityEstimator
 from tritone.acoustic.linear import Causal
 from tritone.acoustic.solver import GUIDED_ROWS, ChunkInput, EulerSolver, StreamState, guide
-from tritone.compute.cuda_graph import GraphCache
+from tritone.compute import GraphCache
 from tritone.errors import Overloaded
 
 EMPTY = 0  # never written: stands where a shorter stream has no page

@@ -15,6 +15,8 @@ from tritone.cli.command import parse, run
 
 _COMMANDS = {
     "serve": "Serve the models with Triton Inference Server until interrupted.",
+    "gateway": "Serve OpenAI's speech API over running servers until interrupted.",
+    "keys": "Add, list and remove the API keys of a gateway.",
     "say": "Speak a text through a running server.",
     "convert": "Make a model directory of a released checkpoint.",
     "download": "Fetch a released checkpoint, verified.",

@@ -43,5 +43,12 @@ Cert = Annotated[
     Path | None, typer.Option(metavar="FILE", help="PEM: a certificate for that server")
 ]
 Key = Annotated[Path | None, typer.Option(metavar="FILE", help="PEM: its key")]
+Keys = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", envvar="TRITONE_KEYS", help="API keys of the gateway's callers"),
+]
+GatewayKeys = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="as `tritone keys` makes it")
+]
 WheelDir = Annotated[Path, typer.Option(help="where Triton's wheel is unpacked")]
 CacheDir = Annotated[Path, typer.Option(help="logs, and what is made for this machine")]

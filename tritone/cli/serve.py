@@ -10,6 +10,7 @@ import typer
 
 from tritone.cli import options
 from tritone.cli.command import refused
+from tritone.cli.gateway_beside import Beside, Gateway
 from tritone.config import Envelope
 from tritone.diagnostics.doctor.checks.machine.capacity import available_memory
 from tritone.errors import ModelDirectoryError
@@ -44,6 +45,9 @@ TlsKey = Annotated[Path | None, typer.Option(help="PEM: its key, without a passp
 ClientCa = Annotated[
     Path | None, typer.Option(help="PEM: clients need a certificate of this authority")
 ]
+WithGateway = Annotated[bool, typer.Option(help="OpenAI's API beside the server")]
+GatewayPort = Annotated[int | None, typer.Option(help="80 above --port-base or --http-port")]
+GatewayAddress = Annotated[str, typer.Option(help="0.0.0.0 serves other machines, who need keys")]
 AdminKeyFile = Annotated[Path | None, typer.Option(help="key of the administrative protocols")]
 OpenInner = Annotated[
     bool, typer.Option("--open-inner-models", help="clients may call the models behind it too")
@@ -76,6 +80,10 @@ def serve(
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
     tls_client_ca: ClientCa = None,
+    gateway: WithGateway = True,
+    gateway_port: GatewayPort = None,
+    gateway_address: GatewayAddress = "127.0.0.1",
+    gateway_keys: options.Keys = None,
     admin_key_file: AdminKeyFile = None,
     open_inner_models: OpenInner = False,
     wheel_dir: options.WheelDir = options.TRITON,
@@ -126,8 +134,11 @@ def serve(
         parameters=parameters,
         arguments=tuple(arguments or ()),
     )
+    beside = Beside(gateway, gateway_port, gateway_address, gateway_keys)
     try:
-        return run_server(settings, warm=warm_up, golden=golden, standby=standby)
+        return run_server(
+            settings, warm=warm_up, golden=golden, standby=standby, gateway=beside.of(settings)
+        )
     except KeyboardInterrupt:
         return 0
 
@@ -158,15 +169,19 @@ class _NotGolden(Exception):
     """What a server said is not speech as it should be."""
 
 
-def run_server(settings: ServerSettings, *, warm: bool, golden: bool, standby: bool = False) -> int:
+def run_server(
+    settings: ServerSettings, *, warm: bool, golden: bool, standby: bool, gateway: Gateway
+) -> int:
     """Run the server until it ends or a signal unwinds this function. warm, golden: whether it is
-    warmed up, and heard, before it is called ready. standby: a second one stands by."""
+    warmed up, and heard, before it is called ready. standby: a second one stands by.
+    gateway: beside it, from when its models are loaded until it has ended."""
     voices = voices_to_warm(settings.served_model)
     sample = Sample.of(settings.served_model, voices[-1] if voices else None) if golden else None
     # the sample warms its own voice
     voices = [name for name in voices if warm and not (sample and name == sample.voice)]
 
     def prepare(server: TritonServer) -> float:
+        gateway.begin()
         if not (voices or sample):
             return 0.0
         rate = Envelope.read(settings.served_model).sample_rate
@@ -177,12 +192,13 @@ def run_server(settings: ServerSettings, *, warm: bool, golden: bool, standby: b
 
     def announce(seconds: float) -> None:
         urls = settings.urls
-        print(
-            f"ready after {seconds:.1f} s\n"
-            f"gRPC {urls.grpc}, HTTP {urls.http}, metrics {urls.metrics}\n"
+        lines = (
+            f"ready after {seconds:.1f} s",
+            f"gRPC {urls.grpc}, HTTP {urls.http}, metrics {urls.metrics}",
+            gateway.told(),
             f"say something: {_say_command(urls.grpc, settings.tls)}",
-            flush=True,
         )
+        print(*filter(None, lines), sep="\n", flush=True)
 
     with termination_as_exit(0):  # what was asked for is no failure
         print(f"starting; the log is {settings.log_path}", flush=True)
@@ -194,6 +210,8 @@ def run_server(settings: ServerSettings, *, warm: bool, golden: bool, standby: b
                 end = Supervisor(settings, ready).run()
         except _NotGolden as error:
             return refused(error, 3)
+        finally:
+            gateway.end()
     return 0 if end is End.ENDED else 1
 
 

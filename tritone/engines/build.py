@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from tritone.arrays import Int32
-from tritone.compute.device import torch_device
+from tritone.compute import torch_device
 from tritone.engines.export import export_task
 from tritone.engines.llm_build import LanguageModelBuild
 from tritone.engines.machine import Machine, driver_version, import_tensorrt

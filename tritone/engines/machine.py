@@ -8,7 +8,7 @@ from types import ModuleType
 
 import torch
 
-from tritone.compute.device import torch_device
+from tritone.compute import torch_device
 from tritone.engines.requirement import PACKAGE, REQUIREMENT, VERSION
 from tritone.errors import EnvironmentProblem
 

@@ -34,7 +34,7 @@ _KILL_MARGIN_S = 1.0  # on top of the time that the server gives itself
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 
 # Run by a small Python that becomes the server: a launcher that is killed takes the server along.
-_BECOME_SERVER = (
+BECOME = (
     "import ctypes,os,signal,sys; "
     f"ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, signal.SIGTERM); "
     "os.execv(sys.argv[1], sys.argv[1:])"
@@ -119,7 +119,7 @@ class TritonServer:
         inherited: list[int],
     ) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _BECOME_SERVER, *command],
+            [sys.executable, "-I", "-S", "-c", BECOME, *command],
             env=environment,
             cwd=None if is_plain(Path.cwd()) else "/",  # models ask where they are, to log
             stdin=subprocess.DEVNULL,

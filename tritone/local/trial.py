@@ -62,7 +62,7 @@ def load_and_speak(trial: Trial) -> None:
     """Everything, within the loader that is entered; raises what the steps raise."""
     with step("imports"):
         from tritone.acoustic.placement import VocoderSettings, flow_of
-        from tritone.compute.device import torch_dtype
+        from tritone.compute import torch_dtype
         from tritone.local.tts import LocalStages
         from tritone.synthesis.limits import Limits
 

@@ -11,7 +11,7 @@ from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.placement import FlowSettings, VocoderSettings, flow_of
 from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.arrays import Float32, Int32
-from tritone.compute.device import torch_device
+from tritone.compute import torch_device
 from tritone.engines.record import check_language_model
 from tritone.families import open_model
 from tritone.frontend.text.settings import TextSettings, text_settings

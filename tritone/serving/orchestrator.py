@@ -10,9 +10,12 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from tritone.arrays import Float32
 from tritone.errors import ModelDirectoryError, Overloaded
 from tritone.families import Model
+from tritone.frontend.registry.lookup import RegisteredVoices
 from tritone.llm.checkpoint import logit_bias
 from tritone.llm.runtimes import needs_bias
 from tritone.serving.account import Account, SpeechMetrics
@@ -31,7 +34,9 @@ from tritone.synthesis.rules import Hops
 from tritone.synthesis.timing import Timing
 from tritone.triton_models import INNER, LANGUAGE_MODEL
 from tritone.variables import PROFILE_VARIABLE
+from tritone.voice import Voice
 
+VOICES = "voices"  # the output that is asked for alone
 _ON_CPU, _ON_GPU = 4, 16  # streams whose flow runs together
 
 
@@ -64,6 +69,10 @@ class TritonPythonModel:
             )
             self._turns = StageTurns(flow=values["flow_together"])
             self._model, self._bias = model, _bias(model)
+            family, folder = model.family, model.folder
+            self._voices: RegisteredVoices[Voice] = RegisteredVoices(
+                folder, family.name, family.voice, lambda: family.encoders(folder)
+            )
             self._metrics = SpeechMetrics(self._turns)
             self._admission = Admission(
                 AdmissionLimits(**{name: values[name] for name in asdict(AdmissionLimits())}),
@@ -88,6 +97,12 @@ class TritonPythonModel:
 
     def execute(self, requests: list[Any]) -> None:
         for request in requests:
+            if list(request.requested_output_names()) == [VOICES]:
+                # in a thread: the first time it may have to read the checkpoint's encoders
+                threading.Thread(
+                    target=self._tell_voices, args=[request.get_response_sender()], daemon=True
+                ).start()
+                continue
             account = Account(Timing(self._rules.rates.sample_rate), self._metrics)
             calls = Calls(self._neighbours)
             stream = OpenStream(request.get_response_sender(), account, calls)
@@ -95,6 +110,13 @@ class TritonPythonModel:
             threading.Thread(
                 target=self._serve, args=(request, stream), name="stream", daemon=True
             ).start()
+
+    def _tell_voices(self, sender: Any) -> None:
+        """The ids of the registered voices, whatever else is in the request: nothing is spoken."""
+        with respond(sender, self._name, public=True) as send:
+            names = [name.encode() for name in self._voices.names()]
+            if names:  # an empty tensor would say no more
+                send(response(tensor(VOICES, np.array([names], np.object_))))
 
     def _lost(self, model: str) -> None:
         """The process of another model has ended."""

@@ -8,8 +8,7 @@ import numpy as np
 from tritone.acoustic.flow_stage import StageStep
 from tritone.acoustic.placement import FlowSettings, PoolSettings
 from tritone.arrays import Float32
-from tritone.compute.device import torch_dtype
-from tritone.compute.kernel_cache import keep_kernels
+from tritone.compute import keep_kernels, torch_dtype
 from tritone.errors import InvalidRequest
 from tritone.llm.contract import Increment
 from tritone.serving.messages import Inputs, answer_together, inner_inputs, response, tensor

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from tritone.acoustic.placement import VocoderSettings
-from tritone.compute.device import torch_dtype
-from tritone.compute.kernel_cache import keep_kernels
+from tritone.compute import keep_kernels, torch_dtype
 from tritone.serving.messages import answer, inner_inputs, response, tensor
 from tritone.serving.parameters import device_name, parameters, served_model, uses_plans, watched
 from tritone.triton_models import VOCODER

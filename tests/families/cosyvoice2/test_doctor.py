@@ -13,7 +13,7 @@ from tritone.diagnostics.doctor.checks import model
 from tritone.diagnostics.doctor.target import Target
 from tritone.families.cosyvoice2 import doctor
 from tritone.families.cosyvoice2.acoustics import FLOW_FILE, VOCODER_FILE
-from tritone.families.cosyvoice2.reference import SPEAKER_ENCODER_NAME, SPEECH_TOKENIZER_NAME
+from tritone.families.cosyvoice2.encoder_files import SPEAKER_ENCODER_NAME, SPEECH_TOKENIZER_NAME
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME
 
 

@@ -92,7 +92,7 @@ class CosyVoice2(Family[CosyVoice2Config]):
         return voice.fault(config.llm.speech_codes)
 
     def encoders(self, model_dir: Path) -> str:
-        from tritone.families.cosyvoice2.reference import encoders_digest
+        from tritone.families.cosyvoice2.encoder_files import encoders_digest
 
         return encoders_digest(model_dir)
 

@@ -17,7 +17,7 @@ from tritone.checkpoints.atomic_write import write_bytes, write_json, written_wh
 from tritone.checkpoints.conversion import ConvertOptions, Step, run_steps
 from tritone.checkpoints.plain_yaml import YamlValues
 from tritone.checkpoints.torch_file import plain_tensors
-from tritone.compute.device import DTYPES
+from tritone.compute import DTYPES
 from tritone.config import CONFIG_NAME, ModelConfig, Strict
 from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2 import released_files as names
@@ -29,10 +29,10 @@ from tritone.families.cosyvoice2.config import (
     SpeechIds,
     TextConfig,
 )
+from tritone.families.cosyvoice2.encoder_files import SPEAKER_ENCODER_NAME, SPEECH_TOKENIZER_NAME
 from tritone.families.cosyvoice2.flow import FlowNetwork
 from tritone.families.cosyvoice2.hift import HiFT
 from tritone.families.cosyvoice2.merge_llm import copy_merged, merge_llm
-from tritone.families.cosyvoice2.reference import SPEAKER_ENCODER_NAME, SPEECH_TOKENIZER_NAME
 from tritone.families.cosyvoice2.released_model import StrictT
 from tritone.families.cosyvoice2.released_tokenizer import END_OF_PROMPT, build_base_tokenizer
 from tritone.families.cosyvoice2.transcript import LISTENER_NAME

@@ -21,7 +21,7 @@ import numpy as np
 from tritone.errors import InvalidRequest, ModelDirectoryError
 from tritone.families.cosyvoice2.cloning import Cloner, Cutting, load_cloner
 from tritone.families.cosyvoice2.config import CosyVoice2Config, PromptConfig, SpeechIds
-from tritone.families.cosyvoice2.reference import encoders_digest, missing_models
+from tritone.families.cosyvoice2.encoder_files import encoders_digest, missing_models
 from tritone.families.cosyvoice2.released_tokenizer import TAGS
 from tritone.families.cosyvoice2.text_tokenizer import load_tokenizer
 from tritone.families.cosyvoice2.voice import Voice

@@ -18,7 +18,7 @@ from tritone.checkpoints.safetensors_file import (
     to_float32,
     write_tensors,
 )
-from tritone.compute.device import DTYPES
+from tritone.compute import DTYPES
 from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2.config import SpeechIds
 from tritone.llm import checkpoint as names

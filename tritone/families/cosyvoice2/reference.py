@@ -1,10 +1,9 @@
 """A reference recording to the voice that it holds."""
 
-import hashlib
 from pathlib import Path
 
 from tritone.arrays import Float32
-from tritone.checkpoints.verify import sha256_of
+from tritone.families.cosyvoice2.encoder_files import ENCODERS
 from tritone.families.cosyvoice2.voice import (
     EMBEDDING_SIZE,
     MEL_FRAMES_PER_TOKEN,
@@ -16,10 +15,6 @@ from tritone.frontend.audio.encoders import SpeakerEncoder, SpeechTokenizer
 from tritone.frontend.audio.features import SPEECH_RATE
 from tritone.frontend.audio.resample import resample
 from tritone.loading.steps import step
-
-SPEECH_TOKENIZER_NAME = "speech_tokenizer.onnx"
-SPEAKER_ENCODER_NAME = "speaker_encoder.onnx"
-_MODELS = (SPEECH_TOKENIZER_NAME, SPEAKER_ENCODER_NAME)
 
 
 class ReferenceReader:
@@ -57,19 +52,6 @@ class ReferenceReader:
         return self._kind(tokens[:count], mel, self.encoder(speech), transcript)
 
 
-def missing_models(model_dir: Path) -> list[str]:
-    """Which of the files that cloning needs are not in the model directory."""
-    return [name for name in _MODELS if not (model_dir / name).is_file()]
-
-
-def encoders_digest(model_dir: Path) -> str:
-    """SHA-256 of both models, in hex; empty where one is missing. It reads them."""
-    if missing_models(model_dir):
-        return ""
-    total = hashlib.sha256("".join(sha256_of(model_dir / name) for name in _MODELS).encode())
-    return total.hexdigest()
-
-
 def load_reader(model_dir: Path, speech_codes: int, kind: type[Voice] = Voice) -> ReferenceReader:
-    speech_tokenizer, speaker_encoder = (model_dir / name for name in _MODELS)
+    speech_tokenizer, speaker_encoder = (model_dir / name for name in ENCODERS)
     return ReferenceReader(speech_tokenizer, speaker_encoder, speech_codes, kind)

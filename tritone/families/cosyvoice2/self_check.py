@@ -16,7 +16,8 @@ from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.errors import ModelDirectoryError
 from tritone.families.contract import Family
 from tritone.families.cosyvoice2.acoustics import FLOW_FILE, VOCODER_FILE
-from tritone.families.cosyvoice2.reference import load_reader, missing_models
+from tritone.families.cosyvoice2.encoder_files import missing_models
+from tritone.families.cosyvoice2.reference import load_reader
 from tritone.families.cosyvoice2.text_tokenizer import load_tokenizer
 from tritone.frontend.audio.features import SPEECH_RATE
 from tritone.frontend.text.tokenizer import TOKENIZER_NAME

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from tritone.arrays import Float32
 from tritone.errors import ModelDirectoryError
+from tritone.families.cosyvoice2.encoder_files import missing_models
 from tritone.families.cosyvoice2.frontend import PromptFrontend
-from tritone.families.cosyvoice2.reference import missing_models
 from tritone.families.cosyvoice2.voice import Voice
 from tritone.frontend.audio.features import SPEECH_RATE
 from tritone.frontend.audio.recording import speech_in

@@ -56,6 +56,12 @@ class RegisteredVoices(Generic[VoiceT]):
             return self._store.key(voice_id)
         return f"added {voice_id} {self._registry.identity(voice_id)}"
 
+    def names(self) -> list[str]:
+        """Ids of all voices that requests may ask for now, the model directory's first."""
+        own, (records, _) = self._store.names(), self._registry.listing()
+        fits = [r.id for r in records if not misfit(r, self._family, self._encoders())]
+        return [*own, *(name for name in fits if name not in own)]
+
     def load(self, voice_id: str) -> VoiceT:
         """Raises InvalidRequest for a voice that is unknown or another checkpoint's, and
         ModelDirectoryError or VoiceRegistryError for a damaged one."""

@@ -63,7 +63,7 @@ def open_torch(
     cannot.
     """
     # a process that runs the model on ONNX Runtime should not pay for torch
-    from tritone.compute.device import best_dtype, torch_device, torch_dtype
+    from tritone.compute import best_dtype, torch_device, torch_dtype
     from tritone.llm.torch.slots import TorchSlots
 
     place, llm = torch_device(device), config.llm

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tritone.arrays import Float32, Int32
 from tritone.checkpoints.safetensors_file import Checkpoint, to_float32
-from tritone.compute.cuda_graph import GraphCache
+from tritone.compute import GraphCache
 from tritone.errors import ModelDirectoryError
 from tritone.llm.checkpoint import FINAL_NORM, HEAD, HEAD_BIAS, layer_name
 from tritone.llm.config import LLMConfig

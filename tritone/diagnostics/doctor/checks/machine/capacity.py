@@ -12,7 +12,7 @@ from tritone.diagnostics.doctor.target import Target
 from tritone.launcher.model_processes import find_server
 
 _CPUINFO = Path("/proc/cpuinfo")
-_BFLOAT16_UNITS = ("amx_bf16", "avx512_bf16")  # as tritone.compute.device asks torch for them
+_BFLOAT16_UNITS = ("amx_bf16", "avx512_bf16")  # as tritone.compute asks torch for them
 _INT8_UNITS = ("amx_int8", "avx512_vnni", "avx_vnni")
 _GIB = 2**30
 

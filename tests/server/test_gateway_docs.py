@@ -1,0 +1,78 @@
+"""What docs/gateway.md shows runs, and says of options, formats, codes and metrics what is so."""
+
+import inspect
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from decoding import decoded
+from gateways import RunningGateway
+from paths import PROJECT
+from serving import RATE, is_speech
+from waiting import HANG_S
+
+from tritone.cli.gateway import gateway as command
+from tritone.gateway import errors
+from tritone.gateway.formats import FORMATS
+from tritone.gateway.metrics import Metrics
+from tritone.gateway.speech import SpeechRequest
+
+pytestmark = pytest.mark.server
+
+PAGE = (PROJECT / "docs" / "gateway.md").read_text(encoding="utf-8")
+ADDRESS = "http://127.0.0.1:8080"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def run(words: list[str] | str, folder: Path) -> str:
+    done = subprocess.run(
+        words, cwd=folder, shell=isinstance(words, str), capture_output=True, timeout=HANG_S
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode()
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing")
+def test_the_lines_of_curl(gateway: RunningGateway, tmp_path: Path) -> None:
+    lines = [line[2:] for block in blocks("console") for line in block.splitlines()]
+    curls = [line.replace(ADDRESS, gateway.url) for line in lines if line.startswith("curl ")]
+    _, events, voices = (run(line, tmp_path) for line in curls)
+    assert is_speech(decoded((tmp_path / "hello.mp3").read_bytes(), RATE))
+    assert events.startswith("data: {") and events.endswith("data: [DONE]\n\n")
+    assert '"id":"heart"' in voices
+
+
+def test_the_example_of_python(gateway: RunningGateway, tmp_path: Path, monkeypatch) -> None:
+    (example,) = blocks("python")
+    monkeypatch.chdir(tmp_path)
+    values: dict[str, object] = {}
+    exec(compile(example.replace(ADDRESS, gateway.url), "gateway.md", "exec"), values)
+    assert is_speech(decoded((tmp_path / "hello.wav").read_bytes(), RATE))
+    values["client"].close()
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is missing")
+def test_the_example_of_javascript(gateway: RunningGateway, tmp_path: Path) -> None:
+    (example,) = blocks("javascript")
+    (tmp_path / "example.mjs").write_text(example.replace(ADDRESS, gateway.url))
+    sizes = [
+        int(size) for size in re.findall(r"(\d+) bytes", run(["node", "example.mjs"], tmp_path))
+    ]
+    assert len(sizes) > 1 and sum(sizes) > 0.5 * 2 * RATE
+
+
+def test_everything_is_named() -> None:
+    options = {f"--{name.replace('_', '-')}" for name in inspect.signature(command).parameters}
+    options = {option.replace("open-to-all", "open") for option in options}
+    fields = set(SpeechRequest.model_fields)
+    codes = set(re.findall(r"\b[a-z]+(?:_[a-z]+)+\b|unavailable|overloaded", errors.__doc__ or ""))
+    codes -= {"invalid_request_error", "authentication_error", "rate_limit_error", "server_error"}
+    metrics = set(re.findall(rb"^# TYPE (\w+)", Metrics().page(), re.MULTILINE))
+    named = {name.decode().removesuffix("_created") for name in metrics}
+    missing = {name for name in (*options, *fields, *FORMATS, *codes, *named) if name not in PAGE}
+    assert len(codes) > 10 and not missing

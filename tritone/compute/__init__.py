@@ -1,1 +1,0 @@
-"""Devices, precisions and CUDA graphs by the names that configurations use; torch alone."""

@@ -1,0 +1,119 @@
+"""Who is let in: API keys and the size of requests, before anything of a request is read."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import cast
+
+from fastapi import Request
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tritone.gateway.errors import ApiError
+from tritone.gateway.keys import KeyFile, KeyRecord
+from tritone.gateway.limits import Caller
+
+PROTECTED = ("/v1/", "/metrics")
+_COUNTED = "/v1/"  # against a key's requests a minute
+
+
+class Access:
+    """Middleware: a request to PROTECTED needs a key of the file; None asks nobody for one."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        keys: KeyFile | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._app, self._keys, self._clock = app, keys, clock
+        self._anybody = Caller()
+        self._callers: dict[KeyRecord, Caller] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        if scope["type"] not in ("http", "websocket") or not path.startswith(PROTECTED):
+            await self._app(scope, receive, send)
+            return
+        try:
+            caller = self._caller(Headers(scope=scope))
+            if path.startswith(_COUNTED):
+                caller.rate.take()
+        except ApiError as refusal:
+            await refusal.response()(scope, receive, send)
+            return
+        scope.setdefault("state", {})["caller"] = caller
+        await self._app(scope, receive, send)
+
+    def _caller(self, headers: Headers) -> Caller:
+        if self._keys is None:
+            return self._anybody
+        kind, _, key = headers.get("authorization", "").partition(" ")
+        if kind.lower() != "bearer" or not key.strip():
+            raise ApiError(
+                401, "invalid_api_key", "no API key; send the header Authorization: Bearer KEY"
+            )
+        record = self._keys.match(key.strip())
+        if record is None:
+            raise ApiError(401, "invalid_api_key", "this API key is not known here")
+        caller = self._callers.get(record)
+        if caller is None:
+            self._forget_others(record)
+            caller = Caller(record.name, record.requests_per_minute, record.streams, self._clock)
+            self._callers[record] = caller
+        return caller
+
+    def _forget_others(self, record: KeyRecord) -> None:
+        """Records of the same key from before the file was changed."""
+        for old in [old for old in self._callers if old.id == record.id]:
+            del self._callers[old]
+
+
+def caller_of(request: Request) -> Caller:
+    """Whom the middleware has let in."""
+    return cast(Caller, request.state.caller)
+
+
+class BodyLimit:
+    """Middleware: a body of at most so many bytes, all of it within so many seconds."""
+
+    def __init__(self, app: ASGIApp, most_bytes: int, seconds: float) -> None:
+        self._app, self._most, self._seconds = app, most_bytes, seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        length = Headers(scope=scope).get("content-length", "0")
+        if not length.isdecimal() or int(length) > self._most:
+            await self._too_large(length).response()(scope, receive, send)
+            return
+        await self._app(scope, self._counted(receive), send)
+
+    def _counted(self, receive: Receive) -> Receive:
+        arrived, complete = 0, False
+        loop = asyncio.get_running_loop()
+        due = loop.time() + self._seconds
+
+        async def counted() -> Message:
+            nonlocal arrived, complete
+            if complete:  # what comes now is that the caller has gone
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), due - loop.time())
+            except asyncio.TimeoutError:
+                raise ApiError(
+                    408, "request_timeout", f"the body has not arrived within {self._seconds:g} s"
+                ) from None
+            arrived += len(message.get("body", b""))
+            complete = not message.get("more_body", False)
+            if arrived > self._most:
+                raise self._too_large(str(arrived))
+            return message
+
+        return counted
+
+    def _too_large(self, size: str) -> ApiError:
+        return ApiError(
+            413, "request_too_large", f"the body has {size} bytes; the limit is {self._most}"
+        )

@@ -1,0 +1,84 @@
+"""The servers behind a gateway, and which of them a request is for."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+
+from tritone.gateway.errors import ApiError
+from tritone.gateway.settings import Address
+from tritone_client import AsyncSpeechClient, SpeechError, Tls
+
+_LOG = logging.getLogger(__name__)
+
+ALIASES = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
+"""OpenAI's names, which programs have built in; they stand for the first server."""
+
+
+class Backend:
+    """One server, over one gRPC connection. To be made where a loop runs."""
+
+    def __init__(self, address: Address, tls: Tls | None) -> None:
+        self.address = address
+        self.client = AsyncSpeechClient(address.url, tls=tls)
+
+    async def name(self) -> str:
+        """What requests call it by. Raises SpeechError where it must be asked and is not there."""
+        return self.address.name or await self.client.model()
+
+    async def known(self) -> str | None:
+        """Its name; None while nobody knows."""
+        with suppress(SpeechError):
+            return await self.name()
+        return None
+
+    async def speaks(self) -> bool:
+        """Whether it would speak now."""
+        return await self.client.is_ready() and await self.known() is not None
+
+    async def voices(self) -> list[str]:
+        """Ids of its voices; none of a server that cannot tell. Raises SpeechError."""
+        try:
+            return await self.client.voices()
+        except SpeechError as error:
+            if error.status != "INVALID_ARGUMENT" and "voices" not in error.message:
+                raise
+            return []
+
+
+class Backends:
+    """All of them; close it where it was made."""
+
+    def __init__(self, addresses: Sequence[Address], tls: Tls | None) -> None:
+        self.all = [Backend(address, tls) for address in addresses]
+
+    async def names(self) -> list[str | None]:
+        """Of each, in order."""
+        return list(await asyncio.gather(*(backend.known() for backend in self.all)))
+
+    async def choose(self, model: str) -> Backend:
+        """The one that a request names. Raises ApiError."""
+        if model in ALIASES:
+            return self.all[0]
+        names = await self.names()
+        if model in names:
+            return self.all[names.index(model)]
+        if None in names:  # it may be the one that is not there
+            raise ApiError(
+                503,
+                "unavailable",
+                f"model: {model[:100]!r} is not there, and a server does not answer; retry in a "
+                "few seconds",
+                retry_after=3,
+            )
+        there = ", ".join([*filter(None, names), *ALIASES])
+        problem = f"model: {model[:100]!r} is not known here; known are {there}"
+        raise ApiError(404, "model_not_found", problem, param="model")
+
+    async def warm(self) -> None:
+        """Ask each for what the first request would have to ask."""
+        with suppress(SpeechError):
+            await asyncio.gather(*(backend.client.sample_rate() for backend in self.all))
+
+    async def close(self) -> None:
+        await asyncio.gather(*(backend.client.close() for backend in self.all))

@@ -1,0 +1,54 @@
+"""How encoded sound travels: as it is, or as server-sent events in OpenAI's words."""
+
+import base64
+import json
+from typing import Any, Protocol
+
+from tritone.gateway.errors import ApiError
+
+
+class Framing(Protocol):
+    """piece: some sound. end: the last words, with the text's characters and the speech tokens that
+    it took. fault: what to say of a stream that breaks off; None breaks off the connection."""
+
+    def piece(self, sound: bytes) -> bytes: ...
+    def end(self, characters: int, tokens: int) -> bytes: ...
+    def fault(self, error: ApiError) -> bytes | None: ...
+
+
+class Sound:
+    """The sound alone: nothing but a broken connection can tell of an error in its midst."""
+
+    def piece(self, sound: bytes) -> bytes:
+        return sound
+
+    def end(self, characters: int, tokens: int) -> bytes:
+        return b""
+
+    def fault(self, error: ApiError) -> bytes | None:
+        return None
+
+
+class Events:
+    """`speech.audio.delta` for each piece, `speech.audio.done`, and the `[DONE]` that some clients
+    wait for."""
+
+    def piece(self, sound: bytes) -> bytes:
+        if not sound:
+            return b""
+        return _event(type="speech.audio.delta", audio=base64.b64encode(sound).decode())
+
+    def end(self, characters: int, tokens: int) -> bytes:
+        usage = {
+            "input_tokens": characters,
+            "output_tokens": tokens,
+            "total_tokens": characters + tokens,
+        }
+        return _event(type="speech.audio.done", usage=usage) + b"data: [DONE]\n\n"
+
+    def fault(self, error: ApiError) -> bytes | None:
+        return _event(type="error", **error.body)
+
+
+def _event(**content: Any) -> bytes:
+    return f"data: {json.dumps(content)}\n\n".encode()

@@ -1,0 +1,96 @@
+"""How a gateway is to run: one value for its command line, its parts and its tests."""
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tritone.errors import EnvironmentProblem
+from tritone_client import Tls
+from tritone_client.sync import DEFAULT_URL
+
+LOOPBACK = "127.0.0.1"
+PORT = 8080
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server listens. url: host:port of its gRPC. name: what requests call it by; None is
+    the name of its public model."""
+
+    url: str
+    name: str | None = None
+
+    @classmethod
+    def of(cls, text: str) -> "Address":
+        """Read URL or NAME=URL. Raises EnvironmentProblem."""
+        name, equals, url = text.rpartition("=")
+        if not url or ":" not in url or (equals and not name):
+            raise EnvironmentProblem(
+                f"--backend {text}: HOST:PORT or NAME=HOST:PORT of a server's gRPC is needed, such "
+                f"as {DEFAULT_URL}"
+            )
+        return cls(url, name or None)
+
+
+@dataclass(frozen=True)
+class GatewaySettings:
+    """One gateway.
+
+    backends: servers; `model` of a request chooses, and the first takes OpenAI's own names.
+    tls: of the connections to all of them; None speaks plain text.
+    address, port: where it listens.
+    keys: file of API keys, as `tritone keys` writes it; None asks nobody for a key.
+    open_to_all: without keys it may listen on other addresses than loopback.
+    cors_origins: web pages of these origins may call it; "*" means all.
+    max_request_bytes: of a request's body. body_seconds: for the whole of it to arrive.
+    max_streams: spoken at a time, for all callers together.
+    encoder_threads: for all streams together.
+    utterance_seconds: for a server to speak one text.
+    stall_seconds: for which a caller may take nothing of what waits for it.
+    """
+
+    backends: tuple[Address, ...] = (Address(DEFAULT_URL),)
+    tls: Tls | None = None
+    address: str = LOOPBACK
+    port: int = PORT
+    keys: Path | None = None
+    open_to_all: bool = False
+    cors_origins: tuple[str, ...] = ()
+    max_request_bytes: int = 1 << 20
+    body_seconds: float = 30.0
+    max_streams: int = 64
+    encoder_threads: int = 2
+    utterance_seconds: float = 1800.0
+    stall_seconds: float = 120.0
+
+    @property
+    def url(self) -> str:
+        """Where a client on this machine reaches it; OpenAI's clients want it with /v1."""
+        host = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(self.address, self.address)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    def check(self) -> None:
+        """Raise EnvironmentProblem for what must not be run."""
+        if not self.keys and not self.open_to_all and not _is_loopback(self.address):
+            raise EnvironmentProblem(
+                f"--address {self.address} is open to other machines, and there are no API keys: "
+                "make one with `tritone keys add NAME --keys FILE` and give --keys FILE, or --open "
+                "to let everyone speak"
+            )
+        names = [address.name or address.url for address in self.backends]
+        if len(set(names)) < len(names):
+            raise EnvironmentProblem(f"--backend: {', '.join(names)}; each must be there once")
+        for option, value in (
+            ("--max-request-bytes", self.max_request_bytes),
+            ("--max-streams", self.max_streams),
+            ("--encoder-threads", self.encoder_threads),
+        ):
+            if value < 1:
+                raise EnvironmentProblem(f"{option} is {value}; it must be at least 1")
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
