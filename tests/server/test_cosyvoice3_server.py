@@ -41,7 +41,13 @@ def server(model: Path) -> Iterator[TritonServer]:
         model_dir=model,
         cache_dir=model.parent / "cache",
         # how slow the machine is must not decide which streams are taken
-        parameters={"cosyvoice3": {"max_first_audio_seconds": "0", "playback_reserve": "0"}},
+        parameters={
+            "cosyvoice3": {
+                "max_first_audio_seconds": "0",
+                "playback_reserve": "0",
+                "max_hop": "25",
+            }
+        },
         **free_ports(),
     )
     with TritonServer(settings) as running:
