@@ -10,19 +10,24 @@ from tritone.serving.account import Account
 from tritone.serving.cancellation import CallerWatch
 from tritone.serving.messages import respond
 from tritone.serving.neighbours import Calls, lost_stage
+from tritone.serving.unary_calls import UnaryCall
 from tritone.synthesis.admission import Admission, Place
 
 
 class OpenStream:
     """A request of a client until its FINAL, which leaves once: whoever ends it first sends it.
 
-    It has the methods of a response sender. calls: of this stream, to the other models.
+    It has the methods of a response sender. calls: of this stream, to the other models. unary: who
+    waits for all of it, where that is another model of this server.
     """
 
-    def __init__(self, sender: Any, account: Account, calls: Calls) -> None:
+    def __init__(
+        self, sender: Any, account: Account, calls: Calls, unary: UnaryCall | None = None
+    ) -> None:
         self.account, self.calls = account, calls
         self._sender, self._over, self._sending = sender, False, threading.Lock()
-        self._caller = CallerWatch(sender)
+        self._unary = unary
+        self._caller = unary or CallerWatch(sender)
         self._admission: Admission | None = None
         self._place: Place | None = None
 
@@ -52,13 +57,18 @@ class OpenStream:
 
     def send(self, response: Any = None, flags: int = 0) -> None:
         """As of Triton's sender. Raises Cancelled for a packet after the end."""
+        error = ""
         with self._sending:
             if self._over and not flags:
                 raise Cancelled("the stream was ended")
             if not self._over:
                 self._over = bool(flags)
+                if response is not None and self._unary and response.has_error():
+                    error, response = response.error().message(), None
                 arguments = () if response is None else (response,)
                 self._sender.send(*arguments, flags=flags)
+        if flags and self._unary:
+            self._unary.ended(error)
 
 
 class OpenStreams:

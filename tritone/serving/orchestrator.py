@@ -18,11 +18,19 @@ from tritone.llm.runtimes import needs_bias
 from tritone.serving.account import Account, SpeechMetrics
 from tritone.serving.decoupled_call import GATE
 from tritone.serving.frontend_tensors import read_request, text_array
-from tritone.serving.messages import Inputs, request_id, respond, response, tensor
+from tritone.serving.messages import (
+    Inputs,
+    request_id,
+    respond,
+    respond_once,
+    response,
+    tensor,
+)
 from tritone.serving.neighbours import Calls, Neighbours
 from tritone.serving.open_streams import OpenStream, OpenStreams
 from tritone.serving.parameters import device_name, parameters, served_model, watched
 from tritone.serving.stages import TritonStages
+from tritone.serving.unary_calls import STOP, UnaryCalls, said
 from tritone.synthesis.admission import Admission, AdmissionLimits
 from tritone.synthesis.deadlines import StageTurns
 from tritone.synthesis.limits import Limits
@@ -71,6 +79,7 @@ class TritonPythonModel:
                 lambda decision: self._metrics.admissions.add(1, decision),
             )
             self._open = OpenStreams(self._name)
+            self._unary = UnaryCalls()
             self._neighbours = Neighbours(INNER, self._lost, self._forget)
 
     def _check(self, model: Model, sample_rate: int) -> None:
@@ -88,9 +97,14 @@ class TritonPythonModel:
 
     def execute(self, requests: list[Any]) -> None:
         for request in requests:
+            sender = request.get_response_sender()
+            if (stopped := said(request, STOP)) is not None:
+                self._unary.stop(stopped)
+                respond_once(sender, self._name, response)
+                continue
             account = Account(Timing(self._rules.rates.sample_rate), self._metrics)
             calls = Calls(self._neighbours)
-            stream = OpenStream(request.get_response_sender(), account, calls)
+            stream = OpenStream(sender, account, calls, self._unary.of(request))
             # no pool: a thread that waits for a model that died may never come back to it
             threading.Thread(
                 target=self._serve, args=(request, stream), name="stream", daemon=True
