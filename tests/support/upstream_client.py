@@ -1,8 +1,8 @@
 """What a client written for the upstream runtime does, independent of the package `client`.
 
 It sends exactly the four inputs of that runtime, padded reference and all, and asks for `waveform`
-alone: over tritonclient's gRPC stream, whose empty final response it waits for, in one call of gRPC,
-or as JSON over HTTP.
+alone: over the gRPC stream of tritonclient, whose empty final response it waits for, in one call of
+gRPC, or as JSON over HTTP.
 """
 
 import asyncio
