@@ -30,6 +30,7 @@ from tritone.serving.neighbours import Calls, Neighbours
 from tritone.serving.open_streams import OpenStream, OpenStreams
 from tritone.serving.parameters import device_name, parameters, served_model, watched
 from tritone.serving.stages import TritonStages
+from tritone.serving.text_streams import TextStreams
 from tritone.serving.unary_calls import STOP, UnaryCalls, said
 from tritone.synthesis.admission import Admission, AdmissionLimits
 from tritone.synthesis.deadlines import StageTurns
@@ -41,6 +42,7 @@ from tritone.triton_models import INNER, LANGUAGE_MODEL
 from tritone.variables import PROFILE_VARIABLE
 
 _ON_CPU, _ON_GPU = 4, 16  # streams whose flow runs together
+_IDLE_S = 30.0  # that the next piece of a text may take
 
 
 class TritonPythonModel:
@@ -58,6 +60,7 @@ class TritonPythonModel:
                 max_segment_seconds=Settings().max_segment_seconds,
                 max_retry_seconds=Settings().max_retry_seconds,
                 max_text_characters=Limits().max_text_characters,
+                text_idle_seconds=_IDLE_S,
                 sample_rate=0,
             )
             model = served_model()
@@ -80,6 +83,9 @@ class TritonPythonModel:
             )
             self._open = OpenStreams(self._name)
             self._unary = UnaryCalls()
+            self._texts = TextStreams(
+                self._name, values["max_text_characters"], values["text_idle_seconds"]
+            )
             self._neighbours = Neighbours(INNER, self._lost, self._forget)
 
     def _check(self, model: Model, sample_rate: int) -> None:
@@ -102,9 +108,13 @@ class TritonPythonModel:
                 self._unary.stop(stopped)
                 respond_once(sender, self._name, response)
                 continue
+            if self._texts.goes_on(request):
+                self._texts.go_on(request, sender)
+                continue
             account = Account(Timing(self._rules.rates.sample_rate), self._metrics)
             calls = Calls(self._neighbours)
-            stream = OpenStream(sender, account, calls, self._unary.of(request))
+            unary, text = self._unary.of(request), self._texts.begin(request)
+            stream = OpenStream(sender, account, calls, unary, text, self._texts.forget)
             # no pool: a thread that waits for a model that died may never come back to it
             threading.Thread(
                 target=self._serve, args=(request, stream), name="stream", daemon=True
@@ -153,6 +163,7 @@ class TritonPythonModel:
             cancelled=stream.is_cancelled,
             turns=self._turns,
             timing=kept.timing,
+            live=stream.text.live if stream.text else None,
         )
         for chunk in chunks:
             outputs = [tensor("waveform", chunk.samples[None])]
@@ -160,7 +171,8 @@ class TritonPythonModel:
                 outputs.append(tensor("timing", text_array(json.dumps(kept.record()))[None]))
             send(response(*outputs))
             kept.update()
-            if kept.timing.packets == 1 and (ratio := stream.heard()):
+            # when text comes in pieces nobody can predict
+            if kept.timing.packets == 1 and not stream.text and (ratio := stream.heard()):
                 self._metrics.forecast.observe(ratio)
 
     def finalize(self) -> None:
