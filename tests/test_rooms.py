@@ -40,7 +40,11 @@ WORDS = re.compile(
 # Where such words belong, below tritone/ and model_repo/: a family's folder and its endpoint.
 HOMES = (
     "tritone/families/",
-    *(f"model_repo/{n}/" for n in ("cosyvoice2", "cosyvoice3", "indextts2")),
+    *(
+        f"model_repo/{n}{kind}/"
+        for n in ("cosyvoice2", "cosyvoice3", "indextts2")
+        for kind in ("", "_unary")
+    ),
 )
 
 

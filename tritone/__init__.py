@@ -25,6 +25,7 @@ from tritone.errors import (
 
 if TYPE_CHECKING:
     from tritone.llm.contract import SamplingParams
+    from tritone.local.pieces import FLUSH
     from tritone.local.tts import TTS, load
     from tritone.synthesis.values import AudioChunk
     from tritone.voice import Voice
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = [
+    "FLUSH",
     "TTS",
     "AudioChunk",
     "Cancelled",
@@ -52,6 +54,7 @@ __all__ = [
 _MODULES = {
     "TTS": "tritone.local.tts",
     "load": "tritone.local.tts",
+    "FLUSH": "tritone.local.pieces",
     "AudioChunk": "tritone.synthesis.values",
     "SamplingParams": "tritone.llm.contract",
     "Voice": "tritone.voice",

@@ -1,4 +1,4 @@
-"""The names of the Triton models that every public model calls."""
+"""The names of the Triton models of a server, and what their requests to each other bring."""
 
 FRONTEND = "frontend"
 LANGUAGE_MODEL = "tensorrt_llm"
@@ -8,3 +8,10 @@ VOCODER = "vocoder"
 INNER_PARAMETER = "tritone_inner_key"  # of requests to them, with the key of their server
 
 INNER = (FRONTEND, LANGUAGE_MODEL, FLOW, VOCODER)
+"""Those that every public model calls."""
+
+
+def unary_of(public: str) -> str:
+    """The folder of the model that gives whole utterances to clients that cannot stream, and its
+    usual name."""
+    return f"{public}_unary"

@@ -4,14 +4,19 @@ It needs numpy, soundfile and tritonclient[grpc], and imports nothing of the ser
 """
 
 from tritone_client.aio import AsyncSpeechClient
+from tritone_client.live import LiveSpeech
 from tritone_client.metrics import StreamMeter, StreamMetrics
 from tritone_client.request import Utterance, pad_reference
-from tritone_client.response import Packet, SpeechError
+from tritone_client.response import Cancellation, Packet, SpeechError
 from tritone_client.sync import SpeechClient
+from tritone_client.text import FLUSH
 from tritone_client.tls import Tls
 
 __all__ = [
+    "FLUSH",
     "AsyncSpeechClient",
+    "Cancellation",
+    "LiveSpeech",
     "Packet",
     "SpeechClient",
     "SpeechError",

@@ -1,7 +1,9 @@
 """The asyncio client; requests, responses and errors are those of the blocking one."""
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable
 from contextlib import AbstractAsyncContextManager, aclosing
+from typing import Any
 
 import grpc
 import numpy as np
@@ -21,6 +23,7 @@ from tritone_client.response import (
     unless_gone,
 )
 from tritone_client.sync import ASK_TIMEOUT, CHANNEL_OPTIONS, DEFAULT_TIMEOUT, DEFAULT_URL
+from tritone_client.text import NO_TEXT, Flush, TextRequests
 from tritone_client.tls import Tls
 
 
@@ -117,6 +120,39 @@ class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
         finally:
             call.cancel()  # nothing to cancel where the stream ran to its end
 
+    async def stream_text(
+        self,
+        pieces: AsyncIterable[str | Flush],
+        utterance: Utterance = NO_TEXT,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        request_id: str = "",
+        flush_after: float | None = None,
+    ) -> AsyncGenerator[NDArray[np.float32], None]:
+        """As `SpeechClient.stream_text`; leave early as `stream`. What the iterator of the pieces
+        raises is raised here."""
+        model = await self.model()
+        requests = TextRequests(utterance, model, request_id, flush_after=flush_after)
+        call = self._stub.ModelStreamInfer(timeout=timeout)
+        feeding = asyncio.ensure_future(_feed(call, requests, pieces))
+        feeding.add_done_callback(
+            lambda fed: fed.cancelled() or (fed.exception() and call.cancel())
+        )
+        try:
+            with from_grpc(self._tls):
+                async for message in call:
+                    packet = requests.read(message)
+                    if packet is not None:
+                        yield packet.samples
+            requests.finish()
+        except (SpeechError, asyncio.CancelledError):
+            if feeding.done() and (error := feeding.exception()):
+                raise error from None
+            raise
+        finally:
+            feeding.cancel()
+            call.cancel()
+
     async def speak(
         self, utterance: Utterance, *, timeout: float | None = DEFAULT_TIMEOUT
     ) -> NDArray[np.float32]:
@@ -130,3 +166,12 @@ class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+async def _feed(call: Any, requests: TextRequests, pieces: AsyncIterable[str | Flush]) -> None:
+    """Send all pieces of a text."""
+    await call.write(requests.first)
+    async for piece in pieces:
+        await call.write(requests.piece(piece))
+    await call.write(requests.end())
+    await call.done_writing()

@@ -80,6 +80,24 @@ class Packet:
     timing: dict[str, Any] | None = None
 
 
+@dataclass(frozen=True)
+class Cancellation:
+    """What had been sent of a cancelled text. samples: that have left. text_end: up to here, in
+    characters, it was said whole. under_way: where in the text and from which sample on another
+    segment was being said, None for none."""
+
+    samples: int
+    text_end: int
+    under_way: tuple[int, int] | None = None
+
+    @classmethod
+    def of(cls, record: dict[str, Any]) -> "Cancellation":
+        sent = record["sent"]
+        under_way = sent.get("under_way")
+        place = under_way and (under_way["text"], under_way["sample"])
+        return cls(sent["samples"], sent["text"][1], place)
+
+
 class ResponseReader:
     """Turns the messages of one utterance into packets and knows whether all of it arrived."""
 

@@ -1,6 +1,6 @@
 """The blocking client."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import AbstractContextManager, closing
 from functools import cached_property
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from tritone_client.live import LiveSpeech, spoken
 from tritone_client.request import Utterance, infer_request, voices_request
 from tritone_client.response import (
     Packet,
@@ -21,6 +22,7 @@ from tritone_client.response import (
     ready,
     unless_gone,
 )
+from tritone_client.text import NO_TEXT, Flush, TextRequests
 from tritone_client.tls import Tls
 
 DEFAULT_URL = "127.0.0.1:8001"
@@ -139,6 +141,42 @@ class SpeechClient(AbstractContextManager["SpeechClient"]):
             reader.end()
         finally:
             call.cancel()  # nothing to cancel where the stream ran to its end
+
+    def begin(
+        self,
+        utterance: Utterance = NO_TEXT,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        request_id: str = "",
+        timing: bool = False,
+        flush_after: float | None = None,
+    ) -> LiveSpeech:
+        """Speak a text while it is being written: say its pieces to what this returns.
+
+        Every sentence is spoken as soon as it is complete, after FLUSH what there is, and likewise
+        after `flush_after` seconds without a piece. utterance: how to speak; its text comes first.
+        """
+        requests = TextRequests(
+            utterance, self.model, request_id, timing=timing, flush_after=flush_after
+        )
+        return LiveSpeech(self._stub, requests, timeout, self._tls)
+
+    def stream_text(
+        self,
+        pieces: Iterable[str | Flush],
+        utterance: Utterance = NO_TEXT,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        request_id: str = "",
+        flush_after: float | None = None,
+    ) -> Generator[NDArray[np.float32], None, None]:
+        """As `stream`, of a text in pieces, which are read in a thread; see `begin`."""
+        speech = self.begin(
+            utterance, timeout=timeout, request_id=request_id, flush_after=flush_after
+        )
+        with closing(spoken(speech, pieces)) as packets:
+            for packet in packets:
+                yield packet.samples
 
     def speak(
         self, utterance: Utterance, *, timeout: float | None = DEFAULT_TIMEOUT

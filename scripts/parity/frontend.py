@@ -26,7 +26,7 @@ from tritone.families.cosyvoice2.released_tokenizer import TAGS, WORD_PATTERN, b
 from tritone.families.cosyvoice2.voice import PROMPT_RATE, import_spk2info, prompt_mel
 from tritone.frontend.audio.features import SPEECH_RATE, kaldi_fbank, whisper_log_mel
 from tritone.frontend.audio.resample import resample
-from tritone.frontend.text.document import is_raw
+from tritone.frontend.text.kinds import is_raw
 from tritone.frontend.text.normalize import TextNormalizer
 from tritone.frontend.text.segment import SegmentRule, language_of, segment, split_paragraph
 

@@ -6,10 +6,12 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 from paths import GOLDEN, PROJECT, SUPPORT
 from toy_server import free_ports
+from tritonclient.grpc import service_pb2_grpc
 
 import tritone
 from tritone import cli, families
@@ -19,6 +21,7 @@ from tritone.families.cosyvoice2.merge_llm import read_merged
 from tritone.launcher import ServerSettings, TritonServer
 from tritone.triton_models import INNER
 from tritone_client import SpeechClient, Utterance
+from tritone_client.request import infer_request
 
 FOLDER = SUPPORT / "toy_family"
 RATE, TOKEN, PAUSE = 12000, 480, 1200  # samples a second, a token and a pause
@@ -72,11 +75,12 @@ def test_it_speaks_in_this_process(model: Path) -> None:
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project's inner models, and the toy's endpoint."""
+    """The project's inner models, the toy's endpoint, and the one that does not stream."""
     folder = tmp_path_factory.mktemp("repository")
     for name in INNER:
         (folder / name).symlink_to(PROJECT / "model_repo" / name)
     (folder / "toy").symlink_to(FOLDER / "toy" / "endpoint")
+    (folder / "toy_unary").symlink_to(FOLDER / "toy" / "unary")
     return folder
 
 
@@ -87,6 +91,7 @@ def test_it_streams_through_the_real_server(model: Path, repository: Path, tmp_p
         model_dir=model,
         cache_dir=tmp_path,
         environment={"TRITONE_FAMILIES": str(FOLDER)},
+        unary="another_name",
         **free_ports(),
     )
     with TritonServer(settings) as server:
@@ -95,8 +100,12 @@ def test_it_streams_through_the_real_server(model: Path, repository: Path, tmp_p
             assert (client.model, client.sample_rate) == ("toy", RATE)
             assert client.voices() == ["plain"] and client.is_ready()
             packets = list(client.packets(Utterance(TEXT), timing=True))
+        request = infer_request(Utterance(TEXT), "another_name")
+        with grpc.insecure_channel(server.urls.grpc) as channel:
+            stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+            whole = np.frombuffer(stub.ModelInfer(request).raw_output_contents[0], "<f4")
     wave = np.concatenate([packet.samples for packet in packets])
-    assert len(packets) > 3 and len(wave) == SAMPLES
+    assert len(packets) > 3 and len(wave) == len(whole) == SAMPLES
     first = 4 * len("one") * TOKEN
     assert not wave[first : first + PAUSE].any() and wave[first - 50 : first].any()
     assert packets[-1].timing["segments"] == 3

@@ -5,7 +5,7 @@ import pytest
 from frontend_fixtures import FRONTEND_GOLDEN
 
 from tritone.families.cosyvoice2.released_tokenizer import TAGS
-from tritone.frontend.text.document import is_raw
+from tritone.frontend.text.kinds import is_raw
 from tritone.frontend.text.normalize import TextNormalizer
 from tritone.frontend.text.segment import block_ends
 from tritone.frontend.text.traced import Traced

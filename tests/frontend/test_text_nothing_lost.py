@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from spoken_forms import rows
 
 from tritone.families.cosyvoice2.released_tokenizer import TAGS
-from tritone.frontend.text.document import is_raw
+from tritone.frontend.text.kinds import is_raw
 from tritone.frontend.text.normalize import TextNormalizer
 from tritone.frontend.text.segment import is_speakable
 

@@ -295,6 +295,24 @@ class TestChecks:
         with pytest.raises(ModelDirectoryError, match=r"no config\.json.*`tritone convert`"):
             checks.check_settings(bad)
 
+    def test_the_unary_model_has_the_name_that_was_chosen(self, settings, found, tmp_path):
+        assert settings.models == ["cosyvoice2"], "the folder is not there"
+        with pytest.raises(EnvironmentProblem, match=r"--unary f5: there is no .*cosyvoice2_unary"):
+            checks.check_settings(dataclasses.replace(settings, unary="f5"))
+        (settings.model_repository / "cosyvoice2_unary").mkdir()
+        for wrong in ("a/b", "cosyvoice2"):
+            with pytest.raises(EnvironmentProblem, match=f"--unary '{wrong}'"):
+                checks.check_settings(dataclasses.replace(settings, unary=wrong))
+        named = dataclasses.replace(settings, unary="f5")
+        checks.check_settings(named)
+        assert named.models == ["cosyvoice2", "f5"]
+        assert settings.models == ["cosyvoice2", "cosyvoice2_unary"]
+        assert dataclasses.replace(settings, unary="none").models == ["cosyvoice2"]
+        line = command.server_command(named, found, None, Links(tmp_path / "links"), "tritone_x_")
+        folders = [a.partition("=")[2] for a in line if a.startswith("--model-repository=")]
+        assert folders[0] == str(settings.model_repository)
+        assert (Path(folders[1]) / "f5").resolve() == settings.model_repository / "cosyvoice2_unary"
+
     @pytest.mark.parametrize("version, good", [("1.26.4", True), ("2.0.0", False), (None, False)])
     def test_numpy_2_empties_outputs_of_the_wheels_server(self, found, version, good):
         if good:

@@ -276,7 +276,7 @@ class TestRealServer:
         found = {d.check.name: d.finding for d in examine(CHECKS, target)}
         pace = found.pop("server.speech")
         assert {f.status for f in found.values()} == {Status.PASS}, found
-        assert "cosyvoice2, frontend, tensorrt_llm, token2wav, vocoder" in (
+        assert "cosyvoice2, cosyvoice2_unary, frontend, tensorrt_llm, token2wav" in (
             found["server.processes"].text
         )
         assert "GiB of memory" in found["server.processes"].text

@@ -24,7 +24,7 @@ from tritone_client import SpeechClient, SpeechError, Utterance
 
 pytestmark = pytest.mark.server
 
-MODELS = {"cosyvoice2", "frontend", "tensorrt_llm", "token2wav", "vocoder"}
+MODELS = {"cosyvoice2", "cosyvoice2_unary", "frontend", "tensorrt_llm", "token2wav", "vocoder"}
 
 
 def observer(server: TritonServer) -> Observer:

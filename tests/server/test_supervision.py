@@ -3,14 +3,17 @@
 import signal
 from collections.abc import Iterator
 
+import grpc
 import numpy as np
 import pytest
 from metrics_scrape import Scrape, text_of
-from serving import is_speech
+from serving import LONGEST, is_speech
 from supervised import SEEDED, Supervised, ends, spoken_again
+from tritonclient.grpc import service_pb2_grpc
 from waiting import wait_until
 
-from tritone_client import SpeechClient
+from tritone_client import SpeechClient, Utterance
+from tritone_client.request import infer_request
 
 pytestmark = pytest.mark.server
 
@@ -49,6 +52,31 @@ def test_a_lost_model_is_named_and_replaced(
     assert np.array_equal(spoken_again(supervised), before)
     assert supervised.count("ready after ") == starts, "in place"
     wait_until(lambda: Scrape(text_of(supervised.metrics))["tritone_streams"] == 0)
+
+
+def test_a_lost_unary_model_is_replaced_and_its_callers_streams_end(
+    supervised: Supervised,
+) -> None:
+    starts, said = supervised.count("ready after "), Utterance(LONGEST, seed=3)
+    request = infer_request(said, "cosyvoice2_unary")
+    streams = lambda: Scrape(text_of(supervised.metrics))["tritone_streams"]  # noqa: E731
+    with grpc.insecure_channel(supervised.url) as channel:
+        infer = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer
+        call = infer.future(request)
+        wait_until(lambda: streams() == 1)
+        supervised.kill("cosyvoice2_unary")
+        wait_until(lambda: streams() == 0)
+        call.cancel()  # Triton 2.51 would never tell it
+
+        def answered() -> bool:
+            try:
+                infer(infer_request(SEEDED, "cosyvoice2_unary"))
+            except grpc.RpcError:
+                return False
+            return True
+
+        wait_until(answered)
+    assert supervised.count("ready after ") == starts, "in place"
 
 
 def test_without_the_public_model_the_server_is_replaced(

@@ -1,15 +1,20 @@
 """What a client written for the upstream runtime does, independent of the package `client`.
 
-It sends exactly the four inputs of that runtime, padded reference and all, asks for `waveform`
-alone over tritonclient's gRPC stream, and waits for the empty final response.
+It sends exactly the four inputs of that runtime, padded reference and all, and asks for `waveform`
+alone: over the gRPC stream of tritonclient, whose empty final response it waits for, in one call of
+gRPC, or as JSON over HTTP.
 """
 
+import asyncio
+import json
 import queue
+import urllib.request
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tritonclient.grpc as grpcclient
+import tritonclient.grpc.aio as grpcclient_aio
 
 
 def padded(wav: np.ndarray, seconds: float = 10.0, rate: int = 16000) -> np.ndarray:
@@ -20,9 +25,11 @@ def padded(wav: np.ndarray, seconds: float = 10.0, rate: int = 16000) -> np.ndar
     return samples
 
 
-def infer_inputs(wav: np.ndarray, reference_text: str, target_text: str) -> list[Any]:
+def infer_inputs(
+    wav: np.ndarray, reference_text: str, target_text: str, padding: float = 10.0
+) -> list[Any]:
     arrays = [
-        ("reference_wav", padded(wav), "FP32"),
+        ("reference_wav", padded(wav, padding), "FP32"),
         ("reference_wav_len", np.array([[wav.size]], dtype=np.int32), "INT32"),
         ("reference_text", np.array([[reference_text]], dtype=object), "BYTES"),
         ("target_text", np.array([[target_text]], dtype=object), "BYTES"),
@@ -65,3 +72,45 @@ def speak(
             if final:
                 return chunks
             chunks.append(result.as_numpy("waveform").reshape(-1))
+
+
+def speak_offline(
+    url: str, wav: np.ndarray, reference_text: str, target_text: str, *, model: str
+) -> np.ndarray:
+    """`client_grpc.py --mode offline`: the waveform of one ModelInfer."""
+
+    async def infer() -> np.ndarray:
+        async with grpcclient_aio.InferenceServerClient(url) as client:
+            response = await client.infer(
+                model,
+                infer_inputs(wav, reference_text, target_text, padding=1.0),
+                request_id="100000000",
+                outputs=[grpcclient_aio.InferRequestedOutput("waveform")],
+            )
+            return response.as_numpy("waveform").reshape(-1)
+
+    return asyncio.run(infer())
+
+
+def speak_http(
+    url: str, wav: np.ndarray, reference_text: str, target_text: str, *, model: str
+) -> np.ndarray:
+    """`client_http.py`: the first output of the answer; no output is asked for by name."""
+    samples = wav.reshape(1, -1)
+
+    def tensor(name: str, shape: Any, datatype: str, data: Any) -> dict[str, Any]:
+        return {"name": name, "shape": shape, "datatype": datatype, "data": data}
+
+    inputs = [
+        tensor("reference_wav", samples.shape, "FP32", samples.tolist()),
+        tensor("reference_wav_len", (1, 1), "INT32", [[wav.size]]),
+        tensor("reference_text", [1, 1], "BYTES", [reference_text]),
+        tensor("target_text", [1, 1], "BYTES", [target_text]),
+    ]
+    request = urllib.request.Request(
+        f"{url}/v2/models/{model}/infer?request_id=0",
+        json.dumps({"inputs": inputs}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request) as answer:
+        return np.array(json.loads(answer.read())["outputs"][0]["data"], np.float32)

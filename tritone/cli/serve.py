@@ -52,6 +52,7 @@ AdminKeyFile = Annotated[Path | None, typer.Option(help="key of the administrati
 OpenInner = Annotated[
     bool, typer.Option("--open-inner-models", help="clients may call the models behind it too")
 ]
+Unary = Annotated[str, typer.Option(metavar="NAME", help="of the model that does not stream")]
 LogText = Annotated[bool, typer.Option("--log-text", help="the log may quote what clients send")]
 EchoLog = Annotated[bool, typer.Option("--echo-log", help="the server's log on stderr too")]
 
@@ -86,6 +87,7 @@ def serve(
     gateway_keys: options.Keys = None,
     admin_key_file: AdminKeyFile = None,
     open_inner_models: OpenInner = False,
+    unary: Unary = "",
     wheel_dir: options.WheelDir = options.TRITON,
     cache_dir: options.CacheDir = options.CACHE,
     log_file: LogFile = None,
@@ -118,6 +120,7 @@ def serve(
         tls=tls,
         admin_key_file=admin_key_file,
         open_inner_models=open_inner_models,
+        unary=unary,
         log_text=log_text,
         http_port=port_base if http_port is None else http_port,
         grpc_port=port_base + 1 if grpc_port is None else grpc_port,

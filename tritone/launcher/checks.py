@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import resource
 import shutil
 import stat
@@ -14,7 +15,7 @@ from pathlib import Path
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
 from tritone.launcher.binaries import Binaries, python_version, stub_python_version
 from tritone.launcher.ports import check_free
-from tritone.launcher.settings import ServerSettings
+from tritone.launcher.settings import NO_UNARY, ServerSettings
 from tritone.launcher.shared_memory import SHM_DIR
 
 _LOG = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ MOST_FILES = 65536  # that it asks for
 
 SMALL_SHM = 64 * 2**20  # bytes; Docker's default, enough for a few streams only
 _PROBE_LIMIT_S = 30
+_MODEL_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _PROBE = """
 import importlib.metadata, importlib.util, json, sys
 try:
@@ -53,6 +55,7 @@ def check_settings(settings: ServerSettings) -> None:
             f"{repository} has no model {settings.public}, the public model of the family that "
             f"{settings.served_model} is of; choose another with --model-repository"
         )
+    _check_unary(settings)
     if settings.tls is not None:
         settings.tls.check()
     ports, addresses = settings.ports, settings.addresses
@@ -64,6 +67,20 @@ def check_settings(settings: ServerSettings) -> None:
             f"--set: no model {', '.join(sorted(unknown))} is served; the models are "
             f"{', '.join(settings.models)}"
         )
+
+
+def _check_unary(settings: ServerSettings) -> None:
+    """The name that was chosen for it."""
+    name = settings.unary
+    if name in ("", NO_UNARY):
+        return
+    if not _MODEL_NAME.fullmatch(name) or (settings.model_repository / name).exists():
+        raise EnvironmentProblem(
+            f"--unary {name!r}: it takes a name of letters, digits and _-. that no model of "
+            f"{settings.model_repository} has"
+        )
+    if not settings.unary_model:
+        raise EnvironmentProblem(f"--unary {name}: there is no {settings.unary_folder}")
 
 
 def check_owner(cache_dir: Path) -> None:

@@ -72,6 +72,9 @@ def server_command(
     for service, port in settings.ports.items():
         address = settings.addresses[service]
         command += [f"--{service}-address={address}", f"--{service}-port={port}"]
+    if settings.unary_model not in ("", settings.unary_folder.name):
+        folder = links.holding(settings.unary_folder, settings.unary_model)
+        command.append(f"--model-repository={folder}")
     if settings.tls is not None:
         command += settings.tls.arguments()
     if backends is not None:

@@ -39,6 +39,13 @@ class Links:
             link.symlink_to(path)
         return link
 
+    def holding(self, path: Path, name: str) -> Path:
+        """A folder with nothing in it but a link of this name to the path."""
+        folder = self.folder / "named"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / name).symlink_to(path.absolute())
+        return folder
+
     def explained(self, text: str) -> str:
         """A text of the server with the links in it replaced by what they lead to."""
         for link in sorted(self.made, reverse=True):  # longer names before their beginnings

@@ -10,11 +10,13 @@ from tritone import resources
 from tritone.errors import ModelDirectoryError
 from tritone.launcher.health import HealthLimits
 from tritone.launcher.tls import ServerTls
-from tritone.triton_models import INNER
+from tritone.triton_models import INNER, unary_of
 from tritone.variables import MODEL_VARIABLE
 
 LOOPBACK = "127.0.0.1"
 _EVERY_INTERFACE = {"0.0.0.0": LOOPBACK, "::": "::1"}
+
+NO_UNARY = "none"
 
 Profile = Literal["cpu", "gpu", "gpu-torch", "gpu-llmapi", "gpu-backend"]
 """What serves the language model: ONNX Runtime, our model on TensorRT-LLM's Executor, torch, the
@@ -55,6 +57,8 @@ class ServerSettings:
     restarts_per_hour: of what failed, models and servers, before giving up; 0: unlimited.
     public_model: the model that clients call; a stop waits for its requests. Empty: it has the name
         of the family that the model directory is of.
+    unary: what the model is called that gives whole utterances to clients that cannot stream.
+        Empty: its folder's name; NO_UNARY: there is none.
     log_file: the server's own output; None is a file in cache_dir named after the HTTP port.
     echo_log: also copy that output to stderr.
     parameters: of models, in place of what their config.pbtxt says: model -> name -> value.
@@ -81,6 +85,7 @@ class ServerSettings:
     health: HealthLimits = field(default_factory=HealthLimits)
     restarts_per_hour: int = 20
     public_model: str = ""
+    unary: str = ""
     verbosity: int = 0
     cache_dir: Path = field(default_factory=resources.default_cache_dir)
     log_file: Path | None = None
@@ -107,9 +112,23 @@ class ServerSettings:
 
     @property
     def models(self) -> list[str]:
-        """The models that are loaded: the public one and those that it calls; none for all."""
+        """The models that are loaded: the public one, those that it calls, and the one that calls
+        it for clients that cannot stream; none for all."""
         names = (*INNER, self.public) if self.public else ()
-        return [name for name in names if (self.model_repository / name).is_dir()]
+        found = [name for name in names if (self.model_repository / name).is_dir()]
+        return [*found, self.unary_model] if self.unary_model else found
+
+    @property
+    def unary_folder(self) -> Path:
+        """Where the model for clients that cannot stream lies; it need not exist."""
+        return self.model_repository / unary_of(self.public)
+
+    @property
+    def unary_model(self) -> str:
+        """What it is called; empty where it is not loaded."""
+        if self.unary == NO_UNARY or not (self.public and self.unary_folder.is_dir()):
+            return ""
+        return self.unary or self.unary_folder.name
 
     @property
     def ports(self) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,14 @@ from tritone.frontend.text.settings import TextSettings, text_settings
 from tritone.llm.contract import Generation, GenerationRequest, Increment, SamplingParams
 from tritone.llm.runtimes import runtime_of, warm_up
 from tritone.loading.steps import Loader, Reporter
+from tritone.local.pieces import Pieces, speech_of
 from tritone.resources import embedded_voice
 from tritone.synthesis.deadlines import StageTurns
 from tritone.synthesis.limits import Limits
+from tritone.synthesis.live_text import LiveText
 from tritone.synthesis.pipeline import Settings, synthesize
 from tritone.synthesis.rules import Cuts, Hops
-from tritone.synthesis.values import AudioChunk, Segment, SynthesisRequest
+from tritone.synthesis.values import AudioChunk, Segment, SynthesisRequest, in_order
 from tritone.voice import Voice
 
 
@@ -100,7 +103,9 @@ class LocalStages:
         warm_up(self.llm, self.model.family.example_prompt(self.model.config, no_text))
 
     def prepare(self, request: SynthesisRequest) -> Iterator[Segment]:
-        return self.frontend.prepare(request)
+        if (voice := request.same_voice) is None:
+            return self.frontend.prepare(request)
+        return in_order(lambda index: self.frontend.block(request, index, voice), voice, True)
 
     def generate(self, request: GenerationRequest) -> Generation:
         return self.llm.submit(request)
@@ -128,8 +133,9 @@ class TTS:
 
     def stream(
         self,
-        text: str,
+        text: str | Pieces,
         *,
+        flush_after: float | None = None,
         voice: str | None = None,
         reference_wav: Float32 | None = None,
         reference_rate: int = 16000,
@@ -141,6 +147,9 @@ class TTS:
     ) -> Iterator[AudioChunk]:
         """Speak; yield chunks as they become ready.
 
+        text: all of it, or an iterator of pieces, each spoken as soon as its sentence is complete
+            or FLUSH comes. It is read in a thread, from the first chunk that is asked for on.
+        flush_after: seconds without a piece, after which what there is is spoken too.
         reference_wav: (N,) mono samples in [-1, 1] at reference_rate Hz, 0.3 to 30 s, to speak in
             that voice; with reference_text, what it says, the voice is followed more closely.
         voice: a registered voice instead. sampling: seed, temperature, top_p, top_k.
@@ -149,7 +158,7 @@ class TTS:
         Raises InvalidRequest, StageFailed. Closing the iterator stops the work.
         """
         request = SynthesisRequest(
-            text=text,
+            text=text if isinstance(text, str) else "",
             reference_wav=reference_wav,
             reference_rate=reference_rate,
             reference_text=reference_text,
@@ -159,11 +168,20 @@ class TTS:
             speed=speed,
             streaming=streaming,
         )
-        return synthesize(
-            request, self._stages, self._stages.rules, self._settings, turns=self._turns
+        speak = partial(
+            synthesize,
+            request,
+            self._stages,
+            self._stages.rules,
+            self._settings,
+            turns=self._turns,
         )
+        if isinstance(text, str):
+            return speak()
+        live = LiveText(self._settings.limits.max_text_characters, flush_after_s=flush_after)
+        return speech_of(speak(live=live), live, text)
 
-    def synthesize(self, text: str, **options: object) -> Float32:
+    def synthesize(self, text: str | Pieces, **options: object) -> Float32:
         """The whole utterance, (n,) samples; options as for `stream`."""
         chunks = self.stream(text, **options)  # type: ignore[arg-type]
         return np.concatenate([chunk.samples for chunk in chunks])

@@ -65,6 +65,20 @@ _ENDED: deque[Any] = deque(maxlen=64)
 _LOST = object()
 
 
+def start(request: Any) -> Any:
+    """Start a decoupled call; returns the iterator of its responses, once the first is there."""
+    with GATE.starting():
+        return request.exec(decoupled=True)
+
+
+def read(responses: Any) -> Iterator[Any]:
+    """The responses of a call, to their end."""
+    try:
+        yield from awaited(responses, GATE.receiving)
+    finally:
+        _ENDED.append(responses)
+
+
 class DecoupledCall:
     """Starts a call; iterate its responses once.
 
@@ -78,8 +92,8 @@ class DecoupledCall:
     def __init__(self, request: Any, calls: Calls, model: str) -> None:
         self._calls, self._model = calls, model
         self._arrived: SimpleQueue[Any] = SimpleQueue()
-        with calls.to(model), GATE.starting():
-            self._responses = request.exec(decoupled=True)
+        with calls.to(model):
+            self._responses = start(request)
         threading.Thread(target=self._read, name=f"from {model}", daemon=True).start()
 
     def __iter__(self) -> Iterator[Any]:
@@ -91,8 +105,7 @@ class DecoupledCall:
 
     def _read(self) -> None:
         try:
-            for response in awaited(self._responses, GATE.receiving):
+            for response in read(self._responses):
                 self._arrived.put(response)
         finally:
-            _ENDED.append(self._responses)
             self._arrived.put(None)

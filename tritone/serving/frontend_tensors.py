@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tritone.arrays import Float32
 from tritone.errors import InvalidRequest
+from tritone.frontend.text.line import Break
 from tritone.llm.contract import Prompt, SamplingParams
 from tritone.synthesis.values import SynthesisRequest, TextBlock, TextPiece
 from tritone.voice import Voice, pack, unpack
@@ -56,6 +57,7 @@ def read_request(inputs: "Inputs") -> SynthesisRequest:
         ),
         speed=inputs.scalar("speed", 1.0),
         streaming=inputs.flag("streaming", default=True),
+        continues=Break(inputs.scalar("continues", Break.NONE.value)),
     )
 
 
@@ -74,7 +76,10 @@ def request_tensors(request: SynthesisRequest) -> dict[str, NDArray[Any]]:
 def text_tensors(request: SynthesisRequest) -> dict[str, NDArray[Any]]:
     """Those of them that are still needed once the voice is known."""
     texts = (("target_text", request.text), ("instruct_text", request.instruct_text))
-    return {name: text_array(text) for name, text in texts if text}
+    values = {name: text_array(text) for name, text in texts if text}
+    if request.continues is not Break.NONE:
+        values["continues"] = np.array([request.continues.value], np.int32)
+    return values
 
 
 def _reference(inputs: "Inputs") -> Float32 | None:

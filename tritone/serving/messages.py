@@ -95,17 +95,27 @@ class Inputs:
             raise InvalidRequest(name, f"is not UTF-8 text: {error}") from error
 
 
+def brings_key(request: Any) -> bool:
+    """Whether a model of this server sent it: it brings the server's key (TRITONE_INNER_KEY), or
+    the server has none."""
+    brought = parameter(request, INNER_PARAMETER)
+    return not _INNER_KEY or hmac.compare_digest(str(brought).encode(), _INNER_KEY.encode())
+
+
+def parameter(request: Any, name: str) -> Any:
+    """What a request has under this name beside its tensors; None for nothing."""
+    return json.loads(request.parameters() or "{}").get(name)
+
+
 def inner_inputs(request: Any) -> Inputs:
-    """Those of a request to an inner model. Raises InvalidRequest where the server has a key of its
-    own (TRITONE_INNER_KEY) and the request does not bring it: no model of this server sent it."""
-    if _INNER_KEY:
-        brought = json.loads(request.parameters() or "{}").get(INNER_PARAMETER)
-        if not hmac.compare_digest(str(brought).encode(), _INNER_KEY.encode()):
-            raise InvalidRequest(
-                "model_name",
-                "is that of an inner model, which takes no requests of clients; call the public "
-                "model, or start the server with --open-inner-models",
-            )
+    """Those of a request to an inner model. Raises InvalidRequest where no model of this server
+    sent it."""
+    if not brings_key(request):
+        raise InvalidRequest(
+            "model_name",
+            "is that of an inner model, which takes no requests of clients; call the public "
+            "model, or start the server with --open-inner-models",
+        )
     return Inputs(request)
 
 

@@ -1,7 +1,7 @@
 """The streams that are being spoken, and their end: by the thread that speaks, or from outside."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,19 +10,32 @@ from tritone.serving.account import Account
 from tritone.serving.cancellation import CallerWatch
 from tritone.serving.messages import respond
 from tritone.serving.neighbours import Calls, lost_stage
+from tritone.serving.text_streams import TextStream
+from tritone.serving.unary_calls import UnaryCall
 from tritone.synthesis.admission import Admission, Place
 
 
 class OpenStream:
     """A request of a client until its FINAL, which leaves once: whoever ends it first sends it.
 
-    It has the methods of a response sender. calls: of this stream, to the other models.
+    It has the methods of a response sender. calls: of this stream, to the other models. unary: who
+    waits for all of it, where that is another model of this server. text: where it comes in pieces.
+    ended: called with it and what has left, when the FINAL has.
     """
 
-    def __init__(self, sender: Any, account: Account, calls: Calls) -> None:
+    def __init__(
+        self,
+        sender: Any,
+        account: Account,
+        calls: Calls,
+        unary: UnaryCall | None = None,
+        text: TextStream | None = None,
+        ended: Callable[[TextStream, dict[str, Any]], object] = lambda text, report: None,
+    ) -> None:
         self.account, self.calls = account, calls
         self._sender, self._over, self._sending = sender, False, threading.Lock()
-        self._caller = CallerWatch(sender)
+        self._unary, self.text, self._ended = unary, text, ended
+        self._caller = unary or CallerWatch(sender)
         self._admission: Admission | None = None
         self._place: Place | None = None
 
@@ -48,17 +61,24 @@ class OpenStream:
 
     def is_cancelled(self) -> bool:
         """Whether nobody waits for what is still being made."""
-        return self._over or self._caller.gone()
+        return self._over or bool(self.text and self.text.cancelled) or self._caller.gone()
 
     def send(self, response: Any = None, flags: int = 0) -> None:
         """As of Triton's sender. Raises Cancelled for a packet after the end."""
+        error = ""
         with self._sending:
             if self._over and not flags:
                 raise Cancelled("the stream was ended")
             if not self._over:
                 self._over = bool(flags)
+                if response is not None and self._unary and response.has_error():
+                    error, response = response.error().message(), None
                 arguments = () if response is None else (response,)
                 self._sender.send(*arguments, flags=flags)
+        if flags and self._unary:
+            self._unary.ended(error)
+        if flags and self.text:
+            self._ended(self.text, {**self.account.record(), "sent": self.account.timing.sent()})
 
 
 class OpenStreams:

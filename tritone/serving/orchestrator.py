@@ -21,11 +21,20 @@ from tritone.llm.runtimes import needs_bias
 from tritone.serving.account import Account, SpeechMetrics
 from tritone.serving.decoupled_call import GATE
 from tritone.serving.frontend_tensors import read_request, text_array
-from tritone.serving.messages import Inputs, request_id, respond, response, tensor
+from tritone.serving.messages import (
+    Inputs,
+    request_id,
+    respond,
+    respond_once,
+    response,
+    tensor,
+)
 from tritone.serving.neighbours import Calls, Neighbours
 from tritone.serving.open_streams import OpenStream, OpenStreams
 from tritone.serving.parameters import device_name, parameters, served_model, watched
 from tritone.serving.stages import TritonStages
+from tritone.serving.text_streams import TextStreams
+from tritone.serving.unary_calls import STOP, UnaryCalls, said
 from tritone.synthesis.admission import Admission, AdmissionLimits
 from tritone.synthesis.deadlines import StageTurns
 from tritone.synthesis.limits import Limits
@@ -38,6 +47,7 @@ from tritone.voice import Voice
 
 VOICES = "voices"  # the output that is asked for alone
 _ON_CPU, _ON_GPU = 4, 16  # streams whose flow runs together
+_IDLE_S = 30.0  # that the next piece of a text may take
 
 
 class TritonPythonModel:
@@ -55,6 +65,7 @@ class TritonPythonModel:
                 max_segment_seconds=Settings().max_segment_seconds,
                 max_retry_seconds=Settings().max_retry_seconds,
                 max_text_characters=Limits().max_text_characters,
+                text_idle_seconds=_IDLE_S,
                 sample_rate=0,
             )
             model = served_model()
@@ -80,6 +91,10 @@ class TritonPythonModel:
                 lambda decision: self._metrics.admissions.add(1, decision),
             )
             self._open = OpenStreams(self._name)
+            self._unary = UnaryCalls()
+            self._texts = TextStreams(
+                self._name, values["max_text_characters"], values["text_idle_seconds"]
+            )
             self._neighbours = Neighbours(INNER, self._lost, self._forget)
 
     def _check(self, model: Model, sample_rate: int) -> None:
@@ -97,15 +112,22 @@ class TritonPythonModel:
 
     def execute(self, requests: list[Any]) -> None:
         for request in requests:
+            sender = request.get_response_sender()
             if list(request.requested_output_names()) == [VOICES]:
                 # in a thread: the first time it may have to read the checkpoint's encoders
-                threading.Thread(
-                    target=self._tell_voices, args=[request.get_response_sender()], daemon=True
-                ).start()
+                threading.Thread(target=self._tell_voices, args=[sender], daemon=True).start()
+                continue
+            if (stopped := said(request, STOP)) is not None:
+                self._unary.stop(stopped)
+                respond_once(sender, self._name, response)
+                continue
+            if self._texts.goes_on(request):
+                self._texts.go_on(request, sender)
                 continue
             account = Account(Timing(self._rules.rates.sample_rate), self._metrics)
             calls = Calls(self._neighbours)
-            stream = OpenStream(request.get_response_sender(), account, calls)
+            unary, text = self._unary.of(request), self._texts.begin(request)
+            stream = OpenStream(sender, account, calls, unary, text, self._texts.forget)
             # no pool: a thread that waits for a model that died may never come back to it
             threading.Thread(
                 target=self._serve, args=(request, stream), name="stream", daemon=True
@@ -161,6 +183,7 @@ class TritonPythonModel:
             cancelled=stream.is_cancelled,
             turns=self._turns,
             timing=kept.timing,
+            live=stream.text.live if stream.text else None,
         )
         for chunk in chunks:
             outputs = [tensor("waveform", chunk.samples[None])]
@@ -168,7 +191,8 @@ class TritonPythonModel:
                 outputs.append(tensor("timing", text_array(json.dumps(kept.record()))[None]))
             send(response(*outputs))
             kept.update()
-            if kept.timing.packets == 1 and (ratio := stream.heard()):
+            # when text comes in pieces nobody can predict
+            if kept.timing.packets == 1 and not stream.text and (ratio := stream.heard()):
                 self._metrics.forecast.observe(ratio)
 
     def finalize(self) -> None:

@@ -93,6 +93,8 @@ class TritonStages:
     def prepare(self, request: SynthesisRequest) -> Iterator[Segment]:
         """The reference recording travels once, with the first block, and so does the voice that is
         made of it; later blocks are asked for in that voice."""
+        if request.same_voice is not None:
+            return self._in_voice(request, request.same_voice)
         first, prepared = self._block(request_tensors(request), 0)
         assert prepared is not None, "the first block comes with its voice"
 
@@ -103,6 +105,10 @@ class TritonStages:
             return self._block(inputs, index)[0]
 
         return in_order(block_at, prepared.open(self.voice), prepared.cached)
+
+    def _in_voice(self, request: SynthesisRequest, voice: Voice) -> Iterator[Segment]:
+        inputs = {**text_tensors(request), **dict(PreparedVoice.of(voice, True).inputs())}
+        return in_order(lambda index: self._block(inputs, index)[0], voice, True)
 
     def _block(self, inputs: Tensors, index: int) -> tuple[TextBlock, PreparedVoice | None]:
         inputs = {**inputs, "block": np.array([index], np.int32)}

@@ -42,15 +42,19 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 
-def check(request: SynthesisRequest, limits: Limits = DEFAULT_LIMITS) -> None:
+def check(
+    request: SynthesisRequest, limits: Limits = DEFAULT_LIMITS, *, text_follows: bool = False
+) -> None:
     """Raise InvalidRequest for the first thing that is wrong; its field is the wire name.
+
+    text_follows: there need be none yet.
 
     A blank reference_text, instruct_text or voice counts as absent.
     """
     check_text("target_text", request.text, limits.max_text_characters)
     check_text("reference_text", request.reference_text, limits.max_reference_text_characters)
     check_text("instruct_text", request.instruct_text, limits.max_instruct_characters)
-    if not request.text.strip():
+    if not (text_follows or request.text.strip()):
         raise InvalidRequest("target_text", "is empty; give at least one word to speak")
     if request.reference_wav is not None:
         if is_given(request.voice):

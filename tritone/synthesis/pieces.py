@@ -5,13 +5,18 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from tritone.arrays import Float32
-from tritone.errors import StageFailed
+from tritone.errors import NothingToSay, StageFailed, TritoneError
+from tritone.synthesis.live_text import NoText, TextPart
 from tritone.synthesis.run import Run, Tries
 from tritone.synthesis.run_ahead import RunAhead
 from tritone.synthesis.segment_speech import SegmentSpeech
 from tritone.synthesis.values import Segment
 from tritone.triton_models import FRONTEND
+
+_NO_FRAMES = np.zeros((0, 0), np.float32)
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,8 @@ class Piece:
     """Frames of a segment, (bins, frames), and whether it or the whole speech ends with them. cut:
     whether it ends earlier than its generation did. broken_off: and within its text. cuts: where
     chunks of the flow end within it, rising: the same frames have the same ones, whatever hops they
-    came in."""
+    came in. more_may_come: nobody knows yet whether
+    it is the last one of the speech. over: no frames, but the word that it was."""
 
     frames: Float32
     place: Place
@@ -37,6 +43,8 @@ class Piece:
     cut: bool = False
     broken_off: bool = False
     ends_speech: bool = False
+    more_may_come: bool = False
+    over: bool = False
 
     @property
     def segment(self) -> Segment:
@@ -51,7 +59,9 @@ class Pieces:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._prepared: Iterator[Segment] | None = None
+        self._prepared: Iterator[Segment] | None = None  # of the present part of the text
+        self._part = TextPart("")
+        self._nothing: NothingToSay | None = None  # the error of a part without words
         self._places: list[Place] = []  # all that were prepared so far
         self._error: Exception | None = None  # of the front end
         self._next = 0
@@ -102,18 +112,19 @@ class Pieces:
         self._ahead.close()
 
     def _spoken(self, run: Run) -> Generator[Piece, Any, None]:
-        speaking = upcoming = None
+        speaking: SegmentSpeech | NoText | None = None
+        upcoming: SegmentSpeech | NoText | None = None
         try:
             speaking = self._begin_next(run)
-            if speaking is None:
-                raise StageFailed(FRONTEND, "gave no segment")
-            while speaking:
+            if isinstance(speaking, NoText):
+                raise self._nothing or _no_segment(run)
+            while True:
                 place = self._places[self._next - 1]
                 chunk, hops = run.rules.chunk_frames, 0
                 for frames in speaking.hops():
                     count, hops = frames.shape[1], hops + 1
                     yield Piece(frames, place, tuple(range(count % chunk or chunk, count, chunk)))
-                upcoming = self._begin_next(run)
+                upcoming = self._begin_next(run, wait=False)
                 rest = speaking.rest()
                 yield Piece(
                     rest,
@@ -123,40 +134,87 @@ class Pieces:
                     ends_segment=True,
                     cut=speaking.cut,
                     broken_off=speaking.broken_off,
-                    ends_speech=upcoming is None,
+                    ends_speech=upcoming is NoText.MORE,
+                    more_may_come=upcoming is NoText.YET,
                 )
                 speaking.close()
+                speaking = None
+                if upcoming is NoText.YET:
+                    upcoming = self._begin_next(run)
+                    if upcoming is NoText.MORE:
+                        yield Piece(_NO_FRAMES, place, ends_speech=True, over=True)
+                if isinstance(upcoming, NoText):
+                    return
                 speaking, upcoming = upcoming, None
         finally:
             for open_speech in (speaking, upcoming):
-                if open_speech:
+                if isinstance(open_speech, SegmentSpeech):
                     open_speech.close()
 
-    def _begin_next(self, run: Run) -> SegmentSpeech | None:
-        place = self._prepare_next()
+    def _begin_next(self, run: Run, *, wait: bool = True) -> SegmentSpeech | NoText:
+        """wait: for text that has not come yet."""
+        place = self._prepare_next(run, wait)
+        if isinstance(place, NoText):
+            return place
         run.timing.mark("frontend")
-        return (
-            None if place is None else SegmentSpeech(run, place.segment, place.index, place.tries)
-        )
+        return SegmentSpeech(run, place.segment, place.index, place.tries)
 
-    def _prepare_next(self) -> Place | None:
+    def _prepare_next(self, run: Run, wait: bool) -> Place | NoText:
         index = self._next
         if index == len(self._places):
-            segment = self._ask()
-            if segment is None:
-                return None
+            segment = self._ask(run, wait)
+            if isinstance(segment, NoText):
+                return segment
+            run.timing.prepared(start=segment.start)
             self._places.append(Place(index, segment, Tries(self._run.timing.elapsed())))
         self._next += 1
         return self._places[index]
 
-    def _ask(self) -> Segment | None:
+    def _ask(self, run: Run, wait: bool) -> Segment | NoText:
+        """The next segment, of the present part of the text or the one after it."""
+        while True:
+            if self._prepared is None:
+                part = run.text.take(wait=wait, unwanted=run.cancelled)
+                if isinstance(part, NoText):
+                    run.timing.prepared(until=run.text.taken)
+                    return part
+                self._part = part
+            segment = self._segment(self._part)
+            if segment is not None:
+                return segment
+            self._prepared = None
+
+    def _segment(self, part: TextPart) -> Segment | None:
         """Of the front end: one that has failed would have no more segments the second time."""
         if self._error:
             raise self._error
         try:
             if self._prepared is None:
-                self._prepared = self._run.stages.prepare(self._run.request)
-            return next(self._prepared, None)
+                self._prepared = self._prepare(part)
+            segment = next(self._prepared, None)
+        except NothingToSay as error:  # but other parts may have
+            self._nothing = error
+            return None
         except Exception as error:
             self._error = error
             raise
+        if segment is None:
+            return None
+        first = self._places[0].segment if self._places else segment
+        start, cached = part.start + segment.start, first.voice_cached
+        return replace(segment, start=start, voice_cached=cached)
+
+    def _prepare(self, part: TextPart) -> Iterator[Segment]:
+        run, voice = self._run, self._places[0].segment.voice if self._places else None
+        if run.text.live:
+            run.timing.text_came()
+        return run.stages.prepare(
+            replace(run.request, text=part.text, continues=part.continues, same_voice=voice)
+        )
+
+
+def _no_segment(run: Run) -> TritoneError:
+    """The error where the front end gave none, without one of its own."""
+    if run.text.live:
+        return NothingToSay("target_text", "is empty: nothing came before its end")
+    return StageFailed(FRONTEND, "gave no segment")

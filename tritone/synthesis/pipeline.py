@@ -12,6 +12,7 @@ import numpy as np
 
 from tritone.synthesis.deadlines import StageTurns
 from tritone.synthesis.limits import Limits, check
+from tritone.synthesis.live_text import LiveText, WholeText
 from tritone.synthesis.pieces import Pieces
 from tritone.synthesis.rules import SpeechRules, Stages
 from tritone.synthesis.run import Run
@@ -41,23 +42,26 @@ def synthesize(
     cancelled: Callable[[], bool] = lambda: False,
     turns: StageTurns | None = None,
     timing: Timing | None = None,
+    live: LiveText | None = None,
 ) -> Iterator[AudioChunk]:
     """Speak a request: chunks of audio, the last of which carries the whole timing record.
 
     rules: of the family whose models the stages run. turns: of the stages, shared by all streams
     that run on them; None where there is one stream. timing: the record that is kept, where the
-    caller began it or wants it after a failure too.
+    caller began it or wants it after a failure too. live: the text, in place of the request's.
 
     Raises InvalidRequest before any work, StageFailed when a stage breaks, and Cancelled once
     `cancelled()` is true. However it ends, also by closing the iterator, all it held is freed.
     """
-    check(request, settings.limits)
+    check(request, settings.limits, text_follows=live is not None)
     given = request.sampling.seed
     seed = int(np.random.SeedSequence().generate_state(1)[0]) if given is None else given
     turns, timing = turns or StageTurns(), timing or Timing(rules.rates.sample_rate)
-    timing.text_length = len(request.text)
+    text = live or WholeText(request.text)
+    timing.text = text
     run = Run(
         request,
+        text,
         stages,
         rules,
         int(settings.max_segment_seconds * rules.rates.tokens),

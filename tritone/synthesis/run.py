@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from tritone.errors import Cancelled
 from tritone.synthesis.deadlines import StageTurns
+from tritone.synthesis.live_text import TextSource
 from tritone.synthesis.rules import SpeechRules, Stages
 from tritone.synthesis.timing import Timing
 from tritone.synthesis.values import SynthesisRequest
@@ -23,11 +24,13 @@ class Tries:
 class Run:
     """What the segments of one request share.
 
-    max_tokens: of one segment. attempts: generations of one, where the ones before were flawed.
-    retry_seconds: that the first audio may be late because of them.
+    text: what is spoken, in the place of the request's. max_tokens: of one segment. attempts:
+    generations of one, where the ones before were flawed. retry_seconds: that the first audio may
+    be late because of them.
     """
 
     request: SynthesisRequest
+    text: TextSource
     stages: Stages
     rules: SpeechRules
     max_tokens: int

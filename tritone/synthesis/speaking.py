@@ -17,6 +17,7 @@ from tritone.synthesis.sound_guard import SoundGuard, first_bad, word_end
 from tritone.synthesis.values import AudioChunk
 from tritone.triton_models import FLOW, VOCODER
 
+HELD_SECONDS = 0.01  # less than a pause between sentences has
 FADE_SECONDS = 0.02  # at the end of speech that was cut
 
 
@@ -59,6 +60,9 @@ class Speaking:
     def _spoken(self) -> Generator[AudioChunk, None, Place | None]:
         """Returns the segment that is to be spoken again, if one is."""
         for piece in awaited(iter(self._pieces), self._run.timing.waiting_for_frames):
+            if piece.over:
+                yield self._chunk(last=True)
+                break
             with self._run.timing.spending("vocoder"):
                 self._run.check_cancelled()
                 if self._vocoder is None:
@@ -73,8 +77,11 @@ class Speaking:
                 yield from self._failed(taken)
             if piece.ends_segment:
                 self._end(piece)
-            if piece.ends_speech or (self._run.request.streaming and any(map(len, self._waves))):
-                yield self._chunk(last=piece.ends_speech)
+            # the last packet has samples, also where it is known late that it is the last one
+            held = self._held if piece.more_may_come else 0
+            made = sum(map(len, self._waves))
+            if piece.ends_speech or (self._run.request.streaming and made > held):
+                yield self._chunk(last=piece.ends_speech, held=held)
         return None
 
     def _begin(self, piece: Piece) -> None:
@@ -131,11 +138,17 @@ class Speaking:
         self._waves.append(wave)
         self._made += len(wave)
 
-    def _chunk(self, *, last: bool) -> AudioChunk:
-        """What waits, as it leaves."""
+    @property
+    def _held(self) -> int:
+        """Samples at the end of a segment that wait for the next text; they are not missed."""
+        return int(HELD_SECONDS * self._run.rules.rates.samples)
+
+    def _chunk(self, *, last: bool, held: int = 0) -> AudioChunk:
+        """What waits, as it leaves. held: samples of it that do not."""
         wave = np.concatenate(self._waves)
-        self._waves.clear()
-        self._mark, self._heard = (0, self._made), self._guard.audible
+        self._waves = [wave[len(wave) - held :]] if held else []
+        wave = wave[: len(wave) - held]
+        self._mark, self._heard = (len(self._waves), self._made), self._guard.audible
         self._run.timing.packet(wave, last=last)
         return AudioChunk(wave, self._run.timing.record(), last)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from tritone.arrays import Float32
 from tritone.synthesis.flaws import KINDS, Flaw, Kind
+from tritone.synthesis.live_text import TextSource, WholeText
 from tritone.synthesis.rules import Pace
 
 PARTS = ("queue", "frontend", "prefill", "first_tokens", "tokens", "flow", "vocoder", "send")
@@ -75,6 +76,10 @@ class Playback:
         self._ends = begins + len(wave) / self._rate
         self.samples += len(wave)
 
+    def excuse(self, now: float) -> None:
+        """That it may have run dry until now is nobody's fault."""
+        self._ends = max(self._ends, now)
+
     def ahead(self, now: float) -> float:
         """Audio sent and not yet played; below zero when it has run dry, zero before it begins."""
         return 0.0 if self.first is None else self._ends - now
@@ -100,7 +105,9 @@ class Timing:
         self.flaws: dict[Kind, int] = dict.fromkeys(KINDS, 0)
         self.notes: list[str] = []
         self.made = 0.0  # seconds of audio whose frames are there
-        self.text_length = 0
+        self.text: TextSource = WholeText("")
+        self._starts: list[int] = []  # of the segments that were prepared, in the text
+        self._until = 0
         self._spoken: list[tuple[int, int]] = []  # text and sample at which each segment begins
         self._ends: list[int] = []  # sample at which it ends
 
@@ -121,18 +128,53 @@ class Timing:
         """The segment that began last has been made, up to this sample."""
         self._ends.append(sample)
 
+    def prepared(self, *, start: int | None = None, until: int = 0) -> None:
+        """The next segment begins here in the text; or there is none yet, and the text is prepared
+        up to here."""
+        if start is not None:
+            self._starts.append(start)
+        self._until = max(self._until, until)
+
     def spans(self) -> list[dict[str, list[int]]]:
         """What of the text, in characters, is in which samples: segments that are complete, and
         whose end in the text is known. Together they cover all of the text."""
-        starts = [0, *(start for start, _ in self._spoken[1:])]
+        found = []
+        for number, ((start, first), last) in enumerate(
+            zip(self._spoken, self._ends, strict=False)
+        ):
+            if (end := self._text_end(number)) is not None:
+                found.append({"text": [start if number else 0, end], "samples": [first, last]})
+        return found
+
+    def _text_end(self, number: int) -> int | None:
+        """Where in the text the segment of this number ends, if that is known."""
+        if number + 1 < len(self._starts):
+            return self._starts[number + 1]
         if self.total is not None:
-            starts.append(self.text_length)
-        return [
-            {"text": [start, end], "samples": [first, last]}
-            for start, end, (_, first), last in zip(
-                starts, starts[1:], self._spoken, self._ends, strict=False
-            )
-        ]
+            return self.text.length
+        return self._until if self._until > self._spoken[number][0] else None
+
+    def sent(self) -> dict[str, Any]:
+        """What has left, in samples, and what of the text is in it: up to which character it was
+        said whole, and where in the text and from which sample on a segment was under way, if one
+        was."""
+        samples, done = self.playback.samples, 0
+        for number, (start, first) in enumerate(self._spoken):
+            whole = number < len(self._ends) and self._ends[number] <= samples
+            end = self._text_end(number) if whole else None
+            if end is None:
+                begun = {"text": start, "sample": first} if first < samples else None
+                return {"samples": samples, "text": [0, done], "under_way": begun}
+            done = end
+        return {"samples": samples, "text": [0, done], "under_way": None}
+
+    def text_came(self) -> None:
+        """There is more of a text that was waited for, for which the models cannot be blamed: the
+        request arrives with its first part, and playback may have run dry."""
+        if self.playback.first is not None:
+            self.playback.excuse(self.elapsed())
+        elif "frontend" not in self._marks:
+            self._arrived, self._marks = self._clock(), dict.fromkeys(self._marks, 0.0)
 
     def flaw(self, flaw: Flaw, where: str) -> None:
         """Count and note what was found; the two threads find different kinds."""

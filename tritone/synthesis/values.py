@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from tritone.arrays import Float32
 from tritone.errors import NothingToSay
+from tritone.frontend.text.line import Break
 from tritone.llm.contract import Prompt, SamplingParams
 from tritone.voice import Voice
 
@@ -14,6 +15,8 @@ class SynthesisRequest:
     """One utterance as the caller asked for it; `synthesis.limits.check` says whether it is served.
 
     reference_wav: (N,) mono samples in [-1, 1] at reference_rate Hz, cut to its true length.
+    continues, same_voice: where the text goes on with one that was spoken already, the break before
+    it, and the voice, in the place of all else that says which.
     """
 
     text: str
@@ -25,6 +28,8 @@ class SynthesisRequest:
     sampling: SamplingParams = field(default_factory=SamplingParams)
     speed: float = 1.0
     streaming: bool = True
+    continues: Break = Break.NONE
+    same_voice: Voice | None = None
 
 
 @dataclass(frozen=True)

@@ -195,7 +195,7 @@ class PromptFrontend:
             raise InvalidRequest("prepared_voice", fault)
         request = self._wording.own_words(request)
         prompt_text, prompt_speech, unused = self._layout(request, voice)
-        block = self._text.block(request.text, index)
+        block = self._text.block(request.text, index, continues=request.continues)
         notes = (*((*voice.notes, *unused) if index == 0 else ()), *block.notes)
         pause, segments = 0.0, []
         for piece in block.pieces:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tritone.frontend.text import markup, ssml, typography
+from tritone.frontend.text.kinds import is_raw, is_ssml
 from tritone.frontend.text.line import Break, Line
 from tritone.frontend.text.placeholders import Placeholders
 from tritone.frontend.text.segment import Language, is_speakable, language_of
@@ -25,11 +26,6 @@ class Document:
     raw: bool = False
 
 
-def is_raw(text: str) -> bool:
-    """Whether upstream leaves this text exactly as it is: it holds something like <|...|>."""
-    return "<|" in text and "|>" in text
-
-
 def read_document(text: str, tags: Sequence[str] = (), *, phonemes: bool = False) -> Document:
     """tags: such as [laughter], that a checkpoint knows; they pass as they are. phonemes: whether
     the voice has them.
@@ -47,7 +43,7 @@ def read_document(text: str, tags: Sequence[str] = (), *, phonemes: bool = False
         lines = [Line(source.stripped())]
         return Document(tuple(lines), (), language_of(source.text), placeholders, raw=True)
     hidden = placeholders.hide_tags(source)
-    if ssml.is_ssml(hidden.text):
+    if is_ssml(hidden.text):
         lines = ssml.lines(hidden.text, placeholders, note, phonemes=phonemes, tags=tags)
     else:
         lines = markup.lines(hidden.text, note)

@@ -1,9 +1,13 @@
 """A piece of text that is read in one go, with what comes before it."""
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 
 from tritone.frontend.text.traced import Traced
+
+WRAPPED = 45  # characters of a line that goes on in the next one rather than ends there
+SENTENCE_END = re.compile(r"[.!?。！？…:;：；][\"'”’)]*$")
 
 
 class Break(Enum):

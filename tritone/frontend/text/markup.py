@@ -10,14 +10,12 @@ from typing import Any
 
 from markdown_it import MarkdownIt
 
-from tritone.frontend.text.line import Break, Line
+from tritone.frontend.text.line import SENTENCE_END, WRAPPED, Break, Line
 from tritone.frontend.text.tables import words_of
 from tritone.frontend.text.traced import Traced, joined
 
 Note = Callable[[str], None]
 
-WRAPPED = 45  # characters of a line that goes on in the next one rather than ends there
-SENTENCE_END = re.compile(r"[.!?。！？…:;：；][\"'”’)]*$")
 TAG = re.compile(r"</?\s*([A-Za-z][A-Za-z0-9]*)")
 HIDDEN = frozenset({"script", "style", "template", "svg", "math", "head"})
 BLOCKS = frozenset(words_of("html blocks"))

@@ -23,7 +23,6 @@ from tritone.frontend.text.traced import Traced, joined
 FIELD = "target_text"
 DEEPEST = 16
 LONGEST_BREAK_S = 10.0
-SPEAK = re.compile(r"\s*<speak[\s>/]")
 TIME = re.compile(r"(\d+(?:\.\d+)?)(ms|s)")
 PERCENT = re.compile(r"(\d{1,3})%")
 STRENGTHS = {"none": 0.0, "x-weak": 0.1, "weak": 0.2, "medium": 0.4, "strong": 0.7, "x-strong": 1.2}
@@ -37,10 +36,6 @@ ATTRIBUTES = {
 }  # fmt: skip
 
 NEEDED = {"sub": "alias", "say-as": "interpret-as", "phoneme": "ph"}
-
-
-def is_ssml(text: str) -> bool:
-    return bool(SPEAK.match(text))
 
 
 def lines(

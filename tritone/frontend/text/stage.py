@@ -70,10 +70,12 @@ class TextStage:
         self._length, self._pauses, self._rule = length, settings.pauses, SegmentRule()
         self._blocks = lru_cache(DOCUMENTS_KEPT)(self._read)
 
-    def block(self, text: str, index: int, seen: Seen = ignore) -> SpokenBlock:
+    def block(
+        self, text: str, index: int, seen: Seen = ignore, *, continues: Break = Break.NONE
+    ) -> SpokenBlock:
         """Block `index` of a text; InvalidRequest for one beyond its end, and for wrong SSML.
 
-        seen: is told which rule read what.
+        seen: is told which rule read what. continues: the break before the text.
         """
         document, blocks = self._blocks(text)
         if not blocks:
@@ -84,6 +86,9 @@ class TextStage:
         notes = dict.fromkeys(document.notes if index == 0 else ())
         for line in blocks[index]:
             notes.update(dict.fromkeys(self._speak(document, line, pieces, seen)))
+        if index == 0 and pieces:
+            pause = pieces[0].pause + self._pauses.of(continues)
+            pieces[0] = replace(pieces[0], pause=pause)
         return SpokenBlock(tuple(pieces), tuple(notes), index + 1 < len(blocks))
 
     def _read(self, text: str) -> tuple[Document, list[list[Line]]]:

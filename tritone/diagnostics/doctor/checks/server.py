@@ -17,7 +17,7 @@ from tritone.launcher.model_processes import by_model, find_server, uptime_s
 from tritone.launcher.ports import Holder, holder_of
 from tritone.loading.catalogue import STEPS, doctor_command
 from tritone.loading.reports import StepState, states
-from tritone.triton_models import INNER
+from tritone.triton_models import INNER, unary_of
 
 ANSWER_S = 3.0
 """A Triton server answers these questions within milliseconds, a busy one too."""
@@ -80,15 +80,18 @@ def model_states(target: Target) -> dict[str, tuple[str, str]]:
     """Each model of the server -> its state, such as READY, and the reason, empty for none.
 
     A server that this project starts keeps its index to itself; of such a one, the models of the
-    target's repository that it loads are asked for one by one, and have no reasons.
+    target's repository that it loads are asked for one by one, and have no reasons. The unary one
+    need not be among them, or has another name there.
     """
     index = ask(target, "/v2/repository/index", data=b"{}")
     if not index.good:
         found_here = target.model_repository.glob("*/config.pbtxt")
-        loaded = {*INNER, target.family}
+        unary = unary_of(target.family)
+        loaded = {*INNER, target.family, unary}
         names = sorted({path.parent.name for path in found_here} & loaded)
         ready = {name: ask(target, f"/v2/models/{name}/ready").good for name in names}
-        return {name: (READY if ready[name] else "not ready", "") for name in names}
+        told = [name for name in names if ready[name] or name != unary]
+        return {name: (READY if ready[name] else "not ready", "") for name in told}
     found: dict[str, tuple[str, str]] = {}
     for entry in json.loads(index.body):
         name, state = entry["name"], entry.get("state") or "not loaded"

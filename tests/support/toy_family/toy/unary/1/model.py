@@ -1,0 +1,3 @@
+from tritone.serving.unary import TritonPythonModel
+
+__all__ = ["TritonPythonModel"]
