@@ -128,12 +128,25 @@ def test_a_family_s_word_would_be_found() -> None:
     assert not WORDS.search("rate = 16000; positions = 4096; shift = 240001")
 
 
-def test_what_the_gateway_needs_is_imported_there_alone() -> None:
-    """Triton's processes must start without it, and an installation may lack it."""
-    packages = {"fastapi", "starlette", "uvicorn", "av", "prometheus_client"}
-    pattern = re.compile(rf"^ *(?:import|from) ({'|'.join(packages)})\b", re.MULTILINE)
-    users = {room_of(path) for path in modules() if pattern.search(path.read_text("utf-8"))}
-    assert "gateway" in users and users <= {"gateway", "diagnostics"}
+@pytest.mark.parametrize(
+    ("packages", "rooms"),
+    [
+        (("fastapi", "starlette", "uvicorn"), {"gateway"}),
+        (("prometheus_client",), {"gateway", "diagnostics"}),
+        (("av",), {"gateway", "frontend"}),
+    ],
+)
+def test_what_the_gateway_needs_is_imported_there(packages: tuple[str, ...], rooms: set) -> None:
+    """Triton's processes must start without it, and an installation may lack it: elsewhere it is
+    imported where it is used."""
+    pattern = re.compile(rf"^( *)(?:import|from) ({'|'.join(packages)})\b", re.MULTILINE)
+    found = {
+        (room_of(path), bool(indent))
+        for path in modules()
+        for indent, _ in pattern.findall(path.read_text("utf-8"))
+    }
+    assert {room for room, _ in found} == rooms
+    assert all(late for room, late in found if room == "frontend")
 
 
 def test_triton_s_own_module_is_used_in_serving_alone() -> None:
