@@ -19,6 +19,7 @@ from tritone.launcher.admin_key import AdminKey
 from tritone.launcher.binaries import find, link_backends
 from tritone.launcher.command import UNLOAD_TIMEOUT_S, server_command, server_environment
 from tritone.launcher.drain import ModelRepository, ask
+from tritone.launcher.grpc_probe import GrpcProbe
 from tritone.launcher.links import Links, is_plain
 from tritone.launcher.model_watch import SERVER, Beats, Loss, ModelWatch
 from tritone.launcher.profiles import check_profile, with_engine
@@ -65,6 +66,7 @@ class TritonServer:
         self.inner_key = "" if settings.open_inner_models else secrets.token_urlsafe(24)
         self._beats: Beats | None = None
         self._watch: ModelWatch | None = None
+        self._probe: GrpcProbe | None = None
         self._log: ServerLog | None = None
         self._regions: RegionLease | None = None
         self._links = Links(Path())
@@ -152,6 +154,8 @@ class TritonServer:
         self._regions.close_to_others()
         assert self._beats is not None
         self._watch = ModelWatch(self.pid, self._beats, self.settings.health)
+        if self.settings.tls is None:
+            self._probe = GrpcProbe(self.urls.grpc)
         self._ready = True
         return time.monotonic() - started
 
@@ -161,6 +165,11 @@ class TritonServer:
         assert self._watch is not None, "this server was never ready"
         while not (loss := self._watch.next_loss()):
             self._check_stop()
+            if self._probe and self._probe.deaf:
+                _LOG.error("the Triton server answers no gRPC streams any more: it is ended")
+                self._probe.close()
+                self._probe = None
+                signal.pidfd_send_signal(self._exit_event, signal.SIGKILL)
         if loss.model == SERVER or not self._is_ready():  # a server that stops ends its models
             select.select([self._exit_event], [], [])
             return None
@@ -221,12 +230,12 @@ class TritonServer:
         if process is not None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        for held in (self._watch, self._beats):
+        for held in (self._probe, self._watch, self._beats):
             if held is not None:
                 held.close()
         if self._exit_event >= 0:
             os.close(self._exit_event)
-        self._watch = self._beats = None
+        self._probe = self._watch = self._beats = None
         self._exit_event, self._ready = -1, False
         if self._regions is not None:
             self._regions.release()
