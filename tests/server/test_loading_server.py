@@ -104,6 +104,7 @@ def test_no_model_loads_a_library_that_it_does_not_use(server: TritonServer) -> 
             loaded[model[1]] = {library for library in libraries if library in maps}
     assert loaded == {
         "cosyvoice2": set(),
+        "cosyvoice2_unary": set(),
         "frontend": {"onnxruntime"},
         "tensorrt_llm": {"onnxruntime"},
         "token2wav": {"libtorch_cpu"},

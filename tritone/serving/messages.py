@@ -103,8 +103,12 @@ def brings_key(request: Any) -> bool:
 
 
 def parameter(request: Any, name: str) -> Any:
-    """What a request has under this name beside its tensors; None for nothing."""
-    return json.loads(request.parameters() or "{}").get(name)
+    """What a request has under this name beside its tensors; None for nothing, and where one of
+    them is no text, as HTTP lets through: then its id is, which is refused by name."""
+    try:
+        return json.loads(request.parameters() or "{}").get(name)
+    except UnicodeDecodeError:
+        return None
 
 
 def inner_inputs(request: Any) -> Inputs:
