@@ -51,6 +51,11 @@ class _Sequence:
     def mark(self, which: int) -> None:
         self._add(MARK, which)
 
+    def lead(self, ids: tuple[int, ...]) -> None:
+        """Text that is not spoken."""
+        for value in ids:
+            self._add(TEXT, value)
+
     def text(self, ids: Ints) -> None:
         for value in ids:
             self._text_at.append(len(self.ids))
@@ -82,27 +87,41 @@ class _Sequence:
         self.aligned.append((-1, -1))
 
 
-def plain(example: Example) -> _Sequence:
-    """sos, all text, task_id, all speech, end."""
+@dataclass(frozen=True)
+class Order:
+    """lead: ids before every text. end, fill: speech rows that stand for them."""
+
+    lead: tuple[int, ...] = ()
+    end: int = END
+    fill: int = FILL
+
+
+COSYVOICE2 = Order()
+
+
+def plain(example: Example, order: Order = COSYVOICE2) -> _Sequence:
+    """sos, lead, all text, task_id, all speech, end."""
     sequence = _Sequence()
     sequence.mark(SOS)
+    sequence.lead(order.lead)
     sequence.text(example.text)
     sequence.mark(TASK)
-    sequence.speech(example, 0, len(example.codes), END)
+    sequence.speech(example, 0, len(example.codes), order.end)
     return sequence
 
 
-def interleaved(example: Example) -> _Sequence:
+def interleaved(example: Example, order: Order = COSYVOICE2) -> _Sequence:
     """Five text, fifteen speech and so on (CosyVoice2); a fill token asks for more text."""
     sequence = _Sequence()
     sequence.mark(SOS)
+    sequence.lead(order.lead)
     blocks = len(example.text) // MIX_TEXT
     for block in range(blocks):
         sequence.text(example.text[block * MIX_TEXT : (block + 1) * MIX_TEXT])
-        sequence.speech(example, block * MIX_SPEECH, (block + 1) * MIX_SPEECH, FILL)
+        sequence.speech(example, block * MIX_SPEECH, (block + 1) * MIX_SPEECH, order.fill)
     sequence.text(example.text[blocks * MIX_TEXT :])
     sequence.mark(TASK)
-    sequence.speech(example, blocks * MIX_SPEECH, len(example.codes), END)
+    sequence.speech(example, blocks * MIX_SPEECH, len(example.codes), order.end)
     return sequence
 
 
@@ -113,8 +132,14 @@ class Examples:
     resumed run sees the same utterances cut into other pieces.
     """
 
-    def __init__(self, tracks: list[Track], tokens: Path, config: LanguageModelConfig) -> None:
-        self._tracks, self.config = tracks, config
+    def __init__(
+        self,
+        tracks: list[Track],
+        tokens: Path,
+        config: LanguageModelConfig,
+        order: Order = COSYVOICE2,
+    ) -> None:
+        self._tracks, self.config, self._order = tracks, config, order
         self._dropping = TextTokens(tokens, config.bpe_dropout)
         self._whole = TextTokens(tokens)
         utterances = [len(t.lengths) - HELD_OUT for t in tracks]
@@ -139,7 +164,8 @@ class Examples:
         sequences = []
         for index in range(len(track.lengths) - HELD_OUT, len(track.lengths) - 1):
             silent, part = ([index], index + 1) if prompted else ([], index)
-            sequences.append(plain(self._join(track, silent, [part], self._whole)))
+            example = self._join(track, silent, [part], self._whole)
+            sequences.append(plain(example, self._order))
         sequences.sort(key=lambda s: len(s.ids))
         return [collate(group) for group in _groups(sequences, self.config.batch_tokens)]
 
@@ -158,8 +184,8 @@ class Examples:
         ratio = MIX_SPEECH / MIX_TEXT
         fits = len(example.codes) > ratio * (len(example.text) + MIX_TEXT)
         if fits and not prompted and rng.random() < config.interleaved:
-            return interleaved(example)
-        return plain(example)
+            return interleaved(example, self._order)
+        return plain(example, self._order)
 
     @staticmethod
     def _drawn(track: Track, rng: np.random.Generator, most: float) -> list[int]:
@@ -232,10 +258,16 @@ class LanguageModelTraining:
         tokens = work / "tokenizer.json"
         if not tokens.is_file():
             train_tokenizer((t for track in self.tracks for t in track.texts), voice.text, tokens)
-        self.examples = Examples(self.tracks, tokens, self.config)
+        self.examples = Examples(self.tracks, tokens, self.config, self.order(work))
         torch.manual_seed(self.config.loop.seed)
-        self.model = SpeechLanguageModel(self.config, TextTokens(tokens).spelling())
+        self.model = self.network(work, TextTokens(tokens).spelling())
         self._pool, self._batches = -1, list[Batch]()
+
+    def order(self, work: Path) -> Order:
+        return COSYVOICE2
+
+    def network(self, work: Path, spelling: Tensor) -> SpeechLanguageModel:
+        return SpeechLanguageModel(self.config, spelling)
 
     def _batch(self, step: int) -> Batch:
         if step // POOL != self._pool:
