@@ -21,9 +21,10 @@ from training.language_model import END as OLD_END
 from training.language_model import FILL as OLD_FILL
 from training.language_model import SpeechLanguageModel
 from training.loop import START, Training, trained_state
+from training.sequences import Order
 from training.start import language_model, unfold
 from training.text_tokens import TextTokens
-from training.train_lm import LanguageModelTraining, Order
+from training.train_lm import LanguageModelTraining
 from training.train_tokenizer import BOOK_UTTERANCES, clean_values, load_encoder
 from tritone.checkpoints.atomic_write import written_whole
 from tritone.families.cosyvoice2.config import CosyVoice2Config

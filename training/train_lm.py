@@ -1,128 +1,31 @@
 """Stage 'lm': train the speech language model on texts and codes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from training.config import LanguageModelConfig, VoiceConfig
 from training.dataset import Track
-from training.language_model import END, FILL, Batch, SpeechLanguageModel
+from training.language_model import Batch, SpeechLanguageModel
 from training.loop import Training, autocast, device
+from training.sequences import (
+    COSYVOICE2,
+    MIX_SPEECH,
+    MIX_TEXT,
+    Example,
+    Order,
+    Sequence,
+    collate,
+    interleaved,
+    plain,
+)
 from training.text_tokens import TextTokens, train_tokenizer
 
 HELD_OUT = 200  # utterances at the end of each track
-MIX_TEXT, MIX_SPEECH = 5, 15
-TEXT, SPEECH, MARK = 0, 1, 2
-SOS, TASK = 0, 1
 POOL = 40  # batches drawn and sorted by length together
-
-Ints = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Example:
-    """Texts and codes of one or several utterances joined.
-
-    text (n,) ids; spoken (m,) index of the text token said at each code; codes (m,);
-    silent: leading codes that are a prompt and not learned.
-    """
-
-    text: Ints
-    spoken: Ints
-    codes: Ints
-    silent: int
-
-
-class _Sequence:
-    """Builds the four rows of one example."""
-
-    def __init__(self) -> None:
-        self.kind: list[int] = []
-        self.ids: list[int] = []
-        self.target: list[int] = []
-        self.aligned: list[tuple[int, int]] = []
-        self._text_at: list[int] = []
-
-    def mark(self, which: int) -> None:
-        self._add(MARK, which)
-
-    def lead(self, ids: tuple[int, ...]) -> None:
-        """Text that is not spoken."""
-        for value in ids:
-            self._add(TEXT, value)
-
-    def text(self, ids: Ints) -> None:
-        for value in ids:
-            self._text_at.append(len(self.ids))
-            self._add(TEXT, int(value))
-
-    def speech(self, example: Example, begin: int, end: int, stop: int) -> None:
-        """Codes begin .. end, then `stop` as the last target."""
-        targets = [*example.codes[begin:end].tolist(), stop]
-        for offset, target in enumerate(targets):
-            learned = begin + offset >= example.silent
-            if learned:
-                self.target[-1] = target
-                self.aligned[-1] = self._positions(example, begin + offset)
-            if offset < end - begin:
-                self._add(SPEECH, target)
-
-    def _positions(self, example: Example, code: int) -> tuple[int, int]:
-        if code >= len(example.spoken):
-            return -1, -1
-        index = int(example.spoken[code])
-        known = len(self._text_at)
-        now = self._text_at[index] if index < known else -1
-        return now, self._text_at[index + 1] if index + 1 < known else -1
-
-    def _add(self, kind: int, value: int) -> None:
-        self.kind.append(kind)
-        self.ids.append(value)
-        self.target.append(-1)
-        self.aligned.append((-1, -1))
-
-
-@dataclass(frozen=True)
-class Order:
-    """lead: ids before every text. end, fill: speech rows that stand for them."""
-
-    lead: tuple[int, ...] = ()
-    end: int = END
-    fill: int = FILL
-
-
-COSYVOICE2 = Order()
-
-
-def plain(example: Example, order: Order = COSYVOICE2) -> _Sequence:
-    """sos, lead, all text, task_id, all speech, end."""
-    sequence = _Sequence()
-    sequence.mark(SOS)
-    sequence.lead(order.lead)
-    sequence.text(example.text)
-    sequence.mark(TASK)
-    sequence.speech(example, 0, len(example.codes), order.end)
-    return sequence
-
-
-def interleaved(example: Example, order: Order = COSYVOICE2) -> _Sequence:
-    """Five text, fifteen speech and so on (CosyVoice2); a fill token asks for more text."""
-    sequence = _Sequence()
-    sequence.mark(SOS)
-    sequence.lead(order.lead)
-    blocks = len(example.text) // MIX_TEXT
-    for block in range(blocks):
-        sequence.text(example.text[block * MIX_TEXT : (block + 1) * MIX_TEXT])
-        sequence.speech(example, block * MIX_SPEECH, (block + 1) * MIX_SPEECH, order.fill)
-    sequence.text(example.text[blocks * MIX_TEXT :])
-    sequence.mark(TASK)
-    sequence.speech(example, blocks * MIX_SPEECH, len(example.codes), order.end)
-    return sequence
 
 
 class Examples:
@@ -148,7 +51,7 @@ class Examples:
     def batches(self, pool: int) -> list[Batch]:
         """The POOL batches of one pool, in random order; some of the longest examples are lost."""
         rng = np.random.default_rng([self.config.loop.seed, pool])
-        sequences: list[_Sequence] = []
+        sequences: list[Sequence] = []
         positions = 0
         while positions < POOL * self.config.batch_tokens:
             sequences.append(self._sequence(rng))
@@ -169,7 +72,7 @@ class Examples:
         sequences.sort(key=lambda s: len(s.ids))
         return [collate(group) for group in _groups(sequences, self.config.batch_tokens)]
 
-    def _sequence(self, rng: np.random.Generator) -> _Sequence:
+    def _sequence(self, rng: np.random.Generator) -> Sequence:
         track = self._tracks[rng.choice(len(self._tracks), p=self._weights)]
         config = self.config
         prompted = track.speaker in config.prompted or rng.random() < config.prompts
@@ -219,9 +122,9 @@ class Examples:
         return Example(np.concatenate(texts), np.concatenate(spoken), np.concatenate(codes), prompt)
 
 
-def _groups(sequences: list[_Sequence], budget: int) -> Iterator[list[_Sequence]]:
+def _groups(sequences: list[Sequence], budget: int) -> Iterator[list[Sequence]]:
     """Neighbours in length whose padded size stays under the budget."""
-    group: list[_Sequence] = []
+    group: list[Sequence] = []
     for sequence in sequences:
         if group and (len(group) + 1) * len(sequence.ids) > budget:
             yield group
@@ -229,26 +132,6 @@ def _groups(sequences: list[_Sequence], budget: int) -> Iterator[list[_Sequence]
         group.append(sequence)
     if group:
         yield group
-
-
-def collate(sequences: list[_Sequence]) -> Batch:
-    length = max(len(s.ids) for s in sequences)
-
-    def padded(rows: list[list[int]], fill: int) -> Tensor:
-        out = torch.full((len(rows), length), fill)
-        for row, values in zip(out, rows, strict=True):
-            row[: len(values)] = torch.tensor(values)
-        return out
-
-    aligned = torch.full((len(sequences), length, 2), -1)
-    for row, sequence in zip(aligned, sequences, strict=True):
-        row[: len(sequence.aligned)] = torch.tensor(sequence.aligned)
-    return Batch(
-        padded([s.kind for s in sequences], MARK),
-        padded([s.ids for s in sequences], 0),
-        padded([s.target for s in sequences], -1),
-        aligned,
-    )
 
 
 class LanguageModelTraining:

@@ -1,6 +1,5 @@
 """CosyVoice3's training: grouped codes, its networks, and the way to a model directory."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,12 @@ from training.dataset import WHISPER_PER_TOKEN, Track
 from training.export_cosyvoice3 import export
 from training.fsq import CODES as ALL_CODES
 from training.fsq import DIGITS, digits_of
+from training.sequences import Example, collate, plain
 from training.start import language_model
 from training.text_tokens import TextTokens
 from training.train_causal_vocoder import SETTLING, CausalTraining, load_causal
 from training.train_dit import _trained_dit, load_dit
 from training.train_flow import FlowTraining
-from training.train_lm import Example, collate, plain
 from tritone.checkpoints.conversion import ConvertOptions
 from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.families.cosyvoice2.config import CosyVoice2Config
@@ -35,7 +34,7 @@ from tritone.families.cosyvoice3.acoustics import load_hift, load_network
 from tritone.families.cosyvoice3.config import CosyVoice3Config
 from tritone.families.cosyvoice3.convert import Conversion
 from tritone.families.cosyvoice3.frontend import CosyVoice3Frontend
-from tritone.families.cosyvoice3.merge_llm import END, SOS, STOP_IDS, TASK
+from tritone.families.cosyvoice3.merge_llm import SOS, STOP_IDS, TASK
 from tritone.families.cosyvoice3.released_files import LAYOUT
 from tritone.families.cosyvoice3.rules import SILENT
 from tritone.families.cosyvoice3.vocoder import Vocoder
@@ -177,7 +176,6 @@ def test_language_model_gives_the_same_logits(
     x, _ = model._run(collate([plain(example, order)]), guided=False)
     last = model.norm(x[0, -1])
     torch.testing.assert_close(head @ last, wanted[-1], rtol=1e-4, atol=1e-5)
-    assert END == 1
 
 
 @torch.no_grad()
@@ -211,11 +209,6 @@ def test_the_model_directory_speaks(converted: Path) -> None:
         for option in options:
             wave = tts.synthesize("the cat sat on the mat.", **option)
             assert len(wave) > 2400 and np.isfinite(wave).all()
-
-
-@pytest.fixture
-def learned() -> Iterator[list[dict[str, float]]]:
-    yield []
 
 
 def falls(step: Any, parameters: Any, rate: float) -> list[float]:

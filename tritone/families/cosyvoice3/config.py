@@ -15,8 +15,8 @@ from tritone.llm.config import SamplingConfig
 class TextConfig(cosyvoice2.TextConfig):
     """As CosyVoice2's.
 
-    instruct_end: token that closes what comes before the text: the
-    system's words, alone or with an instruction. system: those words.
+    instruct_end: token that closes what comes before the text: the system's words, alone or with
+    an instruction. system: those words.
     """
 
     instruct_end: str = Field(default="<|endofprompt|>", min_length=1)
