@@ -36,8 +36,8 @@ def main() -> None:
         Pipeline(arguments.work, arguments.config, arguments.cores).run()
         return
     torch.set_num_threads(1)
-    target = next(stage.target for stage in STAGES if stage.name == arguments.stage)
-    module, function = target.split(":")
+    stage = next(stage for stage in STAGES if stage.name == arguments.stage)
+    module, function = stage.target_of(voice.family).split(":")
     getattr(importlib.import_module(module), function)(arguments.work, voice)
 
 

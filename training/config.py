@@ -1,12 +1,15 @@
 """The configuration of one voice: every number that the stages use (voice.yaml)."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import yaml
 
 from tritone.config import Strict
 from tritone.families.cosyvoice2.config import FlowConfig, VocoderConfig
+from tritone.families.cosyvoice3 import config as cosyvoice3
+
+StrictT = TypeVar("StrictT", bound=Strict)
 
 
 class CorpusConfig(Strict):
@@ -32,6 +35,7 @@ class SpeechConfig(Strict):
     shortest_seconds: float
     longest_seconds: float
     loudness: float  # LUFS of every utterance
+    mel_top_hz: float  # of the highest bin
     silence_db: float  # frames this far below the loudest one are cut at both ends
     lead_seconds: tuple[float, float]  # silence kept before the speech, drawn between the two
     tail_seconds: tuple[float, float]
@@ -110,7 +114,7 @@ class LanguageModelConfig(Strict):
 
 
 class FlowTrainingConfig(Strict):
-    model: FlowConfig
+    model: FlowConfig | cosyvoice3.FlowConfig
     tokens: int  # length of a training crop, look-ahead included
     encoder_steps: int  # first steps, of the encoder alone: a quarter of the cost
     noise: float  # deviation of the start noise in training
@@ -122,15 +126,24 @@ class FlowTrainingConfig(Strict):
 
 
 class VocoderTrainingConfig(Strict):
-    model: VocoderConfig
+    model: VocoderConfig | cosyvoice3.VocoderConfig
     frames: int  # length of a training crop
     hours: float  # of each speaker
     rows: dict[str, int]  # of each speaker in a batch
     loop: LoopConfig
 
 
+def of_kind(kind: type[StrictT], config: Strict) -> StrictT:
+    """The configuration, which has to be of that kind: each generation has its own networks."""
+    if not isinstance(config, kind):
+        raise SystemExit(f"{config!r:.60} is not of {kind.__module__}: see `family`")
+    return config
+
+
 class VoiceConfig(Strict):
+    family: Literal["cosyvoice2", "cosyvoice3"] = "cosyvoice2"
     start: Path | None = None  # a model directory whose weights the stages begin with
+    codes: int | None = None  # groups of the tokenizer's codes; without, each is told apart
     corpus: CorpusConfig
     speakers: dict[str, SpeakerConfig]
     speech: SpeechConfig
@@ -145,7 +158,8 @@ class VoiceConfig(Strict):
 
 
 def read_voice(*paths: Path) -> VoiceConfig:
-    """Read a configuration; what a later file says replaces what an earlier one says.
+    """Read a configuration; what a later file says replaces what an earlier one says,
+    and null takes it away.
 
     pydantic's ValidationError names each key at fault.
     """
@@ -157,7 +171,9 @@ def read_voice(*paths: Path) -> VoiceConfig:
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> None:
     for key, value in changes.items():
-        if isinstance(value, dict) and isinstance(base.get(key), dict):
+        if value is None:
+            base.pop(key, None)
+        elif isinstance(value, dict) and isinstance(base.get(key), dict):
             _merge(base[key], value)
         else:
             base[key] = value

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from training.config import LanguageModelConfig, VoiceConfig
+from training.config import LanguageModelConfig, VoiceConfig, of_kind
 from training.dataset import Track
 from training.language_model import SpeechLanguageModel
 from training.loop import START, trained_state
@@ -30,7 +30,12 @@ from training.upstream_weights import flow_state, stored_half, vocoder_state
 from training.voices import voices
 from tritone.checkpoints.atomic_write import write_json, written_whole
 from tritone.families.cosyvoice2 import released_files as names
-from tritone.families.cosyvoice2.config import PromptConfig, TextConfig
+from tritone.families.cosyvoice2.config import (
+    FlowConfig,
+    PromptConfig,
+    TextConfig,
+    VocoderConfig,
+)
 from tritone.families.cosyvoice2.convert import Extras
 from tritone.families.cosyvoice2.estimator import INPUTS
 from tritone.frontend.text.tokenizer import TOKENIZER_NAME
@@ -55,21 +60,22 @@ def export(work: Path, voice: VoiceConfig, target: Path) -> Path:
     Raises SystemExit that names the stage whose result is missing.
     """
     target.mkdir(parents=True, exist_ok=True)
-    _write_language_model(work, voice.language_model, target)
-    _save(stored_half(flow_state(load_flow(work, voice))), target / names.FLOW)
-    _save(stored_half(vocoder_state(load_polished(work, voice).network)), target / names.HIFT)
+    model = load_language_model(work, voice.language_model)
+    write_language_model(work, voice.language_model, model, target)
+    save(stored_half(flow_state(load_flow(work, voice))), target / names.FLOW)
+    save(stored_half(vocoder_state(load_polished(work, voice).network)), target / names.HIFT)
     (target / names.YAML).write_text(upstream_yaml(voice), encoding="utf-8")
     write_speech_tokenizer(load_encoder(work, voice.tokenizer), target / names.SPEECH_TOKENIZER)
     write_listener(load_listener(work), target / names.LISTENER)
     encoder = load_speaker_encoder(work, voice.speaker_encoder)
     write_speaker_encoder(encoder, target / names.SPEAKER_ENCODER)
-    _save(voices(work, voice), target / names.VOICES)
+    save(voices(work, voice), target / names.VOICES)
     write_json(target / names.PHONEMES, symbols())
     extras = Extras(
-        sampling=_sampling(work, voice),
+        sampling=sampling(work, voice),
         solver=voice.flow.model.solver,
         text=TextConfig(pronunciation="hibari"),
-        free_phase=voice.vocoder.model.free_phase,
+        free_phase=of_kind(VocoderConfig, voice.vocoder.model).free_phase,
         text_heads=tuple((layer, 0) for layer in voice.language_model.guided_layers),
         prompt=PromptConfig(longest_seconds=voice.language_model.longest_reference),
         default_voice=next(iter(voice.speakers)),
@@ -89,10 +95,11 @@ def load_language_model(work: Path, config: LanguageModelConfig) -> SpeechLangua
     return model.eval()
 
 
-def _write_language_model(work: Path, config: LanguageModelConfig, target: Path) -> None:
+def write_language_model(
+    work: Path, config: LanguageModelConfig, model: SpeechLanguageModel, target: Path
+) -> None:
     """llm.pt, and the Qwen2 directory beside it without weights of its own."""
-    model = load_language_model(work, config)
-    _save(stored_half(model.upstream_state()), target / names.LLM)
+    save(stored_half(model.upstream_state()), target / names.LLM)
     base = target / names.BASE_LLM
     base.mkdir(exist_ok=True)
     shutil.copyfile(work / TOKENIZER_NAME, base / TOKENIZER_NAME)
@@ -123,12 +130,12 @@ def _qwen2(config: LanguageModelConfig, text_ids: int) -> dict[str, Any]:
 
 def upstream_yaml(voice: VoiceConfig) -> str:
     """The text of cosyvoice2.yaml with this voice's sizes."""
-    flow, vocoder = voice.flow.model, voice.vocoder.model
+    flow, vocoder = of_kind(FlowConfig, voice.flow.model), voice.vocoder.model
     values: dict[str, Any] = {
         **flow.model_dump(mode="json", exclude={"encoder", "estimator", "solver"}),
-        **_prefixed("encoder", flow.encoder.model_dump(mode="json")),
-        **_prefixed("estimator", flow.estimator.model_dump(mode="json")),
-        **_prefixed("hift", vocoder.model_dump(mode="json")),
+        **prefixed("encoder", flow.encoder.model_dump(mode="json")),
+        **prefixed("estimator", flow.estimator.model_dump(mode="json")),
+        **prefixed("hift", vocoder.model_dump(mode="json")),
         "sample_rate": RATE,
         "training_cfg_rate": voice.flow.unconditional,
         "inference_cfg_rate": flow.solver.inference_cfg_rate,
@@ -139,11 +146,11 @@ def upstream_yaml(voice: VoiceConfig) -> str:
     return template.substitute({key: json.dumps(value) for key, value in values.items()})
 
 
-def _prefixed(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
+def prefixed(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
     return {f"{prefix}_{key}": value for key, value in values.items()}
 
 
-def _sampling(work: Path, voice: VoiceConfig) -> SamplingConfig:
+def sampling(work: Path, voice: VoiceConfig) -> SamplingConfig:
     """Greedy, with the bounds on a generation's length that the training data suggests."""
     tokens = TextTokens(work / TOKENIZER_NAME)
     paces = [pace for name in voice.speakers for pace in _paces(Track(work, name), tokens)]
@@ -163,6 +170,6 @@ def _paces(track: Track, tokens: TextTokens) -> Iterator[tuple[float, float]]:
         yield int(length) / count, (int(length) - BESIDE) / count
 
 
-def _save(value: object, path: Path) -> None:
+def save(value: object, path: Path) -> None:
     with written_whole(path) as partial:
         torch.save(value, partial)

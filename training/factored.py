@@ -31,19 +31,20 @@ class FactoredTable(nn.Module):
         return self.features @ self.factors + self.residual
 
 
-def code_features(extra: int = 0) -> Tensor:
+def code_features(extra: int = 0, codes: Tensor | None = None) -> Tensor:
     """(6561 + extra, f): single digits, neighbouring pairs and both halves of each code, one-hot.
 
-    extra: rows after the codes that share nothing, such as the end of speech.
+    codes: those to describe, all by default. extra: rows after them that share nothing, such as
+    the end of speech.
     """
-    digits = digits_of(torch.arange(CODES))
+    digits = digits_of(torch.arange(CODES) if codes is None else codes)
     places = list(range(DIGITS))
     groups = [[i] for i in places] + [[i, i + 1] for i in places[:-1]] + [places[:4], places[4:]]
     parts = []
     for group in groups:
         index = (digits[:, group] * LEVELS ** torch.arange(len(group))).sum(dim=1)
         parts.append(F.one_hot(index, LEVELS ** len(group)))
-    codes = torch.cat(parts, dim=1).float()
-    shared = F.pad(codes, (0, extra, 0, extra))
-    shared[CODES:, codes.shape[1] :] = torch.eye(extra)
+    rows = torch.cat(parts, dim=1).float()
+    shared = F.pad(rows, (0, extra, 0, extra))
+    shared[len(rows) :, rows.shape[1] :] = torch.eye(extra)
     return shared

@@ -98,11 +98,15 @@ def rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
 
 
 class SpeechLanguageModel(nn.Module):
-    def __init__(self, config: LanguageModelConfig, spelling: Tensor) -> None:
+    def __init__(
+        self, config: LanguageModelConfig, spelling: Tensor, codes: Tensor | None = None
+    ) -> None:
+        """codes: features of the speech rows, CosyVoice2's by default."""
         super().__init__()
         self.config = config
         width = config.hidden_size
-        codes = code_features(STOP_ROWS)
+        if codes is None:
+            codes = code_features(STOP_ROWS)
         self.text = FactoredTable(spelling, width, 0.5)
         self.speech = FactoredTable(codes, width, 0.5)
         self.head = FactoredTable(codes, width, 1 / math.sqrt(width))

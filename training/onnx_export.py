@@ -9,16 +9,20 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor, nn
 
+from training.codebook import CodeBook
 from training.fsq import BOUND, DIGITS, LEVELS
 from training.onnx_graph import FLOAT, INT32, INT64, Graph
 from training.speaker_encoder import VARIANCE_FLOOR, SpeakerEncoder
 from training.speech_tokenizer import SpeechEncoder, WindowBlock
 
 
-def write_speech_tokenizer(encoder: SpeechEncoder, path: Path) -> None:
+def write_speech_tokenizer(
+    encoder: SpeechEncoder, path: Path, book: CodeBook | None = None
+) -> None:
     """speech_tokenizer_v2.onnx: feats (1, 128, T), feats_length (1,) -> indices (1, tokens) int32.
 
-    Frames from feats_length on are not read; tokens = ceil(ceil(length / 2) / 2).
+    book: the groups of codes, where they are grouped. Frames from feats_length on are not read;
+    tokens = ceil(ceil(length / 2) / 2).
     """
     graph = Graph("speech_tokenizer")
     bins = encoder.input.in_channels
@@ -30,7 +34,9 @@ def write_speech_tokenizer(encoder: SpeechEncoder, path: Path) -> None:
     x = graph.swap(_conv(graph, graph.swap(x), encoder.down))
     x = graph.layer_norm(_blocks(graph, x, encoder.at_tokens), encoder.norm)
     x = graph.swap(graph.conv(graph.swap(x), _pointwise(encoder.output), encoder.output.bias))
-    graph.output(_codes(graph, x), "indices", INT32, [1, "token_time"])
+    bounded = graph.node("Mul", graph.node("Tanh", x), graph.constant(np.float32(BOUND)))
+    codes = _digit_codes(graph, bounded) if book is None else _grouped_codes(graph, bounded, book)
+    graph.output(codes, "indices", INT32, [1, "token_time"])
     graph.save(path)
 
 
@@ -90,11 +96,18 @@ def _pointwise(layer: nn.Linear) -> Tensor:
     return layer.weight[..., None]
 
 
-def _codes(graph: Graph, x: str) -> str:
-    """(1, tokens, 8) values -> (1, tokens) int32 codes, as `fsq.codes_of(fsq.quantise(x))`."""
-    bounded = graph.node("Mul", graph.node("Tanh", x), graph.constant(np.float32(BOUND)))
+def _digit_codes(graph: Graph, bounded: str) -> str:
+    """(1, tokens, 8) values between -1 and 1 -> (1, tokens) int32 codes, as `fsq.codes_of`."""
     digits = graph.node("Add", graph.node("Round", bounded), graph.constant(np.float32(1)))
     powers = graph.constant((LEVELS ** np.arange(DIGITS)).astype(np.float32))
     weighted = graph.node("Mul", digits, powers)
     codes = graph.node("ReduceSum", weighted, graph.integers(2), keepdims=0)
     return graph.node("Cast", codes, to=INT32)
+
+
+def _grouped_codes(graph: Graph, bounded: str, book: CodeBook) -> str:
+    """The same by `CodeBook.assign`."""
+    centres = book.centres.numpy()
+    products = graph.node("MatMul", bounded, graph.constant(2 * centres.T))
+    scores = graph.node("Sub", products, graph.constant((centres**2).sum(axis=1)))
+    return graph.node("Cast", graph.node("ArgMax", scores, axis=2, keepdims=0), to=INT32)

@@ -11,6 +11,10 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from training.config import VoiceConfig
 
 POLL_SECONDS = 2.0
 
@@ -22,7 +26,13 @@ class Stage:
     name: str
     target: str  # module:function, called with the work folder and the configuration
     after: tuple[str, ...] = ()
+    cosyvoice3: str = ""  # target of that family, where it has its own
 
+    def target_of(self, family: str) -> str:
+        return (self.cosyvoice3 if family == "cosyvoice3" else "") or self.target
+
+
+NOTHING = "training.pipeline:nothing"  # what a family does not have
 
 # In order of priority: where cores are short, the earlier stage starts first.
 STAGES = (
@@ -32,16 +42,30 @@ STAGES = (
     Stage("tokenizer", "training.train_tokenizer:train", ("speech",)),
     Stage("speaker", "training.train_speaker_encoder:train", ("speech",)),
     Stage("codes", "training.train_tokenizer:write_codes", ("tokenizer",)),
-    Stage("lm", "training.train_lm:train", ("codes",)),
-    Stage("flow", "training.train_flow:train", ("codes", "speaker")),
-    Stage("vocoder", "training.train_vocoder:train", ("speech",)),
-    Stage("listener", "training.train_listener:train", ("codes",)),
-    Stage("mels", "training.train_polish:write_mels", ("flow",)),
+    Stage("lm", "training.train_lm:train", ("codes",), "training.cosyvoice3_lm:train"),
+    Stage("flow", "training.train_flow:train", ("codes", "speaker"), "training.train_dit:train"),
+    Stage(
+        "vocoder",
+        "training.train_vocoder:train",
+        ("speech",),
+        "training.train_causal_vocoder:train",
+    ),
+    Stage("listener", "training.train_listener:train", ("codes",), NOTHING),
+    Stage("mels", "training.train_polish:write_mels", ("flow",), NOTHING),
     Stage("polish", "training.train_polish:train", ("mels", "vocoder")),
-    Stage("export", "training.export:run", ("lm", "polish", "listener")),
-    Stage("chains", "training.chains:write", ("polish",)),
+    Stage(
+        "export",
+        "training.export:run",
+        ("lm", "polish", "listener"),
+        "training.export_cosyvoice3:run",
+    ),
+    Stage("chains", "training.chains:write", ("polish",), NOTHING),
     Stage("plots", "training.plot:write", ("lm", "polish")),
 )
+
+
+def nothing(_work: Path, _voice: "VoiceConfig") -> None:
+    """The target of a stage that a family does not have."""
 
 
 class Pipeline:

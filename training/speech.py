@@ -113,12 +113,16 @@ def write_shard(path: Path, lines: list[str], speaker: SpeakerConfig, config: Sp
         "phonemes": np.array([ord(c) for u in kept for c in u.text], np.uint32),
         "ends": np.concatenate([u.ends for u in kept]).astype(np.float32),
         "wav": np.concatenate([(u.wav * 32767).round().astype(np.int16) for u in kept]),
-        "mel": np.concatenate([prompt_mel(u.wav).astype(np.float16) for u in kept]),
+        "mel": np.concatenate([_mel(u.wav, config) for u in kept]),
         "whisper": np.concatenate([_whisper(u.wav) for u in kept]),
     }
     with written_whole(path) as partial:
         np.savez(partial, **arrays)
     return len(kept)
+
+
+def _mel(wav: Float32, config: SpeechConfig) -> NDArray[np.float16]:
+    return prompt_mel(wav, config.mel_top_hz).astype(np.float16)
 
 
 def _whisper(wav: Float32) -> NDArray[np.float16]:

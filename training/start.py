@@ -14,7 +14,7 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from training.config import VoiceConfig
+from training.config import VoiceConfig, of_kind
 from training.factored import FactoredTable
 from training.language_model import SpeechLanguageModel
 from training.loop import START, save_frozen
@@ -25,7 +25,7 @@ from training.train_flow import TrainedFlow
 from training.train_vocoder import hold_source
 from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.families.cosyvoice2.acoustics import load_hift, load_network
-from tritone.families.cosyvoice2.config import CosyVoice2Config
+from tritone.families.cosyvoice2.config import CosyVoice2Config, FlowConfig
 from tritone.families.cosyvoice2.encoder_files import SPEAKER_ENCODER_NAME, SPEECH_TOKENIZER_NAME
 from tritone.frontend.text.tokenizer import TOKENIZER_NAME
 from tritone.llm.checkpoint import EMBEDDING, FINAL_NORM, HEAD, HEAD_BIAS, LLM_DIR, WEIGHTS_NAME
@@ -44,15 +44,22 @@ def begin(work: Path, voice: VoiceConfig) -> None:
     read_onnx(voice.start / SPEAKER_ENCODER_NAME, _matrices_of_speaker(speaker))
     save_frozen(work / "tokenizer", {f"encoder.{k}": v for k, v in encoder.state_dict().items()})
     save_frozen(work / "speaker", {f"encoder.{k}": v for k, v in speaker.state_dict().items()})
-    spelling = TextTokens(work / TOKENIZER_NAME).spelling()
-    _save_start(work / "lm", language_model(voice, spelling, voice.start, config))
-    _save_start(work / "flow", _flow(voice, load_network(voice.start, config)))
-    vocoder = load_hift(voice.start, config)
-    hold_source(vocoder)
-    _save_start(work / "vocoder", vocoder)
+    if voice.family == "cosyvoice2":
+        _begin_networks(work, voice, voice.start, config)
     for stage in FROZEN:
         (work / "done").mkdir(exist_ok=True)
         (work / "done" / stage).touch()
+
+
+def _begin_networks(
+    work: Path, voice: VoiceConfig, model_dir: Path, config: CosyVoice2Config
+) -> None:
+    spelling = TextTokens(work / TOKENIZER_NAME).spelling()
+    _save_start(work / "lm", language_model(voice, spelling, model_dir, config))
+    _save_start(work / "flow", _flow(voice, load_network(model_dir, config)))
+    vocoder = load_hift(model_dir, config)
+    hold_source(vocoder)
+    _save_start(work / "vocoder", vocoder)
 
 
 def _save_start(folder: Path, module: nn.Module) -> None:
@@ -98,7 +105,7 @@ def unfold(table: FactoredTable, rows: Tensor) -> None:
 
 
 def _flow(voice: VoiceConfig, network: nn.Module) -> TrainedFlow:
-    trained = TrainedFlow(voice.flow.model)
+    trained = TrainedFlow(of_kind(FlowConfig, voice.flow.model))
     trained.flow.load_state_dict(network.state_dict())
     unfold(trained.codes, trained.flow.token_embedding.weight)
     return trained

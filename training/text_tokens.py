@@ -56,6 +56,9 @@ class TextTokens:
         self._tokenizer.model.dropout = dropout or None
         self.size = int(self._tokenizer.get_vocab_size())
 
+    def lacks(self, tokens: Iterable[str]) -> bool:
+        return any(self._tokenizer.token_to_id(token) is None for token in tokens)
+
     def encode(
         self, text: str, ends: NDArray[np.float32]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -65,8 +68,11 @@ class TextTokens:
         return np.array(encoding.ids, np.int64), ends[last]
 
     def spelling(self) -> Tensor:
-        """(size, LONGEST * characters) one-hot rows: which character stands where in a token."""
-        vocabulary = self._tokenizer.get_vocab()
+        """(size, LONGEST * characters) one-hot rows: which character stands where in a token.
+
+        Added tokens have no sound, and rows of zeros.
+        """
+        vocabulary = self._tokenizer.get_vocab(with_added_tokens=False)
         characters = sorted({c for token in vocabulary for c in token})
         index = {c: i for i, c in enumerate(characters)}
         rows = torch.zeros(self.size, LONGEST, len(characters))

@@ -5,6 +5,8 @@ estimator a good start early. Half of the rows see a prompt, most of them throug
 """
 
 import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.config import FlowTrainingConfig, VoiceConfig
+from training.config import FlowTrainingConfig, VoiceConfig, of_kind
 from training.dataset import Crops, Track
 from training.factored import FactoredTable, code_features
 from training.loop import Training, autocast, device, trained_state
@@ -30,8 +32,34 @@ LONGEST_PROMPT = 0.7  # of a crop
 Masks = tuple[Tensor | None, Tensor | None]
 
 
-class TrainedFlow(nn.Module):
-    """The flow, its table of codes factored while it trains."""
+class TrainedNetwork(nn.Module, ABC):
+    """A flow as it is trained; its table of codes is factored while it trains."""
+
+    codes: FactoredTable
+
+    def embed(self, codes: Tensor) -> Tensor:
+        return F.embedding(codes, self.codes())
+
+    @property
+    @abstractmethod
+    def outputs(self) -> tuple[nn.Linear, nn.Linear]:
+        """The layers that give what is held close to the mel, and the velocity."""
+
+    @abstractmethod
+    def prior(self, embedded: Tensor, context: Tensor, masks: Masks) -> Tensor:
+        """(rows, n, width) tokens and those after them -> (rows, 2 n, mel), close to the mel."""
+
+    @abstractmethod
+    def speaker(self, vectors: Tensor) -> Tensor:
+        """(rows, embedding) of length one -> (rows, mel)."""
+
+    @abstractmethod
+    def velocity(self, x: Tensor, t: Tensor, mask: Tensor | None) -> Tensor:
+        """x (rows, frames, inputs) at times t (rows,); the mask is added to the scores."""
+
+
+class TrainedFlow(TrainedNetwork):
+    """CosyVoice2's."""
 
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
@@ -42,8 +70,20 @@ class TrainedFlow(nn.Module):
             # The encoder's stream is ten times larger than what a block adds: too much for bf16.
             layer.register_forward_hook(lambda _layer, _inputs, output: output.float())
 
-    def embed(self, codes: Tensor) -> Tensor:
-        return F.embedding(codes, self.codes())
+    @property
+    def outputs(self) -> tuple[nn.Linear, nn.Linear]:
+        return self.flow.mel_projection, self.flow.estimator.final_projection
+
+    def prior(self, embedded: Tensor, context: Tensor, masks: Masks) -> Tensor:
+        encoded = self.flow.encoder(embedded, context, masks)
+        return self.flow.mel_projection(encoded)  # type: ignore[no-any-return]
+
+    def speaker(self, vectors: Tensor) -> Tensor:
+        return self.flow.speaker_projection(vectors)  # type: ignore[no-any-return]
+
+    def velocity(self, x: Tensor, t: Tensor, mask: Tensor | None) -> Tensor:
+        shifts = [shift.to(x.dtype) for shift in self.flow.estimator.time_shifts(t)]
+        return self.flow.estimator(x, shifts, None, mask)  # type: ignore[no-any-return]
 
     @torch.no_grad()
     def folded(self) -> FlowNetwork:
@@ -52,15 +92,24 @@ class TrainedFlow(nn.Module):
         return self.flow
 
 
+def _trained_flow(_work: Path, voice: VoiceConfig) -> TrainedFlow:
+    return TrainedFlow(of_kind(FlowConfig, voice.flow.model))
+
+
 class FlowTraining:
-    def __init__(self, work: Path, voice: VoiceConfig) -> None:
+    def __init__(
+        self,
+        work: Path,
+        voice: VoiceConfig,
+        network: Callable[[Path, VoiceConfig], TrainedNetwork] = _trained_flow,
+    ) -> None:
         self.config: FlowTrainingConfig = voice.flow
         self.tracks = [Track(work, name) for name in voice.speakers]
         encoder = load_speaker_encoder(work, voice.speaker_encoder)
         self.voices = [embeddings(track, encoder, EMBEDDINGS) for track in self.tracks]
         self.crops = Crops(self.tracks, self.config.tokens, self.config.loop.seed, HELD_OUT)
         torch.manual_seed(self.config.loop.seed)
-        self.model = TrainedFlow(self.config.model)
+        self.model = network(work, voice)
         self._begin_at_the_mean()
 
     def _begin_at_the_mean(self) -> None:
@@ -70,8 +119,8 @@ class FlowTraining:
         ]
         mean = torch.from_numpy(np.concatenate(mels).mean(axis=0))
         with torch.no_grad():
-            self.model.flow.mel_projection.bias.copy_(mean)
-            self.model.flow.estimator.final_projection.bias.copy_(mean)
+            for layer in self.model.outputs:
+                layer.bias.copy_(mean)
 
     def _batch(self, rows: list[tuple[int, int]]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Codes (rows, n), codes after them (rows, look-ahead), mel, speaker vectors."""
@@ -115,8 +164,7 @@ class FlowTraining:
         with autocast():
             embedded = self.model.embed(torch.cat([codes, ahead], dim=1))
             embedded, context = embedded[:, : codes.shape[1]], embedded[:, codes.shape[1] :]
-            flow = self.model.flow
-            mu = flow.mel_projection(flow.encoder(embedded, context, masks))
+            mu = self.model.prior(embedded, context, masks)
         prior = (mu.float() - mel).square().mean()
         if encoder_only:
             return {"loss": prior, "prior": prior}
@@ -128,7 +176,7 @@ class FlowTraining:
         self, mu: Tensor, mel: Tensor, vectors: Tensor, frame_mask: Tensor | None
     ) -> Tensor:
         """Squared error of the velocity at random times on straight paths from noise to mel."""
-        rows, flow = len(mel), self.model.flow
+        rows = len(mel)
         prompt = self._prompt(mel)
         t = 1 - torch.cos(torch.rand(rows, device=device()) * 0.5 * math.pi)
         noise = torch.randn_like(mel) * self.config.noise
@@ -137,12 +185,11 @@ class FlowTraining:
         velocity = mel - (1 - SIGMA_MIN) * noise
         keep = torch.rand(rows, 1, 1, device=device()) >= self.config.unconditional
         with autocast():
-            speaker = flow.speaker_projection(F.normalize(vectors, dim=1))
+            speaker = self.model.speaker(F.normalize(vectors, dim=1))
             speaker = speaker[:, None].expand(-1, mel.shape[1], -1)
             given = torch.cat([mu, speaker, prompt], dim=2) * keep
-            shifts = [shift.to(mu.dtype) for shift in flow.estimator.time_shifts(t)]
             inputs = torch.cat([x, given], dim=2).to(mu.dtype)
-            found = flow.estimator(inputs, shifts, None, _additive(frame_mask, mu.dtype))
+            found = self.model.velocity(inputs, t, _additive(frame_mask, mu.dtype))
         loss: Tensor = (found.float() - velocity).square().mean()
         return loss
 
@@ -172,6 +219,6 @@ def train(work: Path, voice: VoiceConfig) -> None:
 
 
 def load_flow(work: Path, voice: VoiceConfig) -> FlowNetwork:
-    trained = TrainedFlow(voice.flow.model)
+    trained = _trained_flow(work, voice)
     trained.load_state_dict(trained_state(work / "flow"))
     return trained.folded().eval()

@@ -1,109 +1,31 @@
 """Stage 'lm': train the speech language model on texts and codes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from training.config import LanguageModelConfig, VoiceConfig
 from training.dataset import Track
-from training.language_model import END, FILL, Batch, SpeechLanguageModel
+from training.language_model import Batch, SpeechLanguageModel
 from training.loop import Training, autocast, device
+from training.sequences import (
+    COSYVOICE2,
+    MIX_SPEECH,
+    MIX_TEXT,
+    Example,
+    Order,
+    Sequence,
+    collate,
+    interleaved,
+    plain,
+)
 from training.text_tokens import TextTokens, train_tokenizer
 
 HELD_OUT = 200  # utterances at the end of each track
-MIX_TEXT, MIX_SPEECH = 5, 15
-TEXT, SPEECH, MARK = 0, 1, 2
-SOS, TASK = 0, 1
 POOL = 40  # batches drawn and sorted by length together
-
-Ints = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Example:
-    """Texts and codes of one or several utterances joined.
-
-    text (n,) ids; spoken (m,) index of the text token said at each code; codes (m,);
-    silent: leading codes that are a prompt and not learned.
-    """
-
-    text: Ints
-    spoken: Ints
-    codes: Ints
-    silent: int
-
-
-class _Sequence:
-    """Builds the four rows of one example."""
-
-    def __init__(self) -> None:
-        self.kind: list[int] = []
-        self.ids: list[int] = []
-        self.target: list[int] = []
-        self.aligned: list[tuple[int, int]] = []
-        self._text_at: list[int] = []
-
-    def mark(self, which: int) -> None:
-        self._add(MARK, which)
-
-    def text(self, ids: Ints) -> None:
-        for value in ids:
-            self._text_at.append(len(self.ids))
-            self._add(TEXT, int(value))
-
-    def speech(self, example: Example, begin: int, end: int, stop: int) -> None:
-        """Codes begin .. end, then `stop` as the last target."""
-        targets = [*example.codes[begin:end].tolist(), stop]
-        for offset, target in enumerate(targets):
-            learned = begin + offset >= example.silent
-            if learned:
-                self.target[-1] = target
-                self.aligned[-1] = self._positions(example, begin + offset)
-            if offset < end - begin:
-                self._add(SPEECH, target)
-
-    def _positions(self, example: Example, code: int) -> tuple[int, int]:
-        if code >= len(example.spoken):
-            return -1, -1
-        index = int(example.spoken[code])
-        known = len(self._text_at)
-        now = self._text_at[index] if index < known else -1
-        return now, self._text_at[index + 1] if index + 1 < known else -1
-
-    def _add(self, kind: int, value: int) -> None:
-        self.kind.append(kind)
-        self.ids.append(value)
-        self.target.append(-1)
-        self.aligned.append((-1, -1))
-
-
-def plain(example: Example) -> _Sequence:
-    """sos, all text, task_id, all speech, end."""
-    sequence = _Sequence()
-    sequence.mark(SOS)
-    sequence.text(example.text)
-    sequence.mark(TASK)
-    sequence.speech(example, 0, len(example.codes), END)
-    return sequence
-
-
-def interleaved(example: Example) -> _Sequence:
-    """Five text, fifteen speech and so on (CosyVoice2); a fill token asks for more text."""
-    sequence = _Sequence()
-    sequence.mark(SOS)
-    blocks = len(example.text) // MIX_TEXT
-    for block in range(blocks):
-        sequence.text(example.text[block * MIX_TEXT : (block + 1) * MIX_TEXT])
-        sequence.speech(example, block * MIX_SPEECH, (block + 1) * MIX_SPEECH, FILL)
-    sequence.text(example.text[blocks * MIX_TEXT :])
-    sequence.mark(TASK)
-    sequence.speech(example, blocks * MIX_SPEECH, len(example.codes), END)
-    return sequence
 
 
 class Examples:
@@ -113,8 +35,14 @@ class Examples:
     resumed run sees the same utterances cut into other pieces.
     """
 
-    def __init__(self, tracks: list[Track], tokens: Path, config: LanguageModelConfig) -> None:
-        self._tracks, self.config = tracks, config
+    def __init__(
+        self,
+        tracks: list[Track],
+        tokens: Path,
+        config: LanguageModelConfig,
+        order: Order = COSYVOICE2,
+    ) -> None:
+        self._tracks, self.config, self._order = tracks, config, order
         self._dropping = TextTokens(tokens, config.bpe_dropout)
         self._whole = TextTokens(tokens)
         utterances = [len(t.lengths) - HELD_OUT for t in tracks]
@@ -123,7 +51,7 @@ class Examples:
     def batches(self, pool: int) -> list[Batch]:
         """The POOL batches of one pool, in random order; some of the longest examples are lost."""
         rng = np.random.default_rng([self.config.loop.seed, pool])
-        sequences: list[_Sequence] = []
+        sequences: list[Sequence] = []
         positions = 0
         while positions < POOL * self.config.batch_tokens:
             sequences.append(self._sequence(rng))
@@ -139,11 +67,12 @@ class Examples:
         sequences = []
         for index in range(len(track.lengths) - HELD_OUT, len(track.lengths) - 1):
             silent, part = ([index], index + 1) if prompted else ([], index)
-            sequences.append(plain(self._join(track, silent, [part], self._whole)))
+            example = self._join(track, silent, [part], self._whole)
+            sequences.append(plain(example, self._order))
         sequences.sort(key=lambda s: len(s.ids))
         return [collate(group) for group in _groups(sequences, self.config.batch_tokens)]
 
-    def _sequence(self, rng: np.random.Generator) -> _Sequence:
+    def _sequence(self, rng: np.random.Generator) -> Sequence:
         track = self._tracks[rng.choice(len(self._tracks), p=self._weights)]
         config = self.config
         prompted = track.speaker in config.prompted or rng.random() < config.prompts
@@ -158,8 +87,8 @@ class Examples:
         ratio = MIX_SPEECH / MIX_TEXT
         fits = len(example.codes) > ratio * (len(example.text) + MIX_TEXT)
         if fits and not prompted and rng.random() < config.interleaved:
-            return interleaved(example)
-        return plain(example)
+            return interleaved(example, self._order)
+        return plain(example, self._order)
 
     @staticmethod
     def _drawn(track: Track, rng: np.random.Generator, most: float) -> list[int]:
@@ -193,9 +122,9 @@ class Examples:
         return Example(np.concatenate(texts), np.concatenate(spoken), np.concatenate(codes), prompt)
 
 
-def _groups(sequences: list[_Sequence], budget: int) -> Iterator[list[_Sequence]]:
+def _groups(sequences: list[Sequence], budget: int) -> Iterator[list[Sequence]]:
     """Neighbours in length whose padded size stays under the budget."""
-    group: list[_Sequence] = []
+    group: list[Sequence] = []
     for sequence in sequences:
         if group and (len(group) + 1) * len(sequence.ids) > budget:
             yield group
@@ -205,26 +134,6 @@ def _groups(sequences: list[_Sequence], budget: int) -> Iterator[list[_Sequence]
         yield group
 
 
-def collate(sequences: list[_Sequence]) -> Batch:
-    length = max(len(s.ids) for s in sequences)
-
-    def padded(rows: list[list[int]], fill: int) -> Tensor:
-        out = torch.full((len(rows), length), fill)
-        for row, values in zip(out, rows, strict=True):
-            row[: len(values)] = torch.tensor(values)
-        return out
-
-    aligned = torch.full((len(sequences), length, 2), -1)
-    for row, sequence in zip(aligned, sequences, strict=True):
-        row[: len(sequence.aligned)] = torch.tensor(sequence.aligned)
-    return Batch(
-        padded([s.kind for s in sequences], MARK),
-        padded([s.ids for s in sequences], 0),
-        padded([s.target for s in sequences], -1),
-        aligned,
-    )
-
-
 class LanguageModelTraining:
     def __init__(self, work: Path, voice: VoiceConfig) -> None:
         self.config = voice.language_model
@@ -232,10 +141,16 @@ class LanguageModelTraining:
         tokens = work / "tokenizer.json"
         if not tokens.is_file():
             train_tokenizer((t for track in self.tracks for t in track.texts), voice.text, tokens)
-        self.examples = Examples(self.tracks, tokens, self.config)
+        self.examples = Examples(self.tracks, tokens, self.config, self.order(work))
         torch.manual_seed(self.config.loop.seed)
-        self.model = SpeechLanguageModel(self.config, TextTokens(tokens).spelling())
+        self.model = self.network(work, TextTokens(tokens).spelling())
         self._pool, self._batches = -1, list[Batch]()
+
+    def order(self, work: Path) -> Order:
+        return COSYVOICE2
+
+    def network(self, work: Path, spelling: Tensor) -> SpeechLanguageModel:
+        return SpeechLanguageModel(self.config, spelling)
 
     def _batch(self, step: int) -> Batch:
         if step // POOL != self._pool:

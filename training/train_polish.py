@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from training.config import VoiceConfig
+from training.config import VoiceConfig, of_kind
 from training.dataset import Track
 from training.discriminators import Discriminators, feature_loss, fooling_loss, judging_loss
 from training.loop import Training, autocast, trained_state
@@ -23,6 +23,7 @@ from training.train_speaker_encoder import load_speaker_encoder
 from training.train_vocoder import F0_SCALE, VocoderTraining, load_vocoder
 from training.voices import speaker_vector
 from tritone.checkpoints.atomic_write import written_whole
+from tritone.families.cosyvoice2.config import VocoderConfig
 from tritone.families.cosyvoice2.flow import Flow, FlowPrompt
 from tritone.families.cosyvoice2.hift import HiFT
 from tritone.families.cosyvoice2.vocoder import Vocoder
@@ -123,6 +124,6 @@ def load_polished(work: Path, voice: VoiceConfig) -> Vocoder:
     """The vocoder as it came out of the stage; as it was before where that has no steps."""
     if not voice.polish.steps:
         return load_vocoder(work, voice)
-    network = HiFT(voice.vocoder.model)
+    network = HiFT(of_kind(VocoderConfig, voice.vocoder.model))
     network.load_state_dict(trained_state(work / "polish", "vocoder."))
     return Vocoder(network.eval(), RATE)

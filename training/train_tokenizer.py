@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from training.codebook import BOOK_NAME, CodeBook, bounded
 from training.config import TokenizerConfig, VoiceConfig
 from training.dataset import WHISPER_PER_TOKEN, Crops, Track
-from training.fsq import corrupt, quantise
+from training.fsq import codes_of, corrupt, quantise
 from training.loop import Training, autocast, device, trained_state
 from training.speech import FRAMES_PER_TOKEN, symbols
 from training.speech_tokenizer import SpeechEncoder, TokenDecoder
@@ -23,6 +24,7 @@ from tritone.frontend.audio.features import SPEECH_RATE, whisper_log_mel
 from tritone.frontend.audio.resample import resample
 
 HELD_OUT = 3000  # tokens: two minutes of each speaker
+BOOK_UTTERANCES = 2000  # that groups of codes are found from
 MEL_MEAN, MEL_SCALE = -5.5, 2.2  # of natural-log mel, so that the L1 is in standard deviations
 
 
@@ -112,20 +114,37 @@ def write_codes(work: Path, voice: VoiceConfig) -> None:
     """
     encoder = load_encoder(work, voice.tokenizer)
     (work / "codes").mkdir(exist_ok=True)
+    of_values = codes_of if voice.codes is None else _book(work, voice, encoder, voice.codes).assign
     for name in voice.speakers:
         track = Track(work, name)
         codes, poor = np.empty((2, track.tokens), np.int16)
         utterances = zip(track.starts[:-1], track.starts[1:], strict=True)
         for begin, end in tqdm(list(utterances), desc=f"codes of {name}"):
-            crop = track.whisper[begin * WHISPER_PER_TOKEN : end * WHISPER_PER_TOKEN]
-            codes[begin:end] = _codes(encoder, crop.T)
+            codes[begin:end] = of_values(clean_values(encoder, track, begin, end))
             wav = worn(track.samples(begin, end - begin), np.random.default_rng(begin))
-            poor[begin:end] = _codes(encoder, whisper_log_mel(resample(wav, RATE, SPEECH_RATE)))
+            log_mel = whisper_log_mel(resample(wav, RATE, SPEECH_RATE))
+            poor[begin:end] = of_values(_values(encoder, log_mel))
         np.save(work / "codes" / f"{name}.npy", codes)
         np.save(work / "codes" / f"{name}_worn.npy", poor)
 
 
-def _codes(encoder: SpeechEncoder, log_mel: NDArray[Any]) -> NDArray[Any]:
-    """(tokens,) codes of (128, T)."""
-    found = encoder.codes(torch.from_numpy(np.ascontiguousarray(log_mel, np.float32))[None])
-    return np.asarray(found[0].numpy())
+def _book(work: Path, voice: VoiceConfig, encoder: SpeechEncoder, codes: int) -> CodeBook:
+    """Groups of what the first speaker says, found once and kept."""
+    if not (work / "codes" / BOOK_NAME).is_file():
+        track = Track(work, next(iter(voice.speakers)))
+        spans = zip(track.starts[:BOOK_UTTERANCES], track.starts[1:], strict=False)
+        values = torch.cat([clean_values(encoder, track, a, b) for a, b in spans])
+        level = track.mel[: len(values) * FRAMES_PER_TOKEN : FRAMES_PER_TOKEN].mean(axis=1)
+        CodeBook.found(values, level, codes).write(work)
+    return CodeBook.read(work)
+
+
+def clean_values(encoder: SpeechEncoder, track: Track, begin: int, end: int) -> Tensor:
+    crop = track.whisper[begin * WHISPER_PER_TOKEN : end * WHISPER_PER_TOKEN]
+    return _values(encoder, crop.T)
+
+
+def _values(encoder: SpeechEncoder, log_mel: NDArray[Any]) -> Tensor:
+    """(tokens, 8) values between -1 and 1 of (128, T)."""
+    x = torch.from_numpy(np.ascontiguousarray(log_mel, np.float32))[None]
+    return bounded(encoder(x)[0].float())

@@ -8,6 +8,7 @@ The distances are those of multi-resolution STFT training (Parallel WaveGAN, Yam
 of the mel, and of the complex spectrum below PHASE_HZ where there is pitch.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,16 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from training.config import VoiceConfig
+from training.config import VoiceConfig, of_kind
 from training.dataset import Track
 from training.f0 import cycles, f0_track
 from training.loop import Training, autocast, device, in_float32, trained_state
 from training.speech import FRAMES_PER_TOKEN, SAMPLES_PER_TOKEN
 from training.teachers import RATE
 from tritone.checkpoints.atomic_write import written_whole
+from tritone.families.cosyvoice2.config import VocoderConfig
 from tritone.families.cosyvoice2.hift import HiFT
 from tritone.families.cosyvoice2.vocoder import Vocoder, excite
 from tritone.families.cosyvoice2.voice import PROMPT_FFT, PROMPT_HOP
@@ -79,10 +81,10 @@ def material(track: Track, work: Path, hours: float, f0_range: tuple[float, floa
 class SpectralDistance:
     """Log-magnitude L1 plus spectral convergence over resolutions, and the mel L1."""
 
-    def __init__(self) -> None:
+    def __init__(self, top_hz: float) -> None:
         self._windows = {size: torch.hann_window(size, device=device()) for size, _ in RESOLUTIONS}
         self._windows[PROMPT_FFT] = torch.hann_window(PROMPT_FFT, device=device())
-        filters = slaney_filters(RATE, PROMPT_FFT, 80, 8000.0)
+        filters = slaney_filters(RATE, PROMPT_FFT, 80, top_hz)
         self._filters = torch.from_numpy(filters).float().to(device())
 
     def _magnitude(self, wav: Tensor, size: int, hop: int) -> Tensor:
@@ -122,7 +124,15 @@ class SpectralDistance:
         return (logs[0] - logs[1]).abs().mean()
 
 
-class VocoderTraining:
+class SpectralTraining(ABC):
+    """A vocoder and crops of speech. ahead: frames of mel beyond the samples of a crop."""
+
+    model: nn.Module
+
+    @property
+    def ahead(self) -> int:
+        return 0
+
     def __init__(self, work: Path, voice: VoiceConfig) -> None:
         self.config = voice.vocoder
         self.materials = [
@@ -131,20 +141,33 @@ class VocoderTraining:
         ]
         rows = [self.config.rows[name] for name in voice.speakers]
         self.order = np.repeat(np.arange(len(rows)), rows).tolist()
-        self.distance = SpectralDistance()
+        self.distance = SpectralDistance(voice.speech.mel_top_hz)
         torch.manual_seed(self.config.loop.seed)
-        self.model = HiFT(self.config.model)
-        hold_source(self.model)
-        self.vocoder = Vocoder(self.model, RATE)
+        self.model = self.network()
         # Log-magnitude and phase come out of it: in bf16 their error would be heard as noise.
-        in_float32(self.model.conv_post)
+        in_float32(self.model.get_submodule("conv_post"))
+
+    @abstractmethod
+    def network(self) -> nn.Module:
+        """The vocoder before its first step."""
+
+    @abstractmethod
+    def decoded(self, crops: Crops) -> tuple[Tensor, dict[str, Tensor]]:
+        """The waveform made of a mel, and its distances from the one that was wanted."""
+
+    def _losses(self, crops: Crops) -> dict[str, Tensor]:
+        _, near = self.decoded(crops)
+        loss = near["stft"] + MEL_WEIGHT * near["mel"] + near["f0"] / F0_SCALE
+        if "phase" in near:
+            loss = loss + PHASE_WEIGHT * near["phase"]
+        return {"loss": loss} | near
 
     def _batch(self, step: int, *, validation: bool = False) -> Crops:
         rng = np.random.default_rng([self.config.loop.seed, step, int(validation)])
         rows = []
         for which in self.order:
             low, high = self.split(len(self.materials[which].mel), validation=validation)
-            rows.append((which, int(rng.integers(low, high - self.config.frames))))
+            rows.append((which, int(rng.integers(low, high - self.config.frames - self.ahead))))
         return self.crops(rows)
 
     @staticmethod
@@ -159,14 +182,34 @@ class VocoderTraining:
             part, b = self.materials[which], a + frames
             wav = part.wav[a * SAMPLES_PER_FRAME : b * SAMPLES_PER_FRAME]
             since = part.cycles[a:b] - np.floor(part.cycles[a])
-            columns.append((part.mel[a:b].T, part.f0[a:b], wav, since))
+            columns.append((part.mel[a : b + self.ahead].T, part.f0[a:b], wav, since))
         found = [
             torch.from_numpy(np.stack(column)).to(device()) for column in zip(*columns, strict=True)
         ]
         return Crops(found[0], found[1], found[2], found[3])
 
+    def losses(self, step: int) -> dict[str, Tensor]:
+        return self._losses(self._batch(step))
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        self.model.eval()
+        torch.manual_seed(0)
+        batches = [self._losses(self._batch(i, validation=True)) for i in range(4)]
+        return {k: float(np.mean([b[k] for b in batches])) for k in batches[0]}
+
+
+class VocoderTraining(SpectralTraining):
+    """CosyVoice2's, with the phase of the recording in its source."""
+
+    model: HiFT
+
+    def network(self) -> HiFT:
+        model = HiFT(of_kind(VocoderConfig, self.config.model))
+        hold_source(model)
+        return model
+
     def decoded(self, crops: Crops) -> tuple[Tensor, dict[str, Tensor]]:
-        """The waveform made of a mel, and its distances from the one that was wanted."""
         with autocast():
             predicted = self.model.f0(crops.mel).float()
             found = self.model.decode(crops.mel, self._source(crops))
@@ -181,28 +224,13 @@ class VocoderTraining:
 
     def _source(self, crops: Crops) -> Tensor:
         """(rows, samples) in the phase of the recording."""
-        config = self.config.model
+        config = of_kind(VocoderConfig, self.config.model)
         harmonics = torch.arange(1, config.nb_harmonics + 2, device=crops.cycles.device)
         turns = crops.cycles[:, :, None] * harmonics / SAMPLES_PER_FRAME
         noise = torch.randn(*crops.wav.shape, len(harmonics), device=crops.wav.device)
         excitation = excite(crops.f0, turns, None, noise, config)
         with torch.autocast(device().type, enabled=False):
             return torch.tanh(self.model.mix_source(excitation))[:, :, 0]
-
-    def _losses(self, crops: Crops) -> dict[str, Tensor]:
-        _, near = self.decoded(crops)
-        loss = near["stft"] + MEL_WEIGHT * near["mel"] + PHASE_WEIGHT * near["phase"]
-        return {"loss": loss + near["f0"] / F0_SCALE} | near
-
-    def losses(self, step: int) -> dict[str, Tensor]:
-        return self._losses(self._batch(step))
-
-    @torch.no_grad()
-    def validate(self) -> dict[str, float]:
-        self.model.eval()
-        torch.manual_seed(0)
-        batches = [self._losses(self._batch(i, validation=True)) for i in range(4)]
-        return {k: float(np.mean([b[k] for b in batches])) for k in batches[0]}
 
 
 def hold_source(model: HiFT) -> None:
@@ -223,6 +251,6 @@ def train(work: Path, voice: VoiceConfig) -> None:
 
 
 def load_vocoder(work: Path, voice: VoiceConfig) -> Vocoder:
-    network = HiFT(voice.vocoder.model)
+    network = HiFT(of_kind(VocoderConfig, voice.vocoder.model))
     network.load_state_dict(trained_state(work / "vocoder"))
     return Vocoder(network.eval(), RATE)

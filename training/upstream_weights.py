@@ -9,9 +9,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from training.train_causal_vocoder import TrainedHiFT
 from tritone.acoustic.linear import WindowLinear
 from tritone.families.cosyvoice2.flow import FlowNetwork
 from tritone.families.cosyvoice2.hift import HiFT
+from tritone.families.cosyvoice3.estimator import INPUTS, rotary_frequencies
+from tritone.families.cosyvoice3.flow import FlowNetwork as CosyVoice3Flow
+from tritone.families.cosyvoice3.released_flow import FREQUENCIES, INPUT_ORDER
 
 Rules = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
 
@@ -61,6 +65,24 @@ _FLOW: Rules = (
     (r"^speaker_projection\.", "spk_embed_affine_layer."),
     (r"^mel_projection\.", "encoder_proj."),
 )
+_DIT: Rules = (
+    *_FLOW[:2],
+    (r"^lookahead\.ahead\.", "pre_lookahead_layer.conv1."),
+    (r"^lookahead\.back\.", "pre_lookahead_layer.conv2."),
+    (r"^estimator\.input\.", "estimator.input_embed.proj."),
+    (r"^estimator\.final_time\.", "estimator.norm_out.linear."),
+    (r"^estimator\.final_projection\.", "estimator.proj_out."),
+    (r"^estimator\.time_expand\.", "estimator.time_embed.time_mlp.0."),
+    (r"^estimator\.time_project\.", "estimator.time_embed.time_mlp.2."),
+    (r"^estimator\.position\.convs\.0\.", "estimator.input_embed.conv_pos_embed.conv1.0."),
+    (r"^estimator\.position\.convs\.1\.", "estimator.input_embed.conv_pos_embed.conv2.0."),
+    (r"^estimator\.blocks\.", "estimator.transformer_blocks."),
+    (r"\.time\.", ".attn_norm.linear."),
+    (r"\.output\.", ".attn.to_out.0."),
+    (r"\.expand\.", ".ff.ff.0.0."),
+    (r"\.contract\.", ".ff.ff.2."),
+    (r"^estimator\.", "decoder.estimator."),
+)
 _POINTWISE = re.compile(r"\.(resnet\.residual|final_projection)\.weight$")
 
 
@@ -68,6 +90,7 @@ def flow_state(flow: FlowNetwork) -> dict[str, Tensor]:
     """The tensors of `flow` as flow.pt has them: (out, in, taps) convolutions, q, k and v apart."""
     state = {}
     for key, value in _with_convolutions(flow).items():
+        value = value[..., None] if _POINTWISE.search(key) else value
         rules = {"encoder": _ENCODER, "estimator": _ESTIMATOR}.get(key.split(".")[0], _FLOW)
         if key.endswith(".query_key_value.weight"):
             stem = _renamed(key.removesuffix("query_key_value.weight"), rules)
@@ -78,17 +101,33 @@ def flow_state(flow: FlowNetwork) -> dict[str, Tensor]:
     return state
 
 
-def _with_convolutions(flow: FlowNetwork) -> dict[str, Tensor]:
+def dit_state(flow: CosyVoice3Flow) -> dict[str, Tensor]:
+    """The same of CosyVoice3's flow, whose projections have biases and which keeps its angles."""
+    state = {FREQUENCIES: rotary_frequencies(flow.config.estimator.dim_head)}
+    for key, value in _with_convolutions(flow).items():
+        if key == "estimator.input.weight":
+            ours = value.chunk(INPUTS, dim=1)
+            value = torch.cat([ours[INPUT_ORDER.index(i)] for i in range(INPUTS)], dim=1)
+        stem, joined, name = key.partition(".query_key_value.")
+        if joined:
+            for part, third in zip("qkv", value.chunk(3), strict=True):
+                state[f"{_renamed(stem, _DIT)}.attn.to_{part}.{name}"] = third
+        else:
+            state[_renamed(key, _DIT)] = value
+    return state
+
+
+def _with_convolutions(flow: nn.Module) -> dict[str, Tensor]:
     """The state with every matrix of taps as (out, in, taps)."""
     state = dict(flow.state_dict())
     for name, module in flow.named_modules():
         if isinstance(module, WindowLinear):
             key = f"{name}.weight"
             state[key] = state[key].unflatten(1, (module.taps, -1)).transpose(1, 2)
-    return {k: v[..., None] if _POINTWISE.search(k) else v for k, v in state.items()}
+    return state
 
 
-def vocoder_state(network: HiFT) -> dict[str, Tensor]:
+def vocoder_state(network: HiFT | TrainedHiFT) -> dict[str, Tensor]:
     """The tensors of `network` as hift.pt has them, weight norm included.
 
     The magnitude (original0) is the norm of the direction (original1) as it will be stored in half
@@ -101,7 +140,7 @@ def vocoder_state(network: HiFT) -> dict[str, Tensor]:
     for key in ordered:
         renamed, value = _renamed(key, rules), plain[key]
         stem = renamed.removesuffix(".weight")
-        if not _is_normed(network, key):
+        if not _is_normed(key, value):
             state[renamed] = value
             continue
         norm = value.half().float().flatten(1).norm(dim=1)
@@ -110,12 +149,9 @@ def vocoder_state(network: HiFT) -> dict[str, Tensor]:
     return state
 
 
-def _is_normed(network: HiFT, key: str) -> bool:
+def _is_normed(key: str, value: Tensor) -> bool:
     """Upstream puts weight norm on every convolution but those of the source branch's input."""
-    if not key.endswith(".weight") or "source_down" in key:
-        return False
-    module = network.get_submodule(key.removesuffix(".weight"))
-    return isinstance(module, nn.Conv1d | nn.ConvTranspose1d)
+    return key.endswith(".weight") and value.ndim == 3 and "source_down" not in key
 
 
 def _vocoder_rules(residual_blocks: int) -> Rules:
@@ -143,11 +179,11 @@ def _renamed(key: str, rules: Rules) -> str:
 
 
 def stored_half(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The state in float16, but for the magnitudes of weight norm, which stay as they are."""
+    """The state in float16, but for the magnitudes of weight norm and the angles of positions."""
     halves = {}
     for key, value in state.items():
         half = value.detach().contiguous()
-        if not key.endswith("original0"):
+        if not key.endswith(("original0", "inv_freq")):
             half = half.half()
         assert torch.isfinite(half).all(), f"{key} has values that are not finite in float16"
         halves[key] = half.clone()

@@ -7,3 +7,4 @@ TESTS = SUPPORT.parent
 PROJECT = TESTS.parent
 GOLDEN = TESTS / "golden"
 EMBEDDED = PROJECT / "checkpoints" / "embedded"
+COSYVOICE3 = PROJECT / "checkpoints" / "embedded_cosyvoice3"

@@ -19,10 +19,10 @@ from training.config import VoiceConfig
 from training.dataset import WHISPER_PER_TOKEN, Track
 from training.export import YAML_TEMPLATE, export, load_language_model
 from training.loop import START
+from training.sequences import Example, collate, plain
 from training.speech import pronouncer
 from training.text_tokens import TextTokens
 from training.train_flow import load_flow
-from training.train_lm import Example, collate, plain
 from training.train_polish import load_polished
 from training.train_speaker_encoder import fbank_of, load_speaker_encoder
 from training.upstream_weights import flow_state, vocoder_state

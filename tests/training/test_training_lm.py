@@ -22,19 +22,10 @@ from training.language_model import (
     attention_loss,
     code_features,
 )
+from training.sequences import MARK, SPEECH, TASK, TEXT, Example, collate, interleaved, plain
 from training.teachers import TEACHERS
 from training.text_tokens import TextTokens, train_tokenizer
-from training.train_lm import (
-    MARK,
-    SPEECH,
-    TASK,
-    TEXT,
-    Example,
-    Examples,
-    collate,
-    interleaved,
-    plain,
-)
+from training.train_lm import Examples
 
 pytestmark = pytest.mark.slow
 

@@ -116,8 +116,23 @@ def test_every_stage_exists_and_follows_those_it_reads() -> None:
     assert len(set(names)) == len(names)
     for index, stage in enumerate(STAGES):
         assert set(stage.after) <= set(names[:index])
-        module, function = stage.target.split(":")
-        assert callable(getattr(importlib.import_module(module), function))
+        for family in ("cosyvoice2", "cosyvoice3"):
+            module, function = stage.target_of(family).split(":")
+            assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_a_family_has_stages_of_its_own(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flow = next(stage for stage in STAGES if stage.name == "flow")
+    assert flow.target_of("cosyvoice2") == flow.target
+    called = []
+    monkeypatch.setattr("training.train_dit.train", lambda *_: called.append("flow"))
+    files = ["--config", str(CONFIG), str(CONFIG.with_name("cosyvoice3.yaml"))]
+    threads = torch.get_num_threads()
+    for name in ("flow", "listener"):
+        monkeypatch.setattr(sys, "argv", ["training", name, "--work", str(work), *files])
+        command.main()
+    torch.set_num_threads(threads)
+    assert called == ["flow"]
 
 
 def test_one_stage_by_name(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:

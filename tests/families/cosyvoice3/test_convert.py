@@ -182,6 +182,13 @@ def test_a_solver_of_our_own_is_taken(copies: tuple[Path, Path]) -> None:
 
 def test_numbers_of_the_other_generation_are_refused(copies: tuple[Path, Path]) -> None:
     source, target = copies
-    (source / "tritone.json").write_text('{"free_phase": true, "text": {"instruct_end": ""}}')
-    with pytest.raises(ModelDirectoryError, match=r"tritone\.json has free_phase and text, which"):
+    (source / "tritone.json").write_text('{"free_phase": true}')
+    with pytest.raises(ModelDirectoryError, match=r"tritone\.json has free_phase, which is"):
+        convert(source, target)
+
+
+def test_a_prompt_without_an_end_is_refused(copies: tuple[Path, Path]) -> None:
+    source, target = copies
+    (source / "tritone.json").write_text('{"text": {"instruct_end": ""}}')
+    with pytest.raises(ModelDirectoryError, match=r"(?s)tritone\.json: .*text\.instruct_end"):
         convert(source, target)

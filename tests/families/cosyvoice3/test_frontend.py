@@ -1,5 +1,6 @@
 """CosyVoice3's prompts: the system's words, instructions, phonemes."""
 
+import shutil
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,15 @@ from cosyvoice3_frontend_fixtures import (
 from frontend_fixtures import FRONTEND_GOLDEN
 from parity.cosyvoice3_frontend import cases
 from parity.folders import comparisons
-from paths import GOLDEN
+from paths import COSYVOICE3, GOLDEN
 from safetensors.numpy import load_file
 
-from tritone.errors import InvalidRequest
+from tritone.errors import InvalidRequest, ModelDirectoryError
 from tritone.families.cosyvoice2.cloning import Cloner
+from tritone.families.cosyvoice3.config import CosyVoice3Config
 from tritone.families.cosyvoice3.frontend import CosyVoice3Frontend
 from tritone.families.cosyvoice3.phonemes import PHONEMES
+from tritone.frontend.text.pronounce import PHONEMES_NAME, load_pronouncer
 from tritone.frontend.text.tokenizer import TextTokenizer
 from tritone.frontend.voices import VoiceStore, save_voice
 from tritone.synthesis.values import Segment, SynthesisRequest
@@ -68,6 +71,20 @@ def test_golden_data_of_upstream() -> None:
     results = list(cases(folder))
     assert len(results) == 39
     assert [result for result in results if not result.passed] == []
+
+
+def test_a_checkpoint_of_phonemes_is_given_phonemes(tmp_path: Path) -> None:
+    config, tokenizer = (
+        CosyVoice3Config.read(COSYVOICE3),
+        TextTokenizer(COSYVOICE3 / "tokenizer.json"),
+    )
+    text = load_pronouncer(COSYVOICE3 / PHONEMES_NAME, tokenizer)("a warm supper.").text
+    ids = ids_of(CosyVoice3Frontend(COSYVOICE3, config), "a warm supper.")
+    end = ids.index(tokenizer.control_id("<|endofprompt|>"))
+    assert ids[end + 1 :] == [*tokenizer.encode(text), config.llm.task_id]
+    shutil.copy(COSYVOICE3 / "tokenizer.json", tmp_path)
+    with pytest.raises(ModelDirectoryError, match=r"phonemes\.json"):
+        CosyVoice3Frontend(tmp_path, config)
 
 
 @pytest.mark.parametrize("before", ["", SYSTEM])

@@ -76,6 +76,7 @@ class Conversion:
     """The steps from one source to one model directory."""
 
     config: ClassVar[type[ModelConfig]] = CosyVoice2Config
+    extras: ClassVar[type[Extras]] = Extras
 
     def __init__(self, source: names.Source, target: Path, options: ConvertOptions) -> None:
         self._source, self._target, self._options = source, target, options
@@ -217,10 +218,10 @@ class Conversion:
 
     def _read_extras(self) -> Extras:
         if not self._source.has(names.EXTRAS):
-            return Extras()
+            return self.extras()
         path = self._source.folder / names.EXTRAS
         try:
-            return Extras.model_validate_json(path.read_bytes())
+            return self.extras.model_validate_json(path.read_bytes())
         except ValidationError as error:
             raise ModelDirectoryError(f"{path}: {error}") from error
 

@@ -219,6 +219,19 @@ class PromptFrontend:
         return self._pronounce(text) if self._pronounce else Pronunciation(text)
 
 
+def pronouncer(
+    model_dir: Path, kind: str, tokenizer: TextTokenizer, tags: Sequence[str]
+) -> Pronouncer | None:
+    """What a checkpoint of this `pronunciation` says in place of letters.
+
+    Raises ModelDirectoryError when its file is missing or damaged.
+    """
+    if kind == "none":
+        return None
+    with step("pronunciation", model_dir / PHONEMES_NAME):
+        return load_pronouncer(model_dir / PHONEMES_NAME, tokenizer, tags)
+
+
 class CosyVoice2Frontend(PromptFrontend):
     def __init__(
         self,
@@ -230,11 +243,9 @@ class CosyVoice2Frontend(PromptFrontend):
         """Raises ModelDirectoryError when a file of the model directory is missing or damaged."""
         tokenizer = load_tokenizer(model_dir, config.llm)
         wording = PlainWording(tokenizer, config.text.instruct_end)
-        pronounce = None
-        if config.text.pronunciation == "hibari":
-            with step("pronunciation", model_dir / PHONEMES_NAME):
-                pronounce = load_pronouncer(model_dir / PHONEMES_NAME, tokenizer, TAGS)
         super().__init__(
             model_dir, config, limits, text,
-            tokenizer=tokenizer, wording=wording, pronounce=pronounce,
+            tokenizer=tokenizer,
+            wording=wording,
+            pronounce=pronouncer(model_dir, config.text.pronunciation, tokenizer, TAGS),
         )  # fmt: skip

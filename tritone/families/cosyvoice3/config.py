@@ -7,18 +7,19 @@ from pydantic import Field
 
 from tritone.acoustic.solver_config import SolverConfig
 from tritone.config import Count, ModelConfig, Size, Strict
+from tritone.families.cosyvoice2 import config as cosyvoice2
 from tritone.families.cosyvoice2.config import PromptConfig, SpeechIds
 from tritone.llm.config import SamplingConfig
 
 
-class TextConfig(Strict):
-    """How text becomes token ids.
+class TextConfig(cosyvoice2.TextConfig):
+    """As CosyVoice2's.
 
     instruct_end: token that closes what comes before the text: the system's words, alone or with
     an instruction. system: those words.
     """
 
-    instruct_end: str = "<|endofprompt|>"
+    instruct_end: str = Field(default="<|endofprompt|>", min_length=1)
     system: str = "You are a helpful assistant."
 
 

@@ -24,10 +24,15 @@ from tritone.families.cosyvoice3.released_vocoder import vocoder_weights
 from tritone.families.cosyvoice3.voice import Voice, import_spk2info
 
 
+class Extras(common.Extras):
+    text: TextConfig | None = None
+
+
 class Conversion(common.Conversion):
     """The steps from one source to one model directory."""
 
     config = CosyVoice3Config
+    extras = Extras
 
     def _text_config(self) -> Strict:
         return TextConfig()
@@ -56,9 +61,9 @@ class Conversion(common.Conversion):
 
     def _read_extras(self) -> common.Extras:
         extras = super()._read_extras()
-        if foreign := sorted(extras.model_fields_set & {"free_phase", "text"}):
+        if "free_phase" in extras.model_fields_set:
             raise ModelDirectoryError(
-                f"{self._source.folder / names.EXTRAS} has {' and '.join(foreign)}, which are "
-                "CosyVoice2's alone: leave them out"
+                f"{self._source.folder / names.EXTRAS} has free_phase, which is CosyVoice2's "
+                "alone: leave it out"
             )
         return extras

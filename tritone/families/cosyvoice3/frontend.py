@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tritone.families.cosyvoice2.frontend import PromptFrontend
+from tritone.families.cosyvoice2.frontend import PromptFrontend, pronouncer
 from tritone.families.cosyvoice2.text_tokenizer import load_tokenizer
 from tritone.families.cosyvoice3.config import CosyVoice3Config
 from tritone.families.cosyvoice3.released_tokenizer import TAGS
@@ -28,4 +28,5 @@ class CosyVoice3Frontend(PromptFrontend):
             wording=SystemWording(tokenizer, config.text),
             tags=TAGS,
             kind=Voice,
+            pronounce=pronouncer(model_dir, config.text.pronunciation, tokenizer, TAGS),
         )  # fmt: skip

@@ -19,11 +19,11 @@ def vocoder_weights(released: Mapping[str, Tensor], config: VocoderConfig) -> di
     for index, rate in enumerate(config.upsample_rates):
         name = f"stages.{index}.up.weight"
         if name in weights:
-            weights[name] = _over_repeated(weights[name], rate)
+            weights[name] = over_repeated(weights[name], rate)
     return weights
 
 
-def _over_repeated(weight: Tensor, rate: int) -> Tensor:
+def over_repeated(weight: Tensor, rate: int) -> Tensor:
     """(out, in, kernel) of a convolution over values that are repeated `rate` times -> (in, out,
     kernel + rate - 1) of the transposed convolution over the values themselves.
 
