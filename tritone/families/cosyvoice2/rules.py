@@ -119,10 +119,8 @@ class ChunkPlanner:
         return tokens
 
     def rest_fits(self, pace: Pace) -> bool:
-        """The first audio does not wait for the rest. Where hops are one chunk at most, they are
-        the same however fast they were."""
-        longest, left = self._longest(pace), self.received - self._sent
-        return self._sent > 0 and longest > self._policy.chunk and left <= longest
+        """The first audio does not wait for the rest."""
+        return self._sent > 0 and self.received - self._sent <= self._longest(pace)
 
     def rest(self) -> Increment:
         tokens = Increment(self._tokens[self._sent :])
