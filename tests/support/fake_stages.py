@@ -22,7 +22,6 @@ from tritone.synthesis.values import AudioChunk, Segment, SynthesisRequest
 SAMPLES = 960  # for each token
 CONFIG = model_config(TextConfig())
 RULES = CosyVoice2Rules(CONFIG, Hops())
-CHUNKWISE = CosyVoice2Rules(CONFIG, Hops(max_hop=25))  # a hop is a chunk, however fast it was
 SEEDED = SamplingParams(seed=7)
 
 

@@ -4,7 +4,6 @@ counted."""
 import numpy as np
 import pytest
 from fake_stages import (
-    CHUNKWISE,
     CONFIG,
     SAMPLES,
     FakeStages,
@@ -20,7 +19,9 @@ from frontend_fixtures import OFFSET
 
 from tritone.arrays import Float32
 from tritone.errors import StageFailed
+from tritone.families.cosyvoice2.rules import CosyVoice2Rules
 from tritone.synthesis.pipeline import Settings, synthesize
+from tritone.synthesis.rules import Hops
 from tritone.synthesis.timing import Timing
 
 GOOD, LONG = codes(70, 900), codes(200, 900)
@@ -42,11 +43,12 @@ def test_what_breaks_later_ends_in_silence_and_with_an_error(where: str) -> None
     calls: list[int] = []
     stages = FakeStages([segment("one", 40), segment("two")], [LONG, GOOD], **{where: broken})
     heard, timing = [], Timing(CONFIG.sample_rate)
+    rules = CosyVoice2Rules(CONFIG, Hops(max_hop=25))
     what = {"frames": "token2wav: gave frames", "sound": "vocoder: gave samples"}[where]
     with pytest.raises(
         StageFailed, match=rf"^{what} that are not finite, after \d\.\d s of audio$"
     ):
-        heard.extend(synthesize(request(), stages, CHUNKWISE, Settings(), timing=timing))
+        heard.extend(synthesize(request(), stages, rules, Settings(), timing=timing))
     wave, tokens = wave_of(heard), {"frames": 28 + 25 + 12.5, "sound": 28 + 12.5}[where]
     said = int(tokens * SAMPLES)
     assert len(wave) == said + FADE and not wave[said:].any()
@@ -95,7 +97,7 @@ def test_ids_outside_the_codebook_end_a_segment_that_was_heard(bad: int, increme
 
 def test_copies_of_the_prompt_end_a_segment_that_was_heard() -> None:
     speech = [*LONG[:40], *PROMPT.voice.prompt_tokens[5:], *LONG]
-    chunks = speak(FakeStages([PROMPT], [speech]), rules=CHUNKWISE)
+    chunks = speak(FakeStages([PROMPT], [speech]))
     assert chunks[-1].timing["flaws"] == {"transcript": 1}
     assert len(wave_of(chunks)) == (40 + 6) * SAMPLES + FADE
 

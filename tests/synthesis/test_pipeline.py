@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from fake_stages import (
-    CHUNKWISE,
     CONFIG,
     RULES,
     SAMPLES,
@@ -20,7 +19,7 @@ from fake_stages import (
     speak,
     spoken,
 )
-from waiting import HANG_S, wait_until
+from waiting import HANG_S
 
 from tritone.errors import Cancelled, InvalidRequest, StageFailed
 from tritone.families.cosyvoice2.rules import CosyVoice2Rules
@@ -42,7 +41,7 @@ def failing(at: str, error: Exception) -> Callable[[str], None]:
 
 def test_chunks_come_in_order() -> None:
     stages = one(codes(70))
-    chunks = speak(stages, rules=CHUNKWISE)
+    chunks = speak(stages)
     assert spoken(chunks) == codes(70)
     assert [len(t) for t in stages.flows[0].tokens] == [28, 25, 17]
     assert [chunk.last for chunk in chunks] == [False, False, False, True]
@@ -58,8 +57,14 @@ def test_the_first_samples_do_not_wait_for_the_whole_first_hop() -> None:
 @pytest.mark.parametrize("increment", [1, 3, 70])
 def test_increments_do_not_matter(increment: int) -> None:
     stages = one(codes(70), increment=increment)
-    assert spoken(speak(stages, rules=CHUNKWISE)) == codes(70)
+    assert spoken(speak(stages)) == codes(70)
     assert [len(t) for t in stages.flows[0].tokens] == [28, 25, 17]
+
+
+def test_nothing_left_after_the_last_hop() -> None:
+    stages = one(codes(53))
+    assert spoken(speak(stages)) == codes(53)
+    assert [len(t) for t in stages.flows[0].tokens] == [28, 25, 0]
 
 
 def test_the_next_segment_starts_before_the_last_chunk_of_this_one() -> None:
@@ -96,7 +101,7 @@ def test_flow_runs_beside_the_vocoder() -> None:
             assert again.wait(HANG_S)
 
     stages = one(codes(90), fail=meet)
-    assert spoken(speak(stages, rules=CHUNKWISE)) == codes(90)
+    assert spoken(speak(stages)) == codes(90)
     assert stages.flows[0].thread != threading.current_thread().name
 
 
@@ -156,7 +161,8 @@ def _pipeline_threads() -> list[str]:
 def test_closing_the_iterator_stops_everything(after: int) -> None:
     segments, speeches = [segment("one", 40), segment("two", 40)], [codes(400), codes(400)]
     stages = FakeStages(segments, speeches, hold=300)
-    chunks = synthesize(request(), stages, CHUNKWISE, Settings())
+    rules = CosyVoice2Rules(CONFIG, Hops(max_hop=25))
+    chunks = synthesize(request(), stages, rules, Settings())
     for _ in range(after):
         next(chunks)
     chunks.close()
@@ -282,20 +288,3 @@ def test_each_segment_knows_its_text_and_its_samples() -> None:
     ]
     assert [speed for _, speed in stages.vocoders] == [1.6, 2.0]  # the fastest there is
     assert chunks[0].timing["spans"] == []
-
-
-@pytest.mark.parametrize(
-    ("count", "rules", "hops"),
-    [(70, RULES, [28, 42]), (70, CHUNKWISE, [28, 25, 17]), (53, CHUNKWISE, [28, 25])],
-)
-def test_what_is_left_is_one_hop_where_playback_allows_it(
-    count: int, rules: CosyVoice2Rules, hops: list[int]
-) -> None:
-    def generated(event: str) -> None:
-        """The first hop takes until the generation has ended, and its thread with it."""
-        if event == "flow 0":
-            wait_until(lambda: len(_pipeline_threads()) == 1)
-
-    stages = one(codes(count), fail=generated)
-    assert spoken(speak(stages, rules=rules)) == codes(count)
-    assert [len(t) for t in stages.flows[0].tokens] == hops

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
-from fake_stages import CHUNKWISE, CONFIG, codes, one, request
+from fake_stages import CONFIG, RULES, codes, one, request
 from waiting import HANG_S
 
 from tritone.synthesis.deadlines import StageTurns, Turns
@@ -103,7 +103,7 @@ def test_streams_say_when_their_playback_runs_dry() -> None:
     timing = Timing(CONFIG.sample_rate, lambda: next(moments))
     turns.flow, turns.vocoder = flow, vocoder = Recorded(), Recorded()
     stages = one(codes(70))
-    chunks = list(synthesize(request(), stages, CHUNKWISE, Settings(), turns=turns, timing=timing))
+    chunks = list(synthesize(request(), stages, RULES, Settings(), turns=turns, timing=timing))
     assert len(flow.seconds) == len(stages.flows[0].tokens) == 3
     assert len(vocoder.seconds) == len(chunks) == 4
     early = [flow.seconds[0], vocoder.seconds[0]]  # nothing is out yet

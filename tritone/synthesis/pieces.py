@@ -84,7 +84,6 @@ class Pieces:
         """Speak from the beginning of a segment once more; the next iteration gives its pieces."""
         self._stop()
         self._run.try_again(place.tries)
-        self._run.timing.made = self._run.timing.playback.audio
         self._next = place.index
         self._start()
 

@@ -45,17 +45,6 @@ class Hops:
     max_hop: int | None = None
 
 
-@dataclass(frozen=True)
-class Pace:
-    """How a stream stands, in seconds. ahead: audio sent and not yet played; negative: for so long
-    there has been none. on_the_way: audio whose frames are made, and that is not sent. per_token:
-    what a token has cost from text to audio so far."""
-
-    ahead: float
-    on_the_way: float
-    per_token: float
-
-
 class Planner(Protocol):
     """Takes tokens as they come and hands out the next call's tokens when they are complete."""
 
@@ -65,12 +54,14 @@ class Planner(Protocol):
     def ready(self) -> bool:
         """Whether the next hop and its look-ahead are complete."""
 
-    def take(self, pace: Pace, *, alone: bool = False) -> Increment:
-        """The tokens of the next call, once `ready`; plans the hop after it. alone: no other
-        stream wants the flow."""
+    def take(
+        self, seconds_ahead: float, seconds_per_token: float, *, alone: bool = False
+    ) -> Increment:
+        """The tokens of the next call, once `ready`; plans the hop after it.
 
-    def rest_fits(self, pace: Pace) -> bool:
-        """Whether `rest` may take all that is left, generation having ended."""
+        seconds_ahead: audio sent and not yet played. seconds_per_token: what a token has cost from
+        text to audio so far. alone: no other stream wants the flow.
+        """
 
     def rest(self) -> Increment:
         """What is left when generation has ended; may be empty."""

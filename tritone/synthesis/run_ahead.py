@@ -44,11 +44,6 @@ class RunAhead(Generic[ItemT]):
         """Items that have come and were not taken."""
         return len(self._items)
 
-    @property
-    def ended(self) -> bool:
-        """Whether nothing comes any more; there may be items that were not taken."""
-        return self._ended
-
     def __iter__(self) -> Iterator[ItemT]:
         while True:
             with self._changed:

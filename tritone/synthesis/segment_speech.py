@@ -126,7 +126,7 @@ class SegmentSpeech:
             if flaw:
                 self._generation.cancel()
                 break
-            if not (self._begun and (self._increments.waiting or self._increments.ended)):
+            if not (self._begun and self._increments.waiting):
                 yield from self._ready_hops()
         if not flaw:
             verdict = guard.ended(self.segment.target_tokens)
@@ -141,7 +141,7 @@ class SegmentSpeech:
         self.broken_off = flaw is not None and not over and flaw.kind != "early_end"
         given_up = None if over or not flaw or self._spoken_as_it_is(flaw) else flaw
         if not given_up or self._can_go_on:
-            yield from self._ready_hops(over=not given_up)
+            yield from self._ready_hops()
         return given_up
 
     def _admit(self, codes: Increment, *, ended: bool = False) -> None:
@@ -196,24 +196,18 @@ class SegmentSpeech:
             "speaks clearly, or leave out reference_text if it is not what is said",
         )
 
-    def _ready_hops(self, *, over: bool = False) -> Iterator[Float32]:
-        """over: no more tokens come, and `rest` will take what is left."""
+    def _ready_hops(self) -> Iterator[Float32]:
+        timing = self._run.timing
         while self._run.request.streaming and self._planner.ready:
-            pace = self._run.timing.pace
-            if over and self._planner.rest_fits(pace):
-                return
-            tokens = self._planner.take(pace, alone=self._run.turns.flow.idle)
+            alone = self._run.turns.flow.idle
+            tokens = self._planner.take(timing.ahead, timing.seconds_per_token, alone=alone)
             yield self._frames(tokens, finalize=False)
 
     def _frames(self, tokens: Increment, *, finalize: bool) -> Float32:
         self._run.check_cancelled()
         self._begun = True
         with self._run.timing.flowing(), self._run.turns.flow.turn(self._run.seconds_left):
-            frames = self._flow.step(tokens, finalize=finalize)
-        run = self._run
-        rate = float(run.rules.rates.frames) * run.request.speed * self.segment.speed
-        run.timing.made += frames.shape[1] / rate
-        return frames
+            return self._flow.step(tokens, finalize=finalize)
 
     @property
     def _most_tokens(self) -> int:

@@ -11,7 +11,6 @@ import numpy as np
 from tritone.arrays import Float32
 from tritone.synthesis.flaws import KINDS, Flaw, Kind
 from tritone.synthesis.live_text import TextSource, WholeText
-from tritone.synthesis.rules import Pace
 
 PARTS = ("queue", "frontend", "prefill", "first_tokens", "tokens", "flow", "vocoder", "send")
 """Parts of a request's time, one after the other, that add up to all of it:
@@ -104,7 +103,6 @@ class Timing:
         self.segments = self.tokens = self.packets = self.retries = 0
         self.flaws: dict[Kind, int] = dict.fromkeys(KINDS, 0)
         self.notes: list[str] = []
-        self.made = 0.0  # seconds of audio whose frames are there
         self.text: TextSource = WholeText("")
         self._starts: list[int] = []  # of the segments that were prepared, in the text
         self._until = 0
@@ -224,19 +222,18 @@ class Timing:
             self.total = self.elapsed()
 
     @property
-    def pace(self) -> Pace:
-        """If playback began with the first packet; at least one token must be there."""
-        per_token = (self.elapsed() - self._marks.get("started", 0.0)) / self.tokens
-        return Pace(self.ahead, max(0.0, self.made - self.playback.audio), per_token)
-
-    @property
     def ahead(self) -> float:
-        """Audio sent and not yet played; see `Playback.ahead`."""
+        """Audio sent and not yet played, if playback began with the first packet."""
         return self.playback.ahead(self.elapsed())
 
     def until_dry(self, patience: float) -> float:
         """Until playback runs dry; before the first packet, what is left of `patience`."""
         return patience - self.elapsed() if self.playback.first is None else self.ahead
+
+    @property
+    def seconds_per_token(self) -> float:
+        """Of work so far; at least one token must be there."""
+        return (self.elapsed() - self._marks.get("started", 0.0)) / self.tokens
 
     def parts(self) -> dict[str, float]:
         """Seconds by part, so far."""

@@ -6,7 +6,6 @@ import pytest
 from tritone.errors import EnvironmentProblem
 from tritone.families.cosyvoice2.rules import ChunkPlanner, ChunkPolicy
 from tritone.llm.contract import Increment
-from tritone.synthesis.rules import Pace
 
 POLICY = ChunkPolicy(chunk=25, lookahead=3)
 FAST, SLOW = 0.0, 1.0  # seconds a token has cost
@@ -16,17 +15,13 @@ def tokens(count: int, first: int = 0) -> Increment:
     return Increment(np.arange(first, first + count, dtype=np.int32))
 
 
-def pace(ahead: float, per_token: float = SLOW, on_the_way: float = 0.0) -> Pace:
-    return Pace(ahead, on_the_way, per_token)
-
-
 def hops(planner: ChunkPlanner, count: int, ahead: float = 0.0, cost: float = SLOW) -> list[int]:
     """Sizes of the calls when tokens come one by one; the last is the rest."""
     sizes, seen = [], []
     for token in range(count):
         planner.push(tokens(1, token))
         while planner.ready:
-            seen.append(planner.take(pace(ahead, cost)))
+            seen.append(planner.take(ahead, cost))
             sizes.append(len(seen[-1]))
     seen.append(planner.rest())
     assert np.array_equal(Increment.joined(seen).ids, tokens(count).ids)
@@ -67,7 +62,7 @@ def test_many_tokens_at_once_are_still_cut() -> None:
     planner.push(tokens(70))
     sizes = []
     while planner.ready:
-        sizes.append(len(planner.take(pace(0.0))))
+        sizes.append(len(planner.take(0.0, SLOW)))
     assert [*sizes, len(planner.rest())] == [28, 25, 17]
     assert planner.received == 70 and len(planner.rest()) == 0
 
@@ -97,7 +92,7 @@ def test_hops_do_not_outgrow_their_limit(max_hop: int, largest: int) -> None:
 def test_a_late_stream_shrinks_again() -> None:
     planner = ChunkPlanner(POLICY, 0)
     planner.push(tokens(400))
-    sizes = [len(planner.take(pace(ahead, 0.02))) for ahead in (9.0, 9.0, -0.5, 0.0)]
+    sizes = [len(planner.take(ahead, 0.02)) for ahead in (9.0, 9.0, -0.5, 0.0)]
     assert sizes == [28, 100, 100, 25]  # each call plans the one after it
 
 
@@ -110,10 +105,10 @@ def test_what_has_come_is_taken_at_once_when_it_is_late(
 ) -> None:
     planner = ChunkPlanner(ChunkPolicy(chunk=25, lookahead=3, max_hop=max_hop), 0)
     planner.push(tokens(received))
-    assert len(planner.take(pace(-1.0), alone=True)) == 28, "the first audio waits for one chunk"
-    assert len(planner.take(pace(-1.0), alone=True)) == expected
+    assert len(planner.take(-1.0, SLOW, alone=True)) == 28, "the first audio waits for one chunk"
+    assert len(planner.take(-1.0, SLOW, alone=True)) == expected
     while planner.ready:
-        planner.take(pace(-1.0), alone=True)
+        planner.take(-1.0, SLOW, alone=True)
     assert len(planner.rest()) == (received - 28) % 25
 
 
@@ -123,43 +118,4 @@ def test_chunks_that_have_come_wait_for_who_is_in_time_or_not_alone(
 ) -> None:
     planner = ChunkPlanner(POLICY, 0)
     planner.push(tokens(400))
-    assert [len(planner.take(pace(ahead), alone=alone)) for _ in range(3)] == [28, 25, 25]
-
-
-@pytest.mark.parametrize(
-    ("received", "on_the_way", "expected"),
-    [
-        (28 + 99, 2.0, 50),  # 50 tokens of 0.02 s cost 1 s, and twice that is on the way
-        (28 + 99, 1.99, 25),
-        (28 + 49, 2.0, 25),  # the second chunk is not complete
-        (400, 4.0, 100),
-        (400, 9.0, 100),
-    ],
-)
-def test_what_has_come_is_taken_while_what_is_on_the_way_covers_it(
-    received: int, on_the_way: float, expected: int
-) -> None:
-    planner = ChunkPlanner(POLICY, 0)
-    planner.push(tokens(received))
-    assert len(planner.take(pace(0.0, 0.02, on_the_way))) == 28, "never the first hop"
-    assert len(planner.take(pace(0.0, 0.02, on_the_way))) == expected
-
-
-def test_no_hop_is_waited_for_because_of_what_is_on_the_way() -> None:
-    planner = ChunkPlanner(POLICY, 0)
-    planner.push(tokens(28))
-    planner.take(pace(0.0, 0.02, on_the_way=9.0))
-    planner.push(tokens(25, 28))
-    assert planner.ready
-
-
-@pytest.mark.parametrize(("left", "on_the_way", "fits"), [(50, 2.0, True), (51, 2.0, False)])
-def test_the_rest_is_one_hop_where_playback_allows_it(
-    left: int, on_the_way: float, fits: bool
-) -> None:
-    planner = ChunkPlanner(POLICY, 0)
-    planner.push(tokens(28 + left))
-    here = pace(0.0, 0.02, on_the_way)
-    assert not planner.rest_fits(here), "the first audio does not wait for it"
-    planner.take(here)
-    assert planner.rest_fits(here) is fits and not planner.rest_fits(pace(-1.0))
+    assert [len(planner.take(ahead, SLOW, alone=alone)) for _ in range(3)] == [28, 25, 25]

@@ -22,7 +22,7 @@ from tritone.families.cosyvoice3.config import (
 from tritone.families.cosyvoice3.rules import LONGEST_PAUSE, SILENT, CosyVoice3Rules, PausePlanner
 from tritone.llm.config import SamplingConfig
 from tritone.llm.contract import Increment, Prompt
-from tritone.synthesis.rules import Hops, Pace
+from tritone.synthesis.rules import Hops
 
 FILTER = json.loads((GOLDEN / "cosyvoice3" / "silent_filter.json").read_text())
 CASES = [(case["input"], case["output"]) for case in FILTER["cases"]]
@@ -76,7 +76,7 @@ def test_long_pauses_are_cut_however_codes_come(
     for begin in range(0, len(given), increment):
         plan.push(tokens(given[begin : begin + increment]))
     assert plan.received == len(heard)
-    taken = [plan.take(Pace(0.0, 0.0, 1.0)) for _ in range(2) if plan.ready]
+    taken = [plan.take(0.0, 1.0) for _ in range(2) if plan.ready]
     assert Increment.joined([*taken, plan.rest()]).ids.tolist() == heard
 
 

@@ -14,7 +14,7 @@ from tritone.families.cosyvoice2.voice import Voice
 from tritone.llm.config import SpokenConfig
 from tritone.llm.contract import Increment, Prompt, SamplingParams
 from tritone.synthesis.flaws import Flaw
-from tritone.synthesis.rules import Hops, Pace, Rates
+from tritone.synthesis.rules import Hops, Rates
 from tritone.synthesis.values import Segment
 
 CODES_PER_SECOND = 25
@@ -105,41 +105,37 @@ class ChunkPlanner:
     def ready(self) -> bool:
         return self.received >= self._boundary + self._policy.lookahead
 
-    def take(self, pace: Pace, *, alone: bool = False) -> Increment:
-        """See `Planner.take`. A hop after the first takes more of the chunks that have come as far
-        as playback allows; a stream that is alone and late already has all of them at once."""
+    def take(
+        self, seconds_ahead: float, seconds_per_token: float, *, alone: bool = False
+    ) -> Increment:
+        """See `Planner.take`. The seconds choose the size of the hop after this one; a stream that
+        is alone and late already has all whole chunks at once."""
         assert self.ready
-        if self._sent:
-            late = alone and pace.ahead < 0
-            self._boundary += self._backlog(self._policy.max_hop if late else self._longest(pace))
+        if alone and self._sent and seconds_ahead < 0:
+            self._boundary += self._backlog()
         until = self._boundary + self._policy.lookahead
         tokens = Increment(self._tokens[self._sent : until])
         self._sent = until
-        self._boundary += self._longest(replace(pace, on_the_way=0.0))
+        self._boundary += self._next_hop(seconds_ahead, seconds_per_token)
         return tokens
-
-    def rest_fits(self, pace: Pace) -> bool:
-        """The first audio does not wait for the rest."""
-        return self._sent > 0 and self.received - self._sent <= self._longest(pace)
 
     def rest(self) -> Increment:
         tokens = Increment(self._tokens[self._sent :])
         self._sent = self.received
         return tokens
 
-    def _backlog(self, longest: int) -> int:
-        """Tokens of the whole chunks that have come beyond the next hop, in a hop of so many."""
+    def _backlog(self) -> int:
+        """Tokens of the whole chunks that have come beyond the next hop, as far as a hop may go."""
         chunk = self._policy.chunk
         beyond = self.received - self._policy.lookahead - self._boundary
-        room = longest - (self._boundary + self._policy.lookahead - self._sent)
+        room = self._policy.max_hop - (self._boundary + self._policy.lookahead - self._sent)
         return max(0, min(beyond, room) // chunk * chunk)
 
-    def _longest(self, pace: Pace) -> int:
-        """Tokens of a hop that playback allows."""
-        hop, left = self._policy.chunk, pace.ahead + pace.on_the_way
+    def _next_hop(self, seconds_ahead: float, seconds_per_token: float) -> int:
+        hop = self._policy.chunk
         while (
             2 * hop <= self._policy.max_hop
-            and 2 * hop * pace.per_token * self._policy.reserve <= left
+            and 2 * hop * seconds_per_token * self._policy.reserve <= seconds_ahead
         ):
             hop *= 2
         return hop

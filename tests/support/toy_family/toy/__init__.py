@@ -24,7 +24,7 @@ from tritone.frontend.voices import VoiceStore, save_voice
 from tritone.llm.config import LLMConfig, SamplingConfig
 from tritone.llm.contract import Increment, Prompt, SamplingParams
 from tritone.synthesis.limits import Limits, check
-from tritone.synthesis.rules import Hops, Pace, Rates
+from tritone.synthesis.rules import Hops, Rates
 from tritone.synthesis.values import Segment, SynthesisRequest, TextBlock, TextPiece, in_order
 from tritone.voice import Arrays
 
@@ -100,13 +100,10 @@ class ToyPlanner:
     def ready(self) -> bool:
         return sum(map(len, self._tokens)) >= HOP
 
-    def take(self, pace: Pace, *, alone: bool = False) -> Increment:
+    def take(self, ahead: float, cost: float, *, alone: bool = False) -> Increment:
         every = self.rest()
         self._tokens = [Increment(every.ids[HOP:])]
         return Increment(every.ids[:HOP])
-
-    def rest_fits(self, pace: Pace) -> bool:
-        return False
 
     def rest(self) -> Increment:
         every, self._tokens = Increment.joined(self._tokens), []
