@@ -1,11 +1,9 @@
 """The full-size model of random weights as a server can speak with it.
 
-CosyVoice2 takes text and its pronunciation from the embedded voice, CosyVoice3 spells it; a voice
-with a prompt of three seconds is registered, and SENTENCE gives speech of the wanted length
-whatever is drawn.
+Text is spelt, a token a letter; a voice with a prompt of three seconds is registered, and SENTENCE
+gives speech of the wanted length whatever is drawn.
 """
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,14 +16,11 @@ from benchmarks.streams import lasting, some_prompt
 from tritone.checkpoints.atomic_write import write_json
 from tritone.config import CONFIG_NAME
 from tritone.families import family_named
-from tritone.families.cosyvoice2.config import CosyVoice2Config
 from tritone.families.cosyvoice2.released_tokenizer import build_base_tokenizer
 from tritone.families.cosyvoice2.rules import CODES_PER_SECOND
-from tritone.frontend.text.pronounce import PHONEMES_NAME
 from tritone.frontend.text.settings import DEFAULT_TEXT
 from tritone.frontend.text.tokenizer import TOKENIZER_NAME
 from tritone.frontend.voices import VOICES_FOLDER, save_voice
-from tritone.resources import embedded_voice
 from tritone.synthesis.limits import DEFAULT_LIMITS
 from tritone.synthesis.values import SynthesisRequest
 
@@ -36,9 +31,6 @@ VOICE = "bench"
 def write_served_model(folder: Path, seconds: float, size: AnyConfig) -> None:
     """Write a model directory whose SENTENCE lasts `seconds`."""
     config = size.model_copy(update={"default_voice": VOICE})
-    if isinstance(config, CosyVoice2Config):
-        text = CosyVoice2Config.read(embedded_voice()).text
-        config = config.model_copy(update={"text": text})
     write_model(folder, config)
     _write_text(folder, config)
     _, spoken = some_prompt(config, 3 * CODES_PER_SECOND)
@@ -52,10 +44,6 @@ def write_served_model(folder: Path, seconds: float, size: AnyConfig) -> None:
 
 def _write_text(folder: Path, config: AnyConfig) -> None:
     """What the text front end reads."""
-    if isinstance(config, CosyVoice2Config):
-        for name in (TOKENIZER_NAME, PHONEMES_NAME):
-            shutil.copy(embedded_voice() / name, folder / name)
-        return
     added = PARTS[config.family].added
     with TemporaryDirectory() as base:
         write_tokenizer_parts(Path(base), config.llm.speech_offset, added)
