@@ -7,9 +7,6 @@ stands still while all models are well. Nobody but a client of its own notices t
 
 import threading
 
-import grpc
-from tritonclient.grpc import service_pb2, service_pb2_grpc
-
 EVERY_S = 5.0
 ANSWER_S = 10.0
 MISSES = 2  # in a row
@@ -20,6 +17,8 @@ class GrpcProbe:
     """Asks the server at `url` (host:port, without TLS) again and again, until `close`."""
 
     def __init__(self, url: str, *, every_s: float = EVERY_S, answer_s: float = ANSWER_S) -> None:
+        import grpc  # here, as the doctor must run where it cannot be imported
+
         self._every_s, self._answer_s = every_s, answer_s
         self._channel = grpc.insecure_channel(url, [("grpc.use_local_subchannel_pool", 1)])
         self._over = threading.Event()
@@ -43,6 +42,9 @@ class GrpcProbe:
 
     def _answered(self) -> bool:
         """A server that cannot be reached is not deaf: its end is seen elsewhere."""
+        import grpc
+        from tritonclient.grpc import service_pb2, service_pb2_grpc
+
         stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         request = service_pb2.ModelInferRequest(model_name=_NO_MODEL)
         try:
