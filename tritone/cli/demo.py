@@ -31,7 +31,7 @@ def demo(
     try:
         check_writable(out)
         with TritonServer(settings) as server:
-            print("starting Triton with the five models", flush=True)
+            print("starting Triton and its models", flush=True)
             seconds = server.wait_ready()
             rate = Envelope.read(settings.served_model).sample_rate
             speak_word = speaker(server.urls.http, settings.public, rate)
