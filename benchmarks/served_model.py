@@ -30,7 +30,8 @@ VOICE = "bench"
 
 def write_served_model(folder: Path, seconds: float, size: AnyConfig) -> None:
     """Write a model directory whose SENTENCE lasts `seconds`."""
-    config = size.model_copy(update={"default_voice": VOICE})
+    spelt = type(size.text)()
+    config = size.model_copy(update={"default_voice": VOICE, "text": spelt})
     write_model(folder, config)
     _write_text(folder, config)
     _, spoken = some_prompt(config, 3 * CODES_PER_SECOND)
