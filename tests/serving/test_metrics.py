@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from backend_fakes import MetricFamily, backend
+from waiting import HANG_S
 
 
 @pytest.fixture
@@ -48,6 +49,23 @@ def test_a_number_that_cannot_be_written_is_the_only_one_lost(metrics: SimpleNam
     first.close()
     second.close()
     assert MetricFamily.written == [("second", "", 2.0)]
+
+
+def test_who_waits_is_not_kept_by_what_comes_after(metrics: SimpleNamespace) -> None:
+    streams, over = metrics.Gauge("streams", ""), threading.Event()
+
+    def again(number: float) -> None:
+        if not over.is_set():
+            streams.set(number + 1)
+
+    streams.of[""].set = again
+    streams.set(1)
+    waiting = threading.Thread(target=metrics.flush, daemon=True)
+    waiting.start()
+    waiting.join(HANG_S)
+    assert not waiting.is_alive()
+    over.set()
+    streams.close()
 
 
 def test_a_label_takes_no_other_value(metrics: SimpleNamespace) -> None:

@@ -27,7 +27,7 @@ class _Writer:
 
     def __init__(self) -> None:
         self._noted: dict[tuple[Metric, str], list[float]] = {}  # by value of the label
-        self._writing = False
+        self._begun = self._done = 0  # rounds of writing
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
@@ -43,9 +43,10 @@ class _Writer:
             self._changed.notify_all()
 
     def flush(self) -> None:
-        """Until all that was noted is written."""
+        """Until all that was noted is written, whatever is noted meanwhile."""
         with self._changed:
-            self._changed.wait_for(lambda: not (self._noted or self._writing))
+            due = self._begun + bool(self._noted)
+            self._changed.wait_for(lambda: self._done >= due)
 
     def _run(self) -> None:
         while True:
@@ -53,7 +54,8 @@ class _Writer:
                 self._changed.wait_for(lambda: self._noted)
             time.sleep(_GATHER_S)
             with self._changed:
-                noted, self._noted, self._writing = self._noted, {}, True
+                noted, self._noted = self._noted, {}
+                self._begun += 1
             for (metric, value), numbers in noted.items():
                 try:
                     for number in numbers:
@@ -62,7 +64,7 @@ class _Writer:
                     _LOG.exception("a metric could not be written")
             noted.clear()  # nothing is kept of a metric that may be closed
             with self._changed:
-                self._writing = False
+                self._done = self._begun
                 self._changed.notify_all()
 
 
