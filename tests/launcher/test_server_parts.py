@@ -5,10 +5,13 @@ import socket
 from pathlib import Path
 
 import pytest
+from monitor_pages import answering
 
 from tritone.errors import EnvironmentProblem
+from tritone.launcher.launch import is_open
 from tritone.launcher.ports import check_free
 from tritone.launcher.server_log import ServerLog
+from tritone.launcher.settings import ServerUrls
 from tritone.launcher.shared_memory import acquire_regions, sweep_regions
 
 
@@ -33,6 +36,17 @@ class TestPorts:
     def test_a_port_out_of_range(self):
         with pytest.raises(EnvironmentProblem, match=r"127\.0\.0\.1:70000 for http"):
             check_free("127.0.0.1", {"http": 70000})
+
+
+def test_a_server_that_is_ready_is_open_once_its_metrics_are() -> None:
+    ready = {"/v2/health/ready": b""}
+    with answering(ready) as http, answering({}) as metrics:
+        urls = ServerUrls(f"http://{http.url}", "", f"http://{metrics.url}/metrics")
+        assert not is_open(urls)
+        metrics.routes["/metrics"] = b"nv_gpu_utilization 0"
+        assert is_open(urls)
+        http.routes.clear()
+        assert not is_open(urls)
 
 
 class TestSharedMemory:

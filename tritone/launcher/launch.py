@@ -46,6 +46,17 @@ class StopRequested(Exception):
     """What waits for a server need not wait any more."""
 
 
+def is_ready(urls: ServerUrls) -> bool:
+    """Whether every model of the server can be asked."""
+    return ask(f"{urls.http}/v2/health/ready") is not None
+
+
+def is_open(urls: ServerUrls) -> bool:
+    """Whether it listens on its metrics too: Triton 2.51 opens that port last, after the one on
+    which it says that it is ready."""
+    return is_ready(urls) and ask(urls.metrics) is not None
+
+
 class TritonServer:
     """A Triton server process and everything it starts. Use it as a context manager.
 
@@ -142,7 +153,7 @@ class TritonServer:
         assert self._log is not None and self._regions is not None, "this server was not started"
         started, limit_s = time.monotonic(), self.settings.start_timeout_s
         progress = LoadProgress(self._log, self.settings.served_model, self.settings.profile)
-        while not self._is_ready():
+        while not is_open(self.urls):
             self._check_stop()
             if self._has_ended(_PROBE_INTERVAL_S):
                 why = progress.why_ended(self.exit_status)
@@ -170,7 +181,7 @@ class TritonServer:
                 self._probe.close()
                 self._probe = None
                 signal.pidfd_send_signal(self._exit_event, signal.SIGKILL)
-        if loss.model == SERVER or not self._is_ready():  # a server that stops ends its models
+        if loss.model == SERVER or not is_ready(self.urls):  # a server that stops ends its models
             select.select([self._exit_event], [], [])
             return None
         return loss
@@ -251,9 +262,6 @@ class TritonServer:
     def _check_stop(self) -> None:
         if self._stopping.is_set():
             raise StopRequested
-
-    def _is_ready(self) -> bool:
-        return ask(f"{self.urls.http}/v2/health/ready") is not None
 
     def __enter__(self) -> "TritonServer":
         try:
