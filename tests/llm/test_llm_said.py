@@ -72,14 +72,16 @@ def test_heads_look_where_the_model_s_own_attention_does(
     streams = [table(rng.integers(0, 264, 40).astype(np.int32)) for _ in range(2)]
     slots = session(kind, directory, config)
     seen: list[list[int]] = []
+    keys: list[Float32] = []
     for slot, embeds in enumerate(streams):
         slots.prefill(slot, embeds[:5])
         slots.prefill(slot, embeds[5:PROMPT], 5)
-        seen.append([slots.said(0, slot, PROMPT - 1, PROMPT)])
+        keys.append(slots.text_keys(slot, PROMPT))
+        seen.append([int((keys[slot] @ slots.text_query(0, PROMPT - 1)).argmax())])
     for position in range(PROMPT, 40):
         slots.decode(np.stack([e[position] for e in streams]), np.full(2, position, np.int32))
         for slot in range(2):
-            seen[slot].append(slots.said(slot, slot, position, PROMPT))
+            seen[slot].append(int((keys[slot] @ slots.text_query(slot, position)).argmax()))
     for slot, embeds in enumerate(streams):
         assert seen[slot] == wanted(directory, embeds)
         assert len(set(seen[slot])) > 3, "a test of one place alone would prove little"

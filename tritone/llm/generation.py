@@ -43,13 +43,15 @@ class Feed:
 class Stream(Feed):
     """The scheduler's end. Only the scheduler's thread changes it, except for `cancelled`.
 
-    length: positions filled in the slot. said: as of the next token. last_id: LLM id to feed next.
-    pending: what was drawn and is not in the outbox yet, in the same form.
+    length: positions filled in the slot. text_keys: those of the prompt, where the model tells what
+    a token is said for. said: as of the next token. last_id: LLM id to feed next. pending: what was
+    drawn and is not in the outbox yet, in the same form.
     """
 
     request: GenerationRequest
     sampler: Sampler
     length: int = 0
+    text_keys: Float32 | None = None
     said: int | None = None
     last_id: int = -1
     pending: list[Token | TritoneError | None] = field(default_factory=list)

@@ -155,6 +155,9 @@ class TokenGuard:
     def __init__(self, codes: int, prompt: Int32 = NO_CODES) -> None:
         """prompt: the codes of the reference recording that the generation continues."""
         self._codes, self._prompt = codes, prompt
+        groups = np.arange(1, self.longest_cycle + 1, dtype=np.int32)
+        self._unsuspected = np.maximum(self.unsuspected - groups, self.unsuspected // 2)
+        self._looped = np.maximum(self.longest_run, (self.cycles - 1) * groups)
         self._past = np.full(self.longest_cycle, -1, np.int32)  # the newest token first
         self._alike = np.zeros(self.longest_cycle, np.int32)  # in a row, by how far apart
         self._copies = np.zeros(len(prompt) + 1, np.int32)  # in a row, by where the last one is
@@ -186,23 +189,23 @@ class TokenGuard:
         return None
 
     def _repeats(self, token: int) -> Flaw | None:
-        groups = np.arange(1, self.longest_cycle + 1)
-        self._alike = np.where(self._past == token, self._alike + 1, 0)
-        self._past = np.concatenate([[token], self._past[:-1]])
-        spoken = np.maximum(self.unsuspected - groups, self.unsuspected // 2)
-        self.suspect = max(0, int((self._alike - spoken).max()))
-        looped = np.flatnonzero(
-            self._alike >= np.maximum(self.longest_run, (self.cycles - 1) * groups)
-        )
-        if not looped.size:
+        self._alike += 1
+        self._alike *= self._past == token
+        self._past[1:] = self._past[:-1]
+        self._past[0] = token
+        self.suspect = max(0, int((self._alike - self._unsuspected).max()))
+        looped = self._alike >= self._looped
+        if not looped.any():
             return None
-        group = int(groups[looped[0]])
-        times = int(self._alike[looped[0]]) // group + 1
+        group = int(looped.argmax()) + 1
+        times = int(self._alike[group - 1]) // group + 1
         what = "the same token" if group == 1 else f"the same {group} tokens"
         return Flaw("repetition", f"{what} {times} times in a row")
 
     def _copies_prompt(self, token: int) -> Flaw | None:
         """A pause of equal tokens is no speech, whoever else pauses so."""
+        if not self._prompt.size:
+            return None
         here = self._copies[:-1] + 1
         self._copies[1:] = np.where((self._prompt == token) & ~self._alike[0].astype(bool), here, 0)
         most = int(self._copies.max())

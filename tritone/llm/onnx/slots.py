@@ -67,10 +67,8 @@ class OnnxSlots:
         self._batches: dict[int, onnxruntime.IOBinding] = {}
         self._heads = config.text_heads
         self._group = config.num_attention_heads // heads
-        self._queries = np.zeros((rows, len(self._heads), head_dim), np.float32)
-        extra = (head_dim - config.head_dim) // 2  # of each half, as `pad_heads` has it
-        tables = rotary_tables(config) if self._heads else ()
-        self._rotary = [np.pad(table, ((0, 0), (0, extra))) for table in tables]
+        self._queries = np.zeros((rows, len(self._heads), 2, head_dim // 2), np.float32)
+        self._cos, self._sin = _turns(config, head_dim) if self._heads else (self._queries,) * 2
 
     def prefill(self, slot: int, embeds: Float32, start: int = 0) -> Float32:
         embeds = np.ascontiguousarray(embeds[None])
@@ -99,15 +97,14 @@ class OnnxSlots:
     def move(self, source: int, target: int, length: int) -> None:
         self._cache[:, :, target, :, :length] = self._cache[:, :, source, :, :length]
 
-    def said(self, row: int, slot: int, position: int, prompt: int) -> int:
-        queries, (cos, sin) = self._queries[row], (table[position] for table in self._rotary)
-        first, second = queries[:, : len(cos)], queries[:, len(cos) :]
-        turned = np.concatenate([first * cos - second * sin, second * cos + first * sin], axis=1)
-        # of the sum of log probabilities the largest: what they are divided by is of no account
-        total = np.zeros(prompt, np.float32)
-        for (layer, head), query in zip(self._heads, turned, strict=True):
-            total += self._cache[layer, 0, slot, head // self._group, :prompt] @ query
-        return int(total.argmax())
+    def text_keys(self, slot: int, prompt: int) -> Float32:
+        keys = [self._cache[layer, 0, slot, head // self._group] for layer, head in self._heads]
+        return np.concatenate([of_head[:prompt] for of_head in keys], axis=1)
+
+    def text_query(self, row: int, position: int) -> Float32:
+        halves = self._queries[row]
+        turned = halves * self._cos[position] + halves[:, ::-1] * self._sin[position]
+        return turned.reshape(-1)  # type: ignore[no-any-return]
 
     def _binding(self, slot: int, count: int, embeds: Float32) -> onnxruntime.IOBinding:
         binding = self._session.io_binding()
@@ -129,6 +126,14 @@ class OnnxSlots:
                 bind(given, f"past.{layer}.{name}", cache)
                 bind(result, f"present.{layer}.{name}", cache)
         return binding
+
+
+def _turns(config: LLMConfig, head_dim: int) -> tuple[Float32, Float32]:
+    """What the halves of a head, and the halves in turn, are multiplied by to be turned to a
+    position: (positions, 1, half) and (positions, 2, half), padded as `pad_heads` has it."""
+    extra = (head_dim - config.head_dim) // 2
+    cos, sin = (np.pad(table, ((0, 0), (0, extra))) for table in rotary_tables(config))
+    return cos[:, None], np.stack([-sin, sin], axis=1)
 
 
 def _even(count: int) -> int:

@@ -59,9 +59,13 @@ class SlotSession(Protocol):
         """Copy the first `length` positions of a slot over another."""
         ...
 
-    def said(self, row: int, slot: int, position: int, prompt: int) -> int:
-        """Which of the first `prompt` positions of `slot` the text heads looked at most from
-        `position`, in row `row` of the last call."""
+    def text_keys(self, slot: int, prompt: int) -> Float32:
+        """(prompt, width): the keys of the text heads at the first positions of `slot`, a copy."""
+        ...
+
+    def text_query(self, row: int, position: int) -> Float32:
+        """(width,): what the text heads asked for from `position`, in row `row` of the last call.
+        They looked most at the position whose key has the largest product with it."""
         ...
 
 
@@ -165,7 +169,9 @@ class SlotLanguageModel:
         stream.length += len(embeds)
         if stream.length < len(stream.request.prompt):
             return
-        self._look(stream, 0, self._joining_slot)
+        if self._config.llm.text_heads:
+            stream.text_keys = self._session.text_keys(self._joining_slot, stream.length)
+            self._look(stream, 0)
         goes_on = self._advance(stream, logits)
         stream.flush()
         with self._changed:
@@ -200,17 +206,21 @@ class SlotLanguageModel:
             return
         for slot, stream in enumerate(self._active):
             stream.length += 1
-            self._look(stream, slot, slot)
+            self._look(stream, slot)
         over = [not self._advance(s, row) for s, row in zip(self._active, logits, strict=True)]
         for stream in self._active:
             stream.flush()
         self._remove(over)
 
-    def _look(self, stream: Stream, row: int, slot: int) -> None:
-        """Note what the next token is said for, where the checkpoint has heads that tell."""
-        if self._config.llm.text_heads:
-            prompt = len(stream.request.prompt)
-            stream.said = self._session.said(row, slot, stream.length - 1, prompt)
+    def _look(self, stream: Stream, row: int) -> None:
+        """Note what the next token is said for, where the checkpoint has heads that tell.
+
+        Of the sum of their log probabilities the largest: what those are divided by is of no
+        account.
+        """
+        if stream.text_keys is not None:
+            query = self._session.text_query(row, stream.length - 1)
+            stream.said = int((stream.text_keys @ query).argmax())
 
     def _advance(self, stream: Stream, logits: Float32) -> bool:
         """Draw the stream's next token; False when the stream is over."""

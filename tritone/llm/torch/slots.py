@@ -67,6 +67,8 @@ class TorchSlots:
         self._lengths = self._host_lengths.to(device)
         self._heads = config.text_heads
         self._queries = torch.zeros(slots, len(self._heads), dim, device=device)
+        width = len(self._heads) * dim
+        self._host_queries = torch.zeros(slots, width, pin_memory=pinned)
         self._rows = torch.arange(slots, device=device)
         self._positions = torch.arange(slot_length + 1, device=device)
         self._graphs: GraphCache[Tensor] = GraphCache(device)
@@ -90,6 +92,7 @@ class TorchSlots:
 
         given = torch.from_numpy(embeds)[None].to(self._model.device)
         logits: Float32 = self._model.forward(given, positions[None], attend)[0].cpu().numpy()
+        self._host_queries[:1].copy_(self._queries[:1].flatten(1))
         return logits
 
     @torch.inference_mode()
@@ -102,6 +105,7 @@ class TorchSlots:
         self._embeds[:rows].copy_(self._host_embeds[:rows], non_blocking=True)
         self._lengths[:rows].copy_(self._host_lengths[:rows], non_blocking=True)
         logits = self._graphs((rows, reach), partial(self._step, rows, reach))
+        self._host_queries[:count].copy_(self._queries[:count].flatten(1), non_blocking=True)
         self._host_logits[:count].copy_(logits[:count])
         ready: Float32 = self._host_logits[:count].numpy()
         return ready
@@ -111,12 +115,15 @@ class TorchSlots:
         self._cache[:, :, target, :, :length] = self._cache[:, :, source, :, :length]
 
     @torch.inference_mode()
-    def said(self, row: int, slot: int, position: int, prompt: int) -> int:
-        total = self._queries.new_zeros(prompt)
-        for (layer, head), query in zip(self._heads, self._queries[row], strict=True):
-            keys = self._cache[layer, 0, slot, head // self._model.group, :prompt].float()
-            total += keys @ query  # of log probabilities but for what they are divided by
-        return int(total.argmax())
+    def text_keys(self, slot: int, prompt: int) -> Float32:
+        group = self._model.group
+        keys = [self._cache[layer, 0, slot, head // group, :prompt] for layer, head in self._heads]
+        joined: Float32 = torch.cat(keys, dim=1).float().cpu().numpy()
+        return joined
+
+    def text_query(self, row: int, position: int) -> Float32:
+        query: Float32 = self._host_queries[row].numpy()  # turned to the position already
+        return query
 
     def _keep_queries(self, layer: int, query: Tensor) -> None:
         """Of the text heads of a layer, those of the last position. query as for `Attend`."""
