@@ -41,6 +41,18 @@ def test_a_packed_layer_multiplies_any_number_of_rows(rows: int) -> None:
     torch.testing.assert_close(layer(x), expected, atol=0.02, rtol=0.02)
 
 
+def test_rows_of_any_number_share_a_few_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = PackableLinear(96, 160).bfloat16()
+    pack_for_cpu(layer, 100)
+    product, prepared = layer._product, set()
+    monkeypatch.setattr(layer, "_product", lambda x: prepared.add(x[..., 0].numel()) or product(x))
+    for frames in range(1, 101):  # guided: two rows each
+        x = torch.randn(2, frames, 96).bfloat16()
+        assert layer(x).shape == (2, frames, 160)
+    assert len(prepared) <= 13
+    assert 100 in prepared, "a whole chunk is not filled up"
+
+
 def test_float32_layers_keep_weights_and_values() -> None:
     layer = PackableLinear(96, 160)
     weight, x = layer.weight.clone(), torch.randn(3, 96)

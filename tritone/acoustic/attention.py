@@ -155,6 +155,10 @@ class RelativeAttention(nn.Module):
         keys - 1 down to -n where all keys are one span, given in graphs whose lengths are symbols.
         """
         query, key, value = (self._split(f(x)) for f in (self.query, self.key, self.value))
+        # Keys come in many lengths: oneDNN would prepare a kernel for each in bfloat16, which takes
+        # longer than these few products in float32.
+        if query.device.type == "cpu" and not _is_plain(query):
+            query = query.float()
         start = 0 if store is None else store.length
         spans = [Span(key, value)] if store is None else store.write(layer, key, value)
         by_position = query + self.position_bias[:, None]
@@ -162,7 +166,7 @@ class RelativeAttention(nn.Module):
         if mask is not None:
             bias = [b.masked_fill(~mask, float("-inf")) for b in bias]
         attended = attend(query + self.content_bias[:, None], spans, bias)
-        return self.output(attended.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+        return self.output(attended.transpose(1, 2).flatten(2).to(x.dtype))  # type: ignore[no-any-return]
 
     def _split(self, x: Tensor) -> Tensor:
         return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
@@ -174,7 +178,7 @@ class RelativeAttention(nn.Module):
         queries, keys = query.shape[2], span.key.shape[2]
         if positions is None:
             farthest = start + queries - 1 - span.start
-            encoded = self._between(farthest, start - span.start - keys)
+            encoded = self._between(farthest, start - span.start - keys).to(query.dtype)
         else:
             encoded = self._project(positions)
         by_distance = query @ encoded.transpose(-2, -1) / math.sqrt(query.shape[-1])

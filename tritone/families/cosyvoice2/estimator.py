@@ -109,7 +109,7 @@ class Estimator(nn.Module):
         self.up = Stage(2 * channels, config)
         self.up_conv = CausalConv1d(channels, channels, KERNEL)
         self.final_block = CausalBlock(channels, channels)
-        self.final_projection = nn.Linear(channels, mel)
+        self.final_projection = PackableLinear(channels, mel)
 
     def _stages(self) -> list[Stage]:
         return [self.down, *self.middle, self.up]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from tritone.acoustic.attention import chunk_mask
+from tritone.acoustic.linear import PackableLinear
 from tritone.acoustic.solver import ChunkInput, EulerSolver, Solver, SolverSettings, StreamState
 from tritone.errors import Overloaded
 from tritone.families.cosyvoice2.code_network import CodeNetwork, Masks, project_speaker
@@ -31,7 +32,7 @@ class FlowNetwork(nn.Module):
         self.token_embedding = nn.Embedding(config.vocab_size, config.input_size)
         self.speaker_projection = nn.Linear(config.spk_embed_dim, config.output_size)
         self.encoder = UpsampleEncoder(config)
-        self.mel_projection = nn.Linear(config.encoder.output_size, config.output_size)
+        self.mel_projection = PackableLinear(config.encoder.output_size, config.output_size)
         self.estimator = Estimator(config)
 
     def project_speaker(self, embedding: Tensor) -> Tensor:

@@ -119,7 +119,7 @@ class Estimator(nn.Module):
         )
         self.final_time = nn.Linear(width, FINAL_SHIFTS * width)
         self.norm = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
-        self.final_projection = nn.Linear(width, mel)
+        self.final_projection = PackableLinear(width, mel)
         # as integers, which keep their bits where weights are rounded: angles need float32
         bits = rotary_frequencies(part.dim_head).view(torch.int32)
         self.register_buffer("_frequency_bits", bits, persistent=False)
