@@ -5,6 +5,7 @@ last `repetition_window` tokens is replaced, once, by a draw from the whole dist
 Ids here are rows of the speech head: codes, then the stop ids.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable
 
@@ -84,9 +85,15 @@ class Sampler:
 
     def draw(self, logits: Float32) -> int:
         """Next row for (rows,) logits. Raises StageFailed if they are not numbers."""
-        scores = self._scores(logits)
+        if self._emitted < self._min_tokens:
+            logits = logits.copy()
+            logits[self._waiting] = -np.inf
+        likeliest = int(logits.argmax())  # what is no number comes first
+        if not math.isfinite(logits[likeliest]):
+            raise StageFailed("llm", f"the largest logit is {logits[likeliest]}")
         if self.top_k == 1:
-            return int(scores.argmax())
+            return likeliest
+        scores = self._scores(logits)
         weights = np.exp(scores)
         ids, kept = self._nucleus(scores, weights)
         token = int(ids[self._multinomial(kept)])
@@ -96,14 +103,9 @@ class Sampler:
         return self._multinomial(weights)
 
     def _scores(self, logits: Float32) -> Float32:
-        """Logits at temperature 1 with bans applied, shifted to a largest value of 0."""
+        """Logits at temperature 1, shifted to a largest value of 0."""
         scores = logits / np.float32(max(self.temperature, _COLDEST))
-        if self._emitted < self._min_tokens:
-            scores[self._waiting] = -np.inf
-        largest = scores.max()
-        if not np.isfinite(largest):
-            raise StageFailed("llm", f"the largest logit is {largest}")
-        scores -= largest
+        scores -= scores.max()
         return scores
 
     def _nucleus(self, scores: Float32, weights: Float32) -> tuple[NDArray[np.int64], Float32]:
