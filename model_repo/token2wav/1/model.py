@@ -39,7 +39,7 @@ class TritonPythonModel:
             cache_dtype="auto",
             cache_mb=0,
             prepared_voices_mb=0,
-            kernels_kept=128,
+            kernels_kept=160,
             max_sequences=64,
             max_idle_seconds=60.0,
         )

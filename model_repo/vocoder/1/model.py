@@ -15,7 +15,7 @@ from tritone.triton_models import VOCODER
 class TritonPythonModel:
     @watched(VOCODER)
     def initialize(self, args: Mapping[str, str]) -> None:
-        values = parameters(args, engine="torch", dtype="auto", kernels_kept=256)
+        values = parameters(args, engine="torch", dtype="auto", kernels_kept=160)
         keep_kernels(values["kernels_kept"])
         model = served_model()
         settings = VocoderSettings(
