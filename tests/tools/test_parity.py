@@ -16,6 +16,7 @@ pytestmark = pytest.mark.slow
 
 GOLDEN = PROJECT / "tests" / "golden" / "token2wav"
 COSYVOICE3 = PROJECT / "tests" / "golden" / "cosyvoice3"
+FRONTEND = PROJECT / "tests" / "golden" / "llm_frontend"
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +72,11 @@ def test_every_golden_case_passes_as_a_command() -> None:
     assert all(line.startswith("ok ") for line in lines[:-1])
     for case in ("flow_full", "flow_stream incremental, 7", "hift_decode", "hift_legacy_names.pt"):
         assert any(case in line for line in lines), case
+
+
+def test_front_end_and_language_model_have_all_their_cases(script, monkeypatch, capsys) -> None:
+    status, lines = run(script, FRONTEND, monkeypatch, capsys)
+    assert status == 0 and lines[-1] == "207 cases, 0 missed"
 
 
 def test_a_golden_folder_is_known_by_what_is_in_it(script, monkeypatch, capsys) -> None:

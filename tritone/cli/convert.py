@@ -51,8 +51,7 @@ def convert(
     if unknown:
         return refused(f"--llm-precision: {unknown[0]!r} is none of {sorted(PRECISIONS)}")
     if not released.is_dir():
-        advice = f"fetch a release into it: tritone download --dir {released}"
-        return refused(f"{released} is no folder; {advice}")
+        return refused(f"{released} is no folder; fetch a release into it: {_download(released)}")
     try:
         options = ConvertOptions(dtype, graphs, merged_llm)
         for line in family_of(released).convert(released, model_dir, options):
@@ -71,5 +70,9 @@ def family_of(released: Path) -> Family[Any]:
     names = ", ".join(family.name for family in all_families())
     raise ModelDirectoryError(
         f"{released} holds no released files of a known family ({names}); an unfinished download? "
-        f"fetch it again: tritone download --dir {released}"
+        f"fetch it again: {_download(released)}"
     )
+
+
+def _download(folder: Path) -> str:
+    return f"tritone download --release NAME --dir {folder} (tritone download --help names them)"
