@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from tritone.gateway import catalogue, errors, health, speech
+from tritone.gateway import catalogue, errors, health, schema, speech
 from tritone.gateway.access import Access, BodyLimit
 from tritone.gateway.gateway import Gateway
 from tritone.gateway.keys import KeyFile
@@ -54,6 +54,7 @@ def create_app(settings: GatewaySettings, clock: Callable[[], float] = time.mono
         middleware=stands_before,
     )
     errors.install(app)
+    schema.install(app)
     for router in ROUTERS:
         app.include_router(router)
     return app
