@@ -15,6 +15,7 @@ from waiting import HANG_S
 pytestmark = pytest.mark.server
 
 TEXT = "The birch canoe slid on the planks.\n\nIt is 5 < 6 & so on. A third sentence is here."
+LONG = f"{TEXT}\n\n{TEXT}\n\n{TEXT}"
 BODY: dict[str, Any] = {"model": "tts-1", "voice": "joe", "input": TEXT, "seed": 7}
 
 
@@ -22,12 +23,12 @@ def times(gateway: RunningGateway, **changed: Any) -> httpx.Response:
     return httpx.post(f"{gateway.speech}/times", json={**BODY, **changed}, timeout=HANG_S)
 
 
-def check(segments: list[dict[str, Any]], samples: int, rate: int = RATE) -> None:
+def check(segments: list[dict[str, Any]], samples: int, rate: int = RATE, text: str = TEXT) -> None:
     """They cover the text, one after the other, and their sound to its end."""
     assert len(segments) > 1
-    assert "".join(segment["text"] for segment in segments) == TEXT
+    assert "".join(segment["text"] for segment in segments) == text
     assert [s["id"] for s in segments] == list(range(len(segments)))
-    assert segments[0]["text_span"][0] == 0 and segments[-1]["text_span"][1] == len(TEXT)
+    assert segments[0]["text_span"][0] == 0 and segments[-1]["text_span"][1] == len(text)
     edges = [edge for segment in segments for edge in segment["samples"]]
     assert edges == sorted(edges) and edges[-1] == samples
     for segment in segments:
@@ -38,7 +39,7 @@ def check(segments: list[dict[str, Any]], samples: int, rate: int = RATE) -> Non
 
 @pytest.mark.parametrize("speed", [1.0, 1.25])
 def test_events_tell_segments_as_they_are_known(gateway: RunningGateway, speed: float) -> None:
-    body = {**BODY, "response_format": "pcm", "stream_format": "sse", "speed": speed}
+    body = {**BODY, "input": LONG, "response_format": "pcm", "stream_format": "sse", "speed": speed}
     body["timestamp_granularities"] = ["segment"]
     lines = httpx.post(gateway.speech, json=body, timeout=HANG_S).text.split("\n\n")
     events = [
@@ -47,9 +48,10 @@ def test_events_tell_segments_as_they_are_known(gateway: RunningGateway, speed: 
     told = [event["segment"] for event in events if event["type"] == "speech.audio.segment"]
     assert events[-1]["segments"] == told
     deltas = [e["audio"] for e in events if e["type"] == "speech.audio.delta"]
-    check(told, sum(len(base64.b64decode(audio)) for audio in deltas) // 2)
+    check(told, sum(len(base64.b64decode(audio)) for audio in deltas) // 2, text=LONG)
     kinds = [event["type"] for event in events]
-    assert kinds.index("speech.audio.segment") < len(kinds) - 1 - len(told), "not all at the end"
+    last_sound = len(kinds) - 1 - kinds[::-1].index("speech.audio.delta")
+    assert kinds.index("speech.audio.segment") < last_sound, "not all at the end"
 
 
 def test_without_being_asked_events_tell_none(gateway: RunningGateway) -> None:

@@ -6,9 +6,8 @@ from tritone.errors import EnvironmentProblem
 from tritone.frontend.voices import VOICE_ID
 from tritone.gateway.backends import Backend
 
-OPENAI_VOICES = frozenset(
-    ["alloy", "ash", "ballad", "cedar", "coral", "echo", "fable", "marin", "nova", "onyx", "sage", "shimmer", "verse"]
-)
+_FIRST = ("alloy", "ash", "ballad", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer")
+OPENAI_VOICES = frozenset((*_FIRST, "verse", "marin", "cedar"))
 """OpenAI's own, which programs have built in."""
 
 
