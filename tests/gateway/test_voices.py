@@ -198,6 +198,9 @@ class Desk:
 
     last: "Desk"
 
+    def load(self) -> None:
+        """It has none."""
+
     def add(self, data: bytes, details: Any, *, still_wanted: Callable[[], None]) -> Any:
         still_wanted()
         self.began.release()

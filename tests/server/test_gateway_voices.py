@@ -1,7 +1,6 @@
 """Voices made over HTTP while the real server runs, by OpenAI's own client and by others."""
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -20,16 +19,6 @@ from tritone.launcher import TritonServer
 pytestmark = pytest.mark.server
 
 GIVEN = {"consent": "by letter, May 2025"}
-
-
-@pytest.fixture(scope="module")
-def adding(server: TritonServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
-    """In front of the server, with its registry and its model directory."""
-    assert server.settings.voices_dir is not None
-    more = ("--voices", str(server.settings.voices_dir), "--voices-model", str(EMBEDDED))
-    more += ("--voice-alias", "nova=joe")
-    with gateway_before(tmp_path_factory.mktemp("adding"), server.urls.grpc, more=more) as running:
-        yield running
 
 
 def add(gateway: RunningGateway, name: str, sound: bytes, **texts: str) -> httpx.Response:

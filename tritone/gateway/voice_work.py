@@ -5,7 +5,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,8 +22,8 @@ _SECONDS = 2.0  # that a voice is taken to need, until one was made
 
 
 class VoiceWork:
-    """Nothing is read before the first request; the encoders are loaded with the first recording
-    and stay. To be made and closed where a loop runs."""
+    """Nothing is read before the first request; the encoders are loaded while the first recording
+    arrives, and stay. To be made and closed where a loop runs."""
 
     def __init__(self, registry: Path, model_dir: Path, most: int) -> None:
         """registry: folder of added voices. model_dir: whose encoders make them. most: recordings
@@ -31,6 +31,7 @@ class VoiceWork:
         self.registry, self.model_dir = registry, model_dir
         self._most, self._taken, self._seconds = most, 0, _SECONDS
         self._thread = ThreadPoolExecutor(1, "voices")
+        self._expected = False
         self._opening, self._opened = threading.Lock(), list["VoiceDesk"]()
 
     @contextmanager
@@ -51,6 +52,12 @@ class VoiceWork:
             yield
         finally:
             self._taken -= 1
+
+    def expect(self) -> None:
+        """A recording is on its way: have the encoders loaded meanwhile, if they are not yet."""
+        if not self._expected:
+            self._expected = True
+            self._thread.submit(self._load)
 
     async def add(self, data: bytes, details: Details) -> "Added":
         """As `VoiceDesk.add`, raising ApiError. One that is cancelled adds nothing any more, and
@@ -91,6 +98,11 @@ class VoiceWork:
                 raise Cancelled("the caller has gone")
 
         return self._desk().add(data, details, still_wanted=still_wanted)
+
+    def _load(self) -> None:
+        """Without them, the recording that comes is refused, and says why."""
+        with suppress(TritoneError):
+            self._desk().load()
 
     def _desk(self) -> "VoiceDesk":
         """Made once; its modules take a second to import."""

@@ -120,6 +120,7 @@ async def add(request: Request) -> Response:
     once."""
     work = _allowed(request)
     with work.place():
+        work.expect()
         try:
             form = await _read(request)
             details, recording = _details(form), _recording(form)
