@@ -14,7 +14,8 @@ ARG GPU_BASE_DIGEST=""
 
 FROM ${CPU_BASE}${CPU_BASE_DIGEST:+@${CPU_BASE_DIGEST}} AS cpu
 
-RUN useradd --no-log-init --uid 10001 --user-group --create-home --home-dir /var/cache/tritone tritone
+RUN useradd --no-log-init --uid 10001 --user-group --create-home --home-dir /var/cache/tritone tritone \
+    && install -d -o tritone -g tritone /var/lib/tritone/voices
 WORKDIR /opt/tritone
 
 # Only the binaries of this wheel are used, so it comes without its dependencies.
@@ -48,7 +49,8 @@ ENTRYPOINT ["tritone", "serve", "--address", "0.0.0.0", "--wheel-dir", "/opt/tri
 
 FROM ${GPU_BASE}${GPU_BASE_DIGEST:+@${GPU_BASE_DIGEST}} AS gpu
 
-RUN useradd --no-log-init --uid 10001 --user-group --create-home --home-dir /var/cache/tritone tritone
+RUN useradd --no-log-init --uid 10001 --user-group --create-home --home-dir /var/cache/tritone tritone \
+    && install -d -o tritone -g tritone /var/lib/tritone/voices
 WORKDIR /opt/tritone
 
 # The base has torch, tensorrt and tensorrt_llm built for one another. Everything it has is a

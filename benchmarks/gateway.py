@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from http.client import HTTPConnection
 from json import dumps
@@ -37,26 +37,45 @@ LONG = " ".join([TEXT, "Glue the sheet to the dark blue background."] * 6)
 @contextmanager
 def servers() -> Iterator[tuple[str, int, psutil.Process]]:
     """A server's gRPC address, a gateway's port before it, and the gateway."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        server_in(Path(folder)) as server,
+        gateway_beside(server) as (port, gateway),
+    ):
+        yield server.urls.grpc, port, gateway
+
+
+@contextmanager
+def server_in(folder: Path, voices: Path | None = None) -> Iterator[TritonServer]:
+    """One that is ready. voices: the registry of added voices."""
     http, grpc, metrics = free_ports()
+    settings = ServerSettings(
+        http_port=http,
+        grpc_port=grpc,
+        metrics_port=metrics,
+        cache_dir=folder,
+        voices_dir=voices,
+        parameters={"cosyvoice2": {"max_first_audio_seconds": "0", "playback_reserve": "0"}},
+    )
+    with TritonServer(settings) as server:
+        server.wait_ready()
+        yield server
+
+
+@contextmanager
+def gateway_beside(
+    server: TritonServer, more: Sequence[str] = ()
+) -> Iterator[tuple[int, psutil.Process]]:
+    """The port of a gateway before a server, and its process; more: options."""
     port = free_ports()[0]
-    with tempfile.TemporaryDirectory() as folder:
-        settings = ServerSettings(
-            http_port=http,
-            grpc_port=grpc,
-            metrics_port=metrics,
-            cache_dir=Path(folder),
-            parameters={"cosyvoice2": {"max_first_audio_seconds": "0", "playback_reserve": "0"}},
-        )
-        with TritonServer(settings) as server:
-            server.wait_ready()
-            words = [sys.executable, "-m", "tritone", "gateway", "--port", str(port)]
-            words += ["--backend", server.urls.grpc]
-            with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as gateway:
-                assert gateway.stdout and gateway.stdout.readline()
-                try:
-                    yield server.urls.grpc, port, psutil.Process(gateway.pid)
-                finally:
-                    gateway.terminate()
+    words = [sys.executable, "-m", "tritone", "gateway", "--port", str(port), *more]
+    words += ["--backend", server.urls.grpc]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as gateway:
+        assert gateway.stdout and gateway.stdout.readline()
+        try:
+            yield port, psutil.Process(gateway.pid)
+        finally:
+            gateway.terminate()
 
 
 def over_http(port: int, form: str, seed: int) -> float:

@@ -61,3 +61,14 @@ def gateway(
     """In front of that server, open to this machine."""
     with gateway_before(tmp_path_factory.mktemp("gateway"), server.urls.grpc) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def adding(
+    server: TritonServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningGateway]:
+    """Another one, which adds voices to the server's registry, and has an alias."""
+    more = ("--voices", str(server.settings.voices_dir), "--voices-model", str(EMBEDDED))
+    more += ("--voice-alias", "nova=joe")
+    with gateway_before(tmp_path_factory.mktemp("adding"), server.urls.grpc, more=more) as running:
+        yield running

@@ -154,9 +154,9 @@ class VoicesReader:
             self._ids += strings(contents)
 
     def end(self) -> list[str]:
-        """The ids, sorted."""
+        """The ids as the server orders them: the model's own first."""
         self._reader.end()
-        return sorted(self._ids)
+        return self._ids
 
 
 def strings(contents: bytes) -> Iterator[str]:

@@ -83,7 +83,8 @@ class SpeechClient(AbstractContextManager["SpeechClient"]):
         return rate_of(self.model, self._configuration(self.model))
 
     def voices(self) -> list[str]:
-        """Ids of the voices that are registered with the server, sorted. Raises SpeechError."""
+        """Ids of the voices that are registered with the server, its model's own first. Raises
+        SpeechError."""
         request, reader = voices_request(self.model), VoicesReader()
         call = self._stub.ModelStreamInfer(iter([request]), timeout=ASK_TIMEOUT)
         try:

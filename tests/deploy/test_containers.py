@@ -243,9 +243,31 @@ def test_a_gateway_s_keys_are_mounted_where_it_reads_them(compose) -> None:
         without = compose()["services"][name]
         assert without["environment"]["TRITONE_KEYS"] == ""
         with_keys = compose(KEYS="/etc/keys.json")["services"][name]
-        (mount,) = with_keys["volumes"]
+        mount, *_ = with_keys["volumes"]
         assert mount["source"] == "/etc/keys.json" and mount["read_only"]
         assert with_keys["environment"]["TRITONE_KEYS"] == mount["target"]
+
+
+@pytest.mark.parametrize("name", GATEWAYS)
+def test_voices_that_a_gateway_adds_are_there_for_its_servers(compose, name: str) -> None:
+    for variables in ({}, {"MODEL": "/data/voice"}):
+        document = compose(**variables)
+        services = document["services"]
+        beside = services[name]
+        options = options_of(gateway, beside["command"])
+        registry = str(options["voices"])
+        assert f"voices:{registry}" in beside["volumes"] and "voices" in document["volumes"]
+        _, model, _ = beside["volumes"]
+        profiles = set(beside["profiles"])
+        for server in (services[n] for n in SERVERS):
+            if profiles & set(server["profiles"]):
+                assert server["environment"]["TRITONE_VOICES"] == registry
+                assert f"voices:{registry}:ro" in server["volumes"]
+                assert server["volumes"][0] == model, "the same encoders"
+                same = server["environment"]["TRITONE_MODEL"]
+                assert beside["environment"]["TRITONE_MODEL"] == same
+    made = stage(GATEWAYS[name])["RUN"][0].value[0]
+    assert f"install -d -o tritone -g tritone {registry}" in made, "a volume takes its owner"
 
 
 def test_the_multi_process_service_is_shared(compose) -> None:

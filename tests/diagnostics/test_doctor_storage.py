@@ -14,6 +14,7 @@ import pytest
 from machine_target import MIB, check, target_in
 from paths import PROJECT
 
+from tritone import cli
 from tritone.diagnostics.doctor.check import Status
 from tritone.diagnostics.doctor.checks.machine import storage
 from tritone.diagnostics.doctor.examine import examine
@@ -109,6 +110,35 @@ class TestSharedMemory:
         (line,) = json.loads(done.stdout)["checks"]
         assert line["status"] == status, line
         assert str(tmp_path) in line["text"]
+
+
+class TestVoices:
+    def test_a_folder_that_can_be_written_or_made(self, target: Target, tmp_path: Path):
+        for folder, words in ((tmp_path, ""), (tmp_path / "a" / "b", ", which is not there yet")):
+            found = storage.voices(replace(target, voices_dir=folder))
+            assert found.status is Status.PASS
+            assert found.text == f"added voices are in {folder}{words}; this user can add some"
+        assert not list(tmp_path.glob(".tritone*"))
+
+    def test_one_that_cannot(self, target: Target):
+        found = storage.voices(replace(target, voices_dir=Path("/proc/voices")))
+        assert found.status is Status.WARN
+        assert "no file can be made in /proc" in found.text and "--voices" in found.fix
+
+    def test_one_that_is_mounted_to_be_read(self, target: Target, tmp_path: Path, monkeypatch):
+        values = list(os.statvfs(tmp_path))
+        values[8] |= os.ST_RDONLY
+        monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result(values))
+        found = storage.voices(replace(target, voices_dir=tmp_path))
+        assert found.status is Status.PASS and "added elsewhere" in found.text
+
+    def test_the_option_and_the_variable_name_it(self, tmp_path: Path, monkeypatch, capsys):
+        monkeypatch.setenv("TRITONE_VOICES", str(tmp_path / "one"))
+        assert cli.main(["doctor", "--only", "machine.voices"]) == 0
+        assert str(tmp_path / "one") in capsys.readouterr().out
+        options = ["--voices", str(tmp_path / "two"), "--json"]
+        assert cli.main(["doctor", "--only", "machine.voices", *options]) == 0
+        assert str(tmp_path / "two") in capsys.readouterr().out
 
 
 class TestRegions:

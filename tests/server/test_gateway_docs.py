@@ -1,6 +1,7 @@
 """What docs/gateway.md shows runs, and says of options, formats, codes and metrics what is so."""
 
 import inspect
+import json
 import re
 import shutil
 import subprocess
@@ -10,14 +11,16 @@ import pytest
 from decoding import decoded
 from gateways import RunningGateway
 from paths import PROJECT
+from recordings import read
 from serving import RATE, is_speech
+from sound_files import coded
 from waiting import HANG_S
 
 from tritone.cli.gateway import gateway as command
-from tritone.gateway import errors
+from tritone.gateway import errors, voices
 from tritone.gateway.formats import FORMATS
 from tritone.gateway.metrics import Metrics
-from tritone.gateway.speech import SpeechRequest
+from tritone.gateway.times import TimesRequest
 
 pytestmark = pytest.mark.server
 
@@ -41,10 +44,22 @@ def run(words: list[str] | str, folder: Path) -> str:
 def test_the_lines_of_curl(gateway: RunningGateway, tmp_path: Path) -> None:
     lines = [line[2:] for block in blocks("console") for line in block.splitlines()]
     curls = [line.replace(ADDRESS, gateway.url) for line in lines if line.startswith("curl ")]
-    _, events, voices = (run(line, tmp_path) for line in curls)
+    _, events, voices, subtitles = (run(line, tmp_path) for line in curls[:4])
     assert is_speech(decoded((tmp_path / "hello.mp3").read_bytes(), RATE))
     assert events.startswith("data: {") and events.endswith("data: [DONE]\n\n")
     assert '"id":"heart"' in voices
+    assert subtitles.startswith("WEBVTT\n\n1\n") and subtitles.endswith("\nHello there.\n")
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing")
+def test_the_lines_of_curl_that_add_a_voice(adding: RunningGateway, tmp_path: Path) -> None:
+    words = "The words that she says."
+    (tmp_path / "ann.m4a").write_bytes(coded(read("joe", words), "ipod", "aac"))
+    lines = [line[2:] for block in blocks("console") for line in block.splitlines()]
+    curls = [line.replace(ADDRESS, adding.url) for line in lines if line.startswith("curl ")][4:]
+    added, looked, removed = (json.loads(run(line, tmp_path)) for line in curls)
+    assert added == looked and added["id"] == "ann" and added["transcript"] == words
+    assert removed["deleted"] is True
 
 
 def test_the_example_of_python(gateway: RunningGateway, tmp_path: Path, monkeypatch) -> None:
@@ -69,7 +84,7 @@ def test_the_example_of_javascript(gateway: RunningGateway, tmp_path: Path) -> N
 def test_everything_is_named() -> None:
     options = {f"--{name.replace('_', '-')}" for name in inspect.signature(command).parameters}
     options = {option.replace("open-to-all", "open") for option in options}
-    fields = set(SpeechRequest.model_fields)
+    fields = {*TimesRequest.model_fields, *voices.FIELDS}
     codes = set(re.findall(r"\b[a-z]+(?:_[a-z]+)+\b|unavailable|overloaded", errors.__doc__ or ""))
     codes -= {"invalid_request_error", "authentication_error", "rate_limit_error", "server_error"}
     metrics = set(re.findall(rb"^# TYPE (\w+)", Metrics().page(), re.MULTILINE))

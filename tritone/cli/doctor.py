@@ -15,7 +15,7 @@ from tritone.diagnostics.doctor.child import load
 from tritone.diagnostics.doctor.examine import examine
 from tritone.diagnostics.doctor.report import as_json, exit_status, table
 from tritone.diagnostics.doctor.target import Target
-from tritone.resources import embedded_voice, family_folders
+from tritone.resources import embedded_voice, family_folders, voice_registry_dir
 
 Releases = Annotated[
     list[str] | None,
@@ -26,6 +26,7 @@ Checks = Annotated[list[str] | None, typer.Option(metavar="CHECK ...", help="che
 
 def doctor(
     model: options.Model = None,
+    voices: options.Voices = None,
     profile: options.Runtime = "cpu",
     address: options.Address = "127.0.0.1",
     http_address: options.HttpAddress = None,
@@ -79,6 +80,7 @@ def doctor(
         metrics_port=port_base + 2,
         server=server,
         shm_dir=shm_dir.absolute(),
+        voices_dir=(voices or voice_registry_dir()).absolute(),
         releases=releases,
         tls={name: str(path.absolute()) for name, path in files.items() if path},
     )

@@ -10,6 +10,7 @@ from tritone.cli import options
 from tritone.cli.command import refused
 from tritone.launcher.gateway_process import MISSING, missing
 from tritone.launcher.launch import termination_as_exit
+from tritone.resources import embedded_voice
 from tritone_client import Tls
 
 Backend = Annotated[
@@ -24,6 +25,28 @@ Origins = Annotated[
     list[str] | None,
     typer.Option(metavar="URL", help="web pages of this origin may call it; often; * for all"),
 ]
+VoicesModel = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="TRITONE_MODEL",
+        metavar="DIR",
+        help="model directory of the servers, with --voices; without it the embedded voice",
+    ),
+]
+Voices = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="TRITONE_VOICES",
+        metavar="DIR",
+        help="voices can be added: the registry that the servers read",
+    ),
+]
+VoiceAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=VOICE", help="what requests may call a voice, as alloy=heart; often"
+    ),
+]
 WithTls = Annotated[bool, typer.Option("--tls", help="to the servers, with gRPC's own authorities")]
 
 
@@ -37,6 +60,9 @@ def gateway(
     max_request_bytes: Annotated[int, typer.Option(help="of a request's body")] = 1 << 20,
     max_streams: Annotated[int, typer.Option(help="spoken at a time, for all callers")] = 64,
     encoder_threads: Annotated[int, typer.Option(help="for all streams together")] = 2,
+    voices: Voices = None,
+    voices_model: VoicesModel = None,
+    voice_alias: VoiceAlias = None,
     tls: WithTls = False,
     ca: options.Ca = None,
     cert: options.Cert = None,
@@ -50,6 +76,7 @@ def gateway(
         return refused(MISSING)
     from tritone.gateway.run import run
     from tritone.gateway.settings import Address, GatewaySettings
+    from tritone.gateway.voice_names import alias
 
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO)
     try:
@@ -64,6 +91,9 @@ def gateway(
             max_request_bytes=max_request_bytes,
             max_streams=max_streams,
             encoder_threads=encoder_threads,
+            voices=voices,
+            voices_model=(voices_model or embedded_voice()) if voices else None,
+            voice_aliases=dict(map(alias, voice_alias or ())),
         )
     except (OSError, ValueError) as error:
         return refused(error)

@@ -6,6 +6,7 @@ from pathlib import Path
 from tritone.launcher import ServerSettings
 from tritone.launcher.gateway_process import MISSING, GatewayProcess, missing
 from tritone.launcher.ports import check_free
+from tritone.resources import voice_registry_dir
 
 _PORT_OFFSET = 80  # from the first port of the server: 8080 beside 8000
 
@@ -44,8 +45,19 @@ class Beside:
         check_free(self.address, {"gateway": port})
         words = ["--backend", backend.url, "--address", self.address, "--port", str(port)]
         words += ["--keys", str(self.keys)] if self.keys else []
+        words += _voices(server)
         process = GatewayProcess(words, server.restarts_per_hour)
         return Gateway(f"OpenAI API {settings.url}/v1", process)
+
+
+def _voices(server: ServerSettings) -> list[str]:
+    """Options for adding voices to what this server speaks; none before a model directory that
+    makes none."""
+    model = server.served_model.absolute()
+    if not (model / "config.json").is_file():
+        return []
+    registry = (server.voices_dir or voice_registry_dir()).absolute()
+    return ["--voices", str(registry), "--voices-model", str(model)]
 
 
 @dataclass(frozen=True)

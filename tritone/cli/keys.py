@@ -11,6 +11,7 @@ from tritone.errors import EnvironmentProblem
 Action = Annotated[Literal["list", "add", "remove"], typer.Argument()]
 Name = Annotated[str, typer.Argument(help="of the key, for you to know it by")]
 Minute = Annotated[int, typer.Option(metavar="COUNT", help="0: unlimited")]
+Voices = Annotated[bool, typer.Option("--voices", help="it may add and remove voices")]
 Streams = Annotated[int, typer.Option(metavar="COUNT", help="at a time; 0: unlimited")]
 
 
@@ -20,6 +21,7 @@ def keys(
     keys: options.Keys = None,
     requests_per_minute: Minute = 120,
     streams: Streams = 8,
+    voices: Voices = False,
 ) -> int:
     """Add, list and remove the API keys of a gateway, which may be running.
 
@@ -34,7 +36,7 @@ def keys(
         for record in records:
             print(
                 f"{record.name:<20} {record.created}  {record.requests_per_minute} requests a "
-                f"minute, {record.streams} streams"
+                f"minute, {record.streams} streams{', voices' if record.voices else ''}"
             )
         return 0
     known = [record.name for record in records]
@@ -49,7 +51,7 @@ def keys(
             f"{name!r}: a name of 1 to 64 of A-Z a-z 0-9 _ . @ - is needed that no key has yet, "
             "and limits of at least 0"
         )
-    key, record = new_key(name, requests_per_minute, streams)
+    key, record = new_key(name, requests_per_minute, streams, voices=voices)
     write_keys(keys, [*records, record])
     print(key)
     return 0

@@ -4,7 +4,7 @@ voices. Commands and gateways call it; it needs no server, and no server needs i
 import hashlib
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -20,7 +20,7 @@ from tritone.frontend.audio.quality import Quality, QualityLimits
 from tritone.frontend.audio.recording import SILENT
 from tritone.frontend.registry.lookup import misfit
 from tritone.frontend.registry.pack import open_pack, pack_voice
-from tritone.frontend.registry.record import Details, VoiceRecord
+from tritone.frontend.registry.record import Details, VoiceRecord, check_id
 from tritone.frontend.registry.store import Arrays, Skipped, VoiceRegistry
 from tritone.frontend.text.pace import implausible, plausible_letters
 from tritone.frontend.voices import VoiceStore
@@ -95,8 +95,23 @@ class VoiceDesk:
             return "has the id of a voice of the model directory, which speaks in its place"
         return misfit(record, self._model.family.name, self._encoders)
 
-    def add(self, data: bytes, details: Details, *, replace: bool = False) -> Added:
+    def owns(self, voice_id: str) -> bool:
+        """Whether it is a voice of the model directory; InvalidRequest for no id."""
+        check_id("voice", voice_id)
+        return voice_id in self._names
+
+    def add(
+        self,
+        data: bytes,
+        details: Details,
+        *,
+        replace: bool = False,
+        still_wanted: Callable[[], None] = lambda: None,
+    ) -> Added:
         """Make a voice of a recording (a file's bytes, of any kind that `decode` reads).
+
+        still_wanted: is called between the steps, the last time before the voice is kept; what it
+        raises ends the work.
 
         Raises InvalidRequest (fields id, name, transcript, language, consent, licence, recording)
         with all that is wrong with the recording at once, VoiceExists, Overloaded where others hold
@@ -104,12 +119,15 @@ class VoiceDesk:
         checkpoint that makes no voices.
         """
         began = time.monotonic()
+        still_wanted()
         details.check()
         self._check_free(details.id, replace)
         sound = decode.decode(data, self._decoding)
         self.load()
+        still_wanted()
         with _named_as_added():
             found = self._judged(sound, details.transcript)
+            still_wanted()
             at = time.monotonic()
             voice, done = self._maker.voice(sound.wav, sound.rate, details.transcript)
             remarks = [*quality.remarks(found, self._limits), *self._speakers(sound)]
@@ -124,6 +142,7 @@ class VoiceDesk:
                 "notes": (*map(_renamed, done), *notes),
             }
         )
+        still_wanted()
         self.registry.put(record, voice.to_arrays(), replace=replace)
         return Added(record, time.monotonic() - began, encoders)
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import cast
 
 from fastapi import Request
@@ -59,7 +60,13 @@ class Access:
         caller = self._callers.get(record)
         if caller is None:
             self._forget_others(record)
-            caller = Caller(record.name, record.requests_per_minute, record.streams, self._clock)
+            caller = Caller(
+                record.name,
+                record.requests_per_minute,
+                record.streams,
+                self._clock,
+                record.voices,
+            )
             self._callers[record] = caller
         return caller
 
@@ -74,46 +81,58 @@ def caller_of(request: Request) -> Caller:
     return cast(Caller, request.state.caller)
 
 
-class BodyLimit:
-    """Middleware: a body of at most so many bytes, all of it within so many seconds."""
+@dataclass(frozen=True)
+class BodySize:
+    """most_bytes: of a body. seconds: for all of it to arrive."""
 
-    def __init__(self, app: ASGIApp, most_bytes: int, seconds: float) -> None:
-        self._app, self._most, self._seconds = app, most_bytes, seconds
+    most_bytes: int
+    seconds: float
+
+
+class BodyLimit:
+    """Middleware: what a body may be; others: of requests to these paths."""
+
+    def __init__(self, app: ASGIApp, usual: BodySize, others: Mapping[str, BodySize]) -> None:
+        self._app, self._usual, self._others = app, usual, others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        limit = self._others.get(scope["path"], self._usual)
         length = Headers(scope=scope).get("content-length", "0")
-        if not length.isdecimal() or int(length) > self._most:
-            await self._too_large(length).response()(scope, receive, send)
+        if not length.isdecimal() or int(length) > limit.most_bytes:
+            await _too_large(length, limit).response()(scope, receive, send)
             return
-        await self._app(scope, self._counted(receive), send)
+        await self._app(scope, _counted(receive, limit), send)
 
-    def _counted(self, receive: Receive) -> Receive:
-        arrived, complete = 0, False
-        loop = asyncio.get_running_loop()
-        due = loop.time() + self._seconds
 
-        async def counted() -> Message:
-            nonlocal arrived, complete
-            if complete:  # what comes now is that the caller has gone
-                return await receive()
-            try:
-                message = await asyncio.wait_for(receive(), due - loop.time())
-            except asyncio.TimeoutError:
-                raise ApiError(
-                    408, "request_timeout", f"the body has not arrived within {self._seconds:g} s"
-                ) from None
-            arrived += len(message.get("body", b""))
-            complete = not message.get("more_body", False)
-            if arrived > self._most:
-                raise self._too_large(str(arrived))
-            return message
+def _counted(receive: Receive, limit: BodySize) -> Receive:
+    """No more of a body than it may be: an ApiError in place of what is too much or too late."""
+    arrived, complete = 0, False
+    loop = asyncio.get_running_loop()
+    due = loop.time() + limit.seconds
 
-        return counted
+    async def counted() -> Message:
+        nonlocal arrived, complete
+        if complete:  # what comes now is that the caller has gone
+            return await receive()
+        try:
+            message = await asyncio.wait_for(receive(), due - loop.time())
+        except asyncio.TimeoutError:
+            raise ApiError(
+                408, "request_timeout", f"the body has not arrived within {limit.seconds:g} s"
+            ) from None
+        arrived += len(message.get("body", b""))
+        complete = not message.get("more_body", False)
+        if arrived > limit.most_bytes:
+            raise _too_large(str(arrived), limit)
+        return message
 
-    def _too_large(self, size: str) -> ApiError:
-        return ApiError(
-            413, "request_too_large", f"the body has {size} bytes; the limit is {self._most}"
-        )
+    return counted
+
+
+def _too_large(size: str, limit: BodySize) -> ApiError:
+    return ApiError(
+        413, "request_too_large", f"the body has {size} bytes; the limit is {limit.most_bytes}"
+    )

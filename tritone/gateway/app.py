@@ -9,13 +9,14 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from tritone.gateway import catalogue, errors, health, schema, speech
 from tritone.gateway.access import Access, BodyLimit
+from tritone.gateway import catalogue, errors, health, schema, speech, times, voices
+from tritone.gateway.access import Access, BodyLimit, BodySize
 from tritone.gateway.gateway import Gateway
 from tritone.gateway.keys import KeyFile
 from tritone.gateway.settings import GatewaySettings
 
-ROUTERS = (speech.router, catalogue.router, health.router)
+ROUTERS = (speech.router, times.router, catalogue.router, voices.router, health.router)
 
 
 def create_app(settings: GatewaySettings, clock: Callable[[], float] = time.monotonic) -> FastAPI:
@@ -39,10 +40,14 @@ def create_app(settings: GatewaySettings, clock: Callable[[], float] = time.mono
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["Authorization", "Content-Type"],
-            expose_headers=["X-Request-Id", "Retry-After"],
+            expose_headers=["X-Request-Id", "X-Tritone-Voice", "Retry-After"],
         ),
         Middleware(Access, keys, clock),
-        Middleware(BodyLimit, settings.max_request_bytes, settings.body_seconds),
+        Middleware(
+            BodyLimit,
+            BodySize(settings.max_request_bytes, settings.body_seconds),
+            {voices.PATH: voices.body_size(settings)},
+        ),
     ]
     app = FastAPI(
         title="Tritone",

@@ -9,6 +9,8 @@ from tritone.gateway.errors import ApiError
 from tritone.gateway.settings import Address
 from tritone_client import AsyncSpeechClient, SpeechError, Tls
 
+_RECENT_S = 2.0  # for which what a server said of its voices is taken for so
+
 _LOG = logging.getLogger(__name__)
 
 ALIASES = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
@@ -21,6 +23,7 @@ class Backend:
     def __init__(self, address: Address, tls: Tls | None) -> None:
         self.address = address
         self.client = AsyncSpeechClient(address.url, tls=tls)
+        self._recent: tuple[float, list[str]] | None = None  # until when, and the voices
 
     async def name(self) -> str:
         """What requests call it by. Raises SpeechError where it must be asked and is not there."""
@@ -37,13 +40,22 @@ class Backend:
         return await self.client.is_ready() and await self.known() is not None
 
     async def voices(self) -> list[str]:
-        """Ids of its voices; none of a server that cannot tell. Raises SpeechError."""
+        """Ids of its voices, the model's own first; none of a server that cannot tell. Raises
+        SpeechError."""
         try:
-            return await self.client.voices()
+            found = await self.client.voices()
+            self._recent = asyncio.get_running_loop().time() + _RECENT_S, found
+            return found
         except SpeechError as error:
             if error.status != "INVALID_ARGUMENT" and "voices" not in error.message:
                 raise
             return []
+
+    async def recent_voices(self) -> list[str]:
+        """As `voices`; what other processes changed is seen after 2 s. Raises SpeechError."""
+        if self._recent and asyncio.get_running_loop().time() < self._recent[0]:
+            return self._recent[1]
+        return await self.voices()
 
 
 class Backends:

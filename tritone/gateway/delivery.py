@@ -7,22 +7,25 @@ when all is said, on an error, when the caller goes, when he takes nothing for t
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator
 from concurrent.futures import Future
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from functools import partial
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from tritone.arrays import Float32
+from tritone.frontend.voices import VOICE_ID
+from tritone.gateway.account import one_stream
 from tritone.gateway.backends import Backend
 from tritone.gateway.errors import ApiError, from_server
 from tritone.gateway.formats import Encoder, Format
 from tritone.gateway.framing import Events, Framing, Sound
 from tritone.gateway.gateway import Gateway
 from tritone.gateway.limits import Caller
+from tritone.gateway.presence import CallerGone, unless_gone
+from tritone.gateway.segments import SegmentLog
 from tritone_client import SpeechError, Utterance
 
 _LOG = logging.getLogger(__name__)
@@ -30,8 +33,8 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Speech:
-    """What is asked for. Rates in Hz: of the model, and of the answer. id: of the request, with
-    which it stands in the server's log too."""
+    """What is asked for. Rates in Hz: of the model, and of the answer. with_segments: events tell
+    of them too. id: of the request, with which it stands in the server's log too."""
 
     backend: Backend
     utterance: Utterance
@@ -40,10 +43,17 @@ class Speech:
     rate: int
     as_events: bool
     id: str
+    with_segments: bool = False
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """Of the answer. Which voice speaks where none is asked for, the server alone knows."""
+        voice = self.utterance.voice or ""
+        named = {"X-Tritone-Voice": voice} if VOICE_ID.fullmatch(voice) else {}
+        return {"X-Request-Id": self.id, "Cache-Control": "no-store", **named}
 
-class _CallerGone(Exception):
-    """Nobody is there for whom to go on."""
+    def segment_log(self) -> SegmentLog:
+        return SegmentLog(self.utterance.text, self.source_rate, self.rate)
 
 
 class Delivery(Response):
@@ -53,40 +63,25 @@ class Delivery(Response):
         media_type = speech.form.media_type.format(rate=speech.rate)
         super().__init__(
             media_type="text/event-stream" if speech.as_events else media_type,
-            headers={
-                "X-Request-Id": speech.id,
-                "Cache-Control": "no-store",
-                "X-Accel-Buffering": "no",  # proxies pass it on as it comes
-            },
+            headers={**speech.headers, "X-Accel-Buffering": "no"},  # proxies pass it on as it comes
         )
         del self.headers["content-length"]  # which nobody knows yet
         self._gateway, self._caller, self._speech = gateway, caller, speech
-        self._framing = Events() if speech.as_events else Sound()
+        self._segments = speech.segment_log() if speech.with_segments else None
+        self._framing = Events(self._segments) if speech.as_events else Sound()
         self._began, self._started, self._tokens = time.monotonic(), False, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises ApiError for what goes wrong before the first sound."""
-        outcome = "failed"
         try:
-            with (
-                self._caller.places.one(),
-                self._gateway.places.one(),
-                self._gateway.metrics.streams.track_inprogress(),
-            ):
-                await _unless_gone(self._deliver(send), receive)
-            outcome = "ok"
-        except (_CallerGone, asyncio.CancelledError) as error:
-            outcome = "cancelled"
-            if isinstance(error, asyncio.CancelledError):
-                raise
+            with one_stream(self._gateway, self._caller, self._speech.form.name):
+                await unless_gone(self._deliver(send), receive)
+        except CallerGone:
+            pass
         except ApiError as error:
-            outcome = {429: "overloaded"}.get(error.status, "refused")
-            outcome = "failed" if error.status >= 500 else outcome
             if not self._started:
                 raise
             await self._break_off(error, send)
-        finally:
-            self._gateway.metrics.speeches.labels(self._speech.form.name, outcome).inc()
 
     async def _deliver(self, send: Send) -> None:
         """All of it. Raises ApiError."""
@@ -121,16 +116,19 @@ class Delivery(Response):
                 yield await self._in_thread(framing, encoder, samples)
                 audio.inc(len(samples) / speech.source_rate)
                 self._tokens = (packet.timing or {}).get("tokens", self._tokens)
+                if self._segments:
+                    yield framing.segments(self._segments.update(packet.timing))
         yield await self._in_thread(framing, encoder, None)
+        if self._segments:
+            yield framing.segments(self._segments.end())
 
     async def _in_thread(
         self, framing: Framing, encoder: Future[Encoder], samples: Float32 | None
     ) -> bytes:
-        work = partial(_framed, framing, encoder, samples)
-        return await asyncio.get_running_loop().run_in_executor(self._gateway.encoding, work)
+        return await self._gateway.in_encoder(_framed, framing, encoder, samples)
 
     async def _send(self, data: bytes, send: Send, last: bool = False) -> None:
-        """Raises _CallerGone for one who does not take it."""
+        """Raises CallerGone for one who does not take it."""
         if not (data or last):
             return
         if not self._started:
@@ -143,14 +141,14 @@ class Delivery(Response):
             await asyncio.wait_for(send(message), self._gateway.settings.stall_seconds)
         except asyncio.TimeoutError:
             _LOG.warning("%s: the caller takes nothing any more", self._speech.id)
-            raise _CallerGone from None
+            raise CallerGone from None
 
     async def _break_off(self, error: ApiError, send: Send) -> None:
         """Tell of an error in the midst of an answer as far as its form allows."""
         _LOG.error("%s broke off: %s", self._speech.id, error)
         fault = self._framing.fault(error)
         if fault is not None:  # else uvicorn closes the connection, as the answer has no end
-            with suppress(_CallerGone):
+            with suppress(CallerGone):
                 await self._send(fault, send, last=True)
 
 
@@ -159,24 +157,3 @@ def _framed(framing: Framing, encoder: Future[Encoder], samples: Float32 | None)
     threads of which this is one, so that waiting for it cannot hold it up."""
     made = encoder.result()
     return framing.piece(made.finish() if samples is None else made.encode(samples))
-
-
-async def _unless_gone(work: Coroutine[None, None, None], receive: Receive) -> None:
-    """Do it, and leave off as soon as the caller has gone: _CallerGone."""
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_gone(receive))
-    try:
-        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        left = not task.done()
-        for each in (task, gone):
-            each.cancel()
-        await asyncio.wait((task, gone))
-    if left:
-        raise _CallerGone
-    task.result()
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -5,12 +5,15 @@
 status  type                    code
 400     invalid_request_error   invalid_value, nothing_to_say
 401     authentication_error    invalid_api_key
+403     permission_error        permission_denied
 404     invalid_request_error   model_not_found, voice_not_found, not_found
 405     invalid_request_error   method_not_allowed
 408     invalid_request_error   request_timeout
+409     invalid_request_error   voice_exists
 413     invalid_request_error   request_too_large
 429     rate_limit_error        rate_limit_exceeded, too_many_streams, overloaded
 500     server_error            internal_error
+501     server_error            not_configured
 503     server_error            unavailable
 504     server_error            deadline_exceeded
 """
@@ -26,15 +29,25 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
+from tritone.errors import (
+    InvalidRequest,
+    ModelDirectoryError,
+    Overloaded,
+    TritoneError,
+    UnknownVoice,
+    VoiceExists,
+)
 from tritone_client import SpeechError
 
 _LOG = logging.getLogger(__name__)
 
-_TYPES = {401: "authentication_error", 429: "rate_limit_error"}
+_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 
 # Inputs of the public model -> fields of a request here.
 _FIELDS = {"target_text": "input", "instruct_text": "instructions"}
+# What the voice registry calls them -> fields of a request here.
+_VOICE_FIELDS = {"id": "name", "recording": "audio_sample", "voice": "id"}
 _FIELD = re.compile(r"([a-z_]+): (.*)", re.DOTALL)
 _RETRY_AFTER = re.compile(r"retry after ([0-9.]+) s")
 _RETRY_LATER = "retry later"
@@ -124,6 +137,27 @@ def from_server(error: SpeechError) -> ApiError:
     return ApiError(500, "internal_error", "the speech server failed; its log says why")
 
 
+def from_registry(error: TritoneError) -> ApiError:
+    """What the voice registry, or its maker of voices, has against a request."""
+    if isinstance(error, InvalidRequest):
+        param = _VOICE_FIELDS.get(error.field, error.field)
+        text = f"{param}: {str(error).removeprefix(f'{error.field}: ')}"
+        if isinstance(error, VoiceExists):
+            return ApiError(409, "voice_exists", text, param=param)
+        if isinstance(error, UnknownVoice):
+            return ApiError(404, "voice_not_found", text, param=param)
+        return ApiError(400, "invalid_value", text, param=param)
+    if isinstance(error, Overloaded):
+        _LOG.warning("%s", error)
+        problem = "others are writing the voice registry; retry in a few seconds"
+        return ApiError(503, "unavailable", problem, retry_after=3)
+    _LOG.error("voices: %s", error)
+    if isinstance(error, ModelDirectoryError):
+        problem = "no voices can be made with --voices-model of this gateway; its log says why"
+        return ApiError(501, "not_configured", problem, param=None)
+    return ApiError(500, "internal_error", "the voice registry failed; the gateway's log says why")
+
+
 def install(app: FastAPI) -> None:
     """Have every error of this application leave in that shape."""
 
@@ -163,6 +197,9 @@ def _invalid(error: RequestValidationError) -> ApiError:
     path = [str(part) for part in first["loc"] if part != "body"]
     if first["type"] == "json_invalid":
         return ApiError(400, "invalid_value", "the body is no JSON")
+    if not path and first["type"] == "value_error":  # of several fields; begins with one of them
+        problem = str(first["msg"]).removeprefix("Value error, ")
+        return ApiError(400, "invalid_value", problem, param=problem.partition(":")[0])
     if not path:
         return ApiError(400, "invalid_value", "the body must be a JSON object with model and input")
     problem = str(first["msg"]).removeprefix("Value error, ")

@@ -2,16 +2,20 @@
 
 import base64
 import json
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from tritone.gateway.errors import ApiError
+from tritone.gateway.segments import Segment, SegmentLog
 
 
 class Framing(Protocol):
-    """piece: some sound. end: the last words, with the text's characters and the speech tokens that
-    it took. fault: what to say of a stream that breaks off; None breaks off the connection."""
+    """piece: some sound. segments: parts of the text that were said. end: the last words, with the
+    text's characters and the speech tokens that it took. fault: what to say of a stream that breaks
+    off; None breaks off the connection."""
 
     def piece(self, sound: bytes) -> bytes: ...
+    def segments(self, said: Sequence[Segment]) -> bytes: ...
     def end(self, characters: int, tokens: int) -> bytes: ...
     def fault(self, error: ApiError) -> bytes | None: ...
 
@@ -22,6 +26,9 @@ class Sound:
     def piece(self, sound: bytes) -> bytes:
         return sound
 
+    def segments(self, said: Sequence[Segment]) -> bytes:
+        return b""
+
     def end(self, characters: int, tokens: int) -> bytes:
         return b""
 
@@ -30,13 +37,24 @@ class Sound:
 
 
 class Events:
-    """`speech.audio.delta` for each piece, `speech.audio.done`, and the `[DONE]` that some clients
-    wait for."""
+    """`speech.audio.delta` for each piece, `speech.audio.segment` for each part of the text,
+    `speech.audio.done`, and the `[DONE]` that some clients wait for.
+
+    log: the segments; None where they are not asked for.
+    """
+
+    def __init__(self, log: SegmentLog | None = None) -> None:
+        self._log = log
 
     def piece(self, sound: bytes) -> bytes:
         if not sound:
             return b""
         return _event(type="speech.audio.delta", audio=base64.b64encode(sound).decode())
+
+    def segments(self, said: Sequence[Segment]) -> bytes:
+        return b"".join(
+            _event(type="speech.audio.segment", segment=each.content()) for each in said
+        )
 
     def end(self, characters: int, tokens: int) -> bytes:
         usage = {
@@ -44,7 +62,8 @@ class Events:
             "output_tokens": tokens,
             "total_tokens": characters + tokens,
         }
-        return _event(type="speech.audio.done", usage=usage) + b"data: [DONE]\n\n"
+        known = {} if self._log is None else {"segments": [s.content() for s in self._log.known]}
+        return _event(type="speech.audio.done", usage=usage, **known) + b"data: [DONE]\n\n"
 
     def fault(self, error: ApiError) -> bytes | None:
         return _event(type="error", **error.body)

@@ -1,8 +1,10 @@
 """What all requests to a gateway share, made when it starts and closed when it ends."""
 
+import asyncio
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import cast
+from typing import Any, TypeVar, cast
 
 from fastapi import Request
 
@@ -10,6 +12,9 @@ from tritone.gateway.backends import Backends
 from tritone.gateway.limits import Places
 from tritone.gateway.metrics import Metrics
 from tritone.gateway.settings import GatewaySettings
+from tritone.gateway.voice_work import VoiceWork
+
+Result = TypeVar("Result")
 
 
 class Gateway:
@@ -22,9 +27,18 @@ class Gateway:
         self.places = Places(settings.max_streams, "this gateway")
         self.metrics = Metrics()
         self.encoding = ThreadPoolExecutor(settings.encoder_threads, "encoder")
+        self.voices: VoiceWork | None = None
+        if settings.voices and settings.voices_model:
+            self.voices = VoiceWork(settings.voices, settings.voices_model, settings.voices_waiting)
+
+    async def in_encoder(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        """Do it in one of the threads that encode."""
+        return await asyncio.get_running_loop().run_in_executor(self.encoding, work, *arguments)
 
     async def close(self) -> None:
         await self.backends.close()
+        if self.voices:
+            await self.voices.close()
         self.encoding.shutdown()
 
 

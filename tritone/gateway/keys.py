@@ -26,7 +26,8 @@ NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}")
 
 
 class KeyRecord(BaseModel):
-    """What is kept of a key. requests_per_minute, streams (at a time): 0 is unlimited."""
+    """What is kept of a key. requests_per_minute, streams (at a time): 0 is unlimited. voices: it
+    may add and remove voices."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -37,6 +38,7 @@ class KeyRecord(BaseModel):
     created: str
     requests_per_minute: int = Field(ge=0)
     streams: int = Field(ge=0)
+    voices: bool = False
 
 
 class _Content(BaseModel):
@@ -70,7 +72,9 @@ def write_keys(path: Path, records: Sequence[KeyRecord]) -> None:
         raise EnvironmentProblem(f"--keys {path}: cannot be written: {error.strerror}") from error
 
 
-def new_key(name: str, requests_per_minute: int, streams: int) -> tuple[str, KeyRecord]:
+def new_key(
+    name: str, requests_per_minute: int, streams: int, *, voices: bool = False
+) -> tuple[str, KeyRecord]:
     """A key, which is kept nowhere, and its record."""
     key_id, secret, salt = secrets.token_hex(6), secrets.token_urlsafe(32), secrets.token_hex(16)
     record = KeyRecord(
@@ -81,6 +85,7 @@ def new_key(name: str, requests_per_minute: int, streams: int) -> tuple[str, Key
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         requests_per_minute=requests_per_minute,
         streams=streams,
+        voices=voices,
     )
     return f"tritone-{key_id}-{secret}", record
 

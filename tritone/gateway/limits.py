@@ -61,7 +61,7 @@ class Rate:
 class Caller:
     """Who sends a request, by key; without keys everybody is the same one, who may do everything.
 
-    name: of the key.
+    name: of the key. voices: it may add and remove them; None: whoever is on this machine.
     """
 
     def __init__(
@@ -70,7 +70,8 @@ class Caller:
         requests_per_minute: int = 0,
         streams: int = 0,
         clock: Callable[[], float] = time.monotonic,
+        voices: bool | None = None,
     ) -> None:
-        self.name = name
+        self.name, self.voices = name, voices
         self.rate = Rate(requests_per_minute, clock)
         self.places = Places(streams, "this key")

@@ -1,7 +1,8 @@
 """How a gateway is to run: one value for its command line, its parts and its tests."""
 
 import ipaddress
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tritone.errors import EnvironmentProblem
@@ -47,6 +48,10 @@ class GatewaySettings:
     encoder_threads: for all streams together.
     utterance_seconds: for a server to speak one text.
     stall_seconds: for which a caller may take nothing of what waits for it.
+    voices: folder of the registry that the servers read; None adds no voices. voices_model: the
+        model directory whose encoders make them. upload_seconds: for a recording to arrive.
+    voices_waiting: recordings at a time, on their way, waiting or being made into voices.
+    voice_aliases: what requests may call a voice -> its id.
     """
 
     backends: tuple[Address, ...] = (Address(DEFAULT_URL),)
@@ -62,6 +67,11 @@ class GatewaySettings:
     encoder_threads: int = 2
     utterance_seconds: float = 1800.0
     stall_seconds: float = 120.0
+    voices: Path | None = None
+    voices_model: Path | None = None
+    upload_seconds: float = 120.0
+    voices_waiting: int = 4
+    voice_aliases: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -80,6 +90,11 @@ class GatewaySettings:
         names = [address.name or address.url for address in self.backends]
         if len(set(names)) < len(names):
             raise EnvironmentProblem(f"--backend: {', '.join(names)}; each must be there once")
+        if self.voices_model and not (self.voices_model / "config.json").is_file():
+            raise EnvironmentProblem(
+                f"--voices-model {self.voices_model} has no config.json; name the model directory "
+                "of the servers"
+            )
         for option, value in (
             ("--max-request-bytes", self.max_request_bytes),
             ("--max-streams", self.max_streams),

@@ -4,15 +4,24 @@ import uuid
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 from starlette.responses import Response
+from typing_extensions import Self
 
 from tritone.acoustic.tempo import FASTEST, SLOWEST
 from tritone.gateway.access import caller_of
 from tritone.gateway.delivery import Delivery, Speech
 from tritone.gateway.errors import ErrorBody
 from tritone.gateway.formats import FORMATS, HIGHEST_RATE, LOWEST_RATE
-from tritone.gateway.gateway import gateway_of
+from tritone.gateway.gateway import Gateway, gateway_of
+from tritone.gateway.voice_names import resolved
 from tritone.synthesis.limits import MAX_SEED
 from tritone_client import Utterance
 
@@ -39,7 +48,8 @@ class VoiceId(BaseModel):
 
 
 class SpeechRequest(BaseModel):
-    """What to say and how. All but `sample_rate` and `seed` is OpenAI's."""
+    """What to say and how. All but `sample_rate`, `seed` and `timestamp_granularities` is OpenAI's
+    own."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -47,7 +57,7 @@ class SpeechRequest(BaseModel):
     input: Annotated[Text, Field(description="the text; the server says how long it may be")]
     voice: Annotated[
         Text | VoiceId | None,
-        Field(description="one of /v1/audio/voices; the server's own if none"),
+        Field(description="one of /v1/audio/voices, or OpenAI's; the server's own if none"),
     ] = None
     instructions: Annotated[
         Text | None, Field(description="how to speak, where models take it")
@@ -64,6 +74,31 @@ class SpeechRequest(BaseModel):
         Field(ge=0, le=MAX_SEED, strict=True, description="the same seed gives the same speech"),
     ] = None
 
+    timestamp_granularities: Annotated[
+        list[Literal["segment", "word"]] | None,
+        Field(max_length=2, description="segment: when each is heard, with stream_format sse"),
+    ] = None
+
+    @field_validator("timestamp_granularities")
+    @classmethod
+    def _can_be_told(cls, asked: list[str] | None) -> list[str] | None:
+        if asked and "word" in asked:
+            raise ValueError("no model here tells the times of words; the only one is segment")
+        return asked
+
+    @model_validator(mode="after")
+    def _has_room_for_times(self) -> Self:
+        self.check_times()
+        return self
+
+    def check_times(self) -> None:
+        """Raise ValueError where the answer has no place for them."""
+        if self.timestamp_granularities and self.stream_format != "sse":
+            raise ValueError(
+                "timestamp_granularities: sound has no place for times; ask with stream_format "
+                "sse, or POST /v1/audio/speech/times"
+            )
+
     @field_validator("speed")
     @classmethod
     def _can_speak_so(cls, speed: float) -> float:
@@ -71,11 +106,15 @@ class SpeechRequest(BaseModel):
             raise ValueError(f"the limits are {SLOWEST} and {FASTEST}")
         return speed
 
-    def utterance(self) -> Utterance:
-        """As the client sends it; what has its default is left to the server."""
+    @property
+    def voice_name(self) -> str | None:
+        return self.voice.id if isinstance(self.voice, VoiceId) else self.voice
+
+    def utterance(self, voice: str | None) -> Utterance:
+        """As the client sends it; what has its default is left to the server. voice: an id."""
         return Utterance(
             self.input,
-            voice=self.voice.id if isinstance(self.voice, VoiceId) else self.voice,
+            voice=voice,
             instruct_text=self.instructions or None,
             speed=None if self.speed == 1 else self.speed,
             seed=self.seed,
@@ -89,7 +128,7 @@ def _content() -> dict[str, Any]:
     return {**kinds, "text/event-stream": {"schema": {"type": "string"}}}
 
 
-_REFUSALS: dict[int | str, dict[str, Any]] = {
+REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorBody} for status in (400, 401, 404, 408, 413, 429, 500, 503, 504)
 }
 
@@ -97,21 +136,27 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
 @router.post(
     "/v1/audio/speech",
     response_class=Response,
-    responses={200: {"description": "Sound, as it is made", "content": _content()}, **_REFUSALS},
+    responses={200: {"description": "Sound, as it is made", "content": _content()}, **REFUSALS},
 )
 async def speak(order: SpeechRequest, request: Request) -> Response:
     """Speak a text. The answer is sound or, with `stream_format` sse, events with pieces of it."""
     gateway = gateway_of(request)
+    return Delivery(gateway, caller_of(request), await speech_of(order, gateway))
+
+
+async def speech_of(order: SpeechRequest, gateway: Gateway) -> Speech:
+    """Of which server, in which voice and at which rate. Raises ApiError and SpeechError."""
     form = FORMATS[order.response_format]
     backend = await gateway.backends.choose(order.model)
     source_rate = await backend.client.sample_rate()
-    speech = Speech(
+    voice = await resolved(backend, order.voice_name, gateway.settings.voice_aliases)
+    return Speech(
         backend=backend,
-        utterance=order.utterance(),
+        utterance=order.utterance(voice),
         form=form,
         source_rate=source_rate,
         rate=form.rate(order.sample_rate, source_rate),
         as_events=order.stream_format == "sse",
         id=f"req_{uuid.uuid4().hex}",
+        with_segments=bool(order.timestamp_granularities),
     )
-    return Delivery(gateway, caller_of(request), speech)

@@ -19,6 +19,7 @@ class Target:
     server: whether a running server is to be examined: True demands one, False leaves it alone,
         None examines it if one answers.
     tls: the files with which a client speaks to that server, by the client's names; empty: plain.
+    voices_dir: the registry of added voices.
     shm_dir: where shared memory lives. releases: family -> a folder of its released files, to be
         examined as upstream would load it.
     """
@@ -35,6 +36,7 @@ class Target:
     metrics_port: int = 8002
     server: bool | None = None
     shm_dir: Path = Path("/dev/shm")
+    voices_dir: Path = field(default_factory=resources.voice_registry_dir)
     tls: Mapping[str, str] = field(default_factory=dict)
     releases: Mapping[str, Path] = field(default_factory=dict)
 

@@ -91,6 +91,26 @@ def shm(target: Target) -> Finding:
     return passed(f"{facts}, writable")
 
 
+@check("machine.voices", when_late="a disk does not answer; see: df -h, mount, dmesg")
+def voices(target: Target) -> Finding:
+    """Whether this user can add voices to the registry; a server only reads it."""
+    folder = target.voices_dir
+    place = _existing(folder)
+    here = f"added voices are in {folder}" + ("" if place == folder else ", which is not there yet")
+    if os.statvfs(place).f_flag & os.ST_RDONLY:
+        return passed(f"{here}; mounted to be read, so they are added elsewhere")
+    try:  # a folder's mode does not tell whether one can
+        with tempfile.NamedTemporaryFile(prefix=".tritone-doctor-", dir=place):
+            return passed(f"{here}; this user can add some")
+    except OSError as error:
+        return warning(
+            f"{here}, and no file can be made in {place} ({error.strerror}): voices cannot be "
+            "added here, over HTTP or by `tritone voices add`",
+            f"give it to the user who adds voices (chown USER {place}), or name another folder "
+            "with --voices or TRITONE_VOICES",
+        )
+
+
 def remove_regions(target: Target) -> str:
     """Only what no living process holds is removed, so it may run at any time."""
     removed = sweep_regions(target.shm_dir)

@@ -1,0 +1,321 @@
+"""/v1/audio/voices without a server: who may, what is refused before any work, and what ends it."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from paths import EMBEDDED
+from waiting import wait_until
+
+from tritone import cli
+from tritone.families import voice_desk
+from tritone.frontend.registry.record import VoiceRecord
+from tritone.gateway.app import create_app
+from tritone.gateway.keys import new_key, write_keys
+from tritone.gateway.settings import Address, GatewaySettings
+
+NOBODY = (Address("127.0.0.1:1"),)
+VOICES = "/v1/audio/voices"
+RECORD = VoiceRecord(
+    id="ann",
+    name="Ann",
+    transcript="",
+    family="x",
+    encoders="",
+    arrays="0" * 64,
+    origin="recording",
+    created="2025-01-01T00:00:00+00:00",
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> GatewaySettings:
+    return GatewaySettings(NOBODY, voices=tmp_path / "voices", voices_model=EMBEDDED)
+
+
+def ask(
+    settings: GatewaySettings,
+    *requests: dict[str, Any],
+    host: str = "127.0.0.1",
+) -> list[httpx.Response]:
+    """Answers to these requests, one after the other, from a machine of this address."""
+    app = create_app(settings)
+
+    async def asking() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(host, 1))
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://gateway") as http,
+        ):
+            return [await http.request(**request) for request in requests]
+
+    return asyncio.run(asking())
+
+
+def form(sound: bytes | None = b"x", headers: dict[str, str] | None = None, **texts: str):
+    data = {"name": "ann", "consent": "given", **texts}
+    files = {"audio_sample": sound} if sound is not None else {"": (None, b"")}
+    if sound is None:
+        files = {name: (None, text) for name, text in data.items()}
+        data = {}
+    return {"method": "POST", "url": VOICES, "data": data, "files": files, "headers": headers or {}}
+
+
+def told(answer: httpx.Response) -> tuple[int, str, str]:
+    error = answer.json()["error"]
+    return answer.status_code, error["code"], error["message"]
+
+
+class TestWho:
+    def test_without_folders_nobody_can(self) -> None:
+        answers = ask(
+            GatewaySettings(NOBODY),
+            form(),
+            {"method": "GET", "url": f"{VOICES}/ann"},
+            {"method": "DELETE", "url": f"{VOICES}/ann"},
+        )
+        for answer in answers:
+            status, code, said = told(answer)
+            assert (status, code) == (501, "not_configured") and "--voices DIR" in said
+
+    def test_without_keys_this_machine_alone(self, folder: GatewaySettings) -> None:
+        for host, expected in (("127.0.0.1", 404), ("::1", 404), ("10.0.0.2", 403)):
+            (answer,) = ask(folder, {"method": "DELETE", "url": f"{VOICES}/ann"}, host=host)
+            assert answer.status_code == expected
+        assert told(answer)[1] == "permission_denied" and "10.0.0.2" in told(answer)[2]
+
+    def test_without_keys_no_web_page(self, folder: GatewaySettings) -> None:
+        """A form needs no leave of CORS, so a page that is open on this machine could send it."""
+        page = form(headers={"Origin": "https://page.example"})
+        (answer,) = ask(folder, page)
+        assert told(answer)[:2] == (403, "permission_denied")
+        known = GatewaySettings(
+            NOBODY,
+            voices=folder.voices,
+            voices_model=EMBEDDED,
+            cors_origins=("https://page.example",),
+        )
+        (answer,) = ask(known, page)
+        assert told(answer)[0] == 400, "it comes as far as the recording"
+
+    def test_a_key_needs_the_right(self, tmp_path: Path, capsys: Any) -> None:
+        path = tmp_path / "keys.json"
+        for name, more in (("may", ["--voices"]), ("may_not", [])):
+            assert cli.main(["keys", "add", name, "--keys", str(path), *more]) == 0
+        may, may_not = capsys.readouterr().out.split()
+        assert cli.main(["keys", "--keys", str(path)]) == 0
+        assert ["streams, voices" in line for line in capsys.readouterr().out.splitlines()] == [
+            True,
+            False,
+        ]
+        settings = GatewaySettings(
+            NOBODY, keys=path, voices=tmp_path / "voices", voices_model=EMBEDDED
+        )
+        statuses = []
+        for key in (may, may_not, "none"):
+            request = form(headers={"Authorization": f"Bearer {key}"})
+            (answer,) = ask(settings, request, host="10.0.0.2")
+            statuses.append(answer.status_code)
+        assert statuses == [400, 403, 401]
+
+    def test_a_key_from_before_there_were_rights(self, tmp_path: Path) -> None:
+        key, record = new_key("old", 0, 0)
+        write_keys(tmp_path / "keys.json", [record])
+        text = (tmp_path / "keys.json").read_text().replace(',"voices":false', "")
+        (tmp_path / "keys.json").write_text(text)
+        settings = GatewaySettings(
+            NOBODY, keys=tmp_path / "keys.json", voices=tmp_path, voices_model=EMBEDDED
+        )
+        (answer,) = ask(settings, form(headers={"Authorization": f"Bearer {key}"}))
+        assert answer.status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("request_", "said", "param"),
+    [
+        (form(name=" "), "name: is missing", "name"),
+        (form(consent=""), "consent: is missing; send who agreed to this use", "consent"),
+        (form(None), "audio_sample: is missing", "audio_sample"),
+        (form(type="prompt"), "type: is 'prompt'; the only one is audio_sample", "type"),
+        (form(prompt="a deep voice"), "'prompt' is no field of this form", None),
+        (form(language="English, please"), "language: is 'English, please'; write it", "language"),
+        (form(transcript="x" * 1001), "transcript: has 1001 characters; the limit", "transcript"),
+        (form(ref_text="a", transcript="b"), "transcript: is there twice", "transcript"),
+        (form(b""), "audio_sample: has 0 bytes", "audio_sample"),
+        (form(b"no sound"), "audio_sample: ", "audio_sample"),
+    ],
+)
+def test_what_is_refused(
+    folder: GatewaySettings, request_: dict[str, Any], said: str, param: str | None
+) -> None:
+    (answer,) = ask(folder, request_)
+    assert told(answer)[:2] == (400, "invalid_value") and said in told(answer)[2]
+    assert answer.json()["error"]["param"] == param
+
+
+class TestSize:
+    def test_this_route_takes_a_recording_and_others_do_not(self, folder: GatewaySettings) -> None:
+        large = bytes(2 << 20)
+        here, there = ask(
+            folder, form(large), {"method": "POST", "url": "/v1/audio/speech", "content": large}
+        )
+        assert told(here)[0] == 400, "it is no sound"
+        assert told(there)[:2] == (413, "request_too_large")
+
+    def test_a_recording_that_is_too_large(self, folder: GatewaySettings) -> None:
+        """Whether the request says its length, which is refused at once, or not."""
+        sent = 0
+
+        async def pieces() -> AsyncIterator[bytes]:
+            nonlocal sent
+            yield b'--b\r\nContent-Disposition: form-data; name="file"\r\n\r\n'
+            for _ in range(100):
+                sent += 1 << 20
+                yield bytes(1 << 20)
+
+        headers = {"Content-Type": "multipart/form-data; boundary=b"}
+        endless = {"method": "POST", "url": VOICES, "content": pieces(), "headers": headers}
+        (answer,) = ask(folder, endless)
+        assert told(answer)[:2] == (413, "request_too_large")
+        assert sent == 49 << 20, "what follows is not read"
+        lying = {**headers, "Content-Length": str(60 << 20)}
+        (answer,) = ask(folder, {"method": "POST", "url": VOICES, "content": b"", "headers": lying})
+        assert told(answer)[:2] == (413, "request_too_large")
+
+
+class Desk:
+    """In place of the one that loads encoders: it adds when it is let, and asks whether it is
+    still to, as that one does."""
+
+    def __init__(self, *_: object) -> None:
+        self.began, self.let = threading.Semaphore(0), threading.Event()
+        self.ended: list[str] = []
+        Desk.last = self
+
+    last: "Desk"
+
+    def load(self) -> None:
+        """It has none."""
+
+    def add(self, data: bytes, details: Any, *, still_wanted: Callable[[], None]) -> Any:
+        still_wanted()
+        self.began.release()
+        assert self.let.wait(60)
+        self.ended.append("unwanted")
+        still_wanted()
+        self.ended[-1] = details.id
+        return voice_desk.Added(RECORD, 1.5, 0.5)
+
+
+@pytest.fixture
+def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Desk]]:
+    monkeypatch.setattr(voice_desk, "VoiceDesk", Desk)
+    yield Desk
+    Desk.last.let.set()
+
+
+def test_a_caller_that_goes_adds_no_voice(folder: GatewaySettings, desk: type[Desk]) -> None:
+    """The one that is being made ends at its next step, and the one that waits never begins."""
+
+    async def go() -> None:
+        app = create_app(folder)
+        async with app.router.lifespan_context(app):
+            first, second = Connection(app), Connection(app)
+            await first.begun()
+            await asyncio.to_thread(wait_until, lambda: app.state.gateway.voices._opened)
+            assert await asyncio.to_thread(desk.last.began.acquire, timeout=60)
+            await second.begun()
+            for connection in (second, first):
+                connection.gone.set()
+                await connection.answered
+            desk.last.let.set()
+        assert desk.last.ended == ["unwanted"]
+
+    asyncio.run(go())
+
+
+def test_one_too_many_is_told_when_to_come_back(folder: GatewaySettings, desk: type[Desk]) -> None:
+    async def go() -> None:
+        app = create_app(folder)
+        async with app.router.lifespan_context(app):
+            there = [Connection(app) for _ in range(folder.voices_waiting)]
+            for connection in there:
+                await connection.begun()
+            refused = Connection(app)
+            await refused.answered
+            assert refused.status == 429
+            assert refused.headers[b"retry-after"] == b"8"  # four, of two seconds each
+            assert not refused.was_read, "nothing of the recording was taken"
+            await asyncio.to_thread(wait_until, lambda: app.state.gateway.voices._opened)
+            desk.last.let.set()
+            for connection in there:
+                await connection.answered
+                assert connection.status == 200
+            more = Connection(app)
+            await more.answered
+            assert more.status == 200
+
+    asyncio.run(go())
+
+
+class Connection:
+    """A caller who sends a recording and then stays until `gone` is set."""
+
+    def __init__(self, app: Any) -> None:
+        built = httpx.Request(
+            "POST",
+            "http://gateway" + VOICES,
+            **{key: value for key, value in form().items() if key in ("data", "files")},
+        )
+        self._body: bytes | None = built.read()
+        self.gone, self.was_read = asyncio.Event(), False
+        self.status, self.headers = 0, dict[bytes, bytes]()
+        raw = [(name.lower(), value) for name, value in built.headers.raw]
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": "POST",
+            "path": VOICES,
+            "raw_path": VOICES.encode(),
+            "query_string": b"",
+            "headers": raw,
+            "client": ("127.0.0.1", 1),
+            "server": ("gateway", 80),
+            "scheme": "http",
+        }
+        self.answered = asyncio.ensure_future(app(scope, self._receive, self._send))
+
+    async def begun(self) -> None:
+        """Until its recording was taken."""
+        while not self.was_read:
+            await asyncio.sleep(0)
+
+    async def _receive(self) -> dict[str, Any]:
+        if self._body is not None:
+            body, self._body, self.was_read = self._body, None, True
+            return {"type": "http.request", "body": body, "more_body": False}
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            self.status, self.headers = message["status"], dict(message["headers"])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--voices", "v", "--voices-model", "/nowhere"], "--voices-model /nowhere has no config"),
+        (["--voice-alias", "alloy"], "NAME=VOICE is needed"),
+    ],
+)
+def test_what_cannot_be_run_is_refused(
+    options: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["gateway", "--port", "0", *options]) == 2
+    assert said in capsys.readouterr().err
