@@ -9,7 +9,6 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from tritone.gateway.access import Access, BodyLimit
 from tritone.gateway import catalogue, errors, health, schema, speech, times, voices
 from tritone.gateway.access import Access, BodyLimit, BodySize
 from tritone.gateway.gateway import Gateway
