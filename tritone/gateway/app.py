@@ -9,13 +9,13 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from tritone.gateway import catalogue, errors, health, speech
+from tritone.gateway import catalogue, errors, health, speech, stream
 from tritone.gateway.access import Access, BodyLimit
 from tritone.gateway.gateway import Gateway
 from tritone.gateway.keys import KeyFile
 from tritone.gateway.settings import GatewaySettings
 
-ROUTERS = (speech.router, catalogue.router, health.router)
+ROUTERS = (speech.router, stream.router, catalogue.router, health.router)
 
 
 def create_app(settings: GatewaySettings, clock: Callable[[], float] = time.monotonic) -> FastAPI:
@@ -41,7 +41,7 @@ def create_app(settings: GatewaySettings, clock: Callable[[], float] = time.mono
             allow_headers=["Authorization", "Content-Type"],
             expose_headers=["X-Request-Id", "Retry-After"],
         ),
-        Middleware(Access, keys, clock),
+        Middleware(Access, keys, clock, settings.cors_origins),
         Middleware(BodyLimit, settings.max_request_bytes, settings.body_seconds),
     ]
     app = FastAPI(

@@ -4,7 +4,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
-from fastapi import Request
+from starlette.requests import HTTPConnection
 
 from tritone.gateway.backends import Backends
 from tritone.gateway.limits import Places
@@ -20,6 +20,7 @@ class Gateway:
         self.started = int(time.time())  # Unix time
         self.backends = Backends(settings.backends, settings.tls)
         self.places = Places(settings.max_streams, "this gateway")
+        self.sockets = Places(settings.max_sockets, "this gateway", "connections")
         self.metrics = Metrics()
         self.encoding = ThreadPoolExecutor(settings.encoder_threads, "encoder")
 
@@ -28,6 +29,6 @@ class Gateway:
         self.encoding.shutdown()
 
 
-def gateway_of(request: Request) -> Gateway:
+def gateway_of(request: HTTPConnection) -> Gateway:
     """The one that a request came to."""
     return cast(Gateway, request.app.state.gateway)

@@ -44,9 +44,11 @@ class GatewaySettings:
     cors_origins: web pages of these origins may call it; "*" means all.
     max_request_bytes: of a request's body. body_seconds: for the whole of it to arrive.
     max_streams: spoken at a time, for all callers together.
+    max_sockets: WebSockets that are open at a time, for all callers together.
     encoder_threads: for all streams together.
     utterance_seconds: for a server to speak one text.
     stall_seconds: for which a caller may take nothing of what waits for it.
+    idle_seconds: for which a WebSocket may be silent while nothing is spoken.
     """
 
     backends: tuple[Address, ...] = (Address(DEFAULT_URL),)
@@ -59,9 +61,11 @@ class GatewaySettings:
     max_request_bytes: int = 1 << 20
     body_seconds: float = 30.0
     max_streams: int = 64
+    max_sockets: int = 1024
     encoder_threads: int = 2
     utterance_seconds: float = 1800.0
     stall_seconds: float = 120.0
+    idle_seconds: float = 300.0
 
     @property
     def url(self) -> str:

@@ -12,7 +12,7 @@ from tritone.gateway.access import caller_of
 from tritone.gateway.delivery import Delivery, Speech
 from tritone.gateway.errors import ErrorBody
 from tritone.gateway.formats import FORMATS, HIGHEST_RATE, LOWEST_RATE
-from tritone.gateway.gateway import gateway_of
+from tritone.gateway.gateway import Gateway, gateway_of
 from tritone.synthesis.limits import MAX_SEED
 from tritone_client import Utterance
 
@@ -28,6 +28,7 @@ def _sayable(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_sayable)]
+FormatName = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
 
 
 class VoiceId(BaseModel):
@@ -38,13 +39,12 @@ class VoiceId(BaseModel):
     id: Text
 
 
-class SpeechRequest(BaseModel):
-    """What to say and how. All but `sample_rate` and `seed` is OpenAI's."""
+class SpeechOptions(BaseModel):
+    """How to speak, however the text comes. All but `sample_rate` and `seed` is OpenAI's."""
 
     model_config = ConfigDict(extra="forbid")
 
     model: Annotated[Text, Field(description="one of /v1/models, or an alias of OpenAI's")]
-    input: Annotated[Text, Field(description="the text; the server says how long it may be")]
     voice: Annotated[
         Text | VoiceId | None,
         Field(description="one of /v1/audio/voices; the server's own if none"),
@@ -52,9 +52,8 @@ class SpeechRequest(BaseModel):
     instructions: Annotated[
         Text | None, Field(description="how to speak, where models take it")
     ] = None
-    response_format: Literal["mp3", "opus", "aac", "flac", "wav", "pcm"] = "mp3"
+    response_format: FormatName = "mp3"
     speed: Annotated[float, Field(description=f"{SLOWEST} to {FASTEST}", strict=True)] = 1.0
-    stream_format: Literal["audio", "sse"] = "audio"
     sample_rate: Annotated[
         int | None,
         Field(ge=LOWEST_RATE, le=HIGHEST_RATE, strict=True, description="Hz; the model's if none"),
@@ -71,15 +70,38 @@ class SpeechRequest(BaseModel):
             raise ValueError(f"the limits are {SLOWEST} and {FASTEST}")
         return speed
 
-    def utterance(self) -> Utterance:
+    def utterance(self, text: str) -> Utterance:
         """As the client sends it; what has its default is left to the server."""
         return Utterance(
-            self.input,
+            text,
             voice=self.voice.id if isinstance(self.voice, VoiceId) else self.voice,
             instruct_text=self.instructions or None,
             speed=None if self.speed == 1 else self.speed,
             seed=self.seed,
         )
+
+    async def speech(self, gateway: Gateway, text: str, *, as_events: bool = False) -> Speech:
+        """By the server that is meant. Raises ApiError, and SpeechError where it must be asked and
+        does not answer."""
+        form = FORMATS[self.response_format]
+        backend = await gateway.backends.choose(self.model)
+        source_rate = await backend.client.sample_rate()
+        return Speech(
+            backend=backend,
+            utterance=self.utterance(text),
+            form=form,
+            source_rate=source_rate,
+            rate=form.rate(self.sample_rate, source_rate),
+            as_events=as_events,
+            id=f"req_{uuid.uuid4().hex}",
+        )
+
+
+class SpeechRequest(SpeechOptions):
+    """What to say and how."""
+
+    input: Annotated[Text, Field(description="the text; the server says how long it may be")]
+    stream_format: Literal["audio", "sse"] = "audio"
 
 
 def _content() -> dict[str, Any]:
@@ -102,16 +124,6 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
 async def speak(order: SpeechRequest, request: Request) -> Response:
     """Speak a text. The answer is sound or, with `stream_format` sse, events with pieces of it."""
     gateway = gateway_of(request)
-    form = FORMATS[order.response_format]
-    backend = await gateway.backends.choose(order.model)
-    source_rate = await backend.client.sample_rate()
-    speech = Speech(
-        backend=backend,
-        utterance=order.utterance(),
-        form=form,
-        source_rate=source_rate,
-        rate=form.rate(order.sample_rate, source_rate),
-        as_events=order.stream_format == "sse",
-        id=f"req_{uuid.uuid4().hex}",
-    )
+    as_events = order.stream_format == "sse"
+    speech = await order.speech(gateway, order.input, as_events=as_events)
     return Delivery(gateway, caller_of(request), speech)
