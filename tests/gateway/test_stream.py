@@ -152,7 +152,7 @@ def test_formats_rates_and_options() -> None:
         ('{"type": "text", "text": "\\ud800"}', "text", "half of a surrogate pair"),
         ('{"type": "end", "text": "a"}', "text", "Extra inputs are not permitted"),
         ('{"type": "text", "text": "a"}', "type", "there is no utterance, send start first"),
-        ('{"type": "cancel"}', "type", "nothing is being spoken"),
+        ('{"type": "cancel"}', "type", "there is no utterance, send start first"),
         ('{"type": "start"}', "model", "Field required"),
         ('{"type": "start", "model": "tts-1", "speed": 9}', "speed", "the limits are 0.5 and 2.0"),
         ('{"type": "start", "model": "tts-1", "speed": NaN}', "speed", "the limits are"),

@@ -1,6 +1,7 @@
 """WebSockets of the gateway before the real server: a text in pieces, cancelled, cut off."""
 
 import asyncio
+import base64
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from gateways import RunningGateway
 from metrics_scrape import Scrape
+from openai import AsyncOpenAI
 from serving import LONGEST, RATE, SENTENCE, SHORT, gauges, is_speech, wait_until_free
 from waiting import HANG_S, wait_until
 from websockets.asyncio.client import ClientConnection, connect
@@ -122,6 +124,36 @@ def test_a_caller_that_goes_frees_the_stream(gateway: RunningGateway, server: Tr
         wait_until_free(server)
         wait_until(lambda: page(gateway)["tritone_gateway_streams"] == 0)
     wait_until(lambda: page(gateway)["tritone_gateway_connections"] == 0)
+
+
+@pytest.mark.parametrize("dialect", ["beta", "later"])
+def test_openai_s_package_hears_what_a_post_gives(gateway: RunningGateway, dialect: str) -> None:
+    body = {"model": "tts-1", "voice": "joe", "seed": 7, "input": SENTENCE}
+    posted = httpx.post(gateway.speech, json={**body, "response_format": "pcm"}, timeout=HANG_S)
+
+    async def run() -> tuple[bytes, str]:
+        url = gateway.api.replace("http:", "ws:")
+        openai = AsyncOpenAI(api_key="none", base_url=gateway.api, websocket_base_url=url)
+        realtime = openai.beta.realtime if dialect == "beta" else openai.realtime
+        content = [{"type": "input_text", "text": SENTENCE}]
+        item = {"type": "message", "role": "user", "content": content}
+        async with realtime.connect(model="tts-1") as connection:
+            await connection.session.update(session={"seed": 7, "voice": "joe"})
+            await connection.conversation.item.create(item=item)
+            await connection.response.create()
+            sound, said = b"", ""
+            async for event in connection:
+                assert event.type != "error", event
+                if event.type.endswith("audio.delta"):
+                    sound += base64.b64decode(event.delta)
+                if event.type.endswith("audio_transcript.delta"):
+                    said += event.delta
+                if event.type == "response.done":
+                    assert event.response.status == "completed"
+                    return sound, said
+        raise AssertionError("the connection ended")
+
+    assert asyncio.run(run()) == (posted.content, SENTENCE)
 
 
 def page(gateway: RunningGateway) -> Scrape:

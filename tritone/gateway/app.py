@@ -9,13 +9,13 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from tritone.gateway import catalogue, errors, health, speech, stream
+from tritone.gateway import catalogue, errors, health, realtime, speech, stream
 from tritone.gateway.access import Access, BodyLimit
 from tritone.gateway.gateway import Gateway
 from tritone.gateway.keys import KeyFile
 from tritone.gateway.settings import GatewaySettings
 
-ROUTERS = (speech.router, stream.router, catalogue.router, health.router)
+ROUTERS = (speech.router, stream.router, realtime.router, catalogue.router, health.router)
 
 
 def create_app(settings: GatewaySettings, clock: Callable[[], float] = time.monotonic) -> FastAPI:

@@ -160,9 +160,9 @@ async def _server_told(_: Request, error: Exception) -> JSONResponse:
     return from_server(error).response()
 
 
-def invalid(found: Sequence[Any], whole: str = "the body") -> ApiError:
+def invalid(found: Sequence[Any], whole: str = "the body", within: str = "") -> ApiError:
     """The first thing that is wrong of what pydantic found, with the field and its value. whole:
-    what the fields are in, for messages."""
+    what the fields are in, for messages. within: what stands before their names."""
     first = found[0]
     path = [str(part) for part in first["loc"] if part != "body"]
     if first["type"] == "json_invalid":
@@ -175,4 +175,5 @@ def invalid(found: Sequence[Any], whole: str = "the body") -> ApiError:
         value = repr(first.get("input"))
         shown = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}..."
         problem = f"is {shown}; {problem}"
-    return ApiError(400, "invalid_value", f"{path[0]}: {problem}", param=path[0])
+    field = f"{within}{path[0]}"
+    return ApiError(400, "invalid_value", f"{field}: {problem}", param=field)

@@ -18,6 +18,7 @@ from tritone.gateway.errors import ApiError, from_server
 from tritone.gateway.formats import Encoder
 from tritone.gateway.gateway import Gateway
 from tritone.gateway.limits import Caller
+from tritone.gateway.sockets import CallerGone
 from tritone.gateway.speech import SpeechOptions
 from tritone.gateway.spoken import Progress, Segment
 from tritone_client import SpeechError
@@ -137,11 +138,16 @@ class LiveSpeech:
         finally:
             self._speaking.cancel()  # where this one is cancelled
             await asyncio.wait((self._speaking,))
-        if not self._speaking.cancelled():
-            try:
-                self._speaking.result()
-            except SpeechError as error:
-                raise from_server(error) from error
+        if self._speaking.cancelled():
+            return
+        error = self._speaking.exception()
+        if isinstance(error, SpeechError):
+            raise from_server(error) from error
+        if isinstance(error, (ApiError, CallerGone)):
+            raise error
+        if error:
+            _LOG.error("a speech failed", exc_info=error)
+            raise ApiError(500, "internal_error", "the gateway failed; its log says why")
 
     async def _speak(self) -> None:
         speech = await self._options.speech(self._gateway, self._text.first)

@@ -1,22 +1,18 @@
 """GET /v1/audio/stream: a WebSocket that speaks a text while it is being written."""
 
-import asyncio
 import base64
 import uuid
-from collections.abc import Collection
-from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, WebSocket
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tritone.gateway.access import caller_of
+from tritone.gateway.conversation import Conversation
 from tritone.gateway.delivery import Speech
 from tritone.gateway.errors import ApiError, invalid
-from tritone.gateway.gateway import Gateway
-from tritone.gateway.limits import Caller
-from tritone.gateway.live import LiveSpeech, Text
-from tritone.gateway.sockets import CallerGone, Socket, accepted, content_of, place
+from tritone.gateway.live import Text
+from tritone.gateway.sockets import Socket, accepted, place
 from tritone.gateway.speech import FormatName, SpeechOptions
 from tritone.gateway.speech import Text as Sayable
 from tritone.gateway.spoken import Progress, Segment
@@ -107,75 +103,38 @@ class _Told:
         await self._socket.tell(type=kind, id=self._name, **content)
 
 
-class _Conversation:
-    """One connection: one utterance after the other."""
+class _Stream(Conversation):
+    """Utterances, each from its start to its done."""
 
-    def __init__(self, gateway: Gateway, caller: Caller, socket: Socket) -> None:
-        self._gateway, self._caller, self._socket = gateway, caller, socket
-        self._speech: LiveSpeech | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._counted = True  # the first utterance is, with the connection
+    async def greet(self) -> None:
+        """The caller begins."""
 
-    @property
-    def busy(self) -> bool:
-        return self._speech is not None and not self._speech.over
+    async def refuse(self, error: ApiError, content: dict[str, Any]) -> None:
+        await self.socket.tell(type="error", id=None, **error.body)
 
-    async def go_on(self) -> None:
-        """Until the caller goes. Raises CallerGone, and ApiError for one who is silent too long."""
-        try:
-            async for message in self._socket.messages(lambda: self.busy):
-                try:
-                    self._take(message_of(content_of(message)))
-                except ApiError as error:
-                    await self._socket.tell(type="error", id=None, **error.body)
-        finally:
-            for task in self._tasks:
-                task.cancel()
-            if self._tasks:
-                await asyncio.wait(self._tasks)
-
-    def _take(self, message: Start | Piece | Order) -> None:
-        """Raises ApiError."""
+    async def take(self, content: dict[str, Any]) -> None:
+        message, speech = message_of(content), self.speech
         if isinstance(message, Start):
             self._start(message)
-            return
-        if not self.busy or self._speech is None:
-            if message.type == "cancel":  # it may have ended meanwhile
-                problem = "type: is 'cancel'; nothing is being spoken"
-            else:
-                problem = f"type: is {message.type!r}; there is no utterance, send start first"
+        elif speech is None:
+            problem = f"type: is {message.type!r}; there is no utterance, send start first"
             raise ApiError(400, "invalid_value", problem, param="type")
-        if isinstance(message, Piece):
-            self._speech.say(message.text)
+        elif isinstance(message, Piece):
+            speech.say(message.text)
         elif message.type == "flush":
-            self._speech.say(FLUSH)
+            speech.say(FLUSH)
         elif message.type == "end":
-            self._speech.end()
+            speech.end()
         else:
-            self._speech.cancel()
+            speech.cancel()
 
     def _start(self, start: Start) -> None:
-        if self.busy:
+        if self.speech is not None:
             problem = "type: is 'start'; an utterance is being spoken, wait for its done or cancel"
             raise ApiError(400, "invalid_value", problem, param="type")
-        if not self._counted:
-            self._caller.rate.take()
-        self._counted = False
         text = Text(start.input or "", start.input is not None, start.flush_after)
         name = f"utt_{uuid.uuid4().hex}"
-        told = _Told(self._socket, name, as_text=start.audio == "base64")
-        self._speech = LiveSpeech(self._gateway, self._caller, start, text, told)
-        task = asyncio.create_task(_run(self._speech, frozenset(self._tasks)))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-
-async def _run(speech: LiveSpeech, before: Collection[asyncio.Task[None]]) -> None:
-    """Speak, once the one before has told how it ended."""
-    if before:
-        await asyncio.wait(before)
-    with suppress(CallerGone):  # whoever reads the messages learns of it from the socket
-        await speech.run()
+        self.begin(start, text, _Told(self.socket, name, as_text=start.audio == "base64"))
 
 
 @router.websocket("/v1/audio/stream")
@@ -183,18 +142,4 @@ async def stream(websocket: WebSocket) -> None:
     """Speak texts while they are being written."""
     with place(websocket) as gateway:
         socket = await accepted(websocket, gateway)
-        conversation = _Conversation(gateway, caller_of(websocket), socket)
-        try:
-            await conversation.go_on()
-        except CallerGone:
-            return
-        except ApiError as error:
-            await _farewell(socket, error)
-
-
-async def _farewell(socket: Socket, error: ApiError) -> None:
-    try:
-        await socket.tell(type="error", id=None, **error.body)
-        await socket.close(error)
-    except CallerGone:
-        return
+        await _Stream(gateway, caller_of(websocket), socket).hold()
