@@ -130,7 +130,7 @@ class ResponseCancel(_Event):
 
 AnyOrder = SessionUpdate | ItemCreate | ResponseCreate | ResponseCancel
 
-_EVENTS: dict[str, type[AnyOrder]] = {
+EVENTS: dict[str, type[AnyOrder]] = {
     "session.update": SessionUpdate,
     "conversation.item.create": ItemCreate,
     "response.create": ResponseCreate,
@@ -142,12 +142,12 @@ _INNER = ("session", "item", "response")
 def order_of(content: dict[str, Any]) -> AnyOrder:
     """Raises ApiError."""
     kind = content["type"]
-    if kind not in _EVENTS:
-        known = ", ".join(_EVENTS)
+    if kind not in EVENTS:
+        known = ", ".join(EVENTS)
         problem = f"type: is {kind[:60]!r}, which is not supported here; supported are {known}"
         raise ApiError(400, "invalid_value", problem, param="type")
     try:
-        return _EVENTS[kind].model_validate(content)
+        return EVENTS[kind].model_validate(content)
     except RecursionError:
         raise ApiError(400, "invalid_value", "an event is nested too deeply") from None
     except ValidationError as error:

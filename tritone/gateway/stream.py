@@ -48,7 +48,7 @@ class Order(BaseModel):
     type: Literal["flush", "end", "cancel"]
 
 
-_MESSAGES: dict[str, type[Start | Piece | Order]] = {
+MESSAGES: dict[str, type[Start | Piece | Order]] = {
     "start": Start,
     "text": Piece,
     **dict.fromkeys(("flush", "end", "cancel"), Order),
@@ -58,12 +58,12 @@ _MESSAGES: dict[str, type[Start | Piece | Order]] = {
 def message_of(content: dict[str, Any]) -> Start | Piece | Order:
     """Raises ApiError."""
     kind = content["type"]
-    if kind not in _MESSAGES:
-        known = ", ".join(_MESSAGES)
+    if kind not in MESSAGES:
+        known = ", ".join(MESSAGES)
         problem = f"type: is {kind[:60]!r}; it must be one of {known}"
         raise ApiError(400, "invalid_value", problem, param="type")
     try:
-        return _MESSAGES[kind].model_validate(content)
+        return MESSAGES[kind].model_validate(content)
     except ValidationError as error:
         raise invalid(error.errors(), "a message") from None
 
