@@ -131,7 +131,7 @@ def test_a_family_s_word_would_be_found() -> None:
 @pytest.mark.parametrize(
     ("packages", "rooms"),
     [
-        (("fastapi", "starlette", "uvicorn"), {"gateway"}),
+        (("fastapi", "starlette", "uvicorn", "websockets"), {"gateway"}),
         (("prometheus_client",), {"gateway", "diagnostics"}),
         (("av",), {"gateway", "frontend"}),
     ],

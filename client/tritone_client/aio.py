@@ -1,7 +1,7 @@
 """The asyncio client; requests, responses and errors are those of the blocking one."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable
 from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any
 
@@ -131,22 +131,42 @@ class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
     ) -> AsyncGenerator[NDArray[np.float32], None]:
         """As `SpeechClient.stream_text`; leave early as `stream`. What the iterator of the pieces
         raises is raised here."""
+        packets = self.text_packets(
+            pieces, utterance, timeout=timeout, request_id=request_id, flush_after=flush_after
+        )
+        async with aclosing(packets):
+            async for packet in packets:
+                yield packet.samples
+
+    async def text_packets(
+        self,
+        pieces: AsyncIterable[str | Flush],
+        utterance: Utterance = NO_TEXT,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        request_id: str = "",
+        timing: bool = False,
+        flush_after: float | None = None,
+    ) -> AsyncGenerator[Packet, None]:
+        """As `stream_text`, but yield packets; with `timing` they carry the server's record."""
         model = await self.model()
-        requests = TextRequests(utterance, model, request_id, flush_after=flush_after)
+        requests = TextRequests(
+            utterance, model, request_id, timing=timing, flush_after=flush_after
+        )
         call = self._stub.ModelStreamInfer(timeout=timeout)
         feeding = asyncio.ensure_future(_feed(call, requests, pieces))
-        feeding.add_done_callback(
-            lambda fed: fed.cancelled() or (fed.exception() and call.cancel())
-        )
+        feeding.add_done_callback(lambda fed: _failure(fed) and call.cancel())
         try:
             with from_grpc(self._tls):
                 async for message in call:
                     packet = requests.read(message)
                     if packet is not None:
-                        yield packet.samples
+                        yield packet
+                    if requests.done(cancelled=False):
+                        break  # the server waits for the end of a text that it takes no more of
             requests.finish()
         except (SpeechError, asyncio.CancelledError):
-            if feeding.done() and (error := feeding.exception()):
+            if error := _failure(feeding):
                 raise error from None
             raise
         finally:
@@ -169,9 +189,26 @@ class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
 
 
 async def _feed(call: Any, requests: TextRequests, pieces: AsyncIterable[str | Flush]) -> None:
-    """Send all pieces of a text."""
-    await call.write(requests.first)
+    """Send all pieces of a text, as long as the call takes them: its own end says why it does not
+    any more."""
+    if not await _sent(call.write(requests.first)):
+        return
     async for piece in pieces:
-        await call.write(requests.piece(piece))
-    await call.write(requests.end())
-    await call.done_writing()
+        if not await _sent(call.write(requests.piece(piece))):
+            return
+    if await _sent(call.write(requests.end())):
+        await _sent(call.done_writing())
+
+
+async def _sent(writing: Awaitable[None]) -> bool:
+    """Whether the call was still open."""
+    try:
+        await writing
+    except (grpc.RpcError, asyncio.InvalidStateError):
+        return False
+    return True
+
+
+def _failure(task: "asyncio.Future[None]") -> BaseException | None:
+    """What it raised, if it has."""
+    return task.exception() if task.done() and not task.cancelled() else None

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from decoding import decoded
 from gateways import RunningGateway
@@ -17,9 +18,10 @@ from sound_files import coded
 from waiting import HANG_S
 
 from tritone.cli.gateway import gateway as command
-from tritone.gateway import errors, voices
+from tritone.gateway import errors, realtime_orders, stream, voices
 from tritone.gateway.formats import FORMATS
 from tritone.gateway.metrics import Metrics
+from tritone.gateway.realtime import REALTIME_ALIASES
 from tritone.gateway.times import TimesRequest
 
 pytestmark = pytest.mark.server
@@ -62,23 +64,33 @@ def test_the_lines_of_curl_that_add_a_voice(adding: RunningGateway, tmp_path: Pa
     assert removed["deleted"] is True
 
 
-def test_the_example_of_python(gateway: RunningGateway, tmp_path: Path, monkeypatch) -> None:
-    (example,) = blocks("python")
+def test_the_examples_of_python(gateway: RunningGateway, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     values: dict[str, object] = {}
-    exec(compile(example.replace(ADDRESS, gateway.url), "gateway.md", "exec"), values)
+    for example in blocks("python"):
+        exec(compile(on(gateway, example), "gateway.md", "exec"), values)
     assert is_speech(decoded((tmp_path / "hello.wav").read_bytes(), RATE))
+    assert is_speech(np.fromfile(tmp_path / "hello.pcm", "<i2") / np.float32(32767))
     values["client"].close()
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is missing")
-def test_the_example_of_javascript(gateway: RunningGateway, tmp_path: Path) -> None:
-    (example,) = blocks("javascript")
-    (tmp_path / "example.mjs").write_text(example.replace(ADDRESS, gateway.url))
-    sizes = [
-        int(size) for size in re.findall(r"(\d+) bytes", run(["node", "example.mjs"], tmp_path))
-    ]
-    assert len(sizes) > 1 and sum(sizes) > 0.5 * 2 * RATE
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_examples_of_javascript(gateway: RunningGateway, tmp_path: Path, number: int) -> None:
+    example = tmp_path / "example.mjs"
+    example.write_text(on(gateway, blocks("javascript")[number]))
+    words = ["node", "--no-warnings"]
+    if "WebSocket" in example.read_text() and run(["node", "-p", "typeof WebSocket"], tmp_path) != (
+        "function\n"
+    ):
+        words.append("--experimental-websocket")  # before Node 22
+    sizes = re.findall(r"(\d+) bytes", run([*words, str(example)], tmp_path))
+    assert len(sizes) > 1 and sum(map(int, sizes)) > 0.5 * 2 * RATE
+
+
+def on(gateway: RunningGateway, example: str) -> str:
+    address = gateway.url.removeprefix("http://")
+    return example.replace(ADDRESS.removeprefix("http://"), address)
 
 
 def test_everything_is_named() -> None:
@@ -89,5 +101,7 @@ def test_everything_is_named() -> None:
     codes -= {"invalid_request_error", "authentication_error", "rate_limit_error", "server_error"}
     metrics = set(re.findall(rb"^# TYPE (\w+)", Metrics().page(), re.MULTILINE))
     named = {name.decode().removesuffix("_created") for name in metrics}
-    missing = {name for name in (*options, *fields, *FORMATS, *codes, *named) if name not in PAGE}
+    messages = {*stream.MESSAGES, *realtime_orders.EVENTS, *stream.Start.model_fields}
+    every = (*options, *fields, *FORMATS, *codes, *named, *messages, *REALTIME_ALIASES)
+    missing = {name for name in every if name not in PAGE}
     assert len(codes) > 10 and not missing

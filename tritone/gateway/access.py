@@ -2,12 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from fastapi import Request
 from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tritone.gateway.errors import ApiError
@@ -17,17 +17,24 @@ from tritone.gateway.limits import Caller
 PROTECTED = ("/v1/", "/metrics")
 _COUNTED = "/v1/"  # against a key's requests a minute
 
+KEY_PROTOCOL = "openai-insecure-api-key."
+"""Before a key among the subprotocols of a WebSocket: pages cannot send headers with one."""
+
 
 class Access:
-    """Middleware: a request to PROTECTED needs a key of the file; None asks nobody for one."""
+    """Middleware: a request to PROTECTED needs a key of the file; None asks nobody for one.
+
+    origins: of pages that may open WebSockets, "*" means all; with keys, none means all too.
+    """
 
     def __init__(
         self,
         app: ASGIApp,
         keys: KeyFile | None,
         clock: Callable[[], float] = time.monotonic,
+        origins: Sequence[str] = (),
     ) -> None:
-        self._app, self._keys, self._clock = app, keys, clock
+        self._app, self._keys, self._clock, self._origins = app, keys, clock, origins
         self._anybody = Caller()
         self._callers: dict[KeyRecord, Caller] = {}
 
@@ -37,7 +44,9 @@ class Access:
             await self._app(scope, receive, send)
             return
         try:
-            caller = self._caller(Headers(scope=scope))
+            if scope["type"] == "websocket":
+                self._check_origin(Headers(scope=scope).get("origin"))
+            caller = self._caller(_key_in(scope))
             if path.startswith(_COUNTED):
                 caller.rate.take()
         except ApiError as refusal:
@@ -46,15 +55,26 @@ class Access:
         scope.setdefault("state", {})["caller"] = caller
         await self._app(scope, receive, send)
 
-    def _caller(self, headers: Headers) -> Caller:
+    def _check_origin(self, origin: str | None) -> None:
+        """Browsers let every page open a WebSocket to everywhere, and leave it to the server to say
+        no: else any page could speak through a gateway on its reader's machine."""
+        if origin is None or origin in self._origins or "*" in self._origins:
+            return
+        if self._keys is None or self._origins:
+            raise ApiError(
+                403,
+                "origin_not_allowed",
+                f"pages of {origin[:100]!r} may not use this gateway; it takes --cors-origin",
+            )
+
+    def _caller(self, key: str) -> Caller:
         if self._keys is None:
             return self._anybody
-        kind, _, key = headers.get("authorization", "").partition(" ")
-        if kind.lower() != "bearer" or not key.strip():
+        if not key:
             raise ApiError(
                 401, "invalid_api_key", "no API key; send the header Authorization: Bearer KEY"
             )
-        record = self._keys.match(key.strip())
+        record = self._keys.match(key)
         if record is None:
             raise ApiError(401, "invalid_api_key", "this API key is not known here")
         caller = self._callers.get(record)
@@ -76,7 +96,17 @@ class Access:
             del self._callers[old]
 
 
-def caller_of(request: Request) -> Caller:
+def _key_in(scope: Scope) -> str:
+    """Empty where there is none."""
+    kind, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
+    if kind.lower() == "bearer" and key.strip():
+        return key.strip()
+    protocols: list[str] = scope.get("subprotocols", [])
+    named = (name for name in protocols if name.startswith(KEY_PROTOCOL))
+    return next(named, "").removeprefix(KEY_PROTOCOL)
+
+
+def caller_of(request: HTTPConnection) -> Caller:
     """Whom the middleware has let in."""
     return cast(Caller, request.state.caller)
 

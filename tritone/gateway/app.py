@@ -9,13 +9,31 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from tritone.gateway import catalogue, errors, health, schema, speech, times, voices
+from tritone.gateway import (
+    catalogue,
+    errors,
+    health,
+    realtime,
+    schema,
+    speech,
+    stream,
+    times,
+    voices,
+)
 from tritone.gateway.access import Access, BodyLimit, BodySize
 from tritone.gateway.gateway import Gateway
 from tritone.gateway.keys import KeyFile
 from tritone.gateway.settings import GatewaySettings
 
-ROUTERS = (speech.router, times.router, catalogue.router, voices.router, health.router)
+ROUTERS = (
+    speech.router,
+    times.router,
+    stream.router,
+    realtime.router,
+    catalogue.router,
+    voices.router,
+    health.router,
+)
 
 
 def create_app(settings: GatewaySettings, clock: Callable[[], float] = time.monotonic) -> FastAPI:
@@ -41,7 +59,7 @@ def create_app(settings: GatewaySettings, clock: Callable[[], float] = time.mono
             allow_headers=["Authorization", "Content-Type"],
             expose_headers=["X-Request-Id", "X-Tritone-Voice", "Retry-After"],
         ),
-        Middleware(Access, keys, clock),
+        Middleware(Access, keys, clock, settings.cors_origins),
         Middleware(
             BodyLimit,
             BodySize(settings.max_request_bytes, settings.body_seconds),

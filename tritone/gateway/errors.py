@@ -6,12 +6,14 @@ status  type                    code
 400     invalid_request_error   invalid_value, nothing_to_say
 401     authentication_error    invalid_api_key
 403     permission_error        permission_denied
+403     invalid_request_error   origin_not_allowed
 404     invalid_request_error   model_not_found, voice_not_found, not_found
 405     invalid_request_error   method_not_allowed
 408     invalid_request_error   request_timeout
 409     invalid_request_error   voice_exists
 413     invalid_request_error   request_too_large
-429     rate_limit_error        rate_limit_exceeded, too_many_streams, overloaded
+429     rate_limit_error        rate_limit_exceeded, too_many_streams, too_many_connections,
+                                overloaded
 500     server_error            internal_error
 501     server_error            not_configured
 503     server_error            unavailable
@@ -21,6 +23,7 @@ status  type                    code
 import logging
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -167,7 +170,7 @@ def install(app: FastAPI) -> None:
 
     async def refused(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        return _invalid(error).response()
+        return invalid(error.errors()).response()
 
     async def not_served(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
@@ -191,20 +194,23 @@ async def _server_told(_: Request, error: Exception) -> JSONResponse:
     return from_server(error).response()
 
 
-def _invalid(error: RequestValidationError) -> ApiError:
-    """The first thing that is wrong, with the field and its value."""
-    first = error.errors()[0]
+def invalid(found: Sequence[Any], whole: str = "the body", within: str = "") -> ApiError:
+    """The first thing that is wrong of what pydantic found, with the field and its value. whole:
+    what the fields are in, for messages. within: what stands before their names."""
+    first = found[0]
     path = [str(part) for part in first["loc"] if part != "body"]
     if first["type"] == "json_invalid":
-        return ApiError(400, "invalid_value", "the body is no JSON")
+        return ApiError(400, "invalid_value", f"{whole} is no JSON")
     if not path and first["type"] == "value_error":  # of several fields; begins with one of them
         problem = str(first["msg"]).removeprefix("Value error, ")
         return ApiError(400, "invalid_value", problem, param=problem.partition(":")[0])
     if not path:
-        return ApiError(400, "invalid_value", "the body must be a JSON object with model and input")
+        problem = f"{whole} must be a JSON object with model and input"
+        return ApiError(400, "invalid_value", problem)
     problem = str(first["msg"]).removeprefix("Value error, ")
     if first["type"] not in ("missing", "extra_forbidden"):
         value = repr(first.get("input"))
         shown = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}..."
         problem = f"is {shown}; {problem}"
-    return ApiError(400, "invalid_value", f"{path[0]}: {problem}", param=path[0])
+    field = f"{within}{path[0]}"
+    return ApiError(400, "invalid_value", f"{field}: {problem}", param=field)

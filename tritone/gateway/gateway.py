@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, cast
 
-from fastapi import Request
+from starlette.requests import HTTPConnection
 
 from tritone.gateway.backends import Backends
 from tritone.gateway.limits import Places
@@ -25,6 +25,7 @@ class Gateway:
         self.started = int(time.time())  # Unix time
         self.backends = Backends(settings.backends, settings.tls)
         self.places = Places(settings.max_streams, "this gateway")
+        self.sockets = Places(settings.max_sockets, "this gateway", "connections")
         self.metrics = Metrics()
         self.encoding = ThreadPoolExecutor(settings.encoder_threads, "encoder")
         self.voices: VoiceWork | None = None
@@ -42,6 +43,6 @@ class Gateway:
         self.encoding.shutdown()
 
 
-def gateway_of(request: Request) -> Gateway:
+def gateway_of(request: HTTPConnection) -> Gateway:
     """The one that a request came to."""
     return cast(Gateway, request.app.state.gateway)

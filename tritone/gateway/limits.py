@@ -7,13 +7,15 @@ from contextlib import contextmanager
 from tritone.gateway.errors import ApiError
 
 _MINUTE_S = 60.0
+_SOCKETS_A_STREAM = 8  # WebSockets of a key, most of which are silent
 
 
 class Places:
-    """most: of streams at a time; 0 is unlimited. whose: for messages, "this key" or so."""
+    """most: of streams, or what they are called, at a time; 0 is unlimited. whose: for messages,
+    "this key" or so."""
 
-    def __init__(self, most: int, whose: str) -> None:
-        self.most, self._whose, self.taken = most, whose, 0
+    def __init__(self, most: int, whose: str, what: str = "streams") -> None:
+        self.most, self._whose, self._what, self.taken = most, whose, what, 0
 
     @contextmanager
     def one(self) -> Iterator[None]:
@@ -21,9 +23,9 @@ class Places:
         if self.most and self.taken >= self.most:
             raise ApiError(
                 429,
-                "too_many_streams",
-                f"{self._whose} may have {self.most} streams at a time, and has them; retry when "
-                "one has ended",
+                f"too_many_{self._what}",
+                f"{self._whose} may have {self.most} {self._what} at a time, and has them; retry "
+                "when one has ended",
                 retry_after=1,
             )
         self.taken += 1
@@ -75,3 +77,4 @@ class Caller:
         self.name, self.voices = name, voices
         self.rate = Rate(requests_per_minute, clock)
         self.places = Places(streams, "this key")
+        self.sockets = Places(_SOCKETS_A_STREAM * streams, "this key", "connections")

@@ -29,6 +29,9 @@ class Metrics:
         self.streams = Gauge(
             "tritone_gateway_streams", "Streams that are spoken now", registry=registry
         )
+        self.sockets = Gauge(
+            "tritone_gateway_connections", "WebSockets that are open", registry=registry
+        )
         self.audio = Counter(
             "tritone_gateway_audio_seconds",
             "Seconds of speech that were sent",

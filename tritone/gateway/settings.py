@@ -45,6 +45,7 @@ class GatewaySettings:
     cors_origins: web pages of these origins may call it; "*" means all.
     max_request_bytes: of a request's body. body_seconds: for the whole of it to arrive.
     max_streams: spoken at a time, for all callers together.
+    max_sockets: WebSockets that are open at a time, for all callers together.
     encoder_threads: for all streams together.
     utterance_seconds: for a server to speak one text.
     stall_seconds: for which a caller may take nothing of what waits for it.
@@ -52,6 +53,7 @@ class GatewaySettings:
         model directory whose encoders make them. upload_seconds: for a recording to arrive.
     voices_waiting: recordings at a time, on their way, waiting or being made into voices.
     voice_aliases: what requests may call a voice -> its id.
+    idle_seconds: for which a WebSocket may be silent while nothing is spoken.
     """
 
     backends: tuple[Address, ...] = (Address(DEFAULT_URL),)
@@ -64,6 +66,7 @@ class GatewaySettings:
     max_request_bytes: int = 1 << 20
     body_seconds: float = 30.0
     max_streams: int = 64
+    max_sockets: int = 1024
     encoder_threads: int = 2
     utterance_seconds: float = 1800.0
     stall_seconds: float = 120.0
@@ -72,6 +75,7 @@ class GatewaySettings:
     upload_seconds: float = 120.0
     voices_waiting: int = 4
     voice_aliases: Mapping[str, str] = field(default_factory=dict)
+    idle_seconds: float = 300.0
 
     @property
     def url(self) -> str:

@@ -37,6 +37,7 @@ def _sayable(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_sayable)]
+FormatName = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
 
 
 class VoiceId(BaseModel):
@@ -47,14 +48,12 @@ class VoiceId(BaseModel):
     id: Text
 
 
-class SpeechRequest(BaseModel):
-    """What to say and how. All but `sample_rate`, `seed` and `timestamp_granularities` is OpenAI's
-    own."""
+class SpeechOptions(BaseModel):
+    """How to speak, however the text comes. All but `sample_rate` and `seed` is OpenAI's."""
 
     model_config = ConfigDict(extra="forbid")
 
     model: Annotated[Text, Field(description="one of /v1/models, or an alias of OpenAI's")]
-    input: Annotated[Text, Field(description="the text; the server says how long it may be")]
     voice: Annotated[
         Text | VoiceId | None,
         Field(description="one of /v1/audio/voices, or OpenAI's; the server's own if none"),
@@ -62,9 +61,8 @@ class SpeechRequest(BaseModel):
     instructions: Annotated[
         Text | None, Field(description="how to speak, where models take it")
     ] = None
-    response_format: Literal["mp3", "opus", "aac", "flac", "wav", "pcm"] = "mp3"
+    response_format: FormatName = "mp3"
     speed: Annotated[float, Field(description=f"{SLOWEST} to {FASTEST}", strict=True)] = 1.0
-    stream_format: Literal["audio", "sse"] = "audio"
     sample_rate: Annotated[
         int | None,
         Field(ge=LOWEST_RATE, le=HIGHEST_RATE, strict=True, description="Hz; the model's if none"),
@@ -74,6 +72,58 @@ class SpeechRequest(BaseModel):
         Field(ge=0, le=MAX_SEED, strict=True, description="the same seed gives the same speech"),
     ] = None
 
+    @field_validator("speed")
+    @classmethod
+    def _can_speak_so(cls, speed: float) -> float:
+        if not SLOWEST <= speed <= FASTEST:  # false for NaN too
+            raise ValueError(f"the limits are {SLOWEST} and {FASTEST}")
+        return speed
+
+    @property
+    def voice_name(self) -> str | None:
+        return self.voice.id if isinstance(self.voice, VoiceId) else self.voice
+
+    def utterance(self, text: str, voice: str | None) -> Utterance:
+        """As the client sends it; what has its default is left to the server. voice: an id."""
+        return Utterance(
+            text,
+            voice=voice,
+            instruct_text=self.instructions or None,
+            speed=None if self.speed == 1 else self.speed,
+            seed=self.seed,
+        )
+
+    async def speech(
+        self,
+        gateway: Gateway,
+        text: str,
+        *,
+        as_events: bool = False,
+        with_segments: bool = False,
+    ) -> Speech:
+        """By the server that is meant. Raises ApiError, and SpeechError where it must be asked and
+        does not answer."""
+        form = FORMATS[self.response_format]
+        backend = await gateway.backends.choose(self.model)
+        source_rate = await backend.client.sample_rate()
+        voice = await resolved(backend, self.voice_name, gateway.settings.voice_aliases)
+        return Speech(
+            backend=backend,
+            utterance=self.utterance(text, voice),
+            form=form,
+            source_rate=source_rate,
+            rate=form.rate(self.sample_rate, source_rate),
+            as_events=as_events,
+            with_segments=with_segments,
+            id=f"req_{uuid.uuid4().hex}",
+        )
+
+
+class SpeechRequest(SpeechOptions):
+    """What to say and how. `timestamp_granularities` is not OpenAI's either."""
+
+    input: Annotated[Text, Field(description="the text; the server says how long it may be")]
+    stream_format: Literal["audio", "sse"] = "audio"
     timestamp_granularities: Annotated[
         list[Literal["segment", "word"]] | None,
         Field(max_length=2, description="segment: when each is heard, with stream_format sse"),
@@ -99,25 +149,13 @@ class SpeechRequest(BaseModel):
                 "sse, or POST /v1/audio/speech/times"
             )
 
-    @field_validator("speed")
-    @classmethod
-    def _can_speak_so(cls, speed: float) -> float:
-        if not SLOWEST <= speed <= FASTEST:  # false for NaN too
-            raise ValueError(f"the limits are {SLOWEST} and {FASTEST}")
-        return speed
-
-    @property
-    def voice_name(self) -> str | None:
-        return self.voice.id if isinstance(self.voice, VoiceId) else self.voice
-
-    def utterance(self, voice: str | None) -> Utterance:
-        """As the client sends it; what has its default is left to the server. voice: an id."""
-        return Utterance(
+    async def spoken(self, gateway: Gateway) -> Speech:
+        """As `speech`, of all of the text."""
+        return await self.speech(
+            gateway,
             self.input,
-            voice=voice,
-            instruct_text=self.instructions or None,
-            speed=None if self.speed == 1 else self.speed,
-            seed=self.seed,
+            as_events=self.stream_format == "sse",
+            with_segments=bool(self.timestamp_granularities),
         )
 
 
@@ -141,22 +179,4 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 async def speak(order: SpeechRequest, request: Request) -> Response:
     """Speak a text. The answer is sound or, with `stream_format` sse, events with pieces of it."""
     gateway = gateway_of(request)
-    return Delivery(gateway, caller_of(request), await speech_of(order, gateway))
-
-
-async def speech_of(order: SpeechRequest, gateway: Gateway) -> Speech:
-    """Of which server, in which voice and at which rate. Raises ApiError and SpeechError."""
-    form = FORMATS[order.response_format]
-    backend = await gateway.backends.choose(order.model)
-    source_rate = await backend.client.sample_rate()
-    voice = await resolved(backend, order.voice_name, gateway.settings.voice_aliases)
-    return Speech(
-        backend=backend,
-        utterance=order.utterance(voice),
-        form=form,
-        source_rate=source_rate,
-        rate=form.rate(order.sample_rate, source_rate),
-        as_events=order.stream_format == "sse",
-        id=f"req_{uuid.uuid4().hex}",
-        with_segments=bool(order.timestamp_granularities),
-    )
+    return Delivery(gateway, caller_of(request), await order.spoken(gateway))

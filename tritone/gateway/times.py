@@ -17,7 +17,7 @@ from tritone.gateway.errors import ApiError, from_server
 from tritone.gateway.gateway import Gateway, gateway_of
 from tritone.gateway.presence import NOBODY_STATUS, CallerGone, unless_gone
 from tritone.gateway.segments import SegmentLog
-from tritone.gateway.speech import REFUSALS, SpeechRequest, speech_of
+from tritone.gateway.speech import REFUSALS, SpeechRequest
 from tritone.gateway.subtitles import SRT_TYPE, VTT_TYPE, srt, vtt
 from tritone_client import SpeechError
 
@@ -124,7 +124,7 @@ async def times(order: TimesRequest, request: Request) -> Response:
     """Speak a text and tell when each segment of it is heard. The same request with the same `seed`
     to /v1/audio/speech is the sound to it."""
     gateway = gateway_of(request)
-    speech = await speech_of(order, gateway)
+    speech = await order.spoken(gateway)
     try:
         with one_stream(gateway, caller_of(request), order.format):
             told = _Told(gateway, speech, order.include_audio)

@@ -13,7 +13,7 @@ from tritone.launcher.restart_limit import RestartLimit
 
 _LOG = logging.getLogger(__name__)
 
-_PACKAGES = ("fastapi", "uvicorn", "av", "python_multipart")
+_PACKAGES = ("fastapi", "uvicorn", "websockets", "av", "python_multipart")
 MISSING = "the gateway is not installed: pip install 'tritone[gateway]' (in a checkout: make setup)"
 
 _CANNOT_START = 2
