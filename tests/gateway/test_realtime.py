@@ -140,11 +140,11 @@ def test_a_cancel_before_any_sound() -> None:
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_a_response_that_fails(dialect: str) -> None:
     async def talk(there: Served, connection: Any) -> None:
-        await connection.session.update(session=session(dialect, voice="alloy"))
+        await connection.session.update(session=session(dialect, voice="nobody"))
         await connection.conversation.item.create(item=item("One."))
         await connection.response.create()
         *_, error = await until(connection, "error")
-        assert error.error.code == "voice_not_found" and "'alloy'" in error.error.message
+        assert error.error.code == "voice_not_found" and "'nobody'" in error.error.message
         response = (await until(connection, "response.done"))[-1].response
         assert response.status == "failed"
         assert response.status_details.error.code == "voice_not_found"
