@@ -19,12 +19,15 @@ from openai import APIStatusError, AsyncOpenAI, NotFoundError, OpenAI
 from serving import LONGEST, RATE, SENTENCE, SHORT, is_speech, wait_until_free
 from waiting import HANG_S, wait_until
 
+from tritone.frontend.audio.sketch import Sketch
 from tritone.gateway.app import create_app
 from tritone.gateway.settings import GatewaySettings
 from tritone.launcher import TritonServer
 from tritone_client import SpeechClient, Utterance
 
 pytestmark = pytest.mark.server
+
+VOICES = ("heart", "joe")
 
 FORMATS = ("mp3", "opus", "aac", "flac", "wav", "pcm")
 EXACT = ("flac", "wav", "pcm")
@@ -118,16 +121,18 @@ def test_sixteen_at_once_each_hear_their_own(
     gateway: RunningGateway, client: SpeechClient, server: TritonServer
 ) -> None:
     forms = [FORMATS[number % len(FORMATS)] for number in range(16)]
-    said = [client.speak(Utterance(SHORT, voice="heart", seed=seed)) for seed in range(4)]
+    orders = [(text, voice) for text in (SHORT, "Warm bread, please.") for voice in VOICES]
+    said = [client.speak(Utterance(text, voice=voice, seed=1)) for text, voice in orders]
     wait_until_free(server)
 
     async def speak(openai: AsyncOpenAI, number: int) -> bytes:
+        text, voice = orders[number % 4]
         async with openai.audio.speech.with_streaming_response.create(
             model="cosyvoice2",
-            voice="heart",
-            input=SHORT,
+            voice=voice,
+            input=text,
             response_format=forms[number],
-            extra_body={"seed": number % 4},
+            extra_body={"seed": 1},
         ) as response:
             return b"".join([piece async for piece in response.iter_bytes()])
 
@@ -135,8 +140,13 @@ def test_sixteen_at_once_each_hear_their_own(
         async with AsyncOpenAI(base_url=gateway.api, api_key="none", max_retries=0) as openai:
             return await asyncio.gather(*(speak(openai, number) for number in range(16)))
 
+    # In bfloat16 the last bits depend on who is computed together, and move the phase of the voice.
+    own = [Sketch.of(samples, RATE) for samples in said]
     for number, data in enumerate(asyncio.run(speak_all())):
-        check(forms[number], data, said[number % 4])
+        heard = Sketch.of(samples_of(forms[number], data), RATE)
+        assert abs(heard.seconds - own[number % 4].seconds) < 0.15
+        likeness = [heard.likeness(sketch) for sketch in own]
+        assert likeness[number % 4] > 0.9 and np.argmax(likeness) == number % 4, likeness
 
 
 def test_models_and_voices(openai: OpenAI, gateway: RunningGateway) -> None:
