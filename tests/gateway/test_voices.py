@@ -12,9 +12,19 @@ from paths import EMBEDDED
 from waiting import wait_until
 
 from tritone import cli
+from tritone.errors import (
+    InvalidRequest,
+    ModelDirectoryError,
+    Overloaded,
+    TritoneError,
+    UnknownVoice,
+    VoiceExists,
+    VoiceRegistryError,
+)
 from tritone.families import voice_desk
 from tritone.frontend.registry.record import VoiceRecord
 from tritone.gateway.app import create_app
+from tritone.gateway.errors import from_registry
 from tritone.gateway.keys import new_key, write_keys
 from tritone.gateway.settings import Address, GatewaySettings
 
@@ -305,6 +315,25 @@ class Connection:
     async def _send(self, message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":
             self.status, self.headers = message["status"], dict(message["headers"])
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code", "param"),
+    [
+        (VoiceExists("id", "'a' is there"), 409, "voice_exists", "name"),
+        (UnknownVoice("voice", "'a' is not there"), 404, "voice_not_found", "id"),
+        (InvalidRequest("recording", "is silent"), 400, "invalid_value", "audio_sample"),
+        (Overloaded("/secret is being written"), 503, "unavailable", None),
+        (VoiceRegistryError("/secret cannot be written"), 500, "internal_error", None),
+        (ModelDirectoryError("/secret has no encoders"), 501, "not_configured", None),
+    ],
+)
+def test_the_registry_s_errors(
+    error: TritoneError, status: int, code: str, param: str | None
+) -> None:
+    told = from_registry(error)
+    assert (told.status, told.code, told.detail.param) == (status, code, param)
+    assert "/secret" not in told.detail.message, "is the log's alone"
 
 
 @pytest.mark.parametrize(
