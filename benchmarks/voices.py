@@ -95,8 +95,11 @@ def main() -> None:
         print(f"without the encoders {statistics.median(rest):.2f} s, at most {rest[-1]:.2f} s")
         full = filled(here / "full", options.voices)
         times = [(started(here / "none"), started(full)) for _ in range(options.starts)]
-        none, many = (statistics.median(side) for side in zip(*times, strict=True))
-        print(f"start: {none:.1f} s without voices, {many:.1f} s with {options.voices}")
+        for what, side in zip(("no", options.voices), zip(*times, strict=True), strict=True):
+            least, most = min(side), max(side)
+            print(
+                f"start, {what} voices: {statistics.median(side):.1f} s ({least:.1f} to {most:.1f})"
+            )
 
 
 if __name__ == "__main__":

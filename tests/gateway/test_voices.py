@@ -1,35 +1,31 @@
 """/v1/audio/voices without a server: who may, what is refused before any work, and what ends it."""
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from paths import EMBEDDED
-from waiting import wait_until
 
 from tritone import cli
-from tritone.families import voice_desk
-from tritone.frontend.registry.record import VoiceRecord
+from tritone.errors import (
+    InvalidRequest,
+    ModelDirectoryError,
+    Overloaded,
+    TritoneError,
+    UnknownVoice,
+    VoiceExists,
+    VoiceRegistryError,
+)
 from tritone.gateway.app import create_app
+from tritone.gateway.errors import from_registry
 from tritone.gateway.keys import new_key, write_keys
 from tritone.gateway.settings import Address, GatewaySettings
 
 NOBODY = (Address("127.0.0.1:1"),)
 VOICES = "/v1/audio/voices"
-RECORD = VoiceRecord(
-    id="ann",
-    name="Ann",
-    transcript="",
-    family="x",
-    encoders="",
-    arrays="0" * 64,
-    origin="recording",
-    created="2025-01-01T00:00:00+00:00",
-)
 
 
 @pytest.fixture
@@ -187,124 +183,23 @@ class TestSize:
         assert told(answer)[:2] == (413, "request_too_large")
 
 
-class Desk:
-    """In place of the one that loads encoders: it adds when it is let, and asks whether it is
-    still to, as that one does."""
-
-    def __init__(self, *_: object) -> None:
-        self.began, self.let = threading.Semaphore(0), threading.Event()
-        self.ended: list[str] = []
-        Desk.last = self
-
-    last: "Desk"
-
-    def load(self) -> None:
-        """It has none."""
-
-    def add(self, data: bytes, details: Any, *, still_wanted: Callable[[], None]) -> Any:
-        still_wanted()
-        self.began.release()
-        assert self.let.wait(60)
-        self.ended.append("unwanted")
-        still_wanted()
-        self.ended[-1] = details.id
-        return voice_desk.Added(RECORD, 1.5, 0.5)
-
-
-@pytest.fixture
-def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Desk]]:
-    monkeypatch.setattr(voice_desk, "VoiceDesk", Desk)
-    yield Desk
-    Desk.last.let.set()
-
-
-def test_a_caller_that_goes_adds_no_voice(folder: GatewaySettings, desk: type[Desk]) -> None:
-    """The one that is being made ends at its next step, and the one that waits never begins."""
-
-    async def go() -> None:
-        app = create_app(folder)
-        async with app.router.lifespan_context(app):
-            first, second = Connection(app), Connection(app)
-            await first.begun()
-            await asyncio.to_thread(wait_until, lambda: app.state.gateway.voices._opened)
-            assert await asyncio.to_thread(desk.last.began.acquire, timeout=60)
-            await second.begun()
-            for connection in (second, first):
-                connection.gone.set()
-                await connection.answered
-            desk.last.let.set()
-        assert desk.last.ended == ["unwanted"]
-
-    asyncio.run(go())
-
-
-def test_one_too_many_is_told_when_to_come_back(folder: GatewaySettings, desk: type[Desk]) -> None:
-    async def go() -> None:
-        app = create_app(folder)
-        async with app.router.lifespan_context(app):
-            there = [Connection(app) for _ in range(folder.voices_waiting)]
-            for connection in there:
-                await connection.begun()
-            refused = Connection(app)
-            await refused.answered
-            assert refused.status == 429
-            assert refused.headers[b"retry-after"] == b"8"  # four, of two seconds each
-            assert not refused.was_read, "nothing of the recording was taken"
-            await asyncio.to_thread(wait_until, lambda: app.state.gateway.voices._opened)
-            desk.last.let.set()
-            for connection in there:
-                await connection.answered
-                assert connection.status == 200
-            more = Connection(app)
-            await more.answered
-            assert more.status == 200
-
-    asyncio.run(go())
-
-
-class Connection:
-    """A caller who sends a recording and then stays until `gone` is set."""
-
-    def __init__(self, app: Any) -> None:
-        built = httpx.Request(
-            "POST",
-            "http://gateway" + VOICES,
-            **{key: value for key, value in form().items() if key in ("data", "files")},
-        )
-        self._body: bytes | None = built.read()
-        self.gone, self.was_read = asyncio.Event(), False
-        self.status, self.headers = 0, dict[bytes, bytes]()
-        raw = [(name.lower(), value) for name, value in built.headers.raw]
-        scope = {
-            "type": "http",
-            "asgi": {"version": "3.0"},
-            "http_version": "1.1",
-            "method": "POST",
-            "path": VOICES,
-            "raw_path": VOICES.encode(),
-            "query_string": b"",
-            "headers": raw,
-            "client": ("127.0.0.1", 1),
-            "server": ("gateway", 80),
-            "scheme": "http",
-        }
-        self.answered = asyncio.ensure_future(app(scope, self._receive, self._send))
-
-    async def begun(self) -> None:
-        """Until its recording was taken."""
-        while not self.was_read:
-            await asyncio.sleep(0)
-
-    async def _receive(self) -> dict[str, Any]:
-        if self._body is not None:
-            body, self._body, self.was_read = self._body, None, True
-            return {"type": "http.request", "body": body, "more_body": False}
-        await self.gone.wait()
-        return {"type": "http.disconnect"}
-
-    async def _send(self, message: dict[str, Any]) -> None:
-        if message["type"] == "http.response.start":
-            self.status, self.headers = message["status"], dict(message["headers"])
+@pytest.mark.parametrize(
+    ("error", "status", "code", "param"),
+    [
+        (VoiceExists("id", "'a' is there"), 409, "voice_exists", "name"),
+        (UnknownVoice("voice", "'a' is not there"), 404, "voice_not_found", "id"),
+        (InvalidRequest("recording", "is silent"), 400, "invalid_value", "audio_sample"),
+        (Overloaded("/secret is being written"), 503, "unavailable", None),
+        (VoiceRegistryError("/secret cannot be written"), 500, "internal_error", None),
+        (ModelDirectoryError("/secret has no encoders"), 501, "not_configured", None),
+    ],
+)
+def test_the_registry_s_errors(
+    error: TritoneError, status: int, code: str, param: str | None
+) -> None:
+    told = from_registry(error)
+    assert (told.status, told.code, told.detail.param) == (status, code, param)
+    assert "/secret" not in told.detail.message, "is the log's alone"
 
 
 @pytest.mark.parametrize(

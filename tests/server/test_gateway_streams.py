@@ -141,6 +141,17 @@ def test_a_caller_that_goes_before_the_first_sound_does_so_too(
     wait_until(lambda: streams(two) == 0)
 
 
+def test_a_caller_that_goes_from_times_does_so_as_well(two: RunningGateway, toy: Toy) -> None:
+    mark = toy.mark()
+    with closing(HTTPConnection(two.url.removeprefix("http://"))) as caller:
+        kind = {"Content-Type": "application/json"}
+        caller.request("POST", "/v1/audio/speech/times", json.dumps(asked(HELD)), kind)
+        toy.wait_for("waiting", mark)
+        assert streams(two) == 1
+    toy.wait_for("cancelled", mark)
+    wait_until(lambda: streams(two) == 0)
+
+
 def test_an_error_in_the_midst_is_no_good_end(two: RunningGateway) -> None:
     with stream(two, "one fail", "wav") as pieces, pytest.raises(httpx.RemoteProtocolError):
         list(pieces)
