@@ -1,8 +1,8 @@
 """uvicorn's WebSockets, with little on its way to a slow reader, and ended for good.
 
 What the kernel would take for one of them is a minute of sound, behind which the answer to a cancel
-would wait. uvicorn closes a connection when the application has ended, but lets what is still unsent leave
-first; of a caller who reads nothing that is for ever.
+would wait. uvicorn closes a connection when the application has ended, but lets what is still
+unsent leave first; of a caller who reads nothing that is for ever.
 """
 
 import socket
