@@ -6,6 +6,12 @@ On a server and a gateway of its own, with the embedded voice:
                       gRPC, asked in turn, as the median of the differences
     share of a core   what N streams in real time take of it: N texts are asked for at once, and the
                       gateway's processor seconds are divided by the seconds of one text's speech
+
+With --slow N, over WebSockets, in place of both:
+
+    first sound       ms from the start of a text to its first sound, for one who reads, alone and
+                      beside N who have begun a speech each and read nothing of it
+    let go            ms from a connection that breaks off until the gateway speaks for one less
 """
 
 import argparse
@@ -24,6 +30,7 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.slow_readers import beside_slow_readers
 from tritone.gateway.formats import FORMATS
 from tritone.launcher import ServerSettings, TritonServer
 from tritone.launcher.ports import free_ports
@@ -35,12 +42,13 @@ LONG = " ".join([TEXT, "Glue the sheet to the dark blue background."] * 6)
 
 
 @contextmanager
-def servers() -> Iterator[tuple[str, int, psutil.Process]]:
-    """A server's gRPC address, a gateway's port before it, and the gateway."""
+def servers(streams: int = 64) -> Iterator[tuple[str, int, psutil.Process]]:
+    """A server's gRPC address, a gateway's port before it, and the gateway. streams: that it takes
+    at a time."""
     with (
         tempfile.TemporaryDirectory() as folder,
         server_in(Path(folder)) as server,
-        gateway_beside(server) as (port, gateway),
+        gateway_beside(server, ["--max-streams", str(streams)]) as (port, gateway),
     ):
         yield server.urls.grpc, port, gateway
 
@@ -150,7 +158,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--streams", type=int, default=8)
+    parser.add_argument("--slow", type=int, default=0, metavar="N")
     options = parser.parse_args()
+    if options.slow:
+        with servers(options.slow + 16) as (_, port, gateway):
+            asyncio.run(beside_slow_readers(port, gateway, options.slow, options.rounds))
+        return
     with servers() as (url, port, gateway):
         asyncio.run(added(url, port, options.rounds))
         print(f"{options.streams} streams in real time")

@@ -27,7 +27,7 @@ class _Order(BaseModel):
 
 class _Format(_Order):
     type: Literal["audio/pcm"]
-    rate: Literal[24000] = 24000
+    rate: Annotated[int, Field(ge=OPENAI_PCM_RATE, le=OPENAI_PCM_RATE)] = OPENAI_PCM_RATE
 
 
 class _Output(_Order):
