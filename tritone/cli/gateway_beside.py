@@ -45,12 +45,12 @@ class Beside:
         words = ["--backend", backend.url, "--address", self.address, "--port", str(port)]
         words += ["--keys", str(self.keys)] if self.keys else []
         process = GatewayProcess(words, server.restarts_per_hour)
-        return Gateway(f"OpenAI API {settings.url}/v1", process)
+        return Gateway(f"OpenAI API {settings.url}/v1\npage to try it {settings.url}/", process)
 
 
 @dataclass(frozen=True)
 class Gateway:
-    """line: what to say of it. process: None for none."""
+    """line: what to say of it, in one line or two. process: None for none."""
 
     line: str
     process: GatewayProcess | None = None

@@ -9,13 +9,13 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from tritone.gateway import catalogue, errors, health, speech
+from tritone.gateway import catalogue, errors, health, page_files, speech
 from tritone.gateway.access import Access, BodyLimit
 from tritone.gateway.gateway import Gateway
 from tritone.gateway.keys import KeyFile
 from tritone.gateway.settings import GatewaySettings
 
-ROUTERS = (speech.router, catalogue.router, health.router)
+ROUTERS = (speech.router, catalogue.router, health.router, page_files.router)
 
 
 def create_app(settings: GatewaySettings, clock: Callable[[], float] = time.monotonic) -> FastAPI:

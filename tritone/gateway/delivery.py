@@ -20,7 +20,7 @@ from tritone.arrays import Float32
 from tritone.gateway.backends import Backend
 from tritone.gateway.errors import ApiError, from_server
 from tritone.gateway.formats import Encoder, Format
-from tritone.gateway.framing import Events, Framing, Sound
+from tritone.gateway.framing import Events, Framing, Record, Sound
 from tritone.gateway.gateway import Gateway
 from tritone.gateway.limits import Caller
 from tritone_client import SpeechError, Utterance
@@ -31,7 +31,7 @@ _LOG = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Speech:
     """What is asked for. Rates in Hz: of the model, and of the answer. id: of the request, with
-    which it stands in the server's log too."""
+    which it stands in the server's log too. with_timing: events carry the server's record."""
 
     backend: Backend
     utterance: Utterance
@@ -39,6 +39,7 @@ class Speech:
     source_rate: int
     rate: int
     as_events: bool
+    with_timing: bool
     id: str
 
 
@@ -63,6 +64,7 @@ class Delivery(Response):
         self._gateway, self._caller, self._speech = gateway, caller, speech
         self._framing = Events() if speech.as_events else Sound()
         self._began, self._started, self._tokens = time.monotonic(), False, 0
+        self._timing: Record | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises ApiError for what goes wrong before the first sound."""
@@ -99,7 +101,7 @@ class Delivery(Response):
             raise from_server(error) from error
         finally:
             self._gateway.encoding.submit(lambda: encoder.result().close())
-        end = self._framing.end(len(self._speech.utterance.text), self._tokens)
+        end = self._framing.end(len(self._speech.utterance.text), self._tokens, self._timing)
         await self._send(end, send, last=True)
 
     def _new_encoder(self) -> Encoder:
@@ -118,15 +120,21 @@ class Delivery(Response):
         async with aclosing(packets):
             async for packet in packets:
                 samples = packet.samples
+                self._note(packet.timing or {})
                 yield await self._in_thread(framing, encoder, samples)
                 audio.inc(len(samples) / speech.source_rate)
-                self._tokens = (packet.timing or {}).get("tokens", self._tokens)
         yield await self._in_thread(framing, encoder, None)
+
+    def _note(self, record: Record) -> None:
+        """What a server tells of a speech so far."""
+        self._tokens = record.get("tokens", self._tokens)
+        if self._speech.with_timing and record:
+            self._timing = {**record, "sample_rate": self._speech.source_rate}
 
     async def _in_thread(
         self, framing: Framing, encoder: Future[Encoder], samples: Float32 | None
     ) -> bytes:
-        work = partial(_framed, framing, encoder, samples)
+        work = partial(_framed, framing, encoder, samples, self._timing)
         return await asyncio.get_running_loop().run_in_executor(self._gateway.encoding, work)
 
     async def _send(self, data: bytes, send: Send, last: bool = False) -> None:
@@ -154,11 +162,13 @@ class Delivery(Response):
                 await self._send(fault, send, last=True)
 
 
-def _framed(framing: Framing, encoder: Future[Encoder], samples: Float32 | None) -> bytes:
+def _framed(
+    framing: Framing, encoder: Future[Encoder], samples: Float32 | None, timing: Record | None
+) -> bytes:
     """The next piece of an answer; None for what is left. The encoder was submitted before, to the
     threads of which this is one, so that waiting for it cannot hold it up."""
     made = encoder.result()
-    return framing.piece(made.finish() if samples is None else made.encode(samples))
+    return framing.piece(made.finish() if samples is None else made.encode(samples), timing)
 
 
 async def _unless_gone(work: Coroutine[None, None, None], receive: Receive) -> None:

@@ -2,27 +2,33 @@
 
 import base64
 import json
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from tritone.gateway.errors import ApiError
 
+Record = Mapping[str, Any]
+"""A timing record, with the `sample_rate` (Hz) that its samples are counted at."""
+
 
 class Framing(Protocol):
     """piece: some sound. end: the last words, with the text's characters and the speech tokens that
-    it took. fault: what to say of a stream that breaks off; None breaks off the connection."""
+    it took. fault: what to say of a stream that breaks off; None breaks off the connection.
 
-    def piece(self, sound: bytes) -> bytes: ...
-    def end(self, characters: int, tokens: int) -> bytes: ...
+    timing: the server's record so far, for callers who want it; None for others."""
+
+    def piece(self, sound: bytes, timing: Record | None = None) -> bytes: ...
+    def end(self, characters: int, tokens: int, timing: Record | None = None) -> bytes: ...
     def fault(self, error: ApiError) -> bytes | None: ...
 
 
 class Sound:
     """The sound alone: nothing but a broken connection can tell of an error in its midst."""
 
-    def piece(self, sound: bytes) -> bytes:
+    def piece(self, sound: bytes, timing: Record | None = None) -> bytes:
         return sound
 
-    def end(self, characters: int, tokens: int) -> bytes:
+    def end(self, characters: int, tokens: int, timing: Record | None = None) -> bytes:
         return b""
 
     def fault(self, error: ApiError) -> bytes | None:
@@ -33,21 +39,27 @@ class Events:
     """`speech.audio.delta` for each piece, `speech.audio.done`, and the `[DONE]` that some clients
     wait for."""
 
-    def piece(self, sound: bytes) -> bytes:
+    def piece(self, sound: bytes, timing: Record | None = None) -> bytes:
         if not sound:
             return b""
-        return _event(type="speech.audio.delta", audio=base64.b64encode(sound).decode())
+        return _event(
+            type="speech.audio.delta", audio=base64.b64encode(sound).decode(), **_extra(timing)
+        )
 
-    def end(self, characters: int, tokens: int) -> bytes:
+    def end(self, characters: int, tokens: int, timing: Record | None = None) -> bytes:
         usage = {
             "input_tokens": characters,
             "output_tokens": tokens,
             "total_tokens": characters + tokens,
         }
-        return _event(type="speech.audio.done", usage=usage) + b"data: [DONE]\n\n"
+        return _event(type="speech.audio.done", usage=usage, **_extra(timing)) + b"data: [DONE]\n\n"
 
     def fault(self, error: ApiError) -> bytes | None:
         return _event(type="error", **error.body)
+
+
+def _extra(timing: Record | None) -> dict[str, Record]:
+    return {} if timing is None else {"timing": timing}
 
 
 def _event(**content: Any) -> bytes:

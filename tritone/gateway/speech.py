@@ -4,7 +4,7 @@ import uuid
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from starlette.responses import Response
 
 from tritone.acoustic.tempo import FASTEST, SLOWEST
@@ -39,7 +39,7 @@ class VoiceId(BaseModel):
 
 
 class SpeechRequest(BaseModel):
-    """What to say and how. All but `sample_rate` and `seed` is OpenAI's."""
+    """What to say and how. All but `sample_rate`, `seed` and `timing` is OpenAI's."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -64,12 +64,23 @@ class SpeechRequest(BaseModel):
         Field(ge=0, le=MAX_SEED, strict=True, description="the same seed gives the same speech"),
     ] = None
 
+    timing: Annotated[
+        bool, Field(strict=True, description="sse alone: events carry the server's timing record")
+    ] = False
+
     @field_validator("speed")
     @classmethod
     def _can_speak_so(cls, speed: float) -> float:
         if not SLOWEST <= speed <= FASTEST:  # false for NaN too
             raise ValueError(f"the limits are {SLOWEST} and {FASTEST}")
         return speed
+
+    @field_validator("timing")
+    @classmethod
+    def _has_a_place(cls, timing: bool, info: ValidationInfo) -> bool:
+        if timing and info.data.get("stream_format") == "audio":
+            raise ValueError("only events carry it; it needs stream_format 'sse'")
+        return timing
 
     def utterance(self) -> Utterance:
         """As the client sends it; what has its default is left to the server."""
@@ -112,6 +123,7 @@ async def speak(order: SpeechRequest, request: Request) -> Response:
         source_rate=source_rate,
         rate=form.rate(order.sample_rate, source_rate),
         as_events=order.stream_format == "sse",
+        with_timing=order.timing,
         id=f"req_{uuid.uuid4().hex}",
     )
     return Delivery(gateway, caller_of(request), speech)
