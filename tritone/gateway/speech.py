@@ -78,7 +78,7 @@ class SpeechRequest(BaseModel):
     @field_validator("timing")
     @classmethod
     def _has_a_place(cls, timing: bool, info: ValidationInfo) -> bool:
-        if timing and info.data.get("stream_format") == "audio":
+        if timing and info.data.get("stream_format") != "sse":
             raise ValueError("only events carry it; it needs stream_format 'sse'")
         return timing
 

@@ -48,7 +48,7 @@ export class Take {
         if (event.timing) this.timing = event.timing;
       }
       this.finish(since());
-      this.state = player.gaps ? `playback ran dry ${player.gaps} times` : "";
+      this.state = player.gaps ? `playback ran dry, ${player.gaps}×` : "";
       return player.ends;
     } catch (error) {
       this.state = error.name === "AbortError" ? "stopped" : "broke off";

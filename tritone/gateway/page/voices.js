@@ -93,14 +93,14 @@ export class VoiceDialog {
   }
 
   async add() {
-    const { name, file, transcript, consent } = this.form.elements;
+    const { name, file, transcript, agreed, consent } = this.form.elements;
     const sample = this.recording ?? file.files[0];
     if (!sample) throw new Error("Choose a recording, or record one.");
     const body = new FormData();
     body.set("name", name.value);
     body.set("audio_sample", sample, sample.name ?? "recording.wav");
     body.set("transcript", transcript.value);
-    body.set("consent", consent.checked);
+    body.set("consent", consent.checked ? agreed.value : ""); // the server says what is missing
     body.set("model", this.model);
     await ask(PATH, { method: "POST", body });
     const added = name.value;
