@@ -133,14 +133,14 @@ def test_download(page: Page, tmp_path: Path) -> None:
 
 def test_keys_of_the_keyboard_do(page: Page) -> None:
     reached = []
-    for _ in range(8):
+    for _ in range(6):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.name || document.activeElement.id"))
         style = (
             "getComputedStyle(document.activeElement.closest('#sheet') ?? document.activeElement)"
         )
         assert page.evaluate(f"{style}.outlineStyle") == "solid"
-    assert [name for name in reached if name] == ["input", "model", "voice", "speak", "compare"]
+    assert reached == ["input", "model", "voice", "", "speak", "compare"]
     page.get_by_role("textbox", name="Text", exact=True).focus()
     page.keyboard.press("Control+A")
     page.keyboard.type(SENTENCE)
