@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,8 +59,8 @@ def test_curl(settled: Page, tmp_path: Path) -> None:
     )
     assert run.returncode == 0, run.stdout + run.stderr
     assert is_speech(decoded((tmp_path / "speech.mp3").read_bytes(), RATE))
-    _, _, body = program.partition("-d '")
-    sent = json.loads(body.rpartition("'")[0].rpartition("'")[0].replace("'\\''", "'"))
+    words = shlex.split(program.replace(" \\\n", " "))
+    sent = json.loads(words[words.index("-d") + 1])
     assert sent["input"] == TEXT and (sent["speed"], sent["seed"]) == (1.5, 7)
 
 

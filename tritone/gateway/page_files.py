@@ -64,7 +64,7 @@ class _File:
         return Response(self.content, headers=headers, media_type=self.media_type)
 
 
-_FILES = {path.name: _File.read(path) for path in sorted(_FOLDER.iterdir())}
+_FILES = {path.name: _File.read(path) for path in _FOLDER.iterdir() if path.suffix in _TYPES}
 
 
 @router.api_route("/", methods=["GET", "HEAD"])

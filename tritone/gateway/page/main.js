@@ -18,7 +18,7 @@ const dialog = new VoiceDialog(voicesChanged, (error) => {
 });
 let takes = [];
 let stopping = null; // AbortController of what is being asked for
-let locked = false; // whether this server wants a key
+let locked = api.key.get() !== ""; // whether this server wants a key, which the tab may have
 
 function chosen() {
   return at("compare").checked ? sides : sides.slice(0, 1);

@@ -8,9 +8,10 @@ export class Side {
     this.name = name;
     this.element = document.getElementById("side").content.cloneNode(true).firstElementChild;
     this.legend.textContent = name;
-    const { told, speed } = this.fields;
+    const told = this.element.querySelector(".told");
+    const { speed } = this.fields;
     this.element.addEventListener("input", () => {
-      told.value = Number(speed.value).toFixed(2).replace(/0$/, "");
+      told.textContent = Number(speed.value).toFixed(2).replace(/0$/, "");
       changed();
     });
     this.fields.model.addEventListener("change", async () => {
