@@ -38,7 +38,6 @@ _POLICY = "; ".join(
 _HEADERS = {
     "Cache-Control": "no-cache",  # kept, and asked for again: all files are of one version
     "Content-Security-Policy": _POLICY,
-    "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",

@@ -59,12 +59,14 @@ export class VoiceDialog {
   async toggleRecording() {
     if (this.recorder) return this.recorder.stop();
     const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
+    const release = () => stream.getTracks().forEach((track) => track.stop());
+    if (!this.dialog.open) return release(); // closed while leave was asked for
     const parts = [];
     const recorder = (this.recorder = new MediaRecorder(stream));
     recorder.addEventListener("dataavailable", ({ data }) => parts.push(data));
     recorder.addEventListener("stop", () => {
       this.recorder = null;
-      for (const track of stream.getTracks()) track.stop();
+      release();
       this.showRecording(false);
       this.guarded(async () => this.use(await asWav(new Blob(parts))));
     });
