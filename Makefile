@@ -26,7 +26,7 @@ PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
 setup: $(VENV)/ready $(TRITON)  ## environment and Triton's binaries
 
-setup-tests: setup $(VENV)/ready-to-test $(PROGRAMS)  ## and what only tests, judges and training need
+setup-tests: setup $(VENV)/ready-to-test $(PROGRAMS) $(VENV)/chromium  ## and what only tests, judges and training need
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v < (3, 13) else f"Python {v[0]}.{v[1]} will not do: 3.10 to 3.12 is needed; set PYTHON=...")'
@@ -50,6 +50,14 @@ $(PROGRAMS): | $(VENV)/ready-to-test
 	@(cd $(OUT)/$(@F) && { apt-get download $(PACKAGE) || { apt-get update && apt-get download $(PACKAGE); }; } && dpkg-deb -x $(PACKAGE)_*.deb .) >/dev/null 2>&1 \
 	  && cp $(OUT)/$(@F)/usr/*bin/$(@F) $@ || echo "it cannot be had here: the tests that need $(@F) are skipped"
 	@rm -rf $(OUT)/$(@F)
+
+# The browser in which the gateway's page is tested. It needs libraries of the system, so only root can install it.
+$(VENV)/chromium: | $(VENV)/ready-to-test
+	@command -v chromium >/dev/null || { \
+	  echo "installing Chromium, in which the gateway's page is tested"; \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get && { apt-get install -y --no-install-recommends chromium || { apt-get update && apt-get install -y --no-install-recommends chromium; }; }; } >/dev/null 2>&1 \
+	    || echo "it cannot be had here: the tests of the page are skipped (as root: apt-get install chromium)"; }
+	@if command -v chromium >/dev/null; then touch $@; fi
 
 # Only the binaries of this wheel are used, so it comes without its dependencies.
 $(TRITON): | $(VENV)/ready

@@ -111,6 +111,8 @@ def test_the_wheel_holds_models_and_voice_and_nothing_that_was_built(wheel: Path
     assert {name for name in resources if name.startswith("model_repo/")} == there
     voice = {"embedded/config.json", "embedded/golden.json", "embedded/voices/joe.safetensors"}
     assert voice <= resources
+    page = PROJECT / "tritone" / "gateway" / "page"
+    assert {f"tritone/gateway/page/{path.name}" for path in page.iterdir()} <= names
     assert not [name for name in resources if "llm/onnx/" in name or "__pycache__" in name]
     assert not [name for name in names if name.startswith(("tests", "scripts", "evaluation"))]
 

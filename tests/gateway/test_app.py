@@ -2,17 +2,17 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from gateway_answers import answers
 from waiting import Clock
 
 from tritone import cli
 from tritone.errors import EnvironmentProblem
-from tritone.gateway.app import create_app
 from tritone.gateway.errors import from_server
 from tritone.gateway.keys import new_key, write_keys
 from tritone.gateway.run import run
@@ -21,23 +21,6 @@ from tritone_client import SpeechError
 
 NOBODY = (Address("127.0.0.1:1"),)
 SPEECH = "/v1/audio/speech"
-
-
-def answers(
-    settings: GatewaySettings, *requests: dict[str, Any], clock: Callable[[], float] | None = None
-) -> list[httpx.Response]:
-    """To these requests, one after the other."""
-    app = create_app(settings, clock) if clock else create_app(settings)
-
-    async def ask() -> list[httpx.Response]:
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        async with (
-            app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=transport, base_url="http://gateway") as client,
-        ):
-            return [await client.request(**request) for request in requests]
-
-    return asyncio.run(ask())
 
 
 def post(**body: Any) -> dict[str, Any]:

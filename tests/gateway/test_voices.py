@@ -98,6 +98,22 @@ class TestWho:
         (answer,) = ask(known, page)
         assert told(answer)[0] == 400, "it comes as far as the recording"
 
+    def test_the_gateway_s_own_page_may(self, folder: GatewaySettings) -> None:
+        """By an address that no other site can have: a name may be made to lead to this machine."""
+        port = folder.port
+        for origin, expected in (
+            (f"http://127.0.0.1:{port}", 400),
+            (f"http://localhost:{port}", 400),
+            (f"http://[::1]:{port}", 400),
+            ("http://127.0.0.1:3000", 403),
+            (f"http://rebound.example:{port}", 403),
+            (f"https://127.0.0.1:{port}", 403),
+            ("http://127.0.0.1:port", 403),
+            ("null", 403),
+        ):
+            (answer,) = ask(folder, form(headers={"Origin": origin}))
+            assert answer.status_code == expected, origin
+
     def test_a_key_needs_the_right(self, tmp_path: Path, capsys: Any) -> None:
         path = tmp_path / "keys.json"
         for name, more in (("may", ["--voices"]), ("may_not", [])):

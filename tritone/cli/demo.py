@@ -10,6 +10,7 @@ from tritone.cli.command import refused
 from tritone.cli.options import Model
 from tritone.config import Envelope
 from tritone.errors import EnvironmentProblem, TritoneError
+from tritone.gateway.settings import GatewaySettings
 from tritone.launcher import ServerSettings, TritonServer
 from tritone.launcher.ports import free_ports
 from tritone.launcher.speaker import speaker
@@ -41,6 +42,7 @@ def demo(
     except (TritoneError, SpeechError) as error:
         return refused(error, 1)
     print("next: `make serve` in one terminal, `make say TEXT='...'` in another")
+    print(f"or listen in a browser: `tritone serve`, then {GatewaySettings().url}/")
     return 0
 
 

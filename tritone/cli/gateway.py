@@ -99,7 +99,8 @@ def gateway(
         return refused(error)
     try:
         with termination_as_exit(0):
-            run(settings, lambda: print(f"OpenAI API: {settings.url}/v1", flush=True))
+            lines = f"OpenAI API: {settings.url}/v1", f"page to try it: {settings.url}/"
+            run(settings, lambda: print(*lines, sep="\n", flush=True))
     except KeyboardInterrupt:
         return 0
     return 0

@@ -47,7 +47,7 @@ class Beside:
         words += ["--keys", str(self.keys)] if self.keys else []
         words += _voices(server)
         process = GatewayProcess(words, server.restarts_per_hour)
-        return Gateway(f"OpenAI API {settings.url}/v1", process)
+        return Gateway(f"OpenAI API {settings.url}/v1\npage to try it {settings.url}/", process)
 
 
 def _voices(server: ServerSettings) -> list[str]:
@@ -62,7 +62,7 @@ def _voices(server: ServerSettings) -> list[str]:
 
 @dataclass(frozen=True)
 class Gateway:
-    """line: what to say of it. process: None for none."""
+    """line: what to say of it, in one line or two. process: None for none."""
 
     line: str
     process: GatewayProcess | None = None

@@ -13,6 +13,7 @@ from tritone.gateway import (
     catalogue,
     errors,
     health,
+    page_files,
     realtime,
     schema,
     speech,
@@ -33,6 +34,7 @@ ROUTERS = (
     catalogue.router,
     voices.router,
     health.router,
+    page_files.router,
 )
 
 

@@ -21,7 +21,7 @@ from tritone.gateway.account import one_stream
 from tritone.gateway.backends import Backend
 from tritone.gateway.errors import ApiError, from_server
 from tritone.gateway.formats import Encoder, Format
-from tritone.gateway.framing import Events, Framing, Sound
+from tritone.gateway.framing import Events, Framing, Record, Sound
 from tritone.gateway.gateway import Gateway
 from tritone.gateway.limits import Caller
 from tritone.gateway.presence import CallerGone, unless_gone
@@ -33,8 +33,9 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Speech:
-    """What is asked for. Rates in Hz: of the model, and of the answer. with_segments: events tell
-    of them too. id: of the request, with which it stands in the server's log too."""
+    """What is asked for. Rates in Hz: of the model, and of the answer. with_segments, with_timing:
+    events tell of them too, the latter being the server's record. id: of the request, with which it
+    stands in the server's log too."""
 
     backend: Backend
     utterance: Utterance
@@ -42,6 +43,7 @@ class Speech:
     source_rate: int
     rate: int
     as_events: bool
+    with_timing: bool
     id: str
     with_segments: bool = False
 
@@ -70,6 +72,7 @@ class Delivery(Response):
         self._segments = speech.segment_log() if speech.with_segments else None
         self._framing = Events(self._segments) if speech.as_events else Sound()
         self._began, self._started, self._tokens = time.monotonic(), False, 0
+        self._timing: Record | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises ApiError for what goes wrong before the first sound."""
@@ -94,7 +97,7 @@ class Delivery(Response):
             raise from_server(error) from error
         finally:
             self._gateway.encoding.submit(lambda: encoder.result().close())
-        end = self._framing.end(len(self._speech.utterance.text), self._tokens)
+        end = self._framing.end(len(self._speech.utterance.text), self._tokens, self._timing)
         await self._send(end, send, last=True)
 
     def _new_encoder(self) -> Encoder:
@@ -113,19 +116,25 @@ class Delivery(Response):
         async with aclosing(packets):
             async for packet in packets:
                 samples = packet.samples
+                self._note(packet.timing or {})
                 yield await self._in_thread(framing, encoder, samples)
                 audio.inc(len(samples) / speech.source_rate)
-                self._tokens = (packet.timing or {}).get("tokens", self._tokens)
                 if self._segments:
                     yield framing.segments(self._segments.update(packet.timing))
         yield await self._in_thread(framing, encoder, None)
         if self._segments:
             yield framing.segments(self._segments.end())
 
+    def _note(self, record: Record) -> None:
+        """What a server tells of a speech so far."""
+        self._tokens = record.get("tokens", self._tokens)
+        if self._speech.with_timing and record:
+            self._timing = {**record, "sample_rate": self._speech.source_rate}
+
     async def _in_thread(
         self, framing: Framing, encoder: Future[Encoder], samples: Float32 | None
     ) -> bytes:
-        return await self._gateway.in_encoder(_framed, framing, encoder, samples)
+        return await self._gateway.in_encoder(_framed, framing, encoder, samples, self._timing)
 
     async def _send(self, data: bytes, send: Send, last: bool = False) -> None:
         """Raises CallerGone for one who does not take it."""
@@ -152,8 +161,10 @@ class Delivery(Response):
                 await self._send(fault, send, last=True)
 
 
-def _framed(framing: Framing, encoder: Future[Encoder], samples: Float32 | None) -> bytes:
+def _framed(
+    framing: Framing, encoder: Future[Encoder], samples: Float32 | None, timing: Record | None
+) -> bytes:
     """The next piece of an answer; None for what is left. The encoder was submitted before, to the
     threads of which this is one, so that waiting for it cannot hold it up."""
     made = encoder.result()
-    return framing.piece(made.finish() if samples is None else made.encode(samples))
+    return framing.piece(made.finish() if samples is None else made.encode(samples), timing)

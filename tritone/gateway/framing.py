@@ -2,34 +2,39 @@
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from tritone.gateway.errors import ApiError
 from tritone.gateway.segments import Segment, SegmentLog
 
+Record = Mapping[str, Any]
+"""A timing record, with the `sample_rate` (Hz) that its samples are counted at."""
+
 
 class Framing(Protocol):
     """piece: some sound. segments: parts of the text that were said. end: the last words, with the
     text's characters and the speech tokens that it took. fault: what to say of a stream that breaks
-    off; None breaks off the connection."""
+    off; None breaks off the connection.
 
-    def piece(self, sound: bytes) -> bytes: ...
+    timing: the server's record so far, for callers who want it; None for others."""
+
+    def piece(self, sound: bytes, timing: Record | None = None) -> bytes: ...
     def segments(self, said: Sequence[Segment]) -> bytes: ...
-    def end(self, characters: int, tokens: int) -> bytes: ...
+    def end(self, characters: int, tokens: int, timing: Record | None = None) -> bytes: ...
     def fault(self, error: ApiError) -> bytes | None: ...
 
 
 class Sound:
     """The sound alone: nothing but a broken connection can tell of an error in its midst."""
 
-    def piece(self, sound: bytes) -> bytes:
+    def piece(self, sound: bytes, timing: Record | None = None) -> bytes:
         return sound
 
     def segments(self, said: Sequence[Segment]) -> bytes:
         return b""
 
-    def end(self, characters: int, tokens: int) -> bytes:
+    def end(self, characters: int, tokens: int, timing: Record | None = None) -> bytes:
         return b""
 
     def fault(self, error: ApiError) -> bytes | None:
@@ -46,27 +51,35 @@ class Events:
     def __init__(self, log: SegmentLog | None = None) -> None:
         self._log = log
 
-    def piece(self, sound: bytes) -> bytes:
+    def piece(self, sound: bytes, timing: Record | None = None) -> bytes:
         if not sound:
             return b""
-        return _event(type="speech.audio.delta", audio=base64.b64encode(sound).decode())
+        return _event(
+            type="speech.audio.delta", audio=base64.b64encode(sound).decode(), **_extra(timing)
+        )
 
     def segments(self, said: Sequence[Segment]) -> bytes:
         return b"".join(
             _event(type="speech.audio.segment", segment=each.content()) for each in said
         )
 
-    def end(self, characters: int, tokens: int) -> bytes:
+    def end(self, characters: int, tokens: int, timing: Record | None = None) -> bytes:
         usage = {
             "input_tokens": characters,
             "output_tokens": tokens,
             "total_tokens": characters + tokens,
         }
-        known = {} if self._log is None else {"segments": [s.content() for s in self._log.known]}
+        known: dict[str, Any] = {**_extra(timing)}
+        if self._log is not None:
+            known["segments"] = [segment.content() for segment in self._log.known]
         return _event(type="speech.audio.done", usage=usage, **known) + b"data: [DONE]\n\n"
 
     def fault(self, error: ApiError) -> bytes | None:
         return _event(type="error", **error.body)
+
+
+def _extra(timing: Record | None) -> dict[str, Record]:
+    return {} if timing is None else {"timing": timing}
 
 
 def _event(**content: Any) -> bytes:

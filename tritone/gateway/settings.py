@@ -85,7 +85,7 @@ class GatewaySettings:
 
     def check(self) -> None:
         """Raise EnvironmentProblem for what must not be run."""
-        if not self.keys and not self.open_to_all and not _is_loopback(self.address):
+        if not self.keys and not self.open_to_all and not is_loopback(self.address):
             raise EnvironmentProblem(
                 f"--address {self.address} is open to other machines, and there are no API keys: "
                 "make one with `tritone keys add NAME --keys FILE` and give --keys FILE, or --open "
@@ -108,7 +108,8 @@ class GatewaySettings:
                 raise EnvironmentProblem(f"{option} is {value}; it must be at least 1")
 
 
-def _is_loopback(address: str) -> bool:
+def is_loopback(address: str) -> bool:
+    """Of an IP address or a host's name."""
     try:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:

@@ -9,6 +9,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -100,6 +101,7 @@ class SpeechOptions(BaseModel):
         *,
         as_events: bool = False,
         with_segments: bool = False,
+        with_timing: bool = False,
     ) -> Speech:
         """By the server that is meant. Raises ApiError, and SpeechError where it must be asked and
         does not answer."""
@@ -115,19 +117,31 @@ class SpeechOptions(BaseModel):
             rate=form.rate(self.sample_rate, source_rate),
             as_events=as_events,
             with_segments=with_segments,
+            with_timing=with_timing,
             id=f"req_{uuid.uuid4().hex}",
         )
 
 
 class SpeechRequest(SpeechOptions):
-    """What to say and how. `timestamp_granularities` is not OpenAI's either."""
+    """What to say and how. `timing` and `timestamp_granularities` are not OpenAI's
+    either."""
 
     input: Annotated[Text, Field(description="the text; the server says how long it may be")]
     stream_format: Literal["audio", "sse"] = "audio"
+    timing: Annotated[
+        bool, Field(strict=True, description="sse alone: events carry the server's timing record")
+    ] = False
     timestamp_granularities: Annotated[
         list[Literal["segment", "word"]] | None,
         Field(max_length=2, description="segment: when each is heard, with stream_format sse"),
     ] = None
+
+    @field_validator("timing")
+    @classmethod
+    def _has_a_place(cls, timing: bool, info: ValidationInfo) -> bool:
+        if timing and info.data.get("stream_format") != "sse":
+            raise ValueError("only events carry it; it needs stream_format 'sse'")
+        return timing
 
     @field_validator("timestamp_granularities")
     @classmethod
@@ -156,6 +170,7 @@ class SpeechRequest(SpeechOptions):
             self.input,
             as_events=self.stream_format == "sse",
             with_segments=bool(self.timestamp_granularities),
+            with_timing=self.timing,
         )
 
 

@@ -1,11 +1,11 @@
 """/v1/audio/voices: voices made of recordings, looked at and removed, while servers run."""
 
-import ipaddress
 import re
 import unicodedata
 from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
@@ -20,7 +20,7 @@ from tritone.gateway.backends import Backend
 from tritone.gateway.errors import ApiError, ErrorBody
 from tritone.gateway.gateway import Gateway, gateway_of
 from tritone.gateway.presence import NOBODY_STATUS, CallerGone, unless_gone
-from tritone.gateway.settings import GatewaySettings
+from tritone.gateway.settings import GatewaySettings, is_loopback
 from tritone.gateway.uploads import Form, FormLimits, FormReader
 from tritone.gateway.voice_work import VoiceWork
 from tritone_client import SpeechError
@@ -182,12 +182,9 @@ def _check_near(request: Request, settings: GatewaySettings) -> None:
     """Without keys, programs of this machine alone may; a web page that is open on it sends such a
     form as well, and its browser says where it is from."""
     host = request.client.host if request.client else ""
-    try:
-        near = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        near = False
-    origin = request.headers.get("origin")
+    near, origin = is_loopback(host), request.headers.get("origin")
     known = origin is None or origin in settings.cors_origins or "*" in settings.cors_origins
+    known = known or _is_own_page(origin or "", settings.port)
     if not (near and known):
         who = f"the web page {origin[:100]}" if near and origin else host or "an unknown machine"
         raise ApiError(
@@ -196,6 +193,15 @@ def _check_near(request: Request, settings: GatewaySettings) -> None:
             f"voices are changed from this machine alone as long as there are no API keys, and "
             f"not by {who}; see --keys and `tritone keys add --voices`",
         )
+
+
+def _is_own_page(origin: str, port: int) -> bool:
+    """Whether it is the page at / of this gateway, by an address that no other site can have."""
+    try:
+        page = urlsplit(origin)
+        return page.scheme == "http" and page.port == port and is_loopback(page.hostname or "")
+    except ValueError:
+        return False
 
 
 async def _read(request: Request) -> Form:
