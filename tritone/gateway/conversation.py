@@ -10,7 +10,8 @@ from tritone.gateway.errors import ApiError
 from tritone.gateway.gateway import Gateway
 from tritone.gateway.limits import Caller
 from tritone.gateway.live import Listener, LiveSpeech, Text
-from tritone.gateway.sockets import CallerGone, Socket, content_of
+from tritone.gateway.presence import CallerGone
+from tritone.gateway.sockets import Socket, content_of
 from tritone.gateway.speech import SpeechOptions
 
 

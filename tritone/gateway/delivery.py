@@ -4,7 +4,6 @@ It owns the gRPC call, the encoder and the places it takes, and lets go of them 
 when all is said, on an error, when the caller goes, when he takes nothing for too long.
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator
@@ -24,7 +23,7 @@ from tritone.gateway.formats import Encoder, Format
 from tritone.gateway.framing import Events, Framing, Record, Sound
 from tritone.gateway.gateway import Gateway
 from tritone.gateway.limits import Caller
-from tritone.gateway.presence import CallerGone, unless_gone
+from tritone.gateway.presence import CallerGone, taken_within, unless_gone
 from tritone.gateway.segments import SegmentLog
 from tritone_client import SpeechError, Utterance
 
@@ -147,10 +146,10 @@ class Delivery(Response):
             first.observe(time.monotonic() - self._began)
         message: Message = {"type": "http.response.body", "body": data, "more_body": not last}
         try:
-            await asyncio.wait_for(send(message), self._gateway.settings.stall_seconds)
-        except asyncio.TimeoutError:
+            await taken_within(self._gateway.settings.stall_seconds, send(message))
+        except CallerGone:
             _LOG.warning("%s: the caller takes nothing any more", self._speech.id)
-            raise CallerGone from None
+            raise
 
     async def _break_off(self, error: ApiError, send: Send) -> None:
         """Tell of an error in the midst of an answer as far as its form allows."""

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tritone.arrays import Float32
+from tritone.gateway.account import one_stream
 from tritone.gateway.delivery import Speech
 from tritone.gateway.errors import ApiError, from_server
 from tritone.gateway.formats import Encoder
 from tritone.gateway.gateway import Gateway
 from tritone.gateway.limits import Caller
-from tritone.gateway.sockets import CallerGone
+from tritone.gateway.presence import CallerGone
 from tritone.gateway.speech import SpeechOptions
 from tritone.gateway.spoken import Progress, Segment
 from tritone_client import SpeechError
@@ -50,6 +51,10 @@ class Listener(Protocol):
     async def done(self, progress: Progress) -> None: ...
     async def cancelled(self, progress: Progress) -> None: ...
     async def failed(self, error: ApiError, progress: Progress) -> None: ...
+
+
+class _NotWanted(CallerGone):
+    """The caller is there, and has cancelled."""
 
 
 class LiveSpeech:
@@ -98,26 +103,18 @@ class LiveSpeech:
 
     async def run(self) -> None:
         """All of it. Raises CallerGone; errors are told."""
-        outcome, error = "failed", None
-        metrics, form = self._gateway.metrics, self._options.response_format
+        error = None
         try:
-            with (
-                self._caller.places.one(),
-                self._gateway.places.one(),
-                metrics.streams.track_inprogress(),
-            ):
+            with one_stream(self._gateway, self._caller, self._options.response_format):
                 await self._spoken()
-            outcome = "cancelled" if self._cancelled else "ok"
+                if self._cancelled:
+                    raise _NotWanted
         except ApiError as refusal:
             error = refusal
-            outcome = {429: "overloaded"}.get(error.status, "refused")
-            outcome = "failed" if error.status >= 500 else outcome
-        except asyncio.CancelledError:
-            outcome = "cancelled"
-            raise
+        except _NotWanted:
+            pass
         finally:
             self.over = True
-            metrics.speeches.labels(form, outcome).inc()
         await self._tell_end(error)
 
     async def _tell_end(self, error: ApiError | None) -> None:

@@ -1,7 +1,7 @@
 """Whether the caller is still there, for whom work goes on."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Any, TypeVar
 
 from starlette.types import Receive
@@ -31,6 +31,23 @@ async def unless_gone(work: Coroutine[Any, Any, Result], receive: Receive) -> Re
     if left:
         raise CallerGone
     return task.result()
+
+
+async def taken_within(seconds: float, sending: Awaitable[None]) -> None:
+    """Send something; CallerGone for one who does not take it in time.
+
+    Unlike asyncio's `wait_for`, which before Python 3.12 may take no notice of being cancelled in
+    the moment in which the work is done.
+    """
+    task = asyncio.ensure_future(sending)
+    try:
+        await asyncio.wait((task,), timeout=seconds)
+    finally:
+        taken = task.done()
+        task.cancel()
+    if not taken:
+        raise CallerGone
+    task.result()
 
 
 async def _gone(receive: Receive) -> None:

@@ -16,15 +16,12 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from tritone.gateway.access import KEY_PROTOCOL, caller_of
 from tritone.gateway.errors import ApiError
 from tritone.gateway.gateway import Gateway, gateway_of
+from tritone.gateway.presence import CallerGone, taken_within
 
 _LOG = logging.getLogger(__name__)
 
 _POLICY = 1008  # of the codes of RFC 6455: the caller does not keep to the rules
 _NORMAL = 1000
-
-
-class CallerGone(Exception):
-    """Nobody is there for whom to go on."""
 
 
 class Socket:
@@ -73,19 +70,12 @@ class Socket:
             await self._send(self._websocket.close(code, error.code if error else None))
 
     async def _send(self, sending: Coroutine[Any, Any, None]) -> None:
-        # not by wait_for, which before Python 3.12 may take no notice of being cancelled
-        task = asyncio.ensure_future(sending)
         try:
-            await asyncio.wait((task,), timeout=self._stall)
-        finally:
-            taken = task.done()
-            task.cancel()
-        if not taken:
+            await taken_within(self._stall, sending)
+        except CallerGone:
             _LOG.warning("a caller takes nothing any more")
             self._gone.set()
-            raise CallerGone
-        try:
-            task.result()
+            raise
         except (WebSocketDisconnect, RuntimeError):  # the latter of one that was closed before
             self._gone.set()
             raise CallerGone from None
