@@ -104,12 +104,11 @@ export class VoiceDialog {
     body.set("transcript", transcript.value);
     body.set("consent", consent.checked ? agreed.value : ""); // the server says what is missing
     body.set("model", this.model);
-    await ask(PATH, { method: "POST", body });
-    const added = name.value;
+    const { id } = await (await ask(PATH, { method: "POST", body })).json();
     this.form.reset();
     this.use(null);
     this.dialog.close();
-    await this.changed(added);
+    await this.changed(id);
   }
 
   async list() {
