@@ -1,12 +1,14 @@
 """The agent's loop that docs/integrations.md shows speaks, and stops when it is told to."""
 
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import pytest
 from paths import PROJECT
 from serving import RATE, is_speech
+from waiting import wait_until
 
 from tritone.arrays import Float32
 from tritone.launcher import TritonServer
@@ -38,9 +40,15 @@ def test_an_answer_is_spoken_as_it_comes(speak: Speak) -> None:
 def test_an_interruption_stops_it(speak: Speak) -> None:
     played: list[Float32] = []
 
+    left = threading.Event()
+
     def endless() -> Iterator[str]:
-        while True:
-            yield "The kettle sang while the rain came down. "
+        try:
+            while True:
+                yield "The kettle sang while the rain came down. "
+        finally:
+            left.set()
 
     speak(endless(), played.append, lambda: len(played) == 2)
     assert len(played) == 2 and sum(map(len, played)) < 30 * RATE
+    wait_until(left.is_set)  # nobody reads the answer any more
