@@ -69,7 +69,8 @@ def test_it_speaks_in_this_process(model: Path) -> None:
         with pytest.raises(InvalidRequest, match="clones no voices"):
             tts.synthesize(TEXT, reference_wav=np.ones(8000, np.float32) * 0.1)
         assert tts.sample_rate == RATE
-    assert len(chunks) > 3 and sum(len(chunk.samples) for chunk in chunks) == SAMPLES
+    # at least one for each segment: what is late goes together
+    assert len(chunks) >= 3 and sum(len(chunk.samples) for chunk in chunks) == SAMPLES
     assert len(whole) == SAMPLES and np.abs(whole).max() == pytest.approx(0.3, abs=0.01)
 
 
@@ -105,7 +106,7 @@ def test_it_streams_through_the_real_server(model: Path, repository: Path, tmp_p
             stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
             whole = np.frombuffer(stub.ModelInfer(request).raw_output_contents[0], "<f4")
     wave = np.concatenate([packet.samples for packet in packets])
-    assert len(packets) > 3 and len(wave) == len(whole) == SAMPLES
+    assert len(packets) >= 3 and len(wave) == len(whole) == SAMPLES
     first = 4 * len("one") * TOKEN
     assert not wave[first : first + PAUSE].any() and wave[first - 50 : first].any()
     assert packets[-1].timing["segments"] == 3
