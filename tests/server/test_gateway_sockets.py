@@ -2,17 +2,18 @@
 
 import asyncio
 import base64
-import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+import stream_caller
 from gateways import RunningGateway
 from metrics_scrape import Scrape
 from openai import AsyncOpenAI
 from serving import LONGEST, RATE, SENTENCE, SHORT, gauges, is_speech, wait_until_free
+from stream_caller import say
 from waiting import HANG_S, wait_until
 from websockets.asyncio.client import ClientConnection, connect
 
@@ -32,21 +33,9 @@ def conversation(gateway: RunningGateway, talk: Callable[[ClientConnection], Awa
     return asyncio.run(run())
 
 
-async def say(caller: ClientConnection, *messages: dict[str, Any]) -> None:
-    for message in messages:
-        await caller.send(json.dumps(message))
-
-
 async def heard(caller: ClientConnection, last: str) -> tuple[list[dict[str, Any]], np.ndarray]:
     """All messages up to the first of this type, and the samples among them."""
-    told, sound = [], b""
-    while not told or told[-1]["type"] != last:
-        message = await caller.recv()
-        if isinstance(message, bytes):
-            sound += message
-        else:
-            told.append(json.loads(message))
-            assert last == "error" or told[-1]["type"] != "error", told[-1]
+    told, sound = await stream_caller.heard(caller, last, errors=False)
     return told, np.frombuffer(sound, "<i2") / np.float32(32767)
 
 

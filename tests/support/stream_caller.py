@@ -14,8 +14,11 @@ async def say(caller: ClientConnection, *messages: dict[str, Any]) -> None:
         await caller.send(json.dumps(message))
 
 
-async def heard(caller: ClientConnection, last: str) -> tuple[list[dict[str, Any]], bytes]:
-    """All messages up to the first of this type, and the sound among them."""
+async def heard(
+    caller: ClientConnection, last: str, *, errors: bool = True
+) -> tuple[list[dict[str, Any]], bytes]:
+    """All messages up to the first of this type, and the sound among them. errors: whether others
+    may come before it."""
     told, sound = [], b""
     while not told or told[-1]["type"] != last:
         message = await caller.recv()
@@ -23,6 +26,7 @@ async def heard(caller: ClientConnection, last: str) -> tuple[list[dict[str, Any
             sound += message
         else:
             told.append(json.loads(message))
+            assert errors or last == "error" or told[-1]["type"] != "error", told[-1]
     return told, sound
 
 
