@@ -8,11 +8,11 @@ what they return fits a network is for `tritone.acoustic.weights.check_fit` to s
 import re
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2.released_model import Rules, rename
+from tritone.families.indextts2.released_layouts import join_projections, matrices_of_pointwise
 
 W2V_BERT_FILE = "w2v-bert-2.0/model.safetensors"
 STATISTICS_FILE = "wav2vec2bert_stats.pt"
@@ -99,14 +99,8 @@ def w2v_bert_weights(released: Mapping[str, Tensor], layers: int) -> dict[str, T
     The three projections of an attention become one; convolutions of one frame, matrices.
     """
     state = {k: v for k, v in released.items() if not unused_of_w2v_bert(k, layers)}
-    for key in [key for key in state if ".pointwise_conv" in key]:
-        state[key] = state[key].squeeze(-1)
-    for kind in ("weight", "bias"):
-        for first in [key for key in state if key.endswith(f".self_attn.linear_q.{kind}")]:
-            parts = [first.replace("linear_q", f"linear_{part}") for part in "qkv"]
-            if all(part in state for part in parts):
-                joined = first.replace("linear_q", "query_key_value")
-                state[joined] = torch.cat([state.pop(part) for part in parts])
+    matrices_of_pointwise(state)
+    join_projections(state)
     return rename(state, _W2V_BERT)
 
 

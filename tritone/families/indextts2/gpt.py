@@ -1,0 +1,96 @@
+"""The language model: a GPT-2 that continues a prompt of vectors with codes of speech."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tritone.families.indextts2.gpt_cache import KeyValues
+from tritone.families.indextts2.gpt_conditioning import Conditioning
+from tritone.families.indextts2.gpt_config import GptConfig
+
+_EXPANSION = 4  # of the feed-forward layers
+_TEXT_START, _TEXT_STOP = 0, 1
+
+
+class Block(nn.Module):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention_norm = nn.LayerNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.output = nn.Linear(width, width)
+        self.feed_forward_norm = nn.LayerNorm(width)
+        self.expand = nn.Linear(width, _EXPANSION * width)
+        self.contract = nn.Linear(_EXPANSION * width, width)
+
+    def forward(self, x: Tensor, layer: int, cache: KeyValues, visible: Tensor | None) -> Tensor:
+        projected = self.query_key_value(self.attention_norm(x))
+        projected = projected.view(*x.shape[:2], 3, self.heads, -1)
+        query, key, value = projected.permute(2, 0, 3, 1, 4)
+        read = cache.write(layer, key, value)
+        attended = F.scaled_dot_product_attention(query, *read, attn_mask=visible)
+        x = x + self.output(attended.transpose(1, 2).flatten(2))
+        y = F.gelu(self.expand(self.feed_forward_norm(x)), approximate="tanh")
+        return x + self.contract(y)  # type: ignore[no-any-return]
+
+
+class Gpt(nn.Module):
+    """Two norms end it, each with weights of its own; what the second gives goes to the head, and
+    to the flow as the latent of the code that is drawn next."""
+
+    def __init__(self, config: GptConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.config = config
+        self.conditioning = Conditioning(config)
+        self.text_embedding = nn.Parameter(torch.zeros(config.text_ids + 1, width))
+        self.text_position = nn.Parameter(torch.zeros(config.text_positions, width))
+        self.code_embedding = nn.Parameter(torch.zeros(config.codes + 2, width))
+        self.code_position = nn.Parameter(torch.zeros(config.code_positions, width))
+        self.blocks = nn.ModuleList(Block(width, config.heads) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(width)
+        self.final_norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, config.codes + 2)
+
+    def cache(self, rows: int, capacity: int) -> KeyValues:
+        """An empty one for `capacity` positions of each row."""
+        heads = self.config.heads
+        like = self.text_embedding.new_empty(self.config.width // heads)
+        return KeyValues(self.config.layers, rows, heads, capacity, like)
+
+    def text_rows(self, ids: Sequence[int]) -> Tensor:
+        """(n + 2, width) of n pieces between start and stop. Ids of those two within the text are
+        left out."""
+        kept = [id for id in ids if id not in (_TEXT_START, _TEXT_STOP)]
+        whole = torch.tensor([_TEXT_START, *kept, _TEXT_STOP], device=self.text_embedding.device)
+        return self.text_embedding[whole] + self.text_position[: len(whole)]
+
+    def code_rows(self, codes: Tensor, positions: Tensor) -> Tensor:
+        """Codes and their positions, of one shape -> (..., width)."""
+        return self.code_embedding[codes] + self.code_position[positions]
+
+    def prompt(self, prefix: Tensor, text: Sequence[int]) -> Tensor:
+        """(1, m, width) prefix of `Conditioning` and pieces of text -> (1, m + n + 3, width), which
+        ends with the start of speech."""
+        device = self.code_embedding.device
+        start = self.code_rows(torch.tensor([self.config.start], device=device), torch.tensor([0]))
+        return torch.cat([prefix, self.text_rows(text)[None], start[None]], dim=1)
+
+    def forward(self, x: Tensor, cache: KeyValues) -> Tensor:
+        """(rows, n, width) inputs of the positions after those in the cache -> (rows, n, width)
+        hidden states after both norms. The cache has the positions then."""
+        count, before = x.shape[1], cache.length
+        visible = None
+        if count > 1:
+            every = torch.ones(count, before + count, dtype=torch.bool, device=x.device)
+            visible = every.tril(before)
+        for layer, block in enumerate(self.blocks):
+            x = block(x, layer, cache, visible)
+        cache.advance(count)
+        return self.final_norm(self.norm(x))  # type: ignore[no-any-return]
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(..., width) -> (..., codes + 2): codes, start, stop."""
+        return self.head(hidden)  # type: ignore[no-any-return]
