@@ -10,6 +10,7 @@ from parity import (
     cosyvoice3_llm,
     cosyvoice3_vocoder,
     frontend,
+    indextts2_front,
     llm,
     token2wav,
 )
@@ -28,6 +29,8 @@ def comparisons(folder: Path) -> Sequence[Cases]:
     own = [cases for name, cases in _BY_FILE.items() if (folder / name).is_file()]
     if cosyvoice3_vocoder.recognises(folder):
         own.append(cosyvoice3_vocoder.cases)
+    if indextts2_front.recognises(folder):
+        own.append(indextts2_front.cases)
     if own:
         return own
     if any((folder / name).is_file() for name in ("llm_meta.json", "audio_meta.json")):
