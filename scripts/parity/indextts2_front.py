@@ -5,10 +5,10 @@ from pathlib import Path
 
 import torch
 
-from parity import ParityResult, indextts2_gpt, indextts2_reference
+from parity import ParityResult, indextts2_gpt, indextts2_reference, indextts2_text
 from parity.golden import Golden
 
-CASES = indextts2_reference.CASES | indextts2_gpt.CASES
+CASES = indextts2_text.CASES | indextts2_reference.CASES | indextts2_gpt.CASES
 
 
 def recognises(folder: Path) -> bool:
