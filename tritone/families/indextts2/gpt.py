@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from tritone.families.indextts2.gpt_cache import KeyValues
 from tritone.families.indextts2.gpt_conditioning import Conditioning
 from tritone.families.indextts2.gpt_config import GptConfig
+from tritone.families.indextts2.heads import head_width
 
 _EXPANSION = 4  # of the feed-forward layers
 _TEXT_START, _TEXT_STOP = 0, 1
@@ -43,6 +44,7 @@ class Gpt(nn.Module):
     def __init__(self, config: GptConfig) -> None:
         super().__init__()
         width = config.width
+        head_width(width, config.heads)
         self.config = config
         self.conditioning = Conditioning(config)
         self.text_embedding = nn.Parameter(torch.zeros(config.text_ids + 1, width))
@@ -57,7 +59,7 @@ class Gpt(nn.Module):
     def cache(self, rows: int, capacity: int) -> KeyValues:
         """An empty one for `capacity` positions of each row."""
         heads = self.config.heads
-        like = self.text_embedding.new_empty(self.config.width // heads)
+        like = self.text_embedding.new_empty(head_width(self.config.width, heads))
         return KeyValues(self.config.layers, rows, heads, capacity, like)
 
     def text_rows(self, ids: Sequence[int]) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tritone.acoustic.attention import sinusoid
 from tritone.acoustic.linear import is_traced
 from tritone.families.indextts2.gpt_config import ConditionerConfig
+from tritone.families.indextts2.heads import head_width
 
 _KERNEL = 15
 _WINDOW, _STRIDE = 3, 2  # of the convolution that halves frames and features
@@ -47,8 +48,8 @@ class Attention(nn.Module):
         self.heads = heads
         self.query_key_value = nn.Linear(width, 3 * width)
         self.position = nn.Linear(width, width, bias=False)
-        self.content_bias = nn.Parameter(torch.zeros(heads, width // heads))
-        self.position_bias = nn.Parameter(torch.zeros(heads, width // heads))
+        self.content_bias = nn.Parameter(torch.zeros(heads, head_width(width, heads)))
+        self.position_bias = nn.Parameter(torch.zeros(heads, head_width(width, heads)))
         self.output = nn.Linear(width, width)
 
     def forward(self, x: Tensor, places: Tensor, visible: Tensor | None) -> Tensor:

@@ -93,6 +93,11 @@ def unused_of_w2v_bert(key: str, layers: int) -> bool:
     return key == "masked_spec_embed" or (layer is not None and int(layer[1]) >= layers)
 
 
+def unused_of_codec(key: str) -> bool:
+    """Whether nothing reads it: the way back to features."""
+    return key.startswith("decoder.")
+
+
 def w2v_bert_weights(released: Mapping[str, Tensor], layers: int) -> dict[str, Tensor]:
     """The first `layers` layers, under the names of `.w2v_bert.W2vBert`; `statistics` are apart.
 
@@ -121,7 +126,7 @@ def statistics(released: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def codec_weights(released: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The encoder and the code book, under the names of `.codec.SemanticCodec`; the decoder is not
     used. Weight norm is folded. Raises ModelDirectoryError where one half of it is missing."""
-    state = {k: v for k, v in released.items() if not k.startswith("decoder.")}
+    state = {k: v for k, v in released.items() if not unused_of_codec(k)}
     for key in [key for key in state if key.endswith(".weight_v")]:
         stem = key.removesuffix("_v")
         direction, magnitude = state.pop(key), state.pop(f"{stem}_g", None)
@@ -139,9 +144,11 @@ def speaker_weights(released: Mapping[str, Tensor]) -> dict[str, Tensor]:
     state = {k: v for k, v in released.items() if not k.endswith(".num_batches_tracked")}
     for key in [key for key in state if key.endswith(".weight") and state[key].dim() > 1]:
         ((norm, _),) = rename({key.removesuffix(".weight"): state[key]}, _NORM_AFTER).items()
+        weight = state[key]
+        if len(state.get(f"{norm}.running_mean", ())) != len(weight):
+            continue
         if found := _take_norm(state, norm):
             scale, shift = found
-            weight = state[key]
             state[key] = weight * scale.view(-1, *[1] * (weight.dim() - 1))
             state[key.removesuffix("weight") + "bias"] = shift
     for key in [key for key in state if key.endswith(".running_mean")]:
@@ -155,15 +162,18 @@ def speaker_weights(released: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _take_norm(state: dict[str, Tensor], name: str) -> tuple[Tensor, Tensor] | None:
     """Scale and shift of a batch norm, whose tensors are taken out; None where it is not whole."""
-    mean, variance = (state.get(f"{name}.running_{part}") for part in ("mean", "var"))
-    if mean is None or variance is None:
+    keys = {part: f"{name}.{part}" for part in ("running_mean", "running_var", "weight", "bias")}
+    parts = {part: state[key] for part, key in keys.items() if key in state}
+    if not {"running_mean", "running_var"} <= parts.keys():
         return None
-    for part in ("running_mean", "running_var"):
-        del state[f"{name}.{part}"]
-    scale = (variance.double() + _EPSILON).rsqrt()
-    shift = -mean.double() * scale
-    if (weight := state.pop(f"{name}.weight", None)) is not None:
-        scale, shift = scale * weight, shift * weight
-    if (bias := state.pop(f"{name}.bias", None)) is not None:
-        shift = shift + bias
+    if len({tensor.shape for tensor in parts.values()}) > 1:
+        return None
+    for part in parts:
+        del state[keys[part]]
+    scale = (parts["running_var"].double() + _EPSILON).rsqrt()
+    shift = -parts["running_mean"].double() * scale
+    if "weight" in parts:
+        scale, shift = scale * parts["weight"], shift * parts["weight"]
+    if "bias" in parts:
+        shift = shift + parts["bias"]
     return scale.float(), shift.float()

@@ -58,6 +58,6 @@ class PieceTokenizer:
 
     def raw(self, text: str) -> Pieces:
         """Of a text as it is, as SentencePiece gives them."""
-        text = self._normalized(text)
-        found = self._unigram((BLANK + text).replace(" ", BLANK)) if text else []
+        escaped = f" {self._normalized(text)}".replace(" ", BLANK).rstrip(BLANK)
+        found = self._unigram(escaped)
         return Pieces([piece for piece, _ in found], [index for _, index in found])

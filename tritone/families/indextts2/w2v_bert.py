@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tritone.families.indextts2.heads import head_width
 from tritone.families.indextts2.reference_config import W2vBertConfig
 
 
@@ -36,7 +37,7 @@ class Attention(nn.Module):
         self.query_key_value = nn.Linear(width, 3 * width)
         self.output = nn.Linear(width, width)
         self.distance = nn.Parameter(
-            torch.zeros(config.left + config.right + 1, width // config.heads)
+            torch.zeros(config.left + config.right + 1, head_width(width, config.heads))
         )
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
