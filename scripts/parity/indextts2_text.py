@@ -54,8 +54,8 @@ def _pieces(case: Golden) -> Iterator[ParityResult]:
     """Which pieces a text has is for the released model to say; what they are pieces of is known
     without it, but for what the model's table replaces."""
     cases = case.about["sentencepiece"]["cases"]
-    ours = [[len(part) for part in segments(one["pieces"])] for one in cases]
-    yield equal("text, segments_120", ours, _all(cases, "segments_120"))
+    lengths = [[len(part) for part in segments(one["pieces"])] for one in cases]
+    yield equal("text, segments_120", lengths, _all(cases, "segments_120"))
     normalized = {one["text"]: one["normalized"] for one in case.about["normalize"]}
     known = [one for one in cases if one["text"] in normalized]
     texts = [

@@ -57,7 +57,7 @@ class CodeBook(nn.Module):
 
     def codes(self, x: Tensor) -> Tensor:
         """(rows, n, width) -> (rows, n) code of the most similar direction; ties: the lowest."""
-        return (self.project(x) @ F.normalize(self.rows, dim=-1).mT).argmax(-1)
+        return (self.project(x) @ F.normalize(self.rows, dim=-1).mT).argmax(-1)  # type: ignore[no-any-return]
 
     def embed(self, codes: Tensor) -> Tensor:
         """(rows, n) codes -> (rows, n, width)."""

@@ -99,4 +99,4 @@ def latents(gpt: Gpt, prompt: Tensor, codes: Tensor) -> Tensor:
     before, positions = codes[:-1], torch.arange(1, len(codes))
     inputs = torch.cat([prompt, gpt.code_rows(before, positions)[None]], dim=1)
     hidden = gpt(inputs, gpt.cache(1, inputs.shape[1]))
-    return hidden[0, -len(codes) :].float()
+    return hidden[0, -len(codes) :].float()  # type: ignore[no-any-return]

@@ -55,4 +55,4 @@ class Perceiver(nn.Module):
             visible = F.pad(visible, (len(self.latents), 0), value=True)[:, None, None]
         for layer in self.layers:
             latents = layer(latents, frames, visible)
-        return F.normalize(latents, dim=-1) * (latents.shape[-1] ** 0.5 * self.scale)
+        return F.normalize(latents, dim=-1) * (latents.shape[-1] ** 0.5 * self.scale)  # type: ignore[no-any-return]

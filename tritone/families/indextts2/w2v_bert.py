@@ -54,7 +54,7 @@ class Attention(nn.Module):
         scores = query @ (self.distance * width**-0.5).mT
         place = torch.arange(frames, device=query.device)
         distance = (place - place[:, None]).clamp(-self.left, self.right) + self.left
-        return scores.gather(3, distance.expand(rows, heads, -1, -1))
+        return scores.gather(3, distance.expand(rows, heads, -1, -1))  # type: ignore[no-any-return]
 
 
 class Convolution(nn.Module):
