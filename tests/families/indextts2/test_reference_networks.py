@@ -6,7 +6,16 @@ import torch
 from indextts2_front import golden
 from parity.indextts2_reference import load_codec, load_speaker_encoder, load_w2v_bert
 
+from tritone.families.indextts2.campplus import CamPlusPlus
+from tritone.families.indextts2.codec import SemanticCodec
+from tritone.families.indextts2.reference import ReferenceReader
+from tritone.families.indextts2.reference_config import (
+    CodecConfig,
+    SpeakerEncoderConfig,
+    W2vBertConfig,
+)
 from tritone.families.indextts2.reference_features import STACKED, stacked_fbank
+from tritone.families.indextts2.w2v_bert import W2vBert
 
 
 def noise(samples: int) -> np.ndarray:
@@ -71,3 +80,38 @@ def test_a_speaker_is_heard_in_recordings_of_any_length(frames: int) -> None:
         style = encoder(x)
         assert style.shape == (1, 10) and style.isfinite().all()
         assert (encoder(x.flip(1)) - style).abs().max() > 1e-4
+
+
+@pytest.fixture(scope="module")
+def reader() -> ReferenceReader:
+    """Small, of random weights, for features of the size that they have."""
+    torch.manual_seed(4)
+    sizes = {"width": 24, "hidden": 40, "layers": 1}
+    return ReferenceReader(
+        W2vBert(W2vBertConfig(heads=4, **sizes)).eval(),
+        SemanticCodec(CodecConfig(codes=32, code_width=4, backbone=16, **sizes)).eval(),
+        CamPlusPlus(SpeakerEncoderConfig(width=10, planes=4, channels=16, growth=4)).eval(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "rate", "read"), [(0.3, 16000, 0.3), (1.25, 44100, 1.25), (16, 8000, 15)]
+)
+def test_a_recording_is_read_to_its_end_or_for_15_seconds(
+    reader: ReferenceReader, seconds: float, rate: int, read: float
+) -> None:
+    reference = reader.speaker(noise(int(seconds * rate)), rate)
+    assert len(reference.mel) == int(read * 22050) // 256
+    frames = 1 + (round(read * 16000) - 400) // 160
+    rows = -(-frames // STACKED)
+    assert reference.condition.shape == reference.embeddings.shape == (rows, 24)
+    assert reference.codes.shape == (rows,) and reference.codes.dtype == np.int32
+    assert reference.style.shape == (10,)
+    assert all(np.isfinite(value).all() for value in vars(reference).values())
+
+
+def test_an_emotion_is_read_as_a_speaker_is(reader: ReferenceReader) -> None:
+    """But for the rate that the recording is brought to on the way."""
+    wav = noise(16000)
+    of_emotion, of_speaker = reader.emotion(wav, 22050), reader.speaker(wav, 22050).condition
+    assert np.abs(of_emotion - of_speaker).max() < 1e-3

@@ -52,7 +52,7 @@ class Image(nn.Module):
         self.output = nn.Conv2d(planes, planes, _KERNEL, (_SQUEEZE, 1), padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.input(x.mT[:, None]).relu()
+        x = self.input(x.transpose(-2, -1)[:, None]).relu()
         for block in self.blocks:
             x = block(x)
         return self.output(x).relu().flatten(1, 2)  # type: ignore[no-any-return]

@@ -25,7 +25,7 @@ class Block(nn.Module):
         self.scale = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.norm(self.depthwise(x.mT).mT)
+        y = self.norm(self.depthwise(x.transpose(-2, -1)).transpose(-2, -1))
         return x + self.scale * self.contract(F.gelu(self.expand(y)))  # type: ignore[no-any-return]
 
 
@@ -40,7 +40,7 @@ class Encoder(nn.Module):
         self.output = nn.Linear(width, config.width)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.input_norm(self.input(x.mT).mT)
+        x = self.input_norm(self.input(x.transpose(-2, -1)).transpose(-2, -1))
         for block in self.blocks:
             x = block(x)
         return self.output(self.norm(x))  # type: ignore[no-any-return]
@@ -57,7 +57,7 @@ class CodeBook(nn.Module):
 
     def codes(self, x: Tensor) -> Tensor:
         """(rows, n, width) -> (rows, n) code of the most similar direction; ties: the lowest."""
-        return (self.project(x) @ F.normalize(self.rows, dim=-1).mT).argmax(-1)  # type: ignore[no-any-return]
+        return (self.project(x) @ F.normalize(self.rows, dim=-1).transpose(-2, -1)).argmax(-1)  # type: ignore[no-any-return]
 
     def embed(self, codes: Tensor) -> Tensor:
         """(rows, n) codes -> (rows, n, width)."""

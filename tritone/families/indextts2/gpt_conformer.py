@@ -59,7 +59,7 @@ class Attention(nn.Module):
         query, key, value = projected.permute(2, 0, 3, 1, 4)
         place = self.position(places).view(frames, self.heads, -1).transpose(0, 1)
         bias = key @ self.content_bias[:, :, None] + place @ self.position_bias[:, :, None]
-        bias = bias.mT * query.shape[-1] ** -0.5
+        bias = bias.transpose(-2, -1) * query.shape[-1] ** -0.5
         if visible is not None:
             bias = bias.masked_fill(~visible[:, None, None], -torch.inf)
         bias = bias.expand(-1, -1, frames, -1)
@@ -77,7 +77,7 @@ class Convolution(nn.Module):
 
     def forward(self, x: Tensor, visible: Tensor | None) -> Tensor:
         x = F.glu(self.expand(_masked(x, visible)), dim=-1)
-        x = F.silu(self.norm(self.depthwise(x.mT).mT))
+        x = F.silu(self.norm(self.depthwise(x.transpose(-2, -1)).transpose(-2, -1)))
         return _masked(self.contract(x), visible)
 
 

@@ -51,7 +51,7 @@ class Attention(nn.Module):
     def _by_distance(self, query: Tensor) -> Tensor:
         """(rows, heads, n, d) queries -> (rows, heads, n, n) scaled scores of the distances."""
         rows, heads, frames, width = query.shape
-        scores = query @ (self.distance * width**-0.5).mT
+        scores = query @ (self.distance * width**-0.5).transpose(-2, -1)
         place = torch.arange(frames, device=query.device)
         distance = (place - place[:, None]).clamp(-self.left, self.right) + self.left
         return scores.gather(3, distance.expand(rows, heads, -1, -1))  # type: ignore[no-any-return]
@@ -71,8 +71,8 @@ class Convolution(nn.Module):
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         x = F.glu(self.expand(self.norm(x) * valid[..., None]), dim=-1)
-        past = F.pad(x.mT, (self.kernel - 1, 0))
-        x = F.silu(self.depthwise_norm(self.depthwise(past).mT))
+        past = F.pad(x.transpose(-2, -1), (self.kernel - 1, 0))
+        x = F.silu(self.depthwise_norm(self.depthwise(past).transpose(-2, -1)))
         return self.contract(x)  # type: ignore[no-any-return]
 
 
