@@ -22,6 +22,7 @@ _BY_FILE: dict[str, Cases] = {
     "text_layout.json": cosyvoice3_frontend.cases,
     "silent_filter.json": cosyvoice3_llm.cases,
     "lookahead.json": cosyvoice3_flow.cases,
+    "gpt.json": indextts2_front.cases,
 }
 
 
@@ -29,8 +30,6 @@ def comparisons(folder: Path) -> Sequence[Cases]:
     own = [cases for name, cases in _BY_FILE.items() if (folder / name).is_file()]
     if cosyvoice3_vocoder.recognises(folder):
         own.append(cosyvoice3_vocoder.cases)
-    if indextts2_front.recognises(folder):
-        own.append(indextts2_front.cases)
     if own:
         return own
     if any((folder / name).is_file() for name in ("llm_meta.json", "audio_meta.json")):

@@ -11,10 +11,6 @@ from parity.golden import Golden
 CASES = indextts2_text.CASES | indextts2_reference.CASES | indextts2_gpt.CASES
 
 
-def recognises(folder: Path) -> bool:
-    return any((folder / f"{name}.json").is_file() for name in CASES)
-
-
 def cases(folder: Path) -> Iterator[ParityResult]:
     """Compare what there is."""
     with torch.inference_mode():

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from tritone.acoustic.attention import sinusoid
+from tritone.checkpoints.state_keys import Rules, rename
 from tritone.errors import ModelDirectoryError
-from tritone.families.cosyvoice2.released_model import Rules, rename
 from tritone.families.indextts2.released_layouts import join_projections, matrices_of_pointwise
 
 GPT_FILE = "gpt.pth"

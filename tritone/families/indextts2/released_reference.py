@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from tritone.checkpoints.state_keys import Rules, fold_weight_norm, rename
 from tritone.errors import ModelDirectoryError
-from tritone.families.cosyvoice2.released_model import Rules, rename
 from tritone.families.indextts2.released_layouts import join_projections, matrices_of_pointwise
 
 W2V_BERT_FILE = "w2v-bert-2.0/model.safetensors"
@@ -126,16 +126,10 @@ def statistics(released: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def codec_weights(released: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The encoder and the code book, under the names of `.codec.SemanticCodec`; the decoder is not
     used. Weight norm is folded. Raises ModelDirectoryError where one half of it is missing."""
-    state = {k: v for k, v in released.items() if not unused_of_codec(k)}
-    for key in [key for key in state if key.endswith(".weight_v")]:
-        stem = key.removesuffix("_v")
-        direction, magnitude = state.pop(key), state.pop(f"{stem}_g", None)
-        if magnitude is None or magnitude.numel() != len(direction):
-            raise ModelDirectoryError(
-                f"{CODEC_FILE}: {stem}_g has not the {len(direction)} magnitudes of {key}"
-            )
-        rows = direction.flatten(1)
-        state[stem] = rows * (magnitude.reshape(-1, 1) / rows.norm(dim=1, keepdim=True))
+    used = {k: v for k, v in released.items() if not unused_of_codec(k)}
+    state = fold_weight_norm(used, CODEC_FILE)
+    for key in [key for key in state if key.endswith("_project.weight")]:
+        state[key] = state[key].flatten(1) if state[key].dim() else state[key]
     return rename(state, _CODEC)
 
 
