@@ -13,6 +13,9 @@ from tritone.families.indextts2.gpt_config import DrawingConfig
 from tritone.families.indextts2.gpt_conformer import Conformer
 from tritone.families.indextts2.gpt_generation import (
     Drawing,
+    Spoken,
+    Stream,
+    advance,
     generate,
     latents,
     seeded_multinomial,
@@ -89,6 +92,35 @@ def test_start_and_stop_within_a_text_are_left_out(tiny: Tiny) -> None:
     with torch.inference_mode():
         assert torch.equal(gpt.text_rows([7, 0, 1, 8]), gpt.text_rows([7, 8]))
         assert gpt.text_rows([]).shape == (2, gpt.config.width)
+
+
+def test_streams_that_go_together_are_as_alone(tiny: Tiny) -> None:
+    """They begin and end at different times, with prompts of different lengths."""
+    gpt, prompt = tiny
+    prompts = [prompt, torch.cat([prompt[:, :3], prompt], dim=1), prompt[:, 4:]]
+    mosts = (20, 4, 11)
+
+    def begun(number: int) -> Stream:
+        drawing = Drawing(gpt, DrawingConfig(), seeded_multinomial(number))
+        return Stream(gpt, prompts[number], drawing, mosts[number])
+
+    spoken: list[list[Spoken]] = [[], [], []]
+    streams: dict[int, Stream] = {}
+    starts = {0: 0, 2: 1, 3: 2}
+    for turn in range(40):
+        if (number := starts.get(turn)) is not None:
+            streams[number] = begun(number)
+        together = {number: one for number, one in streams.items() if not one.ended}
+        found = advance(gpt, list(together.values())) if together else []
+        for number, one in zip(together, found, strict=True):
+            spoken[number] += [one] if one else []
+    for number, together in enumerate(spoken):
+        stream, alone = begun(number), []
+        while not stream.ended:
+            alone += [one for one in advance(gpt, [stream]) if one]
+        assert len(alone) > 3 and [one.code for one in alone] == [one.code for one in together]
+        for one, other in zip(alone, together, strict=True):
+            torch.testing.assert_close(one.latent, other.latent, atol=2e-5, rtol=2e-5)
 
 
 def test_a_prompt_may_come_in_parts(tiny: Tiny) -> None:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tritone.families.indextts2.gpt_cache import KeyValues
+from tritone.families.indextts2.gpt_cache import KeyValues, Read
 from tritone.families.indextts2.gpt_conditioning import Conditioning
 from tritone.families.indextts2.gpt_config import GptConfig
 from tritone.families.indextts2.heads import head_width
@@ -26,15 +26,27 @@ class Block(nn.Module):
         self.expand = nn.Linear(width, _EXPANSION * width)
         self.contract = nn.Linear(_EXPANSION * width, width)
 
-    def forward(self, x: Tensor, layer: int, cache: KeyValues, visible: Tensor | None) -> Tensor:
+    def forward(
+        self, x: Tensor, layer: int, caches: Sequence[KeyValues], visible: Tensor | None
+    ) -> Tensor:
         projected = self.query_key_value(self.attention_norm(x))
         projected = projected.view(*x.shape[:2], 3, self.heads, -1)
-        query, key, value = projected.permute(2, 0, 3, 1, 4)
-        read = cache.write(layer, key, value)
-        attended = F.scaled_dot_product_attention(query, *read, attn_mask=visible)
+        query, *written = projected.permute(2, 0, 3, 1, 4)
+        if len(caches) == 1:
+            attended = _attend(query, caches[0].write(layer, *written), visible)
+        else:
+            rows = [cache.rows for cache in caches]
+            parts = zip(caches, *(part.split(rows) for part in (query, *written)), strict=True)
+            attended = torch.cat(
+                [_attend(q, c.write(layer, k, v), visible) for c, q, k, v in parts]
+            )
         x = x + self.output(attended.transpose(1, 2).flatten(2))
         y = F.gelu(self.expand(self.feed_forward_norm(x)), approximate="tanh")
         return x + self.contract(y)  # type: ignore[no-any-return]
+
+
+def _attend(query: Tensor, read: Read, visible: Tensor | None) -> Tensor:
+    return F.scaled_dot_product_attention(query, read.key, read.value, attn_mask=visible)
 
 
 class Gpt(nn.Module):
@@ -80,17 +92,22 @@ class Gpt(nn.Module):
         start = self.code_rows(torch.tensor([self.config.start], device=device), torch.tensor([0]))
         return torch.cat([prefix, self.text_rows(text)[None], start[None]], dim=1)
 
-    def forward(self, x: Tensor, cache: KeyValues) -> Tensor:
-        """(rows, n, width) inputs of the positions after those in the cache -> (rows, n, width)
-        hidden states after both norms. The cache has the positions then."""
-        count, before = x.shape[1], cache.length
-        visible = None
+    def forward(self, x: Tensor, *caches: KeyValues) -> Tensor:
+        """(rows, n, width) inputs of the positions after those in a cache -> (rows, n, width)
+        hidden states after both norms. The cache has the positions then.
+
+        Several caches, each with the rows of a stream, take one position at a time: x has the rows
+        of all, in their order.
+        """
+        count, visible = x.shape[1], None
         if count > 1:
-            every = torch.ones(count, before + count, dtype=torch.bool, device=x.device)
-            visible = every.tril(before)
+            (cache,) = caches
+            every = torch.ones(count, cache.length + count, dtype=torch.bool, device=x.device)
+            visible = every.tril(cache.length)
         for layer, block in enumerate(self.blocks):
-            x = block(x, layer, cache, visible)
-        cache.advance(count)
+            x = block(x, layer, caches, visible)
+        for cache in caches:
+            cache.advance(count)
         return self.final_norm(self.norm(x))  # type: ignore[no-any-return]
 
     def logits(self, hidden: Tensor) -> Tensor:

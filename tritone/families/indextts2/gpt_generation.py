@@ -8,7 +8,7 @@ rows of one batch: the weights are read once, and a code has its latent when it 
     row 1, latents     prompt | code 1 at 1 | code 2 at 2 | ...
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -69,23 +69,58 @@ def prompt_said(gpt: Gpt) -> Tensor:
     return said_before([(_PROMPT_ID, gpt.config.start)], gpt.config.codes + 2)
 
 
-@torch.inference_mode()
-def generate(gpt: Gpt, prompt: Tensor, drawing: Drawing, most: int) -> Iterator[Spoken]:
-    """Codes until speech ends, at most `most` of them.
+class Stream:
+    """One generation. ended: whether no code follows."""
 
-    prompt: (1, n, width) of `Gpt.prompt`.
-    """
-    check_length(gpt, most)
-    cache = gpt.cache(2, prompt.shape[1] + most)
-    hidden = gpt(prompt, cache)[:, -1].expand(2, -1)
-    for position in range(1, most + 1):
-        code = drawing.draw(gpt.logits(hidden[0]).float())
-        if code == gpt.config.stop:
-            return
-        yield Spoken(code, hidden[1].float())
-        if position < most:
-            rows = gpt.code_rows(torch.tensor(code), torch.tensor([position + 1, position]))
-            hidden = gpt(rows[:, None], cache)[:, 0]
+    @torch.inference_mode()
+    def __init__(self, gpt: Gpt, prompt: Tensor, drawing: Drawing, most: int) -> None:
+        """prompt: (1, n, width) of `Gpt.prompt`, which is read here. At most `most` codes come."""
+        check_length(gpt, most)
+        self.cache = gpt.cache(2, prompt.shape[1] + most)
+        self.hidden = gpt(prompt, self.cache)[:, -1].expand(2, -1)
+        self.ended = False
+        self._drawing, self._most, self._stop = drawing, most, gpt.config.stop
+        self._code, self._position = -1, 0
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether `hidden` is of all that was said."""
+        return not self._position
+
+    def rows(self, gpt: Gpt) -> Tensor:
+        """(2, width) of the last code."""
+        positions = torch.tensor([self._position + 1, self._position])
+        return gpt.code_rows(torch.tensor(self._code), positions)
+
+    def draw(self, logits: Tensor) -> Spoken | None:
+        """The next code by (ids,) logits of the first row of `hidden`; None at the end."""
+        self._code = self._drawing.draw(logits)
+        self._position += 1
+        stopped = self._code == self._stop
+        self.ended = stopped or self._position == self._most
+        return None if stopped else Spoken(self._code, self.hidden[1].float())
+
+
+@torch.inference_mode()
+def advance(gpt: Gpt, streams: Sequence[Stream]) -> list[Spoken | None]:
+    """The next code of each stream that has not ended, in one pass for all; None at an end."""
+    going = [stream for stream in streams if not stream.is_fresh]
+    if going:
+        rows = torch.cat([stream.rows(gpt) for stream in going])
+        hidden = gpt(rows[:, None], *(stream.cache for stream in going))[:, 0]
+        for stream, own in zip(going, hidden.split(2), strict=True):
+            stream.hidden = own
+    logits = gpt.logits(torch.stack([stream.hidden[0] for stream in streams])).float()
+    return [stream.draw(own) for stream, own in zip(streams, logits, strict=True)]
+
+
+def generate(gpt: Gpt, prompt: Tensor, drawing: Drawing, most: int) -> Iterator[Spoken]:
+    """Codes until speech ends, at most `most` of them; arguments as `Stream` takes them."""
+    stream = Stream(gpt, prompt, drawing, most)
+    while not stream.ended:
+        (spoken,) = advance(gpt, [stream])
+        if spoken:
+            yield spoken
 
 
 def check_length(gpt: Gpt, most: int) -> None:
