@@ -15,7 +15,6 @@ from parity.indextts2_reference import scaled, weights_of
 from tritone.acoustic.weights import load_strictly
 from tritone.families.indextts2.gpt import Gpt
 from tritone.families.indextts2.gpt_beams import search
-from tritone.families.indextts2.gpt_conditioning import merged
 from tritone.families.indextts2.gpt_config import ConditionerConfig, DrawingConfig, GptConfig
 from tritone.families.indextts2.gpt_drawing import said_before
 from tritone.families.indextts2.gpt_generation import (
@@ -25,7 +24,8 @@ from tritone.families.indextts2.gpt_generation import (
     prompt_said,
     seeded_multinomial,
 )
-from tritone.families.indextts2.released_gpt import gpt_weights
+from tritone.families.indextts2.gpt_prompter import Prompter, merged
+from tritone.families.indextts2.released_gpt import decoder_weights, prompter_weights
 
 CONDITIONER = {
     "width": "output_size",
@@ -60,12 +60,15 @@ def gpt_config(numbers: dict[str, Any], weights: dict[str, Tensor]) -> GptConfig
 def load_gpt(case: Golden) -> Gpt:
     weights = weights_of(case)
     gpt = Gpt(gpt_config(case.about["config"], weights)).eval()
-    load_strictly(gpt, gpt_weights(weights), case.name)
+    load_strictly(gpt, decoder_weights(weights), case.name)
     return gpt
 
 
-def prompt_of(case: Golden, gpt: Gpt) -> Tensor:
-    return gpt.prompt(case["conds"], case["text_ids"][0].tolist())
+def load_prompter(case: Golden) -> Prompter:
+    weights = weights_of(case)
+    prompter = Prompter(gpt_config(case.about["config"], weights)).eval()
+    load_strictly(prompter, prompter_weights(weights), case.name)
+    return prompter
 
 
 class Recorded(Drawing):
@@ -95,19 +98,21 @@ class Given:
 
 
 def gpt(case: Golden) -> Iterator[ParityResult]:
+    yield from _prompt(case, load_prompter(case))
     network = load_gpt(case)
-    yield from _conditioning(case, network)
+    said = said_before(case["prefix_fake_ids"].tolist(), network.config.codes + 2)
+    yield close("gpt, what the prompt counts as", prompt_said(network), said, 0.0)
     yield from _drawn(case, network)
     yield from _latents(case, network)
     yield from _beams(case, network)
 
 
-def _conditioning(case: Golden, network: Gpt) -> Iterator[ParityResult]:
-    part, speaker, emotion = network.conditioning, case["spk_cond_emb"], case["emo_cond_emb"]
+def _prompt(case: Golden, part: Prompter) -> Iterator[ParityResult]:
+    speaker, emotion = case["spk_cond_emb"], case["emo_cond_emb"]
     conformer = part.of_speaker.conformer
     ours = {
         "spk_subsample_out_scaled": conformer.input(speaker),
-        "spk_conformer_block0_out": _first_block(network, speaker),
+        "spk_conformer_block0_out": _first_block(part, speaker),
         "spk_conformer_out": conformer(speaker)[0],
         "spk_latents": part.speaker(speaker),
         "emo_perceiver_out": part.of_emotion(emotion)[:, 0],
@@ -124,16 +129,14 @@ def _conditioning(case: Golden, network: Gpt) -> Iterator[ParityResult]:
     weight = float(_said(case, "conds", r"alpha ([.\d]+)"))
     emotion = merged(ours["emovec_base"], ours["emovec_emo"], weight)
     ours["conds"] = part.prefix(ours["spk_latents"], emotion)
-    ours["prefix_embeds"] = prompt_of(case, network)[:, :-1]
+    ours["prefix_embeds"] = part.prompt(ours["conds"], case["text_ids"][0].tolist())
     for name, value in ours.items():
         yield scaled(f"gpt, {name}", value, case[name])
-    said = said_before(case["prefix_fake_ids"].tolist(), network.config.codes + 2)
-    yield close("gpt, what the prompt counts as", prompt_said(network), said, 0.0)
 
 
-def _first_block(network: Gpt, x: Tensor) -> Tensor:
+def _first_block(part: Prompter, x: Tensor) -> Tensor:
     found: list[Tensor] = []
-    conformer = network.conditioning.of_speaker.conformer
+    conformer = part.of_speaker.conformer
     hook = conformer.blocks[0].register_forward_hook(lambda *of_call: found.append(of_call[2]))
     conformer(x)
     hook.remove()
@@ -145,7 +148,7 @@ def _drawn(case: Golden, network: Gpt) -> Iterator[ParityResult]:
     for name, config in DRAWINGS.items():
         golden = case[f"{name}_codes"][0].tolist()
         drawing = Recorded(network, config, seeded_multinomial(seed))
-        said = list(generate(network, prompt_of(case, network), drawing, len(golden)))
+        said = list(generate(network, case["prefix_embeds"], drawing, len(golden)))
         codes = [one.code for one in said]
         yield equal(f"gpt, {name}_codes", codes, _until(golden, network.config.stop))
         logits = case[f"{name}_logits"][:, : len(drawing.logits)]
@@ -158,7 +161,7 @@ def _drawn(case: Golden, network: Gpt) -> Iterator[ParityResult]:
 
 
 def _latents(case: Golden, network: Gpt) -> Iterator[ParityResult]:
-    codes, prompt = case["tf_codes"][0], prompt_of(case, network)
+    codes, prompt = case["tf_codes"][0], case["prefix_embeds"]
     given = Given([*codes.tolist(), network.config.stop])
     said = list(generate(network, prompt, given, len(codes) + 1))  # type: ignore[arg-type]
     name = "tf_prefill_and_step_logits"
@@ -172,7 +175,7 @@ def _latents(case: Golden, network: Gpt) -> Iterator[ParityResult]:
 
 
 def _beams(case: Golden, network: Gpt) -> Iterator[ParityResult]:
-    prompt = prompt_of(case, network)
+    prompt = case["prefix_embeds"]
     seed = int(_said(case, "beamsample3_*", r"seed\((\d+)\)"))
     for name, generator in (("beam3", None), ("beamsample3", torch.Generator().manual_seed(seed))):
         golden = case[f"{name}_codes"][0].tolist()

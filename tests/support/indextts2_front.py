@@ -2,10 +2,11 @@
 
 import paths
 from parity.golden import Golden
-from parity.indextts2_gpt import load_gpt, prompt_of
+from parity.indextts2_gpt import load_gpt, load_prompter
 from torch import Tensor
 
 from tritone.families.indextts2.gpt import Gpt
+from tritone.families.indextts2.gpt_prompter import Prompter
 
 GOLDEN = paths.GOLDEN / "indextts2"
 
@@ -17,5 +18,8 @@ def golden(name: str) -> Golden:
 def tiny_gpt() -> tuple[Gpt, Tensor]:
     """With a prompt."""
     case = golden("gpt")
-    gpt = load_gpt(case)
-    return gpt, prompt_of(case, gpt)
+    return load_gpt(case), case["prefix_embeds"]
+
+
+def tiny_prompter() -> Prompter:
+    return load_prompter(golden("gpt"))

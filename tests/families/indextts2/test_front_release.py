@@ -14,12 +14,13 @@ from tritone.families.indextts2.campplus import CamPlusPlus
 from tritone.families.indextts2.codec import SemanticCodec
 from tritone.families.indextts2.gpt import Gpt
 from tritone.families.indextts2.gpt_config import ConditionerConfig, GptConfig
+from tritone.families.indextts2.gpt_prompter import Prompter
 from tritone.families.indextts2.reference_config import (
     CodecConfig,
     SpeakerEncoderConfig,
     W2vBertConfig,
 )
-from tritone.families.indextts2.released_gpt import UNUSED, gpt_weights
+from tritone.families.indextts2.released_gpt import UNUSED, decoder_weights, prompter_weights
 from tritone.families.indextts2.released_reference import (
     codec_weights,
     speaker_weights,
@@ -40,9 +41,22 @@ def w2v_bert(state: Mapping[str, Tensor]) -> Weights:
     return w2v_bert_weights(state, LAYERS) | statistics(STATISTICS)
 
 
-# list of keys, network, our names, parameters of the release, and those that are not read
+class Both(nn.Module):
+    """The parts of the language model; they have no name in common but of their norms."""
+
+    def __init__(self, config: GptConfig) -> None:
+        super().__init__()
+        self.decoder, self.prompter = Gpt(config), Prompter(config)
+
+
+def both(state: Mapping[str, Tensor]) -> Weights:
+    parts = {"decoder": decoder_weights(state), "prompter": prompter_weights(state)}
+    return {f"{part}.{k}": v for part, weights in parts.items() for k, v in weights.items()}
+
+
+# list of keys: network, and the release under our names
 RELEASED: dict[str, tuple[Callable[[], nn.Module], Callable[[Mapping[str, Tensor]], Weights]]] = {
-    "gpt": (lambda: Gpt(GptConfig()), gpt_weights),
+    "gpt": (lambda: Both(GptConfig()), both),
     "w2v_bert": (lambda: W2vBert(W2vBertConfig()), w2v_bert),
     "codec": (lambda: SemanticCodec(CodecConfig()), codec_weights),
     "speaker": (lambda: CamPlusPlus(SpeakerEncoderConfig()), speaker_weights),
@@ -65,7 +79,7 @@ def test_what_is_left_out_is_named() -> None:
     gpt = released_shapes("indextts2_gpt_keys.tsv")
     left_out = {k: v for k, v in gpt.items() if k in UNUSED or k.endswith(PLACES)}
     assert len(gpt) == 665 and len(left_out) == 4
-    assert values(gpt) - values(left_out) == values(gpt_weights(gpt))
+    assert values(gpt) - values(left_out) == values(both(gpt))
     bert = released_shapes("indextts2_w2v_bert_keys.tsv")
     left_out = {k: v for k, v in bert.items() if unused_of_w2v_bert(k, LAYERS)}
     assert values(bert) - values(left_out) == values(w2v_bert_weights(bert, LAYERS)) == 411_230_080
@@ -78,8 +92,12 @@ def test_what_is_left_out_is_named() -> None:
 @pytest.mark.parametrize(
     ("name", "key", "problem"),
     [
-        ("gpt", "gpt.h.23.attn.c_attn.weight", "lacks blocks.23.query_key_value.weight [3840,"),
-        ("gpt", "final_norm.bias", "lacks final_norm.bias [1280]"),
+        (
+            "gpt",
+            "gpt.h.23.attn.c_attn.weight",
+            "lacks decoder.blocks.23.query_key_value.weight [3840,",
+        ),
+        ("gpt", "final_norm.bias", "lacks decoder.final_norm.bias [1280]"),
         ("w2v_bert", "encoder.layers.16.self_attn.linear_k.bias", "layers.16.attention"),
         ("codec", "quantizer.quantizers.0.codebook.weight", "lacks code_book.rows [8192, 8]"),
         ("speaker", "xvector.block3.tdnnd16.linear1.weight", "blocks.2.layers.15.reduce.weight"),
@@ -98,7 +116,12 @@ def test_what_is_missing_is_named(name: str, key: str, problem: str) -> None:
 @pytest.mark.parametrize(
     ("name", "key", "shape", "problem"),
     [
-        ("gpt", "gpt.ln_f.bias", [1280], "has norm.bias [3] where the configuration wants [1280]"),
+        (
+            "gpt",
+            "gpt.ln_f.bias",
+            [1280],
+            "has decoder.norm.bias [3] where the configuration wants [1280]",
+        ),
         ("gpt", "mel_head.weight", [8194, 1280], "wants [8194, 1280]"),
         ("w2v_bert", "encoder.layers.3.ffn1_layer_norm.bias", [1024], "has layers.3.before.norm"),
         ("w2v_bert", "encoder.layers.3.self_attn.linear_q.bias", [1024], "query_key_value.bias ["),
@@ -122,7 +145,7 @@ def test_what_is_unexpected_is_named(name: str) -> None:
     build, convert = RELEASED[name]
     state = released_shapes(f"indextts2_{name}_keys.tsv")
     state["stranger.weight"] = torch.empty(3, device="meta")
-    with pytest.raises(ModelDirectoryError, match=r"has the unknown stranger\.weight"):
+    with pytest.raises(ModelDirectoryError, match=r"has the unknown (prompter\.)?stranger\.weight"):
         check_fit(outline(build, name), convert(state), name)
 
 
@@ -149,13 +172,13 @@ def test_statistics_that_cannot_be_are_refused(changed: Weights, problem: str) -
 
 def test_the_released_places_are_those_we_compute() -> None:
     places = sinusoid(19, 0, 8).flip(0)[None]
-    assert gpt_weights({PLACES: places}) == {}
+    assert prompter_weights({PLACES: places}) == {}
     with pytest.raises(
         ModelDirectoryError, match=r"pos_enc.pe is off the sinusoids .* by up to 0.1"
     ):
-        gpt_weights({PLACES: places + 0.1})
+        prompter_weights({PLACES: places + 0.1})
     with pytest.raises(ModelDirectoryError, match=r"pos_enc.pe has the shape \[20, 8\]"):
-        gpt_weights({PLACES: places[0]})
+        prompter_weights({PLACES: places[0]})
 
 
 def test_numbers_that_make_no_network_are_refused() -> None:

@@ -5,7 +5,7 @@ from itertools import repeat
 
 import pytest
 import torch
-from indextts2_front import golden, tiny_gpt
+from indextts2_front import golden, tiny_gpt, tiny_prompter
 from torch import Tensor
 
 from tritone.families.indextts2.gpt import Gpt
@@ -50,7 +50,8 @@ def test_the_first_pass_has_other_states(tiny: Tiny) -> None:
     codes = golden("gpt")["tf_codes"][0, :5]
     with torch.inference_mode():
         rows = gpt.code_rows(codes, torch.arange(2, 7))[None]
-        drawn_by = gpt(torch.cat([prompt, rows], dim=1), gpt.cache(1, prompt.shape[1] + 5))
+        inputs = torch.cat([gpt.opened(prompt), rows], dim=1)
+        drawn_by = gpt(inputs, gpt.cache(1, inputs.shape[1]))
         second = latents(gpt, prompt, torch.cat([codes, codes[:1]]))
     torch.testing.assert_close(drawn_by[0, -6], second[0], atol=1e-5, rtol=1e-5)
     assert (drawn_by[0, -5:] - second[1:]).abs().max() > 0.5
@@ -87,11 +88,11 @@ def test_it_ends_after_as_many_codes_as_it_may_say(tiny: Tiny) -> None:
         next(generate(gpt, prompt, Given(gpt, repeat(3)), beyond))
 
 
-def test_start_and_stop_within_a_text_are_left_out(tiny: Tiny) -> None:
-    gpt, _ = tiny
+def test_start_and_stop_within_a_text_are_left_out() -> None:
+    prompter = tiny_prompter()
     with torch.inference_mode():
-        assert torch.equal(gpt.text_rows([7, 0, 1, 8]), gpt.text_rows([7, 8]))
-        assert gpt.text_rows([]).shape == (2, gpt.config.width)
+        assert torch.equal(prompter.text_rows([7, 0, 1, 8]), prompter.text_rows([7, 8]))
+        assert prompter.text_rows([]).shape == (2, 48)
 
 
 def test_streams_that_go_together_are_as_alone(tiny: Tiny) -> None:
@@ -143,10 +144,10 @@ def test_a_full_cache_takes_no_more(tiny: Tiny) -> None:
 
 
 @pytest.mark.parametrize("frames", [3, 4, 129, 130, 131, 200])
-def test_frames_are_halved_in_parts(tiny: Tiny, frames: int) -> None:
-    conformer = tiny[0].conditioning.of_speaker.conformer
+def test_frames_are_halved_in_parts(frames: int) -> None:
+    conformer = tiny_prompter().of_speaker.conformer
     assert isinstance(conformer, Conformer)
-    x = torch.randn(2, frames, tiny[0].config.features, generator=torch.Generator().manual_seed(1))
+    x = torch.randn(2, frames, 40, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         in_parts, at_once = conformer.input(x), conformer.input._halved(x)
     assert in_parts.shape[1] == (frames - 1) // 2

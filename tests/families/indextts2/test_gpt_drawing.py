@@ -86,7 +86,7 @@ def test_wide_enough_a_search_finds_the_best_of_all(length: int) -> None:
             rows = gpt.code_rows(
                 torch.tensor(said, dtype=torch.long), torch.arange(2, 2 + len(said))
             )
-            inputs = torch.cat([prompt, rows[None]], dim=1)
+            inputs = torch.cat([gpt.opened(prompt), rows[None]], dim=1)
             hidden = gpt(inputs, gpt.cache(1, inputs.shape[1]))[:, -1]
             before = said_before([(1, gpt.config.start, *said)], len(codes))
             new = penalised(gpt.logits(hidden).log_softmax(-1), before, 10.0)[0]

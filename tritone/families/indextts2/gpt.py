@@ -1,4 +1,5 @@
-"""The language model: a GPT-2 that continues a prompt of vectors with codes of speech."""
+"""The decoder of the language model: a GPT-2 that continues a prompt of vectors with codes of
+speech."""
 
 from collections.abc import Sequence
 
@@ -7,12 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tritone.families.indextts2.gpt_cache import KeyValues, Read
-from tritone.families.indextts2.gpt_conditioning import Conditioning
 from tritone.families.indextts2.gpt_config import GptConfig
 from tritone.families.indextts2.heads import head_width
 
 _EXPANSION = 4  # of the feed-forward layers
-_TEXT_START, _TEXT_STOP = 0, 1
 
 
 class Block(nn.Module):
@@ -58,9 +57,6 @@ class Gpt(nn.Module):
         width = config.width
         head_width(width, config.heads)
         self.config = config
-        self.conditioning = Conditioning(config)
-        self.text_embedding = nn.Parameter(torch.zeros(config.text_ids + 1, width))
-        self.text_position = nn.Parameter(torch.zeros(config.text_positions, width))
         self.code_embedding = nn.Parameter(torch.zeros(config.codes + 2, width))
         self.code_position = nn.Parameter(torch.zeros(config.code_positions, width))
         self.blocks = nn.ModuleList(Block(width, config.heads) for _ in range(config.layers))
@@ -71,26 +67,18 @@ class Gpt(nn.Module):
     def cache(self, rows: int, capacity: int) -> KeyValues:
         """An empty one for `capacity` positions of each row."""
         heads = self.config.heads
-        like = self.text_embedding.new_empty(head_width(self.config.width, heads))
+        like = self.code_embedding.new_empty(head_width(self.config.width, heads))
         return KeyValues(self.config.layers, rows, heads, capacity, like)
-
-    def text_rows(self, ids: Sequence[int]) -> Tensor:
-        """(n + 2, width) of n pieces between start and stop. Ids of those two within the text are
-        left out."""
-        kept = [id for id in ids if id not in (_TEXT_START, _TEXT_STOP)]
-        whole = torch.tensor([_TEXT_START, *kept, _TEXT_STOP], device=self.text_embedding.device)
-        return self.text_embedding[whole] + self.text_position[: len(whole)]
 
     def code_rows(self, codes: Tensor, positions: Tensor) -> Tensor:
         """Codes and their positions, of one shape -> (..., width)."""
         return self.code_embedding[codes] + self.code_position[positions]
 
-    def prompt(self, prefix: Tensor, text: Sequence[int]) -> Tensor:
-        """(1, m, width) prefix of `Conditioning` and pieces of text -> (1, m + n + 3, width), which
-        ends with the start of speech."""
+    def opened(self, prompt: Tensor) -> Tensor:
+        """(1, n, width) of `Prompter.prompt` -> (1, n + 1, width), with the start of speech."""
         device = self.code_embedding.device
-        start = self.code_rows(torch.tensor([self.config.start], device=device), torch.tensor([0]))
-        return torch.cat([prefix, self.text_rows(text)[None], start[None]], dim=1)
+        start, place = (torch.tensor([[i]], device=device) for i in (self.config.start, 0))
+        return torch.cat([prompt, self.code_rows(start, place)], dim=1)
 
     def forward(self, x: Tensor, *caches: KeyValues) -> Tensor:
         """(rows, n, width) inputs of the positions after those in a cache -> (rows, n, width)

@@ -70,14 +70,15 @@ def search(
     """The best hypothesis of at most `most` codes; its score is that of the codes and of the end,
     where it has one.
 
-    prompt: (1, n, width) of `Gpt.prompt`. generator: draws what is looked at next; None looks at
-    the most likely, whatever the temperature.
+    prompt: (1, n, width) of `Prompter.prompt`. generator: draws what is looked at next; None looks
+    at the most likely, whatever the temperature.
     """
     check_length(gpt, most)
     choose = _drawn(generator) if generator else _most_likely
-    start, ids, stop = prompt.shape[1], gpt.config.codes + 2, gpt.config.stop
+    opened, ids, stop = gpt.opened(prompt), gpt.config.codes + 2, gpt.config.stop
+    start = opened.shape[1]
     cache = gpt.cache(config.beams, start + most)
-    hidden = gpt(prompt, cache)[:, -1].expand(config.beams, -1)
+    hidden = gpt(opened, cache)[:, -1].expand(config.beams, -1)
     said = prompt_said(gpt).repeat(config.beams, 1)
     scores = torch.full((config.beams,), -1e9)
     scores[0] = 0.0  # all beams are alike: one is enough to begin with

@@ -74,10 +74,11 @@ class Stream:
 
     @torch.inference_mode()
     def __init__(self, gpt: Gpt, prompt: Tensor, drawing: Drawing, most: int) -> None:
-        """prompt: (1, n, width) of `Gpt.prompt`, which is read here. At most `most` codes come."""
+        """prompt: (1, n, width) of `Prompter.prompt`, read here. At most `most` codes come."""
         check_length(gpt, most)
-        self.cache = gpt.cache(2, prompt.shape[1] + most)
-        self.hidden = gpt(prompt, self.cache)[:, -1].expand(2, -1)
+        opened = gpt.opened(prompt)
+        self.cache = gpt.cache(2, opened.shape[1] + most)
+        self.hidden = gpt(opened, self.cache)[:, -1].expand(2, -1)
         self.ended = False
         self._drawing, self._most, self._stop = drawing, most, gpt.config.stop
         self._code, self._position = -1, 0
@@ -132,6 +133,7 @@ def latents(gpt: Gpt, prompt: Tensor, codes: Tensor) -> Tensor:
     """Those of (n,) codes that are known already, (n, width) float32, n >= 1: what `generate` gives
     with them, in one pass."""
     before, positions = codes[:-1], torch.arange(1, len(codes))
-    inputs = torch.cat([prompt, gpt.code_rows(before, positions)[None]], dim=1)
+    rows = gpt.code_rows(before, positions)[None]
+    inputs = torch.cat([gpt.opened(prompt), rows], dim=1)
     hidden = gpt(inputs, gpt.cache(1, inputs.shape[1]))
     return hidden[0, -len(codes) :].float()  # type: ignore[no-any-return]

@@ -14,13 +14,14 @@ from tritone.families.indextts2.released_layouts import join_projections, matric
 
 GPT_FILE = "gpt.pth"
 UNUSED = ("text_head.weight", "text_head.bias")  # predicts text, in training alone
+_DECODER = ("gpt.", "final_norm.", "mel_embedding.", "mel_pos_embedding.", "mel_head.")
 _PLACES = "embed.pos_enc.pe"
 _TOLERANCE = 1e-4  # of sines of angles in float32
 
 _GPT: Rules = (
-    (r"^emo_(conditioning|perceiver)_encoder\.", r"conditioning.of_emotion.\1."),
-    (r"^(conditioning|perceiver)_encoder\.", r"conditioning.of_speaker.\1."),
-    (r"^(conditioning\.of_\w+)\.conditioning\.", r"\1.conformer."),
+    (r"^emo_(conditioning|perceiver)_encoder\.", r"of_emotion.\1."),
+    (r"^(conditioning|perceiver)_encoder\.", r"of_speaker.\1."),
+    (r"^(of_\w+)\.conditioning\.", r"\1.conformer."),
     (r"\.embed\.conv\.0\.", ".input.convolution."),
     (r"\.embed\.out\.0\.", ".input.project."),
     (r"\.after_norm\.", ".norm."),
@@ -47,9 +48,9 @@ _GPT: Rules = (
     (r"\.layers\.(\d+)\.1\.0\.", r".layers.\1.expand."),
     (r"\.layers\.(\d+)\.1\.2\.", r".layers.\1.contract."),
     (r"\.norm\.gamma$", ".scale"),
-    (r"^speed_emb\.weight$", "conditioning.speed"),
-    (r"^emovec_layer\.", "conditioning.emotion_input."),
-    (r"^emo_layer\.", "conditioning.emotion_output."),
+    (r"^speed_emb\.weight$", "speed"),
+    (r"^emovec_layer\.", "emotion_input."),
+    (r"^emo_layer\.", "emotion_output."),
     (r"^text_embedding\.weight$", "text_embedding"),
     (r"^mel_embedding\.weight$", "code_embedding"),
     (r"^text_pos_embedding\.emb\.weight$", "text_position"),
@@ -66,23 +67,33 @@ _GPT: Rules = (
 )
 
 
-def gpt_weights(released: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of `gpt.pth` under the names and in the layouts of `.gpt.Gpt`.
-
-    Matrices of the decoder are transposed, the three projections of a Conformer's attention become
-    one, convolutions of one frame matrices. Tables of places are left out: they are computed.
-    Raises ModelDirectoryError where they are others; whether the rest fits is for `check_fit` to
-    say.
-    """
-    state = {k: v for k, v in released.items() if k not in UNUSED}
-    for key in [key for key in state if key.endswith(_PLACES)]:
-        _check_places(key, state.pop(key))
+def decoder_weights(released: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of `gpt.pth` that are the decoder's, under the names and in the layouts of
+    `.gpt.Gpt`: its matrices are transposed. Whether they fit is for `check_fit` to say."""
+    state = {k: v for k, v in released.items() if _is_decoder(k)}
     for key, value in state.items():
         if key.startswith("gpt.h.") and value.dim() == 2:
             state[key] = value.t()
+    return rename(state, _GPT)
+
+
+def prompter_weights(released: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """All others, under the names and in the layouts of `.gpt_prompter.Prompter`.
+
+    The three projections of a Conformer's attention become one, convolutions of one frame matrices.
+    Tables of places are left out: they are computed. Raises ModelDirectoryError where they are
+    others; whether the rest fits is for `check_fit` to say.
+    """
+    state = {k: v for k, v in released.items() if not _is_decoder(k) and k not in UNUSED}
+    for key in [key for key in state if key.endswith(_PLACES)]:
+        _check_places(key, state.pop(key))
     matrices_of_pointwise(state)
     join_projections(state)
     return rename(state, _GPT)
+
+
+def _is_decoder(key: str) -> bool:
+    return key.startswith(_DECODER)
 
 
 def _check_places(key: str, found: Tensor) -> None:
