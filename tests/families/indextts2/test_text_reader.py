@@ -5,7 +5,11 @@ import pytest
 from tritone.errors import ModelDirectoryError
 from tritone.families.indextts2.text_glossary import GLOSSARY_NAME, Glossary, read_glossary
 from tritone.families.indextts2.text_pinyin import PINYIN, as_piece
-from tritone.families.indextts2.text_reader import TextReader, language_of
+from tritone.families.indextts2.text_reader import TextReader, language_of, line_readers
+from tritone.frontend.text.lexicon import LEXICON_NAME
+from tritone.frontend.text.settings import DEFAULT_TEXT
+from tritone.frontend.text.stage import TextStage
+from tritone.frontend.text.traced import Change
 
 TERMS = {"C": "see", "C++": {"en": "C plus plus", "zh": "C 加加"}, "IO": {"zh": "输入输出"}}
 
@@ -111,3 +115,41 @@ def test_a_glossary_is_read(tmp_path) -> None:
     assert read_glossary(tmp_path / GLOSSARY_NAME)("as it is", "en") == "as it is"
     (tmp_path / GLOSSARY_NAME).write_text('{"is": {"en": "was"}}', encoding="utf-8")
     assert read_glossary(tmp_path / GLOSSARY_NAME)("as IT Is", "en") == "as IT was"
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> TextStage:
+    folder = tmp_path_factory.mktemp("model")
+    (folder / LEXICON_NAME).write_text("Nguyen\tWin 5\n", encoding="utf-8")
+    readers = line_readers(Glossary({"C++": "C plus plus"}))
+    return TextStage(folder, (), len, DEFAULT_TEXT, readers=readers, cut=lambda text, _: [text])
+
+
+def test_a_document_is_read_line_by_line(stage: TextStage) -> None:
+    """What is silent, the deployment's own words and pauses are those of every family."""
+    text = "# Mr. Nguyen has 3\n\n* c++ and *more*\n* 说wo3爱你！5个 <!-- not this -->"
+    block = stage.block(text, 0)
+    spoken = [piece.text for piece in block.pieces]
+    assert spoken == ["Mister Win 5 has three", "C plus plus and more", "说wo3爱你!五个"]
+    assert [text[piece.start] for piece in block.pieces] == ["M", "c", "说"]
+    assert [piece.pause for piece in block.pieces] == [0.0, 0.3, 0.3]
+    assert block.notes == ("skipped an HTML comment",)
+
+
+def test_each_sentence_is_traced_to_where_it_stands(stage: TextStage) -> None:
+    text = "It costs 500 dollars. That's 12:30, right? Fine."
+    seen: list[Change] = []
+    stage.block(text, 0, seen.append)
+    assert [(text[one.start : one.end], one.after) for one in seen] == [
+        ("It costs 500 dollars.", "It costs five hundred dollars."),
+        ("That's 12:30, right?", "That is twelve thirty, right?"),
+    ]
+    document = stage.normalize.read(text)
+    spoken, _ = stage.normalize.spoken(document, document.lines[0], "en")
+    for words in ("It costs", "That is", "Fine"):
+        assert spoken.origin[spoken.text.index(words)] == text.index(words.split()[0][:4])
+
+
+def test_pinyin_in_english_is_read_as_such(stage: TextStage) -> None:
+    (piece,) = stage.block("Say zhong1 guo2, please.", 0).pieces
+    assert piece.text == "Say zhong1 guo2, please."

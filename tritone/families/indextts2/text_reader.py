@@ -5,9 +5,9 @@ import re
 from tritone.families.indextts2.text_glossary import Glossary
 from tritone.families.indextts2.text_marks import plain_marks, plain_marks_in_chinese
 from tritone.families.indextts2.text_pinyin import PINYIN, as_piece
-from tritone.frontend.text.placeholders import Placeholders
-from tritone.frontend.text.segment import HAN, Language
-from tritone.frontend.text.traced import Traced
+from tritone.frontend.text.placeholders import ANY, Placeholders
+from tritone.frontend.text.segment import BLOCK_END, HAN, Language
+from tritone.frontend.text.traced import Change, Seen, Traced, ignore, joined
 from tritone.frontend.text.wetext_rules import WetextRules
 
 _LETTER = re.compile("[A-Za-z]")
@@ -48,6 +48,7 @@ class TextReader:
         """The spoken form. language: by default found from the text."""
         language = language or language_of(text)
         kept = Placeholders()
+        text = ANY.sub(lambda char: kept.keep(char[0]), text)  # of what reads the document
         text = _PRONOUNCED.sub(lambda match: kept.keep(match[0]), text)
         text = _CONTRACTED.sub(r"\1 is", text)
         text = self._glossary(text, language)
@@ -62,3 +63,32 @@ class TextReader:
 
     def _english(self, text: str) -> str:
         return plain_marks(_HYPHEN_READ.sub("-", self._rules["en"](text)))
+
+
+class LineReader:
+    """A `tritone.frontend.text.normalize.LineReader` of one language; sentence by sentence, so that
+    each is traced to where it stands."""
+
+    def __init__(self, read: TextReader, language: Language) -> None:
+        self._read, self._language = read, language
+
+    def __call__(self, text: Traced, seen: Seen = ignore) -> Traced:
+        ends = [end.end() for end in BLOCK_END.finditer(text.text)]
+        return joined([self._sentence(part, seen) for part in text.split(ends)])
+
+    def _sentence(self, text: Traced, seen: Seen) -> Traced:
+        words = text.stripped()
+        # pinyin is Chinese whatever stands around it
+        language: Language = "zh" if PINYIN.search(words.text) else self._language
+        spoken = self._read(words.text, language) if words.text else ""
+        if spoken == words.text:
+            return text
+        seen(Change("wetext", *words.span, words.text, spoken))
+        start = text.text.index(words.text)
+        return text.replaced([(start, start + len(words), spoken)])
+
+
+def line_readers(glossary: Glossary) -> dict[Language, LineReader]:
+    """For the shared text stage."""
+    read = TextReader(glossary)
+    return {language: LineReader(read, language) for language in ("zh", "en")}
