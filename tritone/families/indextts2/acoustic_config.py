@@ -1,4 +1,4 @@
-"""IndexTTS2's numbers between speech codes and samples, a part of config.json. It needs no torch."""
+"""IndexTTS2 between speech codes and samples, as a part of config.json. It needs no torch."""
 
 from math import prod
 
