@@ -63,12 +63,21 @@ class BigVGAN(nn.Module):
         self.snake = Snake(last)
         self.output = nn.Conv1d(last, 1, _ENDS, padding=_ENDS // 2, bias=config.bias_at_final)
 
+    @property
+    def device(self) -> torch.device:
+        return self.output.weight.device
+
+    def round_body(self, dtype: torch.dtype) -> None:
+        """Everything but the last activation and convolution in another precision."""
+        self.input.to(dtype)
+        self.stages.to(dtype)
+
     def forward(self, mel: Tensor) -> Tensor:
         """mel (rows, mel, n), n >= 1 -> samples (rows, samples_per_frame * n) in [-1, 1]."""
-        x = self.input(mel)
+        x = self.input(mel.to(self.input.weight.dtype))
         for stage in self.stages:
             x = stage(x)
-        wave = self.output(self.snake(x))[:, 0]
+        wave = self.output(self.snake(x.to(mel.dtype)))[:, 0]
         return torch.tanh(wave) if self.config.tanh_at_final else wave.clamp(-1, 1)
 
     @property

@@ -189,7 +189,7 @@ class Estimator(nn.Module):
         return cut(self.finish(take(y), take(x), changes, wide))
 
     def transform(self, x: Tensor, changes: TimeChanges, rows: Rows) -> Tensor:
-        """The blocks: the second half's inputs are joined to the first half's outputs, last first."""
+        """The blocks; the second half has inputs joined to the outputs of the first, last first."""
         turn = self._turn(rows)
         passed: list[Tensor] = []
         for index, block in enumerate(self.blocks):
