@@ -127,16 +127,16 @@ def _length_regulator(case: Golden) -> Iterator[ParityResult]:
         golden = case[f"y{index}"]
         ours = regulator(case[f"x{index}"], golden.shape[1])
         yield compared(f"{case.name} {index}", ours, golden)
-    golden, lengths = case["yb"], case["xb_ylens"]
-    real = torch.arange(golden.shape[1]) < lengths[:, None]
-    ours = regulator(case["xb"], int(lengths.max())) * real[..., None]
+    golden, real = case["yb"], case["xb_ylens"]
+    mask = torch.arange(golden.shape[1]) < real[:, None]
+    ours = regulator(case["xb"], int(real.max())) * mask[..., None]
     yield compared(f"{case.name} batch", ours, golden)
     ours = load_features(case).latent(case["gpt_latent"])
     yield compared(f"{case.name} latents", ours, case["gpt_layer_out"])
     (name,) = (key for key in case.tensors if key.startswith("target_length_for_n_codes_1_to_"))
-    golden = case[name].tolist()
-    ours = [frames_of(n) for n in range(1, len(golden) + 1)]
-    yield equal(f"{case.name} target lengths", ours, golden)
+    lengths = case[name].tolist()
+    counted = [frames_of(count) for count in range(1, len(lengths) + 1)]
+    yield equal(f"{case.name} target lengths", counted, lengths)
     for key in sorted(key for key in case.tensors if key.startswith("nearest_idx_")):
         yield equal(f"{case.name} {key}", _sources(key), case[key].tolist())
 
@@ -161,8 +161,8 @@ def _estimator(case: Golden) -> Iterator[ParityResult]:
         changes, rows = network.time_changes(t), Rows([len(x)])
         steps = {"t1": network.time(t), "merge_out": network.input(x) + given}
         first = network.blocks[0]
-        own = (changes.attention[0], changes.feed_forward[0])
-        steps["block0_out"] = first(steps["merge_out"], own, network._turn(rows), rows)
+        turn = network._turn(rows)
+        steps["block0_out"] = first(steps["merge_out"], changes.blocks[0], turn, rows)
         y = steps["transformer_out"] = network.transform(steps["merge_out"], changes, rows)
         hidden = network.head(network.skip(torch.cat([y, x], dim=1)))
         steps["wavenet_out"] = network.wavenet(hidden, changes.gates, rows).T

@@ -12,7 +12,7 @@ from tritone.acoustic.weights import load_strictly
 from tritone.families.indextts2.acoustic_config import VocoderConfig
 from tritone.families.indextts2.bigvgan import BigVGAN
 from tritone.families.indextts2.released_bigvgan import vocoder_weights
-from tritone.families.indextts2.snake import lowpass
+from tritone.families.indextts2.snake import Snake, lowpass
 
 NAME = "bigvgan"
 
@@ -38,7 +38,8 @@ def load_network(case: Golden) -> BigVGAN:
 def _vocoder(case: Golden) -> Iterator[ParityResult]:
     network = load_network(case)
     yield compared(f"{case.name} filter", lowpass(), case["filter12"].flatten())
-    first = network.stages[0].blocks[0].snakes1[0]
+    first = network.get_submodule("stages.0.blocks.0.snakes1.0")
+    assert isinstance(first, Snake)
     doubled = first.doubled(case["act_in"])
     yield compared(f"{case.name} doubled", doubled, case["act_upsampled"])
     yield compared(f"{case.name} snake", first.bent(doubled), case["act_after_snake"])

@@ -124,7 +124,8 @@ class CodeFlow:
             raise InvalidRequest(_VOICE, f"has {len(voice.mel)} frames of mel and no codes")
         self._check_codes(voice.codes, _VOICE)
         self._check_length(len(voice.mel), _VOICE)
-        return self.flow.start(*map(self._copy, (voice.codes, voice.mel, voice.style)))
+        copy = self._copy
+        return self.flow.start(copy(voice.codes), copy(voice.mel), copy(voice.style))
 
     def check(self, increment: Increment, state: StreamState) -> None:
         self._check_increment(increment)

@@ -89,7 +89,7 @@ class BigVGAN(nn.Module):
             sum(kernel // 2 * (dilation + 1) + 2 * snake.HEARD for dilation in dilations)
             for kernel, dilations in blocks
         )
-        rates = list(accumulate(config.upsample_rates, mul))
+        rates: list[int] = list(accumulate(config.upsample_rates, mul))
         # in samples of the end, whose rate is the last: last layers, stages, first layer
         total = snake.HEARD + _ENDS // 2 + _ENDS // 2 * rates[-1]
         for rate, kernel in zip(rates, config.upsample_kernels, strict=True):

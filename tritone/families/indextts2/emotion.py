@@ -69,4 +69,5 @@ class EmotionTable:
         begins = np.array([begin for begin, _ in self._edges])
         chosen = self._vectors[begins + self.rows(style)]
         share = np.array(weights, np.float32)
-        return share @ chosen + (1 - share.sum()) * own
+        mixed: Float32 = share @ chosen + (1 - share.sum()) * own
+        return mixed

@@ -6,7 +6,8 @@ frame depends on its whole row.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -34,18 +35,14 @@ def time_frequencies() -> Tensor:
 class TimeChanges:
     """What one ODE time does to the layers; it depends on the weights alone.
 
-    attention, feed_forward: of each block. end: after the blocks. gates: of each WaveNet layer,
-    (2 * channels,). final: before the last projection.
+    blocks: of each its attention's and its feed-forward layer's. end: after the blocks. gates: of
+    each WaveNet layer, (2 * channels,). final: before the last projection.
     """
 
-    attention: tuple[Change, ...]
-    feed_forward: tuple[Change, ...]
+    blocks: tuple[tuple[Change, Change], ...]
     end: Change
     gates: tuple[Tensor, ...]
     final: Change
-
-    def to(self, dtype: torch.dtype) -> "TimeChanges":
-        return TimeChanges(*(_cast(getattr(self, f.name), dtype) for f in fields(self)))
 
 
 class TimeEmbedding(nn.Module):
@@ -71,8 +68,10 @@ class AdaptiveNorm(nn.Module):
         self.time = nn.Linear(width, 2 * width)
 
     def changes(self, embedding: Tensor) -> Change:
+        """Computed in float32, in the precision of the weights."""
         scale, shift = in_float32(self.time, embedding).chunk(2)
-        return scale * self.gain.float(), shift
+        dtype = self.gain.dtype
+        return (scale * self.gain.float()).to(dtype), shift.to(dtype)
 
     def forward(self, x: Tensor, change: Change) -> Tensor:
         scale, shift = change
@@ -102,6 +101,9 @@ class Block(nn.Module):
         x = x + self._attend(self.attention_norm(x, changes[0]), turn, rows)
         gate, up = self.expand(self.feed_forward_norm(x, changes[1])).chunk(2, dim=1)
         return x + self.contract(F.silu(gate) * up)  # type: ignore[no-any-return]
+
+    def changes(self, embedding: Tensor) -> tuple[Change, Change]:
+        return self.attention_norm.changes(embedding), self.feed_forward_norm.changes(embedding)
 
     def _attend(self, x: Tensor, turn: tuple[Tensor, Tensor], rows: Rows) -> Tensor:
         projected = self.query_key_value(x).view(len(x), 3, self.heads, -1)
@@ -151,16 +153,15 @@ class Estimator(nn.Module):
         return self.content.weight.dtype
 
     def time_changes(self, t: float) -> TimeChanges:
-        embedding = self.time(t)
-        gates = in_float32(self.wavenet.time, self.wavenet_time(t))
+        embedding, dtype = self.time(t), self.dtype
+        gates = in_float32(self.wavenet.time, self.wavenet_time(t)).to(dtype)
         shift, scale = in_float32(self.final_time, F.silu(embedding)).chunk(2)
         return TimeChanges(
-            attention=tuple(block.attention_norm.changes(embedding) for block in self.blocks),
-            feed_forward=tuple(block.feed_forward_norm.changes(embedding) for block in self.blocks),
+            blocks=tuple(block.changes(embedding) for block in self._blocks),
             end=self.end_norm.changes(embedding),
             gates=gates.chunk(len(self.wavenet.gates)),
-            final=(1 + scale, shift),
-        ).to(self.dtype)
+            final=((1 + scale).to(dtype), shift.to(dtype)),
+        )
 
     def conditions(self, prompt: Tensor, content: Tensor, style: Tensor) -> Tensor:
         """What `forward` is given: prompt (frames, mel), zeros where there is none, content
@@ -192,10 +193,10 @@ class Estimator(nn.Module):
         """The blocks; the second half has inputs joined to the outputs of the first, last first."""
         turn = self._turn(rows)
         passed: list[Tensor] = []
-        for index, block in enumerate(self.blocks):
+        for index, (block, own) in enumerate(zip(self._blocks, changes.blocks, strict=True)):
             if block.join is not None:
                 x = block.join(torch.cat([x, passed.pop()], dim=1))
-            x = block(x, (changes.attention[index], changes.feed_forward[index]), turn, rows)
+            x = block(x, own, turn, rows)
             if index < len(self.blocks) // 2:
                 passed.append(x)
         return self.end_norm(x, changes.end)  # type: ignore[no-any-return]
@@ -206,6 +207,10 @@ class Estimator(nn.Module):
         scale, shift = changes.final
         normed = F.layer_norm(y, y.shape[-1:], eps=NORM_EPS)
         return self.output(self.final(torch.addcmul(shift, normed, scale)))  # type: ignore[no-any-return]
+
+    @property
+    def _blocks(self) -> list[Block]:
+        return cast("list[Block]", list(self.blocks))
 
     def _turn(self, rows: Rows) -> tuple[Tensor, Tensor]:
         frequencies = self._frequency_bits.view(torch.float32)
@@ -230,9 +235,3 @@ def _audible(rows: Rows, x: Tensor) -> list[Tensor | None]:
     if filling is None:
         return [None] * len(rows.apart(x))
     return [~part[:, None, None] for part in rows.apart(filling)]
-
-
-def _cast(values: Tensor | tuple[object, ...], dtype: torch.dtype) -> object:
-    if isinstance(values, Tensor):
-        return values.to(dtype)
-    return tuple(_cast(value, dtype) for value in values)  # type: ignore[arg-type]

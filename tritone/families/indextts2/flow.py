@@ -160,7 +160,7 @@ class Flow:
         """mel (n, mel): from the first frame on that is not out."""
         known = state.spoken + len(mel)
         spoken = known if finalize else max(state.spoken, known - HELD_FRAMES)
-        out, held = mel.split([spoken - state.spoken, known - spoken])
+        out, held = torch.split(mel, [spoken - state.spoken, known - spoken])
         first = max(state.first, window_begin(spoken))
         later = first - state.first
         after = replace(

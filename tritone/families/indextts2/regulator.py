@@ -17,7 +17,7 @@ class RegulatorLayer(nn.Module):
         self.norm = nn.GroupNorm(1, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.mish(self.norm(self.conv(x)))  # type: ignore[no-any-return]
+        return F.mish(self.norm(self.conv(x)))
 
 
 class LengthRegulator(nn.Module):

@@ -64,10 +64,10 @@ def flow_weights(net: Mapping[str, Mapping[str, Tensor]], codebook: Tensor) -> d
     if lacking := [part for part in PARTS if part not in net]:
         raise ModelDirectoryError(f"{FILE} lacks the part {lacking[0]}")
     state = {CODEBOOK: codebook}
-    read = {"cfm": estimator_weights, "length_regulator": regulator_weights, "gpt_layer": dict}
     for part, prefix in PARTS.items():
         plain = {key.removeprefix("module."): value for key, value in net[part].items()}
-        state |= {prefix + key: value for key, value in read[part](plain).items()}
+        own = _READ[part](plain) if part in _READ else plain
+        state |= {prefix + key: value for key, value in own.items()}
     return state
 
 
@@ -103,6 +103,9 @@ def regulator_weights(released: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return f"layers.{layer}.{('conv', 'norm', 'activation')[part]}."
 
     return rename(state, ((r"^content_in_proj\.", "input."), (r"^model\.(\d+)\.", name)))
+
+
+_READ = {"cfm": estimator_weights, "length_regulator": regulator_weights}
 
 
 def _used(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

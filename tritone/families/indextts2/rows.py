@@ -51,7 +51,7 @@ class Rows:
         kept = [length - skip for length, skip in zip(self.lengths, dropped, strict=True)]
 
         def take(x: Tensor) -> Tensor:
-            parts = torch.split(x, self.lengths)
+            parts = torch.split(x, list(self.lengths))
             return torch.cat([part[skip:] for part, skip in zip(parts, dropped, strict=True)])
 
         return Rows(kept), take

@@ -55,7 +55,7 @@ class WaveNet(nn.Module):
     @property
     def reach(self) -> int:
         """Frames that a frame hears on its left; as many or fewer on its right."""
-        return sum(gate.before for gate in self.gates)
+        return sum(gate.before for gate in self.gates if isinstance(gate, MirroredConv1d))
 
     def forward(self, x: Tensor, shifts: Sequence[Tensor], rows: Rows) -> Tensor:
         """x (frames of all rows, width) -> the same; shifts: (2 * width,) of each layer."""

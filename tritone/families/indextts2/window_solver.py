@@ -65,12 +65,14 @@ class WindowSolver:
         lengths = [len(window.content) for window in windows for _ in range(count)]
         rows, given = Rows(lengths), self._given(windows, count)
         noisy = given.new_zeros(sum(lengths), self.estimator.mel)
-        spoken = [row[skip:] for row, skip in zip(noisy.split(lengths), prompts, strict=True)]
+        spoken = [
+            row[skip:] for row, skip in zip(torch.split(noisy, lengths), prompts, strict=True)
+        ]
         sizes = [len(row) for row in spoken]
         for (_, dt), changes in zip(self.times[part], self._changes[part], strict=True):
             for index, row in enumerate(spoken):
                 row.copy_(xs[index // count])
-            velocity = self.estimator(noisy, given, changes, rows, prompts).split(sizes)
+            velocity = torch.split(self.estimator(noisy, given, changes, rows, prompts), sizes)
             for index, x in enumerate(xs):
                 own = torch.stack(velocity[index * count : (index + 1) * count]).float()
                 xs[index] = x + dt * (guide(own, self.rate)[0] if count > 1 else own[0])
