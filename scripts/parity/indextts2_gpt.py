@@ -15,6 +15,7 @@ from parity.indextts2_reference import scaled, weights_of
 from tritone.acoustic.weights import load_strictly
 from tritone.families.indextts2.gpt import Gpt
 from tritone.families.indextts2.gpt_beams import search
+from tritone.families.indextts2.gpt_conditioning import Conditioning, merged
 from tritone.families.indextts2.gpt_config import ConditionerConfig, DrawingConfig, GptConfig
 from tritone.families.indextts2.gpt_drawing import said_before
 from tritone.families.indextts2.gpt_generation import (
@@ -24,8 +25,12 @@ from tritone.families.indextts2.gpt_generation import (
     prompt_said,
     seeded_multinomial,
 )
-from tritone.families.indextts2.gpt_prompter import Prompter, merged
-from tritone.families.indextts2.released_gpt import decoder_weights, prompter_weights
+from tritone.families.indextts2.gpt_prompter import Prompter
+from tritone.families.indextts2.released_gpt import (
+    conditioning_weights,
+    decoder_weights,
+    prompter_weights,
+)
 
 CONDITIONER = {
     "width": "output_size",
@@ -71,6 +76,13 @@ def load_prompter(case: Golden) -> Prompter:
     return prompter
 
 
+def load_conditioning(case: Golden) -> Conditioning:
+    weights = weights_of(case)
+    conditioning = Conditioning(gpt_config(case.about["config"], weights)).eval()
+    load_strictly(conditioning, conditioning_weights(weights), case.name)
+    return conditioning
+
+
 class Recorded(Drawing):
     """Keeps what codes were drawn by."""
 
@@ -98,7 +110,7 @@ class Given:
 
 
 def gpt(case: Golden) -> Iterator[ParityResult]:
-    yield from _prompt(case, load_prompter(case))
+    yield from _prompt(case, load_conditioning(case), load_prompter(case))
     network = load_gpt(case)
     said = said_before(case["prefix_fake_ids"].tolist(), network.config.codes + 2)
     yield close("gpt, what the prompt counts as", prompt_said(network), said, 0.0)
@@ -107,7 +119,7 @@ def gpt(case: Golden) -> Iterator[ParityResult]:
     yield from _beams(case, network)
 
 
-def _prompt(case: Golden, part: Prompter) -> Iterator[ParityResult]:
+def _prompt(case: Golden, part: Conditioning, prompter: Prompter) -> Iterator[ParityResult]:
     speaker, emotion = case["spk_cond_emb"], case["emo_cond_emb"]
     conformer = part.of_speaker.conformer
     ours = {
@@ -128,13 +140,13 @@ def _prompt(case: Golden, part: Prompter) -> Iterator[ParityResult]:
         ours[name] = merged(ours["emovec_base"], ours["emovec_emo"], weight)
     weight = float(_said(case, "conds", r"alpha ([.\d]+)"))
     emotion = merged(ours["emovec_base"], ours["emovec_emo"], weight)
-    ours["conds"] = part.prefix(ours["spk_latents"], emotion)
-    ours["prefix_embeds"] = part.prompt(ours["conds"], case["text_ids"][0].tolist())
+    ours["conds"] = prompter.prefix(ours["spk_latents"], emotion)
+    ours["prefix_embeds"] = prompter(ours["conds"], case["text_ids"][0].tolist())
     for name, value in ours.items():
         yield scaled(f"gpt, {name}", value, case[name])
 
 
-def _first_block(part: Prompter, x: Tensor) -> Tensor:
+def _first_block(part: Conditioning, x: Tensor) -> Tensor:
     found: list[Tensor] = []
     conformer = part.of_speaker.conformer
     hook = conformer.blocks[0].register_forward_hook(lambda *of_call: found.append(of_call[2]))

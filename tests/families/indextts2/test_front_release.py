@@ -13,6 +13,7 @@ from tritone.errors import ModelDirectoryError
 from tritone.families.indextts2.campplus import CamPlusPlus
 from tritone.families.indextts2.codec import SemanticCodec
 from tritone.families.indextts2.gpt import Gpt
+from tritone.families.indextts2.gpt_conditioning import Conditioning
 from tritone.families.indextts2.gpt_config import ConditionerConfig, GptConfig
 from tritone.families.indextts2.gpt_prompter import Prompter
 from tritone.families.indextts2.reference_config import (
@@ -20,7 +21,12 @@ from tritone.families.indextts2.reference_config import (
     SpeakerEncoderConfig,
     W2vBertConfig,
 )
-from tritone.families.indextts2.released_gpt import UNUSED, decoder_weights, prompter_weights
+from tritone.families.indextts2.released_gpt import (
+    UNUSED,
+    conditioning_weights,
+    decoder_weights,
+    prompter_weights,
+)
 from tritone.families.indextts2.released_reference import (
     codec_weights,
     speaker_weights,
@@ -41,22 +47,27 @@ def w2v_bert(state: Mapping[str, Tensor]) -> Weights:
     return w2v_bert_weights(state, LAYERS) | statistics(STATISTICS)
 
 
-class Both(nn.Module):
-    """The parts of the language model; they have no name in common but of their norms."""
+class Parts(nn.Module):
+    """Of the language model, which are apart in a model directory."""
 
     def __init__(self, config: GptConfig) -> None:
         super().__init__()
         self.decoder, self.prompter = Gpt(config), Prompter(config)
+        self.conditioning = Conditioning(config)
 
 
-def both(state: Mapping[str, Tensor]) -> Weights:
-    parts = {"decoder": decoder_weights(state), "prompter": prompter_weights(state)}
+def in_parts(state: Mapping[str, Tensor]) -> Weights:
+    parts = {
+        "decoder": decoder_weights(state),
+        "prompter": prompter_weights(state),
+        "conditioning": conditioning_weights(state),
+    }
     return {f"{part}.{k}": v for part, weights in parts.items() for k, v in weights.items()}
 
 
 # list of keys: network, and the release under our names
 RELEASED: dict[str, tuple[Callable[[], nn.Module], Callable[[Mapping[str, Tensor]], Weights]]] = {
-    "gpt": (lambda: Both(GptConfig()), both),
+    "gpt": (lambda: Parts(GptConfig()), in_parts),
     "w2v_bert": (lambda: W2vBert(W2vBertConfig()), w2v_bert),
     "codec": (lambda: SemanticCodec(CodecConfig()), codec_weights),
     "speaker": (lambda: CamPlusPlus(SpeakerEncoderConfig()), speaker_weights),
@@ -79,7 +90,7 @@ def test_what_is_left_out_is_named() -> None:
     gpt = released_shapes("indextts2_gpt_keys.tsv")
     left_out = {k: v for k, v in gpt.items() if k in UNUSED or k.endswith(PLACES)}
     assert len(gpt) == 665 and len(left_out) == 4
-    assert values(gpt) - values(left_out) == values(both(gpt))
+    assert values(gpt) - values(left_out) == values(in_parts(gpt))
     bert = released_shapes("indextts2_w2v_bert_keys.tsv")
     left_out = {k: v for k, v in bert.items() if unused_of_w2v_bert(k, LAYERS)}
     assert values(bert) - values(left_out) == values(w2v_bert_weights(bert, LAYERS)) == 411_230_080
@@ -145,7 +156,7 @@ def test_what_is_unexpected_is_named(name: str) -> None:
     build, convert = RELEASED[name]
     state = released_shapes(f"indextts2_{name}_keys.tsv")
     state["stranger.weight"] = torch.empty(3, device="meta")
-    with pytest.raises(ModelDirectoryError, match=r"has the unknown (prompter\.)?stranger\.weight"):
+    with pytest.raises(ModelDirectoryError, match=r"the unknown (conditioning\.)?stranger\.weight"):
         check_fit(outline(build, name), convert(state), name)
 
 
@@ -172,13 +183,13 @@ def test_statistics_that_cannot_be_are_refused(changed: Weights, problem: str) -
 
 def test_the_released_places_are_those_we_compute() -> None:
     places = sinusoid(19, 0, 8).flip(0)[None]
-    assert prompter_weights({PLACES: places}) == {}
+    assert conditioning_weights({PLACES: places}) == {}
     with pytest.raises(
         ModelDirectoryError, match=r"pos_enc.pe is off the sinusoids .* by up to 0.1"
     ):
-        prompter_weights({PLACES: places + 0.1})
+        conditioning_weights({PLACES: places + 0.1})
     with pytest.raises(ModelDirectoryError, match=r"pos_enc.pe has the shape \[20, 8\]"):
-        prompter_weights({PLACES: places[0]})
+        conditioning_weights({PLACES: places[0]})
 
 
 def test_numbers_that_make_no_network_are_refused() -> None:

@@ -5,7 +5,7 @@ from itertools import repeat
 
 import pytest
 import torch
-from indextts2_front import golden, tiny_gpt, tiny_prompter
+from indextts2_front import golden, tiny_conditioning, tiny_gpt, tiny_prompter
 from torch import Tensor
 
 from tritone.families.indextts2.gpt import Gpt
@@ -145,7 +145,7 @@ def test_a_full_cache_takes_no_more(tiny: Tiny) -> None:
 
 @pytest.mark.parametrize("frames", [3, 4, 129, 130, 131, 200])
 def test_frames_are_halved_in_parts(frames: int) -> None:
-    conformer = tiny_prompter().of_speaker.conformer
+    conformer = tiny_conditioning().of_speaker.conformer
     assert isinstance(conformer, Conformer)
     x = torch.randn(2, frames, 40, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from indextts2_front import golden, tiny_prompter
+from indextts2_front import golden, tiny_conditioning
 from parity.indextts2_reference import load_codec, load_speaker_encoder, load_w2v_bert
 from torch import Tensor, nn
 
@@ -19,8 +19,8 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "w2v_bert": (lambda: load_w2v_bert(golden("w2v_bert")), 20),
     "codec": (lambda: load_codec(golden("semantic_codec")), 24),
     "speaker": (lambda: load_speaker_encoder(golden("campplus")), 16),
-    "of_speaker": (lambda: tiny_prompter().of_speaker, 40),
-    "of_emotion": (lambda: tiny_prompter().of_emotion, 40),
+    "of_speaker": (lambda: tiny_conditioning().of_speaker, 40),
+    "of_emotion": (lambda: tiny_conditioning().of_emotion, 40),
 }
 
 

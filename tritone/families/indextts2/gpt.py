@@ -75,7 +75,7 @@ class Gpt(nn.Module):
         return self.code_embedding[codes] + self.code_position[positions]
 
     def opened(self, prompt: Tensor) -> Tensor:
-        """(1, n, width) of `Prompter.prompt` -> (1, n + 1, width), with the start of speech."""
+        """(1, n, width) of `Prompter` -> (1, n + 1, width), with the start of speech."""
         device = self.code_embedding.device
         start, place = (torch.tensor([[i]], device=device) for i in (self.config.start, 0))
         return torch.cat([prompt, self.code_rows(start, place)], dim=1)

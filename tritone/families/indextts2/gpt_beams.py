@@ -70,7 +70,7 @@ def search(
     """The best hypothesis of at most `most` codes; its score is that of the codes and of the end,
     where it has one.
 
-    prompt: (1, n, width) of `Prompter.prompt`. generator: draws what is looked at next; None looks
+    prompt: (1, n, width) of `Prompter`. generator: draws what is looked at next; None looks
     at the most likely, whatever the temperature.
     """
     check_length(gpt, most)

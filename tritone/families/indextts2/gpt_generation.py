@@ -74,7 +74,7 @@ class Stream:
 
     @torch.inference_mode()
     def __init__(self, gpt: Gpt, prompt: Tensor, drawing: Drawing, most: int) -> None:
-        """prompt: (1, n, width) of `Prompter.prompt`, read here. At most `most` codes come."""
+        """prompt: (1, n, width) of `Prompter`, read here. At most `most` codes come."""
         check_length(gpt, most)
         opened = gpt.opened(prompt)
         self.cache = gpt.cache(2, opened.shape[1] + most)

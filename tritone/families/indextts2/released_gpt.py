@@ -15,6 +15,7 @@ from tritone.families.indextts2.released_layouts import join_projections, matric
 GPT_FILE = "gpt.pth"
 UNUSED = ("text_head.weight", "text_head.bias")  # predicts text, in training alone
 _DECODER = ("gpt.", "final_norm.", "mel_embedding.", "mel_pos_embedding.", "mel_head.")
+_PROMPTER = ("speed_emb.", "text_embedding.", "text_pos_embedding.")
 _PLACES = "embed.pos_enc.pe"
 _TOLERANCE = 1e-4  # of sines of angles in float32
 
@@ -70,7 +71,7 @@ _GPT: Rules = (
 def decoder_weights(released: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of `gpt.pth` that are the decoder's, under the names and in the layouts of
     `.gpt.Gpt`: its matrices are transposed. Whether they fit is for `check_fit` to say."""
-    state = {k: v for k, v in released.items() if _is_decoder(k)}
+    state = {k: v for k, v in released.items() if k.startswith(_DECODER)}
     for key, value in state.items():
         if key.startswith("gpt.h.") and value.dim() == 2:
             state[key] = value.t()
@@ -78,22 +79,24 @@ def decoder_weights(released: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def prompter_weights(released: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """All others, under the names and in the layouts of `.gpt_prompter.Prompter`.
+    """Those that are of `.gpt_prompter.Prompter`, under its names."""
+    return rename({k: v for k, v in released.items() if k.startswith(_PROMPTER)}, _GPT)
+
+
+def conditioning_weights(released: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """All others, under the names and in the layouts of `.gpt_conditioning.Conditioning`.
 
     The three projections of a Conformer's attention become one, convolutions of one frame matrices.
     Tables of places are left out: they are computed. Raises ModelDirectoryError where they are
     others; whether the rest fits is for `check_fit` to say.
     """
-    state = {k: v for k, v in released.items() if not _is_decoder(k) and k not in UNUSED}
+    others = (*_DECODER, *_PROMPTER, *UNUSED)
+    state = {k: v for k, v in released.items() if not k.startswith(others)}
     for key in [key for key in state if key.endswith(_PLACES)]:
         _check_places(key, state.pop(key))
     matrices_of_pointwise(state)
     join_projections(state)
     return rename(state, _GPT)
-
-
-def _is_decoder(key: str) -> bool:
-    return key.startswith(_DECODER)
 
 
 def _check_places(key: str, found: Tensor) -> None:
