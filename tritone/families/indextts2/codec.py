@@ -73,5 +73,9 @@ class SemanticCodec(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised features (rows, n, width) -> (rows, n) codes, and their embeddings (rows, n,
         width)."""
-        codes = self.code_book.codes(self.encoder(x))
+        codes = self.codes(x)
         return codes, self.code_book.embed(codes)
+
+    def codes(self, x: Tensor) -> Tensor:
+        """The codes alone."""
+        return self.code_book.codes(self.encoder(x))

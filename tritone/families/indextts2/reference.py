@@ -19,13 +19,12 @@ LONGEST_S = 15  # of a recording; the rest is not read
 
 @dataclass(frozen=True)
 class Reference:
-    """condition: (n, 1024) at 50 Hz, for the conditioners of the language model. codes: (n,) of the
-    semantic codec, and their embeddings (n, 1024), for the flow. style: (192,) speaker vector. mel:
-    (m, 80) at 86.13 Hz, that the flow goes on from."""
+    """condition: (n, 1024) at 50 Hz, for the conditioners of the language model. For the flow,
+    codes: (n,) of the semantic codec; style: (192,) speaker vector; mel: (m, 80) at 86.13 Hz, that
+    it goes on from."""
 
     condition: Float32
     codes: Int32
-    embeddings: Float32
     style: Float32
     mel: Float32
 
@@ -43,12 +42,11 @@ class ReferenceReader:
         # upstream makes the one of the other, and so they are of one length
         speech = resample(recording, SAMPLE_RATE, SPEECH_RATE)
         condition = self._condition(speech)
-        codes, embeddings = self._codec(condition)
+        codes = self._codec.codes(condition)
         style = self._speaker(torch.from_numpy(kaldi_fbank(speech))[None])
         return Reference(
             condition[0].numpy(),
             codes[0].numpy().astype(np.int32),
-            embeddings[0].numpy(),
             style[0].numpy(),
             prompt_mel(recording),
         )

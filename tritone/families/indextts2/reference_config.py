@@ -43,3 +43,11 @@ class SpeakerEncoderConfig(Strict):
     channels: Size = 128
     growth: Size = 32
     bottleneck: Count = 4
+
+
+class ReferenceConfig(Strict):
+    """All that read a recording before the conditioners do."""
+
+    w2v_bert: W2vBertConfig = W2vBertConfig()
+    codec: CodecConfig = CodecConfig()
+    speaker: SpeakerEncoderConfig = SpeakerEncoderConfig()

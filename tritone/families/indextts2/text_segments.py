@@ -1,10 +1,6 @@
 """Pieces of text into segments, each of which the model speaks in one go."""
 
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
-
-Part = Sequence[str]
-PartT = TypeVar("PartT", bound=Sequence[str])
 
 LONGEST = 120  # pieces
 
@@ -15,13 +11,19 @@ _QUOTES = frozenset(("'", "\u2581'"))
 _SHORTEST = 2  # a sentence has more pieces than this
 
 
-def segments(pieces: Part, longest: int = LONGEST, opening: int = 0) -> list[list[str]]:
+def segments(pieces: Sequence[str], longest: int = LONGEST, opening: int = 0) -> list[list[str]]:
     """The pieces in order, in segments of at most `longest`; a quote after the end of a sentence
     closes that one and opens the next.
 
     opening: pieces in all up to which segments stay short, so that speech begins early.
     """
     return _split(list(pieces), _ENDS, longest, opening)
+
+
+def ends_sentence(segment: Sequence[str]) -> bool:
+    """Whether its last piece but quotes ends a sentence."""
+    last = next((piece for piece in reversed(segment) if piece not in _QUOTES), "")
+    return last in _ENDS
 
 
 def _split(pieces: list[str], ends: frozenset[str], longest: int, opening: int) -> list[list[str]]:

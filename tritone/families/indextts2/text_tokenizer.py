@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from tritone.errors import ModelDirectoryError
 from tritone.families.indextts2.character_map import CharacterMap
-from tritone.families.indextts2.sentencepiece_file import read_sentencepiece
+from tritone.families.indextts2.sentencepiece_file import Kind, read_sentencepiece
 from tritone.families.indextts2.unigram import Unigram
 
 # Characters of Chinese, Japanese and Korean, which are pieces of their own.
@@ -39,6 +39,11 @@ def spaced_unless_alone(text: str) -> str:
     return text if len(text.strip()) == 1 else spaced(text)
 
 
+def text_of(pieces: Sequence[str]) -> str:
+    """What pieces say."""
+    return "".join(pieces).replace(BLANK, " ").strip()
+
+
 class PieceTokenizer:
     """Safe to use from several threads."""
 
@@ -47,6 +52,9 @@ class PieceTokenizer:
         model = read_sentencepiece(path)
         self.size = len(model.pieces)
         self._unigram = Unigram(model.pieces)
+        self._ids = {piece.text: index for index, piece in enumerate(model.pieces)}
+        kinds = [piece.kind for piece in model.pieces]
+        self._unknown = kinds.index(Kind.UNKNOWN)
         try:
             self._normalized = CharacterMap(model.characters)
         except ValueError as error:
@@ -55,6 +63,10 @@ class PieceTokenizer:
     def __call__(self, text: str) -> Pieces:
         """Pieces of spoken text, which may be any; none where it has nothing."""
         return self.raw(spaced_unless_alone(text))
+
+    def ids_of(self, texts: Sequence[str]) -> list[int]:
+        """Of pieces; one that the model does not have is unknown."""
+        return [self._ids.get(text, self._unknown) for text in texts]
 
     def raw(self, text: str) -> Pieces:
         """Of a text as it is, as SentencePiece gives them."""
