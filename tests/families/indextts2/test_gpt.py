@@ -8,6 +8,7 @@ import torch
 from indextts2_front import golden, tiny_conditioning, tiny_gpt, tiny_prompter
 from torch import Tensor
 
+from tritone.errors import StageFailed
 from tritone.families.indextts2.gpt import Gpt
 from tritone.families.indextts2.gpt_config import DrawingConfig
 from tritone.families.indextts2.gpt_conformer import Conformer
@@ -15,9 +16,9 @@ from tritone.families.indextts2.gpt_generation import (
     Drawing,
     Spoken,
     Stream,
-    advance,
     generate,
     latents,
+    next_logits,
     seeded_multinomial,
 )
 
@@ -88,6 +89,22 @@ def test_it_ends_after_as_many_codes_as_it_may_say(tiny: Tiny) -> None:
         next(generate(gpt, prompt, Given(gpt, repeat(3)), beyond))
 
 
+def test_speech_does_not_end_before_its_time(tiny: Tiny) -> None:
+    gpt, _ = tiny
+    drawing = Drawing(gpt, DrawingConfig(top_k=1), seeded_multinomial(0), fewest=2)
+    ending = torch.zeros(gpt.config.codes + 2)
+    ending[gpt.config.stop], ending[7] = 9.0, 5.0
+    assert [drawing.draw(ending) for _ in range(3)] == [7, 7, gpt.config.stop]
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_what_is_no_number_is_not_drawn_by(tiny: Tiny, value: float) -> None:
+    gpt, _ = tiny
+    drawing = Drawing(gpt, DrawingConfig(), seeded_multinomial(0))
+    with pytest.raises(StageFailed, match="the largest logit is"):
+        drawing.draw(torch.full((gpt.config.codes + 2,), value))
+
+
 def test_start_and_stop_within_a_text_are_left_out() -> None:
     prompter = tiny_prompter()
     with torch.inference_mode():
@@ -111,14 +128,14 @@ def test_streams_that_go_together_are_as_alone(tiny: Tiny) -> None:
     for turn in range(40):
         if (number := starts.get(turn)) is not None:
             streams[number] = begun(number)
-        together = {number: one for number, one in streams.items() if not one.ended}
-        found = advance(gpt, list(together.values())) if together else []
-        for number, one in zip(together, found, strict=True):
-            spoken[number] += [one] if one else []
+        going = {number: one for number, one in streams.items() if not one.ended}
+        logits = next_logits(gpt, list(going.values())) if going else ()
+        for (number, stream), own in zip(going.items(), logits, strict=True):
+            spoken[number] += filter(None, [stream.draw(own)])
     for number, together in enumerate(spoken):
-        stream, alone = begun(number), []
+        stream, alone = begun(number), list[Spoken]()
         while not stream.ended:
-            alone += [one for one in advance(gpt, [stream]) if one]
+            alone += filter(None, [stream.draw(next_logits(gpt, [stream])[0])])
         assert len(alone) > 3 and [one.code for one in alone] == [one.code for one in together]
         for one, other in zip(alone, together, strict=True):
             torch.testing.assert_close(one.latent, other.latent, atol=2e-5, rtol=2e-5)

@@ -5,6 +5,7 @@ from typing_extensions import Self
 
 from tritone.config import Count, Size, Strict
 
+SPEED_ROWS = (1, 0)  # in the order of the prompt: always both, the release has no other speed
 HEAD_WIDTH = 64  # of the perceivers, whatever their width
 
 
@@ -47,6 +48,11 @@ class GptConfig(Strict):
     @property
     def stop(self) -> int:
         return self.codes + 1
+
+    @property
+    def most_prompt(self) -> int:
+        """Rows of a prompt: the speaker's, the speed's and those of text."""
+        return self.speaker.latents + len(SPEED_ROWS) + self.text_positions
 
     @property
     def most_codes(self) -> int:

@@ -8,12 +8,14 @@ rows of one batch: the weights are read once, and a code has its latent when it 
     row 1, latents     prompt | code 1 at 1 | code 2 at 2 | ...
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from tritone.errors import StageFailed
 from tritone.families.indextts2.gpt import Gpt
 from tritone.families.indextts2.gpt_config import DrawingConfig
 from tritone.families.indextts2.gpt_drawing import filtered, penalised, said_before
@@ -44,23 +46,34 @@ def seeded_multinomial(seed: int | None) -> Multinomial:
 
 
 class Drawing:
-    """Draws the codes of one generation; top_k 1 is greedy."""
+    """Draws the codes of one generation; top_k 1 is greedy. It does not stop before `fewest`."""
 
-    def __init__(self, gpt: Gpt, config: DrawingConfig, multinomial: Multinomial) -> None:
+    def __init__(
+        self, gpt: Gpt, config: DrawingConfig, multinomial: Multinomial, fewest: int = 0
+    ) -> None:
         self._config, self._multinomial = config, multinomial
+        self._stop, self._fewest = gpt.config.stop, fewest
         self.said = prompt_said(gpt)
 
     def scores(self, logits: Tensor) -> Tensor:
         """(ids,) -> (ids,)."""
+        if self._fewest > 0:
+            logits = logits.clone()
+            logits[self._stop] = -torch.inf
         scores = penalised(logits[None], self.said, self._config.repetition_penalty)
         return scores[0] if self._config.top_k == 1 else filtered(scores, self._config)[0]
 
     def draw(self, logits: Tensor) -> int:
-        """The next id for (ids,) logits, which is said from now on."""
+        """The next id for (ids,) logits, which is said from now on. Raises StageFailed if they are
+        not numbers."""
+        largest = float(logits.max())
+        if not math.isfinite(largest):
+            raise StageFailed("llm", f"the largest logit is {largest}")
         scores = self.scores(logits)
         greedy = self._config.top_k == 1
         drawn = int(scores.argmax()) if greedy else self._multinomial(scores.softmax(-1))
         self.said[0, drawn] = True
+        self._fewest -= 1
         return drawn
 
 
@@ -94,7 +107,7 @@ class Stream:
         return gpt.code_rows(torch.tensor(self._code), positions)
 
     def draw(self, logits: Tensor) -> Spoken | None:
-        """The next code by (ids,) logits of the first row of `hidden`; None at the end."""
+        """The next code by its row of `next_logits`; None at the end."""
         self._code = self._drawing.draw(logits)
         self._position += 1
         stopped = self._code == self._stop
@@ -103,24 +116,23 @@ class Stream:
 
 
 @torch.inference_mode()
-def advance(gpt: Gpt, streams: Sequence[Stream]) -> list[Spoken | None]:
-    """The next code of each stream that has not ended, in one pass for all; None at an end."""
+def next_logits(gpt: Gpt, streams: Sequence[Stream]) -> Tensor:
+    """(streams, ids) that the next code of each is drawn by, in one pass for all."""
     going = [stream for stream in streams if not stream.is_fresh]
     if going:
         rows = torch.cat([stream.rows(gpt) for stream in going])
         hidden = gpt(rows[:, None], *(stream.cache for stream in going))[:, 0]
         for stream, own in zip(going, hidden.split(2), strict=True):
             stream.hidden = own
-    logits = gpt.logits(torch.stack([stream.hidden[0] for stream in streams])).float()
-    return [stream.draw(own) for stream, own in zip(streams, logits, strict=True)]
+    return gpt.logits(torch.stack([stream.hidden[0] for stream in streams])).float()
 
 
 def generate(gpt: Gpt, prompt: Tensor, drawing: Drawing, most: int) -> Iterator[Spoken]:
     """Codes until speech ends, at most `most` of them; arguments as `Stream` takes them."""
     stream = Stream(gpt, prompt, drawing, most)
     while not stream.ended:
-        (spoken,) = advance(gpt, [stream])
-        if spoken:
+        (logits,) = next_logits(gpt, [stream])
+        if spoken := stream.draw(logits):
             yield spoken
 
 

@@ -5,23 +5,22 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from tritone.families.indextts2.gpt_config import GptConfig
+from tritone.families.indextts2.gpt_config import SPEED_ROWS, GptConfig
 
 _TEXT_START, _TEXT_STOP = 0, 1
-_SPEED_ROWS = (1, 0)  # in the order of the prompt: always both, the release has no other speed
 
 
 class Prompter(nn.Module):
     def __init__(self, config: GptConfig) -> None:
         super().__init__()
-        self.speed = nn.Parameter(torch.zeros(2, config.width))
+        self.speed = nn.Parameter(torch.zeros(len(SPEED_ROWS), config.width))
         self.text_embedding = nn.Parameter(torch.zeros(config.text_ids + 1, config.width))
         self.text_position = nn.Parameter(torch.zeros(config.text_positions, config.width))
 
     def prefix(self, speaker: Tensor, emotion: Tensor) -> Tensor:
         """Of `Conditioning`: speaker (rows, latents, width), emotion (rows, width) -> (rows,
         latents + 2, width)."""
-        speed = self.speed[list(_SPEED_ROWS)].expand(len(speaker), -1, -1)
+        speed = self.speed[list(SPEED_ROWS)].expand(len(speaker), -1, -1)
         return torch.cat([speaker + emotion[:, None], speed], dim=1)
 
     def text_rows(self, ids: Sequence[int]) -> Tensor:
