@@ -7,6 +7,7 @@ import pytest
 from paths import EMBEDDED, GOLDEN
 
 from evaluation.seams import SeamReport, measure, seams_of
+from tritone.acoustic import vocoder_stage
 from tritone.acoustic.placement import FlowSettings, VocoderSettings
 from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.arrays import Float32
@@ -83,6 +84,19 @@ def test_seams_are_below_hearing(
         assert report.error_db < ERROR_DB, (text, report)
         assert report.level_db < LEVEL_DB, (text, report)
         assert report.click < CLICK, (text, report)
+
+
+def test_a_long_utterance_is_that_of_one_pass(
+    vocoder: VocoderStage, mels: dict[str, Float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes through the network in parts."""
+    mel = np.concatenate(list(mels.values()), axis=1)[:, :1000]
+    assert mel.shape[1] > 2 * vocoder_stage._LONGEST
+    in_parts = _one_shot(vocoder, mel)
+    seams = [vocoder_stage._LONGEST * count * 480 for count in (1, 2)]
+    monkeypatch.setattr(vocoder_stage, "_LONGEST", mel.shape[1])
+    report = measure(in_parts, _one_shot(vocoder, mel), seams, RATE)
+    assert report.error_db < ERROR_DB and report.level_db < LEVEL_DB and report.click < CLICK
 
 
 def test_chunks_of_their_own_are_heard(
