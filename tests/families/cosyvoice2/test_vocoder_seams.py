@@ -90,8 +90,8 @@ def test_seams_are_below_hearing(
 def test_a_long_utterance_is_that_of_one_pass(
     vocoder: VocoderStage, mels: dict[str, Float32], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It goes through the network in parts. Measured -57 dB over 22 s; it grows with the phase, whose
-    rounding depends on the window."""
+    """It goes through the network in parts. Measured: -57 dB over 22 s; it grows with the phase,
+    whose rounding depends on the window."""
     mel = np.concatenate([*mels.values(), *mels.values()], axis=1)
     assert mel.shape[1] > 2 * vocoder_stage._LONGEST
     in_parts = _one_shot(vocoder, mel)
