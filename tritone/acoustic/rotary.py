@@ -7,8 +7,10 @@ from tritone.acoustic.linear import is_traced
 
 
 def rotary_frequencies(head_dim: int) -> Tensor:
-    """Radians a frame of each pair of channels, (head_dim / 2,) in float32."""
-    return 1.0 / 10000.0 ** (torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
+    """Radians a frame of each pair of channels, (head_dim / 2,) in float32, on the CPU: an outline
+    on the device "meta" would have torch import its compiler for them."""
+    channels = torch.arange(0, head_dim, 2, dtype=torch.float32, device="cpu")
+    return 1.0 / 10000.0 ** (channels / head_dim)
 
 
 def turns(positions: Tensor, frequencies: Tensor) -> Tensor:

@@ -33,10 +33,11 @@ def lowpass() -> Tensor:
     return taps / taps.sum()
 
 
+@lru_cache(maxsize=1)
 def doubling() -> Tensor:
     """(block and its surroundings, 2 * block)."""
     taps = lowpass()
-    matrix = torch.zeros(_BLOCK + 2 * _UP, 2 * _BLOCK)
+    matrix = torch.zeros(_BLOCK + 2 * _UP, 2 * _BLOCK, device="cpu")
     for column in range(2 * _BLOCK):
         sample, phase = divmod(column, 2)
         for tap in range(1 - phase, TAPS, 2):
@@ -44,9 +45,10 @@ def doubling() -> Tensor:
     return matrix
 
 
+@lru_cache(maxsize=1)
 def halving() -> Tensor:
     """(2 * block and its surroundings, block)."""
-    matrix = torch.zeros(2 * (_BLOCK + _DOWN), _BLOCK)
+    matrix = torch.zeros(2 * (_BLOCK + _DOWN), _BLOCK, device="cpu")
     for sample in range(_BLOCK):
         matrix[2 * sample : 2 * sample + TAPS, sample] = lowpass()
     return matrix
