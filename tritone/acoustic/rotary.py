@@ -28,7 +28,7 @@ def turned(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
     slowly, and gives the same bits; an exported graph has none.
     """
     cosine, sine = turn
-    pairs = x.unflatten(-1, (-1, 2))
+    pairs = x.view(*x.shape[:-1], -1, 2)
     if x.requires_grad or is_traced():
         first, second = pairs.unbind(-1)
         both = (first * cosine - second * sine, second * cosine + first * sine)
