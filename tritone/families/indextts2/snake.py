@@ -79,13 +79,19 @@ class Snake(nn.Module):
         """(rows, channels, n) -> (rows, channels, 2 * n)."""
         samples = x.shape[-1]
         windows = _padded(x, _UP, samples).unfold(-1, _BLOCK + 2 * _UP, _BLOCK)
-        return (windows @ self._doubling).flatten(2)[..., : 2 * samples]
+        return _product(windows, self._doubling)[..., : 2 * samples]
 
     def halved(self, x: Tensor) -> Tensor:
         """(rows, channels, 2 * n) -> (rows, channels, n)."""
         samples = x.shape[-1] // 2
         windows = _padded(x, _DOWN, samples).unfold(-1, 2 * (_BLOCK + _DOWN), 2 * _BLOCK)
-        return (windows @ self._halving).flatten(2)[..., :samples]
+        return _product(windows, self._halving)[..., :samples]
+
+
+def _product(windows: Tensor, matrix: Tensor) -> Tensor:
+    """(rows, channels, n, m) by (m, k) as a single product -> (rows, channels, n * k)."""
+    flat = windows.reshape(-1, windows.shape[-1]) @ matrix
+    return flat.view(*windows.shape[:2], -1)
 
 
 def _padded(x: Tensor, side: int, samples: int) -> Tensor:
