@@ -83,6 +83,22 @@ def test_relative_attention_is_its_definition(chunk: int | None) -> None:
     assert (y - closed_form(layer, x, mask)).abs().max() < 1e-5
 
 
+@pytest.mark.parametrize("masked", [False, True])
+@torch.inference_mode()
+def test_blocks_of_queries_are_all_of_them(masked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, x = relative_attention(), random(1, 300, 16)
+    mask = chunk_mask(300, 25) if masked else None
+    stored = store(chunk=300)
+
+    def outputs() -> list[Tensor]:
+        return [layer(x, None, 0, mask), layer(x, stored.fork(), 0, None)]
+
+    in_blocks = outputs()
+    monkeypatch.setattr(attention, "_TOGETHER", 300)
+    for block, whole in zip(in_blocks, outputs(), strict=True):
+        assert (block - whole).abs().max() < 1e-6
+
+
 @pytest.mark.parametrize("forked_at", [0, 8])
 @pytest.mark.parametrize("left_chunks", [0, 1])
 def test_relative_attention_over_a_store_equals_one_pass(forked_at: int, left_chunks: int) -> None:

@@ -1,5 +1,6 @@
 """A server whose gRPC streams are answered no more is noticed, and ended."""
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -89,3 +90,22 @@ def test_a_deaf_server_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.undo()
         log = server.settings.log_path.read_text()
     assert "tritone_probe" not in log  # a line every few seconds would fill it
+
+
+@pytest.mark.server
+def test_a_server_that_stands_still_in_a_crash_is_ended(tmp_path: Path) -> None:
+    """Triton waits for ever where it wants memory to tell of a crash in the midst of `malloc`."""
+    with TritonServer(toy_settings(tmp_path)) as server:
+        server.wait_ready()
+        with server.settings.log_path.open("ab") as log:
+            log.write(b"malloc(): corrupted top size\nSignal (6) received.\n")
+        assert server.next_loss() is None and server.exit_status == -signal.SIGKILL
+
+
+@pytest.mark.server
+def test_a_server_that_crashes_has_the_time_to_tell(tmp_path: Path) -> None:
+    with TritonServer(toy_settings(tmp_path)) as server:
+        server.wait_ready()
+        os.kill(server.pid, signal.SIGABRT)
+        assert server.next_loss() is None and server.exit_status == -signal.SIGABRT
+        assert "Signal (6) received." in server.settings.log_path.read_text()

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from itertools import count
 from types import SimpleNamespace
 
 import pytest
@@ -41,9 +42,19 @@ def test_changes_of_one_metric_become_one(
     ]
 
 
+def test_a_gauge_is_written_by_its_differences(metrics: SimpleNamespace) -> None:
+    """What Triton's own `set` does meanwhile, no other thread of the interpreter may."""
+    streams = metrics.Gauge("streams", "")
+    for number in (5, 2, 2, 0):
+        streams.set(number)
+        metrics.flush()
+    streams.close()
+    assert MetricFamily.written == [("streams", "", n) for n in (5.0, -3.0, -2.0)]
+
+
 def test_a_number_that_cannot_be_written_is_the_only_one_lost(metrics: SimpleNamespace) -> None:
     first, second = metrics.Gauge("first", ""), metrics.Gauge("second", "")
-    first.of[""].set = lambda _: 1 / 0
+    first.of[""].increment = lambda _: 1 / 0
     first.set(1)
     second.set(2)
     first.close()
@@ -52,14 +63,14 @@ def test_a_number_that_cannot_be_written_is_the_only_one_lost(metrics: SimpleNam
 
 
 def test_who_waits_is_not_kept_by_what_comes_after(metrics: SimpleNamespace) -> None:
-    streams, over = metrics.Gauge("streams", ""), threading.Event()
+    streams, over, numbers = metrics.Gauge("streams", ""), threading.Event(), count(1)
 
-    def again(number: float) -> None:
+    def again(_: float) -> None:
         if not over.is_set():
-            streams.set(number + 1)
+            streams.set(next(numbers))
 
-    streams.of[""].set = again
-    streams.set(1)
+    streams.of[""].increment = again
+    streams.set(next(numbers))
     waiting = threading.Thread(target=metrics.flush, daemon=True)
     waiting.start()
     waiting.join(HANG_S)

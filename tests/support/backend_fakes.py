@@ -29,7 +29,7 @@ class MetricFamily:
         def write(number: float) -> None:
             self.written.append((self._name, next(iter(labels.values()), ""), float(number)))
 
-        return SimpleNamespace(set=write, increment=write, observe=write)
+        return SimpleNamespace(increment=write, observe=write)
 
 
 def _response(output_tensors: Sequence[Any] = (), error: Any = None) -> Any:

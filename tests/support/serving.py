@@ -1,5 +1,7 @@
 """What the tests of the real server share."""
 
+import time
+
 import numpy as np
 import tritonclient.grpc as triton
 from metrics_scrape import Scrape, text_of
@@ -55,6 +57,22 @@ def wait_until_free(server: TritonServer) -> dict[str, float]:
     return wait_until(free, lambda: gauges(server))
 
 
+def ended(server: TritonServer, outcome: str) -> float:
+    """Requests that ended so, once nothing is spoken. A request's place is free a little before it
+    is counted: those of earlier tests are waited for."""
+
+    def counted() -> float:
+        wait_until_free(server)
+        return Scrape(text_of(server.urls.metrics)).of("tritone_requests_total", outcome=outcome)
+
+    count = counted()
+    while True:
+        time.sleep(0.2)
+        if (again := counted()) == count:
+            return count
+        count = again
+
+
 def cancelled(server: TritonServer) -> float:
     """Requests that were cancelled so far."""
-    return Scrape(text_of(server.urls.metrics)).of("tritone_requests_total", outcome="cancelled")
+    return ended(server, "cancelled")

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from tritone.acoustic.cache import KeyValueStore, Span
 from tritone.acoustic.linear import PackableLinear, is_traced
 
+_TOGETHER = 128  # queries: scores of all would take memory with the square of the length
+
 
 def attend(query: Tensor, spans: Sequence[Span], bias: Sequence[Tensor | None]) -> Tensor:
     """Softmax attention of (rows, heads, n, head_dim) queries over the keys of all spans.
@@ -161,12 +163,36 @@ class RelativeAttention(nn.Module):
             query = query.float()
         start = 0 if store is None else store.length
         spans = [Span(key, value)] if store is None else store.write(layer, key, value)
+        few = query.shape[2] if positions is not None or _is_plain(query) else _TOGETHER
+        attended = torch.cat(
+            [
+                self._attend(
+                    query[:, :, begin : begin + few],
+                    start + begin,
+                    spans,
+                    None if mask is None else mask[..., begin : begin + few, :],
+                    positions,
+                )
+                for begin in range(0, query.shape[2], few)
+            ],
+            dim=2,
+        )
+        return self.output(attended.transpose(1, 2).flatten(2).to(x.dtype))  # type: ignore[no-any-return]
+
+    def _attend(
+        self,
+        query: Tensor,
+        start: int,
+        spans: Sequence[Span],
+        mask: Tensor | None,
+        positions: Tensor | None,
+    ) -> Tensor:
+        """Of queries at start.., (rows, heads, n, d_k)."""
         by_position = query + self.position_bias[:, None]
         bias = [self._position_scores(by_position, start, span, positions) for span in spans]
         if mask is not None:
             bias = [b.masked_fill(~mask, float("-inf")) for b in bias]
-        attended = attend(query + self.content_bias[:, None], spans, bias)
-        return self.output(attended.transpose(1, 2).flatten(2).to(x.dtype))  # type: ignore[no-any-return]
+        return attend(query + self.content_bias[:, None], spans, bias)
 
     def _split(self, x: Tensor) -> Tensor:
         return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)

@@ -3,10 +3,14 @@
 import torch
 from torch import Tensor
 
+from tritone.acoustic.linear import is_traced
+
 
 def rotary_frequencies(head_dim: int) -> Tensor:
-    """Radians a frame of each pair of channels, (head_dim / 2,) in float32."""
-    return 1.0 / 10000.0 ** (torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
+    """Radians a frame of each pair of channels, (head_dim / 2,) in float32, on the CPU: an outline
+    on the device "meta" would have torch import its compiler for them."""
+    channels = torch.arange(0, head_dim, 2, dtype=torch.float32, device="cpu")
+    return 1.0 / 10000.0 ** (channels / head_dim)
 
 
 def turns(positions: Tensor, frequencies: Tensor) -> Tensor:
@@ -18,8 +22,17 @@ def turns(positions: Tensor, frequencies: Tensor) -> Tensor:
 
 def turned(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
     """Neighbouring channels of x (rows, frames, ..., channels) turned by an angle of each pair,
-    whose cosine and sine broadcast to (rows, frames, ..., channels / 2)."""
+    whose cosine and sine broadcast to (rows, frames, ..., channels / 2).
+
+    As complex numbers it takes a tenth of the time on a CPU, where every second channel is read
+    slowly, and gives the same bits; an exported graph has none.
+    """
     cosine, sine = turn
-    first, second = x.view(*x.shape[:-1], -1, 2).unbind(-1)
-    pairs = (first * cosine - second * sine, second * cosine + first * sine)
-    return torch.stack(pairs, dim=-1).flatten(-2).to(x.dtype)
+    pairs = x.view(*x.shape[:-1], -1, 2)
+    if x.requires_grad or is_traced():
+        first, second = pairs.unbind(-1)
+        both = (first * cosine - second * sine, second * cosine + first * sine)
+        return torch.stack(both, dim=-1).flatten(-2).to(x.dtype)
+    complex_turn = torch.complex(cosine, sine)
+    product = torch.view_as_complex(pairs.float()) * complex_turn
+    return torch.view_as_real(product).flatten(-2).to(x.dtype)

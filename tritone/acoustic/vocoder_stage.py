@@ -23,6 +23,7 @@ from tritone.errors import InvalidRequest
 from tritone.loading.steps import step
 
 MOST_FRAMES = 15_000  # of a call: minutes of speech, and memory goes with them
+_LONGEST = 400  # frames that the network takes at once: more cost memory, and are no cheaper
 _OWN = "vocoder."  # before the names of the vocoder's own tensors, among those of a stream
 
 
@@ -225,7 +226,12 @@ class VocoderStage:
             frames = stretch(frames, state.speed)
         else:
             frames, tempo = stretch_step(frames, tempo, state.speed, finalize=finalize)
+        waves, after = [], state.vocoder
         with self._stepping:
-            wave, after = self._vocoder.step(frames, state.vocoder, finalize=finalize)
-        ready = np.ascontiguousarray(wave.cpu().numpy(), dtype=np.float32)
+            for begin in range(0, max(1, frames.shape[1]), _LONGEST):
+                part = frames[:, begin : begin + _LONGEST]
+                last = finalize and begin + _LONGEST >= frames.shape[1]
+                wave, after = self._vocoder.step(part, after, finalize=last)
+                waves.append(wave.cpu())
+        ready = np.ascontiguousarray(torch.cat(waves).numpy(), dtype=np.float32)
         return ready, Vocoding(state.speed, tempo, after)

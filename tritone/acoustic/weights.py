@@ -2,16 +2,33 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from tritone.errors import ModelDirectoryError
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+
+class _NoDraws(TorchFunctionMode):
+    """Parameters are not drawn: those without memory have no values, and torch imports its compiler
+    to draw them, 60 MB that would stay."""
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: Any,
+        arguments: tuple[Any, ...] = (),
+        more: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if getattr(function, "__module__", None) == nn.init.__name__:
+            return arguments[0] if arguments else (more or {})["tensor"]
+        return function(*arguments, **(more or {}))
 
 
 def load_network(build: Callable[[], ModuleT], path: Path) -> ModuleT:
@@ -44,7 +61,7 @@ def outline(build: Callable[[], ModuleT], file: str) -> ModuleT:
     file: of the weights that are to be its own.
     """
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _NoDraws():
             return build()
     except Exception as error:  # a layer of odd numbers raises whatever its library thinks of
         raise ModelDirectoryError(

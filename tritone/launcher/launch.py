@@ -31,6 +31,7 @@ from tritone.variables import BEATS_VARIABLE, INNER_KEY_VARIABLE, RESTARTS_VARIA
 _LOG = logging.getLogger(__name__)
 
 _PROBE_INTERVAL_S = 0.1
+_CRASH_LOOKS = 4  # of LOOK_S, in which a server that crashes writes where, and ends
 _KILL_MARGIN_S = 1.0  # on top of the time that the server gives itself
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 
@@ -78,6 +79,7 @@ class TritonServer:
         self._beats: Beats | None = None
         self._watch: ModelWatch | None = None
         self._probe: GrpcProbe | None = None
+        self._looks_since_crash = 0
         self._log: ServerLog | None = None
         self._regions: RegionLease | None = None
         self._links = Links(Path())
@@ -176,15 +178,26 @@ class TritonServer:
         assert self._watch is not None, "this server was never ready"
         while not (loss := self._watch.next_loss()):
             self._check_stop()
-            if self._probe and self._probe.deaf:
-                _LOG.error("the Triton server answers no gRPC streams any more: it is ended")
-                self._probe.close()
-                self._probe = None
+            if why := self._stands_still():
+                _LOG.error("the Triton server %s: it is ended", why)
                 signal.pidfd_send_signal(self._exit_event, signal.SIGKILL)
         if loss.model == SERVER or not is_ready(self.urls):  # a server that stops ends its models
             select.select([self._exit_event], [], [])
             return None
         return loss
+
+    def _stands_still(self) -> str:
+        """Why its process has to be ended; empty while it lives, and once that is done."""
+        assert self._log is not None
+        if self._looks_since_crash or self._log.tells_of_crash():
+            self._looks_since_crash += 1
+        if self._looks_since_crash == _CRASH_LOOKS:
+            return "crashed and did not end"
+        if self._probe and self._probe.deaf:
+            self._probe.close()
+            self._probe = None
+            return "answers no gRPC streams any more"
+        return ""
 
     def replace(self, model: str) -> bool:
         """Have a model loaded anew whose process has ended; whether that worked.

@@ -27,6 +27,8 @@ _FATAL = re.compile(
     r"^(?:error: |\S*tritonserver: )?"
     r"(failed to .+?|creating server: .+?|unrecognized option .+?)\s*$"
 )
+_CRASH = re.compile(rb"^Signal \((?:4|6|7|8|11)\) received", re.MULTILINE)
+_LONGEST_CRASH_LINE = 30  # bytes, of which a look may have seen the beginning
 
 
 class ServerLog:
@@ -51,6 +53,7 @@ class ServerLog:
                 "--cache-dir (or TRITONE_CACHE), or --log-file"
             ) from error
         self._echo = echo
+        self._looked = 0  # bytes that `tells_of_crash` has seen
         self._copier: threading.Thread | None = None
 
     @property
@@ -96,6 +99,18 @@ class ServerLog:
         """The server's last word on why it does not run; None if it said nothing of the kind."""
         found = [match[1] for line in self.lines() if (match := _FATAL.match(line))]
         return found[-1] if found else None
+
+    def tells_of_crash(self) -> bool:
+        """Whether the server has written, since the last look, that a signal of a crash came.
+
+        Triton then writes where it was, which takes memory: where memory itself is damaged, it
+        waits for a lock of its own for ever.
+        """
+        with self.path.open("rb") as file:
+            file.seek(max(0, self._looked - _LONGEST_CRASH_LINE))
+            written = file.read()
+            self._looked = file.tell()
+        return bool(_CRASH.search(written))
 
     def lines(self) -> list[str]:
         return self.path.read_text(encoding="utf-8", errors="replace").splitlines()

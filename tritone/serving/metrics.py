@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import triton_python_backend_utils as pb_utils
 
@@ -59,7 +59,7 @@ class _Writer:
             for (metric, value), numbers in noted.items():
                 try:
                     for number in numbers:
-                        metric.write(metric.of[value], number)
+                        metric.write(value, number)
                 except Exception:  # a number that is lost must not stop the others
                     _LOG.exception("a metric could not be written")
             noted.clear()  # nothing is kept of a metric that may be closed
@@ -99,7 +99,7 @@ class Metric:
         """What is left to write when `number` comes after `numbers`."""
         raise NotImplementedError
 
-    def write(self, metric: Any, number: float) -> None:
+    def write(self, value: str, number: float) -> None:
         raise NotImplementedError
 
     def close(self) -> None:
@@ -109,9 +109,13 @@ class Metric:
 
 
 class Gauge(Metric):
-    """A number that goes up and down."""
+    """A number that goes up and down, from 0."""
 
     kind = "GAUGE"
+
+    def __init__(self, name: str, description: str, **label: Sequence[str]) -> None:
+        super().__init__(name, description, **label)
+        self._shown = dict.fromkeys(self.of, 0.0)
 
     def set(self, number: float, value: str = "") -> None:
         """value: of the label."""
@@ -120,8 +124,12 @@ class Gauge(Metric):
     def merged(self, numbers: list[float], number: float) -> list[float]:
         return [number]
 
-    def write(self, metric: Any, number: float) -> None:
-        metric.set(number)
+    def write(self, value: str, number: float) -> None:
+        """By the difference: Triton's own way to set a number keeps the interpreter from all other
+        threads until the server has answered."""
+        if number != self._shown[value]:
+            self.of[value].increment(number - self._shown[value])
+            self._shown[value] = number
 
 
 class Counter(Metric):
@@ -137,8 +145,8 @@ class Counter(Metric):
     def merged(self, numbers: list[float], number: float) -> list[float]:
         return [sum(numbers) + number]
 
-    def write(self, metric: Any, number: float) -> None:
-        metric.increment(number)
+    def write(self, value: str, number: float) -> None:
+        self.of[value].increment(number)
 
 
 class Histogram(Metric):
@@ -153,5 +161,5 @@ class Histogram(Metric):
     def merged(self, numbers: list[float], number: float) -> list[float]:
         return [*numbers, number]
 
-    def write(self, metric: Any, number: float) -> None:
-        metric.observe(number)
+    def write(self, value: str, number: float) -> None:
+        self.of[value].observe(number)

@@ -12,7 +12,8 @@ from evaluation.seams import measure
 from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.arrays import Float32
 from tritone.errors import InvalidRequest
-from tritone.families.indextts2.vocoder import CONTEXT, Vocoder
+from tritone.families.indextts2.pace import VOCODER_CONTEXT as CONTEXT
+from tritone.families.indextts2.vocoder import Vocoder
 
 SCALE = VOCODER.samples_per_frame
 

@@ -127,7 +127,8 @@ class FourierNetwork(FilterNetwork):
         super().__init__()
         self.n_fft, self.hop, self.audio_limit = n_fft, hop, audio_limit
         self.free_phase = free_phase
-        window = torch.hann_window(n_fft, periodic=True)
+        # not on "meta", where an outline of the network is: torch would import its compiler for it
+        window = torch.hann_window(n_fft, periodic=True, device="cpu")
         self.register_buffer("window", window, persistent=False)
 
     def analyse(self, source: Tensor) -> Tensor:

@@ -224,8 +224,10 @@ def in_float32(layer: nn.Linear, x: Tensor) -> Tensor:
 
 def _attended(placed: Tensor, value: Tensor, audible: Tensor | None) -> Tensor:
     """placed (rows, n, 2, heads, d), value (rows, n, heads, d) -> (rows * n, heads * d)."""
-    query, key = placed.permute(2, 0, 3, 1, 4)
-    attended = F.scaled_dot_product_attention(query, key, value.transpose(1, 2), attn_mask=audible)
+    # in float32 the kernel takes half as long again where frames of a head lie apart
+    query, key = placed.permute(2, 0, 3, 1, 4).contiguous()
+    value = value.transpose(1, 2).contiguous()
+    attended = F.scaled_dot_product_attention(query, key, value, attn_mask=audible)
     return attended.transpose(1, 2).flatten(2).flatten(0, 1)
 
 

@@ -33,10 +33,11 @@ def lowpass() -> Tensor:
     return taps / taps.sum()
 
 
+@lru_cache(maxsize=1)
 def doubling() -> Tensor:
     """(block and its surroundings, 2 * block)."""
     taps = lowpass()
-    matrix = torch.zeros(_BLOCK + 2 * _UP, 2 * _BLOCK)
+    matrix = torch.zeros(_BLOCK + 2 * _UP, 2 * _BLOCK, device="cpu")
     for column in range(2 * _BLOCK):
         sample, phase = divmod(column, 2)
         for tap in range(1 - phase, TAPS, 2):
@@ -44,9 +45,10 @@ def doubling() -> Tensor:
     return matrix
 
 
+@lru_cache(maxsize=1)
 def halving() -> Tensor:
     """(2 * block and its surroundings, block)."""
-    matrix = torch.zeros(2 * (_BLOCK + _DOWN), _BLOCK)
+    matrix = torch.zeros(2 * (_BLOCK + _DOWN), _BLOCK, device="cpu")
     for sample in range(_BLOCK):
         matrix[2 * sample : 2 * sample + TAPS, sample] = lowpass()
     return matrix
@@ -77,13 +79,19 @@ class Snake(nn.Module):
         """(rows, channels, n) -> (rows, channels, 2 * n)."""
         samples = x.shape[-1]
         windows = _padded(x, _UP, samples).unfold(-1, _BLOCK + 2 * _UP, _BLOCK)
-        return (windows @ self._doubling).flatten(2)[..., : 2 * samples]
+        return _product(windows, self._doubling)[..., : 2 * samples]
 
     def halved(self, x: Tensor) -> Tensor:
         """(rows, channels, 2 * n) -> (rows, channels, n)."""
         samples = x.shape[-1] // 2
         windows = _padded(x, _DOWN, samples).unfold(-1, 2 * (_BLOCK + _DOWN), 2 * _BLOCK)
-        return (windows @ self._halving).flatten(2)[..., :samples]
+        return _product(windows, self._halving)[..., :samples]
+
+
+def _product(windows: Tensor, matrix: Tensor) -> Tensor:
+    """(rows, channels, n, m) by (m, k) as a single product -> (rows, channels, n * k)."""
+    flat = windows.reshape(-1, windows.shape[-1]) @ matrix
+    return flat.view(*windows.shape[:2], -1)
 
 
 def _padded(x: Tensor, side: int, samples: int) -> Tensor:

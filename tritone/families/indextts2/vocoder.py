@@ -1,6 +1,6 @@
 """Mel to waveform, whole or call by call.
 
-The network hears some frames on either side, so a stream decodes windows with `CONTEXT` frames that
+The network hears some frames on either side, so a stream decodes windows with `context` frames that
 are out already before them, and as many that are held back after them. A window goes on for a frame
 beyond what is out; that sound is faded into the next window's.
 
@@ -19,8 +19,8 @@ from torch import Tensor
 
 from tritone.acoustic.vocoder_stage import MOST_FRAMES, check_values, whole_numbers
 from tritone.families.indextts2.bigvgan import BigVGAN
+from tritone.families.indextts2.pace import VOCODER_CONTEXT
 
-CONTEXT = 16  # frames
 _LONGEST = 1 << 31  # frames of a stream, more than a year of them
 
 
@@ -28,7 +28,7 @@ _LONGEST = 1 << 31  # frames of a stream, more than a year of them
 class VocoderState:
     """What a stream carries from call to call, some ten kilobytes.
 
-    emitted: frames out so far; mel (mel, n): the window, from `CONTEXT` frames before that; beyond
+    emitted: frames out so far; mel (mel, n): the window, from `context` frames before that; beyond
     (samples,): sound of the frame after what is out, none before the first.
     """
 
@@ -48,9 +48,9 @@ class Vocoder:
     of the frames gives the same samples, up to rounding.
     """
 
-    warm_up_frames = (2 * CONTEXT, 46, 128)  # as a stream begins
+    warm_up_frames = (2 * VOCODER_CONTEXT, 46, 128)  # as a stream begins
 
-    def __init__(self, network: BigVGAN, context: int = CONTEXT) -> None:
+    def __init__(self, network: BigVGAN, context: int = VOCODER_CONTEXT) -> None:
         assert context >= 2, "the sound beyond what is out has to be heard on its right too"
         self.network, self.context, self.bins = network, context, network.config.mel
         self._frame = network.config.samples_per_frame
