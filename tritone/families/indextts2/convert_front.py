@@ -22,17 +22,17 @@ from tritone.families.indextts2.gpt import Gpt
 from tritone.families.indextts2.gpt_conditioning import Conditioning
 from tritone.families.indextts2.gpt_prompter import Prompter
 from tritone.families.indextts2.reference_config import W2vBertConfig
+from tritone.families.indextts2.released_front_numbers import (
+    codec_config,
+    gpt_config,
+    speaker_config,
+    w2v_bert_config,
+)
 from tritone.families.indextts2.released_gpt import (
     GPT_FILE,
     conditioning_weights,
     decoder_weights,
     prompter_weights,
-)
-from tritone.families.indextts2.released_numbers import (
-    codec_config,
-    gpt_config,
-    speaker_config,
-    w2v_bert_config,
 )
 from tritone.families.indextts2.released_reference import (
     STATISTICS_FILE,

@@ -4,13 +4,10 @@ weights where both are silent."""
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
 
-from pydantic import ValidationError
 from torch import Tensor
 
 from tritone.checkpoints.plain_yaml import YamlValues, shown
-from tritone.config import Strict, problems
 from tritone.errors import ModelDirectoryError
 from tritone.families.indextts2.gpt_config import ConditionerConfig, GptConfig
 from tritone.families.indextts2.reference_config import (
@@ -20,9 +17,8 @@ from tritone.families.indextts2.reference_config import (
 )
 from tritone.families.indextts2.released_gpt import GPT_FILE
 from tritone.families.indextts2.released_reference import SPEAKER_FILE
+from tritone.families.indextts2.released_sections import check_is, section
 from tritone.plain_json import parse_json
-
-StrictT = TypeVar("StrictT", bound=Strict)
 
 _CONDITIONER = {
     "width": "output_size",
@@ -64,11 +60,8 @@ def gpt_config(values: YamlValues, weights: Mapping[str, Tensor], features: int)
     codes = values.integer("gpt", "number_mel_codes") - 2
     expected = _GPT_IS | {("start_mel_token",): codes, ("stop_mel_token",): codes + 1}
     for keys, wanted in expected.items():
-        if (found := values.value("gpt", *keys)) != wanted:
-            place = ".".join(("gpt", *keys))
-            problem = f"{place} is {shown(found)}; only {wanted!r} works"
-            raise ModelDirectoryError(f"{values.path}: {problem}")
-    return _checked(
+        check_is(values.path, ".".join(("gpt", *keys)), values.value("gpt", *keys), wanted)
+    return section(
         GptConfig,
         values.path,
         features=features,
@@ -86,7 +79,7 @@ def gpt_config(values: YamlValues, weights: Mapping[str, Tensor], features: int)
 
 def codec_config(values: YamlValues) -> CodecConfig:
     numbers = {ours: values.integer("semantic_codec", theirs) for ours, theirs in _CODEC.items()}
-    return _checked(CodecConfig, values.path, **numbers)
+    return section(CodecConfig, values.path, **numbers)
 
 
 def speaker_config(weights: Mapping[str, Tensor]) -> SpeakerEncoderConfig:
@@ -109,12 +102,11 @@ def w2v_bert_config(path: Path, layers: int) -> W2vBertConfig:
     """Of a config.json. layers: those that are read."""
     content = parse_json(path)
     for key, wanted in _W2V_BERT_IS.items():
-        if (found := content.get(key)) != wanted:
-            raise ModelDirectoryError(f"{path}: {key} is {shown(found)}; only {wanted!r} works")
+        check_is(path, key, content.get(key), wanted)
     if not isinstance(found := content.get("num_hidden_layers"), int) or found < layers:
         raise ModelDirectoryError(f"{path}: num_hidden_layers is {shown(found)}, below {layers}")
     numbers = {ours: content.get(theirs) for ours, theirs in _W2V_BERT.items()}
-    return _checked(W2vBertConfig, path, layers=layers, **numbers)
+    return section(W2vBertConfig, path, layers=layers, **numbers)
 
 
 def _conditioner(
@@ -123,7 +115,7 @@ def _conditioner(
     key = f"{perceiver}.latents"
     latents = _rows(weights, GPT_FILE, key)
     numbers = {ours: values.integer("gpt", name, theirs) for ours, theirs in _CONDITIONER.items()}
-    return _checked(
+    return section(
         ConditionerConfig,
         values.path,
         latents=latents,
@@ -136,10 +128,3 @@ def _rows(weights: Mapping[str, Tensor], file: str, key: str) -> int:
     if key not in weights or weights[key].dim() < 2:
         raise ModelDirectoryError(f"{file} has no matrix {key}")
     return len(weights[key])
-
-
-def _checked(kind: type[StrictT], path: Path, **numbers: Any) -> StrictT:
-    try:
-        return kind(**numbers)
-    except ValidationError as error:
-        raise ModelDirectoryError(f"{path}: {problems(error)}") from error
