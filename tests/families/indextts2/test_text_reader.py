@@ -68,6 +68,11 @@ def test_only_u_after_j_q_and_x_is_respelled() -> None:
     assert respelled == ["JVN1", "XVE2", "QIANG2", "nu3", "lü4", "JVAN3"]
 
 
+def test_how_a_word_is_said_is_kept_and_makes_no_chinese(read: TextReader) -> None:
+    assert read("They <lead|li4> it's 3.") == "They <lead|li4> it is three."
+    assert read("<行|XING2>长3") == "<行|XING2>长三"
+
+
 def test_a_syllable_within_another_does_not_spoil_it(read: TextReader) -> None:
     assert read("读an1，也读xuan1和an1。") == "读an1,也读XVAN1和an1."
 

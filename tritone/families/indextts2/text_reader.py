@@ -13,6 +13,7 @@ from tritone.frontend.text.wetext_rules import WetextRules
 _LETTER = re.compile("[A-Za-z]")
 _ADDRESS = re.compile(r"[A-Za-z0-9]+@[A-Za-z0-9]+\.[A-Za-z]+")
 _PRONOUNCED = re.compile(r"<[^<|>\n]+\|[^|>\n]+>")  # <word|pinyin>, kept as it is
+_WORD = "x"  # stands for one of those where the language of a text is found
 _CONTRACTED = re.compile(
     r"\b(what|who|where|when|why|which|how|here|there|it|he|she|that|this)'s\b", re.IGNORECASE
 )
@@ -46,7 +47,7 @@ class TextReader:
 
     def __call__(self, text: str, language: Language | None = None) -> str:
         """The spoken form. language: by default found from the text."""
-        language = language or language_of(text)
+        language = language or language_of(_PRONOUNCED.sub(_WORD, text))
         kept = Placeholders()
         text = ANY.sub(lambda char: kept.keep(char[0]), text)  # of what reads the document
         text = _PRONOUNCED.sub(lambda match: kept.keep(match[0]), text)
@@ -79,7 +80,9 @@ class LineReader:
     def _sentence(self, text: Traced, seen: Seen) -> Traced:
         words = text.stripped()
         # pinyin is Chinese whatever stands around it
-        language: Language = "zh" if PINYIN.search(words.text) else self._language
+        language = self._language
+        if PINYIN.search(_PRONOUNCED.sub(_WORD, words.text)):
+            language = "zh"
         spoken = self._read(words.text, language) if words.text else ""
         if spoken == words.text:
             return text
