@@ -23,6 +23,7 @@ from serving import SHORT, is_speech
 
 from tritone.cli.gateway import gateway
 from tritone.cli.serve import serve
+from tritone.gateway.settings import GatewaySettings
 from tritone.launcher.binaries import WHEEL
 from tritone.launcher.command import UNLOAD_TIMEOUT_S
 from tritone.launcher.launch import _KILL_MARGIN_S
@@ -246,6 +247,23 @@ def test_a_gateway_s_keys_are_mounted_where_it_reads_them(compose) -> None:
         mount, *_ = with_keys["volumes"]
         assert mount["source"] == "/etc/keys.json" and mount["read_only"]
         assert with_keys["environment"]["TRITONE_KEYS"] == mount["target"]
+
+
+@pytest.mark.parametrize("name", GATEWAYS)
+def test_a_gateway_s_limits_and_aliases_arrive(
+    compose, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = options_of(gateway, compose()["services"][name]["command"])
+    assert usual["max_connections"] == GatewaySettings.max_connections
+    assert usual["idle_seconds"] == GatewaySettings.idle_seconds
+    assert usual["stall_seconds"] == GatewaySettings.stall_seconds
+    chosen = {"MAX_CONNECTIONS": "7", "IDLE_SECONDS": "8", "STALL_SECONDS": "9"}
+    service = compose(**chosen, VOICE_ALIASES="alloy=heart nova=joe")["services"][name]
+    aliases = service["environment"]["TRITONE_VOICE_ALIASES"]
+    monkeypatch.setenv("TRITONE_VOICE_ALIASES", aliases)
+    given = options_of(gateway, service["command"])
+    limits = given["max_connections"], given["idle_seconds"], given["stall_seconds"]
+    assert limits == (7, 8, 9) and given["voice_alias"] == ["alloy=heart", "nova=joe"]
 
 
 @pytest.mark.parametrize("name", GATEWAYS)
