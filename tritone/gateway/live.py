@@ -72,7 +72,7 @@ class LiveSpeech:
         self._gateway, self._caller, self._listener = gateway, caller, listener
         self._options, self._text = options, text
         self._pieces: asyncio.Queue[str | Flush | None] = asyncio.Queue(_MOST_PIECES)
-        self._ended, self._cancelled, self._sending = text.whole, False, False
+        self._ended, self._sending, self.cancelled = text.whole, False, False
         self._speaking: asyncio.Task[None] | None = None
         self._asked = time.monotonic()
         self.progress = Progress(text.first)
@@ -99,7 +99,7 @@ class LiveSpeech:
 
     def cancel(self) -> None:
         """Nothing more is sent; what is just being sent is let through, so that it is known."""
-        self._cancelled = self._ended = True
+        self.cancelled = self._ended = True
         if self._speaking and not self._sending:
             self._speaking.cancel()
 
@@ -109,7 +109,7 @@ class LiveSpeech:
         try:
             with one_stream(self._gateway, self._caller, self._options.response_format):
                 await self._spoken()
-                if self._cancelled:
+                if self.cancelled:
                     raise _NotWanted
         except ApiError as refusal:
             error = refusal
@@ -120,7 +120,7 @@ class LiveSpeech:
         await self._tell_end(error)
 
     async def _tell_end(self, error: ApiError | None) -> None:
-        if self._cancelled:
+        if self.cancelled:
             await self._listener.cancelled(self.progress)
         elif error:
             await self._listener.failed(error, self.progress)
@@ -130,7 +130,7 @@ class LiveSpeech:
     async def _spoken(self) -> None:
         """In a task of its own, which `cancel` can end without ending this one. Raises ApiError."""
         self._speaking = asyncio.ensure_future(self._speak())
-        if self._cancelled:
+        if self.cancelled:
             self._speaking.cancel()
         try:
             await asyncio.wait((self._speaking,))
@@ -159,7 +159,7 @@ class LiveSpeech:
             async with aclosing(self._packets(speech)) as packets:
                 async for packet in packets:
                     await self._send(speech, encoder, packet)
-                    if self._cancelled:
+                    if self.cancelled:
                         return
             await self._send(speech, encoder, None)
         finally:

@@ -145,7 +145,7 @@ class _Realtime(Conversation):
         await _tell(self.socket, self._dialect.item_is_there(said, before))
 
     def _respond(self, response: Response) -> None:
-        if self.speech is not None:
+        if not self.may_begin:
             problem = "type: is 'response.create'; a response is being spoken, wait or cancel it"
             raise ApiError(400, "invalid_value", problem, param="type")
         given = response.input is not None

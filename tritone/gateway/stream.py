@@ -130,7 +130,7 @@ class _Stream(Conversation):
             speech.cancel()
 
     def _start(self, start: Start) -> None:
-        if self.speech is not None:
+        if not self.may_begin:
             problem = "type: is 'start'; an utterance is being spoken, wait for its done or cancel"
             raise ApiError(400, "invalid_value", problem, param="type")
         text = Text(start.input or "", start.input is not None, start.flush_after)
