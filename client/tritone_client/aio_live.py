@@ -88,7 +88,12 @@ async def spoken(
     speech and is raised here."""
     async with speech:
         feeding = asyncio.ensure_future(_feed(speech, pieces))
-        feeding.add_done_callback(lambda fed: _failure(fed) and speech.close())
+
+        def end_with(fed: "asyncio.Future[None]") -> None:
+            if _failure(fed):
+                speech.close()
+
+        feeding.add_done_callback(end_with)
         try:
             async with aclosing(speech.packets()) as packets:
                 async for packet in packets:
