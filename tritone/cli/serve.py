@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Annotated
 
@@ -125,14 +125,7 @@ def run_server(
             raise _NotGolden(str(error)) from error
 
     def announce(seconds: float) -> None:
-        urls = settings.urls
-        lines = (
-            f"ready after {seconds:.1f} s",
-            f"gRPC {urls.grpc}, HTTP {urls.http}, metrics {urls.metrics}",
-            gateway.told(),
-            f"say something: {_say_command(urls.grpc, settings.tls)}",
-        )
-        print(*filter(None, lines), sep="\n", flush=True)
+        print(*_announcement(settings, gateway, seconds), sep="\n", flush=True)
 
     with termination_as_exit(0):  # what was asked for is no failure
         print(f"starting; the log is {settings.log_path}", flush=True)
@@ -162,6 +155,16 @@ def prepared(speak: Callable[..., Spoken], voices: Sequence[str], sample: Sample
         sample.examine(speak)
         print(f"heard the golden sample, in the voice {sample.voice}", flush=True)
     return time.monotonic() - began
+
+
+def _announcement(settings: ServerSettings, gateway: Gateway, seconds: float) -> Iterator[str]:
+    """What is said once the server is ready."""
+    urls = settings.urls
+    yield f"ready after {seconds:.1f} s"
+    yield f"gRPC {urls.grpc}, HTTP {urls.http}, metrics {urls.metrics}"
+    if told := gateway.told():
+        yield told
+    yield f"say something: {_say_command(urls.grpc, settings.tls)}"
 
 
 def _say_command(url: str, tls: ServerTls | None) -> str:
