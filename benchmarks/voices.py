@@ -18,7 +18,7 @@ from http.client import HTTPConnection
 from json import dumps
 from pathlib import Path
 
-from benchmarks.gateway import TEXT, gateway_beside, server_in
+from benchmarks.gateway import TEXT, gateway_beside, over_http, server_in
 from tritone.families import open_model
 from tritone.families.voice_desk import VoiceDesk
 from tritone.frontend.registry.record import Details
@@ -89,6 +89,7 @@ def main() -> None:
         voices = here / "voices"
         more = ["--voices", str(voices), "--voices-model", str(embedded_voice())]
         with server_in(here, voices) as server, gateway_beside(server, more) as (port, _):
+            over_http(port, "pcm", seed=0)  # as `tritone serve` does before it says ready
             first, *others = [once(port, f"v{number}") for number in range(options.rounds + 1)]
             worded = once(port, "worded", TEXT)
         print(f"added, the first {first[0]:.2f} s, of these {first[1]:.2f} s in the encoders")
