@@ -1,12 +1,15 @@
 """Chinese text as it is spoken, by the rules that upstream's front end uses (wetext)."""
 
 import re
-
-from wetext import Normalizer
+from functools import cache
+from typing import TYPE_CHECKING
 
 from tritone.frontend.text.english.web import IN_CHINESE
 from tritone.frontend.text.placeholders import ANY
 from tritone.frontend.text.traced import Change, Seen, Traced, ignore, joined, part_ends
+
+if TYPE_CHECKING:
+    from wetext import Normalizer
 
 NUMERALS = "0-9零一二三四五六七八九十百千万亿幺两"
 POINT_IN_NUMERALS = re.compile(rf"(?<=[{NUMERALS}])\.(?=[{NUMERALS}])")
@@ -22,9 +25,6 @@ ADDRESS_MARKS = str.maketrans(
 
 class ChineseReader:
     """Stateless; safe to use from several threads."""
-
-    def __init__(self) -> None:
-        self._rules = Normalizer(lang="zh", operator="tn", remove_erhua=False)
 
     def __call__(self, text: Traced, seen: Seen = ignore) -> Traced:
         """The spoken form of one line, clause by clause: what is read traces to its clause."""
@@ -48,7 +48,7 @@ class ChineseReader:
         """Apply the rules, to ever smaller parts where wetext has no reading for the whole."""
         try:
             # Inside wetext quotes are escaped, and some come out that way.
-            return str(self._rules.normalize(text)).replace('\\"', '"')
+            return str(_rules().normalize(text)).replace('\\"', '"')
         except AssertionError:  # raised by wetext when no path accepts the text
             words = text.split()
         if len(words) > 1:
@@ -59,6 +59,15 @@ class ChineseReader:
         if len(parts) < 2:
             return text
         return " ".join(self._spoken(part) for part in parts)
+
+
+@cache
+def _rules() -> "Normalizer":
+    """Its import reads the rules of all languages, which takes longer than all else of this room:
+    whoever meets no Chinese does without."""
+    from wetext import Normalizer
+
+    return Normalizer(lang="zh", operator="tn", remove_erhua=False)
 
 
 def _address(match: re.Match[str]) -> str:
