@@ -3,7 +3,8 @@
 On servers and a gateway of its own, with the embedded voice:
 
     added      seconds from the end of the upload to the first sound of the new voice, and the same
-               without the encoders' own time
+               without the encoders' own time; the first one, and the first that has a transcript,
+               wait for what is loaded for them
     start      seconds until a server is ready with N voices in its registry, and with none, in turn
 """
 
@@ -17,7 +18,7 @@ from http.client import HTTPConnection
 from json import dumps
 from pathlib import Path
 
-from benchmarks.gateway import TEXT, gateway_beside, server_in
+from benchmarks.gateway import TEXT, gateway_beside, over_http, server_in
 from tritone.families import open_model
 from tritone.families.voice_desk import VoiceDesk
 from tritone.frontend.registry.record import Details
@@ -28,18 +29,19 @@ RECORDING = Path(__file__).parents[1] / "docs" / "heart.ogg"
 _ENCODERS = re.compile(r"encoders;dur=([0-9.]+)")
 
 
-def form(name: str) -> bytes:
+def form(name: str, transcript: str) -> bytes:
     head = 'Content-Disposition: form-data; name="{}"\r\n\r\n{}\r\n'
-    texts = "".join("--b\r\n" + head.format(*pair) for pair in (("name", name), ("consent", "x")))
+    said = {"name": name, "consent": "x", "transcript": transcript}
+    texts = "".join("--b\r\n" + head.format(*pair) for pair in said.items())
     file = '--b\r\nContent-Disposition: form-data; name="file"; filename="a.ogg"\r\n\r\n'
     return (texts + file).encode() + RECORDING.read_bytes() + b"\r\n--b--\r\n"
 
 
-def once(port: int, name: str) -> tuple[float, float]:
+def once(port: int, name: str, transcript: str = "") -> tuple[float, float]:
     """Seconds from the end of the upload to the first sound, and of these in the encoders."""
     kind = {"Content-Type": "multipart/form-data; boundary=b"}
     with closing(HTTPConnection("127.0.0.1", port)) as connection:
-        connection.request("POST", "/v1/audio/voices", form(name), kind)
+        connection.request("POST", "/v1/audio/voices", form(name, transcript), kind)
         began = time.perf_counter()
         answer = connection.getresponse()
         assert answer.status == 200, answer.read()
@@ -80,19 +82,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--voices", type=int, default=1000)
-    parser.add_argument("--starts", type=int, default=3)
+    parser.add_argument("--starts", type=int, default=3, help="0 leaves them out")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
         voices = here / "voices"
         more = ["--voices", str(voices), "--voices-model", str(embedded_voice())]
         with server_in(here, voices) as server, gateway_beside(server, more) as (port, _):
+            over_http(port, "pcm", seed=0)  # as `tritone serve` does before it says ready
             first, *others = [once(port, f"v{number}") for number in range(options.rounds + 1)]
+            worded = once(port, "worded", TEXT)
         print(f"added, the first {first[0]:.2f} s, of these {first[1]:.2f} s in the encoders")
+        print(f"the first with a transcript {worded[0]:.2f} s, of these {worded[1]:.2f} s in them")
         took = statistics.median(t for t, _ in others)
         rest = sorted(t - encoders for t, encoders in others)
         print(f"then {took:.2f} s (median of {len(others)})")
         print(f"without the encoders {statistics.median(rest):.2f} s, at most {rest[-1]:.2f} s")
+        if not options.starts:
+            return
         full = filled(here / "full", options.voices)
         times = [(started(here / "none"), started(full)) for _ in range(options.starts)]
         for what, side in zip(("no", options.voices), zip(*times, strict=True), strict=True):

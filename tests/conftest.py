@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from gateways import RunningGateway, gateway_before
 from paths import EMBEDDED
+from shared_server import SharedServer, Sharing
 
 from tritone.launcher import ServerSettings, TritonServer
 from tritone.launcher.ports import free_ports
@@ -23,8 +24,14 @@ def no_voices_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Sharing(), Sharing.__name__)
+
+
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+def server(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[TritonServer]:
     http, grpc, metrics = free_ports()
     settings = ServerSettings(
         model_dir=EMBEDDED,
@@ -43,8 +50,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
             }
         },
     )
-    with TritonServer(settings) as running:
+    with SharedServer(settings) as running:
         running.wait_ready()
+        pytestconfig.pluginmanager.get_plugin(Sharing.__name__).server = running
         yield running
 
 

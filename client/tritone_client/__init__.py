@@ -4,6 +4,7 @@ It needs numpy, soundfile and tritonclient[grpc], and imports nothing of the ser
 """
 
 from tritone_client.aio import AsyncSpeechClient
+from tritone_client.aio_live import AsyncLiveSpeech
 from tritone_client.live import LiveSpeech
 from tritone_client.metrics import StreamMeter, StreamMetrics
 from tritone_client.request import Utterance, pad_reference
@@ -14,6 +15,7 @@ from tritone_client.tls import Tls
 
 __all__ = [
     "FLUSH",
+    "AsyncLiveSpeech",
     "AsyncSpeechClient",
     "Cancellation",
     "LiveSpeech",

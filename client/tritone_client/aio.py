@@ -1,15 +1,14 @@
 """The asyncio client; requests, responses and errors are those of the blocking one."""
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterable
 from contextlib import AbstractAsyncContextManager, aclosing
-from typing import Any
 
 import grpc
 import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from tritone_client.aio_live import AsyncLiveSpeech, spoken
 from tritone_client.request import Utterance, infer_request, voices_request
 from tritone_client.response import (
     Packet,
@@ -120,6 +119,22 @@ class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
         finally:
             call.cancel()  # nothing to cancel where the stream ran to its end
 
+    async def begin(
+        self,
+        utterance: Utterance = NO_TEXT,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        request_id: str = "",
+        timing: bool = False,
+        flush_after: float | None = None,
+    ) -> AsyncLiveSpeech:
+        """As `SpeechClient.begin`. Hold what this returns in `async with`, which ends it."""
+        requests = TextRequests(
+            utterance, await self.model(), request_id, timing=timing, flush_after=flush_after
+        )
+        call = self._stub.ModelStreamInfer(timeout=timeout)
+        return await AsyncLiveSpeech.begun(call, requests, self._tls)
+
     async def stream_text(
         self,
         pieces: AsyncIterable[str | Flush],
@@ -149,29 +164,16 @@ class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
         flush_after: float | None = None,
     ) -> AsyncGenerator[Packet, None]:
         """As `stream_text`, but yield packets; with `timing` they carry the server's record."""
-        model = await self.model()
-        requests = TextRequests(
-            utterance, model, request_id, timing=timing, flush_after=flush_after
+        speech = await self.begin(
+            utterance,
+            timeout=timeout,
+            request_id=request_id,
+            timing=timing,
+            flush_after=flush_after,
         )
-        call = self._stub.ModelStreamInfer(timeout=timeout)
-        feeding = asyncio.ensure_future(_feed(call, requests, pieces))
-        feeding.add_done_callback(lambda fed: _failure(fed) and call.cancel())
-        try:
-            with from_grpc(self._tls):
-                async for message in call:
-                    packet = requests.read(message)
-                    if packet is not None:
-                        yield packet
-                    if requests.done(cancelled=False):
-                        break  # the server waits for the end of a text that it takes no more of
-            requests.finish()
-        except (SpeechError, asyncio.CancelledError):
-            if error := _failure(feeding):
-                raise error from None
-            raise
-        finally:
-            feeding.cancel()
-            call.cancel()
+        async with aclosing(spoken(speech, pieces)) as packets:
+            async for packet in packets:
+                yield packet
 
     async def speak(
         self, utterance: Utterance, *, timeout: float | None = DEFAULT_TIMEOUT
@@ -186,29 +188,3 @@ class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-
-async def _feed(call: Any, requests: TextRequests, pieces: AsyncIterable[str | Flush]) -> None:
-    """Send all pieces of a text, as long as the call takes them: its own end says why it does not
-    any more."""
-    if not await _sent(call.write(requests.first)):
-        return
-    async for piece in pieces:
-        if not await _sent(call.write(requests.piece(piece))):
-            return
-    if await _sent(call.write(requests.end())):
-        await _sent(call.done_writing())
-
-
-async def _sent(writing: Awaitable[None]) -> bool:
-    """Whether the call was still open."""
-    try:
-        await writing
-    except (grpc.RpcError, asyncio.InvalidStateError):
-        return False
-    return True
-
-
-def _failure(task: "asyncio.Future[None]") -> BaseException | None:
-    """What it raised, if it has."""
-    return task.exception() if task.done() and not task.cancelled() else None

@@ -9,6 +9,7 @@ import typer
 from paths import PROJECT
 
 from tritone.cli.doctor import known_checks
+from tritone.cli.groups import flat
 
 PAGE = PROJECT / "docs" / "troubleshooting.md"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -113,7 +114,7 @@ def test_every_option_that_is_named_exists(command: str) -> None:
 
 def options_of(command: str) -> set[str]:
     app = typer.Typer()
-    app.command()(getattr(import_module(f"tritone.cli.{command}"), command))
+    app.command()(flat(getattr(import_module(f"tritone.cli.{command}"), command)))
     known = typer.main.get_command(app).params
     return {name for option in known for name in (*option.opts, *option.secondary_opts)}
 

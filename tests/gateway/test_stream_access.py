@@ -97,7 +97,7 @@ class TestAccess:
 
     def test_connections_at_a_time(self) -> None:
         async def run() -> None:
-            async with served(max_sockets=1) as there, connect(there.url + PATH):
+            async with served(max_connections=1) as there, connect(there.url + PATH):
                 with pytest.raises(InvalidStatus) as refused:
                     async with connect(there.url + PATH):
                         pass

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from tritone.gateway.framing import Events
-from tritone.gateway.segments import Segment, SegmentLog
+from tritone.gateway.segments import Segment
+from tritone.gateway.spoken import Progress
 from tritone.gateway.subtitles import srt, vtt
 
 RATE = 1000  # a sample is a millisecond
@@ -46,33 +47,18 @@ def test_milliseconds_are_rounded(sample: int, rate: int, ms: int) -> None:
     assert Segment(0, "", (0, 0), (sample, sample), rate).start_ms == ms
 
 
-def record(*spans: tuple[int, int, int, int]) -> dict[str, object]:
-    return {"spans": [{"text": [a, b], "samples": [c, d]} for a, b, c, d in spans]}
-
-
-def test_a_segment_is_told_once_when_the_next_is_known() -> None:
-    log = SegmentLog("One. Two. ", source_rate=1000, rate=2000)
-    assert log.update(None) == [] == log.update(record())
-    assert log.update(record((0, 4, 0, 100))) == []
-    told = log.update(record((0, 5, 0, 100), (5, 9, 110, 200)))
-    assert told == [Segment(0, "One. ", (0, 5), (0, 200), 2000)]
-    assert log.update(record((0, 5, 0, 100), (5, 10, 110, 200))) == []
-    assert log.update(None) == []
-    assert log.end() == [Segment(1, "Two. ", (5, 10), (220, 400), 2000)]
-    assert [segment.number for segment in log.known] == [0, 1] and log.end() == []
-
-
 def test_events_of_segments() -> None:
-    log = SegmentLog("Hi.", 1000, 1000)
-    log.update(record((0, 3, 0, 1234)))
-    events = Events(log)
-    told = events.segments(log.end())
+    progress, events = Progress("Hi.", (1000, 1000)), Events(with_segments=True)
+    record = {"spans": [{"text": [0, 3], "samples": [0, 1234]}], "tokens": 4}
+    told = events.segments(progress.advance(1234, record))
     segment = {"id": 0, "text": "Hi.", "text_span": [0, 3], "samples": [0, 1234]}
     segment |= {"start": 0.0, "end": 1.234}
     assert json.loads(told.removeprefix(b"data: ")) == {
         "type": "speech.audio.segment",
         "segment": segment,
     }
-    done = json.loads(events.end(3, 4).split(b"\n")[0].removeprefix(b"data: "))
+    done = json.loads(events.end(progress).split(b"\n")[0].removeprefix(b"data: "))
     assert done["segments"] == [segment]
-    assert b"segments" not in Events().end(3, 4)
+    assert done["usage"] == {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}
+    plain = Events()
+    assert b"segments" not in plain.end(progress) and plain.segments(progress.whole) == b""

@@ -7,7 +7,7 @@ import pytest
 from tritone.errors import EnvironmentProblem
 from tritone.gateway.backends import Backend
 from tritone.gateway.settings import Address
-from tritone.gateway.voice_names import OPENAI_VOICES, alias, resolved
+from tritone.gateway.voice_names import OPENAI_VOICES, aliases, resolved
 from tritone.gateway.voices import id_of
 from tritone_client import SpeechError
 
@@ -70,8 +70,8 @@ def test_it_is_not_asked_each_time_and_the_first_error_is_told() -> None:
 @pytest.mark.parametrize("text", ["alloy", "=heart", "alloy=", "a b=c", "a=b=c", "ä=b"])
 def test_what_is_no_alias(text: str) -> None:
     with pytest.raises(EnvironmentProblem, match="NAME=VOICE is needed"):
-        alias(text)
-    assert alias("alloy=heart") == ("alloy", "heart")
+        aliases(["nova=joe", text])
+    assert aliases(["alloy=heart", "nova=joe"]) == {"alloy": "heart", "nova": "joe"}
 
 
 @pytest.mark.parametrize(

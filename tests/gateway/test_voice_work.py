@@ -4,6 +4,7 @@ callers go."""
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from waiting import wait_until
 
 from tritone.families import voice_desk
 from tritone.frontend.registry.record import VoiceRecord
+from tritone.gateway import gateway
 from tritone.gateway.app import create_app
 from tritone.gateway.settings import Address, GatewaySettings
+from tritone.gateway.voice_work import VoiceWork
 
 VOICES = "/v1/audio/voices"
 RECORD = VoiceRecord(
@@ -43,12 +46,13 @@ class Desk:
     def __init__(self, *_: object) -> None:
         self.began, self.let = threading.Semaphore(0), threading.Event()
         self.ended: list[str] = []
+        self.loaded = False
         Desk.last = self
 
     last: "Desk"
 
     def load(self) -> None:
-        """It has none."""
+        self.loaded = True
 
     def add(self, data: bytes, details: Any, *, still_wanted: Callable[[], None]) -> Any:
         still_wanted()
@@ -107,6 +111,31 @@ def test_one_too_many_is_told_when_to_come_back(folder: GatewaySettings, desk: t
             more = Connection(app)
             await more.answered
             assert more.status == 200
+
+    asyncio.run(go())
+
+
+def test_encoders_are_let_go_of_and_loaded_anew(
+    folder: GatewaySettings, desk: type[Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway, "VoiceWork", partial(VoiceWork, idle_seconds=0.0))
+
+    async def add(app: Any) -> Desk:
+        connection = Connection(app)
+        await connection.begun()
+        await asyncio.to_thread(wait_until, lambda: app.state.gateway.voices._opened)
+        assert app.state.gateway.voices._opened == [desk.last], "as long as it is worked on"
+        desk.last.let.set()
+        await connection.answered
+        assert connection.status == 200 and desk.last.loaded
+        return desk.last
+
+    async def go() -> None:
+        app = create_app(folder)
+        async with app.router.lifespan_context(app):
+            first = await add(app)
+            await asyncio.to_thread(wait_until, lambda: not app.state.gateway.voices._opened)
+            assert await add(app) is not first
 
     asyncio.run(go())
 

@@ -7,24 +7,20 @@ from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 from llm_model import Built, request, tokens_of
-from out_of_time import by_marks
 from trtllm_fixtures import Install, install, model_directory, write_engine
 from waiting import HANG_S, wait_until
 
 from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.errors import (
     Cancelled,
-    EnvironmentProblem,
     InvalidRequest,
     Overloaded,
     StageFailed,
 )
 from tritone.llm.checkpoint import BANNED, HEAD_BIAS, LLM_DIR, WEIGHTS_NAME, logit_bias
 from tritone.llm.contract import GenerationRequest, Prompt, SamplingParams
-from tritone.llm.trtllm import environment as trtllm_import
 from tritone.llm.trtllm.engine_folder import find_engine
 from tritone.llm.trtllm.executor import ExecutorLanguageModel, open_executor
 
@@ -267,39 +263,3 @@ def test_close_ends_open_generations(open_model: Open) -> None:
     assert executor.shut_down and executor.cancelled == []
     with pytest.raises(StageFailed, match="the language model is closed"):
         model.submit(request(1))
-
-
-class TestImport:
-    def test_missing_names_the_profile_that_does_without(self, built: Built) -> None:
-        with pytest.raises(EnvironmentProblem, match=r"tensorrt_llm is not installed.*gpu-torch"):
-            open_executor(*built, slots=4)
-
-    def test_a_hang_is_ended_and_named(
-        self,
-        built: Built,
-        installed: Install,
-        monkeypatch: pytest.MonkeyPatch,
-        tmp_path: Path,
-    ) -> None:
-        installed("0.20.0")
-        monkeypatch.setenv("FAKE_TRTLLM", "hang")
-        by_marks(monkeypatch, tmp_path / "marks", trtllm_import)
-        with pytest.raises(EnvironmentProblem, match=r"within 3 s: MPI hangs.*mpirun -n 1"):
-            open_executor(*built, slots=4, import_seconds=3.0)
-        (mark,) = (tmp_path / "marks").iterdir()
-        assert not psutil.pid_exists(int(mark.name))
-
-    def test_a_failure_is_told_with_its_cause(
-        self, built: Built, installed: Install, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        installed("0.20.0")
-        monkeypatch.setenv("FAKE_TRTLLM", "fail")
-        with pytest.raises(EnvironmentProblem, match=r"ImportError: libmpi\.so\.40: cannot open"):
-            open_executor(*built, slots=4)
-
-    def test_variables_of_a_job_are_cleared_first(
-        self, open_model: Open, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "0")
-        monkeypatch.setenv("PMIX_RANK", "0")
-        open_model(import_seconds=HANG_S)  # the stand-in hangs where they are set

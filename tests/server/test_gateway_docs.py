@@ -18,6 +18,7 @@ from sound_files import coded
 from waiting import HANG_S
 
 from tritone.cli.gateway import gateway as command
+from tritone.cli.groups import flat
 from tritone.gateway import errors, realtime_orders, stream, voices
 from tritone.gateway.formats import FORMATS
 from tritone.gateway.metrics import Metrics
@@ -94,7 +95,9 @@ def on(gateway: RunningGateway, example: str) -> str:
 
 
 def test_everything_is_named() -> None:
-    options = {f"--{name.replace('_', '-')}" for name in inspect.signature(command).parameters}
+    options = {
+        f"--{name.replace('_', '-')}" for name in inspect.signature(flat(command)).parameters
+    }
     options = {option.replace("open-to-all", "open") for option in options}
     fields = {*TimesRequest.model_fields, *voices.FIELDS}
     codes = set(re.findall(r"\b[a-z]+(?:_[a-z]+)+\b|unavailable|overloaded", errors.__doc__ or ""))

@@ -200,13 +200,16 @@ def test_serve_has_one_beside_the_server(tmp_path: Path) -> None:
     """It is started again when it dies, and ends with the server. Another one, elsewhere, is
     ready as long as the server is."""
     with (
-        launched(tmp_path, "--gateway") as (launcher, grpc_port),
+        launched(tmp_path, "--gateway", "--voice-alias=mine=joe") as (launcher, grpc_port),
         gateway_before(tmp_path, f"127.0.0.1:{grpc_port}") as other,
     ):
         try:
             port = port_said(launcher)
             beside = f"http://127.0.0.1:{port}/v1/audio/speech"
             assert len(spoken(beside)) == 2 * PACKET
+            body = {**asked("one"), "model": "tts-1", "voice": "mine"}
+            answer = httpx.post(beside, json=body, timeout=HANG_S)
+            assert answer.headers["X-Tritone-Voice"] == "joe"
             first = holder_of(port)
             os.kill(first.pid, signal.SIGKILL)
             second = wait_until(lambda: (h := holder_of(port)) and h.pid != first.pid and h)

@@ -1,9 +1,8 @@
 """Text that comes in pieces, spoken by the real server while it is being written."""
 
-import asyncio
 import secrets
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from queue import SimpleQueue
 
 import numpy as np
@@ -13,14 +12,7 @@ from tritonclient.grpc import service_pb2
 from waiting import HANG_S, wait_until
 
 from tritone.launcher import TritonServer
-from tritone_client import (
-    FLUSH,
-    AsyncSpeechClient,
-    Packet,
-    SpeechClient,
-    SpeechError,
-    Utterance,
-)
+from tritone_client import FLUSH, SpeechClient, SpeechError, Utterance
 from tritone_client.request import infer_request
 
 pytestmark = pytest.mark.server
@@ -69,63 +61,6 @@ def test_flush_speaks_what_there_is(server: TritonServer, client: SpeechClient) 
         speech.say("Well")
         assert len(next(speech.packets()).samples)
     wait_until(lambda: cancelled(server) == before + 1)
-
-
-def test_asyncio(server: TritonServer) -> None:
-    async def spoken() -> tuple[np.ndarray, str]:
-        async def pieces() -> AsyncIterator[str]:
-            for piece in TEXT:
-                yield piece
-
-        async def failing() -> AsyncIterator[str]:
-            yield "Hello there. And"
-            raise KeyError("x")
-
-        async with AsyncSpeechClient(server.urls.grpc) as client:
-            heard = [samples async for samples in client.stream_text(pieces())]
-            try:
-                heard += [samples async for samples in client.stream_text(failing())]
-            except KeyError:
-                return np.concatenate(heard), "KeyError"
-        return np.concatenate(heard), ""
-
-    before = cancelled(server)
-    samples, error = asyncio.run(spoken())
-    assert is_speech(samples) and error == "KeyError"
-    wait_until(lambda: cancelled(server) == before + 1)
-
-
-def test_asyncio_hears_of_an_error_while_the_text_goes_on(server: TritonServer) -> None:
-    async def spoken(*pieces: str) -> None:
-        async def open_ended() -> AsyncIterator[str]:
-            for piece in pieces:
-                yield piece
-            await asyncio.Event().wait()
-
-        async with AsyncSpeechClient(server.urls.grpc) as client:
-            async for _ in client.text_packets(open_ended(), timeout=HANG_S):
-                pass
-
-    with pytest.raises(SpeechError, match="has a NUL character"):
-        asyncio.run(spoken("\0", *"more"))
-
-
-def test_asyncio_has_records(server: TritonServer) -> None:
-    async def spoken() -> list[Packet]:
-        async def pieces() -> AsyncIterator[str]:
-            yield "there."
-            yield FLUSH
-            yield " Goodbye."
-
-        async with AsyncSpeechClient(server.urls.grpc) as client:
-            packets = client.text_packets(pieces(), Utterance("Hello ", seed=1), timing=True)
-            return [packet async for packet in packets]
-
-    packets = asyncio.run(spoken())
-    assert all(packet.timing for packet in packets)
-    spans = packets[-1].timing["spans"]
-    assert spans[-1]["text"][1] == len("Hello there. Goodbye.")
-    assert spans[-1]["samples"][1] == sum(len(packet.samples) for packet in packets)
 
 
 def test_a_cancel_says_what_was_sent(server: TritonServer, client: SpeechClient) -> None:

@@ -1,7 +1,8 @@
 """A server for the gateway that speaks without one, and the gateway before it, on a port.
 
-A word is a packet of WORD samples, and a sentence (up to a full stop) a segment. At `wait` it waits
-until a test opens the gate; `fail` fails. It refuses what the server refuses.
+A word is a packet of WORD samples, and a sentence (up to a full stop) a segment, of which the
+record of its first word tells, as that of a segment that is made and not yet sent. At `wait` it
+waits until a test opens the gate; `fail` fails. It refuses what the server refuses.
 """
 
 import asyncio
@@ -74,16 +75,15 @@ class FakeSpeech:
     async def _said(self, sentences: AsyncIterator[tuple[int, str]]) -> AsyncIterator[Packet]:
         at, spans = 0, []
         async for start, sentence in sentences:
-            first, words = at, sentence.replace(".", " ").split()
-            for number, word in enumerate(words):
+            words = sentence.replace(".", " ").split()
+            made = [at, at + len(words) * self.size]
+            spans.append({"text": [start, start + len(sentence)], "samples": made})
+            for word in words:
                 if word == "wait":
                     await self.gate.wait()
                 if word == "fail":
                     raise SpeechError("INTERNAL", "vocoder: it broke")
                 at += self.size
-                if number == len(words) - 1:
-                    text = [start, start + len(sentence)]
-                    spans.append({"text": text, "samples": [first, at]})
                 record = {"tokens": at // WORD, "spans": list(spans)}
                 yield Packet(np.full(self.size, 0.25, np.float32), record)
         if not at:

@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from tritone.cli.groups import flat
 from tritone.errors import TritoneError
 
 # options that take more than one value, as in `--only mpi model`
@@ -18,9 +19,11 @@ _USUAL = {"--half": "bf16", "--llm-precision": "none"}
 def run(function: Callable[..., int], arguments: Sequence[str], prog: str) -> int:
     """Call the function with the options of a command line; the exit status.
 
-    function: returns the status; its docstring is the help. It runs when the parser is done, which
-    would handle its interrupts and errors otherwise; a TritoneError of it is a refusal.
+    function: returns the status; its docstring is the help, and its options may be in groups. It
+    runs when the parser is done, which would handle its interrupts and errors otherwise; a
+    TritoneError of it is a refusal.
     """
+    function = flat(function)
     parsed: list[dict[str, Any]] = []
 
     @wraps(function)

@@ -1,6 +1,7 @@
 """tritone doctor: this machine, its Python, the model directory and a running server."""
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -17,31 +18,60 @@ from tritone.diagnostics.doctor.report import as_json, exit_status, table
 from tritone.diagnostics.doctor.target import Target
 from tritone.resources import embedded_voice, family_folders, voice_registry_dir
 
-Releases = Annotated[
-    list[str] | None,
-    typer.Option("--release", metavar="FAMILY=DIR", help="released files, as upstream loads them"),
-]
 Checks = Annotated[list[str] | None, typer.Option(metavar="CHECK ...", help="checks or groups")]
 
 
-def doctor(
-    model: options.Model = None,
-    voices: options.Voices = None,
-    profile: options.Runtime = "cpu",
-    address: options.Address = "127.0.0.1",
-    http_address: options.HttpAddress = None,
-    port_base: options.PortBase = 8000,
+@dataclass(frozen=True)
+class Examined:
+    """What is looked at."""
+
+    model: options.Model = None
+    voices: options.Voices = None
+    profile: options.Runtime = "cpu"
+    address: options.Address = "127.0.0.1"
+    http_address: options.HttpAddress = None
+    port_base: options.PortBase = 8000
     server: Annotated[
         bool | None,
         typer.Option(help="demand a running server, or leave it alone (examined if it answers)"),
-    ] = None,
-    wheel_dir: options.WheelDir = options.TRITON,
-    cache_dir: options.CacheDir = options.CACHE,
-    shm_dir: Annotated[Path, typer.Option(help="where shared memory lives")] = Path("/dev/shm"),
-    ca: options.Ca = None,
-    cert: options.Cert = None,
-    key: options.Key = None,
-    release: Releases = None,
+    ] = None
+    wheel_dir: options.WheelDir = options.TRITON
+    cache_dir: options.CacheDir = options.CACHE
+    shm_dir: Annotated[Path, typer.Option(help="where shared memory lives")] = Path("/dev/shm")
+    ca: options.Ca = None
+    cert: options.Cert = None
+    key: options.Key = None
+    release: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--release", metavar="FAMILY=DIR", help="released files, as upstream loads them"
+        ),
+    ] = None
+
+    @property
+    def target(self) -> Target:
+        """Raises ValueError for a release that is no FAMILY=DIR."""
+        files = {"ca": self.ca, "cert": self.cert, "key": self.key}
+        return Target(
+            model_dir=(self.model or embedded_voice()).absolute(),
+            wheel_dir=self.wheel_dir.absolute(),
+            cache_dir=self.cache_dir.absolute(),
+            profile=self.profile,
+            address=self.address,
+            http_address=self.http_address,
+            http_port=self.port_base,
+            grpc_port=self.port_base + 1,
+            metrics_port=self.port_base + 2,
+            server=self.server,
+            shm_dir=self.shm_dir.absolute(),
+            voices_dir=(self.voices or voice_registry_dir()).absolute(),
+            releases=dict(folder_of_release(text) for text in self.release or ()),
+            tls={name: str(path.absolute()) for name, path in files.items() if path},
+        )
+
+
+def doctor(
+    examined: Examined,
     only: Checks = None,
     skip: Checks = None,
     list_: Annotated[bool, typer.Option("--list", help="name the checks and run none")] = False,
@@ -61,29 +91,12 @@ def doctor(
     try:
         left_out = chosen(known, skip) if skip else []
         checks = [check for check in chosen(known, only or []) if check not in left_out]
-        releases = dict(folder_of_release(text) for text in release or ())
+        target = examined.target
     except ValueError as error:
         return refused(error)
     if list_:
         print("\n".join(check.name for check in known))
         return 0
-    files = {"ca": ca, "cert": cert, "key": key}
-    target = Target(
-        model_dir=(model or embedded_voice()).absolute(),
-        wheel_dir=wheel_dir.absolute(),
-        cache_dir=cache_dir.absolute(),
-        profile=profile,
-        address=address,
-        http_address=http_address,
-        http_port=port_base,
-        grpc_port=port_base + 1,
-        metrics_port=port_base + 2,
-        server=server,
-        shm_dir=shm_dir.absolute(),
-        voices_dir=(voices or voice_registry_dir()).absolute(),
-        releases=releases,
-        tls={name: str(path.absolute()) for name, path in files.items() if path},
-    )
     with tqdm(total=len(checks), unit="check", leave=False, disable=None) as bar:
         diagnoses = examine(checks, target, fix=fix, slow=slow, on_done=lambda _: bar.update())
     colour = sys.stdout.isatty()

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -15,23 +16,30 @@ from tritone.engines.build import DTYPES, build_tasks, problems
 from tritone.engines.machine import this_machine
 from tritone.engines.sources import LLM, Sources
 from tritone.engines.tasks import Outcome, Task, run_tasks, table
-from tritone.errors import InvalidRequest
+from tritone.errors import InvalidRequest, TritoneError
 from tritone.families import open_model
 
 
-def engines(
-    model_dir: Annotated[Path, typer.Argument(help="as `tritone convert` wrote it")],
+@dataclass(frozen=True)
+class Asked:
+    """What is built, and how."""
+
     dtype: Annotated[
         str,
         typer.Option(
             help=f"of matrix products, keys and values: {', '.join(DTYPES)} "
             "(GPUs before Ampere: float16)"
         ),
-    ] = DTYPES[0],
-    parts: Annotated[str, typer.Option(metavar="PART,..", help="what to build (all)")] = "",
+    ] = DTYPES[0]
+    parts: Annotated[str, typer.Option(metavar="PART,..", help="what to build (all)")] = ""
     export_only: Annotated[
         bool, typer.Option("--export-only", help="only the ONNX exports and their check")
-    ] = False,
+    ] = False
+
+
+def engines(
+    model_dir: Annotated[Path, typer.Argument(help="as `tritone convert` wrote it")],
+    asked: Asked,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="show every command and profile, and do nothing")
     ] = False,
@@ -50,29 +58,38 @@ def engines(
     logging.basicConfig(
         format="%(levelname)s: %(message)s", level=logging.INFO if verbose else logging.ERROR
     )
-    if dtype not in DTYPES:
-        return refused(f"--dtype: {dtype!r} is none of {', '.join(DTYPES)}")
+    if asked.dtype not in DTYPES:
+        return refused(f"--dtype: {asked.dtype!r} is none of {', '.join(DTYPES)}")
     model = open_model(model_dir)
     given = model.family.graph_source(model.folder, model.config)
     if given is None:
         return refused(f"{model.folder}: engines are not built for {model.family.name}")
     sources = Sources(model.folder, model.language_model, given)
-    chosen = chosen_parts(parts, sources.parts, export_only)
-    found = problems(sources, chosen, dtype, export_only=export_only)
+    chosen = chosen_parts(asked.parts, sources.parts, asked.export_only)
+    found = problems(sources, chosen, asked.dtype, export_only=asked.export_only)
     if found and not dry_run:
         return max(refused(problem) for problem in found)
-    machine = None if found or export_only else this_machine()
-    example = partial(model.family.example_prompt, model.config)
+    machine = None if found or asked.export_only else this_machine()
     tasks = build_tasks(
-        sources, chosen, dtype, machine, export_only=export_only, example_prompt=example
+        sources,
+        chosen,
+        asked.dtype,
+        machine,
+        export_only=asked.export_only,
+        example_prompt=partial(model.family.example_prompt, model.config),
     )
     if dry_run:
-        for task in tasks:
-            print("\n    ".join([task.name, *task.plan]))
-        if found:
-            print("\n  - ".join(["\nHere the build would stop:", *map(str, found)]))
+        show(tasks, found)
         return 0
-    return build(tasks, model_dir, force=force, export_only=export_only)
+    return build(tasks, model_dir, force=force, export_only=asked.export_only)
+
+
+def show(tasks: Sequence[Task], found: Sequence[TritoneError]) -> None:
+    """Every command and profile, and where the build would stop."""
+    for task in tasks:
+        print("\n    ".join([task.name, *task.plan]))
+    if found:
+        print("\n  - ".join(["\nHere the build would stop:", *map(str, found)]))
 
 
 def chosen_parts(text: str, known: Sequence[str], export_only: bool) -> tuple[str, ...]:

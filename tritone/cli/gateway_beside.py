@@ -1,8 +1,13 @@
 """The gateway that `tritone serve` starts beside the server."""
 
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Annotated
 
+import typer
+
+from tritone.cli import options
+from tritone.cli.gateway_options import USUAL, Connections, Idle, Stall, VoiceAlias
+from tritone.gateway.settings import Address, GatewaySettings
 from tritone.launcher import ServerSettings
 from tritone.launcher.gateway_process import MISSING, GatewayProcess, missing
 from tritone.launcher.ports import check_free
@@ -13,19 +18,27 @@ _PORT_OFFSET = 80  # from the first port of the server: 8080 beside 8000
 
 @dataclass(frozen=True)
 class Beside:
-    """What is wanted of it. port: None is 80 above that of HTTP. keys: file of API keys."""
+    """Options of `tritone serve`: what is wanted of it."""
 
-    wanted: bool = True
-    port: int | None = None
-    address: str = "127.0.0.1"
-    keys: Path | None = None
+    gateway: Annotated[bool, typer.Option(help="OpenAI's API beside the server")] = True
+    gateway_port: Annotated[
+        int | None, typer.Option(help="80 above --port-base or --http-port")
+    ] = None
+    gateway_address: Annotated[
+        str, typer.Option(help="0.0.0.0 serves other machines, who need keys")
+    ] = USUAL.address
+    gateway_keys: options.Keys = None
+    voice_alias: VoiceAlias = None
+    gateway_max_connections: Connections = USUAL.max_connections
+    gateway_idle_seconds: Idle = USUAL.idle_seconds
+    gateway_stall_seconds: Stall = USUAL.stall_seconds
 
     def of(self, server: ServerSettings) -> "Gateway":
         """Raises EnvironmentProblem for what cannot be run.
 
         Without an installed gateway, or in front of TLS, there is none, and a line says why.
         """
-        if not self.wanted:
+        if not self.gateway:
             return Gateway("")
         if missing():
             return Gateway(MISSING)
@@ -33,21 +46,48 @@ class Beside:
             grpc = server.urls.grpc
             advice = f"to have one: tritone gateway --backend {grpc} --ca FILE"
             return Gateway(f"no gateway, as the server speaks TLS; {advice}")
-        from tritone.gateway.keys import read_keys
-        from tritone.gateway.settings import Address, GatewaySettings
-
-        port = server.http_port + _PORT_OFFSET if self.port is None else self.port
-        backend = Address(server.urls.grpc)
-        settings = GatewaySettings((backend,), address=self.address, port=port, keys=self.keys)
-        settings.check()
-        if self.keys:
-            read_keys(self.keys)
-        check_free(self.address, {"gateway": port})
-        words = ["--backend", backend.url, "--address", self.address, "--port", str(port)]
-        words += ["--keys", str(self.keys)] if self.keys else []
-        words += _voices(server)
+        settings = self._settings(server)
+        self._check(settings)
+        words = [*self._words(settings), *_voices(server)]
         process = GatewayProcess(words, server.restarts_per_hour)
         return Gateway(f"OpenAI API {settings.url}/v1\npage to try it {settings.url}/", process)
+
+    def _settings(self, server: ServerSettings) -> GatewaySettings:
+        from tritone.gateway.voice_names import aliases
+
+        port = self.gateway_port
+        return GatewaySettings(
+            (Address(server.urls.grpc),),
+            address=self.gateway_address,
+            port=server.http_port + _PORT_OFFSET if port is None else port,
+            keys=self.gateway_keys,
+            max_connections=self.gateway_max_connections,
+            idle_seconds=self.gateway_idle_seconds,
+            stall_seconds=self.gateway_stall_seconds,
+            voice_aliases=aliases(self.voice_alias or ()),
+        )
+
+    def _check(self, settings: GatewaySettings) -> None:
+        from tritone.gateway.keys import read_keys
+
+        settings.check(prefix="--gateway-")
+        if settings.keys:
+            read_keys(settings.keys)
+        check_free(settings.address, {"gateway": settings.port})
+
+    def _words(self, settings: GatewaySettings) -> list[str]:
+        """The same for `tritone gateway`."""
+        given = {
+            "backend": settings.backends[0].url,
+            "address": settings.address,
+            "port": settings.port,
+            "max-connections": settings.max_connections,
+            "idle-seconds": settings.idle_seconds,
+            "stall-seconds": settings.stall_seconds,
+        }
+        words = [f"--{option}={value}" for option, value in given.items()]
+        words += [f"--keys={settings.keys}"] if settings.keys else []
+        return words + [f"--voice-alias={text}" for text in self.voice_alias or ()]
 
 
 def _voices(server: ServerSettings) -> list[str]:

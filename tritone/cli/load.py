@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -26,24 +27,57 @@ Half = Annotated[
         "Without it each takes what is best on the device"
     ),
 ]
-Patience = Annotated[float, typer.Option(metavar="FACTOR", help="on the limit of each step")]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What is loaded, and what it says then."""
+
+    model: ModelDir = None
+    profile: Runtime = "cpu"
+    half: Half = None
+    text: Annotated[str, typer.Option(help="what is spoken")] = "Hello there."
+    voice: Annotated[
+        str | None, typer.Option(help="a registered voice (the checkpoint's own, or the first)")
+    ] = None
+
+    @property
+    def trial(self) -> Trial:
+        """Raises ValueError where there is nothing to load."""
+        if self.model is None:
+            raise ValueError("MODEL_DIR is missing, and TRITONE_MODEL is not set")
+        if not self.model.is_dir():
+            folder = self.model
+            raise ValueError(
+                f"{folder} is no folder; make one with tritone convert RELEASE {folder}"
+            )
+        return Trial(self.model, self.profile, self.half, self.text, self.voice)
+
+
+@dataclass(frozen=True)
+class Time:
+    """What a step may take."""
+
+    patience: Annotated[float, typer.Option(metavar="FACTOR", help="on the limit of each step")] = (
+        1.0
+    )
+    deadline: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="end a step that takes longer (never)")
+    ] = None
+
+    def check(self) -> None:
+        """Raise ValueError for what is no time."""
+        for name, value in vars(self).items():
+            if value is not None and not value > 0:
+                raise ValueError(f"--{name}: {value:g}; it must be above 0")
 
 
 def load(
-    model: ModelDir = None,
-    profile: Runtime = "cpu",
-    half: Half = None,
+    tried: Tried,
+    time: Time,
     until: Annotated[str | None, typer.Option(metavar="STEP", help="end after this step")] = None,
     list_: Annotated[bool, typer.Option("--list", help="name the steps and load nothing")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="the summary as JSON on stdout")] = False,
-    patience: Patience = 1.0,
-    deadline: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="end a step that takes longer (never)")
-    ] = None,
-    text: Annotated[str, typer.Option(help="what is spoken")] = "Hello there.",
-    voice: Annotated[
-        str | None, typer.Option(help="a registered voice (the checkpoint's own, or the first)")
-    ] = None,
 ) -> int:
     """Load a model directory step by step, then speak a word.
 
@@ -56,31 +90,32 @@ def load(
     step failed or took longer than --deadline; 2 the command line is wrong, or
     the step of --until was not met; 130 interrupted.
     """
-    names = [kind.name for kind in steps_of(profile)]
     if list_:
-        show_steps(profile)
+        show_steps(tried.profile)
         return 0
-    if model is None:
-        return refused("MODEL_DIR is missing, and TRITONE_MODEL is not set")
+    names = [kind.name for kind in steps_of(tried.profile)]
     if until is not None and until not in names:
         return refused(f"--until: {until!r} is no step; they are: {', '.join(names)}")
-    for name, value in (("patience", patience), ("deadline", deadline)):
-        if value is not None and not value > 0:
-            return refused(f"--{name}: {value:g}; it must be above 0")
-    if not model.is_dir():
-        return refused(f"{model} is no folder; make one with tritone convert RELEASE {model}")
-    summary = Summary(model)
+    try:
+        time.check()
+        what = tried.trial
+    except ValueError as error:
+        return refused(error)
+    summary = Summary(what.model)
     progress = Progress(summary, len(names), until)
-    loader = Loader(
+    loader = loader_of(what, time, progress)
+    return attempt(what, loader, progress, summary) or report(summary, progress, until, as_json)
+
+
+def loader_of(what: Trial, time: Time, progress: Progress) -> Loader:
+    return Loader(
         "load_model",
         progress,
-        patience=patience,
-        deadline_s=deadline,
-        model_dir=model,
-        profile=profile,
+        patience=time.patience,
+        deadline_s=time.deadline,
+        model_dir=what.model,
+        profile=what.profile,
     )
-    status = attempt(Trial(model, profile, half, text, voice), loader, progress, summary)
-    return status or report(summary, progress, until, as_json)
 
 
 def attempt(what: Trial, loader: Loader, progress: Progress, summary: Summary) -> int:

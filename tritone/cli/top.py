@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from ssl import SSLContext
 from typing import Annotated
@@ -13,7 +14,7 @@ import typer
 from tritone.cli import options
 from tritone.cli.command import refused
 from tritone.diagnostics.monitor import live
-from tritone.diagnostics.monitor.health import address
+from tritone.diagnostics.monitor.health import Address, address
 from tritone.diagnostics.monitor.observer import Observer, Snapshot
 from tritone.diagnostics.monitor.report import as_json, as_line
 from tritone.launcher import ServerSettings
@@ -23,22 +24,66 @@ Url = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Triton's HTT
 MetricsUrl = Annotated[str | None, typer.Option(metavar="URL", help="metrics page (two ports on)")]
 
 
-def top(
-    url: Url = None,
+@dataclass(frozen=True)
+class Watched:
+    """The server."""
+
+    url: Url = None
     port_base: Annotated[
         int | None, typer.Option(help="of a server here, as for `tritone serve` (8000)")
-    ] = None,
-    metrics_url: MetricsUrl = None,
+    ] = None
+    metrics_url: MetricsUrl = None
     log: Annotated[
         Path | None, typer.Option(help="the server's log (of a server here, where serve puts it)")
-    ] = None,
-    interval: Annotated[float, typer.Option(metavar="SECONDS", help="between two looks")] = 2.0,
-    count: Annotated[int | None, typer.Option(help="end after so many looks")] = None,
-    window: Annotated[float, typer.Option(metavar="SECONDS", help="of recent figures")] = 60.0,
+    ] = None
+    ca: options.Ca = None
+    cert: options.Cert = None
+    key: options.Key = None
+
+    @property
+    def server(self) -> Address:
+        """Raises ValueError, or OSError for a file that cannot be read."""
+        if self.url is not None and self.port_base is not None:
+            raise ValueError("--port-base is not allowed with --url")
+        return address(
+            self.url or f"127.0.0.1:{self.port_base or 8000}", self.metrics_url, self._tls
+        )
+
+    def observer(self, server: Address, window: float) -> Observer:
+        log = self.log
+        if log is None and server.is_local:  # where `tritone serve` has it
+            log = ServerSettings(http_port=server.http_port).log_path
+        return Observer(server, window, log)
+
+    @property
+    def _tls(self) -> SSLContext | None:
+        from tritone_client.tls import Tls  # with gRPC, which nothing else here needs
+
+        if not (self.ca or self.cert or self.key):
+            return None
+        return Tls(self.ca, self.cert, self.key).context()
+
+
+@dataclass(frozen=True)
+class Looks:
+    """How often, and how long."""
+
+    interval: Annotated[float, typer.Option(metavar="SECONDS", help="between two looks")] = 2.0
+    count: Annotated[int | None, typer.Option(help="end after so many looks")] = None
+    window: Annotated[float, typer.Option(metavar="SECONDS", help="of recent figures")] = 60.0
+
+    def check(self) -> None:
+        """Raise ValueError for what is no interval, or no number of looks."""
+        if not (self.interval > 0 and self.window > 0):
+            raise ValueError("--interval and --window must be above 0")
+        if self.count is not None and self.count < 1:
+            raise ValueError(f"--count is {self.count}; it must be at least 1")
+
+
+def top(
+    watched: Watched,
+    often: Looks,
     json: Annotated[bool, typer.Option("--json", help="a JSON object a line")] = False,
-    ca: options.Ca = None,
-    cert: options.Cert = None,
-    key: options.Key = None,
 ) -> int:
     """Watch a running server: models, speed, and where the time goes.
 
@@ -49,21 +94,13 @@ def top(
     Exit status: 0 ended by its user or after --count looks, 1 no server ever
     answered, 2 the command line is wrong.
     """
-    if url is not None and port_base is not None:
-        return refused("--port-base is not allowed with --url")
-    if not (interval > 0 and window > 0):
-        return refused("--interval and --window must be above 0")
-    if count is not None and count < 1:
-        return refused(f"--count is {count}; it must be at least 1")
     try:
-        tls = context_of(ca, cert, key) if ca or cert or key else None
-        server = address(url or f"127.0.0.1:{port_base or 8000}", metrics_url, tls)
+        often.check()
+        server = watched.server
     except (OSError, ValueError) as error:
         return refused(error)
-    if log is None and server.is_local:  # where `tritone serve` has it
-        log = ServerSettings(http_port=server.http_port).log_path
-    observer = Observer(server, window, log)
-    snapshots = looks(observer.observe, interval, count)
+    observer = watched.observer(server, often.window)
+    snapshots = looks(observer.observe, often.interval, often.count)
     try:
         with termination_as_exit():
             if live.available() and not json:
@@ -73,13 +110,6 @@ def top(
     except KeyboardInterrupt:
         pass  # its way to end
     return 0 if observer.answered else 1
-
-
-def context_of(ca: Path | None, cert: Path | None, key: Path | None) -> SSLContext:
-    """Raises ValueError, or OSError for a file that cannot be read."""
-    from tritone_client.tls import Tls  # with gRPC, which nothing else here needs
-
-    return Tls(ca, cert, key).context()
 
 
 def looks(

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,15 +26,38 @@ from tritone.variables import VOICES_VARIABLE
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="what requests call the voice")]
 Replace = Annotated[bool, typer.Option("--replace", help="a voice that has the id already")]
-Language = Annotated[str, typer.Option(help="as en or zh-CN")]
-Consent = Annotated[str, typer.Option(help="who agreed to this use of the voice, when or where")]
-Licence = Annotated[str, typer.Option(help="terms of its use")]
 _GREETING = "Hello. This is how I sound, and this is a second sentence."
 
 
+@dataclass(frozen=True)
+class Terms:
+    """What is said of a voice by who adds it."""
+
+    consent: Annotated[
+        str, typer.Option(help="who agreed to this use of the voice, when or where")
+    ] = ""
+    language: Annotated[str, typer.Option(help="as en or zh-CN")] = ""
+    licence: Annotated[str, typer.Option(help="terms of its use")] = ""
+
+    def of(self, voice_id: str, name: str = "", transcript: str = "") -> Details:
+        return Details(voice_id, name, transcript, self.language, self.consent, self.licence)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where voices are."""
+
+    model: Model = None
+    voices: Voices = None
+
+    @property
+    def desk(self) -> VoiceDesk:
+        registry = VoiceRegistry(self.voices) if self.voices else None
+        return VoiceDesk(open_model(self.model or embedded_voice()), registry)
+
+
 def list_(
-    model: Model = None,
-    voices: Voices = None,
+    places: Places,
     as_json: Annotated[bool, typer.Option("--json", help="the added voices as JSON")] = False,
 ) -> int:
     """List voices: id, size or seconds, transcript.
@@ -45,12 +69,11 @@ def list_(
 
     Exit status: 0, or 1 if something in the registry is no usable voice.
     """
-    desk = _desk(model, voices)
-    listing = desk.listing()
+    listing = places.desk.listing()
     if as_json:
         print(json.dumps([record.model_dump(mode="json") for record in listing.added], indent=1))
     else:
-        _print_own(model or embedded_voice())
+        _print_own(places.model or embedded_voice())
         for record in listing.added:
             print(f"+ {_line(record)}")
     for record, why in listing.misfits:
@@ -63,22 +86,18 @@ def list_(
 def add(
     voice_id: Id,
     recording: Annotated[Path, typer.Argument(help="any sound file, 1 to 30 s")],
-    consent: Consent = "",
+    terms: Terms,
+    places: Places,
     transcript: Annotated[str, typer.Option(help="what is said in it, word for word")] = "",
     name: Annotated[str, typer.Option(help="for people (the id)")] = "",
-    language: Language = "",
-    licence: Licence = "",
     replace: Replace = False,
-    model: Model = None,
-    voices: Voices = None,
 ) -> int:
     """Add a voice from a recording of one person; running servers have it at once.
 
     Exit status: 0 added, 2 refused: all that is wrong with the recording is said.
     """
-    desk = _desk(model, voices)
-    details = Details(voice_id, name, transcript, language, consent, licence)
-    added = desk.add(read_file(recording), details, replace=replace)
+    details = terms.of(voice_id, name, transcript)
+    added = places.desk.add(read_file(recording), details, replace=replace)
     print(f"added {_line(added.record)}")
     for note in added.record.notes:
         print(f"note: {note}")
@@ -98,14 +117,11 @@ def remove(voice_id: Id, voices: Voices = None) -> int:
 
 def import_(
     file: Annotated[Path, typer.Argument(help="a voice pack, or upstream's file of voices (.pt)")],
+    terms: Terms,
+    places: Places,
     new_id: Annotated[str, typer.Option("--id", help="of a pack's voice (its own)")] = "",
     sha256: Annotated[str, typer.Option(help="what its maker says is the pack's SHA-256")] = "",
-    consent: Consent = "",
-    language: Language = "",
-    licence: Licence = "",
     replace: Replace = False,
-    model: Model = None,
-    voices: Voices = None,
 ) -> int:
     """Add the voice of a pack, or all voices of an upstream file.
 
@@ -114,12 +130,11 @@ def import_(
 
     Exit status: 0 added, 2 refused.
     """
-    desk = _desk(model, voices)
+    desk = places.desk
     if file.suffix == ".pt":
         if new_id or sha256:
             return command.refused("--id and --sha256 are for voice packs")
-        said = Details("unnamed", language=language, consent=consent, licence=licence)
-        records = list(desk.import_file(file, said, replace=replace))
+        records = list(desk.import_file(file, terms.of("unnamed"), replace=replace))
     else:
         data = _pack_of(file)
         if sha256 and hashlib.sha256(data).hexdigest() != sha256.lower():
@@ -153,6 +168,7 @@ def export(
 
 def listen(
     voice_id: Id,
+    places: Places,
     text: Annotated[str, typer.Argument(help="what it says")] = _GREETING,
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FILE", help="sound file (ID.wav)")
@@ -161,8 +177,6 @@ def listen(
         str, typer.Option(help="gRPC address of a running server; without it none is needed")
     ] = "",
     seed: int = 0,
-    model: Model = None,
-    voices: Voices = None,
 ) -> int:
     """Have a voice say a sentence, into a sound file.
 
@@ -174,18 +188,7 @@ def listen(
 
         words = [text, "--voice", voice_id, "--seed", str(seed), "-o", path, "--url", url]
         return say.main(words, "tritone voices listen")
-    from tritone.llm.contract import SamplingParams
-    from tritone.local.tts import load
-    from tritone_client.output import open_writer
-
-    if voices is not None:
-        os.environ[VOICES_VARIABLE] = str(voices)  # where the front end looks
-    with load(model) as tts:
-        wave = tts.synthesize(text, voice=voice_id, sampling=SamplingParams(seed=seed))
-        writer = open_writer(path, tts.sample_rate)
-        writer.write(wave)
-        writer.close()
-    print(f"{path}: {len(wave) / tts.sample_rate:.1f} s")
+    _speak_here(places, voice_id, text, seed, path)
     return 0
 
 
@@ -209,9 +212,20 @@ def main(arguments: Sequence[str], prog: str) -> int:
     return command.run(_SUBCOMMANDS[name], rest, f"{prog} {name}")
 
 
-def _desk(model: Path | None, voices: Path | None) -> VoiceDesk:
-    registry = VoiceRegistry(voices) if voices else None
-    return VoiceDesk(open_model(model or embedded_voice()), registry)
+def _speak_here(places: Places, voice_id: str, text: str, seed: int, path: str) -> None:
+    """Into a sound file, without a server."""
+    from tritone.llm.contract import SamplingParams
+    from tritone.local.tts import load
+    from tritone_client.output import open_writer
+
+    if places.voices is not None:
+        os.environ[VOICES_VARIABLE] = str(places.voices)  # where the front end looks
+    with load(places.model) as tts:
+        wave = tts.synthesize(text, voice=voice_id, sampling=SamplingParams(seed=seed))
+        writer = open_writer(path, tts.sample_rate)
+        writer.write(wave)
+        writer.close()
+    print(f"{path}: {len(wave) / tts.sample_rate:.1f} s")
 
 
 def _print_own(folder: Path) -> None:

@@ -132,16 +132,8 @@ class VoiceDesk:
             voice, done = self._maker.voice(sound.wav, sound.rate, details.transcript)
             remarks = [*quality.remarks(found, self._limits), *self._speakers(sound)]
             encoders = time.monotonic() - at
-        notes = [f"recording: {text}" for text in remarks]
-        record = self._record(voice, details, origin="recording").model_copy(
-            update={
-                "recording": hashlib.sha256(data).hexdigest(),
-                "seconds": round(found.seconds, 2),
-                "loudness_dbfs": round(found.loudness_dbfs, 1),
-                "snr_db": round(found.snr_db, 1),
-                "notes": (*map(_renamed, done), *notes),
-            }
-        )
+        notes = (*map(_renamed, done), *(f"recording: {text}" for text in remarks))
+        record = _heard(self._record(voice, details, "recording"), data, found, notes)
         still_wanted()
         self.registry.put(record, voice.to_arrays(), replace=replace)
         return Added(record, time.monotonic() - began, encoders)
@@ -265,6 +257,19 @@ class VoiceDesk:
             problem = str(error)
         if problem:
             raise InvalidRequest(field, f"{record.id!r} {problem}")
+
+
+def _heard(record: VoiceRecord, data: bytes, found: Quality, notes: tuple[str, ...]) -> VoiceRecord:
+    """A record with what is known of its recording, a file of these bytes."""
+    return record.model_copy(
+        update={
+            "recording": hashlib.sha256(data).hexdigest(),
+            "seconds": round(found.seconds, 2),
+            "loudness_dbfs": round(found.loudness_dbfs, 1),
+            "snr_db": round(found.snr_db, 1),
+            "notes": notes,
+        }
+    )
 
 
 def _with_id(details: Details, voice_id: str) -> Details:

@@ -53,7 +53,27 @@ def create_app(settings: GatewaySettings, clock: Callable[[], float] = time.mono
             await asyncio.wait([warming])
             await gateway.close()
 
-    stands_before = [
+    app = FastAPI(
+        title="Tritone",
+        summary="Streaming text-to-speech, as OpenAI's clients ask for it",
+        version="1",
+        docs_url=None,  # both pages would load scripts from elsewhere
+        redoc_url=None,
+        lifespan=lifespan,
+        middleware=_before_routes(settings, keys, clock),
+    )
+    errors.install(app)
+    schema.install(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    return app
+
+
+def _before_routes(
+    settings: GatewaySettings, keys: KeyFile | None, clock: Callable[[], float]
+) -> list[Middleware]:
+    """What every request passes, in this order."""
+    return [
         Middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
@@ -68,17 +88,3 @@ def create_app(settings: GatewaySettings, clock: Callable[[], float] = time.mono
             {voices.PATH: voices.body_size(settings)},
         ),
     ]
-    app = FastAPI(
-        title="Tritone",
-        summary="Streaming text-to-speech, as OpenAI's clients ask for it",
-        version="1",
-        docs_url=None,  # both pages would load scripts from elsewhere
-        redoc_url=None,
-        lifespan=lifespan,
-        middleware=stands_before,
-    )
-    errors.install(app)
-    schema.install(app)
-    for router in ROUTERS:
-        app.include_router(router)
-    return app

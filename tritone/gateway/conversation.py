@@ -14,6 +14,8 @@ from tritone.gateway.presence import CallerGone
 from tritone.gateway.sockets import Socket, content_of
 from tritone.gateway.speech import SpeechOptions
 
+_MOST_TOLD = 8  # speeches whose ends are not told yet, for a caller who reads slowly
+
 
 class Conversation(ABC):
     """What its messages mean is said by those who derive from it."""
@@ -38,12 +40,21 @@ class Conversation(ABC):
 
     @property
     def speech(self) -> LiveSpeech | None:
-        """What is spoken now."""
+        """What is spoken now, or is just being left off."""
         return self._speech if self._speech and not self._speech.over else None
 
+    @property
+    def may_begin(self) -> bool:
+        """Whether another speech may: the one before was cancelled, or all of it is said."""
+        return self.speech is None or self.speech.cancelled
+
     def begin(self, options: SpeechOptions, text: Text, listener: Listener) -> None:
-        """A speech. Raises ApiError where the caller asks too often."""
-        assert self.speech is None
+        """A speech, when the one before has told its end. Raises ApiError where the caller asks too
+        often."""
+        assert self.may_begin
+        if len(self._tasks) >= _MOST_TOLD:
+            problem = f"the ends of {_MOST_TOLD} utterances are not told yet, which is the limit; "
+            raise ApiError(429, "overloaded", problem + "read what has come, then start again")
         if not self._counted:
             self._caller.rate.take()
         self._counted = False

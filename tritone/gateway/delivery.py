@@ -24,7 +24,7 @@ from tritone.gateway.framing import Events, Framing, Record, Sound
 from tritone.gateway.gateway import Gateway
 from tritone.gateway.limits import Caller
 from tritone.gateway.presence import CallerGone, taken_within, unless_gone
-from tritone.gateway.segments import SegmentLog
+from tritone.gateway.spoken import Progress
 from tritone_client import SpeechError, Utterance
 
 _LOG = logging.getLogger(__name__)
@@ -53,8 +53,9 @@ class Speech:
         named = {"X-Tritone-Voice": voice} if VOICE_ID.fullmatch(voice) else {}
         return {"X-Request-Id": self.id, "Cache-Control": "no-store", **named}
 
-    def segment_log(self) -> SegmentLog:
-        return SegmentLog(self.utterance.text, self.source_rate, self.rate)
+    def progress(self) -> Progress:
+        """Of it, before anything is sent."""
+        return Progress(self.utterance.text, (self.source_rate, self.rate))
 
 
 class Delivery(Response):
@@ -68,9 +69,9 @@ class Delivery(Response):
         )
         del self.headers["content-length"]  # which nobody knows yet
         self._gateway, self._caller, self._speech = gateway, caller, speech
-        self._segments = speech.segment_log() if speech.with_segments else None
-        self._framing = Events(self._segments) if speech.as_events else Sound()
-        self._began, self._started, self._tokens = time.monotonic(), False, 0
+        self._progress = speech.progress()
+        self._framing = Events(speech.with_segments) if speech.as_events else Sound()
+        self._began, self._started = time.monotonic(), False
         self._timing: Record | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -96,8 +97,7 @@ class Delivery(Response):
             raise from_server(error) from error
         finally:
             self._gateway.encoding.submit(lambda: encoder.result().close())
-        end = self._framing.end(len(self._speech.utterance.text), self._tokens, self._timing)
-        await self._send(end, send, last=True)
+        await self._send(self._framing.end(self._progress, self._timing), send, last=True)
 
     def _new_encoder(self) -> Encoder:
         return self._speech.form.encoder(self._speech.source_rate, self._speech.rate)
@@ -114,21 +114,13 @@ class Delivery(Response):
         )
         async with aclosing(packets):
             async for packet in packets:
-                samples = packet.samples
-                self._note(packet.timing or {})
+                samples, record = packet.samples, packet.timing
+                if speech.with_timing and record:
+                    self._timing = {**record, "sample_rate": speech.source_rate}
                 yield await self._in_thread(framing, encoder, samples)
                 audio.inc(len(samples) / speech.source_rate)
-                if self._segments:
-                    yield framing.segments(self._segments.update(packet.timing))
+                yield framing.segments(self._progress.advance(len(samples), record))
         yield await self._in_thread(framing, encoder, None)
-        if self._segments:
-            yield framing.segments(self._segments.end())
-
-    def _note(self, record: Record) -> None:
-        """What a server tells of a speech so far."""
-        self._tokens = record.get("tokens", self._tokens)
-        if self._speech.with_timing and record:
-            self._timing = {**record, "sample_rate": self._speech.source_rate}
 
     async def _in_thread(
         self, framing: Framing, encoder: Future[Encoder], samples: Float32 | None

@@ -6,22 +6,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from tritone.gateway.errors import ApiError
-from tritone.gateway.segments import Segment, SegmentLog
+from tritone.gateway.segments import Segment
+from tritone.gateway.spoken import Progress
 
 Record = Mapping[str, Any]
 """A timing record, with the `sample_rate` (Hz) that its samples are counted at."""
 
 
 class Framing(Protocol):
-    """piece: some sound. segments: parts of the text that were said. end: the last words, with the
-    text's characters and the speech tokens that it took. fault: what to say of a stream that breaks
-    off; None breaks off the connection.
+    """piece: some sound. segments: parts of the text that were said. end: the last words. fault:
+    what to say of a stream that breaks off; None breaks off the connection.
 
     timing: the server's record so far, for callers who want it; None for others."""
 
     def piece(self, sound: bytes, timing: Record | None = None) -> bytes: ...
     def segments(self, said: Sequence[Segment]) -> bytes: ...
-    def end(self, characters: int, tokens: int, timing: Record | None = None) -> bytes: ...
+    def end(self, progress: Progress, timing: Record | None = None) -> bytes: ...
     def fault(self, error: ApiError) -> bytes | None: ...
 
 
@@ -34,7 +34,7 @@ class Sound:
     def segments(self, said: Sequence[Segment]) -> bytes:
         return b""
 
-    def end(self, characters: int, tokens: int, timing: Record | None = None) -> bytes:
+    def end(self, progress: Progress, timing: Record | None = None) -> bytes:
         return b""
 
     def fault(self, error: ApiError) -> bytes | None:
@@ -45,11 +45,11 @@ class Events:
     """`speech.audio.delta` for each piece, `speech.audio.segment` for each part of the text,
     `speech.audio.done`, and the `[DONE]` that some clients wait for.
 
-    log: the segments; None where they are not asked for.
+    with_segments: whether those are asked for.
     """
 
-    def __init__(self, log: SegmentLog | None = None) -> None:
-        self._log = log
+    def __init__(self, with_segments: bool = False) -> None:
+        self._with_segments = with_segments
 
     def piece(self, sound: bytes, timing: Record | None = None) -> bytes:
         if not sound:
@@ -59,20 +59,18 @@ class Events:
         )
 
     def segments(self, said: Sequence[Segment]) -> bytes:
+        if not self._with_segments:
+            return b""
         return b"".join(
             _event(type="speech.audio.segment", segment=each.content()) for each in said
         )
 
-    def end(self, characters: int, tokens: int, timing: Record | None = None) -> bytes:
-        usage = {
-            "input_tokens": characters,
-            "output_tokens": tokens,
-            "total_tokens": characters + tokens,
-        }
+    def end(self, progress: Progress, timing: Record | None = None) -> bytes:
         known: dict[str, Any] = {**_extra(timing)}
-        if self._log is not None:
-            known["segments"] = [segment.content() for segment in self._log.known]
-        return _event(type="speech.audio.done", usage=usage, **known) + b"data: [DONE]\n\n"
+        if self._with_segments:
+            known["segments"] = [segment.content() for segment in progress.whole]
+        done = _event(type="speech.audio.done", usage=progress.usage, **known)
+        return done + b"data: [DONE]\n\n"
 
     def fault(self, error: ApiError) -> bytes | None:
         return _event(type="error", **error.body)

@@ -25,7 +25,7 @@ class Gateway:
         self.started = int(time.time())  # Unix time
         self.backends = Backends(settings.backends, settings.tls)
         self.places = Places(settings.max_streams, "this gateway")
-        self.sockets = Places(settings.max_sockets, "this gateway", "connections")
+        self.sockets = Places(settings.max_connections, "this gateway", "connections")
         self.metrics = Metrics()
         self.encoding = ThreadPoolExecutor(settings.encoder_threads, "encoder")
         self.voices: VoiceWork | None = None

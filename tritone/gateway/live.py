@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import Future
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from tritone.arrays import Float32
 from tritone.gateway.account import one_stream
@@ -20,8 +20,9 @@ from tritone.gateway.formats import Encoder
 from tritone.gateway.gateway import Gateway
 from tritone.gateway.limits import Caller
 from tritone.gateway.presence import CallerGone
+from tritone.gateway.segments import Segment
 from tritone.gateway.speech import SpeechOptions
-from tritone.gateway.spoken import Progress, Segment
+from tritone.gateway.spoken import Progress
 from tritone_client import SpeechError
 from tritone_client.response import Packet
 from tritone_client.text import Flush
@@ -71,10 +72,10 @@ class LiveSpeech:
         self._gateway, self._caller, self._listener = gateway, caller, listener
         self._options, self._text = options, text
         self._pieces: asyncio.Queue[str | Flush | None] = asyncio.Queue(_MOST_PIECES)
-        self._ended, self._cancelled, self._sending = text.whole, False, False
+        self._ended, self._sending, self.cancelled = text.whole, False, False
         self._speaking: asyncio.Task[None] | None = None
         self._asked = time.monotonic()
-        self.progress = Progress(len(text.first))
+        self.progress = Progress(text.first)
         self.over = False  # but for telling how it ended
 
     def say(self, piece: str | Flush) -> None:
@@ -85,7 +86,8 @@ class LiveSpeech:
             problem = f"{_MOST_PIECES} pieces of the text wait to be taken; send fewer, larger ones"
             raise ApiError(429, "overloaded", problem)
         self._pieces.put_nowait(piece)
-        self.progress.characters += len(piece) if isinstance(piece, str) else 0
+        if isinstance(piece, str):
+            self.progress.say(piece)
         self._came()
 
     def end(self) -> None:
@@ -97,7 +99,7 @@ class LiveSpeech:
 
     def cancel(self) -> None:
         """Nothing more is sent; what is just being sent is let through, so that it is known."""
-        self._cancelled = self._ended = True
+        self.cancelled = self._ended = True
         if self._speaking and not self._sending:
             self._speaking.cancel()
 
@@ -107,7 +109,7 @@ class LiveSpeech:
         try:
             with one_stream(self._gateway, self._caller, self._options.response_format):
                 await self._spoken()
-                if self._cancelled:
+                if self.cancelled:
                     raise _NotWanted
         except ApiError as refusal:
             error = refusal
@@ -118,7 +120,7 @@ class LiveSpeech:
         await self._tell_end(error)
 
     async def _tell_end(self, error: ApiError | None) -> None:
-        if self._cancelled:
+        if self.cancelled:
             await self._listener.cancelled(self.progress)
         elif error:
             await self._listener.failed(error, self.progress)
@@ -128,7 +130,7 @@ class LiveSpeech:
     async def _spoken(self) -> None:
         """In a task of its own, which `cancel` can end without ending this one. Raises ApiError."""
         self._speaking = asyncio.ensure_future(self._speak())
-        if self._cancelled:
+        if self.cancelled:
             self._speaking.cancel()
         try:
             await asyncio.wait((self._speaking,))
@@ -156,10 +158,9 @@ class LiveSpeech:
         try:
             async with aclosing(self._packets(speech)) as packets:
                 async for packet in packets:
-                    await self._send(speech, encoder, packet.samples)
-                    if self._cancelled:
+                    await self._send(speech, encoder, packet)
+                    if self.cancelled:
                         return
-                    await self._tell(packet.timing or {})
             await self._send(speech, encoder, None)
         finally:
             self._gateway.encoding.submit(lambda: encoder.result().close())
@@ -183,28 +184,25 @@ class LiveSpeech:
         while (piece := await self._pieces.get()) is not None:
             yield piece
 
-    async def _send(
-        self, speech: Speech, encoder: Future[Encoder], samples: Float32 | None
-    ) -> None:
-        """None for the samples: what the encoder has kept."""
-        data = await asyncio.get_running_loop().run_in_executor(
-            self._gateway.encoding, _encoded, encoder, samples
-        )
-        if data:
-            self._sending = True
-            try:
+    async def _send(self, speech: Speech, encoder: Future[Encoder], packet: Packet | None) -> None:
+        """None for the packet: what the encoder has kept."""
+        samples = packet and packet.samples
+        data = await self._gateway.in_encoder(_encoded, encoder, samples)
+        self._sending = True
+        try:
+            if data:
                 await self._listener.sound(data)
-            finally:
-                self._sending = False
-        count = 0 if samples is None else len(samples)
-        metrics, form = self._gateway.metrics, speech.form.name
+            if packet:
+                await self._sent(speech.form.name, packet)
+        finally:
+            self._sending = False
+
+    async def _sent(self, form: str, packet: Packet) -> None:
+        count, metrics = len(packet.samples), self._gateway.metrics
         if count and not self.progress.sent:
             metrics.first_byte.labels(form).observe(time.monotonic() - self._asked)
-        self.progress.sent += count
-        metrics.audio.labels(form).inc(count / speech.source_rate)
-
-    async def _tell(self, record: dict[str, Any]) -> None:
-        for segment in self.progress.heard_of(record):
+        metrics.audio.labels(form).inc(count / self.progress.rates[0])
+        for segment in self.progress.advance(count, packet.timing):
             await self._listener.segment(segment)
 
     def _came(self) -> None:

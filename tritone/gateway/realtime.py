@@ -31,8 +31,9 @@ from tritone.gateway.realtime_orders import (
     options_of,
     order_of,
 )
+from tritone.gateway.segments import Segment
 from tritone.gateway.sockets import Socket, accepted, place
-from tritone.gateway.spoken import Progress, Segment
+from tritone.gateway.spoken import Progress
 
 router = APIRouter()
 
@@ -44,11 +45,10 @@ _BETA_PROTOCOL = "openai-beta.realtime-v1"  # how pages say it, which cannot sen
 
 
 class _Told:
-    """Tells the caller of one response, which speaks this text."""
+    """Tells the caller of one response."""
 
-    def __init__(self, socket: Socket, answer: Answer, text: str) -> None:
-        self._socket, self.answer, self._text = socket, answer, text
-        self._begun, self._said = False, 0
+    def __init__(self, socket: Socket, answer: Answer) -> None:
+        self._socket, self.answer, self._begun = socket, answer, False
 
     async def started(self, speech: Speech) -> None:
         await self._begin()
@@ -57,8 +57,7 @@ class _Told:
         await _tell(self._socket, [self.answer.sounds(base64.b64encode(data).decode())])
 
     async def segment(self, segment: Segment) -> None:
-        said, self._said = self._text[self._said : segment.text[1]], segment.text[1]
-        await _tell(self._socket, [self.answer.says(said)])
+        await _tell(self._socket, [self.answer.says(segment.text)])
 
     async def done(self, progress: Progress) -> None:
         await _tell(self._socket, self.answer.ends("completed", None, progress))
@@ -146,7 +145,7 @@ class _Realtime(Conversation):
         await _tell(self.socket, self._dialect.item_is_there(said, before))
 
     def _respond(self, response: Response) -> None:
-        if self.speech is not None:
+        if not self.may_begin:
             problem = "type: is 'response.create'; a response is being spoken, wait or cancel it"
             raise ApiError(400, "invalid_value", problem, param="type")
         given = response.input is not None
@@ -158,7 +157,7 @@ class _Realtime(Conversation):
         options = options_of(self._backend_model, {**self._chosen, **response.options()})
         item = _name("item")
         answer = Answer(self._dialect, _name("resp"), item, self._last_item, response.metadata)
-        told = _Told(self.socket, answer, text)
+        told = _Told(self.socket, answer)
         self.begin(options, Text(text, whole=True), told)
         self._told, self._last_item = told, item
         if not given:

@@ -3,14 +3,18 @@
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tritone.errors import EnvironmentProblem
-from tritone_client import Tls
-from tritone_client.sync import DEFAULT_URL
+
+if TYPE_CHECKING:  # it needs gRPC, and what is read of a command line does not
+    from tritone_client import Tls
 
 LOOPBACK = "127.0.0.1"
 PORT = 8080
+SERVER = f"{LOOPBACK}:8001"  # where one listens that was told nothing else
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Address:
         if not url or ":" not in url or (equals and not name):
             raise EnvironmentProblem(
                 f"--backend {text}: HOST:PORT or NAME=HOST:PORT of a server's gRPC is needed, such "
-                f"as {DEFAULT_URL}"
+                f"as {SERVER}"
             )
         return cls(url, name or None)
 
@@ -45,7 +49,7 @@ class GatewaySettings:
     cors_origins: web pages of these origins may call it; "*" means all.
     max_request_bytes: of a request's body. body_seconds: for the whole of it to arrive.
     max_streams: spoken at a time, for all callers together.
-    max_sockets: WebSockets that are open at a time, for all callers together.
+    max_connections: WebSockets that are open at a time, for all callers together.
     encoder_threads: for all streams together.
     utterance_seconds: for a server to speak one text.
     stall_seconds: for which a caller may take nothing of what waits for it.
@@ -56,8 +60,8 @@ class GatewaySettings:
     idle_seconds: for which a WebSocket may be silent while nothing is spoken.
     """
 
-    backends: tuple[Address, ...] = (Address(DEFAULT_URL),)
-    tls: Tls | None = None
+    backends: tuple[Address, ...] = (Address(SERVER),)
+    tls: "Tls | None" = None
     address: str = LOOPBACK
     port: int = PORT
     keys: Path | None = None
@@ -66,7 +70,7 @@ class GatewaySettings:
     max_request_bytes: int = 1 << 20
     body_seconds: float = 30.0
     max_streams: int = 64
-    max_sockets: int = 1024
+    max_connections: int = 1024
     encoder_threads: int = 2
     utterance_seconds: float = 1800.0
     stall_seconds: float = 120.0
@@ -83,13 +87,14 @@ class GatewaySettings:
         host = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(self.address, self.address)
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
-    def check(self) -> None:
-        """Raise EnvironmentProblem for what must not be run."""
+    def check(self, prefix: str = "--") -> None:
+        """Raise EnvironmentProblem for what must not be run. prefix: of the options that are
+        named."""
         if not self.keys and not self.open_to_all and not is_loopback(self.address):
             raise EnvironmentProblem(
-                f"--address {self.address} is open to other machines, and there are no API keys: "
-                "make one with `tritone keys add NAME --keys FILE` and give --keys FILE, or --open "
-                "to let everyone speak"
+                f"{prefix}address {self.address} is open to other machines, and there are no API "
+                f"keys: make one with `tritone keys add NAME --keys FILE` and give {prefix}keys "
+                "FILE, or give --open to `tritone gateway` to let everyone speak"
             )
         names = [address.name or address.url for address in self.backends]
         if len(set(names)) < len(names):
@@ -99,13 +104,25 @@ class GatewaySettings:
                 f"--voices-model {self.voices_model} has no config.json; name the model directory "
                 "of the servers"
             )
-        for option, value in (
-            ("--max-request-bytes", self.max_request_bytes),
-            ("--max-streams", self.max_streams),
-            ("--encoder-threads", self.encoder_threads),
+        self._check_limits(prefix)
+
+    def _check_limits(self, prefix: str) -> None:
+        for option, count in (
+            ("max-request-bytes", self.max_request_bytes),
+            ("max-streams", self.max_streams),
+            ("max-connections", self.max_connections),
+            ("encoder-threads", self.encoder_threads),
         ):
-            if value < 1:
-                raise EnvironmentProblem(f"{option} is {value}; it must be at least 1")
+            if count < 1:
+                raise EnvironmentProblem(f"{prefix}{option} is {count}; it must be at least 1")
+        for option, seconds in (
+            ("idle-seconds", self.idle_seconds),
+            ("stall-seconds", self.stall_seconds),
+        ):
+            if not (isfinite(seconds) and seconds > 0):
+                raise EnvironmentProblem(
+                    f"{prefix}{option} is {seconds:g}; it must be above 0 and finite"
+                )
 
 
 def is_loopback(address: str) -> bool:

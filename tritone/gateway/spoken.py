@@ -1,35 +1,46 @@
-"""What of a text has been sent as sound. No I/O."""
+"""What of a text has been sent as sound, after the server's records. No I/O."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tritone.gateway.segments import Segment
 
-@dataclass(frozen=True)
-class Segment:
-    """text: characters of it, from and up to. samples: of the answer in which they are said."""
-
-    text: tuple[int, int]
-    samples: tuple[int, int]
+_Span = Mapping[str, Sequence[int]]
 
 
 class Progress:
     """Of one speech. rates: Hz of the model and of the answer. sent: samples, at the model's rate;
     what an encoder holds back counts as sent. characters: of the text, so far. tokens: of speech.
+    whole: the segments that were sent to their end.
     """
 
-    def __init__(self, characters: int) -> None:
-        self.characters, self.rates = characters, (1, 1)
+    def __init__(self, text: str = "", rates: tuple[int, int] = (1, 1)) -> None:
+        self.rates, self.characters = rates, len(text)
         self.sent = self.tokens = 0
-        self._segments: list[Segment] = []  # at the model's rate
+        self.whole: list[Segment] = []
+        self._pieces, self._spans = [text], list[_Span]()
 
-    def heard_of(self, record: dict[str, Any]) -> Iterator[Segment]:
-        """The segments that this record of the server's tells of and none did before."""
-        self.tokens = record.get("tokens", self.tokens)
-        for span in record.get("spans", ())[len(self._segments) :]:
-            segment = Segment((span["text"][0], span["text"][1]), tuple(span["samples"]))
-            self._segments.append(segment)
-            yield self._answered(segment)
+    def say(self, piece: str) -> None:
+        """The text goes on."""
+        self._pieces.append(piece)
+        self.characters += len(piece)
+
+    def advance(self, samples: int, record: Mapping[str, Any] | None) -> list[Segment]:
+        """So many more were sent, with this record of the server's. What is whole by that: a
+        record tells of a segment when it is made, which is before all of its sound has left.
+
+        Each begins in the text where the one before it ended, also where the server, who saw more
+        of the text meanwhile, has it end later by what is not spoken."""
+        self.sent += samples
+        if record:
+            self.tokens = record.get("tokens", self.tokens)
+            self._spans = record.get("spans", self._spans)
+        begin = len(self.whole)
+        for span in self._spans[begin:]:
+            if span["samples"][1] > self.sent:
+                break
+            self.whole.append(self._segment(span))
+        return self.whole[begin:]
 
     @property
     def samples(self) -> int:
@@ -37,17 +48,20 @@ class Progress:
         return self._scaled(self.sent)
 
     @property
+    def seconds(self) -> float:
+        """Of speech, that were sent."""
+        return self.sent / self.rates[0]
+
+    @property
     def text_end(self) -> int:
         """Up to this character the text was sent whole."""
-        return self._whole[0]
+        return self.whole[-1].text_span[1] if self.whole else 0
 
     @property
     def under_way(self) -> tuple[int, int] | None:
         """Where in the text and from which sample on more was being said; None for nothing."""
-        character, sample = self._whole
-        if self.sent <= sample:
-            return None
-        return character, self._scaled(sample)
+        sample = self._spans[len(self.whole) - 1]["samples"][1] if self.whole else 0
+        return (self.text_end, self._scaled(sample)) if self.sent > sample else None
 
     @property
     def usage(self) -> dict[str, int]:
@@ -58,15 +72,12 @@ class Progress:
             "total_tokens": self.characters + self.tokens,
         }
 
-    @property
-    def _whole(self) -> tuple[int, int]:
-        """Where the last segment ends that was sent to its end: character, sample."""
-        ended = [s for s in self._segments if s.samples[1] <= self.sent]
-        return (ended[-1].text[1], ended[-1].samples[1]) if ended else (0, 0)
-
-    def _answered(self, segment: Segment) -> Segment:
-        first, last = segment.samples
-        return Segment(segment.text, (self._scaled(first), self._scaled(last)))
+    def _segment(self, span: _Span) -> Segment:
+        text, begin, end = "".join(self._pieces), self.text_end, span["text"][1]
+        self._pieces = [text]
+        first, last = map(self._scaled, span["samples"])
+        number, rate = len(self.whole), self.rates[1]
+        return Segment(number, text[begin:end], (begin, end), (first, last), rate)
 
     def _scaled(self, samples: int) -> int:
         source, rate = self.rates

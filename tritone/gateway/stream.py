@@ -12,10 +12,11 @@ from tritone.gateway.conversation import Conversation
 from tritone.gateway.delivery import Speech
 from tritone.gateway.errors import ApiError, invalid
 from tritone.gateway.live import Text
+from tritone.gateway.segments import Segment
 from tritone.gateway.sockets import Socket, accepted, place
 from tritone.gateway.speech import FormatName, SpeechOptions
 from tritone.gateway.speech import Text as Sayable
-from tritone.gateway.spoken import Progress, Segment
+from tritone.gateway.spoken import Progress
 from tritone_client import FLUSH
 
 router = APIRouter()
@@ -85,7 +86,7 @@ class _Told:
             await self._socket.sound(data)
 
     async def segment(self, segment: Segment) -> None:
-        await self._tell("segment", text=segment.text, samples=segment.samples)
+        await self._tell("segment", text=segment.text_span, samples=segment.samples)
 
     async def done(self, progress: Progress) -> None:
         await self._tell("done", samples=progress.samples, usage=progress.usage)
@@ -129,7 +130,7 @@ class _Stream(Conversation):
             speech.cancel()
 
     def _start(self, start: Start) -> None:
-        if self.speech is not None:
+        if not self.may_begin:
             problem = "type: is 'start'; an utterance is being spoken, wait for its done or cancel"
             raise ApiError(400, "invalid_value", problem, param="type")
         text = Text(start.input or "", start.input is not None, start.flush_after)

@@ -16,7 +16,6 @@ from tritone.gateway.delivery import Speech
 from tritone.gateway.errors import ApiError, from_server
 from tritone.gateway.gateway import Gateway, gateway_of
 from tritone.gateway.presence import NOBODY_STATUS, CallerGone, unless_gone
-from tritone.gateway.segments import SegmentLog
 from tritone.gateway.speech import REFUSALS, SpeechRequest
 from tritone.gateway.subtitles import SRT_TYPE, VTT_TYPE, srt, vtt
 from tritone_client import SpeechError
@@ -55,8 +54,7 @@ class _Told:
 
     def __init__(self, gateway: Gateway, speech: Speech, with_audio: bool) -> None:
         self._gateway, self._speech, self._with_audio = gateway, speech, with_audio
-        self.log: SegmentLog = speech.segment_log()
-        self.audio, self.samples, self.tokens = bytearray(), 0, 0
+        self.audio, self.progress = bytearray(), speech.progress()
 
     async def hear(self) -> None:
         """All of it. Raises ApiError."""
@@ -73,10 +71,8 @@ class _Told:
                 encoder = speech.form.encoder(speech.source_rate, speech.rate)
             async with aclosing(packets):
                 async for packet in packets:
-                    self.samples += len(packet.samples)
                     seconds.inc(len(packet.samples) / speech.source_rate)
-                    self.log.update(packet.timing)
-                    self.tokens = (packet.timing or {}).get("tokens", self.tokens)
+                    self.progress.advance(len(packet.samples), packet.timing)
                     if encoder:
                         await self._keep(encoder.encode, packet.samples)
             if encoder:
@@ -86,7 +82,6 @@ class _Told:
         finally:
             if encoder:
                 encoder.close()
-        self.log.end()
 
     async def _keep(self, encode: Callable[..., bytes], *samples: Float32) -> None:
         self.audio += await self._gateway.in_encoder(encode, *samples)
@@ -101,14 +96,13 @@ class _Told:
 
     def content(self) -> dict[str, Any]:
         """For JSON."""
-        speech, characters = self._speech, len(self._speech.utterance.text)
-        usage = {"input_tokens": characters, "output_tokens": self.tokens}
+        speech, progress = self._speech, self.progress
         told: dict[str, Any] = {
             "sample_rate": speech.rate,
-            "samples": round(self.samples * speech.rate / speech.source_rate),
-            "duration": round(self.samples / speech.source_rate, 3),
-            "segments": [segment.content() for segment in self.log.known],
-            "usage": {**usage, "total_tokens": characters + self.tokens},
+            "samples": progress.samples,
+            "duration": round(progress.seconds, 3),
+            "segments": [segment.content() for segment in progress.whole],
+            "usage": progress.usage,
         }
         if self._with_audio:
             told |= {"audio": base64.b64encode(self.audio).decode(), "format": speech.form.name}
@@ -134,4 +128,4 @@ async def times(order: TimesRequest, request: Request) -> Response:
     if order.format == "json":
         return JSONResponse(told.content(), headers=speech.headers)
     text, kind = (srt, SRT_TYPE) if order.format == "srt" else (vtt, VTT_TYPE)
-    return Response(text(told.log.known), media_type=kind, headers=speech.headers)
+    return Response(text(told.progress.whole), media_type=kind, headers=speech.headers)

@@ -1,6 +1,6 @@
 """Which voice of a server a request's name stands for."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from tritone.errors import EnvironmentProblem
 from tritone.frontend.voices import VOICE_ID
@@ -23,8 +23,12 @@ async def resolved(backend: Backend, name: str | None, aliases: Mapping[str, str
     return name if name in there or not there else there[0]
 
 
-def alias(text: str) -> tuple[str, str]:
-    """Read NAME=VOICE. Raises EnvironmentProblem."""
+def aliases(texts: Iterable[str]) -> dict[str, str]:
+    """Read each NAME=VOICE. Raises EnvironmentProblem."""
+    return dict(map(_alias, texts))
+
+
+def _alias(text: str) -> tuple[str, str]:
     name, _, voice = text.partition("=")
     if not (VOICE_ID.fullmatch(name) and VOICE_ID.fullmatch(voice)):
         raise EnvironmentProblem(

@@ -1,6 +1,7 @@
 """Making voices of recordings: in a thread of its own, one after the other, and not too many."""
 
 import asyncio
+import gc
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from tritone.errors import Cancelled, TritoneError
 from tritone.frontend.registry.record import Details, VoiceRecord
 from tritone.gateway.errors import ApiError, from_registry
+from tritone.memory import give_back
 
 if TYPE_CHECKING:
     from tritone.families.voice_desk import Added, VoiceDesk
@@ -19,19 +21,24 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 _SECONDS = 2.0  # that a voice is taken to need, until one was made
+_IDLE_SECONDS = 300.0  # after the last recording, for which the encoders stay
 
 
 class VoiceWork:
-    """Nothing is read before the first request; the encoders are loaded while the first recording
-    arrives, and stay. To be made and closed where a loop runs."""
+    """Nothing is read before the first request; the encoders are loaded while a recording arrives,
+    and let go of when none has come for a while. To be made and closed where a loop runs."""
 
-    def __init__(self, registry: Path, model_dir: Path, most: int) -> None:
+    def __init__(
+        self, registry: Path, model_dir: Path, most: int, idle_seconds: float = _IDLE_SECONDS
+    ) -> None:
         """registry: folder of added voices. model_dir: whose encoders make them. most: recordings
-        at a time, those that arrive and those that wait included."""
-        self.registry, self.model_dir = registry, model_dir
+        at a time, those that arrive and those that wait included. idle_seconds: without any, after
+        which the encoders are let go of."""
+        self.registry, self.model_dir, self._idle_seconds = registry, model_dir, idle_seconds
         self._most, self._taken, self._seconds = most, 0, _SECONDS
         self._thread = ThreadPoolExecutor(1, "voices")
         self._expected = False
+        self._letting_go: asyncio.TimerHandle | None = None
         self._opening, self._opened = threading.Lock(), list["VoiceDesk"]()
 
     @contextmanager
@@ -48,10 +55,14 @@ class VoiceWork:
                 retry_after=wait,
             )
         self._taken += 1
+        self._stay()
         try:
             yield
         finally:
             self._taken -= 1
+            if not self._taken:
+                loop = asyncio.get_running_loop()
+                self._letting_go = loop.call_later(self._idle_seconds, self._let_go)
 
     def expect(self) -> None:
         """A recording is on its way: have the encoders loaded meanwhile, if they are not yet."""
@@ -84,6 +95,7 @@ class VoiceWork:
 
     async def close(self) -> None:
         """Wait for the recording that is being made into a voice; those that wait are none."""
+        self._stay()
         await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
 
     async def _asked(self, question: Callable[["VoiceDesk"], _Result]) -> _Result:
@@ -104,8 +116,23 @@ class VoiceWork:
         with suppress(TritoneError):
             self._desk().load()
 
+    def _stay(self) -> None:
+        if self._letting_go:
+            self._letting_go.cancel()
+
+    def _let_go(self) -> None:
+        """In the thread of the recordings, so that one that comes meanwhile is after it."""
+        self._expected = False
+        self._thread.submit(self._forget)
+
+    def _forget(self) -> None:
+        with self._opening:
+            self._opened.clear()
+        gc.collect()  # front ends refer to themselves
+        give_back()
+
     def _desk(self) -> "VoiceDesk":
-        """Made once; its modules take a second to import."""
+        """Its modules take a while to import."""
         with self._opening:
             if not self._opened:
                 from tritone.families import open_model

@@ -189,7 +189,7 @@ class TritonServer:
     def _stands_still(self) -> str:
         """Why its process has to be ended; empty while it lives, and once that is done."""
         assert self._log is not None
-        if self._looks_since_crash or self._log.tells_of_crash():
+        if self._log.tells_of_crash():
             self._looks_since_crash += 1
         if self._looks_since_crash == _CRASH_LOOKS:
             return "crashed and did not end"
@@ -260,6 +260,7 @@ class TritonServer:
         if self._exit_event >= 0:
             os.close(self._exit_event)
         self._probe = self._watch = self._beats = None
+        self._looks_since_crash = 0
         self._exit_event, self._ready = -1, False
         if self._regions is not None:
             self._regions.release()

@@ -54,6 +54,7 @@ class ServerLog:
             ) from error
         self._echo = echo
         self._looked = 0  # bytes that `tells_of_crash` has seen
+        self._told = False
         self._copier: threading.Thread | None = None
 
     @property
@@ -101,7 +102,7 @@ class ServerLog:
         return found[-1] if found else None
 
     def tells_of_crash(self) -> bool:
-        """Whether the server has written, since the last look, that a signal of a crash came.
+        """Whether the server has written that a signal of a crash came.
 
         Triton then writes where it was, which takes memory: where memory itself is damaged, it
         waits for a lock of its own for ever.
@@ -110,7 +111,8 @@ class ServerLog:
             file.seek(max(0, self._looked - _LONGEST_CRASH_LINE))
             written = file.read()
             self._looked = file.tell()
-        return bool(_CRASH.search(written))
+        self._told |= bool(_CRASH.search(written))
+        return self._told
 
     def lines(self) -> list[str]:
         return self.path.read_text(encoding="utf-8", errors="replace").splitlines()

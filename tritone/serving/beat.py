@@ -1,10 +1,8 @@
 """What a model's process tells the launcher: that it lives, and whether its work goes on.
 
-Between two of its beats, now and then, it gives back the memory that it has freed: pieces of it lie
-between others that live on, and glibc by itself gives back what is at an end alone.
+Between two of its beats, now and then, it gives back the memory that it has freed.
 """
 
-import ctypes
 import os
 import threading
 import time
@@ -12,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 
+from tritone.memory import give_back
 from tritone.variables import BEATS_VARIABLE
 
 INTERVAL_S = 0.25
@@ -60,10 +59,9 @@ def start() -> None:
 
 
 def _tell(descriptor: int) -> None:
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", lambda _: None)  # of glibc alone
     for beat in count(1):
         if beat % _TRIM_BEATS == 0:
-            trim(0)
+            give_back()
         line = f"{os.getpid()} {WORK.running} {WORK.progress}\n"
         try:
             os.write(descriptor, line.encode())

@@ -113,8 +113,10 @@ class Gauge(Metric):
 
     kind = "GAUGE"
 
-    def __init__(self, name: str, description: str, **label: Sequence[str]) -> None:
-        super().__init__(name, description, **label)
+    def __init__(
+        self, name: str, description: str, *, bounds: Sequence[float] = (), **label: Sequence[str]
+    ) -> None:
+        super().__init__(name, description, bounds=bounds, **label)
         self._shown = dict.fromkeys(self.of, 0.0)
 
     def set(self, number: float, value: str = "") -> None:

@@ -14,6 +14,7 @@ from tritone.acoustic.placement import FlowSettings
 from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.arrays import Float32
 from tritone.errors import InvalidRequest
+from tritone.families.indextts2 import window_solver
 from tritone.families.indextts2.acoustics import NOISE_FRAMES, CodeFlow
 from tritone.families.indextts2.pace import HELD_FRAMES, frames_of
 from tritone.families.indextts2.planner import HopPlanner, HopPolicy
@@ -87,9 +88,11 @@ def test_frames_that_are_out_do_not_depend_on_what_follows(stage: FlowStage) -> 
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("frames", [window_solver.TOGETHER, 400])
 def test_streams_of_several_voices_go_together_and_do_not_hear_of_one_another(
-    stage: FlowStage,
+    stage: FlowStage, frames: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(window_solver, "TOGETHER", frames)
     voices = [VOICE, speaker(2, codes=20), replace(VOICE, style=-VOICE.style)]
     counts = [140, 60, 55]
     alone, together = [], []

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from tritone.checkpoints.conversion import ConvertOptions
     from tritone.checkpoints.release import Release
     from tritone.engines.sources import GraphSource
+    from tritone.families.cosyvoice2.frontend import PromptFrontend
+    from tritone.families.cosyvoice2.reference import ReferenceReader
     from tritone.frontend.text.settings import TextSettings
 
 
@@ -97,12 +99,15 @@ class CosyVoice2(Family[CosyVoice2Config]):
         return encoders_digest(model_dir)
 
     def load_voice_maker(self, model_dir: Path, config: CosyVoice2Config) -> VoiceMaker:
-        from tritone.families.cosyvoice2.frontend import CosyVoice2Frontend
         from tritone.families.cosyvoice2.voice_maker import ReferenceVoiceMaker
-        from tritone.frontend.text.settings import text_settings
 
-        frontend = CosyVoice2Frontend(model_dir, config, text=text_settings())
-        return ReferenceVoiceMaker(model_dir, frontend)
+        def frontend(reader: "ReferenceReader") -> "PromptFrontend":
+            from tritone.families.cosyvoice2.frontend import CosyVoice2Frontend
+            from tritone.frontend.text.settings import text_settings
+
+            return CosyVoice2Frontend(model_dir, config, text=text_settings(), reader=reader)
+
+        return ReferenceVoiceMaker(model_dir, config, Voice, frontend)
 
     def import_voices(
         self, path: Path, model_dir: Path, config: CosyVoice2Config

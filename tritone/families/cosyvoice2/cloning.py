@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from tritone.arrays import Float32, Int32
-from tritone.families.cosyvoice2.reference import ReferenceReader, load_reader
+from tritone.families.cosyvoice2.reference import ReferenceReader
 from tritone.families.cosyvoice2.rules import CODES_PER_SECOND
 from tritone.families.cosyvoice2.transcript import LISTENER_NAME, Alignment, Listener
 from tritone.families.cosyvoice2.voice import MEL_FRAMES_PER_TOKEN, Voice
@@ -148,14 +148,10 @@ def _quietest(voice: Voice, most: int) -> int:
 
 
 def load_cloner(
-    model_dir: Path,
-    codes: int,
-    cutting: Cutting,
-    pronounce: Pronouncer | None,
-    kind: type[Voice] = Voice,
+    model_dir: Path, reader: ReferenceReader, cutting: Cutting, pronounce: Pronouncer | None
 ) -> Cloner:
-    """kind: of the family's voices. Raises ModelDirectoryError when a model cannot be loaded."""
-    reader, path, heard = load_reader(model_dir, codes, kind), model_dir / LISTENER_NAME, None
+    """Raises ModelDirectoryError when the listener cannot be loaded."""
+    path, heard = model_dir / LISTENER_NAME, None
     if pronounce and path.is_file():
         with step("listener", path):
             heard = Heard(Listener(path, pronounce.alphabet), lambda text: pronounce(text).text)

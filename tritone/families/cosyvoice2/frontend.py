@@ -22,6 +22,7 @@ from tritone.errors import InvalidRequest, ModelDirectoryError
 from tritone.families.cosyvoice2.cloning import Cloner, Cutting, load_cloner
 from tritone.families.cosyvoice2.config import CosyVoice2Config, PromptConfig, SpeechIds
 from tritone.families.cosyvoice2.encoder_files import encoders_digest, missing_models
+from tritone.families.cosyvoice2.reference import ReferenceReader, load_reader
 from tritone.families.cosyvoice2.released_tokenizer import TAGS
 from tritone.families.cosyvoice2.text_tokenizer import load_tokenizer
 from tritone.families.cosyvoice2.voice import Voice
@@ -81,8 +82,10 @@ class PromptFrontend:
         tags: Sequence[str] = TAGS,
         kind: type[Voice] = Voice,
         pronounce: Pronouncer | None = None,
+        reader: ReferenceReader | None = None,
     ) -> None:
         """tags: what a text may hold of the checkpoint's tokens. kind: of the family's voices.
+        reader: of recordings, where it is loaded already.
 
         Raises ModelDirectoryError when a file of the model directory is missing or damaged.
         """
@@ -98,8 +101,8 @@ class PromptFrontend:
         self._cloner = None
         if not self._missing:
             cutting = Cutting(limits.min_reference_seconds, config.prompt.longest_seconds)
-            codes = config.llm.speech_codes
-            self._cloner = load_cloner(model_dir, codes, cutting, pronounce, kind)
+            reader = reader or load_reader(model_dir, config.llm.speech_codes, kind)
+            self._cloner = load_cloner(model_dir, reader, cutting, pronounce)
         self._cache: VoiceCache[Voice] = VoiceCache(VOICES_CACHED)
         self._transcript_ids = lru_cache(VOICES_CACHED)(
             lambda text: self._tokenizer.encode(self._spoken(text).text)
@@ -239,6 +242,7 @@ class CosyVoice2Frontend(PromptFrontend):
         config: CosyVoice2Config,
         limits: Limits = DEFAULT_LIMITS,
         text: TextSettings = DEFAULT_TEXT,
+        reader: ReferenceReader | None = None,
     ) -> None:
         """Raises ModelDirectoryError when a file of the model directory is missing or damaged."""
         tokenizer = load_tokenizer(model_dir, config.llm)
@@ -248,4 +252,5 @@ class CosyVoice2Frontend(PromptFrontend):
             tokenizer=tokenizer,
             wording=wording,
             pronounce=pronouncer(model_dir, config.text.pronunciation, tokenizer, TAGS),
+            reader=reader,
         )  # fmt: skip

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from tritone.checkpoints.conversion import ConvertOptions
     from tritone.checkpoints.release import Release
     from tritone.engines.sources import GraphSource
+    from tritone.families.cosyvoice2.frontend import PromptFrontend
+    from tritone.families.cosyvoice2.reference import ReferenceReader
     from tritone.frontend.text.settings import TextSettings
 
 
@@ -102,11 +104,14 @@ class CosyVoice3(Family[CosyVoice3Config]):
 
     def load_voice_maker(self, model_dir: Path, config: CosyVoice3Config) -> VoiceMaker:
         from tritone.families.cosyvoice2.voice_maker import ReferenceVoiceMaker
-        from tritone.families.cosyvoice3.frontend import CosyVoice3Frontend
-        from tritone.frontend.text.settings import text_settings
 
-        frontend = CosyVoice3Frontend(model_dir, config, text=text_settings())
-        return ReferenceVoiceMaker(model_dir, frontend)
+        def frontend(reader: "ReferenceReader") -> "PromptFrontend":
+            from tritone.families.cosyvoice3.frontend import CosyVoice3Frontend
+            from tritone.frontend.text.settings import text_settings
+
+            return CosyVoice3Frontend(model_dir, config, text=text_settings(), reader=reader)
+
+        return ReferenceVoiceMaker(model_dir, config, Voice, frontend)
 
     def import_voices(
         self, path: Path, model_dir: Path, config: CosyVoice3Config

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from tritone.families.cosyvoice2.frontend import PromptFrontend, pronouncer
+from tritone.families.cosyvoice2.reference import ReferenceReader
 from tritone.families.cosyvoice2.text_tokenizer import load_tokenizer
 from tritone.families.cosyvoice3.config import CosyVoice3Config
 from tritone.families.cosyvoice3.released_tokenizer import TAGS
@@ -19,6 +20,7 @@ class CosyVoice3Frontend(PromptFrontend):
         config: CosyVoice3Config,
         limits: Limits = DEFAULT_LIMITS,
         text: TextSettings = DEFAULT_TEXT,
+        reader: ReferenceReader | None = None,
     ) -> None:
         """Raises ModelDirectoryError when a file of the model directory is missing or damaged."""
         tokenizer = load_tokenizer(model_dir, config.llm)
@@ -29,4 +31,5 @@ class CosyVoice3Frontend(PromptFrontend):
             tags=TAGS,
             kind=Voice,
             pronounce=pronouncer(model_dir, config.text.pronunciation, tokenizer, TAGS),
+            reader=reader,
         )  # fmt: skip

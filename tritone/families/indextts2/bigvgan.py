@@ -52,7 +52,7 @@ class Stage(nn.Module):
 
 
 class BigVGAN(nn.Module):
-    """BigVGAN v2 with anti-aliased snakes; weight norm is folded into the weights."""
+    """BigVGAN v2 (Lee et al., 2023) with weight norm folded into the weights."""
 
     def __init__(self, config: VocoderConfig) -> None:
         super().__init__()

@@ -1,4 +1,5 @@
-"""The flow's velocity estimator: a diffusion transformer with skips across it, and a WaveNet.
+"""The flow's velocity estimator: a diffusion transformer (Peebles and Xie, 2022) with skips across
+it (U-ViT; Bao et al., 2022), and a WaveNet.
 
 Time-major: frames of all rows one behind the other, (frames, channels). Attention is full, so a
 frame depends on its whole row.
@@ -46,6 +47,8 @@ class TimeChanges:
 
 
 class TimeEmbedding(nn.Module):
+    """Waves of the ODE's time, through two layers."""
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.expand = nn.Linear(2 * TIME_WAVES, width)
@@ -100,7 +103,7 @@ class Block(nn.Module):
         """turn: as `turned` takes it, for (frames, 2, heads, channels)."""
         x = x + self._attend(self.attention_norm(x, changes[0]), turn, rows)
         gate, up = self.expand(self.feed_forward_norm(x, changes[1])).chunk(2, dim=1)
-        return x + self.contract(F.silu(gate) * up)  # type: ignore[no-any-return]
+        return x + self.contract(F.silu(gate).mul_(up))  # type: ignore[no-any-return]
 
     def changes(self, embedding: Tensor) -> tuple[Change, Change]:
         return self.attention_norm.changes(embedding), self.feed_forward_norm.changes(embedding)
@@ -202,6 +205,7 @@ class Estimator(nn.Module):
         return self.end_norm(x, changes.end)  # type: ignore[no-any-return]
 
     def finish(self, y: Tensor, x: Tensor, changes: TimeChanges, rows: Rows) -> Tensor:
+        """What the blocks made of x, (frames, channels), to the velocity."""
         y = self.skip(torch.cat([y, x], dim=1))
         y = self.wavenet(self.head(y), changes.gates, rows) + self.residual(y)
         scale, shift = changes.final
@@ -219,6 +223,7 @@ class Estimator(nn.Module):
 
 
 def in_float32(layer: nn.Linear, x: Tensor) -> Tensor:
+    """A layer's product, whatever the precision of its weights."""
     return F.linear(x, layer.weight.float(), layer.bias.float())
 
 

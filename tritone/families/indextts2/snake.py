@@ -1,5 +1,5 @@
 """Snake activations between a doubling and a halving of the rate, so that what the sine adds above
-half the rate does not fold back.
+half the rate does not fold back (BigVGAN; Lee et al., 2023).
 
 Both filters are products of blocks of samples with a band matrix: a depthwise convolution of 12
 taps takes two to three times as long on a CPU, and as many passes over memory.

@@ -1,4 +1,5 @@
-"""A WaveNet over frames: gated convolutions, shifted by the ODE time. Time-major."""
+"""A WaveNet (van den Oord et al., 2016) over frames: gated convolutions, shifted by the ODE time.
+Time-major."""
 
 from collections.abc import Sequence
 

@@ -1,6 +1,6 @@
 """The flow's ODE over whole windows of frames: Euler steps on an even schedule, guided."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +11,8 @@ from tritone.acoustic.solver import GUIDED_ROWS, euler_times, guide
 from tritone.acoustic.solver_config import SolverConfig
 from tritone.families.indextts2.estimator import Estimator, TimeChanges
 from tritone.families.indextts2.rows import Rows
+
+TOGETHER = 8192  # frames of windows, prompts included: more take memory, and are no cheaper
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,9 @@ class WindowSolver:
 
     def solve(self, windows: Sequence[Window]) -> list[Tensor]:
         """The mel (n, mel) of each window in float32."""
-        if not windows:
-            return []
+        return [mel for part in _parts(windows) for mel in self._solve_together(part)]
+
+    def _solve_together(self, windows: Sequence[Window]) -> list[Tensor]:
         xs = [window.noise.float() for window in windows]
         guided = self._guided_steps
         if guided:
@@ -91,3 +94,15 @@ class WindowSolver:
                 nothing = [torch.zeros_like(value[:1]) for value in inputs]
                 parts.append(self.estimator.conditions(*nothing).expand(frames, -1))
         return torch.cat(parts)
+
+
+def _parts(windows: Sequence[Window]) -> Iterator[list[Window]]:
+    """Neighbours of at most `TOGETHER` frames in all, or one alone."""
+    part: list[Window] = []
+    for window in windows:
+        if part and sum(len(w.content) for w in (*part, window)) > TOGETHER:
+            yield part
+            part = []
+        part.append(window)
+    if part:
+        yield part

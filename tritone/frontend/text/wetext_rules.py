@@ -1,25 +1,28 @@
 """The rules of WeTextProcessing, which upstream's front ends read text with (wetext)."""
 
 import re
-
-from wetext import Normalizer
+from functools import cache
+from typing import TYPE_CHECKING
 
 from tritone.frontend.text.segment import Language
+
+if TYPE_CHECKING:
+    from wetext import Normalizer
 
 NUMBER_OR_REST = re.compile(r"\d+(?:[.,]\d+)*|\D+")
 
 
 class WetextRules:
-    """Stateless; safe to use from several threads."""
+    """Of one language. Stateless; safe to use from several threads."""
 
     def __init__(self, language: Language) -> None:
-        self._rules = Normalizer(lang=language, operator="tn", remove_erhua=False)
+        self._language = language
 
     def __call__(self, text: str) -> str:
         """The spoken form; of ever smaller parts where the rules have none for the whole."""
         try:
             # Inside wetext quotes are escaped, and some come out that way.
-            return str(self._rules.normalize(text)).replace('\\"', '"')
+            return str(_rules(self._language).normalize(text)).replace('\\"', '"')
         except AssertionError:  # raised by wetext when no path accepts the text
             words = text.split()
         if len(words) > 1:
@@ -30,3 +33,12 @@ class WetextRules:
         if len(parts) < 2:
             return text
         return " ".join(self(part) for part in parts)
+
+
+@cache
+def _rules(language: Language) -> "Normalizer":
+    """Its import reads the rules of all languages, which takes longer than all else of this room:
+    whoever meets no text of theirs does without."""
+    from wetext import Normalizer
+
+    return Normalizer(lang=language, operator="tn", remove_erhua=False)
