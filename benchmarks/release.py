@@ -14,11 +14,11 @@ from benchmarks.base_tokenizer import write_tokenizer_parts
 from benchmarks.family_parts import PARTS
 from benchmarks.full_size import AnyConfig
 from benchmarks.random_model import STD
+from tritone.acoustic.rotary import rotary_frequencies
 from tritone.families.cosyvoice2.config import CosyVoice2Config
 from tritone.families.cosyvoice2.merge_llm import BODY, SPEECH_EMBEDDING, SPEECH_HEAD
 from tritone.families.cosyvoice2.merged_checkpoint import Shapes, body_shapes, padded
 from tritone.families.cosyvoice2.released_files import BASE_LLM, FLOW, HIFT, LLM
-from tritone.families.cosyvoice3.estimator import rotary_frequencies
 from tritone.families.cosyvoice3.released_flow import FREQUENCIES
 from tritone.llm.checkpoint import EMBEDDING, HEAD, write_qwen2
 

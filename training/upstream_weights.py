@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from training.train_causal_vocoder import TrainedHiFT
 from tritone.acoustic.linear import WindowLinear
+from tritone.acoustic.rotary import rotary_frequencies
 from tritone.families.cosyvoice2.flow import FlowNetwork
 from tritone.families.cosyvoice2.hift import HiFT
-from tritone.families.cosyvoice3.estimator import INPUTS, rotary_frequencies
+from tritone.families.cosyvoice3.estimator import INPUTS
 from tritone.families.cosyvoice3.flow import FlowNetwork as CosyVoice3Flow
 from tritone.families.cosyvoice3.released_flow import FREQUENCIES, INPUT_ORDER
 

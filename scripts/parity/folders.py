@@ -10,6 +10,8 @@ from parity import (
     cosyvoice3_llm,
     cosyvoice3_vocoder,
     frontend,
+    indextts2_acoustic,
+    indextts2_vocoder,
     llm,
     token2wav,
 )
@@ -21,6 +23,8 @@ _BY_FILE: dict[str, Cases] = {
     "text_layout.json": cosyvoice3_frontend.cases,
     "silent_filter.json": cosyvoice3_llm.cases,
     "lookahead.json": cosyvoice3_flow.cases,
+    "dit_cfm.json": indextts2_acoustic.cases,
+    "bigvgan.json": indextts2_vocoder.cases,
 }
 
 

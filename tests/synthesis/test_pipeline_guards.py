@@ -5,8 +5,8 @@ import pytest
 from fake_stages import RULES, SAMPLES, FakeStages, codes, one, patient, segment, speak, spoken
 
 from tritone.errors import InvalidRequest, StageFailed
-from tritone.families.cosyvoice2.rules import TokenGuard
 from tritone.llm.contract import SamplingParams
+from tritone.synthesis.token_guard import TokenGuard
 
 
 def test_endless_repeats_are_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:

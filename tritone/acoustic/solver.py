@@ -53,11 +53,16 @@ class Solver(Protocol):
 
 
 def ode_times(steps: int) -> list[tuple[float, float]]:
-    """(t, dt) of each Euler step on the cosine schedule 1 - cos(pi/2 * k/steps).
+    """`euler_times` of the cosine schedule 1 - cos(pi/2 * k/steps)."""
+    even = torch.linspace(0, 1, steps + 1, device="cpu")
+    return euler_times(1 - torch.cos(even * 0.5 * math.pi))
+
+
+def euler_times(grid: Tensor) -> list[tuple[float, float]]:
+    """(t, dt) of each Euler step from point to point of a grid (steps + 1,).
 
     t is accumulated and dt is what is left to the next point, in float32, as models are trained.
     """
-    grid = 1 - torch.cos(torch.linspace(0, 1, steps + 1, device="cpu") * 0.5 * math.pi)
     t, times = grid[0], []
     for point in grid[1:]:
         dt = point - t

@@ -10,9 +10,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from benchmarks.full_size import COSYVOICE3
+from tritone.acoustic.rotary import rotary_frequencies
 from tritone.acoustic.weights import check_fit, outline
 from tritone.errors import ModelDirectoryError
-from tritone.families.cosyvoice3.estimator import Estimator, rotary_frequencies
+from tritone.families.cosyvoice3.estimator import Estimator
 from tritone.families.cosyvoice3.flow import FlowNetwork
 from tritone.families.cosyvoice3.released_flow import FREQUENCIES, INPUT, flow_weights
 

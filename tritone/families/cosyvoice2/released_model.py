@@ -5,7 +5,7 @@ The only place that knows upstream's state-dict keys of `flow.pt` and `hift.pt`.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 from tritone.acoustic.linear import window_weight
 from tritone.acoustic.solver_config import SolverConfig
 from tritone.checkpoints.plain_yaml import YamlValues, shown
+from tritone.checkpoints.state_keys import Rules, fold_weight_norm, rename
 from tritone.config import Size, Strict, problems
 from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2 import config
@@ -114,9 +115,6 @@ def _blocks(keys: Iterable[str], name: str) -> int:
     return len(indices)
 
 
-# Pattern and replacement, as `re.sub` takes them.
-Rules = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
-
 _FLOW: Rules = (
     (r"^input_embedding\.", "token_embedding."),
     (r"^spk_embed_affine_layer\.", "speaker_projection."),
@@ -207,39 +205,6 @@ def vocoder_weights(released: Mapping[str, Tensor], residual_blocks: int) -> dic
         (r"\.convs2\.", ".plain."),
         (r"\.activations(1|2)\.", r".snake\1."),
     )
-    return rename(fold_weight_norm(released), rules)
-
-
-def rename(state: Mapping[str, Tensor], rules: Rules) -> dict[str, Tensor]:
-    """Apply every rule in order to every key."""
-    renamed = {}
-    for key, value in state.items():
-        for pattern, replacement in rules:
-            key = re.sub(pattern, replacement, key)
-        renamed[key] = value
-    return renamed
-
-
-def fold_weight_norm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Replace each weight-norm pair by the weight it stands for: g * v / ||v||.
-
-    The norm runs over all dimensions but the first, for transposed convolutions too. Accepts the
-    parametrisation names (`parametrizations.weight.original0/1`) and the older `weight_g/_v`, with
-    or without the prefix `generator.` of checkpoints saved from a GAN trainer.
-    """
-    folded = {}
-    for name, value in state.items():
-        key = name.replace("generator.", "")
-        key = key.replace("parametrizations.weight.original0", "weight_g")
-        folded[key.replace("parametrizations.weight.original1", "weight_v")] = value
-    for key in [k for k in folded if k.endswith(".weight_v")]:
-        stem = key.removesuffix("_v")
-        direction, magnitude = folded.pop(key), folded.pop(stem + "_g", None)
-        norms = (len(direction),) + (1,) * (direction.dim() - 1)
-        if magnitude is None or magnitude.shape != norms:
-            found = "none" if magnitude is None else str(list(magnitude.shape))
-            raise ModelDirectoryError(
-                f"hift.pt: weight norm of {stem} needs a magnitude of {list(norms)}, has {found}"
-            )
-        folded[stem] = torch._weight_norm(direction, magnitude, 0)
-    return folded
+    # checkpoints saved from a GAN trainer have a prefix
+    plain = {key.replace("generator.", ""): value for key, value in released.items()}
+    return rename(fold_weight_norm(plain, "hift.pt"), rules)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tritone.acoustic.estimator import EstimatorState, Pass, StreamsPass
 from tritone.acoustic.linear import GroupedCausalConv1d, PackableLinear
+from tritone.acoustic.rotary import rotary_frequencies, turned, turns
 from tritone.families.cosyvoice3.config import FlowConfig
 
 INPUTS = 4  # x, mu, speaker and prompt mel, side by side on the channel axis
@@ -19,29 +20,6 @@ KERNEL, GROUPS = 31, 16
 TIME_WAVES = 128
 BLOCK_SHIFTS = 6  # shift, scale and gate of the attention, then of the feed-forward layer
 FINAL_SHIFTS = 2  # scale, then shift
-
-
-def rotary_frequencies(head_dim: int) -> Tensor:
-    """Radians a frame of each pair of channels, (head_dim / 2,) in float32, on the CPU: an outline
-    on the device "meta" would have torch import its compiler for them."""
-    channels = torch.arange(0, head_dim, 2, dtype=torch.float32, device="cpu")
-    return 1.0 / 10000.0 ** (channels / head_dim)
-
-
-def turns(positions: Tensor, frequencies: Tensor) -> Tensor:
-    """Cosine and sine of the angle of each pair of channels at positions (rows, frames): (2, rows,
-    frames, channels / 2) in float32."""
-    angle = positions[:, :, None] * frequencies
-    return torch.stack([angle.cos(), angle.sin()])
-
-
-def turned(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
-    """Neighbouring channels of x (rows, frames, ..., channels) turned by an angle of each pair,
-    whose cosine and sine broadcast to (rows, frames, ..., channels / 2)."""
-    cosine, sine = turn
-    first, second = x.view(*x.shape[:-1], -1, 2).unbind(-1)
-    pairs = (first * cosine - second * sine, second * cosine + first * sine)
-    return torch.stack(pairs, dim=-1).flatten(-2).to(x.dtype)
 
 
 class PositionLayer(nn.Module):

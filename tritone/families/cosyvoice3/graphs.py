@@ -8,11 +8,11 @@ engine. The pitch predictor computes in float64, which TensorRT has not.
 import torch
 from torch import Tensor
 
+from tritone.acoustic.rotary import rotary_frequencies, turns
 from tritone.acoustic.solver import GUIDED_ROWS
 from tritone.engines.sources import Axis, Graph, Profiles, Shape, Sizes
 from tritone.families.cosyvoice2 import graphs as cosyvoice2
 from tritone.families.cosyvoice2.vocoder_graphs import VocoderFilter, VocoderGraph, gliding_pitch
-from tritone.families.cosyvoice3.estimator import rotary_frequencies, turns
 from tritone.families.cosyvoice3.flow import FlowNetwork
 from tritone.families.cosyvoice3.graph_modules import EstimatorPass, EstimatorStep
 from tritone.families.cosyvoice3.hift import HiFT

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from tritone.acoustic.linear import window_weight
+from tritone.acoustic.rotary import rotary_frequencies
+from tritone.checkpoints.state_keys import Rules, rename
 from tritone.errors import ModelDirectoryError
-from tritone.families.cosyvoice2.released_model import Rules, join_projections, rename
-from tritone.families.cosyvoice3.estimator import INPUTS, rotary_frequencies
+from tritone.families.cosyvoice2.released_model import join_projections
+from tritone.families.cosyvoice3.estimator import INPUTS
 
 FREQUENCIES = "decoder.estimator.rotary_embed.inv_freq"
 INPUT = "decoder.estimator.input_embed.proj.weight"

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from tritone.families.cosyvoice2.rules import TokenGuard
 from tritone.llm.contract import Increment
 from tritone.synthesis.flaws import Flaw
+from tritone.synthesis.token_guard import TokenGuard
 
 
 def codes(*values: int) -> Increment:

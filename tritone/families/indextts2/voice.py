@@ -1,0 +1,48 @@
+"""A speaker, as IndexTTS2 knows one."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import Self
+
+from tritone.arrays import Float32, Int32
+from tritone.voice import Arrays
+
+
+@dataclass(frozen=True)
+class Voice:
+    """codes (n,): semantic codes of the reference, 50 a second; mel (frames, mel): its log-mel;
+    style (style,): its speaker's vector.
+
+    latents (rows, width) and emotion (width,): what the language model is told of the speaker and
+    of the speaker's own emotion. The model needs no transcript.
+    """
+
+    codes: Int32
+    mel: Float32
+    style: Float32
+    latents: Float32
+    emotion: Float32
+    transcript: str = ""
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        return {name: getattr(self, name) for name in _DIMENSIONS}
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays, transcript: str = "") -> Self:
+        """Raises ValueError for an array that is missing, unknown or of another kind."""
+        if arrays.keys() != _DIMENSIONS.keys():
+            raise ValueError(f"has {sorted(arrays)}; a voice has {sorted(_DIMENSIONS)}")
+        for name, dimensions in _DIMENSIONS.items():
+            array, kind = arrays[name], "i" if name == "codes" else "f"
+            if array.ndim != dimensions or array.dtype.kind != kind or array.dtype.itemsize != 4:
+                found = f"{array.dtype} {list(array.shape)}"
+                raise ValueError(f"{name} is {found}; it has {dimensions} dimensions of {kind}4")
+            if kind == "f" and not np.isfinite(array).all():
+                raise ValueError(f"{name} has values that are NaN or infinite")
+        return cls(**{name: arrays[name] for name in _DIMENSIONS}, transcript=transcript)
+
+
+_DIMENSIONS = {"codes": 1, "mel": 2, "style": 1, "latents": 2, "emotion": 1}
