@@ -11,6 +11,7 @@ from parity import (
     cosyvoice3_vocoder,
     frontend,
     indextts2_acoustic,
+    indextts2_front,
     indextts2_vocoder,
     llm,
     token2wav,
@@ -23,6 +24,7 @@ _BY_FILE: dict[str, Cases] = {
     "text_layout.json": cosyvoice3_frontend.cases,
     "silent_filter.json": cosyvoice3_llm.cases,
     "lookahead.json": cosyvoice3_flow.cases,
+    "gpt.json": indextts2_front.cases,
     "dit_cfm.json": indextts2_acoustic.cases,
     "bigvgan.json": indextts2_vocoder.cases,
 }

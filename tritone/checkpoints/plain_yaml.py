@@ -72,6 +72,11 @@ class YamlValues:
             raise ModelDirectoryError(f"{path} holds no mapping at its top level")
         self._tree: dict[str, Any] = tree
 
+    @property
+    def top(self) -> dict[str, Any]:
+        """All of the file."""
+        return self._tree
+
     def has(self, *keys: str) -> bool:
         try:
             self._at(keys)

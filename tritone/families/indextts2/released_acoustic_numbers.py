@@ -4,13 +4,10 @@ config.json, and of the weights where both are silent."""
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
 
-from pydantic import ValidationError
 from torch import Tensor
 
 from tritone.checkpoints.plain_yaml import YamlValues, shown
-from tritone.config import Strict, problems
 from tritone.errors import ModelDirectoryError
 from tritone.families.indextts2.acoustic_config import (
     EstimatorConfig,
@@ -19,11 +16,10 @@ from tritone.families.indextts2.acoustic_config import (
     VocoderConfig,
 )
 from tritone.families.indextts2.released_s2mel import FILE
+from tritone.families.indextts2.released_sections import check_is, section
 from tritone.plain_json import parse_json
 
 Net = Mapping[str, Mapping[str, Tensor]]
-
-StrictT = TypeVar("StrictT", bound=Strict)
 
 _LAYER = re.compile(r"(?:module\.)?(\d+)\.weight$")
 _EXPAND = "estimator.transformer.layers.0.feed_forward.w1.weight"
@@ -64,14 +60,14 @@ _VOCODER_IS = {"resblock": "1", "activation": "snakebeta", "snake_logscale": Tru
 def flow_config(values: YamlValues, net: Net, codes: int) -> FlowConfig:
     """net: of `s2mel.pth`. codes: of the codebook. Errors are ModelDirectoryError."""
     for keys, wanted in _FLOW_IS.items():
-        _check(values.path, ".".join(("s2mel", *keys)), values.value("s2mel", *keys), wanted)
+        check_is(values.path, ".".join(("s2mel", *keys)), values.value("s2mel", *keys), wanted)
     regulator = ("s2mel", "length_regulator")
     ratios = values.integers(*regulator, "sampling_ratios")
     if set(ratios) != {1}:
         raise ModelDirectoryError(f"{values.path}: sampling_ratios are {shown(ratios)}, not all 1")
     numbers = {ours: values.integer("s2mel", *keys) for ours, keys in _ESTIMATOR.items()}
     latent = _latent_widths(net)
-    return _checked(
+    return section(
         FlowConfig,
         values.path,
         codes=codes,
@@ -79,14 +75,14 @@ def flow_config(values: YamlValues, net: Net, codes: int) -> FlowConfig:
         latent_hidden=tuple(latent[1:]),
         style=values.integer("s2mel", "style_encoder", "dim"),
         mel=values.integer("s2mel", "DiT", "in_channels"),
-        regulator=_checked(
+        regulator=section(
             RegulatorConfig,
             values.path,
             in_channels=values.integer(*regulator, "in_channels"),
             channels=values.integer(*regulator, "channels"),
             layers=len(ratios),
         ),
-        estimator=_checked(
+        estimator=section(
             EstimatorConfig,
             values.path,
             feed_forward=len(_matrix(net, "cfm", _EXPAND)),
@@ -99,9 +95,9 @@ def vocoder_config(path: Path) -> VocoderConfig:
     """Of the vocoder's config.json. Errors are ModelDirectoryError."""
     content = parse_json(path)
     for key, wanted in _VOCODER_IS.items():
-        _check(path, key, content.get(key), wanted)
+        check_is(path, key, content.get(key), wanted)
     numbers = {ours: content.get(theirs) for ours, theirs in _VOCODER.items()}
-    return _checked(
+    return section(
         VocoderConfig,
         path,
         tanh_at_final=content.get("use_tanh_at_final", True),
@@ -124,15 +120,3 @@ def _matrix(net: Net, part: str, key: str) -> Tensor:
     if value is None or value.dim() != 2:
         raise ModelDirectoryError(f"{FILE} has no matrix {key} in the part {part}")
     return value
-
-
-def _check(path: Path, name: str, found: object, wanted: object) -> None:
-    if found != wanted:
-        raise ModelDirectoryError(f"{path}: {name} is {shown(found)}; only {wanted!r} works")
-
-
-def _checked(kind: type[StrictT], path: Path, **numbers: Any) -> StrictT:
-    try:
-        return kind(**numbers)
-    except ValidationError as error:
-        raise ModelDirectoryError(f"{path}: {problems(error)}") from error

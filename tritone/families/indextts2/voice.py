@@ -17,7 +17,8 @@ class Voice:
     style (style,): its speaker's vector.
 
     latents (rows, width) and emotion (width,): what the language model is told of the speaker and
-    of the speaker's own emotion. The model needs no transcript.
+    of the speaker's own emotion. The model needs no transcript. notes: on how a recording became
+    this voice; they stay where it was made.
     """
 
     codes: Int32
@@ -26,6 +27,7 @@ class Voice:
     latents: Float32
     emotion: Float32
     transcript: str = ""
+    notes: tuple[str, ...] = ()
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         return {name: getattr(self, name) for name in _DIMENSIONS}
@@ -42,7 +44,8 @@ class Voice:
                 raise ValueError(f"{name} is {found}; it has {dimensions} dimensions of {kind}4")
             if kind == "f" and not np.isfinite(array).all():
                 raise ValueError(f"{name} has values that are NaN or infinite")
-        return cls(**{name: arrays[name] for name in _DIMENSIONS}, transcript=transcript)
+        known: dict[str, Any] = {name: arrays[name] for name in _DIMENSIONS}
+        return cls(**known, transcript=transcript)
 
 
 _DIMENSIONS = {"codes": 1, "mel": 2, "style": 1, "latents": 2, "emotion": 1}

@@ -98,11 +98,11 @@ def whisper_log_mel(wav: Float32) -> Float32:
     return np.asarray((log_mel + 4.0) / 4.0, np.float32)
 
 
-def kaldi_fbank(wav: Float32) -> Float32:
-    """Log filter bank energies with the mean over time removed, for the speaker encoder.
+def kaldi_log_energies(wav: Float32) -> Float64:
+    """Log filter bank energies by Kaldi's recipe, with dither 0, Povey window, 20 Hz to 8 kHz.
 
-    wav: (N,) at 16 kHz in [-1, 1], N >= 400. Returns (1 + (N - 400) // 160, 80). Kaldi's recipe
-    with dither 0, Povey window, 20 Hz to 8 kHz; then each bin's mean over frames is subtracted.
+    wav: (N,) at 16 kHz, N >= 400, in the scale that the consumer was trained with. Returns
+    (1 + (N - 400) // 160, 80).
     """
     assert wav.ndim == 1 and len(wav) >= FBANK_WINDOW
     frames = _frames(wav, FBANK_WINDOW, FBANK_HOP)
@@ -111,8 +111,17 @@ def kaldi_fbank(wav: Float32) -> Float32:
     povey = np.hanning(FBANK_WINDOW) ** 0.85
     spectrum = np.fft.rfft((frames - PRE_EMPHASIS * previous) * povey, n=FBANK_FFT)
     filters = kaldi_filters(SPEECH_RATE, FBANK_FFT, FBANK_BINS, 20.0, SPEECH_RATE / 2)
-    fbank = np.log(np.maximum(np.abs(spectrum) ** 2 @ filters.T, FLOAT32_EPSILON))
-    return np.asarray(fbank - fbank.mean(axis=0), np.float32)
+    energies: Float64 = np.log(np.maximum(np.abs(spectrum) ** 2 @ filters.T, FLOAT32_EPSILON))
+    return energies
+
+
+def kaldi_fbank(wav: Float32) -> Float32:
+    """Log filter bank energies with the mean over time removed, for the speaker encoder.
+
+    wav: (N,) at 16 kHz in [-1, 1], N >= 400. Returns (1 + (N - 400) // 160, 80).
+    """
+    energies = kaldi_log_energies(wav)
+    return np.asarray(energies - energies.mean(axis=0), np.float32)
 
 
 def natural_log_mel(

@@ -1,6 +1,6 @@
 """Written text to spoken words, in Chinese and English: line by line, nothing lost."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tritone.frontend.text import typography
@@ -11,6 +11,9 @@ from tritone.frontend.text.lexicon import LexiconFile
 from tritone.frontend.text.line import Line
 from tritone.frontend.text.segment import Language, has_letters, language_of
 from tritone.frontend.text.traced import Change, Seen, Traced, ignore
+
+# Reads one line of a language, and says what it read how.
+LineReader = Callable[[Traced, Seen], Traced]
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,13 @@ class TextNormalizer:
         *,
         lexicon: LexiconFile | None = None,
         phonemes: bool = False,
+        readers: Mapping[Language, LineReader] | None = None,
     ) -> None:
         """tags: such as [laughter], that a checkpoint knows; they pass as they are. phonemes:
-        whether the voice is given [word](/phonemes/)."""
+        whether the voice is given [word](/phonemes/). readers: of a family that was taught with
+        other words than ours."""
         self._tags, self._lexicon, self._phonemes = tags, lexicon, phonemes
-        self._chinese, self._english = ChineseReader(), EnglishReader()
+        self._readers = readers or {"zh": ChineseReader(), "en": _english_reader()}
 
     def read(self, text: str) -> Document:
         """The lines of a text; InvalidRequest for SSML that is wrong."""
@@ -59,11 +64,7 @@ class TextNormalizer:
             lexicon = self._lexicon.current()
             notes = (self._lexicon.fault,) if self._lexicon.fault else ()
             text = lexicon(text, language, document.placeholders, seen, phonemes=self._phonemes)
-        text = typography.ascii_digits(text)
-        if language == "zh":
-            text = self._chinese(text, seen)
-        else:
-            text = self._english(typography.english(text), seen)
+        text = self._readers[language](typography.ascii_digits(text), seen)
         return document.placeholders.restored(text), notes
 
     def __call__(self, text: str, language: Language | None = None) -> str:
@@ -84,3 +85,8 @@ class TextNormalizer:
             spoken.append((words.text, "" if chosen == "zh" else " "))
         joined = "".join(words + blank for words, blank in spoken).strip()
         return Explained(joined, tuple(changes), tuple(notes))
+
+
+def _english_reader() -> LineReader:
+    read = EnglishReader()
+    return lambda text, seen: read(typography.english(text), seen)

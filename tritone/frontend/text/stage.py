@@ -1,17 +1,18 @@
 """A text in blocks of speakable pieces, as every family's front end needs it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from tritone.errors import InvalidRequest
 from tritone.frontend.text.document import Document
 from tritone.frontend.text.lexicon import LEXICON_NAME, LexiconFile
 from tritone.frontend.text.line import Break, Line
-from tritone.frontend.text.normalize import TextNormalizer
+from tritone.frontend.text.normalize import LineReader, TextNormalizer
 from tritone.frontend.text.segment import (
     BLOCK_CHARACTERS,
+    Language,
     Length,
     SegmentRule,
     block_ends,
@@ -23,6 +24,9 @@ from tritone.frontend.text.segment import (
 )
 from tritone.frontend.text.settings import TextSettings
 from tritone.frontend.text.traced import Seen, Traced, ignore
+
+# A spoken line and its language to the parts of it that are spoken in one go.
+Cut = Callable[[str, Language], list[str]]
 
 DOCUMENTS_KEPT = 16  # texts whose lines are known: a long one comes again for each of its blocks
 
@@ -59,15 +63,19 @@ class TextStage:
         settings: TextSettings,
         *,
         phonemes: bool = False,
+        readers: Mapping[Language, LineReader] | None = None,
+        cut: Cut | None = None,
     ) -> None:
-        """model_dir: where a lexicon may be. length: tokens of a text. Others: see TextNormalizer.
+        """model_dir: where a lexicon may be. length: tokens of a text. cut: into speakable parts,
+        of a family with a way of its own. Others: see TextNormalizer.
 
         Raises ModelDirectoryError for a lexicon that is wrong.
         """
         path = settings.lexicon or (model_dir and model_dir / LEXICON_NAME)
         lexicon = LexiconFile(path) if path else None
-        self.normalize = TextNormalizer(tags, lexicon=lexicon, phonemes=phonemes)
+        self.normalize = TextNormalizer(tags, lexicon=lexicon, phonemes=phonemes, readers=readers)
         self._length, self._pauses, self._rule = length, settings.pauses, SegmentRule()
+        self._cut = cut or partial(segment, length=length, rule=self._rule)
         self._blocks = lru_cache(DOCUMENTS_KEPT)(self._read)
 
     def block(
@@ -114,7 +122,7 @@ class TextStage:
             limit = self._rule.hard_limit
             parts = list(filter(is_speakable, limit_piece(spoken.text, self._length, limit)))
         else:
-            parts = segment(spoken.text, language, self._length, self._rule)
+            parts = self._cut(spoken.text, language)
         pause = self._pauses.of(line.before) + line.pause
         for part, start in zip(parts, _places(spoken, parts), strict=True):
             pieces.append(SpokenPiece(part, start, pause, line.speed))

@@ -1,0 +1,103 @@
+"""A recording to a voice: all that the model is told of a speaker, computed once."""
+
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from tritone.acoustic.weights import load_network
+from tritone.arrays import Float32
+from tritone.checkpoints.verify import sha256_of
+from tritone.families.indextts2.campplus import CamPlusPlus
+from tritone.families.indextts2.codec import SemanticCodec
+from tritone.families.indextts2.gpt_conditioning import Conditioning
+from tritone.families.indextts2.gpt_config import GptConfig
+from tritone.families.indextts2.reference import LONGEST_S, ReferenceReader
+from tritone.families.indextts2.reference_config import ReferenceConfig
+from tritone.families.indextts2.voice import Voice
+from tritone.families.indextts2.w2v_bert import W2vBert
+from tritone.frontend.audio.recording import speech_in
+from tritone.loading.steps import step
+
+W2V_BERT_FILE = "w2v_bert.safetensors"
+CODEC_FILE = "semantic_codec.safetensors"
+SPEAKER_FILE = "speaker_encoder.safetensors"
+CONDITIONING_FILE = "conditioning.safetensors"
+FILES = (W2V_BERT_FILE, CODEC_FILE, SPEAKER_FILE, CONDITIONING_FILE)
+
+
+class CloningConfig(Protocol):
+    """The part of the configuration that is read here."""
+
+    @property
+    def gpt(self) -> GptConfig: ...
+
+    @property
+    def reference(self) -> ReferenceConfig: ...
+
+
+class VoiceReader:
+    """Safe to use from several threads."""
+
+    def __init__(self, reader: ReferenceReader, conditioning: Conditioning) -> None:
+        self._reader, self._conditioning = reader, conditioning
+
+    @torch.inference_mode()
+    def voice(self, wav: Float32, rate: int, shortest: float) -> Voice:
+        """Of (N,) mono samples at `rate` Hz, with notes on what was done to them.
+
+        Raises InvalidRequest where there are less than `shortest` seconds of speech in it.
+        """
+        recording = speech_in(wav, rate, shortest)
+        notes = recording.notes
+        if len(recording.wav) > LONGEST_S * rate:
+            notes = (*notes, f"reference_wav: the first {LONGEST_S} s are used")
+        reference = self._reader.speaker(recording.wav, rate)
+        condition = torch.from_numpy(reference.condition)[None]
+        latents, emotion = self._conditioning.speaker(condition), self._emotion(condition)
+        return Voice(
+            reference.codes,
+            reference.mel,
+            reference.style,
+            latents[0].numpy(),
+            emotion.numpy(),
+            notes=notes,
+        )
+
+    @torch.inference_mode()
+    def emotion(self, wav: Float32, rate: int) -> Float32:
+        """(width,) of a recording that another voice is to sound like."""
+        condition = torch.from_numpy(self._reader.emotion(wav, rate))[None]
+        emotion: Float32 = self._emotion(condition).numpy()
+        return emotion
+
+    def _emotion(self, condition: Tensor) -> Tensor:
+        return self._conditioning.emotion(condition)[0]
+
+
+def missing_files(model_dir: Path) -> list[str]:
+    """Which of the files that make voices are not in the model directory."""
+    return [name for name in FILES if not (model_dir / name).is_file()]
+
+
+def files_digest(model_dir: Path) -> str:
+    """SHA-256 of all, in hex; empty where one is missing. It reads them."""
+    if missing_files(model_dir):
+        return ""
+    return " ".join(sha256_of(model_dir / name)[:16] for name in FILES)
+
+
+def load_voice_reader(model_dir: Path, config: CloningConfig) -> VoiceReader:
+    """Raises ModelDirectoryError for a file that is missing, damaged or of other numbers."""
+    part = config.reference
+    with step("speech features", model_dir / W2V_BERT_FILE):
+        w2v_bert = load_network(lambda: W2vBert(part.w2v_bert), model_dir / W2V_BERT_FILE)
+    with step("speech tokenizer", model_dir / CODEC_FILE):
+        codec = load_network(lambda: SemanticCodec(part.codec), model_dir / CODEC_FILE)
+    with step("speaker encoder", model_dir / SPEAKER_FILE):
+        speaker = load_network(lambda: CamPlusPlus(part.speaker), model_dir / SPEAKER_FILE)
+    with step("conditioners", model_dir / CONDITIONING_FILE):
+        path = model_dir / CONDITIONING_FILE
+        conditioning = load_network(lambda: Conditioning(config.gpt), path)
+    return VoiceReader(ReferenceReader(w2v_bert, codec, speaker), conditioning)
