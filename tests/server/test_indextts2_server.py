@@ -128,13 +128,15 @@ def test_the_language_model_goes_on_from_vectors_alone(server: TritonServer, mod
         answers_of(server, ids)
 
 
-def answers_of(server: TritonServer, arrays: dict[str, np.ndarray]) -> list[triton.InferResult]:
-    """Of the language model, as the orchestrator asks it; raises the first error."""
+def answers_of(
+    server: TritonServer, arrays: dict[str, np.ndarray], model: str = "tensorrt_llm"
+) -> list[triton.InferResult]:
+    """Of a model as the orchestrator asks it; raises the first error."""
     answers: Queue[tuple[triton.InferResult, triton.InferenceServerException | None]] = Queue()
     key = {INNER_PARAMETER: server.inner_key}
     with triton.InferenceServerClient(server.urls.grpc) as caller:
         caller.start_stream(lambda result, error: answers.put((result, error)))
-        caller.async_stream_infer("tensorrt_llm", tensors(arrays), parameters=key)
+        caller.async_stream_infer(model, tensors(arrays), parameters=key)
         caller.stop_stream()
     results = []
     while not answers.empty():
@@ -156,3 +158,12 @@ def test_the_commands_need_no_more_than_the_model(
     assert [path.stem for path in out.glob("*.wav")] == ["plain"]
     assert cli.main(["load", str(model)]) == 0
     assert "gpt.safetensors" in capsys.readouterr().out
+
+
+def test_an_input_that_it_lacks_is_refused_by_name(server: TritonServer) -> None:
+    arrays = {
+        "target_text": np.array([[SHORT.encode()]], np.object_),
+        "emotion_vector": np.zeros((1, 8), np.float32),
+    }
+    with pytest.raises(triton.InferenceServerException, match="emotion_vector"):
+        answers_of(server, arrays, NAME)
