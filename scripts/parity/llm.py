@@ -78,8 +78,16 @@ class Model:
         self._length = 0
 
     def start(self, prompt: Int32) -> Float32:
-        self._length = len(prompt)
-        return self._slots.prefill(0, self._embed(prompt))
+        self.clear()
+        return self.read(prompt)
+
+    def clear(self) -> None:
+        self._length = 0
+
+    def read(self, ids: Int32) -> Float32:
+        logits = self._slots.prefill(0, self._embed(ids), self._length)
+        self._length += len(ids)
+        return logits
 
     def feed(self, code: int) -> Float32:
         ids = np.array([self.config.speech_offset + code], np.int32)
@@ -154,7 +162,7 @@ def _int8_case(golden: dict[str, Golden], llm_dir: Path, config: SpeechIds) -> P
     return ParityResult("llm/int8", float(max(distances)), math.inf, "1 - cosine of the logits")
 
 
-def _torch_multinomial(weights: Float32) -> int:
+def torch_multinomial(weights: Float32) -> int:
     return int(torch.from_numpy(weights).multinomial(1, replacement=True))
 
 
@@ -167,7 +175,7 @@ def generation_case(
         SamplingParams(),
         waiting=waiting,
         min_tokens=run["min_len"],
-        multinomial=_torch_multinomial,
+        multinomial=torch_multinomial,
     )
     torch.manual_seed(run["torch_seed"])
     logits = model.start(model.prompt(run))
@@ -195,7 +203,7 @@ def _draw_case(
                 SamplingParams(),
                 waiting=slice(len(scores) - 3, len(scores) - 2),
                 min_tokens=len(case["decoded"]) + 1 if case["ignore_eos"] else 0,
-                multinomial=_torch_multinomial,
+                multinomial=torch_multinomial,
                 emitted=case["decoded"],
             )
             torch.manual_seed(seed)
