@@ -89,7 +89,8 @@ def test_a_half_read_prompt_is_not_disturbed_by_odd_batches(model_dir: Path) -> 
     slots.prefill(0, embed(spoken))
     slots.prefill(1, embed(ids[:8]))
     for step in range(3):
-        slots.decode(embed(np.array([777], np.int32)), np.array([len(spoken) + step], np.int32))
+        lengths = np.array([len(spoken) + step], np.int32)
+        slots.decode(embed(np.array([777], np.int32)), lengths, 8)
     assert np.array_equal(slots.prefill(1, embed(ids[8:]), 8), expected)
 
 

@@ -149,6 +149,8 @@ class Generation(Protocol):
 
     Iteration yields increments of one or more LLM ids as they come, no stop ids, and raises
     StageFailed if the generation broke or Cancelled after `cancel`, which may come at any time.
+    Where a text is open there are empty ones too, so that nobody waits for text without a look at
+    who waits for speech.
     """
 
     def __iter__(self) -> Iterator[Increment]: ...

@@ -23,6 +23,7 @@ from tritone.llm.interleaving import Drawn, Interleaving
 from tritone.llm.sampler import Sampler
 
 STAGE = "tensorrt_llm"  # as Triton knows it, whatever the runtime
+LOOK_S = 0.03  # that whoever reads an open text's tokens waits at most
 
 
 class Token(NamedTuple):
@@ -138,8 +139,9 @@ class Stream(Feed):
 class FeedGeneration(Generation):
     """The caller's end. Leaving the iteration early, or dropping the object, cancels too."""
 
-    def __init__(self, feed: Feed) -> None:
-        self._feed = feed
+    def __init__(self, feed: Feed, look_s: float | None = None) -> None:
+        """look_s: without a token, after which there is an empty increment."""
+        self._feed, self._look_s = feed, look_s
         self._over = False
         self._error: TritoneError | None = None
 
@@ -147,7 +149,7 @@ class FeedGeneration(Generation):
         try:
             while not self._over and not self._feed.cancelled:
                 tokens = self._take()
-                if tokens and not self._feed.cancelled:
+                if not (self._over or self._feed.cancelled) or tokens:
                     yield _increment(tokens)
         finally:
             self.cancel()
@@ -169,9 +171,12 @@ class FeedGeneration(Generation):
         self.cancel()
 
     def _take(self) -> list[Token]:
-        """Wait for the next token and take all there are."""
+        """Wait for the next token and take all there are; none where the wait becomes long."""
         tokens: list[Token] = []
-        item = self._feed.outbox.get()
+        try:
+            item = self._feed.outbox.get(timeout=self._look_s)
+        except Empty:
+            return tokens
         while isinstance(item, Token):
             tokens.append(item)
             try:
@@ -186,7 +191,7 @@ class OpenGeneration(FeedGeneration):
     """Of a text that is still being written. wake: tells the runtime to look after its streams."""
 
     def __init__(self, stream: Stream, llm: LLMConfig, wake: Callable[[], None]) -> None:
-        super().__init__(stream)
+        super().__init__(stream, LOOK_S)
         self._incoming, self._llm, self._wake = stream.incoming, llm, wake
 
     def extend(self, more: MoreText) -> None:

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tritone.errors import InvalidRequest
 from tritone.synthesis.deadlines import StageTurns
 from tritone.synthesis.limits import Limits, check
-from tritone.synthesis.live_text import LiveText, WholeText
+from tritone.synthesis.live_text import MODE_FIELD, LiveText, TextMode, WholeText
 from tritone.synthesis.pieces import Pieces
 from tritone.synthesis.rules import SpeechRules, Stages
 from tritone.synthesis.run import Run
@@ -57,6 +58,8 @@ def synthesize(
     given = request.sampling.seed
     seed = int(np.random.SeedSequence().generate_state(1)[0]) if given is None else given
     turns, timing = turns or StageTurns(), timing or Timing(rules.rates.sample_rate)
+    if live:
+        live.may_grow = _may_grow(live.mode, stages, rules)
     text = live or WholeText(request.text)
     timing.text = text
     run = Run(
@@ -74,3 +77,18 @@ def synthesize(
     )
     with Pieces(run) as pieces:
         yield from Speaking(run, pieces).chunks()
+
+
+def _may_grow(mode: TextMode, stages: Stages, rules: SpeechRules) -> bool:
+    """Whether parts of a text grow; raises InvalidRequest where they should and cannot."""
+    if mode is TextMode.SENTENCES:
+        return False
+    lack = ""
+    if not rules.interleaves:
+        lack = "this model does not read text while it speaks"
+    elif not stages.takes_open_text:
+        lack = "the runtime of this server's language model cannot add to a text"
+    if lack and mode is TextMode.INTERLEAVED:
+        others = f"{TextMode.SENTENCES.value} or {TextMode.AUTO.value}"
+        raise InvalidRequest(MODE_FIELD, f"is {mode.value}, and {lack}; take {others}")
+    return not lack

@@ -12,13 +12,14 @@ from tritone.errors import EnvironmentProblem
 from tritone.families.cosyvoice2.config import SpeechIds
 from tritone.families.cosyvoice2.voice import Voice
 from tritone.llm.config import SpokenConfig
-from tritone.llm.contract import Increment, Prompt, SamplingParams
+from tritone.llm.contract import Increment, OpenText, Prompt, SamplingParams, Turns
 from tritone.synthesis.flaws import Flaw
 from tritone.synthesis.rules import Hops, Rates
 from tritone.synthesis.values import Segment
 
 CODES_PER_SECOND = 25
 NO_CODES: Int32 = np.zeros(0, np.int32)
+TEXT_TURN, SPEECH_TURN = 5, 15  # ids, where text and speech take turns
 RETRIED_TOP_K = 25  # of a generation that failed when it was greedy, as upstream samples
 
 
@@ -220,6 +221,7 @@ class CosyVoice2Rules:
 
     first_frames = 18
     planner = ChunkPlanner
+    interleaves = True
 
     def __init__(self, config: ChunkedConfig, hops: Hops) -> None:
         """Raises EnvironmentProblem for hops that the checkpoint's chunks do not allow."""
@@ -258,6 +260,23 @@ class CosyVoice2Rules:
         assert ids is not None, "CosyVoice2's prompts are ids"
         (end,) = np.flatnonzero(ids == self._config.llm.task_id)[:1]
         return int(end) - segment.target_tokens
+
+    @property
+    def fill_id(self) -> int:
+        """What the language model gives where it wants more text: the last of its stop ids."""
+        return self._config.llm.stop_ids[-1]
+
+    def text_ids(self, segment: Segment) -> Int32:
+        begins = self._text_begins(segment)
+        assert segment.prompt.ids is not None
+        return segment.prompt.ids[begins : begins + segment.target_tokens]
+
+    def opened(self, prompt: Prompt, opening: int, *, ended: bool) -> tuple[Prompt, OpenText]:
+        ids, closing = prompt.ids, self._config.llm.task_id
+        assert ids is not None
+        (task,) = np.flatnonzero(ids == closing)[:1]
+        turns = Turns(TEXT_TURN, SPEECH_TURN, self.fill_id, closing)
+        return Prompt(ids[:opening]), OpenText(turns, ids[opening:task], ids[task + 1 :], ended)
 
     def continued(self, prompt: Prompt, codes: Increment) -> Prompt:
         """The prompt of a generation that goes on after some codes of an earlier one."""

@@ -1,5 +1,6 @@
 """A text in blocks of speakable pieces, as every family's front end needs it."""
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -12,6 +13,7 @@ from tritone.frontend.text.line import Break, Line
 from tritone.frontend.text.normalize import TextNormalizer
 from tritone.frontend.text.segment import (
     BLOCK_CHARACTERS,
+    Language,
     Length,
     SegmentRule,
     block_ends,
@@ -20,6 +22,7 @@ from tritone.frontend.text.segment import (
     language_of,
     limit_piece,
     segment,
+    split_sentences,
 )
 from tritone.frontend.text.settings import TextSettings
 from tritone.frontend.text.traced import Seen, Traced, ignore
@@ -46,6 +49,20 @@ class SpokenBlock:
     pieces: tuple[SpokenPiece, ...]
     notes: tuple[str, ...]
     more: bool
+
+
+@dataclass(frozen=True)
+class GrowingPiece:
+    """One piece of a text that is still being written. settled: the beginning of its text that
+    stays as it is."""
+
+    text: str
+    settled: str
+    notes: tuple[str, ...]
+    start: int = 0
+    pause: float = 0.0
+    speed: float = 1.0
+    pause_after: float = 0.0
 
 
 class TextStage:
@@ -91,6 +108,33 @@ class TextStage:
             pieces[0] = replace(pieces[0], pause=pause)
         return SpokenBlock(tuple(pieces), tuple(notes), index + 1 < len(blocks))
 
+    def growing(self, text: str, settled: int, continues: Break = Break.NONE) -> GrowingPiece:
+        """A text so far as one piece, whatever its length. settled: characters of it that are read
+        alike whatever follows. Raises InvalidRequest for wrong SSML."""
+        document = self.normalize.read(text)
+        notes = dict.fromkeys(document.notes)
+        every, sure = "", ""
+        for line in document.lines:
+            language = self.normalize.language(document, line)
+            spoken, more = self.normalize.spoken(document, line, language)
+            notes.update(dict.fromkeys(more))
+            read = bisect_left(spoken.origin[:-1], settled)
+            blank = "" if language == "zh" or not every else " "
+            sure += blank + _tidy(spoken.text[:read], language) if read else ""
+            every += blank + _tidy(spoken.text, language)
+        if not is_speakable(every):
+            return GrowingPiece("", "", tuple(notes))
+        first, last = document.lines[0], document.lines[-1]
+        return GrowingPiece(
+            every,
+            every if settled >= len(text) else sure,
+            tuple(notes),
+            start=first.text.origin[0],
+            pause=self._pauses.of(continues) + first.pause,
+            speed=first.speed,
+            pause_after=last.pause_after,
+        )
+
     def _read(self, text: str) -> tuple[Document, list[list[Line]]]:
         document = self.normalize.read(text)
         blocks: list[list[Line]] = []
@@ -122,6 +166,11 @@ class TextStage:
         if parts and line.pause_after:
             pieces[-1] = replace(pieces[-1], pause_after=line.pause_after)
         return notes
+
+
+def _tidy(text: str, language: Language) -> str:
+    """A text with the ends of its sentences as segments have them."""
+    return "".join(split_sentences(text.strip(), language)) if text.strip() else ""
 
 
 def _parts(line: Line) -> Iterator[Line]:

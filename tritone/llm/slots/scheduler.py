@@ -137,14 +137,14 @@ class SlotLanguageModel:
                 stream.take_in()
             self._queue = deque(s for s in self._queue if not s.cancelled)
             ready = (s for s in (*self._places.waiting, *self._queue) if s.ready)
-            stream = next(ready, None)
-            if stream is None or stream in self._places.waiting:
-                return stream
+            found = next(ready, None)
+            if found is None or found in self._places.waiting:
+                return found
             if not self._free_slot():
                 return None
-            self._queue.remove(stream)
-            self._joining, self._joining_slot = stream, len(self._places)
-            return stream
+            self._queue.remove(found)
+            self._joining, self._joining_slot = found, len(self._places)
+            return found
 
     def _read(self) -> None:
         """Read the next part of a prompt or of an open text; after the last its stream draws."""
