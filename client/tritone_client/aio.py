@@ -128,11 +128,17 @@ class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
         timeout: float | None = DEFAULT_TIMEOUT,
         request_id: str = "",
         flush_after: float | None = None,
+        text_mode: str | None = None,
     ) -> AsyncGenerator[NDArray[np.float32], None]:
         """As `SpeechClient.stream_text`; leave early as `stream`. What the iterator of the pieces
         raises is raised here."""
         packets = self.text_packets(
-            pieces, utterance, timeout=timeout, request_id=request_id, flush_after=flush_after
+            pieces,
+            utterance,
+            timeout=timeout,
+            request_id=request_id,
+            flush_after=flush_after,
+            text_mode=text_mode,
         )
         async with aclosing(packets):
             async for packet in packets:
@@ -147,11 +153,17 @@ class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
         request_id: str = "",
         timing: bool = False,
         flush_after: float | None = None,
+        text_mode: str | None = None,
     ) -> AsyncGenerator[Packet, None]:
         """As `stream_text`, but yield packets; with `timing` they carry the server's record."""
         model = await self.model()
         requests = TextRequests(
-            utterance, model, request_id, timing=timing, flush_after=flush_after
+            utterance,
+            model,
+            request_id,
+            timing=timing,
+            flush_after=flush_after,
+            text_mode=text_mode,
         )
         call = self._stub.ModelStreamInfer(timeout=timeout)
         feeding = asyncio.ensure_future(_feed(call, requests, pieces))
