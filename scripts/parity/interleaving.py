@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from parity import ParityResult, equal
-from parity.llm import Model, torch_multinomial
+from parity.one_stream import Model, torch_multinomial
 from tritone.arrays import Float32
 from tritone.families.cosyvoice2.config import SpeechIds
 from tritone.llm.config import SamplingConfig
