@@ -1,11 +1,11 @@
 """A segment whose text is still being written, and the thread that brings more of it."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from tritone.errors import Cancelled, NothingToSay
-from tritone.llm.contract import Generation, MoreText
+from tritone.llm.contract import Generation, Increment, MoreText
 from tritone.synthesis.live_text import TextPart, TextSource
 from tritone.synthesis.rules import SpeechRules
 from tritone.synthesis.values import Segment
@@ -62,8 +62,13 @@ class GrowingSegment:
         with self._changed:
             self._reader = None
 
-    def check(self) -> None:
-        """Raise what broke the text."""
+    def spoken(self, increments: Iterable[Increment]) -> Iterator[Increment]:
+        """What the generation gives; raises what broke the text."""
+        try:
+            yield from increments
+        except Cancelled:
+            if self._error is None:
+                raise
         if self._error:
             raise self._error
 

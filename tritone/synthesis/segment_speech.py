@@ -155,7 +155,8 @@ class SegmentSpeech:
         """One generation; returns what is wrong with it unless it is to be spoken to the end."""
         rules, timing, guard = self._run.rules, self._run.timing, self._guard
         flaw, over = None, False
-        for increment in self._increments:
+        growing = self._growing
+        for increment in growing.spoken(self._increments) if growing else self._increments:
             self._run.check_cancelled()
             if not len(increment):
                 continue
@@ -169,9 +170,7 @@ class SegmentSpeech:
                 break
             if not (self._begun and self._increments.waiting):
                 yield from self._ready_hops()
-        if self._growing:
-            self._growing.check()
-            self._follow_text()
+        self._follow_text()
         if not flaw:
             verdict = guard.ended(self.segment.target_tokens)
             self._admit(verdict.tokens, ended=True)

@@ -13,6 +13,7 @@ from tritone.frontend.text.line import Break, Line
 from tritone.frontend.text.normalize import TextNormalizer
 from tritone.frontend.text.segment import (
     BLOCK_CHARACTERS,
+    SENTENCE_ENDS,
     Language,
     Length,
     SegmentRule,
@@ -118,9 +119,9 @@ class TextStage:
             language = self.normalize.language(document, line)
             spoken, more = self.normalize.spoken(document, line, language)
             notes.update(dict.fromkeys(more))
-            read = bisect_left(spoken.origin[:-1], settled)
+            read = _read_until(spoken, settled)
             blank = "" if language == "zh" or not every else " "
-            sure += blank + _tidy(spoken.text[:read], language) if read else ""
+            sure += blank + _tidy(spoken.text[:read], language, more=True) if read else ""
             every += blank + _tidy(spoken.text, language)
         if not is_speakable(every):
             return GrowingPiece("", "", tuple(notes))
@@ -168,9 +169,22 @@ class TextStage:
         return notes
 
 
-def _tidy(text: str, language: Language) -> str:
-    """A text with the ends of its sentences as segments have them."""
-    return "".join(split_sentences(text.strip(), language)) if text.strip() else ""
+def _read_until(spoken: Traced, place: int) -> int:
+    """Characters that come of the source before a place alone: of what was read as one, with more
+    behind it, none."""
+    count = bisect_left(spoken.origin, place, hi=len(spoken))
+    if count and spoken.origin[count] > place:
+        count = bisect_left(spoken.origin, spoken.origin[count - 1])
+    return count
+
+
+def _tidy(text: str, language: Language, *, more: bool = False) -> str:
+    """A text with the ends of its sentences as segments have them; with more behind it, no end."""
+    text = text.strip()
+    if not text:
+        return ""
+    tidy = "".join(split_sentences(text, language))
+    return tidy[:-1] if more and text[-1] not in SENTENCE_ENDS[language] else tidy
 
 
 def _parts(line: Line) -> Iterator[Line]:
