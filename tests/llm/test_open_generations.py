@@ -13,6 +13,7 @@ from tritone.llm.contract import (
     MoreText,
     OpenText,
     Prompt,
+    Rereads,
     SamplingParams,
     Turns,
 )
@@ -46,11 +47,11 @@ def asked(
     *,
     ended: bool = False,
     sampling: SamplingParams = GREEDY,
-    turns: Turns = TURNS,
+    way: Turns | Rereads = TURNS,
     most: int = 70,
 ) -> GenerationRequest:
     prompt = Prompt(np.array([6848], np.int32))
-    return GenerationRequest(prompt, 60, most, sampling, OpenText(turns, ids, NONE, ended))
+    return GenerationRequest(prompt, 60, most, sampling, OpenText(way, ids, NONE, ended))
 
 
 def more(ids: np.ndarray, *, ended: bool = False) -> MoreText:
@@ -143,8 +144,9 @@ def test_the_most_tokens_are_those_of_the_text_so_far(open_model: Open) -> None:
     ("wrong", "message"),
     [
         ({"ids": NONE, "ended": True}, "has ended without any id"),
-        ({"turns": Turns(0, 15, 6847, 6849)}, "turns of 0 and 15 ids; both take at least 1"),
-        ({"turns": Turns(5, 15, 3, 6849)}, "ids 3 and 6849 are no fill id and closing id"),
+        ({"way": Turns(0, 15, 6847, 6849)}, r"cannot be read by Turns\(text=0, speech=15"),
+        ({"way": Turns(5, 15, 3, 6849)}, "cannot be read by Turns"),
+        ({"way": Rereads(2, 8, 6849)}, "read anew by a model that tells nothing"),
         ({"ids": np.full(5, 9000, np.int32)}, "id 9000 is outside"),
         ({"ids": np.ones(256, np.int32)}, "leave no room to speak in 256 positions"),
     ],

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from tritone.synthesis.values import SynthesisRequest
 
 BEGUN = "The birch canoe slid on the smooth planks of the "
 TEXT = f"{BEGUN}harbour, and Dr. Smith paid $3.50 for 2 of them"
+GREEDY = SamplingParams(top_k=1)
 MODE = {"text_mode": "interleaved", "sampling": SamplingParams(seed=1)}
 
 
@@ -77,6 +79,25 @@ def test_a_sentence_is_heard_while_it_is_written_and_all_of_it_is_read(
     (span,) = chunks[-1].timing["spans"]
     assert span["text"] == [0, len(TEXT)]
     assert span["samples"] == [0, sum(len(chunk.samples) for chunk in chunks)]
+
+
+def test_the_pieces_of_a_text_do_not_matter(tts: tritone.TTS) -> None:
+    llm, rules = tts._stages.llm, tts._stages.rules
+    (segment,) = tts._stages.prepare(SynthesisRequest(f"{TEXT}.", voice="joe"))
+    text, head = rules.text_ids(segment), segment.prompt
+    least, most = rules.token_bounds(len(text))
+
+    def spoken(*pieces: int) -> list[int]:
+        prompt, whole = rules.opened(head, 1, ended=len(pieces) == 0)
+        first = len(whole.ids) - sum(pieces)
+        begun = replace(whole, ids=whole.ids[:first])
+        generation = llm.submit(GenerationRequest(prompt, least, most, GREEDY, begun))
+        for number, piece in enumerate(pieces, 1):
+            ids, first = whole.ids[first : first + piece], first + piece
+            generation.extend(MoreText(ids, number == len(pieces), least, most))
+        return [token for increment in generation for token in increment.ids.tolist()]
+
+    assert spoken() == spoken(*[1] * len(text)) == spoken(5, 0) != []
 
 
 def test_a_whole_text_is_spoken_as_ever(tts: tritone.TTS) -> None:

@@ -14,7 +14,7 @@ from tritonclient.grpc import model_config_pb2
 
 from tritone.launcher.command import DEFAULT_PROFILE
 from tritone.launcher.settings import Profile
-from tritone.llm.contract import MoreText, OpenText, Prompt, Turns
+from tritone.llm.contract import MoreText, OpenText, Prompt, Rereads, Turns
 from tritone.llm.runtimes import RUNTIMES
 from tritone.serving.generation_tensors import (
     OUTPUTS,
@@ -28,7 +28,7 @@ from tritone.serving.parameters import parameters
 MODEL = PROJECT / "model_repo" / "tensorrt_llm"
 PROFILES = get_args(Profile)
 OURS = [profile for profile in PROFILES if profile != "gpu-backend"]
-OURS_ALONE = {"prompt_embeddings", "turns", "open_text", "text_ended", "extend"}
+OURS_ALONE = {"prompt_embeddings", "turns", "rereads", "open_text", "text_ended", "extend"}
 TYPES = {
     np.dtype(np.int32): model_config_pb2.TYPE_INT32,
     np.dtype(np.float32): model_config_pb2.TYPE_FP32,
@@ -73,10 +73,12 @@ def test_all_that_is_sent_is_declared(tmp_path: Path) -> None:
     rows = replace(request(1), prompt=Prompt(embeddings=np.ones((4, 8), np.float32)))
     ids = np.ones(3, np.int32)
     text = OpenText(Turns(5, 15, 6847, 6849), ids, ids, ended=False)
+    anew = replace(text, way=Rereads(2, 8, 6849))
     more = MoreText(ids, ended=True, min_tokens=0, max_tokens=9)
     sent = {
         **generation_tensors(rows, model, bias),
         **generation_tensors(replace(request(1), open_text=text), model, bias),
+        **generation_tensors(replace(request(1), open_text=anew), model, bias),
         **extension_tensors(more),
         **stop_tensors(),
     }

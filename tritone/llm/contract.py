@@ -70,14 +70,28 @@ class Turns:
 
 
 @dataclass(frozen=True)
+class Rereads:
+    """How a model that tells what it says reads a growing text anew, before its speech.
+
+    text: ids more each time. ahead: ids that the text is to be ahead of what is said. closing_id:
+    stands between text and speech.
+    """
+
+    text: int
+    ahead: int
+    closing_id: int
+
+
+@dataclass(frozen=True)
 class OpenText:
     """The text of a generation while it is being written; it follows the prompt.
 
-    turns: of the model. ids: (n,) LLM ids of the text so far. speech: (m,) LLM ids that were said
-    for the first of it, such as a reference recording's. ended: whether that is all of the text.
+    way: how the model reads it. ids: (n,) LLM ids of the text so far. speech: (m,) LLM ids that
+    were said for the first of it, such as a reference recording's. ended: whether that is all of
+    the text.
     """
 
-    turns: Turns
+    way: Turns | Rereads
     ids: Int32
     speech: Int32
     ended: bool

@@ -18,8 +18,11 @@ from tritone.llm.contract import (
     MoreText,
     OpenText,
     Prompt,
+    Rereads,
+    Turns,
 )
 from tritone.llm.interleaving import Drawn, Interleaving
+from tritone.llm.rereading import Rereading
 from tritone.llm.sampler import Sampler
 
 STAGE = "tensorrt_llm"  # as Triton knows it, whatever the runtime
@@ -64,7 +67,7 @@ class Stream(Feed):
     sampler: Sampler
     unread: Prompt | None
     longest: int
-    turns: Interleaving | None = None
+    turns: Interleaving | Rereading | None = None
     incoming: "deque[MoreText]" = field(default_factory=deque)
     length: int = 0
     text_keys: Float32 | None = None
@@ -78,7 +81,8 @@ class Stream(Feed):
         if text is None:
             return cls(request, sampler, request.prompt, request.max_tokens)
         assert head is not None, "an open text follows ids"
-        return cls(request, sampler, None, request.max_tokens, Interleaving(head, text, llm))
+        kind = Rereading if isinstance(text.way, Rereads) else Interleaving
+        return cls(request, sampler, None, request.max_tokens, kind(head, text, llm))
 
     @property
     def stirs(self) -> bool:
@@ -103,6 +107,7 @@ class Stream(Feed):
         if self.unread is None:
             assert self.turns is not None
             self.unread = Prompt(self.turns.take())
+            self.length = 0 if self.turns.anew else self.length
         part, rest = self.unread.divided(most)
         self.unread = rest if len(rest) else None
         return part
@@ -117,11 +122,13 @@ class Stream(Feed):
         return keys if self.turns is None else keys[self.turns.places]
 
     def draw(self, logits: Float32, llm: LLMConfig) -> tuple[int, Drawn]:
-        """The next row of the speech head. Raises StageFailed."""
+        """The next row of the speech head, -1 for none. Raises StageFailed."""
         turns = self.turns
         if turns is None:
             row = self.sampler.draw(logits)
             return row, Drawn.CODE if row < llm.speech_codes else Drawn.END
+        if turns.waits_for_text(self.said):
+            return -1, Drawn.WAIT
         row = self.sampler.draw(turns.masked(logits)) if turns.forced is None else turns.forced
         return row, turns.drawn(row)
 
@@ -237,19 +244,19 @@ def check_generation(request: GenerationRequest, llm: LLMConfig, positions: int)
 
 
 def _check_open(prompt: Prompt, text: OpenText, llm: LLMConfig) -> None:
-    turns = text.turns
     if prompt.ids is None:
         raise InvalidRequest("prompt_embeddings", "cannot be followed by an open text; send ids")
     for ids in filter(len, (text.ids, text.speech)):
         _check_ids(ids, llm.prompt_ids - 1)
+    way, fitting = text.way, True
+    if isinstance(way, Turns):
+        fitting = way.fill_id in llm.stop_ids[1:] and way.speech > 0
+    elif not llm.text_heads:
+        raise InvalidRequest("open_text", "is to be read anew by a model that tells nothing")
+    if not (fitting and way.text > 0 and 0 <= way.closing_id < llm.prompt_ids):
+        raise InvalidRequest("open_text", f"cannot be read by {way}")
     if text.ended and not len(text.ids):
         raise InvalidRequest("open_text", "has ended without any id")
-    if turns.text < 1 or turns.speech < 1:
-        problem = f"turns of {turns.text} and {turns.speech} ids; both take at least 1"
-        raise InvalidRequest("open_text", problem)
-    if turns.fill_id not in llm.stop_ids[1:] or not 0 <= turns.closing_id < llm.prompt_ids:
-        problem = f"ids {turns.fill_id} and {turns.closing_id} are no fill id and closing id"
-        raise InvalidRequest("open_text", problem)
 
 
 def _check_ids(ids: Int32, limit: int) -> None:

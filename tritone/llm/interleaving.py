@@ -19,15 +19,17 @@ from numpy.typing import NDArray
 
 from tritone.arrays import Float32, Int32
 from tritone.llm.config import LLMConfig
-from tritone.llm.contract import OpenText
+from tritone.llm.contract import OpenText, Turns
 
 
 class Drawn(Enum):
-    """What a row of the speech head is: a code, a wish for more text, the end."""
+    """What a row of the speech head is: a code, a wish for more text, the end. WAIT: there is none,
+    as text has to come first."""
 
     CODE = auto()
     FILL = auto()
     END = auto()
+    WAIT = auto()
 
 
 class _Phase(Enum):
@@ -40,12 +42,16 @@ class Interleaving:
     """One generation. Wherever it is `ready`, `take` and read; then draw until it waits or ends.
 
     Draws are from `masked` logits unless a row is `forced`; all are told to `drawn`. A code is read
-    before the next draw. places: position, among all that was read, of what is no speech.
+    before the next draw. places: position, among all that was read, of what is no speech. anew:
+    whether what is taken is read from the first position on.
     """
+
+    anew = False
 
     def __init__(self, head: Int32, text: OpenText, llm: LLMConfig) -> None:
         """head: (n,) LLM ids before the text."""
-        turns = self._turns = text.turns
+        assert isinstance(text.way, Turns)
+        turns = self._turns = text.way
         self._offset = llm.speech_offset
         self._text = deque(text.ids.tolist())
         self._recorded = deque(text.speech.tolist())
@@ -102,6 +108,11 @@ class Interleaving:
         """The row to take in the place of a draw."""
         due = self._phase is _Phase.SPEAKING and self._count == self._next_fill
         return self._fill if due else None
+
+    @staticmethod
+    def waits_for_text(said: int | None) -> bool:
+        """Whether text has to come before the next draw: the model itself says so, by a row."""
+        return False
 
     def masked(self, logits: Float32) -> Float32:
         """A copy of (rows,) logits, without the stop ids that do not fit here."""

@@ -22,6 +22,7 @@ from tritone.llm.contract import (
     MoreText,
     OpenText,
     Prompt,
+    Rereads,
     SamplingParams,
     Turns,
 )
@@ -67,8 +68,8 @@ def generation_tensors(
     if (text := request.open_text) is not None:
         begins, ends = len(ids), len(ids) + len(text.ids)
         ids = np.concatenate([ids, text.ids, text.speech])
-        turns = astuple(text.turns)
-        optional["turns"] = row(turns, np.int32)
+        name = "rereads" if isinstance(text.way, Rereads) else "turns"
+        optional[name] = row(astuple(text.way), np.int32)
         optional["open_text"] = row([begins, ends], np.int32)
         optional["text_ended"] = row([text.ended], np.bool_)
     return {
@@ -176,15 +177,23 @@ def _longest(inputs: "Inputs") -> int:
 
 def _read_open(inputs: "Inputs", prompt: Prompt) -> tuple[Prompt, OpenText | None]:
     """The prompt before an open text, and that text."""
-    places, turns = inputs.integers("open_text"), inputs.integers("turns")
-    if places is None and turns is None:
+    places = inputs.integers("open_text")
+    if places is None:
         return prompt, None
-    if places is None or turns is None or (len(places), len(turns)) != (2, 4):
-        raise InvalidRequest("open_text", "takes 2 places in input_ids, and turns 4 numbers")
     begins, ends = places.tolist()
     if prompt.ids is None or not 0 < begins <= ends <= len(prompt.ids):
         problem = f"is at {begins} to {ends}; it must be within {len(prompt)} input_ids, after one"
         raise InvalidRequest("open_text", problem)
     text, speech = prompt.ids[begins:ends], prompt.ids[ends:]
-    ended = inputs.flag("text_ended")
-    return Prompt(prompt.ids[:begins]), OpenText(Turns(*turns.tolist()), text, speech, ended)
+    return Prompt(prompt.ids[:begins]), OpenText(
+        _read_way(inputs), text, speech, inputs.flag("text_ended")
+    )
+
+
+def _read_way(inputs: "Inputs") -> Turns | Rereads:
+    turns, rereads = inputs.integers("turns"), inputs.integers("rereads")
+    if turns is not None:
+        return Turns(*turns.tolist())
+    if rereads is not None:
+        return Rereads(*rereads.tolist())
+    raise InvalidRequest("open_text", "needs turns or rereads")

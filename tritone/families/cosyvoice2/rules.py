@@ -12,7 +12,7 @@ from tritone.errors import EnvironmentProblem
 from tritone.families.cosyvoice2.config import SpeechIds
 from tritone.families.cosyvoice2.voice import Voice
 from tritone.llm.config import SpokenConfig
-from tritone.llm.contract import Increment, OpenText, Prompt, SamplingParams, Turns
+from tritone.llm.contract import Increment, OpenText, Prompt, Rereads, SamplingParams, Turns
 from tritone.synthesis.flaws import Flaw
 from tritone.synthesis.rules import Hops, Rates
 from tritone.synthesis.values import Segment
@@ -20,6 +20,7 @@ from tritone.synthesis.values import Segment
 CODES_PER_SECOND = 25
 NO_CODES: Int32 = np.zeros(0, np.int32)
 TEXT_TURN, SPEECH_TURN = 5, 15  # ids, where text and speech take turns
+REREAD, AHEAD = 2, 8  # text ids, where a checkpoint that tells what it says reads its text anew
 RETRIED_TOP_K = 25  # of a generation that failed when it was greedy, as upstream samples
 
 
@@ -275,8 +276,10 @@ class CosyVoice2Rules:
         ids, closing = prompt.ids, self._config.llm.task_id
         assert ids is not None
         (task,) = np.flatnonzero(ids == closing)[:1]
-        turns = Turns(TEXT_TURN, SPEECH_TURN, self.fill_id, closing)
-        return Prompt(ids[:opening]), OpenText(turns, ids[opening:task], ids[task + 1 :], ended)
+        way: Turns | Rereads = Turns(TEXT_TURN, SPEECH_TURN, self.fill_id, closing)
+        if self._config.llm.text_heads:
+            way = Rereads(REREAD, AHEAD, closing)
+        return Prompt(ids[:opening]), OpenText(way, ids[opening:task], ids[task + 1 :], ended)
 
     def continued(self, prompt: Prompt, codes: Increment) -> Prompt:
         """The prompt of a generation that goes on after some codes of an earlier one."""

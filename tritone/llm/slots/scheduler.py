@@ -247,6 +247,8 @@ class SlotLanguageModel:
         if drawn is Drawn.END:
             stream.pending.append(None)
             return Fate.OVER
+        if drawn is Drawn.WAIT:
+            return Fate.WAITS
         stream.sampler.emit(row)
         if drawn is Drawn.FILL:
             return Fate.WAITS
