@@ -39,7 +39,9 @@ class Given:
 
         def submitted(request: GenerationRequest):
             generation, text = submit(request), request.open_text
-            ids = request.prompt.ids[1:] if text is None else text.ids
+            ids = request.prompt.ids[1:]
+            if text is not None:
+                ids = np.concatenate([ids, text.ids])
             self.ids += ids[: (np.flatnonzero(ids == closing).tolist() or [None])[0]].tolist()
             if text is not None:
                 self.open += 1
@@ -88,7 +90,7 @@ def test_the_pieces_of_a_text_do_not_matter(tts: tritone.TTS) -> None:
     least, most = rules.token_bounds(len(text))
 
     def spoken(*pieces: int) -> list[int]:
-        prompt, whole = rules.opened(head, 1, ended=len(pieces) == 0)
+        prompt, whole = rules.opened(head, segment, ended=len(pieces) == 0)
         first = len(whole.ids) - sum(pieces)
         begun = replace(whole, ids=whole.ids[:first])
         generation = llm.submit(GenerationRequest(prompt, least, most, GREEDY, begun))

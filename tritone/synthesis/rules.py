@@ -125,9 +125,9 @@ class SpeechRules(Protocol):
     def text_ids(self, segment: Segment) -> Int32:
         """(n,) LLM ids of the segment's own text; where the model interleaves."""
 
-    def opened(self, prompt: Prompt, opening: int, *, ended: bool) -> tuple[Prompt, OpenText]:
-        """The same prompt for a model that interleaves: its first `opening` positions, and what
-        takes turns behind them. ended: whether it has all of the text."""
+    def opened(self, prompt: Prompt, segment: Segment, *, ended: bool) -> tuple[Prompt, OpenText]:
+        """A prompt of the segment for a model that interleaves: what is read first, and the open
+        text behind it. ended: whether that is all of the text."""
 
     def continued(self, prompt: Prompt, codes: Increment) -> Prompt:
         """The prompt of a generation that goes on after these codes."""

@@ -282,7 +282,7 @@ class SegmentSpeech:
             prompt = rules.continued(prompt, Increment.joined(self._admitted))
         rest: OpenText | None = None
         if more:
-            prompt, rest = rules.opened(prompt, segment.opening, ended=False)
+            prompt, rest = rules.opened(prompt, segment, ended=False)
         least, most = self._bounds(segment, said)
         return run.stages.generate(
             GenerationRequest(prompt, least, most, replace(sampling, seed=seed), rest)

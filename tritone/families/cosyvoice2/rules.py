@@ -272,13 +272,15 @@ class CosyVoice2Rules:
         assert segment.prompt.ids is not None
         return segment.prompt.ids[begins : begins + segment.target_tokens]
 
-    def opened(self, prompt: Prompt, opening: int, *, ended: bool) -> tuple[Prompt, OpenText]:
+    def opened(self, prompt: Prompt, segment: Segment, *, ended: bool) -> tuple[Prompt, OpenText]:
+        """Where the text is read anew, a transcript stands before it; it takes turns otherwise."""
         ids, closing = prompt.ids, self._config.llm.task_id
         assert ids is not None
         (task,) = np.flatnonzero(ids == closing)[:1]
         way: Turns | Rereads = Turns(TEXT_TURN, SPEECH_TURN, self.fill_id, closing)
+        opening = segment.opening
         if self._config.llm.text_heads:
-            way = Rereads(REREAD, AHEAD, closing)
+            way, opening = Rereads(REREAD, AHEAD, closing), self._text_begins(segment)
         return Prompt(ids[:opening]), OpenText(way, ids[opening:task], ids[task + 1 :], ended)
 
     def continued(self, prompt: Prompt, codes: Increment) -> Prompt:
