@@ -1,6 +1,7 @@
 """Generations whose text is still being written, on slots beside others."""
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from tritone.llm.contract import (
     SamplingParams,
     Turns,
 )
+from tritone.llm.slots.opening import open_torch
+from tritone.llm.slots.scheduler import SlotLanguageModel
 
 TURNS = Turns(5, 15, 6847, 6849)
 NONE = np.zeros(0, np.int32)
@@ -71,15 +74,27 @@ def test_the_same_text_in_pieces_gives_the_same_speech(
     assert tokens_of(generation) == whole and len(whole) >= 60
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_streams_that_wait_change_nothing_for_the_others(open_model: Open, precision: str) -> None:
+def torch_model(built: Built, slots: int) -> SlotLanguageModel:
+    return open_torch(*built, device="cpu", dtype="fp32", slots=slots, max_tokens=256)
+
+
+@pytest.mark.parametrize("kind", ["fp32", "int8", "torch"])
+def test_streams_that_wait_change_nothing_for_the_others(
+    built: Built, open_model: Open, kind: str
+) -> None:
     """Four streams: two wait for text, one of them between the others, and go on later."""
-    alone = open_model(slots=1, precision=precision)
+    if kind == "torch":
+        with closing(torch_model(built, 1)) as alone, closing(torch_model(built, 4)) as model:
+            check_four(alone, model)
+    else:
+        check_four(open_model(slots=1, precision=kind), open_model(slots=4, precision=kind))
+
+
+def check_four(alone: SlotLanguageModel, model: SlotLanguageModel) -> None:
     texts = [text(seed) for seed in (1, 2)]
     plain = [request(3, tokens=90), request(4, tokens=50)]
     expected = [tokens_of(alone.submit(asked(ids, ended=True))) for ids in texts]
     expected += [tokens_of(alone.submit(one)) for one in plain]
-    model = open_model(slots=4, precision=precision)
     first, third, second, fourth = (
         model.submit(asked(texts[0][:6])),
         model.submit(plain[0]),
