@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from waiting import HANG_S, Clock, wait_until
 
 import tritone
 from tritone import FLUSH, InvalidRequest, SamplingParams
-from tritone.llm.contract import GenerationRequest, MoreText
+from tritone.families.cosyvoice2.rules import SPEECH_TURN, TEXT_TURN
+from tritone.llm.contract import GenerationRequest, MoreText, OpenText, Prompt, Turns
 from tritone.synthesis.live_text import LiveText, TextMode
 from tritone.synthesis.pipeline import Settings, synthesize
 from tritone.synthesis.values import SynthesisRequest
@@ -57,10 +59,24 @@ class Given:
         monkeypatch.setattr(llm, "submit", submitted)
 
 
-@pytest.mark.parametrize("voice", ["heart", "joe"])
+def by_turns(tts: tritone.TTS, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The text is read as by checkpoints that do not tell what they say."""
+    rules = tts._stages.rules
+    opened, closing = rules.opened, tts._stages.model.config.llm.task_id
+
+    def in_turns(*arguments: Any, **options: Any) -> tuple[Prompt, OpenText]:
+        prompt, text = opened(*arguments, **options)
+        return prompt, replace(text, way=Turns(TEXT_TURN, SPEECH_TURN, rules.fill_id, closing))
+
+    monkeypatch.setattr(rules, "opened", in_turns)
+
+
+@pytest.mark.parametrize(("voice", "turns"), [("heart", False), ("joe", False), ("heart", True)])
 def test_a_sentence_is_heard_while_it_is_written_and_all_of_it_is_read(
-    tts: tritone.TTS, monkeypatch: pytest.MonkeyPatch, voice: str
+    tts: tritone.TTS, monkeypatch: pytest.MonkeyPatch, voice: str, turns: bool
 ) -> None:
+    if turns:
+        by_turns(tts, monkeypatch)
     with monkeypatch.context() as patched:
         whole = Given(tts, patched)
         tts.synthesize(f"{TEXT}.", voice=voice)
