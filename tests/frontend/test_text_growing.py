@@ -46,13 +46,14 @@ def test_a_grown_text_is_read_as_the_whole_one(stage: TextStage, text: str) -> N
 @pytest.mark.parametrize(
     ("text", "read"),
     [
-        ("The birch can", "The"),
+        ("The birch ", "The"),
+        ("The birch c", "The birch"),
         ("The birch canoe slid ", "The birch canoe"),
         ("It costs $5 million ", "It"),
-        ("It costs $5 million today and", "It costs $5 million"),
-        ("Hello Dr. Smith and", ""),
+        ("It costs $5 million t", "It costs $5 million"),
+        ("Hello Dr. Smith ", ""),
         ("**bold text that goes on", ""),
-        ("NASA sent a man to", "NASA sent a"),
+        ("NASA sent a m", "NASA sent a"),
         ("今天3.5元", "今"),
         ("<speak>Hello there my dear friend", ""),
         ("", ""),

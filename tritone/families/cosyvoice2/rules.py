@@ -20,7 +20,7 @@ from tritone.synthesis.values import Segment
 CODES_PER_SECOND = 25
 NO_CODES: Int32 = np.zeros(0, np.int32)
 TEXT_TURN, SPEECH_TURN = 5, 15  # ids, where text and speech take turns
-REREAD, AHEAD = 2, 8  # text ids, where a checkpoint that tells what it says reads its text anew
+REREAD, AHEAD = 1, 5  # text ids, where a checkpoint that tells what it says reads its text anew
 RETRIED_TOP_K = 25  # of a generation that failed when it was greedy, as upstream samples
 
 

@@ -1,6 +1,6 @@
 """How far a text that is still being written is read already, within its sentences.
 
-A word is read once it and the next one are written out and plain: what stands around
+A word is read once it is written out and plain, and the next one has begun so: what stands around
 numbers, abbreviations, capitals and markup may change how they are read.
 """
 
@@ -21,9 +21,9 @@ def settled(text: str) -> int:
     if is_ssml(text) or is_raw(text):
         return 0
     units = list(_UNIT.finditer(text))
-    if units and units[-1].end() == len(text) and not HAN.match(units[-1][0]):
-        units.pop()  # it may go on
     plain = [_is_plain(unit[0]) for unit in units]
+    if units and units[-1].end() == len(text):  # nobody knows yet what it becomes
+        plain[-1] = HAN.match(units[-1][0]) is not None or bool(_PLAIN.fullmatch(units[-1][0]))
     for index in reversed(range(len(units) - 1)):
         end = units[index].end()
         if plain[index] and plain[index + 1] and closed(text[:end]):
