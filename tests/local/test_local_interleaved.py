@@ -16,7 +16,7 @@ from tritone.families.cosyvoice2.rules import SPEECH_TURN, TEXT_TURN
 from tritone.llm.contract import GenerationRequest, MoreText, OpenText, Prompt, Turns
 from tritone.synthesis.live_text import LiveText, TextMode
 from tritone.synthesis.pipeline import Settings, synthesize
-from tritone.synthesis.values import SynthesisRequest
+from tritone.synthesis.values import SynthesisRequest, TextBlock
 
 BEGUN = "The birch canoe slid on the smooth planks of the "
 TEXT = f"{BEGUN}harbour, and Dr. Smith paid $3.50 for 2 of them"
@@ -122,6 +122,33 @@ def test_a_whole_text_is_spoken_as_ever(tts: tritone.TTS) -> None:
     expected = tts.synthesize("Hello there.", sampling=SamplingParams(seed=1))
     assert np.array_equal(tts.synthesize("Hello there.", **MODE), expected)
     assert np.array_equal(tts.synthesize(["Hello there."], **MODE), expected), "is complete at once"
+
+
+def test_words_that_are_not_sure_yet_are_not_lost(
+    tts: tritone.TTS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first ones may be read in another way once the next are known."""
+    given, block, unsure = Given(tts, monkeypatch), type(tts._stages.frontend).block, [True] * 2
+
+    def hesitant(frontend, request, index, voice):
+        if request.settled is not None and unsure and unsure.pop():
+            return TextBlock((), (), more=False)
+        return block(frontend, request, index, voice)
+
+    monkeypatch.setattr(type(tts._stages.frontend), "block", hesitant)
+
+    def pieces() -> Iterator[str]:
+        yield "The birch "
+        wait_until(lambda: len(unsure) < 2)
+        yield "canoe slid "
+        wait_until(lambda: not unsure)
+        yield TEXT.removeprefix("The birch canoe slid ")
+
+    (*_, last) = tts.stream(pieces(), **MODE)
+    with monkeypatch.context() as patched:
+        whole = Given(tts, patched)
+        tts.synthesize(f"{TEXT}.")
+    assert given.ids[: len(whole.ids)] == whole.ids and last.timing["spans"][0]["text"][0] == 0
 
 
 def test_lines_and_flushes_end_a_generation(

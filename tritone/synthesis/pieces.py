@@ -199,8 +199,11 @@ class Pieces:
             if segment is not None:
                 return segment
             self._prepared = None
-            if self._part.open:
-                run.text.leave(self._part)
+            while segment is None and self._part.open:  # nothing of it is sure yet
+                self._part = run.text.grown(self._part, unwanted=run.cancelled)
+                segment, self._prepared = self._segment(self._part), None
+            if segment is not None:
+                return segment
 
     def _growing(self, segment: Segment) -> GrowingSegment | None:
         """What brings the rest of a segment whose part is open."""
