@@ -18,8 +18,8 @@ from parity import ParityResult, equal
 from parity.interleaving import Draws, interleaved_case
 from parity.llm import Golden, by_case, generation_case, logit_cases
 from parity.one_stream import Model
-from tritone.families.cosyvoice2.config import SpeechIds
-from tritone.families.cosyvoice2.rules import SPEECH_TURN, TEXT_TURN, ChunkPolicy
+from tritone.families.cosyvoice2.config import SPEECH_TURN, TEXT_TURN, SpeechIds
+from tritone.families.cosyvoice2.rules import ChunkPolicy
 from tritone.families.cosyvoice3.merge_llm import merge_llm
 from tritone.families.cosyvoice3.rules import FILL, PausePlanner
 from tritone.llm.config import SamplingConfig

@@ -21,9 +21,8 @@ from parity import ParityResult, close, equal
 from parity.interleaving import Draws, interleaved_case
 from parity.one_stream import Model, torch_multinomial
 from tritone.checkpoints.safetensors_file import Checkpoint
-from tritone.families.cosyvoice2.config import SpeechIds
+from tritone.families.cosyvoice2.config import SPEECH_TURN, TEXT_TURN, SpeechIds
 from tritone.families.cosyvoice2.merge_llm import merge_llm, read_merged
-from tritone.families.cosyvoice2.rules import SPEECH_TURN, TEXT_TURN
 from tritone.llm.checkpoint import EMBEDDING, HEAD_BIAS, WEIGHTS_NAME
 from tritone.llm.config import SamplingConfig
 from tritone.llm.contract import SamplingParams, Turns

@@ -12,7 +12,7 @@ from waiting import HANG_S, Clock, wait_until
 
 import tritone
 from tritone import FLUSH, InvalidRequest, SamplingParams
-from tritone.families.cosyvoice2.rules import SPEECH_TURN, TEXT_TURN
+from tritone.families.cosyvoice2.config import SPEECH_TURN, TEXT_TURN
 from tritone.llm.contract import GenerationRequest, MoreText, OpenText, Prompt, Turns
 from tritone.synthesis.live_text import LiveText, TextMode
 from tritone.synthesis.pipeline import Settings, synthesize

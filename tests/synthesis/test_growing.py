@@ -13,6 +13,7 @@ from tritone.frontend.text.line import Break
 from tritone.llm.contract import Increment, MoreText, Prompt
 from tritone.synthesis.growing import GrowingSegment
 from tritone.synthesis.live_text import LiveText, TextMode, TextPart
+from tritone.synthesis.text_guard import TextGuard
 from tritone.synthesis.values import Segment
 
 
@@ -149,3 +150,19 @@ def test_a_long_text_is_divided_while_it_grows(text: LiveText) -> None:
     assert 240 <= len(speech.ids) < 320 and written(speech.ids).endswith("here.")
     assert text.taken == len(speech.ids) < text.length
     segment.finish()
+
+
+def said(places: list[int]) -> Increment:
+    """Tokens that were said for these text tokens."""
+    return Increment(np.arange(len(places), dtype=np.int32), said=np.array(places, np.int32))
+
+
+def test_a_text_that_is_being_written_has_no_end() -> None:
+    """Speech may stand at its last token so far, as long as on any other; then it goes on."""
+    guard = TextGuard(0, 4, open=True)
+    verdict = guard.admit(said([*[0] * 3, *[1] * 3, *[2] * 3, *[3] * 18]))
+    assert len(verdict.tokens) == 27 and not verdict.flaw
+    guard.grow(8, (), more=True)
+    assert guard.admit(said([2, 3, 4, 5, 6, 7])).flaw is None
+    guard.grow(9, (), more=False)
+    assert guard.admit(said([8, 8, 8, 8])).flaw is None and guard.ended().flaw is None

@@ -96,17 +96,6 @@ def test_of_equal_tokens_it_is_the_one_that_is_due() -> None:
     assert again.over and len(again.tokens) == 16
 
 
-def test_a_text_that_is_being_written_has_no_end() -> None:
-    """Speech may stand at its last token so far, as long as on any other; then it goes on."""
-    guard = TextGuard(0, 4, open=True)
-    verdict = guard.admit(tokens([*staircase(4), *[3] * 15]))
-    assert len(verdict.tokens) == 27 and not verdict.flaw
-    guard.grow(8, (), more=True)
-    assert guard.admit(tokens([2, 3, 4, 5, 6, 7], 30)).flaw is None
-    guard.grow(9, (), more=False)
-    assert guard.admit(tokens([8, 8, 8, 8], 40)).flaw is None and guard.ended().flaw is None
-
-
 def test_the_last_word_may_still_be_seen_as_it_ends() -> None:
     verdict = judged([0, 1, 2, 1, 1, 1, 2, 2], 3)
     assert verdict.flaw is None and len(verdict.tokens) == 8

@@ -66,12 +66,8 @@ def generation_tensors(
     if prompt.embeddings is not None:
         optional["prompt_embeddings"] = row(prompt.embeddings, np.float32)
     if (text := request.open_text) is not None:
-        begins, ends = len(ids), len(ids) + len(text.ids)
+        optional |= _open_tensors(text, len(ids))
         ids = np.concatenate([ids, text.ids, text.speech])
-        name = "rereads" if isinstance(text.way, Rereads) else "turns"
-        optional[name] = row(astuple(text.way), np.int32)
-        optional["open_text"] = row([begins, ends], np.int32)
-        optional["text_ended"] = row([text.ended], np.bool_)
     return {
         **optional,
         "input_ids": row(ids, np.int32),
@@ -89,6 +85,15 @@ def generation_tensors(
         "repetition_penalty": row([1.0 if sampling.top_k == 1 else REPETITION_PENALTY], np.float32),
         "random_seed": seed,
         "seed": seed,
+    }
+
+
+def _open_tensors(text: OpenText, begins: int) -> dict[str, NDArray[Any]]:
+    """begins: where it does in input_ids."""
+    return {
+        "rereads" if isinstance(text.way, Rereads) else "turns": row(astuple(text.way), np.int32),
+        "open_text": row([begins, begins + len(text.ids)], np.int32),
+        "text_ended": row([text.ended], np.bool_),
     }
 
 

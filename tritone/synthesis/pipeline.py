@@ -13,7 +13,7 @@ import numpy as np
 from tritone.errors import InvalidRequest
 from tritone.synthesis.deadlines import StageTurns
 from tritone.synthesis.limits import Limits, check
-from tritone.synthesis.live_text import MODE_FIELD, LiveText, TextMode, WholeText
+from tritone.synthesis.live_text import MODE_FIELD, LiveText, TextMode, TextSource, WholeText
 from tritone.synthesis.pieces import Pieces
 from tritone.synthesis.rules import SpeechRules, Stages
 from tritone.synthesis.run import Run
@@ -58,10 +58,7 @@ def synthesize(
     given = request.sampling.seed
     seed = int(np.random.SeedSequence().generate_state(1)[0]) if given is None else given
     turns, timing = turns or StageTurns(), timing or Timing(rules.rates.sample_rate)
-    if live:
-        live.may_grow = _may_grow(live.mode, stages, rules)
-    text = live or WholeText(request.text)
-    timing.text = text
+    text = timing.text = _source(request, live, stages, rules)
     run = Run(
         request,
         text,
@@ -77,6 +74,15 @@ def synthesize(
     )
     with Pieces(run) as pieces:
         yield from Speaking(run, pieces).chunks()
+
+
+def _source(
+    request: SynthesisRequest, live: LiveText | None, stages: Stages, rules: SpeechRules
+) -> TextSource:
+    if live is None:
+        return WholeText(request.text)
+    live.may_grow = _may_grow(live.mode, stages, rules)
+    return live
 
 
 def _may_grow(mode: TextMode, stages: Stages, rules: SpeechRules) -> bool:

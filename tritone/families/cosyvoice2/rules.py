@@ -9,8 +9,8 @@ import numpy as np
 
 from tritone.arrays import Int32
 from tritone.errors import EnvironmentProblem
-from tritone.families.cosyvoice2.config import SpeechIds
-from tritone.families.cosyvoice2.voice import Voice
+from tritone.families.cosyvoice2.config import AHEAD, REREAD, SPEECH_TURN, TEXT_TURN, SpeechIds
+from tritone.families.cosyvoice2.voice import Voice, trim_prompt
 from tritone.llm.config import SpokenConfig
 from tritone.llm.contract import Increment, OpenText, Prompt, Rereads, SamplingParams, Turns
 from tritone.synthesis.flaws import Flaw
@@ -19,8 +19,6 @@ from tritone.synthesis.values import Segment
 
 CODES_PER_SECOND = 25
 NO_CODES: Int32 = np.zeros(0, np.int32)
-TEXT_TURN, SPEECH_TURN = 5, 15  # ids, where text and speech take turns
-REREAD, AHEAD = 1, 5  # text ids, where a checkpoint that tells what it says reads its text anew
 RETRIED_TOP_K = 25  # of a generation that failed when it was greedy, as upstream samples
 
 
@@ -300,9 +298,3 @@ class CosyVoice2Rules:
         trim = self.chunks.prompt_trim(tokens) if streaming else 0
         voice = trim_prompt(voice, trim, self._config.flow.token_mel_ratio)
         return self.planner(self.chunks, tokens - trim), voice
-
-
-def trim_prompt(voice: Voice, tokens: int, ratio: int) -> Voice:
-    """A voice without the first `tokens` of its prompt and their mel frames."""
-    kept, mel = voice.prompt_tokens[tokens:], voice.prompt_mel[tokens * ratio :]
-    return replace(voice, prompt_tokens=kept, prompt_mel=mel)
