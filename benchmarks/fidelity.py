@@ -51,7 +51,7 @@ def spoken(model: Model) -> list[Spoken]:
     """TEXTS as the language model speaks them."""
     family, where = model.family, (model.folder, model.config)
     frontend = family.load_frontend(*where, DEFAULT_LIMITS, DEFAULT_TEXT)
-    llm = open_onnx(model.folder, model.language_model)
+    llm = open_onnx(model.folder, model.config)
     rules, found = family.rules(model.config, Hops()), []
     try:
         for text in tqdm(TEXTS, "speaking"):
@@ -133,7 +133,7 @@ def of_language_model(
 
 
 def _logits(model: Model, precision: str, speech: Sequence[Spoken]) -> Iterator[Float32]:
-    graph, llm = ensure_graph(model.folder, model.language_model, precision), model.config.llm
+    graph, llm = ensure_graph(model.folder, model.config, precision), model.config.llm
     length = max(len(each.input_ids) + len(each.codes) for each in speech)
     session = OnnxSlots(
         model.folder / LLM_DIR,

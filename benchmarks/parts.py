@@ -36,7 +36,7 @@ def cpu_seconds(function: Callable[[], Any]) -> float:
 
 def language_model(model: Model, precision: str, streams: list[int], steps: int) -> list[Figure]:
     """Prefill of the benchmark's prompt, and decoding steps of 1, 4, 8.. streams together."""
-    graph = ensure_graph(model.folder, model.language_model, precision)
+    graph = ensure_graph(model.folder, model.config, precision)
     session = OnnxSlots(
         model.folder / LLM_DIR,
         model.config.llm,

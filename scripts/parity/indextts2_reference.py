@@ -14,11 +14,12 @@ from tritone.acoustic.weights import load_strictly
 from tritone.families.indextts2.campplus import CamPlusPlus
 from tritone.families.indextts2.codec import SemanticCodec
 from tritone.families.indextts2.reference_config import (
+    SAMPLE_RATE,
     CodecConfig,
     SpeakerEncoderConfig,
     W2vBertConfig,
 )
-from tritone.families.indextts2.reference_features import SAMPLE_RATE, prompt_mel, stacked_fbank
+from tritone.families.indextts2.reference_features import prompt_mel, stacked_fbank
 from tritone.families.indextts2.released_reference import (
     codec_weights,
     speaker_weights,

@@ -8,7 +8,8 @@ from paths import EMBEDDED
 from token2wav_model import some_prompt, some_tokens, streamed, tiny_flow, tiny_network
 
 from tritone.errors import EnvironmentProblem, Overloaded
-from tritone.families.cosyvoice2.config import CosyVoice2Config, with_cheaper_solver
+from tritone.families.cheaper_solver import with_cheaper_solver
+from tritone.families.cosyvoice2.config import CosyVoice2Config
 from tritone.families.cosyvoice2.flow import Flow, FlowStep
 
 pytestmark = pytest.mark.slow

@@ -11,6 +11,7 @@ from llm_model import GREEDY, build_tiny, request, tokens_of
 from trtllm_fixtures import Install, install, write_engine
 
 from tritone.errors import EnvironmentProblem
+from tritone.llm.contract import Prompt
 from tritone.llm.runtimes import RUNTIMES, Runtime, needs_bias, runtime_named, warm_up
 from tritone.llm.trtllm.engine_folder import find_engine
 from tritone.serving.generation_tensors import generation_tensors, stop_tensors
@@ -74,7 +75,7 @@ def test_onnx_opens_and_speaks(tmp_path: Path) -> None:
     config = build_tiny(tmp_path, "int8")
     model = RUNTIMES["onnx"].open(tmp_path, config, slots=2, max_tokens=256)
     try:
-        warm_up(model, np.array([config.llm.sos_id, config.llm.task_id], np.int32))
+        warm_up(model, Prompt(np.array([config.llm.sos_id, config.llm.task_id], np.int32)))
         assert len(tokens_of(model.submit(request(1)))) == 20
     finally:
         model.close()
@@ -124,3 +125,8 @@ class TestWire:
 
     def test_every_tensor_has_a_batch_dimension_of_one(self, sent: dict[str, Any]) -> None:
         assert all(array.shape[0] == 1 for array in (*sent.values(), *stop_tensors().values()))
+
+
+def test_a_runtime_in_another_s_place_leaves_out_what_it_does_not_know() -> None:
+    given = {"slots": 4, "precision": "int8", "threads": 1, "runtime": ""}
+    assert RUNTIMES["torch"].own_of(given) == {"slots": 4}

@@ -3,7 +3,8 @@
 from paths import EMBEDDED
 
 from benchmarks.full_size import COSYVOICE3
-from tritone.families.cosyvoice2.config import CosyVoice2Config, SpeechIds, with_cheaper_solver
+from tritone.families.cheaper_solver import with_cheaper_solver
+from tritone.families.cosyvoice2.config import CosyVoice2Config, SpeechIds
 from tritone.families.cosyvoice2.merged_checkpoint import padded
 from tritone.families.cosyvoice3.config import CosyVoice3Config, EstimatorConfig
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from tritone.checkpoints.conversion import ConvertOptions, DType, upgrade
+from tritone.checkpoints.licences import check_accepted
 from tritone.cli.command import refused
 from tritone.errors import ModelDirectoryError, TritoneError
 from tritone.families import Family, all_families
@@ -30,6 +31,10 @@ def convert(
     ] = None,
     dtype: Dtype = None,
     llm_precision: Precisions = ["int8"],  # noqa: B006
+    accept_licence: Annotated[
+        list[str],
+        typer.Option(metavar="NAME", help="of the release, once you have read it; may be repeated"),
+    ] = [],  # noqa: B006
     upgrade_: Annotated[
         bool, typer.Option("--upgrade", help="RELEASED is a model directory of an older version")
     ] = False,
@@ -54,7 +59,9 @@ def convert(
         return refused(f"{released} is no folder; fetch a release into it: {_download(released)}")
     try:
         options = ConvertOptions(dtype, graphs, merged_llm)
-        for line in family_of(released).convert(released, model_dir, options):
+        family = family_of(released)
+        check_accepted(family.licences, accept_licence)
+        for line in family.convert(released, model_dir, options):
             print(f"ok  {line}")
     except TritoneError as error:
         return refused(error, 1)

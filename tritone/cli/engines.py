@@ -11,13 +11,15 @@ import typer
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from tritone.arrays import Int32
 from tritone.cli.command import refused
 from tritone.engines.build import DTYPES, build_tasks, problems
 from tritone.engines.machine import this_machine
 from tritone.engines.sources import LLM, Sources
 from tritone.engines.tasks import Outcome, Task, run_tasks, table
 from tritone.errors import InvalidRequest, TritoneError
-from tritone.families import open_model
+from tritone.families import Model, open_model
+from tritone.llm.config import decoder_config
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def engines(
     given = model.family.graph_source(model.folder, model.config)
     if given is None:
         return refused(f"{model.folder}: engines are not built for {model.family.name}")
-    sources = Sources(model.folder, model.language_model, given)
+    sources = Sources(model.folder, decoder_config(model.language_model), given)
     chosen = chosen_parts(asked.parts, sources.parts, asked.export_only)
     found = problems(sources, chosen, asked.dtype, export_only=asked.export_only)
     if found and not dry_run:
@@ -76,12 +78,18 @@ def engines(
         asked.dtype,
         machine,
         export_only=asked.export_only,
-        example_prompt=partial(model.family.example_prompt, model.config),
+        example_prompt=partial(_example_ids, model),
     )
     if dry_run:
         show(tasks, found)
         return 0
     return build(tasks, model_dir, force=force, export_only=asked.export_only)
+
+
+def _example_ids(model: Model, text_ids: Int32) -> Int32:
+    ids = model.family.example_prompt(model.config, text_ids).ids
+    assert ids is not None, "engines are built of language models that take ids"
+    return ids
 
 
 def show(tasks: Sequence[Task], found: Sequence[TritoneError]) -> None:

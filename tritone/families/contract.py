@@ -24,10 +24,13 @@ if TYPE_CHECKING:
     from tritone.acoustic.placement import FlowSettings, VocoderSettings
     from tritone.acoustic.vocoder_stage import VocoderStage
     from tritone.checkpoints.conversion import ConvertOptions
+    from tritone.checkpoints.licences import Licence
     from tritone.checkpoints.release import Release
     from tritone.engines.sources import GraphSource
     from tritone.frontend.text.settings import TextSettings
-    from tritone.llm.config import SpokenConfig
+    from tritone.llm.config import LanguageModelConfig
+    from tritone.llm.contract import Prompt
+    from tritone.llm.runtimes import Runtime
 
 ConfigT = TypeVar("ConfigT", bound=ModelConfig)
 
@@ -77,17 +80,27 @@ class Family(ABC, Generic[ConfigT]):
     voice: ClassVar[type[Any]]
 
     @property
+    def licences(self) -> "Sequence[Licence]":
+        """Of the released files, where some have to be accepted."""
+        return ()
+
+    @property
     def releases(self) -> "Sequence[Release]":
         """What can be fetched from the hubs."""
         return ()
 
     @abstractmethod
-    def language_model(self, config: ConfigT) -> "SpokenConfig":
-        """The numbers that a runtime of the language model reads."""
+    def language_model(self, config: ConfigT) -> "LanguageModelConfig":
+        """The numbers of the language model: a `SpokenConfig` where runtimes of ours run it."""
 
     @abstractmethod
-    def example_prompt(self, config: ConfigT, text_ids: Int32) -> Int32:
+    def example_prompt(self, config: ConfigT, text_ids: Int32) -> "Prompt":
         """A prompt of the language model around some text ids, for warm-ups and checks."""
+
+    def runtime(self, usual: "Runtime") -> "Runtime":
+        """What runs the language model where `usual` would, the one of a profile; raises
+        EnvironmentProblem for a profile that cannot."""
+        return usual
 
     @abstractmethod
     def rules(self, config: ConfigT, hops: Hops) -> SpeechRules:
@@ -163,5 +176,5 @@ class Model:
     config: Any
 
     @property
-    def language_model(self) -> "SpokenConfig":
+    def language_model(self) -> "LanguageModelConfig":
         return self.family.language_model(self.config)

@@ -124,12 +124,13 @@ def verdicts_of(folder: str, machine: "Machine | None" = None) -> dict[str, str]
     from tritone.engines.record import check_part, read_record
     from tritone.engines.sources import LLM, Sources
     from tritone.families import open_model
+    from tritone.llm.config import decoder_config
 
     model_dir, machine = Path(folder), machine or this_machine()
     model = open_model(model_dir)
     given = model.family.graph_source(model_dir, model.config)
     assert given is not None, f"{model.family.name} has no engines"
-    sources = Sources(model_dir, model.language_model, given)
+    sources = Sources(model_dir, decoder_config(model.language_model), given)
     made_from = {graph.name: part for part in sources.parts for graph in sources.outlines(part)}
     made_from[LLM] = LLM
     verdicts, records = dict[str, str](), []

@@ -1,11 +1,12 @@
 """Numbers of a language model that speaks: its vocabulary, its decoder, how it is sampled."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from typing_extensions import Self
 
 from tritone.config import Count, Size, Strict
+from tritone.errors import EnvironmentProblem
 
 
 class SamplingConfig(Strict):
@@ -115,9 +116,54 @@ class LLMConfig(Qwen2Config):
         """A prompt may have the ids below this one."""
         return self.vocab_size
 
+    @property
+    def gives_latents(self) -> bool:
+        return False
+
+
+class SpeechOutput(Protocol):
+    """What comes of a language model; names as in `LLMConfig`. gives_latents: whether its own
+    states come with the ids, see `tritone.llm.contract.Increment`."""
+
+    @property
+    def stop_ids(self) -> tuple[int, ...]: ...
+
+    @property
+    def stop_words(self) -> tuple[int, ...]: ...
+
+    @property
+    def text_heads(self) -> tuple[tuple[int, int], ...]: ...
+
+    @property
+    def gives_latents(self) -> bool: ...
+
+
+class SamplingDefaults(Protocol):
+    """What a request may set, where it does not."""
+
+    @property
+    def temperature(self) -> float: ...
+
+    @property
+    def top_p(self) -> float: ...
+
+    @property
+    def top_k(self) -> int: ...
+
+
+class LanguageModelConfig(Protocol):
+    """The part of a family's configuration that those read who send prompts to its language model,
+    whatever runs it."""
+
+    @property
+    def llm(self) -> SpeechOutput: ...
+
+    @property
+    def sampling(self) -> SamplingDefaults: ...
+
 
 class SpokenConfig(Protocol):
-    """The part of a family's configuration that a runtime of its language model reads."""
+    """The same of a language model that runtimes of ours run, and all that they read of it."""
 
     @property
     def sample_rate(self) -> int: ...
@@ -127,3 +173,12 @@ class SpokenConfig(Protocol):
 
     @property
     def sampling(self) -> SamplingConfig: ...
+
+
+def decoder_config(config: LanguageModelConfig) -> SpokenConfig:
+    """Raises EnvironmentProblem for a language model that its family alone can run."""
+    if not isinstance(config.llm, LLMConfig):
+        raise EnvironmentProblem(
+            "this family runs its language model itself, on a CPU alone: use --profile cpu"
+        )
+    return cast(SpokenConfig, config)

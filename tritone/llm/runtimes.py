@@ -6,14 +6,13 @@ A runtime is imported when it is opened, so that nobody needs the packages of an
 import importlib
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tritone.arrays import Int32
 from tritone.errors import EnvironmentProblem
-from tritone.llm.config import SpokenConfig
+from tritone.llm.config import LanguageModelConfig, SpokenConfig
 from tritone.llm.contract import GenerationRequest, LanguageModel, Prompt
 from tritone.loading.steps import step
 
@@ -56,10 +55,16 @@ class Runtime:
         known = inspect.signature(self.opener()).parameters.values()
         return {p.name: p.default for p in known if p.kind is p.KEYWORD_ONLY}
 
+    def own_of(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of the values that it has a parameter for: a runtime that takes another's place has
+        not all of that one's."""
+        known = self.parameters()
+        return {name: value for name, value in values.items() if name in known}
+
     def open(
         self,
         model_dir: Path,
-        config: SpokenConfig,
+        config: LanguageModelConfig,
         *,
         check_engine: EngineCheck | None = None,
         **values: Any,
@@ -115,12 +120,12 @@ def can_extend(profile: str | None) -> bool:
     return any(runtime.extends for runtime in RUNTIMES.values() if runtime.profile == profile)
 
 
-def warm_up(model: LanguageModel, prompt: Int32) -> None:
+def warm_up(model: LanguageModel, prompt: Prompt) -> None:
     """Speak a few tokens: a runtime's first calls are several times slower.
 
-    prompt: (n,) ids as the front end would send them.
+    prompt: as the front end would send it.
     """
-    request = GenerationRequest(Prompt(ids=prompt), min_tokens=4, max_tokens=4)
+    request = GenerationRequest(prompt, min_tokens=4, max_tokens=4)
     with step("LLM warm-up"):
         for _ in model.submit(request):
             pass

@@ -77,12 +77,13 @@ class LocalStages:
         hops: Hops | None = None,
         text: TextSettings | None = None,
     ) -> None:
-        runtime = runtime_of(profile)
-        self.takes_open_text = runtime.extends
+        usual, values = runtime_of(profile), language_model or {}
         flow = flow or flow_of(profile)
         device = torch_device(flow.device)  # before anything is read
         self.model = open_model(model_dir)
         family, config = self.model.family, self.model.config
+        runtime = family.runtime(usual)
+        self.takes_open_text = runtime.extends
         self.rules = family.rules(config, hops or Hops())
         self.frontend = family.load_frontend(model_dir, config, limits, text or text_settings())
         self.flow = family.load_flow(model_dir, config, flow)
@@ -92,7 +93,7 @@ class LocalStages:
             model_dir,
             self.model.language_model,
             check_engine=check_language_model,
-            **(language_model or {}),
+            **(values if runtime is usual else runtime.own_of(values)),
         )
 
     def warm_up(self) -> None:

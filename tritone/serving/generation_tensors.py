@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tritone.arrays import Float32
 from tritone.errors import InvalidRequest
-from tritone.llm.config import SpokenConfig
+from tritone.llm.config import LanguageModelConfig
 from tritone.llm.contract import (
     GenerationRequest,
     MoreText,
@@ -40,10 +40,11 @@ _ON_THE_WIRE = {
     "min_tokens": "min_length",
 }
 SAID = "said"  # of checkpoints with text heads, from runtimes of ours
+LATENTS = "latents"  # of checkpoints whose flow takes them, from runtimes of ours
 
 
 def generation_tensors(
-    request: GenerationRequest, config: SpokenConfig, bias: Float32 | None
+    request: GenerationRequest, config: LanguageModelConfig, bias: Float32 | None
 ) -> dict[str, NDArray[Any]]:
     """Inputs of one generation by name, with the leading batch dimension of one.
 

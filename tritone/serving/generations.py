@@ -15,7 +15,7 @@ from tritone.llm.contract import (
     MoreText,
 )
 from tritone.serving.cancellation import CallerWatch
-from tritone.serving.generation_tensors import SAID, by_wire_name
+from tritone.serving.generation_tensors import LATENTS, SAID, by_wire_name
 from tritone.serving.messages import failure, respond, response, tensor
 from tritone.serving.metrics import Gauge
 
@@ -103,4 +103,6 @@ def _response(increment: Increment) -> Any:
     outputs = [tensor("output_ids", increment.ids[None, None]), tensor("sequence_length", length)]
     if increment.said is not None:
         outputs.append(tensor(SAID, increment.said[None, None]))
+    if increment.latents is not None:
+        outputs.append(tensor(LATENTS, increment.latents[None, None]))
     return response(*outputs)

@@ -17,6 +17,7 @@ from tritone.errors import ModelDirectoryError, Overloaded
 from tritone.families import Model
 from tritone.frontend.registry.lookup import RegisteredVoices
 from tritone.llm.checkpoint import logit_bias
+from tritone.llm.config import decoder_config
 from tritone.llm.runtimes import can_extend, needs_bias
 from tritone.serving.account import Account, SpeechMetrics
 from tritone.serving.decoupled_call import GATE
@@ -213,4 +214,7 @@ def _bias(model: Model) -> Float32 | None:
     profile = os.environ.get(PROFILE_VARIABLE)
     if profile is not None and not needs_bias(profile):
         return None
-    return logit_bias(model.folder, model.language_model.llm)
+    language_model = model.language_model
+    if profile is None and language_model.llm.gives_latents:
+        return None  # no other backend has them
+    return logit_bias(model.folder, decoder_config(language_model).llm)

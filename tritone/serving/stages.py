@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tritone.arrays import Float32
 from tritone.errors import InvalidRequest, StageFailed
-from tritone.llm.config import SpokenConfig
+from tritone.llm.config import LanguageModelConfig
 from tritone.llm.contract import GenerationRequest, Increment, MoreText
 from tritone.serving.decoupled_call import DecoupledCall
 from tritone.serving.frontend_tensors import (
@@ -22,14 +22,15 @@ from tritone.serving.frontend_tensors import (
     request_tensors,
     text_tensors,
 )
-from tritone.serving.generation_tensors import OUTPUTS as LLM_OUTPUTS
 from tritone.serving.generation_tensors import (
+    LATENTS,
     SAID,
     extension_tensors,
     generation_tensors,
     row,
     stop_tensors,
 )
+from tritone.serving.generation_tensors import OUTPUTS as LLM_OUTPUTS
 from tritone.serving.messages import inner_parameters, raise_error, tensor
 from tritone.serving.neighbours import Calls
 from tritone.synthesis.rules import Cuts
@@ -93,7 +94,7 @@ class TritonStages:
 
     request_id: str
     calls: Calls
-    language_model: SpokenConfig
+    language_model: LanguageModelConfig
     voice: type[Voice]
     bias: Float32 | None
     takes_open_text: bool
@@ -138,7 +139,11 @@ class TritonGeneration:
     """One generation of the model `tensorrt_llm`."""
 
     def __init__(
-        self, calls: Calls, request: GenerationRequest, config: SpokenConfig, bias: Float32 | None
+        self,
+        calls: Calls,
+        request: GenerationRequest,
+        config: LanguageModelConfig,
+        bias: Float32 | None,
     ) -> None:
         self._calls = calls
         # NVIDIA's backend reads leading digits of an id as its number: "3f" and "3a" would be one
@@ -146,7 +151,8 @@ class TritonGeneration:
         self._stop_ids, self._open = config.llm.stop_ids, request.open_text is not None
         # a runtime that wants the bias knows nothing of the checkpoint's heads
         tells = bool(config.llm.text_heads) and bias is None
-        self._outputs = (*LLM_OUTPUTS, SAID) if tells else LLM_OUTPUTS
+        latents = (LATENTS,) if config.llm.gives_latents else ()
+        self._outputs = (*LLM_OUTPUTS, *((SAID,) if tells else ()), *latents)
         self._ended = False
         self._replies = self._start(generation_tensors(request, config, bias))
 
@@ -160,11 +166,12 @@ class TritonGeneration:
                 if self._open:
                     yield NO_TOKENS
                 continue
-            ids, said = ids.reshape(-1), _array(reply, SAID)
+            ids, said, latents = ids.reshape(-1), _array(reply, SAID), _array(reply, LATENTS)
             kept = (ids >= 0) & ~np.isin(ids, self._stop_ids)
             if kept.any():
                 said = None if said is None else said.reshape(-1)[kept]
-                yield Increment(ids[kept].astype(np.int32), said=said)
+                latents = None if latents is None else latents.reshape(len(ids), -1)[kept]
+                yield Increment(ids[kept].astype(np.int32), latents, said)
         self._ended = True
 
     def cancel(self) -> None:

@@ -23,10 +23,11 @@ def _check_engine(*arguments: Any) -> None:
 class TritonPythonModel:
     @watched(LANGUAGE_MODEL)
     def initialize(self, args: Mapping[str, str]) -> None:
-        runtime = runtime_named(given_parameters(args).get("runtime"))
-        values = parameters(args, runtime="", **runtime.parameters())
-        values.pop("runtime")
+        usual = runtime_named(given_parameters(args).get("runtime"))
         model = served_model()
+        runtime = model.family.runtime(usual)
+        known = {**usual.parameters(), **runtime.parameters()}
+        values = runtime.own_of(parameters(args, runtime="", **known))
         language_model = runtime.open(
             model.folder, model.language_model, check_engine=_check_engine, **values
         )

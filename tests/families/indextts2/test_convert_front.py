@@ -18,13 +18,14 @@ from tritone.checkpoints.conversion import run_steps
 from tritone.errors import ModelDirectoryError
 from tritone.families.indextts2.campplus import CamPlusPlus
 from tritone.families.indextts2.codec import SemanticCodec
-from tritone.families.indextts2.convert_front import DECODER_FILE, FrontConversion
+from tritone.families.indextts2.convert_front import FrontConversion
 from tritone.families.indextts2.frontend import PROMPTER_FILE, TOKENIZER_FILE
 from tritone.families.indextts2.gpt import Gpt
 from tritone.families.indextts2.gpt_conditioning import Conditioning
 from tritone.families.indextts2.gpt_config import GptConfig
 from tritone.families.indextts2.gpt_generation import latents
 from tritone.families.indextts2.gpt_prompter import Prompter
+from tritone.families.indextts2.gpt_runtime import DECODER_FILE
 from tritone.families.indextts2.reference_config import (
     CodecConfig,
     SpeakerEncoderConfig,

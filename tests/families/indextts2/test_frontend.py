@@ -19,7 +19,6 @@ from tritone.families.indextts2.frontend import (
     PROMPTER_FILE,
     TOKENIZER_FILE,
     IndexTTS2Frontend,
-    voice_fault,
 )
 from tritone.families.indextts2.gpt_conditioning import Conditioning
 from tritone.families.indextts2.gpt_config import ConditionerConfig, GptConfig
@@ -200,7 +199,7 @@ def test_a_registered_voice_speaks_without_what_clones(model_dir: Path, tmp_path
 
 def test_a_voice_of_another_checkpoint_is_refused(frontend: IndexTTS2Frontend) -> None:
     voice, _ = frontend.voice_of(REQUEST)
-    assert not voice_fault(CONFIG, voice)
+    assert not voice.fault(CONFIG.gpt, CONFIG.reference)
     others = {
         "latents of shape [3, 24]": replace(voice, latents=voice.latents[1:]),
         "emotion of shape [23]": replace(voice, emotion=voice.emotion[1:]),
@@ -208,7 +207,7 @@ def test_a_voice_of_another_checkpoint_is_refused(frontend: IndexTTS2Frontend) -
         "codes outside 0 to 31": replace(voice, codes=voice.codes + 32),
     }
     for fault, other in others.items():
-        assert fault in voice_fault(CONFIG, other)
+        assert fault in other.fault(CONFIG.gpt, CONFIG.reference)
         with pytest.raises(InvalidRequest, match="prepared_voice"):
             frontend.block(REQUEST, 0, other)
 

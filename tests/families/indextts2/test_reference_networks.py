@@ -10,11 +10,12 @@ from tritone.families.indextts2.campplus import CamPlusPlus
 from tritone.families.indextts2.codec import SemanticCodec
 from tritone.families.indextts2.reference import ReferenceReader
 from tritone.families.indextts2.reference_config import (
+    STACKED,
     CodecConfig,
     SpeakerEncoderConfig,
     W2vBertConfig,
 )
-from tritone.families.indextts2.reference_features import STACKED, stacked_fbank
+from tritone.families.indextts2.reference_features import stacked_fbank
 from tritone.families.indextts2.w2v_bert import W2vBert
 
 

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tritone.arrays import Int32
+from tritone.families.cheaper_solver import with_cheaper_solver
 from tritone.families.contract import Family, Frontend, VoiceMaker
-from tritone.families.cosyvoice2.config import CosyVoice2Config, with_cheaper_solver
+from tritone.families.cosyvoice2.config import CosyVoice2Config
 from tritone.families.cosyvoice2.rules import CosyVoice2Rules
 from tritone.families.cosyvoice2.voice import Voice
+from tritone.llm.contract import Prompt
 from tritone.synthesis.limits import Limits
 from tritone.synthesis.rules import Hops
 
@@ -44,9 +46,9 @@ class CosyVoice2(Family[CosyVoice2Config]):
     def language_model(self, config: CosyVoice2Config) -> CosyVoice2Config:
         return config
 
-    def example_prompt(self, config: CosyVoice2Config, text_ids: Int32) -> Int32:
+    def example_prompt(self, config: CosyVoice2Config, text_ids: Int32) -> Prompt:
         llm = config.llm
-        return np.array([llm.sos_id, *text_ids.tolist(), llm.task_id], dtype=np.int32)
+        return Prompt(np.array([llm.sos_id, *text_ids.tolist(), llm.task_id], dtype=np.int32))
 
     def rules(self, config: CosyVoice2Config, hops: Hops) -> CosyVoice2Rules:
         return CosyVoice2Rules(config, hops)

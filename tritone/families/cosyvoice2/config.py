@@ -1,16 +1,13 @@
 """CosyVoice2's section of config.json: every number of a checkpoint. It needs no torch."""
 
 from math import prod
-from typing import Literal, TypeVar
+from typing import Literal
 
 from pydantic import Field
 
 from tritone.acoustic.solver_config import SolverConfig
 from tritone.config import Count, ModelConfig, Size, Strict
-from tritone.errors import EnvironmentProblem
 from tritone.llm.config import LLMConfig, SamplingConfig
-
-ConfigT = TypeVar("ConfigT", bound=ModelConfig)
 
 TEXT_TURN, SPEECH_TURN = 5, 15  # ids, where text and speech take turns
 REREAD, AHEAD = 1, 5  # text ids, where a checkpoint that tells what it says reads its text anew
@@ -107,16 +104,3 @@ class CosyVoice2Config(ModelConfig):
     llm: SpeechIds
     flow: FlowConfig
     vocoder: VocoderConfig
-
-
-def with_cheaper_solver(config: ConfigT, ode_steps: int, guided_steps: int) -> ConfigT:
-    """See `Family.with_steps`; of a configuration whose flow has a solver."""
-    flow = config.flow  # type: ignore[attr-defined]
-    solver: SolverConfig = flow.solver
-    most = ode_steps or solver.n_timesteps
-    for name, count, limit in (("ode_steps", ode_steps, 100), ("guided_steps", guided_steps, most)):
-        if not 0 <= count <= limit:
-            raise EnvironmentProblem(f"setting {name} is {count}; it must be 0 to {limit}")
-    changed = {"n_timesteps": ode_steps, "guided_steps": guided_steps}
-    solver = solver.model_copy(update={name: count for name, count in changed.items() if count})
-    return config.model_copy(update={"flow": flow.model_copy(update={"solver": solver})})

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tritone.arrays import Int32
+from tritone.families.cheaper_solver import with_cheaper_solver
 from tritone.families.contract import Family, Frontend, VoiceMaker
-from tritone.families.cosyvoice2.config import with_cheaper_solver
 from tritone.families.cosyvoice3.config import CosyVoice3Config
 from tritone.families.cosyvoice3.rules import CosyVoice3Rules
 from tritone.families.cosyvoice3.voice import Voice
+from tritone.llm.contract import Prompt
 from tritone.synthesis.limits import Limits
 from tritone.synthesis.rules import Hops
 
@@ -46,9 +47,9 @@ class CosyVoice3(Family[CosyVoice3Config]):
     def language_model(self, config: CosyVoice3Config) -> CosyVoice3Config:
         return config
 
-    def example_prompt(self, config: CosyVoice3Config, text_ids: Int32) -> Int32:
+    def example_prompt(self, config: CosyVoice3Config, text_ids: Int32) -> Prompt:
         llm = config.llm
-        return np.array([llm.sos_id, *text_ids.tolist(), llm.task_id], dtype=np.int32)
+        return Prompt(np.array([llm.sos_id, *text_ids.tolist(), llm.task_id], dtype=np.int32))
 
     def rules(self, config: CosyVoice3Config, hops: Hops) -> CosyVoice3Rules:
         return CosyVoice3Rules(config, hops)

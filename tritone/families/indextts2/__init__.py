@@ -1,1 +1,113 @@
-"""IndexTTS2 as upstream releases and loads it; Tritone does not serve it."""
+"""IndexTTS2: GPT-2 over semantic codes, flow matching by a diffusion transformer, BigVGAN.
+
+Importing this imports no torch: what needs it is imported when it is loaded.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tritone.arrays import Int32
+from tritone.errors import EnvironmentProblem
+from tritone.families.cheaper_solver import with_cheaper_solver
+from tritone.families.contract import Family, Frontend, VoiceMaker
+from tritone.families.indextts2.config import IndexTTS2Config
+from tritone.families.indextts2.rules import IndexTTS2Rules
+from tritone.families.indextts2.voice import Voice
+from tritone.llm.contract import Prompt
+from tritone.llm.runtimes import Runtime
+from tritone.synthesis.limits import Limits
+from tritone.synthesis.rules import Hops
+
+if TYPE_CHECKING:
+    from tritone.acoustic.flow_stage import FlowStage
+    from tritone.acoustic.placement import FlowSettings, VocoderSettings
+    from tritone.acoustic.vocoder_stage import VocoderStage
+    from tritone.checkpoints.conversion import ConvertOptions
+    from tritone.checkpoints.licences import Licence
+    from tritone.frontend.text.settings import TextSettings
+
+_RUNTIME = Runtime("tritone.families.indextts2.gpt_runtime", "open_gpt", "cpu", instead="cpu")
+
+
+class IndexTTS2(Family[IndexTTS2Config]):
+    name = "indextts2"
+    config = IndexTTS2Config
+    voice = Voice
+    with_steps = staticmethod(with_cheaper_solver)
+
+    @property
+    def licences(self) -> "Sequence[Licence]":
+        from tritone.families.indextts2.licences import LICENCES
+
+        return LICENCES
+
+    def language_model(self, config: IndexTTS2Config) -> IndexTTS2Config:
+        return config
+
+    def example_prompt(self, config: IndexTTS2Config, text_ids: Int32) -> Prompt:
+        """Of the size that the text has; its rows are no text."""
+        rows = config.gpt.fewest_prompt + len(text_ids)
+        return Prompt(embeddings=np.zeros((rows, config.gpt.width), np.float32))
+
+    def runtime(self, usual: Runtime) -> Runtime:
+        if usual.profile != _RUNTIME.profile:
+            raise EnvironmentProblem(
+                f"profile {usual.profile}: IndexTTS2's language model runs on a CPU alone; use "
+                f"--profile {_RUNTIME.profile}"
+            )
+        return _RUNTIME
+
+    def rules(self, config: IndexTTS2Config, hops: Hops) -> IndexTTS2Rules:
+        return IndexTTS2Rules(config, hops)
+
+    def load_frontend(
+        self, model_dir: Path, config: IndexTTS2Config, limits: Limits, text: "TextSettings"
+    ) -> Frontend:
+        from tritone.families.indextts2.frontend import IndexTTS2Frontend
+
+        return IndexTTS2Frontend(model_dir, config, limits, text)
+
+    def load_flow(
+        self, model_dir: Path, config: IndexTTS2Config, settings: "FlowSettings"
+    ) -> "FlowStage":
+        from tritone.families.indextts2.acoustics import load_flow
+
+        return load_flow(model_dir, config, settings)
+
+    def load_vocoder(
+        self, model_dir: Path, config: IndexTTS2Config, settings: "VocoderSettings"
+    ) -> "VocoderStage":
+        from tritone.families.indextts2.acoustics import load_vocoder
+
+        return load_vocoder(model_dir, config, settings)
+
+    def recognises(self, released: Path) -> bool:
+        from tritone.families.indextts2.released_files import MARKS
+
+        return all((released / name).is_file() for name in MARKS)
+
+    def convert(self, released: Path, model_dir: Path, options: "ConvertOptions") -> Iterator[str]:
+        from tritone.families.indextts2.convert import Conversion
+        from tritone.families.indextts2.self_check import self_check
+
+        Conversion(released, model_dir, options).run()
+        yield from self_check(model_dir, self)
+
+    def voice_fault(self, config: IndexTTS2Config, voice: Voice) -> str:
+        return voice.fault(config.gpt, config.reference)
+
+    def encoders(self, model_dir: Path) -> str:
+        from tritone.families.indextts2.voice_reader import files_digest
+
+        return files_digest(model_dir)
+
+    def load_voice_maker(self, model_dir: Path, config: IndexTTS2Config) -> VoiceMaker:
+        from tritone.families.indextts2.voice_maker import RecordingVoiceMaker
+
+        return RecordingVoiceMaker(model_dir, config)
+
+
+FAMILY = IndexTTS2()

@@ -17,7 +17,7 @@ from tritone.diagnostics.doctor.checks.gpu.driver import ask_driver, has_driver
 from tritone.diagnostics.doctor.checks.machine.capacity import available_memory
 from tritone.diagnostics.doctor.target import Target
 from tritone.errors import EnvironmentProblem
-from tritone.families.indextts2 import build_state, release_folder
+from tritone.families.indextts2 import build_state, model_checks, release_folder
 from tritone.families.indextts2.release_folder import FAMILY, W2V_BERT, no_folder
 
 _SLOW_S = 60.0
@@ -180,4 +180,5 @@ CHECKS = (
     *(release_folder.truncated, release_folder.lfs),
     *(build_state.jit_lock, build_state.compiler, build_state.text_cache),
     *(gpu_memory, host_memory, stops_at_5gb),
+    *model_checks.CHECKS,
 )

@@ -116,7 +116,7 @@ class IndexTTS2Frontend:
     @torch.inference_mode()
     def block(self, request: SynthesisRequest, index: int, voice: Voice) -> TextBlock:
         """Raises InvalidRequest for a voice of other sizes, and for what is wrong with the text."""
-        if fault := voice_fault(self._config, voice):
+        if fault := voice.fault(self._config.gpt, self._config.reference):
             raise InvalidRequest("prepared_voice", fault)
         block = self._text.block(request.text, index, continues=request.continues)
         prefix = self._prompter.prefix(
@@ -154,23 +154,6 @@ def _notes(request: SynthesisRequest, voice: Voice) -> tuple[str, ...]:
     """On how the voice was made, and what of the request is not used."""
     unused = is_given(request.reference_text)
     return (*voice.notes, *(("reference_text is not used by this model",) if unused else ()))
-
-
-def voice_fault(config: CloningConfig, voice: Voice) -> str:
-    """What is wrong with a voice for this checkpoint; empty if nothing."""
-    gpt, sizes = config.gpt, config.reference
-    wanted = {
-        "latents": (gpt.speaker.latents, gpt.width),
-        "emotion": (gpt.width,),
-        "style": (sizes.speaker.width,),
-    }
-    for name, shape in wanted.items():
-        if (found := getattr(voice, name).shape) != shape:
-            return f"has {name} of shape {list(found)}; this checkpoint has {list(shape)}"
-    codes = voice.codes
-    if codes.size and not 0 <= codes.min() <= codes.max() < gpt.codes:
-        return f"has speech codes outside 0 to {gpt.codes - 1}"
-    return ""
 
 
 def _whole(text: str, language: str) -> list[str]:

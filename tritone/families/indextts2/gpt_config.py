@@ -50,6 +50,28 @@ class GptConfig(Strict):
         return self.codes + 1
 
     @property
+    def stop_ids(self) -> tuple[int, ...]:
+        return (self.stop,)
+
+    @property
+    def stop_words(self) -> tuple[int, ...]:
+        return self.stop_ids
+
+    @property
+    def text_heads(self) -> tuple[tuple[int, int], ...]:
+        """No head tells what is being said."""
+        return ()
+
+    @property
+    def gives_latents(self) -> bool:
+        return True
+
+    @property
+    def fewest_prompt(self) -> int:
+        """Rows of a prompt without text, which begins and ends all the same."""
+        return self.speaker.latents + len(SPEED_ROWS) + 2
+
+    @property
     def most_prompt(self) -> int:
         """Rows of a prompt: the speaker's, the speed's and those of text."""
         return self.speaker.latents + len(SPEED_ROWS) + self.text_positions

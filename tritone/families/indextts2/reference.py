@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from tritone.arrays import Float32, Int32
 from tritone.families.indextts2.campplus import CamPlusPlus
 from tritone.families.indextts2.codec import SemanticCodec
-from tritone.families.indextts2.reference_features import SAMPLE_RATE, prompt_mel, stacked_fbank
+from tritone.families.indextts2.reference_config import SAMPLE_RATE
+from tritone.families.indextts2.reference_features import prompt_mel, stacked_fbank
 from tritone.families.indextts2.w2v_bert import W2vBert
 from tritone.frontend.audio.features import SPEECH_RATE, kaldi_fbank
 from tritone.frontend.audio.resample import resample
@@ -43,13 +44,19 @@ class ReferenceReader:
         speech = resample(recording, SAMPLE_RATE, SPEECH_RATE)
         condition = self._condition(speech)
         codes = self._codec.codes(condition)
-        style = self._speaker(torch.from_numpy(kaldi_fbank(speech))[None])
         return Reference(
             condition[0].numpy(),
             codes[0].numpy().astype(np.int32),
-            style[0].numpy(),
+            self.style(speech),
             prompt_mel(recording),
         )
+
+    @torch.inference_mode()
+    def style(self, speech: Float32) -> Float32:
+        """The speaker vector alone, (192,), of (N,) samples at 16 kHz."""
+        style = self._speaker(torch.from_numpy(kaldi_fbank(speech))[None])
+        vector: NDArray[np.float32] = style[0].numpy()
+        return vector
 
     @torch.inference_mode()
     def emotion(self, wav: Float32, rate: int) -> Float32:

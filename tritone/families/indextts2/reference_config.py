@@ -5,6 +5,11 @@ from pydantic import Field
 
 from tritone.config import Count, Size, Strict
 
+SAMPLE_RATE = 22050  # Hz, of the prompt mel and of what is spoken
+MEL_FFT, MEL_HOP, MEL_BINS = 1024, 256, 80
+FBANK_BINS = 80  # of both filter banks
+STACKED = 2  # frames of one of them side by side: 50 a second
+
 
 class W2vBertConfig(Strict):
     """inputs: channels of two stacked frames of the filter bank. layers: those that are read; the

@@ -6,12 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tritone.arrays import Float32
+from tritone.families.indextts2.reference_config import (
+    MEL_BINS,
+    MEL_FFT,
+    MEL_HOP,
+    SAMPLE_RATE,
+    STACKED,
+)
 from tritone.frontend.audio.features import kaldi_log_energies, natural_log_mel
 
-SAMPLE_RATE = 22050  # Hz, of the prompt mel and of what is spoken
-MEL_FFT, MEL_HOP, MEL_BINS = 1024, 256, 80
-
-STACKED = 2  # frames of the filter bank side by side: 50 a second
 _PAD = 1.0
 _INTEGER_SCALE = 32768.0  # the recipe counts in 16-bit samples
 _VARIANCE_FLOOR = 1e-7

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 from tritone.arrays import Float32, Int32
+from tritone.families.indextts2.gpt_config import GptConfig
+from tritone.families.indextts2.reference_config import MEL_BINS, ReferenceConfig
 from tritone.voice import Arrays
 
 
@@ -46,6 +48,21 @@ class Voice:
                 raise ValueError(f"{name} has values that are NaN or infinite")
         known: dict[str, Any] = {name: arrays[name] for name in _DIMENSIONS}
         return cls(**known, transcript=transcript)
+
+    def fault(self, gpt: GptConfig, reference: ReferenceConfig) -> str:
+        """What is wrong with it for a checkpoint of these numbers; empty if nothing."""
+        wanted = {
+            "latents": (gpt.speaker.latents, gpt.width),
+            "emotion": (gpt.width,),
+            "style": (reference.speaker.width,),
+            "mel": (len(self.mel), MEL_BINS),
+        }
+        for name, shape in wanted.items():
+            if (found := getattr(self, name).shape) != shape:
+                return f"has {name} of shape {list(found)}; this checkpoint has {list(shape)}"
+        if self.codes.size and not 0 <= self.codes.min() <= self.codes.max() < gpt.codes:
+            return f"has speech codes outside 0 to {gpt.codes - 1}"
+        return ""
 
 
 _DIMENSIONS = {"codes": 1, "mel": 2, "style": 1, "latents": 2, "emotion": 1}

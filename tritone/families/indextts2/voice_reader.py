@@ -17,7 +17,10 @@ from tritone.families.indextts2.reference import LONGEST_S, ReferenceReader
 from tritone.families.indextts2.reference_config import ReferenceConfig
 from tritone.families.indextts2.voice import Voice
 from tritone.families.indextts2.w2v_bert import W2vBert
+from tritone.frontend.audio.features import SPEECH_RATE
 from tritone.frontend.audio.recording import speech_in
+from tritone.frontend.audio.resample import resample
+from tritone.frontend.audio.speakers import likeness
 from tritone.loading.steps import step
 
 W2V_BERT_FILE = "w2v_bert.safetensors"
@@ -71,6 +74,11 @@ class VoiceReader:
         condition = torch.from_numpy(self._reader.emotion(wav, rate))[None]
         emotion: Float32 = self._emotion(condition).numpy()
         return emotion
+
+    def likeness(self, wav: Float32, rate: int, shortest: float) -> float | None:
+        """Of the speakers in (N,) samples at `rate` Hz, see `tritone.frontend.audio.speakers`."""
+        speech = resample(speech_in(wav, rate, shortest).wav, rate, SPEECH_RATE)
+        return likeness(speech, SPEECH_RATE, self._reader.style)
 
     def _emotion(self, condition: Tensor) -> Tensor:
         return self._conditioning.emotion(condition)[0]

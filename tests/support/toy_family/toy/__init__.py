@@ -160,8 +160,8 @@ class Toy(Family[ToyConfig]):
     def language_model(self, config: ToyConfig) -> ToyConfig:
         return config
 
-    def example_prompt(self, config: ToyConfig, text_ids: Int32) -> Int32:
-        return np.array([1, *text_ids.tolist()], np.int32)
+    def example_prompt(self, config: ToyConfig, text_ids: Int32) -> Prompt:
+        return Prompt(np.array([1, *text_ids.tolist()], np.int32))
 
     def rules(self, config: ToyConfig, hops: Hops) -> ToyRules:
         return ToyRules(config)

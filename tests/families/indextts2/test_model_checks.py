@@ -1,0 +1,75 @@
+"""The doctor's checks of a converted model directory, each with its fault planted."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from indextts2_whole_release import whole_release
+from safetensors.torch import load_file, save_file
+
+from tritone.checkpoints.conversion import ConvertOptions
+from tritone.diagnostics.doctor.check import Finding, Status
+from tritone.diagnostics.doctor.target import Target
+from tritone.families.indextts2 import doctor, model_checks
+from tritone.families.indextts2.convert import Conversion
+
+CHECKS = {check.name: check for check in doctor.CHECKS}
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("indextts2")
+    model = folder / "model"
+    Conversion(whole_release(folder / "released"), model, ConvertOptions()).run()
+    return model
+
+
+@pytest.fixture
+def model(converted: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(converted, tmp_path / "model")
+
+
+def found(name: str, model: Path) -> Finding:
+    return CHECKS[f"model.indextts2_{name}"](Target(model_dir=model))
+
+
+def test_a_whole_directory_passes(model: Path) -> None:
+    files = found("files", model)
+    assert files.status is Status.PASS and "all 10 files" in files.text
+    shapes = found("shapes", model)
+    assert shapes.status is Status.PASS and "gpt 0.07" in shapes.text
+
+
+def test_what_is_missing_is_named(model: Path) -> None:
+    (model / "semantic_codec.safetensors").unlink()
+    finding = found("files", model)
+    assert finding.status is Status.FAIL and "none can be cloned" in finding.text
+    (model / "voices" / "anyone.safetensors").touch()
+    finding = found("files", model)
+    assert finding.status is Status.WARN and "lacks semantic_codec.safetensors:" in finding.text
+    (model / "gpt.safetensors").unlink()
+    finding = found("files", model)
+    assert finding.status is Status.FAIL and "lacks gpt.safetensors" in finding.text
+    assert found("shapes", model).status is Status.SKIP
+
+
+def test_weights_of_other_numbers_are_named(model: Path) -> None:
+    path = model / "vocoder.safetensors"
+    state = load_file(path)
+    del state["output.weight"]
+    save_file(state, path)
+    finding = found("shapes", model)
+    assert finding.status is Status.FAIL
+    assert "vocoder.safetensors lacks output.weight" in finding.text
+
+
+def test_every_network_has_its_file(converted: Path) -> None:
+    counts = model_checks.parameters(str(converted))
+    assert len(counts) == len(list(converted.glob("*.safetensors"))) == 8
+
+
+def test_a_directory_of_another_family_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"format": 2, "family": "toy"}')
+    for name in ("files", "shapes"):
+        finding = found(name, tmp_path)
+        assert finding.status is Status.SKIP and "is of the family toy" in finding.text

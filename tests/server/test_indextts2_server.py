@@ -1,0 +1,169 @@
+"""A tiny IndexTTS2, from released files to audio of the real server. It speaks noise."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from queue import Queue
+
+import numpy as np
+import pytest
+import tritonclient.grpc as triton
+from indextts2_whole_release import whole_release
+from serving import SENTENCE, SHORT, reference, tensors, wait_until_free
+from toy_server import free_ports
+
+from tritone import cli
+from tritone.families.indextts2 import FAMILY
+from tritone.families.indextts2.config import IndexTTS2Config
+from tritone.frontend.voices import VoiceStore, save_voice
+from tritone.launcher import ServerSettings, TritonServer
+from tritone.triton_models import INNER_PARAMETER
+from tritone_client import SpeechClient, SpeechError, Utterance
+
+pytestmark = pytest.mark.server
+
+NAME, RATE, FRAME = "indextts2", 22050, 256
+LICENCES = ("--accept-licence", "bilibili-model-use", "--accept-licence", "CC-BY-NC-4.0")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With a voice, which is no default one."""
+    folder = tmp_path_factory.mktemp(NAME)
+    released, model = whole_release(folder / "released"), folder / "model"
+    assert cli.main(["convert", str(released), str(model), *LICENCES]) == 0
+    maker = FAMILY.load_voice_maker(model, IndexTTS2Config.read(model))
+    voice, _ = maker.voice(reference(), 16000, "")
+    save_voice(VoiceStore(model).path("buzz"), voice)
+    return model
+
+
+@pytest.fixture(scope="module")
+def server(model: Path) -> Iterator[TritonServer]:
+    # how slow the machine is must not decide which streams are taken
+    waiting = {"max_first_audio_seconds": "0", "playback_reserve": "0"}
+    settings = ServerSettings(
+        model_dir=model,
+        cache_dir=model.parent / "cache",
+        parameters={NAME: {**waiting, "first_hop": "25"}},
+        **free_ports(),
+    )
+    with TritonServer(settings) as running:
+        running.wait_ready()
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(server: TritonServer) -> Iterator[SpeechClient]:
+    with SpeechClient(server.urls.grpc) as speaking:
+        yield speaking
+
+
+def cloned(text: str = SHORT, **more: object) -> Utterance:
+    return Utterance(text, **{"seed": 1, "reference_wav": reference(), **more})
+
+
+def test_a_recording_s_voice_is_streamed(client: SpeechClient) -> None:
+    assert client.model == NAME and client.sample_rate == RATE
+    packets = list(client.packets(cloned(SENTENCE), timing=True))
+    samples = np.concatenate([packet.samples for packet in packets])
+    assert len(packets) >= 2 and np.isfinite(samples).all() and samples.std() > 0.01
+    assert len(samples) % FRAME == 0
+    timing = packets[-1].timing
+    assert timing["outcome"] == "ok"
+    assert timing["audio_s"] == pytest.approx(len(samples) / RATE, abs=1e-4)
+    np.testing.assert_array_equal(samples, client.speak(cloned(SENTENCE)))
+    assert not np.array_equal(samples, client.speak(cloned(SENTENCE, seed=2)))
+
+
+def test_the_whole_utterance_is_one_packet(client: SpeechClient) -> None:
+    (whole,) = client.packets(cloned(streaming=False))
+    streamed = client.speak(cloned())
+    assert len(whole.samples) == len(streamed) and np.isfinite(whole.samples).all()
+
+
+def test_a_registered_voice_is_that_of_its_recording(client: SpeechClient) -> None:
+    named = client.speak(Utterance(SHORT, seed=1, voice="buzz"))
+    np.testing.assert_array_equal(named, client.speak(cloned()))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (Utterance(SHORT), "reference_wav: is missing, and this model has no default voice"),
+        (cloned(instruct_text="Be kind."), "instruct_text: this checkpoint does not follow instr"),
+        (cloned(top_p=1.5), "top_p"),
+        (cloned("..."), "target_text: has nothing that this voice can speak"),
+    ],
+)
+def test_what_is_wrong_is_named(client: SpeechClient, wrong: Utterance, said: str) -> None:
+    with pytest.raises(SpeechError) as refused:
+        client.speak(wrong)
+    assert refused.value.status == "INVALID_ARGUMENT"
+    assert said in str(refused.value)
+
+
+def test_a_stream_that_nobody_reads_ends(server: TritonServer, client: SpeechClient) -> None:
+    stream = client.stream(cloned(" ".join([SENTENCE] * 8)))
+    assert len(next(stream))
+    stream.close()
+    assert not any(wait_until_free(server).values())
+
+
+def test_the_language_model_goes_on_from_vectors_alone(server: TritonServer, model: Path) -> None:
+    """And gives a latent beside each code; ids, as other families' prompts have, are refused."""
+    width = IndexTTS2Config.read(model).gpt.width
+    ids = {
+        "input_ids": np.zeros((1, 4), np.int32),
+        "input_lengths": np.array([[4]], np.int32),
+        "request_output_len": np.array([[3]], np.int32),
+        "min_length": np.array([[3]], np.int32),
+    }
+    of_vectors = answers_of(server, {**ids, "prompt_embeddings": np.ones((1, 4 * width), "f4")})
+    given = [one for one in of_vectors if one.as_numpy("output_ids") is not None]
+    codes = sum(one.as_numpy("output_ids").size for one in given)
+    latents = sum(one.as_numpy("latents").size for one in given)
+    assert (codes, latents) == (3, 3 * width)
+    with pytest.raises(triton.InferenceServerException, match="from prompt_embeddings alone"):
+        answers_of(server, ids)
+
+
+def answers_of(
+    server: TritonServer, arrays: dict[str, np.ndarray], model: str = "tensorrt_llm"
+) -> list[triton.InferResult]:
+    """Of a model as the orchestrator asks it; raises the first error."""
+    answers: Queue[tuple[triton.InferResult, triton.InferenceServerException | None]] = Queue()
+    key = {INNER_PARAMETER: server.inner_key}
+    with triton.InferenceServerClient(server.urls.grpc) as caller:
+        caller.start_stream(lambda result, error: answers.put((result, error)))
+        caller.async_stream_infer(model, tensors(arrays), parameters=key)
+        caller.stop_stream()
+    results = []
+    while not answers.empty():
+        result, error = answers.get()
+        if error:
+            raise error
+        results.append(result)
+    return results
+
+
+def test_the_commands_need_no_more_than_the_model(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = tmp_path / "m.jsonl"
+    manifest.write_text(json.dumps({"id": "plain", "text": SHORT, "seed": 1, "voice": "buzz"}))
+    out = tmp_path / "wavs"
+    command = ["offline", "--model", str(model), "--manifest", str(manifest), "--out", str(out)]
+    assert cli.main(command) == 0
+    assert [path.stem for path in out.glob("*.wav")] == ["plain"]
+    assert cli.main(["load", str(model)]) == 0
+    assert "gpt.safetensors" in capsys.readouterr().out
+
+
+def test_an_input_that_it_lacks_is_refused_by_name(server: TritonServer) -> None:
+    arrays = {
+        "target_text": np.array([[SHORT.encode()]], np.object_),
+        "emotion_vector": np.zeros((1, 8), np.float32),
+    }
+    with pytest.raises(triton.InferenceServerException, match="emotion_vector"):
+        answers_of(server, arrays, NAME)
