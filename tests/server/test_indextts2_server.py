@@ -160,10 +160,38 @@ def test_the_commands_need_no_more_than_the_model(
     assert "gpt.safetensors" in capsys.readouterr().out
 
 
-def test_an_input_that_it_lacks_is_refused_by_name(server: TritonServer) -> None:
+def spoken(server: TritonServer, **more: np.ndarray) -> np.ndarray:
     arrays = {
         "target_text": np.array([[SHORT.encode()]], np.object_),
-        "emotion_vector": np.zeros((1, 8), np.float32),
+        "voice": np.array([["buzz"]], np.object_),
+        "seed": np.array([[1]], np.uint64),
+        **{name: np.asarray(array)[None] for name, array in more.items()},
     }
-    with pytest.raises(triton.InferenceServerException, match="emotion_vector"):
-        answers_of(server, arrays, NAME)
+    waves = [one.as_numpy("waveform") for one in answers_of(server, arrays, NAME)]
+    return np.concatenate([wave.reshape(-1) for wave in waves if wave is not None])
+
+
+def test_emotions_come_by_shares_and_by_recordings(server: TritonServer) -> None:
+    plain = spoken(server)
+    calm = spoken(server, emotion_vector=np.eye(8, dtype=np.float32)[-1])
+    assert not np.array_equal(calm, plain)
+    other = {"emotion_wav": reference(2.0)[::2], "emotion_sample_rate": np.array([8000], np.int32)}
+    assert not np.array_equal(spoken(server, **other), plain)
+    none_of_it = spoken(server, **other, emotion_weight=np.zeros(1, np.float32))
+    np.testing.assert_array_equal(none_of_it, plain)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"emotion_vector": np.ones(7, np.float32)}, "emotion_vector: has 7 values"),
+        ({"emotion_vector": np.full(8, 1.5, np.float32)}, "emotion_vector: is 1.5; the limits"),
+        ({"emotion_text": np.array(["sadly"], np.object_)}, "emotion_text"),
+    ],
+)
+def test_an_emotion_that_cannot_be_is_refused_by_name(
+    server: TritonServer, wrong: dict[str, np.ndarray], said: str
+) -> None:
+    """A text is none of the inputs: the model that reads emotions out of texts is not there."""
+    with pytest.raises(triton.InferenceServerException, match=said):
+        spoken(server, **wrong)

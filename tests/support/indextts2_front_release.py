@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -13,15 +14,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 LAYERS = 18  # of w2v-bert, one more than is read
+EXAMPLES = (1, 2, 1, 1, 1, 1, 1, 1)  # of each emotion
 
 
 def tiny_release(folder: Path) -> Path:
-    for part in (_gpt, _w2v_bert, _codec_and_speaker, _text):
+    for part in (_gpt, _w2v_bert, _codec_and_speaker, _text, _emotions):
         part(folder)
     return folder
 
 
-def numbers() -> dict[str, dict[str, object]]:
+def numbers() -> dict[str, Any]:
     """What is in config.yaml."""
     gpt, codec = (golden(name).about["config"] for name in ("gpt", "semantic_codec"))
     return {
@@ -40,6 +42,7 @@ def numbers() -> dict[str, dict[str, object]]:
             "emo_condition_module": gpt["emo"],
         },
         "semantic_codec": codec,
+        "emo_num": list(EXAMPLES),
     }
 
 
@@ -85,3 +88,11 @@ def _text(folder: Path) -> None:
     glossary = {"NVMe": "N-V-M-E", "C++": {"en": "C plus plus", "zh": "C 加加"}}
     text = yaml.safe_dump(glossary, allow_unicode=True)
     (folder / "glossary.yaml").write_text(text, encoding="utf-8")
+
+
+def _emotions(folder: Path) -> None:
+    generator = torch.Generator().manual_seed(4)
+    widths = {"feat1.pt": ("campplus", "embedding_size"), "feat2.pt": ("gpt", "D")}
+    for name, (case, number) in widths.items():
+        width = golden(case).about["config"][number]
+        torch.save(torch.randn(sum(EXAMPLES), width, generator=generator), folder / name)

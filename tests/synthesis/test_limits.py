@@ -6,7 +6,7 @@ import pytest
 from tritone.errors import InvalidRequest
 from tritone.llm.contract import SamplingParams
 from tritone.synthesis.limits import Limits, check
-from tritone.synthesis.values import SynthesisRequest
+from tritone.synthesis.values import Emotion, SynthesisRequest
 
 WAV = np.full(16000, 0.1, dtype=np.float32)
 
@@ -24,6 +24,8 @@ def request(**changes: Any) -> SynthesisRequest:
         request(reference_wav=WAV, reference_text="hello"),
         request(reference_wav=WAV, reference_text="", voice=" "),
         request(reference_wav=WAV[:4800]),
+        request(emotion=Emotion((0.0, 1.2), weight=0.5)),
+        request(emotion=Emotion(wav=WAV)),
         request(reference_wav=np.tile(WAV, 90), reference_rate=48000),
         request(reference_text="  ", instruct_text=""),
         request(speed=0.5),
@@ -72,6 +74,21 @@ def bad_sample(value: float) -> np.ndarray:
         (request(reference_wav=WAV, reference_rate=7999), "reference_sample_rate", "is 7999 Hz"),
         (request(reference_wav=WAV, reference_rate=0), "reference_sample_rate", "is 0 Hz"),
         (request(reference_wav=WAV, reference_rate=192001), "reference_sample_rate", "192001"),
+        (request(emotion=Emotion()), "emotion_weight", "needs emotion_vector or emotion_wav"),
+        (
+            request(emotion=Emotion((0.5,), weight=1.1)),
+            "emotion_weight",
+            "is 1.1; the limits are 0",
+        ),
+        (
+            request(emotion=Emotion((0.5, 1.21))),
+            "emotion_vector",
+            "is 1.21; the limits are 0 and 1.2",
+        ),
+        (request(emotion=Emotion((float("nan"),))), "emotion_vector", "is nan"),
+        (request(emotion=Emotion((0.5,), WAV)), "emotion_vector", "cannot be combined"),
+        (request(emotion=Emotion(wav=WAV[:100])), "emotion_wav", "lasts 0.01 s"),
+        (request(emotion=Emotion(wav=WAV, rate=0)), "emotion_sample_rate", "is 0 Hz"),
         (request(speed=0.49), "speed", "is 0.49; the limits are 0.5 and 2.0"),
         (request(speed=float("nan")), "speed", "is nan"),
         (request(sampling=SamplingParams(temperature=0)), "temperature", "set top_k to 1"),

@@ -17,7 +17,7 @@ from tritone.arrays import Float32
 from tritone.errors import InvalidRequest
 from tritone.frontend.text.line import Break
 from tritone.llm.contract import Prompt, SamplingParams
-from tritone.synthesis.values import SynthesisRequest, TextBlock, TextPiece
+from tritone.synthesis.values import Emotion, SynthesisRequest, TextBlock, TextPiece
 from tritone.voice import Voice, pack, unpack
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def read_request(inputs: "Inputs") -> SynthesisRequest:
         streaming=inputs.flag("streaming", default=True),
         continues=Break(inputs.scalar("continues", Break.NONE.value)),
         settled=inputs.scalar("settled"),
+        emotion=_emotion(inputs),
     )
 
 
@@ -71,6 +72,8 @@ def request_tensors(request: SynthesisRequest) -> dict[str, NDArray[Any]]:
     if request.reference_wav is not None:
         values["reference_wav"] = request.reference_wav
         values["reference_sample_rate"] = np.array([request.reference_rate], np.int32)
+    if request.emotion is not None:
+        values.update(_emotion_tensors(request.emotion))
     return values
 
 
@@ -82,6 +85,31 @@ def text_tensors(request: SynthesisRequest) -> dict[str, NDArray[Any]]:
         values["continues"] = np.array([request.continues.value], np.int32)
     if request.settled is not None:
         values["settled"] = np.array([request.settled], np.int32)
+    return values
+
+
+def _emotion(inputs: "Inputs") -> Emotion | None:
+    """None where no input of an emotion is given."""
+    vector, wav = inputs.shaped("emotion_vector", -1), inputs.shaped("emotion_wav", -1)
+    weight = inputs.scalar("emotion_weight")
+    if vector is None and wav is None and weight is None:
+        return None
+    return Emotion(
+        # as the client wrote them, which float32 has not: 1.2 is the limit, and not above it
+        None if vector is None else tuple(round(share, 6) for share in vector.tolist()),
+        wav,
+        inputs.scalar("emotion_sample_rate", DEFAULT_REFERENCE_RATE),
+        1.0 if weight is None else weight,
+    )
+
+
+def _emotion_tensors(emotion: Emotion) -> dict[str, NDArray[Any]]:
+    values = {"emotion_weight": np.array([emotion.weight], np.float32)}
+    if emotion.vector is not None:
+        values["emotion_vector"] = np.array(emotion.vector, np.float32)
+    if emotion.wav is not None:
+        rate = np.array([emotion.rate], np.int32)
+        return {**values, "emotion_wav": emotion.wav, "emotion_sample_rate": rate}
     return values
 
 

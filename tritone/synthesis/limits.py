@@ -9,7 +9,7 @@ from tritone.acoustic.tempo import FASTEST, SLOWEST
 from tritone.arrays import Float32
 from tritone.errors import InvalidRequest
 from tritone.llm.contract import SamplingParams
-from tritone.synthesis.values import SynthesisRequest
+from tritone.synthesis.values import Emotion, SynthesisRequest
 
 MAX_SEED = 2**64 - 1
 _INVALID = re.compile("[\0\ud800-\udfff]")
@@ -21,7 +21,7 @@ class Limits:
 
     Lengths of text in characters, of audio in seconds, rates in Hz. peak: largest absolute sample;
     audio above it is integer PCM that was not scaled, and below silence there is nothing to follow.
-    temperature is greater than 0.
+    temperature is greater than 0. emotion: share of one.
     """
 
     max_text_characters: int = 20_000
@@ -36,6 +36,7 @@ class Limits:
     min_speed: float = SLOWEST
     max_speed: float = FASTEST
     max_temperature: float = 2.0
+    max_emotion: float = 1.2
     max_top_k: int = 10_000
 
 
@@ -61,11 +62,13 @@ def check(
             raise InvalidRequest(
                 "voice", "cannot be combined with reference_wav; send only one of them"
             )
-        _check_reference(request.reference_wav, request.reference_rate, limits)
+        _check_recording("reference", request.reference_wav, request.reference_rate, limits)
     elif is_given(request.reference_text):
         raise InvalidRequest("reference_text", "needs reference_wav, the audio that it transcribes")
     _check_range("speed", request.speed, limits.min_speed, limits.max_speed)
     _check_sampling(request.sampling, limits)
+    if request.emotion is not None:
+        _check_emotion(request.emotion, limits)
 
 
 def is_given(text: str | None) -> bool:
@@ -83,32 +86,48 @@ def check_text(field: str, text: str | None, longest: int) -> None:
         raise InvalidRequest(field, f"has {name} at {bad.start()}; send valid UTF-8 text")
 
 
-def _check_reference(wav: Float32, rate: int, limits: Limits) -> None:
+def _check_emotion(emotion: Emotion, limits: Limits) -> None:
+    _check_range("emotion_weight", emotion.weight, 0, 1)
+    if emotion.vector is not None:
+        if emotion.wav is not None:
+            raise InvalidRequest(
+                "emotion_vector", "cannot be combined with emotion_wav; send only one of them"
+            )
+        for share in emotion.vector:
+            _check_range("emotion_vector", share, 0, limits.max_emotion)
+    elif emotion.wav is not None:
+        _check_recording("emotion", emotion.wav, emotion.rate, limits)
+    else:
+        raise InvalidRequest("emotion_weight", "needs emotion_vector or emotion_wav")
+
+
+def _check_recording(kind: str, wav: Float32, rate: int, limits: Limits) -> None:
+    field = f"{kind}_wav"
     if not limits.min_reference_rate <= rate <= limits.max_reference_rate:
         raise InvalidRequest(
-            "reference_sample_rate",
+            f"{kind}_sample_rate",
             f"is {rate} Hz; the limits are {limits.min_reference_rate} and "
             f"{limits.max_reference_rate} Hz",
         )
     if wav.ndim != 1:
-        raise InvalidRequest("reference_wav", f"has shape {wav.shape}; send one mono channel")
+        raise InvalidRequest(field, f"has shape {wav.shape}; send one mono channel")
     seconds = len(wav) / rate
     if not limits.min_reference_seconds <= seconds <= limits.max_reference_seconds:
         raise InvalidRequest(
-            "reference_wav",
+            field,
             f"lasts {seconds:.2f} s ({len(wav)} samples at {rate} Hz); the limits are "
             f"{limits.min_reference_seconds:g} and {limits.max_reference_seconds:g} s",
         )
     if not np.isfinite(wav).all():
-        raise InvalidRequest("reference_wav", "has samples that are NaN or infinite")
+        raise InvalidRequest(field, "has samples that are NaN or infinite")
     peak = float(np.abs(wav).max())
     if peak < limits.silence:
         raise InvalidRequest(
-            "reference_wav", f"is silent: its peak is {peak:.2g}; send a recording of a voice"
+            field, f"is silent: its peak is {peak:.2g}; send a recording of a voice"
         )
     if peak > limits.peak:
         raise InvalidRequest(
-            "reference_wav",
+            field,
             f"has a peak of {peak:.4g}; samples must lie in [-1, 1] (divide 16-bit PCM by 32768)",
         )
 

@@ -11,6 +11,20 @@ from tritone.voice import Voice
 
 
 @dataclass(frozen=True)
+class Emotion:
+    """What speech is to sound like beside its voice, for families that can be told.
+
+    Either vector, a share of each of the family's emotions, or wav, (N,) mono samples in [-1, 1] at
+    `rate` Hz that sound so. weight: how much of it, 0 to 1.
+    """
+
+    vector: tuple[float, ...] | None = None
+    wav: Float32 | None = None
+    rate: int = 16000
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
 class SynthesisRequest:
     """One utterance as the caller asked for it; `synthesis.limits.check` says whether it is served.
 
@@ -32,6 +46,7 @@ class SynthesisRequest:
     continues: Break = Break.NONE
     same_voice: Voice | None = None
     settled: int | None = None
+    emotion: Emotion | None = None
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ WRITTEN = {
     *("config.json", "tokenizer.model", "glossary.json", "LICENCES.txt", f"licences/{LICENCE}"),
     *("gpt.safetensors", "prompter.safetensors", "conditioning.safetensors"),
     *("w2v_bert.safetensors", "semantic_codec.safetensors", "speaker_encoder.safetensors"),
-    *("flow.safetensors", "vocoder.safetensors", ".conversion.json"),
+    *("flow.safetensors", "vocoder.safetensors", "emotions.safetensors", ".conversion.json"),
 }
 
 

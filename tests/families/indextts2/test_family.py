@@ -20,6 +20,7 @@ RELEASED = IndexTTS2Config(
     gpt=GptConfig(),
     drawing=DrawingConfig(beams=1),
     reference=ReferenceConfig(),
+    emotions=(3, 17, 2, 8, 4, 5, 10, 24),
     flow=RELEASED_FLOW,
     vocoder=RELEASED_VOCODER,
 )

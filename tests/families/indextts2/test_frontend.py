@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 from indextts2_front import GOLDEN
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from tritone.errors import InvalidRequest, ModelDirectoryError
 from tritone.families.indextts2.campplus import CamPlusPlus
 from tritone.families.indextts2.codec import SemanticCodec
+from tritone.families.indextts2.emotion import EMOTIONS_FILE, STYLES, VECTORS
 from tritone.families.indextts2.frontend import (
     PROMPTER_FILE,
     TOKENIZER_FILE,
@@ -40,7 +41,7 @@ from tritone.families.indextts2.voice_reader import (
 )
 from tritone.families.indextts2.w2v_bert import W2vBert
 from tritone.frontend.voices import save_voice
-from tritone.synthesis.values import Segment, SynthesisRequest
+from tritone.synthesis.values import Emotion, Segment, SynthesisRequest
 
 WIDTH, LATENTS = 24, 4
 
@@ -53,6 +54,7 @@ class Config:
     reference: ReferenceConfig
     family: str = "indextts2"
     default_voice: str | None = None
+    emotions: tuple[int, ...] = (1, 2, 1, 1, 1, 1, 1, 1)
 
 
 def tiny_config() -> Config:
@@ -102,6 +104,9 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
             if parameter.dim() < 2 or name == PROMPTER_FILE:
                 parameter.data.normal_()
         save_file(network.state_dict(), folder / name)
+    examples = sum(CONFIG.emotions)
+    tables = {STYLES: torch.randn(examples, 10), VECTORS: torch.randn(examples, WIDTH)}
+    save_file(tables, folder / EMOTIONS_FILE)
     return folder
 
 
@@ -212,11 +217,40 @@ def test_a_voice_of_another_checkpoint_is_refused(frontend: IndexTTS2Frontend) -
             frontend.block(REQUEST, 0, other)
 
 
-def test_an_emotion_of_another_recording_is_a_vector_of_the_prompt(
+def emotion_of(frontend: IndexTTS2Frontend, emotion: Emotion | None = None) -> np.ndarray:
+    voice, _ = frontend.voice_of(replace(REQUEST, emotion=emotion))
+    return voice.emotion
+
+
+def test_the_emotion_of_another_recording_takes_the_place_of_the_speaker_s(
     frontend: IndexTTS2Frontend,
 ) -> None:
-    emotion = frontend.reader.emotion(speech(), 16000)
-    assert emotion.shape == (WIDTH,) and np.isfinite(emotion).all()
+    own, other = emotion_of(frontend), frontend.reader.emotion(speech()[::2], 16000)
+    for weight in (0.0, 0.25, 1.0):
+        emotion = Emotion(wav=speech()[::2], weight=weight)
+        wanted = own + weight * (other - own)
+        np.testing.assert_allclose(emotion_of(frontend, emotion), wanted, atol=1e-6)
+    assert np.abs(other - own).max() > 1e-3
+
+
+def test_emotions_are_mixed_by_their_shares(frontend: IndexTTS2Frontend, model_dir: Path) -> None:
+    """Half of a share by the weight; what is left of one is the speaker's own."""
+    vectors = load_file(model_dir / EMOTIONS_FILE)[VECTORS].numpy()
+    calm = Emotion(vector=(0.0,) * 7 + (0.8,), weight=0.5)
+    wanted = 0.4 * vectors[-1] + 0.6 * emotion_of(frontend)
+    np.testing.assert_allclose(emotion_of(frontend, calm), wanted, atol=1e-6)
+    np.testing.assert_array_equal(emotion_of(frontend), emotion_of(frontend, None))
+
+
+def test_a_vector_has_a_value_for_each_emotion(frontend: IndexTTS2Frontend) -> None:
+    with pytest.raises(InvalidRequest, match=r"emotion_vector: has 7 values; .* happy, angry, sad"):
+        emotion_of(frontend, Emotion(vector=(0.1,) * 7))
+
+
+def test_examples_of_another_count_are_refused(model_dir: Path) -> None:
+    more = replace(CONFIG, emotions=(2, *CONFIG.emotions[1:]))
+    with pytest.raises(ModelDirectoryError, match=r"has 9 styles and 9 vectors; .* counts 10"):
+        IndexTTS2Frontend(model_dir, more)
 
 
 def test_a_tokenizer_of_too_many_pieces_is_refused(model_dir: Path) -> None:

@@ -1,12 +1,12 @@
 """IndexTTS2's section of config.json: every number of a checkpoint. It needs no torch."""
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
-from tritone.config import ModelConfig, Size
+from tritone.config import Count, ModelConfig, Size
 from tritone.families.indextts2.acoustic_config import FlowConfig, VocoderConfig
 from tritone.families.indextts2.gpt_config import DrawingConfig, GptConfig
 from tritone.families.indextts2.reference_config import (
@@ -18,9 +18,12 @@ from tritone.families.indextts2.reference_config import (
     ReferenceConfig,
 )
 
+EmotionExamples = Annotated[tuple[Count, ...], Field(min_length=8, max_length=8)]
+
 
 class IndexTTS2Config(ModelConfig):
     """gpt: the language model, drawing: how its codes are drawn. reference: what reads recordings.
+    emotions: example speakers of each, in the order of `emotion.EMOTIONS`.
 
     The parts of a checkpoint were made for each other, and the features of a recording are those
     that they were trained with: numbers that do not agree are refused.
@@ -31,6 +34,7 @@ class IndexTTS2Config(ModelConfig):
     gpt: GptConfig
     drawing: DrawingConfig
     reference: ReferenceConfig
+    emotions: EmotionExamples
     flow: FlowConfig
     vocoder: VocoderConfig
 

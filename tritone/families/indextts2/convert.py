@@ -50,6 +50,7 @@ class Conversion:
                 "codec": results["semantic codec"],
                 "speaker": results["speaker encoder"],
             },
+            "emotions": results["emotions"]["examples"],
             "flow": results["flow"],
             "vocoder": results["vocoder"],
         }

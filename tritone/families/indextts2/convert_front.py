@@ -3,13 +3,18 @@
 import shutil
 from typing import Any
 
+from safetensors.torch import save_file
+
 from tritone.checkpoints.atomic_write import write_json, written_whole
 from tritone.checkpoints.conversion import Step
 from tritone.checkpoints.plain_yaml import YamlValues
+from tritone.checkpoints.torch_file import plain_matrix
+from tritone.errors import ModelDirectoryError
 from tritone.families.indextts2 import released_files as files
 from tritone.families.indextts2.campplus import CamPlusPlus
 from tritone.families.indextts2.codec import SemanticCodec
 from tritone.families.indextts2.conversion_part import ConversionPart, read_some, read_state
+from tritone.families.indextts2.emotion import EMOTIONS, EMOTIONS_FILE, STYLES, VECTORS
 from tritone.families.indextts2.frontend import PROMPTER_FILE, TOKENIZER_FILE
 from tritone.families.indextts2.gpt import Gpt
 from tritone.families.indextts2.gpt_conditioning import Conditioning
@@ -52,10 +57,12 @@ class FrontConversion(ConversionPart):
         gpt = [files.GPT, files.W2V_BERT_NUMBERS, files.YAML]
         written = [DECODER_FILE, PROMPTER_FILE, CONDITIONING_FILE]
         glossary = [files.GLOSSARY] if (self._released / files.GLOSSARY).is_file() else []
+        emotions = [files.EMOTION_STYLES, files.EMOTION_VECTORS, files.YAML]
         w2v_bert = [files.W2V_BERT, files.W2V_BERT_NUMBERS, files.STATISTICS]
         return [
             self._step("text", self.text, [files.PIECES, *glossary], [TOKENIZER_FILE]),
             self._step("language model", self.gpt, gpt, written),
+            self._step("emotions", self.emotions, emotions, [EMOTIONS_FILE]),
             self._step("speech features", self.w2v_bert, w2v_bert, [W2V_BERT_FILE]),
             self._step("semantic codec", self.codec, [files.CODEC, files.YAML], [CODEC_FILE]),
             self._step("speaker encoder", self.speaker, [files.SPEAKER], [SPEAKER_FILE]),
@@ -80,6 +87,22 @@ class FrontConversion(ConversionPart):
         self._save(prompter, PROMPTER_FILE, lambda: Prompter(config))
         self._save(conditioning_weights(weights), CONDITIONING_FILE, lambda: Conditioning(config))
         return config.model_dump(mode="json")
+
+    def emotions(self) -> dict[str, Any]:
+        """Example speakers of each emotion, and how many there are."""
+        counts = self._values.integers("emo_num")
+        names = {STYLES: files.EMOTION_STYLES, VECTORS: files.EMOTION_VECTORS}
+        tables = {ours: plain_matrix(self._released / name) for ours, name in names.items()}
+        for ours, name in names.items():
+            if len(tables[ours]) != sum(counts) or len(counts) != len(EMOTIONS):
+                raise ModelDirectoryError(
+                    f"{name} has {len(tables[ours])} rows; {self._values.path}: emo_num counts "
+                    f"{sum(counts)} for {len(counts)} emotions, which are {len(EMOTIONS)}"
+                )
+        with written_whole(self._target / EMOTIONS_FILE) as path:
+            save_file({name: table.float().contiguous() for name, table in tables.items()}, path)
+            path.chmod(0o644)  # see ConversionPart
+        return {"examples": list(counts)}
 
     def w2v_bert(self) -> dict[str, Any]:
         config = self._w2v_bert_config()

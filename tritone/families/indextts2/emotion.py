@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
+from pathlib import Path
 
 import numpy as np
 
 from tritone.arrays import Float32
+from tritone.checkpoints.safetensors_file import Checkpoint
+from tritone.errors import ModelDirectoryError
 
 EMOTIONS = (
     "happy",
@@ -18,6 +21,7 @@ EMOTIONS = (
     "calm",
 )
 _EVENED = (0.9375, 0.875, 1.0, 1.0, 0.9375, 0.9375, 0.6875, 0.5625)
+EMOTIONS_FILE, STYLES, VECTORS = "emotions.safetensors", "styles", "vectors"
 _MOST = 0.8  # of all weights together, once they are normalized
 _STEPS = 10_000  # to 1, of weights that a share scales
 
@@ -39,6 +43,23 @@ def normalized(weights: Sequence[float], *, evened: bool = True) -> list[float]:
         weights = [weight * factor for weight, factor in zip(weights, _EVENED, strict=True)]
     total = sum(weights)
     return [w * (_MOST / total) for w in weights] if total > _MOST else list(weights)
+
+
+def read_emotions(path: Path, counts: Sequence[int]) -> "EmotionTable":
+    """The table that conversion wrote. Raises ModelDirectoryError for a file that is missing,
+    damaged or of other sizes."""
+    if not path.is_file():
+        raise ModelDirectoryError(f"{path} does not exist; run tritone convert again")
+    file = Checkpoint(path)
+    if set(file) != {STYLES, VECTORS}:
+        raise ModelDirectoryError(f"{path} has {sorted(file)}; it must have {STYLES}, {VECTORS}")
+    styles, vectors = file.float32(STYLES), file.float32(VECTORS)
+    if not len(styles) == len(vectors) == sum(counts):
+        raise ModelDirectoryError(
+            f"{path} has {len(styles)} styles and {len(vectors)} vectors; the configuration counts "
+            f"{sum(counts)} examples"
+        )
+    return EmotionTable(styles, vectors, counts)
 
 
 class EmotionTable:

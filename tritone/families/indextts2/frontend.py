@@ -9,6 +9,8 @@ import torch
 
 from tritone.acoustic.weights import load_network
 from tritone.errors import InvalidRequest, ModelDirectoryError
+from tritone.families.indextts2.emotion import EMOTIONS, EMOTIONS_FILE, read_emotions, scaled
+from tritone.families.indextts2.gpt_conditioning import merged
 from tritone.families.indextts2.gpt_prompter import Prompter
 from tritone.families.indextts2.text_glossary import GLOSSARY_NAME, read_glossary
 from tritone.families.indextts2.text_reader import line_readers
@@ -30,7 +32,14 @@ from tritone.frontend.voices import VOICES_CACHED, VoiceCache, reference_key
 from tritone.llm.contract import Prompt
 from tritone.loading.steps import step
 from tritone.synthesis.limits import DEFAULT_LIMITS, Limits, check, is_given
-from tritone.synthesis.values import Segment, SynthesisRequest, TextBlock, TextPiece, in_order
+from tritone.synthesis.values import (
+    Emotion,
+    Segment,
+    SynthesisRequest,
+    TextBlock,
+    TextPiece,
+    in_order,
+)
 
 TOKENIZER_FILE = "tokenizer.model"
 PROMPTER_FILE = "prompter.safetensors"
@@ -44,6 +53,9 @@ class FrontendConfig(CloningConfig, Protocol):
 
     @property
     def default_voice(self) -> str | None: ...
+
+    @property
+    def emotions(self) -> tuple[int, ...]: ...
 
 
 class IndexTTS2Frontend:
@@ -68,6 +80,7 @@ class IndexTTS2Frontend:
         with step("prompt tables", model_dir / PROMPTER_FILE):
             path = model_dir / PROMPTER_FILE
             self._prompter = load_network(lambda: Prompter(config.gpt), path)
+            self._emotions = read_emotions(model_dir / EMOTIONS_FILE, config.emotions)
         self._missing = missing_files(model_dir)
         self._reader = None if self._missing else load_voice_reader(model_dir, config)
         self._cache: VoiceCache[Voice] = VoiceCache(VOICES_CACHED)
@@ -86,7 +99,24 @@ class IndexTTS2Frontend:
                     self._tokenizer(piece.text)
 
     def voice_of(self, request: SynthesisRequest) -> tuple[Voice, bool]:
+        """The voice in the emotion that is asked for; the model is told of both in one."""
         check(request, self._limits)
+        if request.emotion is None:
+            return self._speaker_of(request)
+        _check_vector(request.emotion)
+        voice, cached = self._speaker_of(request)
+        return self._moved(voice, request.emotion), cached
+
+    def _moved(self, voice: Voice, emotion: Emotion) -> Voice:
+        if emotion.vector is not None:
+            shares = scaled(emotion.vector, emotion.weight)
+            return replace(voice, emotion=self._emotions.mixed(shares, voice.style, voice.emotion))
+        assert emotion.wav is not None, "checked before"
+        heard = self.reader.emotion(emotion.wav, emotion.rate)
+        own, other = torch.from_numpy(voice.emotion), torch.from_numpy(heard)
+        return replace(voice, emotion=merged(own, other, emotion.weight).numpy())
+
+    def _speaker_of(self, request: SynthesisRequest) -> tuple[Voice, bool]:
         if is_given(request.instruct_text):
             raise InvalidRequest("instruct_text", "this checkpoint does not follow instructions")
         wav, rate = request.reference_wav, request.reference_rate
@@ -154,6 +184,14 @@ def _notes(request: SynthesisRequest, voice: Voice) -> tuple[str, ...]:
     """On how the voice was made, and what of the request is not used."""
     unused = is_given(request.reference_text)
     return (*voice.notes, *(("reference_text is not used by this model",) if unused else ()))
+
+
+def _check_vector(emotion: Emotion) -> None:
+    if emotion.vector is not None and len(emotion.vector) != len(EMOTIONS):
+        raise InvalidRequest(
+            "emotion_vector",
+            f"has {len(emotion.vector)} values; it has one for each of {', '.join(EMOTIONS)}",
+        )
 
 
 def _whole(text: str, language: str) -> list[str]:

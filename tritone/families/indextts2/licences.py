@@ -7,7 +7,7 @@ LICENCES = (
         "bilibili-model-use",
         "IndexTeam/IndexTTS-2",
         (
-            "gpt.safetensors, prompter.safetensors, conditioning.safetensors",
+            "gpt.safetensors, prompter.safetensors, conditioning.safetensors, emotions.safetensors",
             "flow.safetensors but for its code book, tokenizer.model",
         ),
         "royalty-free; more than 100 million monthly users or RMB 1 billion of revenue need a "

@@ -15,7 +15,7 @@ from tritone.families.indextts2.release_folder import FAMILY
 
 # As the modules name them that read them, which import torch.
 NEEDED = (
-    *("tokenizer.model", "prompter.safetensors", "gpt.safetensors"),
+    *("tokenizer.model", "prompter.safetensors", "gpt.safetensors", "emotions.safetensors"),
     *("flow.safetensors", "vocoder.safetensors"),
 )
 CLONING = (

@@ -10,6 +10,7 @@ from tritone.errors import ModelDirectoryError
 
 YAML, PIECES, GLOSSARY = "config.yaml", "bpe.model", "glossary.yaml"
 GPT, S2MEL, STATISTICS = "gpt.pth", "s2mel.pth", "wav2vec2bert_stats.pt"
+EMOTION_STYLES, EMOTION_VECTORS = "feat1.pt", "feat2.pt"
 W2V_BERT = "hf_cache/w2v-bert-2.0/model.safetensors"
 W2V_BERT_NUMBERS = "hf_cache/w2v-bert-2.0/config.json"
 CODEC = "hf_cache/semantic_codec_model.safetensors"
@@ -21,7 +22,7 @@ MARKS = (YAML, PIECES)
 """What tells such a folder from those of other families, however much of it is there."""
 
 NEEDED = (
-    *(YAML, PIECES, GPT, S2MEL, STATISTICS),
+    *(YAML, PIECES, GPT, S2MEL, STATISTICS, EMOTION_STYLES, EMOTION_VECTORS),
     *(W2V_BERT, W2V_BERT_NUMBERS, CODEC, SPEAKER, BIGVGAN, BIGVGAN_NUMBERS),
 )
 
