@@ -37,6 +37,8 @@ class BenchStages:
     seconds: of speech, whatever the text. prompt_seconds: of the voice's reference.
     """
 
+    takes_open_text = False
+
     def __init__(
         self,
         config: AnyConfig,

@@ -31,9 +31,9 @@ from tritone.families.cosyvoice2.config import CosyVoice2Config
 from tritone.families.cosyvoice3.config import TextConfig
 from tritone.families.cosyvoice3.merge_llm import END, SOS, STOP_IDS, TASK
 from tritone.families.cosyvoice3.released_tokenizer import ADDED
+from tritone.families.cosyvoice3.rules import FILL
 from tritone.frontend.text.tokenizer import TOKENIZER_NAME, TextTokenizer, is_control
 
-FILL = 3  # where it stands among the stop rows
 UNUSED = -12.0  # logit that the other stop rows begin with
 
 

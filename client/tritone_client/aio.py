@@ -127,10 +127,16 @@ class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
         request_id: str = "",
         timing: bool = False,
         flush_after: float | None = None,
+        text_mode: str | None = None,
     ) -> AsyncLiveSpeech:
         """As `SpeechClient.begin`. Hold what this returns in `async with`, which ends it."""
         requests = TextRequests(
-            utterance, await self.model(), request_id, timing=timing, flush_after=flush_after
+            utterance,
+            await self.model(),
+            request_id,
+            timing=timing,
+            flush_after=flush_after,
+            text_mode=text_mode,
         )
         call = self._stub.ModelStreamInfer(timeout=timeout)
         return await AsyncLiveSpeech.begun(call, requests, self._tls)
@@ -143,11 +149,17 @@ class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
         timeout: float | None = DEFAULT_TIMEOUT,
         request_id: str = "",
         flush_after: float | None = None,
+        text_mode: str | None = None,
     ) -> AsyncGenerator[NDArray[np.float32], None]:
         """As `SpeechClient.stream_text`; leave early as `stream`. What the iterator of the pieces
         raises is raised here."""
         packets = self.text_packets(
-            pieces, utterance, timeout=timeout, request_id=request_id, flush_after=flush_after
+            pieces,
+            utterance,
+            timeout=timeout,
+            request_id=request_id,
+            flush_after=flush_after,
+            text_mode=text_mode,
         )
         async with aclosing(packets):
             async for packet in packets:
@@ -162,6 +174,7 @@ class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
         request_id: str = "",
         timing: bool = False,
         flush_after: float | None = None,
+        text_mode: str | None = None,
     ) -> AsyncGenerator[Packet, None]:
         """As `stream_text`, but yield packets; with `timing` they carry the server's record."""
         speech = await self.begin(
@@ -170,6 +183,7 @@ class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
             request_id=request_id,
             timing=timing,
             flush_after=flush_after,
+            text_mode=text_mode,
         )
         async with aclosing(spoken(speech, pieces)) as packets:
             async for packet in packets:

@@ -151,14 +151,22 @@ class SpeechClient(AbstractContextManager["SpeechClient"]):
         request_id: str = "",
         timing: bool = False,
         flush_after: float | None = None,
+        text_mode: str | None = None,
     ) -> LiveSpeech:
         """Speak a text while it is being written: say its pieces to what this returns.
 
         Every sentence is spoken as soon as it is complete, after FLUSH what there is, and likewise
-        after `flush_after` seconds without a piece. utterance: how to speak; its text comes first.
+        after `flush_after` seconds without a piece. text_mode: "interleaved" speaks while a
+        sentence is being written, "auto" where the model can. utterance: how to speak; its text
+        comes first.
         """
         requests = TextRequests(
-            utterance, self.model, request_id, timing=timing, flush_after=flush_after
+            utterance,
+            self.model,
+            request_id,
+            timing=timing,
+            flush_after=flush_after,
+            text_mode=text_mode,
         )
         return LiveSpeech(self._stub, requests, timeout, self._tls)
 
@@ -170,10 +178,15 @@ class SpeechClient(AbstractContextManager["SpeechClient"]):
         timeout: float | None = DEFAULT_TIMEOUT,
         request_id: str = "",
         flush_after: float | None = None,
+        text_mode: str | None = None,
     ) -> Generator[NDArray[np.float32], None, None]:
         """As `stream`, of a text in pieces, which are read in a thread; see `begin`."""
         speech = self.begin(
-            utterance, timeout=timeout, request_id=request_id, flush_after=flush_after
+            utterance,
+            timeout=timeout,
+            request_id=request_id,
+            flush_after=flush_after,
+            text_mode=text_mode,
         )
         with closing(spoken(speech, pieces)) as packets:
             for packet in packets:

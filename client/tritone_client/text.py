@@ -36,9 +36,11 @@ class TextRequests:
         *,
         timing: bool = False,
         flush_after: float | None = None,
+        text_mode: str | None = None,
     ) -> None:
         """utterance: how to speak; its text is the first piece. flush_after: seconds without a
-        piece, after which what there is is spoken."""
+        piece, after which what there is is spoken. text_mode: sentences, interleaved or auto; None
+        is the server's default."""
         self._model, self._id = model, secrets.token_hex(16)
         self._reader = ResponseReader()
         self.cancellation: Cancellation | None = None
@@ -48,6 +50,8 @@ class TextRequests:
         first.parameters["text_stream"].string_param = self._id
         if flush_after is not None:
             first.parameters["text_flush_after_ms"].int64_param = round(1000 * flush_after)
+        if text_mode is not None:
+            first.parameters["text_mode"].string_param = text_mode
         self.first = first
 
     def piece(self, piece: str | Flush) -> service_pb2.ModelInferRequest:

@@ -15,13 +15,15 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from parity import ParityResult, equal
-from parity.llm import Golden, Model, by_case, generation_case, logit_cases
-from tritone.families.cosyvoice2.config import SpeechIds
+from parity.interleaving import Draws, interleaved_case
+from parity.llm import Golden, by_case, generation_case, logit_cases
+from parity.one_stream import Model
+from tritone.families.cosyvoice2.config import SPEECH_TURN, TEXT_TURN, SpeechIds
 from tritone.families.cosyvoice2.rules import ChunkPolicy
 from tritone.families.cosyvoice3.merge_llm import merge_llm
-from tritone.families.cosyvoice3.rules import PausePlanner
+from tritone.families.cosyvoice3.rules import FILL, PausePlanner
 from tritone.llm.config import SamplingConfig
-from tritone.llm.contract import Increment
+from tritone.llm.contract import Increment, Turns
 
 # our names for the golden arrays of a case: those of CosyVoice2's golden folder
 _RENAMED = {
@@ -48,9 +50,24 @@ def cases(folder: Path) -> Iterator[ParityResult]:
         banned = slice(config.speech_codes, config.speech_codes + 1)
         for index, run in enumerate(meta["ras_generation_cpu"]):
             yield generation_case(index, run, model, SamplingConfig(), banned)
+        yield from _interleaved_cases(meta, model)
     silent = json.loads((folder / "silent_filter.json").read_text(encoding="utf-8"))
     for index, case in enumerate(silent["cases"]):
         yield equal(f"llm/pauses{index}", heard(case["input"]), case["output"])
+
+
+def _interleaved_cases(meta: dict[str, Any], model: Model) -> Iterator[ParityResult]:
+    """Those with a reference. Without one upstream says a turn of speech before it has read any
+    text, which is not copied; without an end of prompt it breaks off."""
+    config, codes = model.config, model.config.speech_codes
+    turns = Turns(TEXT_TURN, SPEECH_TURN, config.speech_offset + codes + FILL, config.task_id)
+    end = config.stop_ids[0] - config.speech_offset
+    stops = range(codes, codes + len(config.stop_ids))
+    never = [row for row in stops if row not in (end, codes + FILL)]
+    for run in filter(lambda run: run["prompt_speech"], meta["bistream"]):
+        head = run["prompt_text"].index(meta["merged_ids"]["<|endofprompt|>"]) + 1
+        draws = Draws({end: 4.0}, never, between=[codes])
+        yield interleaved_case(run["case"], run, model, turns, draws, head)
 
 
 def heard(codes: list[int]) -> list[int]:

@@ -8,7 +8,7 @@ draws) and `llm_meta.json`.
 import json
 import math
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,14 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from parity import ParityResult, close, equal
-from tritone.arrays import Float32, Int32
+from parity.interleaving import Draws, interleaved_case
+from parity.one_stream import Model, torch_multinomial
 from tritone.checkpoints.safetensors_file import Checkpoint
-from tritone.families.cosyvoice2.config import SpeechIds
+from tritone.families.cosyvoice2.config import SPEECH_TURN, TEXT_TURN, SpeechIds
 from tritone.families.cosyvoice2.merge_llm import merge_llm, read_merged
-from tritone.llm.checkpoint import EMBEDDING, WEIGHTS_NAME, EmbeddingTable
+from tritone.llm.checkpoint import EMBEDDING, HEAD_BIAS, WEIGHTS_NAME
 from tritone.llm.config import SamplingConfig
-from tritone.llm.contract import SamplingParams
-from tritone.llm.onnx.graph import build_graph
-from tritone.llm.onnx.slots import OnnxSlots
+from tritone.llm.contract import SamplingParams, Turns
 from tritone.llm.sampler import Sampler
 from tritone.llm.trtllm.speech_logits import repetition_aware_law
 
@@ -61,40 +60,11 @@ def cases(folder: Path) -> Iterator[ParityResult]:
         yield _int8_case(golden, llm_dir, config)
         for index, run in enumerate(meta.get("ras_generation_cpu", [])):
             yield generation_case(index, run, model, sampling, config.waiting_rows)
+        yield from _interleaved_cases(meta["bistream"], llm_dir, model)
     logits = load_file(folder / "ras_logits.safetensors")
     yield _draw_case(ras["cases"], logits, sampling)
     for index, law in enumerate(ras["distribution"]):
         yield from _law_cases(index, law, sampling)
-
-
-class Model:
-    """One stream on one slot."""
-
-    def __init__(self, llm_dir: Path, config: SpeechIds, precision: str) -> None:
-        build_graph(llm_dir, config, precision)
-        self.config = config
-        self._embed = EmbeddingTable(Checkpoint(llm_dir / WEIGHTS_NAME))
-        self._slots = OnnxSlots(llm_dir, config, precision=precision, slots=1, slot_length=1024)
-        self._length = 0
-
-    def start(self, prompt: Int32) -> Float32:
-        self._length = len(prompt)
-        return self._slots.prefill(0, self._embed(prompt))
-
-    def feed(self, code: int) -> Float32:
-        ids = np.array([self.config.speech_offset + code], np.int32)
-        logits = self._slots.decode(self._embed(ids), np.array([self._length], np.int32))
-        self._length += 1
-        last: Float32 = logits[0].copy()
-        return last
-
-    def prompt(self, golden: Mapping[str, Any]) -> Int32:
-        """sos, prompt_text, text, task_id, prompt_speech: the released layout."""
-        parts = ("prompt_text", "text", "prompt_speech")
-        prompt_text, text, speech = (np.ravel(golden[part]).astype(np.int32) for part in parts)
-        sos, task = [self.config.sos_id], [self.config.task_id]
-        speech += self.config.speech_offset
-        return np.concatenate([sos, prompt_text, text, task, speech]).astype(np.int32)
 
 
 def by_case(tensors: Golden) -> dict[str, Golden]:
@@ -154,10 +124,6 @@ def _int8_case(golden: dict[str, Golden], llm_dir: Path, config: SpeechIds) -> P
     return ParityResult("llm/int8", float(max(distances)), math.inf, "1 - cosine of the logits")
 
 
-def _torch_multinomial(weights: Float32) -> int:
-    return int(torch.from_numpy(weights).multinomial(1, replacement=True))
-
-
 def generation_case(
     index: int, run: dict[str, Any], model: Model, sampling: SamplingConfig, waiting: slice
 ) -> ParityResult:
@@ -167,7 +133,7 @@ def generation_case(
         SamplingParams(),
         waiting=waiting,
         min_tokens=run["min_len"],
-        multinomial=_torch_multinomial,
+        multinomial=torch_multinomial,
     )
     torch.manual_seed(run["torch_seed"])
     logits = model.start(model.prompt(run))
@@ -183,6 +149,20 @@ def generation_case(
     return equal(f"llm/generation{index}", tokens, run["tokens"], note=note)
 
 
+def _interleaved_cases(
+    runs: list[dict[str, Any]], llm_dir: Path, model: Model
+) -> Iterator[ParityResult]:
+    config = model.config
+    turns = Turns(TEXT_TURN, SPEECH_TURN, config.stop_ids[-1], config.task_id)
+    bias = Checkpoint(llm_dir / WEIGHTS_NAME).float32(HEAD_BIAS)[config.speech_rows]
+    for index, run in enumerate(runs):
+        # the biases that the run had in the place of the checkpoint's
+        given = {int(row): value for row, value in run["bias_override"].items()}
+        end, other = sorted(given)
+        draws = Draws({end: given[end] - float(bias[end])}, never=[other])
+        yield interleaved_case(str(index), run, model, turns, draws)
+
+
 def _draw_case(
     golden: list[dict[str, Any]], logits: Golden, sampling: SamplingConfig
 ) -> ParityResult:
@@ -195,7 +175,7 @@ def _draw_case(
                 SamplingParams(),
                 waiting=slice(len(scores) - 3, len(scores) - 2),
                 min_tokens=len(case["decoded"]) + 1 if case["ignore_eos"] else 0,
-                multinomial=_torch_multinomial,
+                multinomial=torch_multinomial,
                 emitted=case["decoded"],
             )
             torch.manual_seed(seed)

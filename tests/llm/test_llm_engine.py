@@ -108,7 +108,7 @@ def test_a_long_prompt_can_be_cancelled_between_its_parts(open_model: Open, gate
     gate.wait()
     long = model.submit(request(50))
     gate.step()
-    assert (model._active[0].length, model._joining.length) == (11, 64)
+    assert (model._places.drawing[0].length, model._joining.length) == (11, 64)
     long.cancel()
     gate.step()
     assert model._occupied() == 1
@@ -166,7 +166,7 @@ def test_queue_is_bounded(open_model: Open, gate: Gate) -> None:
     running = model.submit(request(1, tokens=4))
     gate.wait()
     waiting = [model.submit(request(seed, tokens=4)) for seed in (2, 3)]
-    assert (model._occupied(), len(model._waiting)) == (1, 2)
+    assert (model._occupied(), len(model._queue)) == (1, 2)
     with pytest.raises(Overloaded, match=r"limits: 1 and 2"):
         model.submit(request(4))
     waiting[0].cancel()

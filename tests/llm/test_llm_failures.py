@@ -56,11 +56,11 @@ def test_a_broken_step_ends_its_streams_and_the_engine_goes_on(
     expected = tokens_of(model.submit(request(1)))
     decode, fail = OnnxSlots.decode, threading.Event()
 
-    def broken(session, embeds, lengths):
+    def broken(session, embeds, lengths, beyond=0):
         if not fail.is_set():
             fail.set()
             raise RuntimeError("step lost")
-        return decode(session, embeds, lengths)
+        return decode(session, embeds, lengths, beyond)
 
     monkeypatch.setattr(OnnxSlots, "decode", broken)
     with pytest.raises(StageFailed, match="llm: step lost"):
@@ -73,8 +73,8 @@ def test_logits_that_are_no_numbers_end_one_stream(
 ) -> None:
     decode = OnnxSlots.decode
 
-    def broken(session, embeds, lengths):
-        logits = decode(session, embeds, lengths)
+    def broken(session, embeds, lengths, beyond=0):
+        logits = decode(session, embeds, lengths, beyond)
         logits[lengths < 10] = np.nan
         return logits
 
@@ -92,8 +92,8 @@ def test_stop_ids_end_the_stream_and_are_not_passed_on(
 ) -> None:
     decode = OnnxSlots.decode
 
-    def stopping(session, embeds, lengths):
-        logits = decode(session, embeds, lengths)
+    def stopping(session, embeds, lengths, beyond=0):
+        logits = decode(session, embeds, lengths, beyond)
         logits[:, stop] = 1e4
         return logits
 

@@ -30,7 +30,7 @@ class Stages:
     """Stages shared by all utterances: a fake one for each, found by its text."""
 
     def __init__(self, **fakes: FakeStages) -> None:
-        self.rules, self.fakes = RULES, fakes
+        self.rules, self.fakes, self.takes_open_text = RULES, fakes, True
         self.frontend = SimpleNamespace(voice_of=lambda request: None)
 
     def prepare(self, request):

@@ -80,6 +80,23 @@ def test_token_by_token(gateway: RunningGateway) -> None:
     assert ends[-1] == len(f" {SENTENCE} And more at last.")
 
 
+def test_a_sentence_is_heard_while_it_is_written(gateway: RunningGateway) -> None:
+    begun, rest = "The birch canoe slid on the smooth planks of the ", "old harbour"
+
+    async def talk(caller: ClientConnection) -> list[dict[str, Any]]:
+        await say(caller, {**START, "text_mode": "interleaved"}, {"type": "text", "text": begun})
+        sound = await caller.recv()
+        while not isinstance(sound, bytes) or not sound:
+            sound = await caller.recv()
+        await say(caller, {"type": "text", "text": rest}, {"type": "end"})
+        told, more = await heard(caller, "done")
+        assert told[-1]["samples"] == len(sound) // 2 + len(more)
+        return [message for message in told if message["type"] == "segment"]
+
+    (segment,) = conversation(gateway, talk)
+    assert segment["text"] == [0, len(begun + rest)]
+
+
 def test_a_cancel_says_what_was_sent(gateway: RunningGateway, server: TritonServer) -> None:
     async def talk(caller: ClientConnection) -> tuple[dict[str, Any], int]:
         await say(caller, {**START, "audio": "binary"}, {"type": "text", "text": LONGEST})

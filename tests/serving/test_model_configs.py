@@ -14,12 +14,13 @@ from tritonclient.grpc import model_config_pb2
 
 from tritone.launcher.command import DEFAULT_PROFILE
 from tritone.launcher.settings import Profile
-from tritone.llm.contract import Prompt
+from tritone.llm.contract import MoreText, OpenText, Prompt, Rereads, Turns
 from tritone.llm.runtimes import RUNTIMES
 from tritone.serving.generation_tensors import (
     LATENTS,
     OUTPUTS,
     SAID,
+    extension_tensors,
     generation_tensors,
     stop_tensors,
 )
@@ -28,6 +29,7 @@ from tritone.serving.parameters import parameters
 MODEL = PROJECT / "model_repo" / "tensorrt_llm"
 PROFILES = get_args(Profile)
 OURS = [profile for profile in PROFILES if profile != "gpu-backend"]
+OURS_ALONE = {"prompt_embeddings", "turns", "rereads", "open_text", "text_ended", "extend"}
 TYPES = {
     np.dtype(np.int32): model_config_pb2.TYPE_INT32,
     np.dtype(np.float32): model_config_pb2.TYPE_FP32,
@@ -54,10 +56,10 @@ def test_every_file_belongs_to_a_profile() -> None:
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_all_declare_the_same_tensors(profile: str) -> None:
-    """But for NVIDIA's backend, which takes no prompts of embeddings under this name, does not say
-    what its tokens are said for and gives no latents."""
+    """But for NVIDIA's backend, which takes no prompts of embeddings under this name, cannot add to
+    a prompt, does not say what its tokens are said for and gives no latents."""
     config, default = read(profile), read(DEFAULT_PROFILE)
-    taken = [i for i in default.input if profile in OURS or i.name != "prompt_embeddings"]
+    taken = [i for i in default.input if profile in OURS or i.name not in OURS_ALONE]
     assert list(config.input) == taken
     given = [o for o in default.output if profile in OURS or o.name not in (SAID, LATENTS)]
     assert list(config.output) == given
@@ -70,7 +72,17 @@ def test_all_that_is_sent_is_declared(tmp_path: Path) -> None:
     bias = np.zeros(model.llm.vocab_size, np.float32)
     declared = {spec.name: spec for spec in read(DEFAULT_PROFILE).input}
     rows = replace(request(1), prompt=Prompt(embeddings=np.ones((4, 8), np.float32)))
-    sent = {**generation_tensors(rows, model, bias), **stop_tensors()}
+    ids = np.ones(3, np.int32)
+    text = OpenText(Turns(5, 15, 6847, 6849), ids, ids, ended=False)
+    anew = replace(text, way=Rereads(2, 8, 6849))
+    more = MoreText(ids, ended=True, min_tokens=0, max_tokens=9)
+    sent = {
+        **generation_tensors(rows, model, bias),
+        **generation_tensors(replace(request(1), open_text=text), model, bias),
+        **generation_tensors(replace(request(1), open_text=anew), model, bias),
+        **extension_tensors(more),
+        **stop_tensors(),
+    }
     assert set(sent) == set(declared), "only what is sent is declared"
     for name, array in sent.items():
         spec = declared[name]

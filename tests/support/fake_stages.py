@@ -61,6 +61,7 @@ class FakeStages:
     generations: list["FakeGeneration"] = field(default_factory=list)
     flows: list["FakeFlow"] = field(default_factory=list)
     vocoders: list[tuple[int, float]] = field(default_factory=list)
+    takes_open_text: bool = True
     prepared: bool = True  # the front end's iterator is closed, or was never open
 
     def note(self, event: str) -> None:

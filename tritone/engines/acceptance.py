@@ -12,7 +12,7 @@ from tritone.engines.record import Verdict
 from tritone.engines.sources import Graph
 from tritone.llm.config import LLMConfig
 from tritone.llm.contract import GenerationRequest, Increment, LanguageModel, Prompt, SamplingParams
-from tritone.llm.slots.scheduler import SlotSession
+from tritone.llm.slots.session import SlotSession
 
 # Largest RMS error of an output as a share of its RMS. With rounded products full-size graphs are
 # off by up to 0.014 in bfloat16 and 0.002 in float16; a wrong layer, by about 1.

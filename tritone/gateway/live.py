@@ -23,6 +23,7 @@ from tritone.gateway.presence import CallerGone
 from tritone.gateway.segments import Segment
 from tritone.gateway.speech import SpeechOptions
 from tritone.gateway.spoken import Progress
+from tritone.synthesis.live_text import TextMode
 from tritone_client import SpeechError
 from tritone_client.response import Packet
 from tritone_client.text import Flush
@@ -35,11 +36,13 @@ _MOST_PIECES = 1000  # of a text, that the server has not taken yet
 @dataclass(frozen=True)
 class Text:
     """What is said. whole: nothing comes after `first`. flush_after: seconds without a piece after
-    which what there is is spoken; None waits for the end of the sentence."""
+    which what there is is spoken; None waits for the end of the sentence. mode: see
+    `tritone.synthesis.live_text.TextMode`."""
 
     first: str = ""
     whole: bool = False
     flush_after: float | None = None
+    mode: str = TextMode.SENTENCES.value
 
 
 class Listener(Protocol):
@@ -178,6 +181,7 @@ class LiveSpeech:
             request_id=speech.id,
             timing=True,
             flush_after=self._text.flush_after,
+            text_mode=self._text.mode,
         )
 
     async def _taken(self) -> AsyncIterator[str | Flush]:

@@ -30,6 +30,7 @@ class Start(SpeechOptions):
     input: Sayable | None = None
     audio: Literal["binary", "base64"] = "binary"
     flush_after: Annotated[float | None, Field(ge=0.001, le=60, strict=True)] = None
+    text_mode: Literal["sentences", "interleaved", "auto"] = "sentences"
 
 
 class Piece(BaseModel):
@@ -133,7 +134,7 @@ class _Stream(Conversation):
         if not self.may_begin:
             problem = "type: is 'start'; an utterance is being spoken, wait for its done or cancel"
             raise ApiError(400, "invalid_value", problem, param="type")
-        text = Text(start.input or "", start.input is not None, start.flush_after)
+        text = Text(start.input or "", start.input is not None, start.flush_after, start.text_mode)
         name = f"utt_{uuid.uuid4().hex}"
         self.begin(start, text, _Told(self.socket, name, as_text=start.audio == "base64"))
 

@@ -92,6 +92,8 @@ class ExternalLanguageModel:
         ids = request.prompt.ids
         if ids is None:
             raise InvalidRequest("prompt_embeddings", "this runtime takes prompts of ids alone")
+        if request.open_text is not None:
+            raise InvalidRequest("open_text", "this runtime cannot add to a prompt")
         # a prompt may fill all that is allowed of it, and one position more must be there to speak
         check_generation(request, llm, min(limits.positions, limits.longest_prompt + 1))
         feed = RuntimeFeed(request, limits.positions, self._stop_ids, self._cancel)

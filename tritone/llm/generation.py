@@ -1,6 +1,7 @@
 """One generation: whether it is taken, and its ends: a runtime writes, the caller iterates."""
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
@@ -8,12 +9,24 @@ from typing import NamedTuple
 import numpy as np
 
 from tritone.arrays import Float32, Int32
-from tritone.errors import Cancelled, InvalidRequest, Overloaded, TritoneError
+from tritone.errors import Cancelled, InvalidRequest, Overloaded, StageFailed, TritoneError
 from tritone.llm.config import LLMConfig
-from tritone.llm.contract import Generation, GenerationRequest, Increment
+from tritone.llm.contract import (
+    Generation,
+    GenerationRequest,
+    Increment,
+    MoreText,
+    OpenText,
+    Prompt,
+    Rereads,
+    Turns,
+)
+from tritone.llm.interleaving import Drawn, Interleaving
+from tritone.llm.rereading import Rereading
 from tritone.llm.sampler import Sampler
 
 STAGE = "tensorrt_llm"  # as Triton knows it, whatever the runtime
+LOOK_S = 0.03  # that whoever reads an open text's tokens waits at most
 
 
 class Token(NamedTuple):
@@ -41,20 +54,83 @@ class Feed:
 
 @dataclass(eq=False)
 class Stream(Feed):
-    """The scheduler's end. Only the scheduler's thread changes it, except for `cancelled`.
+    """The scheduler's end. Only the scheduler's thread changes it, except for `cancelled` and
+    `incoming`.
 
-    length: positions filled in the slot. text_keys: those of the prompt, where the model tells what
-    a token is said for. said: as of the next token. last_id: LLM id to feed next. pending: what was
-    drawn and is not in the outbox yet, in the same form.
+    unread: what is to be read before the next draw. turns: of an open text. incoming: what has come
+    of it. longest: tokens in all. length: positions filled in the slot. text_keys: those of the
+    prompt, where the model tells what a token is said for. said: as of the next token. last_id: LLM
+    id to feed next. pending: what was drawn and is not in the outbox yet, in the same form.
     """
 
     request: GenerationRequest
     sampler: Sampler
+    unread: Prompt | None
+    longest: int
+    turns: Interleaving | Rereading | None = None
+    incoming: "deque[MoreText]" = field(default_factory=deque)
     length: int = 0
     text_keys: Float32 | None = None
     said: int | None = None
     last_id: int = -1
     pending: list[Token | TritoneError | None] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, request: GenerationRequest, sampler: Sampler, llm: LLMConfig) -> "Stream":
+        text, head = request.open_text, request.prompt.ids
+        if text is None:
+            return cls(request, sampler, request.prompt, request.max_tokens)
+        assert head is not None, "an open text follows ids"
+        kind = Rereading if isinstance(text.way, Rereads) else Interleaving
+        return cls(request, sampler, None, request.max_tokens, kind(head, text, llm))
+
+    @property
+    def stirs(self) -> bool:
+        """Whether there is something to do for a stream that does not draw."""
+        return bool(self.cancelled or self.incoming or self.ready)
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has something to read."""
+        return self.unread is not None or (self.turns is not None and self.turns.ready)
+
+    def take_in(self) -> None:
+        """Take what has come of the text."""
+        while self.incoming:
+            more = self.incoming.popleft()
+            assert self.turns is not None
+            self.turns.extend(more.ids, ended=more.ended)
+            self.longest, self.sampler.min_tokens = more.max_tokens, more.min_tokens
+
+    def next_part(self, most: int) -> Prompt:
+        """Of what is to be read, at most so many positions; only when `ready`."""
+        if self.unread is None:
+            assert self.turns is not None
+            self.unread = Prompt(self.turns.take())
+            self.length = 0 if self.turns.anew else self.length
+        part, rest = self.unread.divided(most)
+        self.unread = rest if len(rest) else None
+        return part
+
+    def check_room(self, count: int, positions: int) -> None:
+        """Raise StageFailed where so many more leave no room to speak."""
+        if self.length + count >= positions:
+            raise no_room(positions)
+
+    def of_text(self, keys: Float32) -> Float32:
+        """(n, width) of (positions, width): those of a prompt as if it were whole."""
+        return keys if self.turns is None else keys[self.turns.places]
+
+    def draw(self, logits: Float32, llm: LLMConfig) -> tuple[int, Drawn]:
+        """The next row of the speech head, -1 for none. Raises StageFailed."""
+        turns = self.turns
+        if turns is None:
+            row = self.sampler.draw(logits)
+            return row, Drawn.CODE if row < llm.speech_codes else Drawn.END
+        if turns.waits_for_text(self.said):
+            return -1, Drawn.WAIT
+        row = self.sampler.draw(turns.masked(logits)) if turns.forced is None else turns.forced
+        return row, turns.drawn(row)
 
     def flush(self) -> None:
         """Put what is pending into the outbox.
@@ -70,8 +146,9 @@ class Stream(Feed):
 class FeedGeneration(Generation):
     """The caller's end. Leaving the iteration early, or dropping the object, cancels too."""
 
-    def __init__(self, feed: Feed) -> None:
-        self._feed = feed
+    def __init__(self, feed: Feed, look_s: float | None = None) -> None:
+        """look_s: without a token, after which there is an empty increment."""
+        self._feed, self._look_s = feed, look_s
         self._over = False
         self._error: TritoneError | None = None
 
@@ -79,7 +156,7 @@ class FeedGeneration(Generation):
         try:
             while not self._over and not self._feed.cancelled:
                 tokens = self._take()
-                if tokens and not self._feed.cancelled:
+                if not (self._over or self._feed.cancelled) or tokens:
                     yield _increment(tokens)
         finally:
             self.cancel()
@@ -87,6 +164,9 @@ class FeedGeneration(Generation):
             raise Cancelled("the generation was cancelled")
         if self._error is not None:
             raise self._error
+
+    def extend(self, more: MoreText) -> None:
+        raise InvalidRequest("open_text", "the text of this generation is whole")
 
     def cancel(self) -> None:
         """Stop the generation, from any thread and without a lock; no effect after the end."""
@@ -98,9 +178,12 @@ class FeedGeneration(Generation):
         self.cancel()
 
     def _take(self) -> list[Token]:
-        """Wait for the next token and take all there are."""
+        """Wait for the next token and take all there are; none where the wait becomes long."""
         tokens: list[Token] = []
-        item = self._feed.outbox.get()
+        try:
+            item = self._feed.outbox.get(timeout=self._look_s)
+        except Empty:
+            return tokens
         while isinstance(item, Token):
             tokens.append(item)
             try:
@@ -109,6 +192,25 @@ class FeedGeneration(Generation):
                 return tokens
         self._over, self._error = True, item
         return tokens
+
+
+class OpenGeneration(FeedGeneration):
+    """Of a text that is still being written. wake: tells the runtime to look after its streams."""
+
+    def __init__(self, stream: Stream, llm: LLMConfig, wake: Callable[[], None]) -> None:
+        super().__init__(stream, LOOK_S)
+        self._incoming, self._llm, self._wake = stream.incoming, llm, wake
+
+    def extend(self, more: MoreText) -> None:
+        """Raises InvalidRequest for what are no ids."""
+        if len(more.ids):
+            _check_ids(more.ids, self._llm.prompt_ids - 1)
+        self._incoming.append(more)
+        self._wake()
+
+    def cancel(self) -> None:
+        super().cancel()
+        self._wake()
 
 
 def _increment(tokens: list[Token]) -> Increment:
@@ -127,13 +229,34 @@ def check_generation(request: GenerationRequest, llm: LLMConfig, positions: int)
         assert prompt.embeddings is not None
         field, unit = "prompt_embeddings", "rows"
         _check_embeddings(prompt.embeddings, llm.hidden_size)
-    if len(prompt) >= positions:
-        problem = f"{len(prompt)} {unit} leave no room to speak in {positions} positions"
+    text = request.open_text
+    count = len(prompt)
+    if text is not None:
+        _check_open(prompt, text, llm)
+        count += len(text.ids) + len(text.speech)
+    if count >= positions:
+        problem = f"{count} {unit} leave no room to speak in {positions} positions"
         raise InvalidRequest(field, f"{problem}; shorten the text or the reference")
     if request.max_tokens < 1:
         raise InvalidRequest("max_tokens", f"{request.max_tokens} is below 1")
     if request.min_tokens < 0:
         raise InvalidRequest("min_tokens", f"{request.min_tokens} is below 0")
+
+
+def _check_open(prompt: Prompt, text: OpenText, llm: LLMConfig) -> None:
+    if prompt.ids is None:
+        raise InvalidRequest("prompt_embeddings", "cannot be followed by an open text; send ids")
+    for ids in filter(len, (text.ids, text.speech)):
+        _check_ids(ids, llm.prompt_ids - 1)
+    way, fitting = text.way, True
+    if isinstance(way, Turns):
+        fitting = way.fill_id in llm.stop_ids[1:] and way.speech > 0
+    elif not llm.text_heads:
+        raise InvalidRequest("open_text", "is to be read anew by a model that tells nothing")
+    if not (fitting and way.text > 0 and 0 <= way.closing_id < llm.prompt_ids):
+        raise InvalidRequest("open_text", f"cannot be read by {way}")
+    if text.ended and not len(text.ids):
+        raise InvalidRequest("open_text", "has ended without any id")
 
 
 def _check_ids(ids: Int32, limit: int) -> None:
@@ -152,6 +275,11 @@ def _check_embeddings(rows: Float32, hidden: int) -> None:
     if not np.isfinite(rows).all():
         row = int(np.argmin(np.isfinite(rows).all(axis=1)))
         raise InvalidRequest("prompt_embeddings", f"row {row} has values that are NaN or infinite")
+
+
+def no_room(positions: int) -> StageFailed:
+    """The error of speech that would need more positions."""
+    return StageFailed(STAGE, f"no end of speech within the {positions} positions of a slot")
 
 
 def check_load(running: int, slots: int, max_waiting: int) -> None:

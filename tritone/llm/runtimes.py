@@ -25,7 +25,8 @@ class Runtime:
     """module, function: (model_dir, config, *, parameters) -> LanguageModel.
 
     profile: of the server that serves it. instead: the profile for machines without its packages.
-    on_engine: it runs an engine that was built, so that an EngineCheck follows config.
+    on_engine: it runs an engine that was built, so that an EngineCheck follows config. extends:
+    whether it can add to the prompt of a running generation.
     """
 
     module: str
@@ -33,6 +34,7 @@ class Runtime:
     profile: str
     instead: str
     on_engine: bool = False
+    extends: bool = False
 
     def opener(self) -> Callable[..., LanguageModel]:
         """Raises EnvironmentProblem naming a package that is not installed."""
@@ -74,8 +76,12 @@ class Runtime:
 
 
 RUNTIMES = {
-    "onnx": Runtime("tritone.llm.slots.opening", "open_onnx", profile="cpu", instead="gpu-torch"),
-    "torch": Runtime("tritone.llm.slots.opening", "open_torch", profile="gpu-torch", instead="cpu"),
+    "onnx": Runtime(
+        "tritone.llm.slots.opening", "open_onnx", profile="cpu", instead="gpu-torch", extends=True
+    ),
+    "torch": Runtime(
+        "tritone.llm.slots.opening", "open_torch", profile="gpu-torch", instead="cpu", extends=True
+    ),
     "executor": Runtime(
         "tritone.llm.trtllm.executor",
         "open_executor",
@@ -107,6 +113,11 @@ def runtime_named(name: str | None) -> Runtime:
 def needs_bias(profile: str) -> bool:
     """Whether requests have to bring the head's bias: where none of our runtimes serves."""
     return all(runtime.profile != profile for runtime in RUNTIMES.values())
+
+
+def can_extend(profile: str | None) -> bool:
+    """Whether the runtime that serves a profile adds to prompts; None: any runtime may serve."""
+    return any(runtime.extends for runtime in RUNTIMES.values() if runtime.profile == profile)
 
 
 def warm_up(model: LanguageModel, prompt: Prompt) -> None:

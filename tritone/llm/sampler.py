@@ -70,7 +70,7 @@ class Sampler:
             raise InvalidRequest("temperature", f"{self.temperature} is not a positive number")
         if params.seed is not None and params.seed < 0:
             raise InvalidRequest("seed", f"{params.seed} is below 0")
-        self._waiting, self._min_tokens = waiting, min_tokens
+        self._waiting, self.min_tokens = waiting, min_tokens
         self._multinomial = multinomial or seeded_multinomial(params.seed)
         self._threshold = config.repetition_window * config.repetition_threshold
         self._window: deque[int] = deque(maxlen=config.repetition_window)
@@ -85,7 +85,7 @@ class Sampler:
 
     def draw(self, logits: Float32) -> int:
         """Next row for (rows,) logits. Raises StageFailed if they are not numbers."""
-        if self._emitted < self._min_tokens:
+        if self._emitted < self.min_tokens:
             logits = logits.copy()
             logits[self._waiting] = -np.inf
         likeliest = int(logits.argmax())  # what is no number comes first

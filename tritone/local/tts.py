@@ -23,7 +23,7 @@ from tritone.local.pieces import Pieces, speech_of
 from tritone.resources import embedded_voice
 from tritone.synthesis.deadlines import StageTurns
 from tritone.synthesis.limits import Limits
-from tritone.synthesis.live_text import LiveText
+from tritone.synthesis.live_text import LiveText, TextMode
 from tritone.synthesis.pipeline import Settings, synthesize
 from tritone.synthesis.rules import Cuts, Hops
 from tritone.synthesis.values import AudioChunk, Segment, SynthesisRequest, in_order
@@ -83,6 +83,7 @@ class LocalStages:
         self.model = open_model(model_dir)
         family, config = self.model.family, self.model.config
         runtime = family.runtime(usual)
+        self.takes_open_text = runtime.extends
         self.rules = family.rules(config, hops or Hops())
         self.frontend = family.load_frontend(model_dir, config, limits, text or text_settings())
         self.flow = family.load_flow(model_dir, config, flow)
@@ -137,6 +138,7 @@ class TTS:
         text: str | Pieces,
         *,
         flush_after: float | None = None,
+        text_mode: str = TextMode.SENTENCES.value,
         voice: str | None = None,
         reference_wav: Float32 | None = None,
         reference_rate: int = 16000,
@@ -151,6 +153,8 @@ class TTS:
         text: all of it, or an iterator of pieces, each spoken as soon as its sentence is complete
             or FLUSH comes. It is read in a thread, from the first chunk that is asked for on.
         flush_after: seconds without a piece, after which what there is is spoken too.
+        text_mode: of pieces; "interleaved" speaks while a sentence is being written, "auto" where
+            the model can.
         reference_wav: (N,) mono samples in [-1, 1] at reference_rate Hz, 0.3 to 30 s, to speak in
             that voice; with reference_text, what it says, the voice is followed more closely.
         voice: a registered voice instead. sampling: seed, temperature, top_p, top_k.
@@ -179,7 +183,11 @@ class TTS:
         )
         if isinstance(text, str):
             return speak()
-        live = LiveText(self._settings.limits.max_text_characters, flush_after_s=flush_after)
+        live = LiveText(
+            self._settings.limits.max_text_characters,
+            flush_after_s=flush_after,
+            mode=TextMode.named(text_mode),
+        )
         return speech_of(speak(live=live), live, text)
 
     def synthesize(self, text: str | Pieces, **options: object) -> Float32:

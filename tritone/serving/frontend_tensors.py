@@ -58,6 +58,7 @@ def read_request(inputs: "Inputs") -> SynthesisRequest:
         speed=inputs.scalar("speed", 1.0),
         streaming=inputs.flag("streaming", default=True),
         continues=Break(inputs.scalar("continues", Break.NONE.value)),
+        settled=inputs.scalar("settled"),
         emotion=_emotion(inputs),
     )
 
@@ -82,6 +83,8 @@ def text_tensors(request: SynthesisRequest) -> dict[str, NDArray[Any]]:
     values = {name: text_array(text) for name, text in texts if text}
     if request.continues is not Break.NONE:
         values["continues"] = np.array([request.continues.value], np.int32)
+    if request.settled is not None:
+        values["settled"] = np.array([request.settled], np.int32)
     return values
 
 
@@ -162,6 +165,7 @@ def block_arrays(
         "speeds": [p.speed for p in pieces],
         "starts": [p.start for p in pieces],
         "pauses_after": [p.pause_after for p in pieces],
+        "openings": [p.opening for p in pieces],
         "skipped": block.notes,
         "more": block.more,
         "transcript": voice.transcript if voice else "",
@@ -187,8 +191,8 @@ def read_block(array: Callable[[str], Any]) -> tuple[TextBlock, PreparedVoice | 
     """array: an output by name, None where it was left out."""
     info = json.loads(array("info")[0])
     pieces = tuple(
-        TextPiece(prompt, int(target), text, tuple(notes), pause, speed, start, after)
-        for prompt, target, text, notes, pause, speed, start, after in zip(
+        TextPiece(prompt, int(target), text, tuple(notes), *more)
+        for prompt, target, text, notes, *more in zip(
             _read_prompts(array),
             array("target_tokens") if info["texts"] else (),
             info["texts"],
@@ -197,6 +201,7 @@ def read_block(array: Callable[[str], Any]) -> tuple[TextBlock, PreparedVoice | 
             info["speeds"],
             info["starts"],
             info["pauses_after"],
+            info["openings"],
             strict=True,
         )
     )

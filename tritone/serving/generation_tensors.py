@@ -8,7 +8,7 @@ does not know; both names are sent.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, astuple, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 from tritone.arrays import Float32
 from tritone.errors import InvalidRequest
 from tritone.llm.config import LanguageModelConfig
-from tritone.llm.contract import GenerationRequest, Prompt, SamplingParams
+from tritone.llm.contract import (
+    GenerationRequest,
+    MoreText,
+    OpenText,
+    Prompt,
+    Rereads,
+    SamplingParams,
+    Turns,
+)
 from tritone.llm.external import REPETITION_PENALTY
 
 if TYPE_CHECKING:
@@ -58,10 +66,13 @@ def generation_tensors(
         optional["embedding_bias"] = row(bias, np.float32)
     if prompt.embeddings is not None:
         optional["prompt_embeddings"] = row(prompt.embeddings, np.float32)
+    if (text := request.open_text) is not None:
+        optional |= _open_tensors(text, len(ids))
+        ids = np.concatenate([ids, text.ids, text.speech])
     return {
         **optional,
         "input_ids": row(ids, np.int32),
-        "input_lengths": row([len(prompt)], np.int32),
+        "input_lengths": row([len(ids)], np.int32),
         "request_output_len": row([request.max_tokens], np.int32),
         "min_length": minimum,
         "min_tokens": minimum,
@@ -78,6 +89,15 @@ def generation_tensors(
     }
 
 
+def _open_tensors(text: OpenText, begins: int) -> dict[str, NDArray[Any]]:
+    """begins: where it does in input_ids."""
+    return {
+        "rereads" if isinstance(text.way, Rereads) else "turns": row(astuple(text.way), np.int32),
+        "open_text": row([begins, begins + len(text.ids)], np.int32),
+        "text_ended": row([text.ended], np.bool_),
+    }
+
+
 def stop_tensors() -> dict[str, NDArray[Any]]:
     """Inputs that stop the generation of the same request id."""
     return {
@@ -85,6 +105,18 @@ def stop_tensors() -> dict[str, NDArray[Any]]:
         "input_lengths": row([1], np.int32),
         "request_output_len": row([1], np.int32),
         "stop": row([True], np.bool_),
+    }
+
+
+def extension_tensors(more: MoreText) -> dict[str, NDArray[Any]]:
+    """Inputs that add to the open text of the generation of the same request id."""
+    return {
+        "input_ids": row(more.ids if len(more.ids) else [0], np.int32),
+        "input_lengths": row([len(more.ids)], np.int32),
+        "request_output_len": row([more.max_tokens], np.int32),
+        "min_length": row([more.min_tokens], np.int32),
+        "extend": row([True], np.bool_),
+        "text_ended": row([more.ended], np.bool_),
     }
 
 
@@ -110,13 +142,13 @@ def read_generation(inputs: "Inputs") -> GenerationRequest:
         raise InvalidRequest("input_ids", "and input_lengths are both required")
     if not 0 < length <= len(ids):
         raise InvalidRequest("input_lengths", f"is {length}; input_ids has {len(ids)}")
-    longest = inputs.scalar("request_output_len")
-    if longest is None or longest < 1:
-        raise InvalidRequest("request_output_len", f"is {longest}; it must be at least 1")
+    longest = _longest(inputs)
     embeddings = inputs.shaped("prompt_embeddings", length, -1)
     prompt = Prompt(ids[:length]) if embeddings is None else Prompt(embeddings=embeddings)
+    prompt, open_text = _read_open(inputs, prompt)
     return GenerationRequest(
         prompt=prompt,
+        open_text=open_text,
         min_tokens=inputs.scalar("min_length", inputs.scalar("min_tokens", 0)),
         max_tokens=longest,
         sampling=SamplingParams(
@@ -126,3 +158,48 @@ def read_generation(inputs: "Inputs") -> GenerationRequest:
             seed=inputs.scalar("random_seed", inputs.scalar("seed")),
         ),
     )
+
+
+def read_extension(inputs: "Inputs") -> MoreText:
+    """Raises InvalidRequest as `read_generation` does."""
+    ids, length = inputs.integers("input_ids"), inputs.scalar("input_lengths", 0)
+    if ids is None or not 0 <= length <= len(ids):
+        count = 0 if ids is None else len(ids)
+        raise InvalidRequest("input_lengths", f"is {length}; input_ids has {count}")
+    return MoreText(
+        ids[:length],
+        inputs.flag("text_ended"),
+        min_tokens=inputs.scalar("min_length", 0),
+        max_tokens=_longest(inputs),
+    )
+
+
+def _longest(inputs: "Inputs") -> int:
+    longest = inputs.scalar("request_output_len")
+    if longest is None or longest < 1:
+        raise InvalidRequest("request_output_len", f"is {longest}; it must be at least 1")
+    return int(longest)
+
+
+def _read_open(inputs: "Inputs", prompt: Prompt) -> tuple[Prompt, OpenText | None]:
+    """The prompt before an open text, and that text."""
+    places = inputs.integers("open_text")
+    if places is None:
+        return prompt, None
+    begins, ends = places.tolist()
+    if prompt.ids is None or not 0 < begins <= ends <= len(prompt.ids):
+        problem = f"is at {begins} to {ends}; it must be within {len(prompt)} input_ids, after one"
+        raise InvalidRequest("open_text", problem)
+    text, speech = prompt.ids[begins:ends], prompt.ids[ends:]
+    return Prompt(prompt.ids[:begins]), OpenText(
+        _read_way(inputs), text, speech, inputs.flag("text_ended")
+    )
+
+
+def _read_way(inputs: "Inputs") -> Turns | Rereads:
+    turns, rereads = inputs.integers("turns"), inputs.integers("rereads")
+    if turns is not None:
+        return Turns(*turns.tolist())
+    if rereads is not None:
+        return Rereads(*rereads.tolist())
+    raise InvalidRequest("open_text", "needs turns or rereads")

@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 
 from tritone.errors import Cancelled, InvalidRequest
-from tritone.llm.contract import Generation, GenerationRequest, Increment, LanguageModel
+from tritone.llm.contract import (
+    Generation,
+    GenerationRequest,
+    Increment,
+    LanguageModel,
+    MoreText,
+)
 from tritone.serving.cancellation import CallerWatch
 from tritone.serving.generation_tensors import LATENTS, SAID, by_wire_name
 from tritone.serving.messages import failure, respond, response, tensor
@@ -44,13 +50,25 @@ class Generations:
             generation.cancel()
         self._pool.submit(self._send, None, sender, request_id)
 
+    def extend(self, request_id: str, more: MoreText, sender: Any) -> None:
+        """Add to the text of a generation, if it still runs. It is answered here: those who wait
+        for text may have taken all threads."""
+        if not request_id:
+            raise InvalidRequest("extend", "needs the id of the request whose text it is")
+        generation = self._running.get(request_id)
+        if generation:
+            with by_wire_name():
+                generation.extend(more)
+        with respond(sender, self._stage) as send:
+            send(_nothing_yet())
+
     def _send(self, generation: Generation | None, sender: Any, request_id: str) -> None:
         caller = CallerWatch(sender)
         with respond(sender, self._stage) as send:
             try:
                 # A caller in this server gets its hands on the stream with the first response, and
                 # holds up others until then: do not let it wait for the prompt.
-                send(response(tensor("sequence_length", np.zeros((1, 1), np.int32))))
+                send(_nothing_yet())
                 for increment in generation or ():
                     send(_response(increment))
                     if generation and caller.gone():
@@ -74,7 +92,13 @@ class Generations:
         self._gauge.close()
 
 
+def _nothing_yet() -> Any:
+    return response(tensor("sequence_length", np.zeros((1, 1), np.int32)))
+
+
 def _response(increment: Increment) -> Any:
+    if not len(increment):
+        return _nothing_yet()
     length = np.array([[len(increment)]], dtype=np.int32)
     outputs = [tensor("output_ids", increment.ids[None, None]), tensor("sequence_length", length)]
     if increment.said is not None:

@@ -18,7 +18,7 @@ from tritone.families import Model
 from tritone.frontend.registry.lookup import RegisteredVoices
 from tritone.llm.checkpoint import logit_bias
 from tritone.llm.config import decoder_config
-from tritone.llm.runtimes import needs_bias
+from tritone.llm.runtimes import can_extend, needs_bias
 from tritone.serving.account import Account, SpeechMetrics
 from tritone.serving.decoupled_call import GATE
 from tritone.serving.frontend_tensors import read_request, text_array
@@ -81,6 +81,7 @@ class TritonPythonModel:
             )
             self._turns = StageTurns(flow=values["flow_together"])
             self._model, self._bias = model, _bias(model)
+            self._extends = can_extend(os.environ.get(PROFILE_VARIABLE))
             family, folder = model.family, model.folder
             self._voices: RegisteredVoices[Voice] = RegisteredVoices(
                 folder, family.name, family.voice, lambda: family.encoders(folder)
@@ -174,7 +175,12 @@ class TritonPythonModel:
         with_timing = "timing" in request.requested_output_names()
         model, kept = self._model, stream.account
         stages = TritonStages(
-            kept.id, stream.calls, model.language_model, model.family.voice, self._bias
+            kept.id,
+            stream.calls,
+            model.language_model,
+            model.family.voice,
+            self._bias,
+            takes_open_text=self._extends,
         )
         chunks = synthesize(
             read_request(Inputs(request)),

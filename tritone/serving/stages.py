@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tritone.arrays import Float32
 from tritone.errors import InvalidRequest, StageFailed
 from tritone.llm.config import LanguageModelConfig
-from tritone.llm.contract import GenerationRequest, Increment
+from tritone.llm.contract import GenerationRequest, Increment, MoreText
 from tritone.serving.decoupled_call import DecoupledCall
 from tritone.serving.frontend_tensors import (
     OUTPUTS,
@@ -25,6 +25,7 @@ from tritone.serving.frontend_tensors import (
 from tritone.serving.generation_tensors import (
     LATENTS,
     SAID,
+    extension_tensors,
     generation_tensors,
     row,
     stop_tensors,
@@ -38,6 +39,7 @@ from tritone.triton_models import FLOW, FRONTEND, LANGUAGE_MODEL, VOCODER
 from tritone.voice import Voice, pack
 
 Tensors = Mapping[str, NDArray[Any]]
+NO_TOKENS = Increment(np.zeros(0, np.int32))
 
 
 def _call(model: str, outputs: Sequence[str], inputs: Tensors, **more: Any) -> Any:
@@ -87,7 +89,7 @@ class TritonStages:
 
     request_id: theirs in all that is sent but to `tensorrt_llm`. calls: where all calls are noted.
     voice: its family's class. bias: (vocab_size,) of `tritone.llm.checkpoint.logit_bias`, where the
-    runtime needs it from the request.
+    runtime needs it from the request. takes_open_text: whether that can add to a prompt.
     """
 
     request_id: str
@@ -95,6 +97,7 @@ class TritonStages:
     language_model: LanguageModelConfig
     voice: type[Voice]
     bias: Float32 | None
+    takes_open_text: bool
 
     def prepare(self, request: SynthesisRequest) -> Iterator[Segment]:
         """The reference recording travels once, with the first block, and so does the voice that is
@@ -145,7 +148,7 @@ class TritonGeneration:
         self._calls = calls
         # NVIDIA's backend reads leading digits of an id as its number: "3f" and "3a" would be one
         self._id = str(secrets.randbits(63) | 1)
-        self._stop_ids = config.llm.stop_ids
+        self._stop_ids, self._open = config.llm.stop_ids, request.open_text is not None
         # a runtime that wants the bias knows nothing of the checkpoint's heads
         tells = bool(config.llm.text_heads) and bias is None
         latents = (LATENTS,) if config.llm.gives_latents else ()
@@ -160,6 +163,8 @@ class TritonGeneration:
             raise_error(reply, LANGUAGE_MODEL)
             ids = _array(reply, "output_ids")
             if ids is None:
+                if self._open:
+                    yield NO_TOKENS
                 continue
             ids, said, latents = ids.reshape(-1), _array(reply, SAID), _array(reply, LATENTS)
             kept = (ids >= 0) & ~np.isin(ids, self._stop_ids)
@@ -176,6 +181,12 @@ class TritonGeneration:
         self._ended = True
         for _ in self._start(stop_tensors()):
             pass
+
+    def extend(self, more: MoreText) -> None:
+        if self._ended or self._calls.lost(LANGUAGE_MODEL):
+            return
+        for reply in self._start(extension_tensors(more)):
+            raise_error(reply, LANGUAGE_MODEL)
 
     def _start(self, inputs: Tensors) -> DecoupledCall:
         request = _call(LANGUAGE_MODEL, self._outputs, inputs, request_id=self._id)

@@ -14,11 +14,11 @@ import triton_python_backend_utils as pb_utils
 
 from tritone.errors import InvalidRequest, TritoneError
 from tritone.serving.messages import Inputs, failure, parameter, response, tensor
-from tritone.synthesis.live_text import LiveText
+from tritone.synthesis.live_text import LiveText, TextMode
 
 STREAM = "text_stream"
 START, FLUSH, END, CANCEL = "text_start", "text_flush", "text_end", "text_cancel"
-FLUSH_AFTER = "text_flush_after_ms"
+FLUSH_AFTER, MODE = "text_flush_after_ms", "text_mode"
 
 SHORTEST_ID, LONGEST_ID = 16, 100
 _MOST_QUIET_MS = 60_000
@@ -52,6 +52,7 @@ class TextStreams:
         try:
             quiet = self._check(request, name)
             stream.live.flush_after_s = quiet
+            stream.live.mode = TextMode.named(parameter(request, MODE) or TextMode.SENTENCES.value)
             self._put(request, stream.live)
         except TritoneError as error:
             stream.live.end(error)

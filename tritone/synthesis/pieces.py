@@ -9,23 +9,36 @@ import numpy as np
 
 from tritone.arrays import Float32
 from tritone.errors import NothingToSay, StageFailed, TritoneError
+from tritone.synthesis.growing import GrowingSegment
 from tritone.synthesis.live_text import NoText, TextPart
 from tritone.synthesis.run import Run, Tries
 from tritone.synthesis.run_ahead import RunAhead
 from tritone.synthesis.segment_speech import SegmentSpeech
 from tritone.synthesis.values import Segment
 from tritone.triton_models import FRONTEND
+from tritone.voice import Voice
 
 _NO_FRAMES = np.zeros((0, 0), np.float32)
 
 
 @dataclass(frozen=True)
 class Place:
-    """A segment within its request."""
+    """A segment within its request. growing: where its text was still being written."""
 
     index: int
-    segment: Segment
+    begun: Segment
     tries: Tries
+    growing: GrowingSegment | None = None
+
+    @property
+    def segment(self) -> Segment:
+        """With the text so far."""
+        return self.growing.segment if self.growing else self.begun
+
+    def finish(self) -> None:
+        """It has been spoken, or is not to be."""
+        if self.growing:
+            self.growing.finish()
 
 
 @dataclass(frozen=True)
@@ -89,6 +102,8 @@ class Pieces:
 
     def close(self) -> None:
         self._stop()
+        for place in self._places:
+            place.finish()
         if isinstance(self._prepared, Generator):
             self._prepared.close()  # after an error its traceback would keep it open
 
@@ -123,6 +138,7 @@ class Pieces:
                 for frames in speaking.hops():
                     count, hops = frames.shape[1], hops + 1
                     yield Piece(frames, place, tuple(range(count % chunk or chunk, count, chunk)))
+                place.finish()
                 upcoming = self._begin_next(run, wait=False)
                 rest = speaking.rest()
                 yield Piece(
@@ -156,7 +172,7 @@ class Pieces:
         if isinstance(place, NoText):
             return place
         run.timing.mark("frontend")
-        return SegmentSpeech(run, place.segment, place.index, place.tries)
+        return SegmentSpeech(run, place.begun, place.index, place.tries, place.growing)
 
     def _prepare_next(self, run: Run, wait: bool) -> Place | NoText:
         index = self._next
@@ -165,7 +181,8 @@ class Pieces:
             if isinstance(segment, NoText):
                 return segment
             run.timing.prepared(start=segment.start)
-            self._places.append(Place(index, segment, Tries(self._run.timing.elapsed())))
+            tries, growing = Tries(self._run.timing.elapsed()), self._growing(segment)
+            self._places.append(Place(index, segment, tries, growing))
         self._next += 1
         return self._places[index]
 
@@ -182,6 +199,24 @@ class Pieces:
             if segment is not None:
                 return segment
             self._prepared = None
+            while segment is None and self._part.open:  # nothing of it is sure yet
+                self._part = run.text.grown(self._part, unwanted=run.cancelled)
+                segment, self._prepared = self._segment(self._part), None
+            if segment is not None:
+                return segment
+
+    def _growing(self, segment: Segment) -> GrowingSegment | None:
+        """What brings the rest of a segment whose part is open."""
+        if not self._part.open:
+            return None
+        run, self._prepared = self._run, None
+
+        def grown(part: TextPart) -> Segment:
+            run.timing.text_came()
+            (found,) = self._ask_for(part, segment.voice)
+            return replace(found, start=segment.start, voice_cached=segment.voice_cached)
+
+        return GrowingSegment(run.text, self._part, segment, grown, run.rules, run.cancelled)
 
     def _segment(self, part: TextPart) -> Segment | None:
         """Of the front end: one that has failed would have no more segments the second time."""
@@ -199,16 +234,25 @@ class Pieces:
             raise
         if segment is None:
             return None
-        first = self._places[0].segment if self._places else segment
+        first = self._places[0].begun if self._places else segment
         start, cached = part.start + segment.start, first.voice_cached
         return replace(segment, start=start, voice_cached=cached)
 
     def _prepare(self, part: TextPart) -> Iterator[Segment]:
-        run, voice = self._run, self._places[0].segment.voice if self._places else None
-        if run.text.live:
-            run.timing.text_came()
-        return run.stages.prepare(
-            replace(run.request, text=part.text, continues=part.continues, same_voice=voice)
+        if self._run.text.live:
+            self._run.timing.text_came()
+        return self._ask_for(part, self._places[0].begun.voice if self._places else None)
+
+    def _ask_for(self, part: TextPart, voice: Voice | None) -> Iterator[Segment]:
+        """The segments of a part; one alone where it grows, or has grown."""
+        return self._run.stages.prepare(
+            replace(
+                self._run.request,
+                text=part.text,
+                continues=part.continues,
+                same_voice=voice,
+                settled=part.settled,
+            )
         )
 
 

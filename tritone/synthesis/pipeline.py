@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tritone.errors import InvalidRequest
 from tritone.synthesis.deadlines import StageTurns
 from tritone.synthesis.limits import Limits, check
-from tritone.synthesis.live_text import LiveText, WholeText
+from tritone.synthesis.live_text import MODE_FIELD, LiveText, TextMode, TextSource, WholeText
 from tritone.synthesis.pieces import Pieces
 from tritone.synthesis.rules import SpeechRules, Stages
 from tritone.synthesis.run import Run
@@ -57,8 +58,7 @@ def synthesize(
     given = request.sampling.seed
     seed = int(np.random.SeedSequence().generate_state(1)[0]) if given is None else given
     turns, timing = turns or StageTurns(), timing or Timing(rules.rates.sample_rate)
-    text = live or WholeText(request.text)
-    timing.text = text
+    text = timing.text = _source(request, live, stages, rules)
     run = Run(
         request,
         text,
@@ -74,3 +74,27 @@ def synthesize(
     )
     with Pieces(run) as pieces:
         yield from Speaking(run, pieces).chunks()
+
+
+def _source(
+    request: SynthesisRequest, live: LiveText | None, stages: Stages, rules: SpeechRules
+) -> TextSource:
+    if live is None:
+        return WholeText(request.text)
+    live.may_grow = _may_grow(live.mode, stages, rules)
+    return live
+
+
+def _may_grow(mode: TextMode, stages: Stages, rules: SpeechRules) -> bool:
+    """Whether parts of a text grow; raises InvalidRequest where they should and cannot."""
+    if mode is TextMode.SENTENCES:
+        return False
+    lack = ""
+    if not rules.interleaves:
+        lack = "this model does not read text while it speaks"
+    elif not stages.takes_open_text:
+        lack = "the runtime of this server's language model cannot add to a text"
+    if lack and mode is TextMode.INTERLEAVED:
+        others = f"{TextMode.SENTENCES.value} or {TextMode.AUTO.value}"
+        raise InvalidRequest(MODE_FIELD, f"is {mode.value}, and {lack}; take {others}")
+    return not lack

@@ -9,8 +9,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Protocol
 
-from tritone.arrays import Float32
-from tritone.llm.contract import Generation, GenerationRequest, Increment, Prompt, SamplingParams
+from tritone.arrays import Float32, Int32
+from tritone.llm.contract import (
+    Generation,
+    GenerationRequest,
+    Increment,
+    OpenText,
+    Prompt,
+    SamplingParams,
+)
 from tritone.synthesis.flaws import Flaw
 from tritone.synthesis.values import Segment, SynthesisRequest
 from tritone.voice import Voice
@@ -111,6 +118,17 @@ class SpeechRules(Protocol):
         """Where in its prompt the text to be spoken begins, if the language model tells what it
         says; the text tokens of the segment follow from there."""
 
+    @property
+    def interleaves(self) -> bool:
+        """Whether the language model reads text in turns with its speech."""
+
+    def text_ids(self, segment: Segment) -> Int32:
+        """(n,) LLM ids of the segment's own text; where the model interleaves."""
+
+    def opened(self, prompt: Prompt, segment: Segment, *, ended: bool) -> tuple[Prompt, OpenText]:
+        """A prompt of the segment for a model that interleaves: what is read first, and the open
+        text behind it. ended: whether that is all of the text."""
+
     def continued(self, prompt: Prompt, codes: Increment) -> Prompt:
         """The prompt of a generation that goes on after these codes."""
 
@@ -145,6 +163,10 @@ class VocoderSession(Protocol):
 
 class Stages(Protocol):
     """What the pipeline needs; called from several threads."""
+
+    @property
+    def takes_open_text(self) -> bool:
+        """Whether the language model's runtime can add to a prompt."""
 
     def prepare(self, request: SynthesisRequest) -> Iterator[Segment]: ...
 

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 from tritone.arrays import Float32
 from tritone.errors import InvalidRequest, StageFailed, TritoneError
-from tritone.llm.contract import Generation, GenerationRequest, Increment
+from tritone.llm.contract import Generation, GenerationRequest, Increment, OpenText
 from tritone.synthesis.flaws import Flaw
+from tritone.synthesis.growing import GrowingSegment
 from tritone.synthesis.limits import MAX_SEED
 from tritone.synthesis.rules import Planner
 from tritone.synthesis.run import Run, Tries
@@ -23,18 +24,35 @@ HELD_BACK = ("repetition", "transcript")  # flaws that suspect tokens were the b
 class SegmentSpeech:
     """A segment's generation and its flow; `close` ends both."""
 
-    def __init__(self, run: Run, segment: Segment, index: int, tries: Tries) -> None:
-        """Start the generation. index: of the segment within the request."""
-        self._run, self.segment, self._index, self._tries = run, segment, index, tries
+    def __init__(
+        self,
+        run: Run,
+        segment: Segment,
+        index: int,
+        tries: Tries,
+        growing: GrowingSegment | None = None,
+    ) -> None:
+        """Start the generation. index: of the segment within the request. growing: the segment,
+        where its text is still being written."""
+        self._run, self._whole, self._index, self._tries = run, segment, index, tries
+        self._growing = growing
         self._begun = False  # whether the flow has had tokens
         self.cut = False  # whether the speech ends before its generation did
         self.broken_off = False  # whether it ends within its text
         self._best: list[Increment] = []  # what the longest attempt said that was given up
         run.timing.segments = max(run.timing.segments, index + 1)
         run.timing.voice_cached = segment.voice_cached
-        for note in segment.notes:
-            run.timing.note(note)
+        self._note()
         self._begin()
+
+    @property
+    def segment(self) -> Segment:
+        """With the text so far."""
+        return self._growing.segment if self._growing else self._whole
+
+    def _note(self) -> None:
+        for note in self.segment.notes:
+            self._run.timing.note(note)
 
     def hops(self) -> Iterator[Float32]:
         """The frames of every hop that is complete before the generation ends."""
@@ -51,6 +69,7 @@ class SegmentSpeech:
                 self._begin()
         for flaw in self._guard.text.passed if self._guard.text else ():
             self._run.timing.flaw(flaw, f"{self.segment.text!r}")
+        self._note()
 
     def _go_on(self, text: TextGuard) -> None:
         """Another generation from where speech stood: once with all that was said as its prompt,
@@ -97,17 +116,36 @@ class SegmentSpeech:
     def _new_guard(self) -> SpeechGuard:
         begins, text = self._run.rules.text_begins(self.segment), None
         if begins is not None:
-            length, ids = self.segment.target_tokens, self.segment.prompt.ids
-            said = () if ids is None else tuple(ids[begins : begins + length].tolist())
-            text = TextGuard(begins, length, lenient=self._last, ids=said)
+            length, ids = self._text(begins)
+            text = TextGuard(begins, length, lenient=self._last, ids=ids)
         return SpeechGuard(self._run.rules.guard(self.segment), text)
 
+    def _text(self, begins: int) -> tuple[int, tuple[int, ...]]:
+        """Of the segment, text tokens and their ids."""
+        segment = self.segment
+        length, ids = segment.target_tokens, segment.prompt.ids
+        return length, () if ids is None else tuple(ids[begins : begins + length].tolist())
+
+    def _follow_text(self) -> None:
+        """The guard is to know as much of the text as the generation."""
+        if self._growing and self._guard.text_guard:
+            more = self._growing.open
+            self._guard.text_guard.grow(*self._text(self._guard.text_guard.start), more=more)
+
     def _start_generation(self) -> None:
-        self._generation = self._generate()
+        if self._growing:
+            said = self._guard.count
+            self._generation = self._growing.begin(
+                self._generate, lambda segment: self._bounds(segment, said)
+            )
+        else:
+            self._generation = self._generate(self._whole, False)
         # the flow may be slower: then tokens gather here
         self._increments = RunAhead(_increments_of(self._generation), depth=None)
 
     def _end_generation(self) -> None:
+        if self._growing:
+            self._growing.detach()
         try:
             self._generation.cancel()
         finally:
@@ -117,9 +155,13 @@ class SegmentSpeech:
         """One generation; returns what is wrong with it unless it is to be spoken to the end."""
         rules, timing, guard = self._run.rules, self._run.timing, self._guard
         flaw, over = None, False
-        for increment in self._increments:
+        growing = self._growing
+        for increment in growing.spoken(self._increments) if growing else self._increments:
             self._run.check_cancelled()
+            if not len(increment):
+                continue
             timing.mark("first_token")
+            self._follow_text()
             verdict = guard.admit(rules.codes(increment))
             flaw, over = verdict.flaw, verdict.over
             self._admit(verdict.tokens)
@@ -128,6 +170,7 @@ class SegmentSpeech:
                 break
             if not (self._begun and self._increments.waiting):
                 yield from self._ready_hops()
+        self._follow_text()
         if not flaw:
             verdict = guard.ended(self.segment.target_tokens)
             self._admit(verdict.tokens, ended=True)
@@ -212,29 +255,37 @@ class SegmentSpeech:
     @property
     def _most_tokens(self) -> int:
         """Of the segment, in all attempts that it is spoken from."""
-        _, most = self._run.rules.token_bounds(self.segment.target_tokens)
+        return self._most_of(self.segment)
+
+    def _most_of(self, segment: Segment) -> int:
+        _, most = self._run.rules.token_bounds(segment.target_tokens)
         return max(1, min(most, self._run.max_tokens))
 
-    def _generate(self) -> Generation:
-        """The first generation of the segment, or one that goes on after what was admitted."""
-        run, rules, segment = self._run, self._run.rules, self.segment
+    def _bounds(self, segment: Segment, said: int) -> tuple[int, int]:
+        """Fewest and most tokens of a generation that goes on after so many."""
+        text = self._guard.text
+        least, _ = self._run.rules.token_bounds(
+            text.left if text and said else segment.target_tokens
+        )
+        return least, max(1, self._most_of(segment) - said)
+
+    def _generate(self, segment: Segment, more: bool) -> Generation:
+        """The first generation of the segment, or one that goes on after what was admitted. more:
+        whether text follows."""
+        run, rules = self._run, self._run.rules
         seed = (run.seed + self._index + 1000 * self._tries.used) % (MAX_SEED + 1)
         sampling = rules.retried(run.request.sampling) if self._tries.used else run.request.sampling
-        least, _ = rules.token_bounds(segment.target_tokens)
         prompt, said, text = segment.prompt, self._guard.count, self._guard.text
         if text and text.dropped:
             prompt = prompt.without(text.start, text.start + text.dropped)
         elif said:
             prompt = rules.continued(prompt, Increment.joined(self._admitted))
-        if text and said:
-            least, _ = rules.token_bounds(text.left)
+        rest: OpenText | None = None
+        if more:
+            prompt, rest = rules.opened(prompt, segment, ended=False)
+        least, most = self._bounds(segment, said)
         return run.stages.generate(
-            GenerationRequest(
-                prompt=prompt,
-                min_tokens=least,
-                max_tokens=max(1, self._most_tokens - said),
-                sampling=replace(sampling, seed=seed),
-            )
+            GenerationRequest(prompt, least, most, replace(sampling, seed=seed), rest)
         )
 
 

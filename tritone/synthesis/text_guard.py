@@ -15,6 +15,7 @@ from tritone.synthesis.rules import Guard
 # In text tokens, of which a word has one to four. The heads flicker by one or two of them, at the
 # end of the text by one, and short ones are passed unseen.
 AHEAD, BACK, BACK_AT_END = 3, 2, 1
+FAR = 8  # that an end is away at least while the text is being written
 LONG, UNSEEN = 8, 2  # in a text of so many the last ones may be passed so; in others the last one
 # In speech tokens, at 25 a second.
 CERTAIN = 3  # that stand elsewhere before it is believed
@@ -43,7 +44,8 @@ class TextGuard:
 
     ids: of these tokens, where they are known: one that comes twice is the one that is due.
     lenient: a leap is noted alone, since nobody will try again. dropped: text tokens at the
-    beginning that the present generation's prompt does not have, since they have been said.
+    beginning that the present generation's prompt does not have, since they have been said. open:
+    whether more of the text follows.
     """
 
     start: int
@@ -51,6 +53,7 @@ class TextGuard:
     lenient: bool = False
     dropped: int = 0
     ids: tuple[int, ...] = ()
+    open: bool = False
     place: int = 0  # text token that is being said
     furthest: int = 0
     _stay: int = 0  # tokens since the furthest place changed
@@ -105,6 +108,10 @@ class TextGuard:
         if dropped:
             self.place, self.furthest = dropped, max(dropped, self.furthest)
 
+    def grow(self, length: int, ids: tuple[int, ...], *, more: bool) -> None:
+        """The text has become longer, or ended. more: whether it goes on."""
+        self.length, self.ids, self.open = length, ids, more
+
     @property
     def rest(self) -> int:
         """Text tokens before the first that has not been said; one that speech was stuck at has
@@ -118,8 +125,8 @@ class TextGuard:
 
     @property
     def left(self) -> int:
-        """Text tokens not said yet."""
-        return self.length - 1 - self.furthest
+        """Text tokens not said yet; of a text that is being written, some more."""
+        return self.length - 1 - self.furthest + (FAR if self.open else 0)
 
     def _place_of(self, said: int) -> int:
         """Where in the text; where speech is, if the heads looked at nothing that is to be said."""
@@ -153,7 +160,7 @@ class TextGuard:
 
     def _near(self, place: int) -> bool:
         """Whether it is where speech may be next. Once the end has been heard it is the end."""
-        if self.place == self.length - 1 and self._stay >= SILENT:
+        if self.left == 0 and self.place == self.furthest and self._stay >= SILENT:
             return place == self.place
         back = BACK if self.left > 1 else BACK_AT_END
         return -back <= place - self.place <= AHEAD
@@ -167,7 +174,7 @@ class TextGuard:
         self._stay = self._stay + 1 if place <= self.furthest else 0
         self._stuck = self._stay > LONGEST_STAY
         self.place, self.furthest = place, max(self.furthest, place)
-        if self.furthest == self.length - 1:
+        if self.left == 0:
             over = self._stay > LONGEST_END
             return (Flaw("no_end", "said, and no end after it") if over else None), over
         if self._stuck:

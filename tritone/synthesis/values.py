@@ -30,7 +30,8 @@ class SynthesisRequest:
 
     reference_wav: (N,) mono samples in [-1, 1] at reference_rate Hz, cut to its true length.
     continues, same_voice: where the text goes on with one that was spoken already, the break before
-    it, and the voice, in the place of all else that says which.
+    it, and the voice, in the place of all else that says which. settled: of a text that is spoken
+    while it is being written, see `tritone.synthesis.live_text.TextPart`.
     """
 
     text: str
@@ -44,6 +45,7 @@ class SynthesisRequest:
     streaming: bool = True
     continues: Break = Break.NONE
     same_voice: Voice | None = None
+    settled: int | None = None
     emotion: Emotion | None = None
 
 
@@ -56,7 +58,8 @@ class Segment:
     object for every segment of a request; voice_cached: whether the front end had it ready. notes:
     what the text front end wants the caller to know (skipped symbols, spelled words). pause,
     pause_after: seconds of silence around it. speed: a factor on that of the request. start: where
-    it begins in the text as it was sent, in characters.
+    it begins in the text as it was sent, in characters. opening: positions of the prompt before
+    what takes turns with speech, where the text is spoken while it is being written.
     """
 
     prompt: Prompt
@@ -69,6 +72,7 @@ class Segment:
     speed: float = 1.0
     start: int = 0
     pause_after: float = 0.0
+    opening: int = 0
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ class TextPiece:
     speed: float = 1.0
     start: int = 0
     pause_after: float = 0.0
+    opening: int = 0
 
     def spoken_by(self, voice: Voice, cached: bool, notes: tuple[str, ...]) -> Segment:
         """notes: from before this piece."""
@@ -98,6 +103,7 @@ class TextPiece:
             self.speed,
             self.start,
             self.pause_after,
+            self.opening,
         )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tritone.llm.runtimes import runtime_named, warm_up
-from tritone.serving.generation_tensors import read_generation
+from tritone.serving.generation_tensors import read_extension, read_generation
 from tritone.serving.generations import Generations
 from tritone.serving.messages import inner_inputs, request_id, respond
 from tritone.serving.parameters import given_parameters, parameters, served_model, watched
@@ -43,6 +43,8 @@ class TritonPythonModel:
                 name, inputs = request_id(request), inner_inputs(request)
                 if inputs.flag("stop"):
                     self._generations.stop(name, sender)
+                elif inputs.flag("extend"):
+                    self._generations.extend(name, read_extension(inputs), sender)
                 else:
                     self._generations.start(name, read_generation(inputs), sender)
             except Exception:

@@ -24,6 +24,7 @@ from tritone.families.cosyvoice2.cloning import Cloner
 from tritone.families.cosyvoice2.config import TextConfig
 from tritone.families.cosyvoice2.frontend import CosyVoice2Frontend
 from tritone.families.cosyvoice2.reference import load_reader
+from tritone.frontend.text.growing import settled
 from tritone.frontend.text.tokenizer import TextTokenizer
 from tritone.frontend.voices import VoiceStore, save_voice
 from tritone.synthesis.values import Segment, SynthesisRequest
@@ -262,3 +263,31 @@ def test_golden_data_of_upstream() -> None:
 def test_the_front_end_does_not_import_torch() -> None:
     code = "import sys, tritone.frontend; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("instruction", [None, "softly"])
+def test_a_growing_text_has_the_ids_that_stay(tmp_path: Path, instruction: str | None) -> None:
+    frontend = CosyVoice2Frontend(*byte_model(tmp_path))
+    save_voice(VoiceStore(tmp_path).path("full"), voice(10, "the prompt"))
+    text = "Hello there, I paid $3.50 for it."
+
+    def ids(length: int, settled: int) -> list[int]:
+        request = SynthesisRequest(
+            text[:length], voice="full", instruct_text=instruction, settled=settled
+        )
+        pieces = frontend.block(request, 0, frontend.voice_of(request)[0]).pieces
+        assert all(piece.opening == 1 for piece in pieces), "the transcript takes turns too"
+        return [i for p in pieces for i in p.prompt.ids[_text_of(p)].tolist()]
+
+    (whole,) = frontend.prepare(SynthesisRequest(text, voice="full", instruct_text=instruction))
+    expected = whole.prompt.ids[_text_of(whole)].tolist()
+    assert ids(len(text), len(text)) == expected
+    for length in range(1, len(text)):
+        found = ids(length, settled(text[:length]))
+        assert expected[: len(found)] == found
+    assert 5 < len(found) < len(expected)
+
+
+def _text_of(piece: Any) -> slice:
+    end = piece.prompt.ids.tolist().index(TASK_ID)
+    return slice(end - piece.target_tokens, end)

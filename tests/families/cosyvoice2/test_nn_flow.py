@@ -31,7 +31,8 @@ from tritone.acoustic.placement import FlowSettings
 from tritone.errors import InvalidRequest
 from tritone.families.cosyvoice2.acoustics import CodeFlow
 from tritone.families.cosyvoice2.flow import Flow
-from tritone.families.cosyvoice2.rules import ChunkPolicy, trim_prompt
+from tritone.families.cosyvoice2.rules import ChunkPolicy
+from tritone.families.cosyvoice2.voice import trim_prompt
 from tritone.llm.contract import Increment
 
 CLOSE = 1e-4

@@ -2,6 +2,7 @@
 
 import shutil
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -258,3 +259,15 @@ def test_a_reference_may_hold_phonemes(
 ) -> None:
     ids = ids_of(frontend, reference_text="I have [HH][AH0] of the", **REFERENCE)
     assert tokenizer.encode("[HH]")[0] in ids
+
+
+@pytest.mark.parametrize("instruction", [None, "softly"])
+def test_the_system_s_words_are_read_before_text_and_speech_take_turns(
+    frontend: CosyVoice3Frontend, instruction: str | None
+) -> None:
+    request = SynthesisRequest("hello you there", voice="full", instruct_text=instruction)
+    growing = replace(request, settled=len("hello you"))
+    (piece,) = frontend.block(growing, 0, frontend.voice_of(request)[0]).pieces
+    ids = piece.prompt.ids.tolist()
+    assert ids[piece.opening - 1] == END_OF_PROMPT_ID and piece.text == "hello you"
+    assert ids.count(END_OF_PROMPT_ID) == 1

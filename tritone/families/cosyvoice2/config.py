@@ -9,6 +9,9 @@ from tritone.acoustic.solver_config import SolverConfig
 from tritone.config import Count, ModelConfig, Size, Strict
 from tritone.llm.config import LLMConfig, SamplingConfig
 
+TEXT_TURN, SPEECH_TURN = 5, 15  # ids, where text and speech take turns
+REREAD, AHEAD = 1, 5  # text ids, where a checkpoint that tells what it says reads its text anew
+
 
 class SpeechIds(LLMConfig):
     """The language model's ids: sos opens a prompt, task_id stands between its text and its speech.

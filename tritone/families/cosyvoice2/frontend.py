@@ -13,6 +13,7 @@ flow gets the prompt speech, mel and speaker vector of the voice.
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import Protocol
 
@@ -200,6 +201,8 @@ class PromptFrontend:
             raise InvalidRequest("prepared_voice", fault)
         request = self._wording.own_words(request)
         prompt_text, prompt_speech, unused = self._layout(request, voice)
+        if request.settled is not None:
+            return self._grown(request, request.settled, prompt_text, prompt_speech)
         block = self._text.block(request.text, index, continues=request.continues)
         notes = (*((*voice.notes, *unused) if index == 0 else ()), *block.notes)
         pause, segments = 0.0, []
@@ -219,9 +222,45 @@ class PromptFrontend:
                 notes, pause = (), 0.0
         return TextBlock(tuple(segments), notes, block.more)
 
+    def _grown(
+        self,
+        request: SynthesisRequest,
+        settled: int,
+        prompt_text: Sequence[int],
+        prompt_speech: Sequence[int],
+    ) -> TextBlock:
+        """The text so far as one piece, of the ids that are the same whatever follows."""
+        piece = self._text.growing(request.text, settled, request.continues)
+        spoken = self._spoken(piece.text)
+        notes = tuple(dict.fromkeys((*piece.notes, *spoken.notes)))
+        ids = self._tokenizer.encode(spoken.text)
+        if piece.settled != piece.text:
+            sure = self._tokenizer.encode(self._spoken(piece.settled).text)
+            ids = _same(ids, sure)
+        if not ids:
+            return TextBlock((), notes, more=False)
+        found = TextPiece(
+            llm_prompt(self._llm, prompt_text, ids, prompt_speech),
+            len(ids),
+            piece.settled,
+            notes,
+            piece.pause,
+            piece.speed,
+            piece.start,
+            piece.pause_after,
+            1 + self._wording.opening(prompt_text),
+        )
+        return TextBlock((found,), (), more=False)
+
     def _spoken(self, text: str) -> Pronunciation:
         """The form of the text that the tokenizer was trained on."""
         return self._pronounce(text) if self._pronounce else Pronunciation(text)
+
+
+def _same(first: list[int], second: list[int]) -> list[int]:
+    """What both begin with."""
+    alike = (index for index, pair in enumerate(zip_longest(first, second)) if len({*pair}) > 1)
+    return first[: next(alike, len(first))]
 
 
 def pronouncer(

@@ -7,11 +7,12 @@ from typing import Protocol
 
 import numpy as np
 
+from tritone.arrays import Int32
 from tritone.errors import EnvironmentProblem
-from tritone.families.cosyvoice2.config import SpeechIds
-from tritone.families.cosyvoice2.voice import Voice
+from tritone.families.cosyvoice2.config import AHEAD, REREAD, SPEECH_TURN, TEXT_TURN, SpeechIds
+from tritone.families.cosyvoice2.voice import Voice, trim_prompt
 from tritone.llm.config import SpokenConfig
-from tritone.llm.contract import Increment, Prompt, SamplingParams
+from tritone.llm.contract import Increment, OpenText, Prompt, Rereads, SamplingParams, Turns
 from tritone.synthesis.rules import Hops, Rates
 from tritone.synthesis.token_guard import NO_CODES, TokenGuard
 from tritone.synthesis.values import Segment
@@ -144,6 +145,7 @@ class CosyVoice2Rules:
 
     first_frames = 18
     planner = ChunkPlanner
+    interleaves = True
 
     def __init__(self, config: ChunkedConfig, hops: Hops) -> None:
         """Raises EnvironmentProblem for hops that the checkpoint's chunks do not allow."""
@@ -183,6 +185,27 @@ class CosyVoice2Rules:
         (end,) = np.flatnonzero(ids == self._config.llm.task_id)[:1]
         return int(end) - segment.target_tokens
 
+    @property
+    def fill_id(self) -> int:
+        """What the language model gives where it wants more text: the last of its stop ids."""
+        return self._config.llm.stop_ids[-1]
+
+    def text_ids(self, segment: Segment) -> Int32:
+        begins = self._text_begins(segment)
+        assert segment.prompt.ids is not None
+        return segment.prompt.ids[begins : begins + segment.target_tokens]
+
+    def opened(self, prompt: Prompt, segment: Segment, *, ended: bool) -> tuple[Prompt, OpenText]:
+        """Where the text is read anew, a transcript stands before it; it takes turns otherwise."""
+        ids, closing = prompt.ids, self._config.llm.task_id
+        assert ids is not None
+        (task,) = np.flatnonzero(ids == closing)[:1]
+        way: Turns | Rereads = Turns(TEXT_TURN, SPEECH_TURN, self.fill_id, closing)
+        opening = segment.opening
+        if self._config.llm.text_heads:
+            way, opening = Rereads(REREAD, AHEAD, closing), self._text_begins(segment)
+        return Prompt(ids[:opening]), OpenText(way, ids[opening:task], ids[task + 1 :], ended)
+
     def continued(self, prompt: Prompt, codes: Increment) -> Prompt:
         """The prompt of a generation that goes on after some codes of an earlier one."""
         assert prompt.ids is not None
@@ -200,9 +223,3 @@ class CosyVoice2Rules:
         trim = self.chunks.prompt_trim(tokens) if streaming else 0
         voice = trim_prompt(voice, trim, self._config.flow.token_mel_ratio)
         return self.planner(self.chunks, tokens - trim), voice
-
-
-def trim_prompt(voice: Voice, tokens: int, ratio: int) -> Voice:
-    """A voice without the first `tokens` of its prompt and their mel frames."""
-    kept, mel = voice.prompt_tokens[tokens:], voice.prompt_mel[tokens * ratio :]
-    return replace(voice, prompt_tokens=kept, prompt_mel=mel)

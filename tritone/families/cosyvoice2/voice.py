@@ -1,7 +1,7 @@
 """A speaker, as CosyVoice2's front end, language model and flow know one. It needs no torch."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -155,3 +155,9 @@ def _only(entry: Mapping[str, Any], key: str, expected: Sequence[str] = ("1", "n
         raise ValueError(f"{key} has shape {array.shape}, expected ({', '.join(expected)})")
     row: NDArray[Any] = array[0]
     return row
+
+
+def trim_prompt(voice: Voice, tokens: int, ratio: int) -> Voice:
+    """A voice without the first `tokens` of its prompt and their mel frames."""
+    kept, mel = voice.prompt_tokens[tokens:], voice.prompt_mel[tokens * ratio :]
+    return replace(voice, prompt_tokens=kept, prompt_mel=mel)

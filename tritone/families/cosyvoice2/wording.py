@@ -19,6 +19,10 @@ class Wording(Protocol):
         """Ids before the transcript, or before the text where there is no transcript."""
         ...
 
+    def opening(self, prompt_text: Sequence[int]) -> int:
+        """How many ids of a prompt's text are read before text and speech take turns."""
+        ...
+
     def own_words(self, request: SynthesisRequest) -> SynthesisRequest:
         """The request without what the model adds by itself; places in its text stay.
 
@@ -41,6 +45,9 @@ class PlainWording:
         ModelDirectoryError where the tokenizer lacks it."""
         self._tokenizer, self._end_text = tokenizer, instruct_end
         self._end = tokenizer.control_id(instruct_end) if instruct_end else None
+
+    def opening(self, prompt_text: Sequence[int]) -> int:
+        return 0
 
     def own_words(self, request: SynthesisRequest) -> SynthesisRequest:
         if not is_given(request.instruct_text):

@@ -7,6 +7,7 @@ from tritone.llm.contract import Increment
 
 # codes of silence and breath
 SILENT = np.array([1, 2, 28, 29, 55, 248, 494, 2241, 2242, 2322, 2323], np.int32)
+FILL = 3  # row behind the codes of what asks for more text
 LONGEST_PAUSE = 5  # of them in a row, at 25 a second; the flow gets no more
 
 
@@ -37,3 +38,9 @@ class CosyVoice3Rules(CosyVoice2Rules):
     """`tritone.synthesis.rules.SpeechRules` of one checkpoint."""
 
     planner = PausePlanner
+
+    @property
+    def fill_id(self) -> int:
+        """The fourth row behind the codes: what follows it means nothing."""
+        llm = self._config.llm
+        return llm.speech_offset + llm.speech_codes + FILL

@@ -32,6 +32,10 @@ class SystemWording:
         self._end = tokenizer.control_id(words.instruct_end)
         self.lead: Sequence[int] = (*tokenizer.encode(words.system), self._end)
 
+    def opening(self, prompt_text: Sequence[int]) -> int:
+        """The system's words and an instruction, with what closes them."""
+        return prompt_text.index(self._end) + 1
+
     def own_words(self, request: SynthesisRequest) -> SynthesisRequest:
         """Also raises InvalidRequest for phonemes that do not exist."""
         text = _after_system("target_text", request.text, self._words)

@@ -39,8 +39,8 @@ from tritone.families.indextts2.released_reference import (
     unused_of_w2v_bert,
     w2v_bert_weights,
 )
-from tritone.families.indextts2.sentencepiece_file import read_sentencepiece
 from tritone.families.indextts2.text_glossary import GLOSSARY_NAME, read_glossary
+from tritone.families.indextts2.text_tokenizer import PieceTokenizer
 from tritone.families.indextts2.voice_reader import (
     CODEC_FILE,
     CONDITIONING_FILE,
@@ -69,7 +69,7 @@ class FrontConversion(ConversionPart):
         ]
 
     def text(self) -> dict[str, Any]:
-        read_sentencepiece(self._released / files.PIECES)
+        PieceTokenizer(self._released / files.PIECES)  # refuses what is none
         with written_whole(self._target / TOKENIZER_FILE) as path:
             shutil.copyfile(self._released / files.PIECES, path)
         if (self._released / files.GLOSSARY).is_file():

@@ -25,7 +25,7 @@ from tritone.families.indextts2.gpt_generation import (
     next_logits,
     seeded_multinomial,
 )
-from tritone.llm.contract import Generation, GenerationRequest, Increment
+from tritone.llm.contract import Generation, GenerationRequest, Increment, MoreText
 from tritone.llm.generation import STAGE, check_load
 
 
@@ -63,6 +63,9 @@ class SpokenGeneration(Generation):
             raise Cancelled("the generation was cancelled")
         if self._error is not None:
             raise self._error
+
+    def extend(self, more: MoreText) -> None:
+        raise InvalidRequest("open_text", "the text of this generation is whole")
 
     def cancel(self) -> None:
         if not self._over:
@@ -131,6 +134,8 @@ class GptLanguageModel:
         config, rows = self._gpt.config, request.prompt.embeddings
         if rows is None:
             raise InvalidRequest("input_ids", "this model goes on from prompt_embeddings alone")
+        if request.open_text is not None:
+            raise InvalidRequest("open_text", "this model cannot add to a prompt")
         most = config.most_prompt
         if rows.ndim != 2 or rows.shape[1] != config.width or not 1 <= len(rows) <= most:
             wanted = f"(n, {config.width}) with n of 1 to {most}"

@@ -4,11 +4,12 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Protocol
 
+from tritone.arrays import Int32
 from tritone.families.indextts2.acoustic_config import FlowConfig, VocoderConfig
 from tritone.families.indextts2.pace import VOCODER_CONTEXT, frames_of
 from tritone.families.indextts2.planner import HopPlanner, HopPolicy
 from tritone.families.indextts2.voice import Voice
-from tritone.llm.contract import Increment, Prompt, SamplingParams
+from tritone.llm.contract import Increment, OpenText, Prompt, SamplingParams
 from tritone.synthesis.rules import Hops, Rates
 from tritone.synthesis.token_guard import TokenGuard
 from tritone.synthesis.values import Segment
@@ -68,6 +69,17 @@ class IndexTTS2Rules:
     def text_begins(self, segment: Segment) -> int | None:
         """No head of the language model tells what it says."""
         return None
+
+    @property
+    def interleaves(self) -> bool:
+        """It was not taught to speak while its text is being written."""
+        return False
+
+    def text_ids(self, segment: Segment) -> Int32:
+        raise AssertionError("nothing of this family interleaves")
+
+    def opened(self, prompt: Prompt, segment: Segment, *, ended: bool) -> tuple[Prompt, OpenText]:
+        raise AssertionError("nothing of this family interleaves")
 
     def continued(self, prompt: Prompt, codes: Increment) -> Prompt:
         raise AssertionError("nothing tells which text is left, so nothing goes on")

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from sentencepiece import SentencePieceProcessor
+
 from tritone.errors import ModelDirectoryError
-from tritone.families.indextts2.character_map import CharacterMap
-from tritone.families.indextts2.sentencepiece_file import Kind, read_sentencepiece
-from tritone.families.indextts2.unigram import Unigram
 
 # Characters of Chinese, Japanese and Korean, which are pieces of their own.
 SPACED = re.compile(
@@ -49,16 +48,14 @@ class PieceTokenizer:
 
     def __init__(self, path: Path) -> None:
         """Raises ModelDirectoryError for a file that is no such model."""
-        model = read_sentencepiece(path)
-        self.size = len(model.pieces)
-        self._unigram = Unigram(model.pieces)
-        self._ids = {piece.text: index for index, piece in enumerate(model.pieces)}
-        kinds = [piece.kind for piece in model.pieces]
-        self._unknown = kinds.index(Kind.UNKNOWN)
+        self._model = SentencePieceProcessor()
         try:
-            self._normalized = CharacterMap(model.characters)
-        except ValueError as error:
-            raise ModelDirectoryError(f"{path}: the table of characters is {error}") from error
+            self._model.load_from_serialized_proto(path.read_bytes())
+        except OSError as error:
+            raise ModelDirectoryError(f"{path}: cannot be read: {error}") from error
+        except RuntimeError as error:  # of the library
+            raise ModelDirectoryError(f"{path}: is no SentencePiece model: {error}") from error
+        self.size = self._model.vocab_size()
 
     def __call__(self, text: str) -> Pieces:
         """Pieces of spoken text, which may be any; none where it has nothing."""
@@ -66,10 +63,8 @@ class PieceTokenizer:
 
     def ids_of(self, texts: Sequence[str]) -> list[int]:
         """Of pieces; one that the model does not have is unknown."""
-        return [self._ids.get(text, self._unknown) for text in texts]
+        return [self._model.piece_to_id(text) for text in texts]
 
     def raw(self, text: str) -> Pieces:
-        """Of a text as it is, as SentencePiece gives them."""
-        escaped = f" {self._normalized(text)}".replace(" ", BLANK).rstrip(BLANK)
-        found = self._unigram(escaped)
-        return Pieces([piece for piece, _ in found], [index for _, index in found])
+        """Of a text as it is."""
+        return Pieces(self._model.encode(text, out_type=str), self._model.encode(text))

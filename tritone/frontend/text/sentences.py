@@ -5,13 +5,14 @@ of 3.14 and "Dr." no title. In doubt it goes on; what is cut here is read as in 
 """
 
 import re
+from collections.abc import Iterator
 
 from tritone.frontend.text.kinds import is_raw, is_ssml
 from tritone.frontend.text.line import SENTENCE_END, WRAPPED, Break
 from tritone.frontend.text.segment import BLOCK_CHARACTERS
 from tritone.frontend.text.tables import table
 
-_ABBREVIATIONS = frozenset(written.lower() for written, *_ in table("abbreviations"))
+ABBREVIATIONS = frozenset(written.lower() for written, *_ in table("abbreviations"))
 _WIDE = r"[。！？]+[”’」』）]*"  # nothing need follow but a next character
 _NARROW = r"[.!?…]+[\"”’')\]*_]*(?=[ \t])"
 _ENDS = re.compile(rf"{_WIDE}|{_NARROW}|\n")
@@ -23,17 +24,22 @@ _FENCE = re.compile(r"^\s*(?:```|~~~)", re.MULTILINE)
 
 def complete(text: str) -> int:
     """How many characters of a text are sentences that nothing that follows can change."""
+    return max(sentence_ends(text), default=0)
+
+
+def sentence_ends(text: str) -> Iterator[int]:
+    """Where each of those sentences ends."""
     if is_ssml(text) or is_raw(text):
-        return 0
+        return
     done = 0
     for end in _ENDS.finditer(text):
         after = text[end.end() :].lstrip()
         if not after:
             break
         ended = _ends_line if "\n" in end[0] else _ends_sentence
-        if ended(text, end, after) and _closed(text[done : end.end()]):
+        if ended(text, end, after) and closed(text[done : end.end()]):
             done = end.end()
-    return done
+            yield done
 
 
 def break_between(before: str, after: str) -> Break:
@@ -63,7 +69,7 @@ def _ends_sentence(text: str, end: re.Match[str], after: str) -> bool:
     if after[0].isdigit() and len(written) < 4 and not written.isdigit():
         return False  # No. 5
     single = len(written) == 1 and written.isalpha() and written != "I"
-    return not (single or "." in written or written.lower() in _ABBREVIATIONS)
+    return not (single or "." in written or written.lower() in ABBREVIATIONS)
 
 
 def _ends_line(text: str, end: re.Match[str], after: str) -> bool:
@@ -78,7 +84,7 @@ def _ends_line(text: str, end: re.Match[str], after: str) -> bool:
     return not (wrapped or after[0].islower())
 
 
-def _closed(part: str) -> bool:
+def closed(part: str) -> bool:
     """Whether no emphasis, code, link or tag of it is still open, or none that ever closes."""
     return len(part) > BLOCK_CHARACTERS or not (
         part.count("**") % 2

@@ -1,5 +1,6 @@
 """A text in blocks of speakable pieces, as every family's front end needs it."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -12,6 +13,7 @@ from tritone.frontend.text.line import Break, Line
 from tritone.frontend.text.normalize import LineReader, TextNormalizer
 from tritone.frontend.text.segment import (
     BLOCK_CHARACTERS,
+    SENTENCE_ENDS,
     Language,
     Length,
     SegmentRule,
@@ -21,6 +23,7 @@ from tritone.frontend.text.segment import (
     language_of,
     limit_piece,
     segment,
+    split_sentences,
 )
 from tritone.frontend.text.settings import TextSettings
 from tritone.frontend.text.traced import Seen, Traced, ignore
@@ -50,6 +53,20 @@ class SpokenBlock:
     pieces: tuple[SpokenPiece, ...]
     notes: tuple[str, ...]
     more: bool
+
+
+@dataclass(frozen=True)
+class GrowingPiece:
+    """One piece of a text that is still being written. settled: the beginning of its text that
+    stays as it is."""
+
+    text: str
+    settled: str
+    notes: tuple[str, ...]
+    start: int = 0
+    pause: float = 0.0
+    speed: float = 1.0
+    pause_after: float = 0.0
 
 
 class TextStage:
@@ -99,6 +116,33 @@ class TextStage:
             pieces[0] = replace(pieces[0], pause=pause)
         return SpokenBlock(tuple(pieces), tuple(notes), index + 1 < len(blocks))
 
+    def growing(self, text: str, settled: int, continues: Break = Break.NONE) -> GrowingPiece:
+        """A text so far as one piece, whatever its length. settled: characters of it that are read
+        alike whatever follows. Raises InvalidRequest for wrong SSML."""
+        document = self.normalize.read(text)
+        notes = dict.fromkeys(document.notes)
+        every, sure = "", ""
+        for line in document.lines:
+            language = self.normalize.language(document, line)
+            spoken, more = self.normalize.spoken(document, line, language)
+            notes.update(dict.fromkeys(more))
+            read = _read_until(spoken, settled)
+            blank = "" if language == "zh" or not every else " "
+            sure += blank + _tidy(spoken.text[:read], language, more=True) if read else ""
+            every += blank + _tidy(spoken.text, language)
+        if not is_speakable(every):
+            return GrowingPiece("", "", tuple(notes))
+        first, last = document.lines[0], document.lines[-1]
+        return GrowingPiece(
+            every,
+            every if settled >= len(text) else sure,
+            tuple(notes),
+            start=first.text.origin[0],
+            pause=self._pauses.of(continues) + first.pause,
+            speed=first.speed,
+            pause_after=last.pause_after,
+        )
+
     def _read(self, text: str) -> tuple[Document, list[list[Line]]]:
         document = self.normalize.read(text)
         blocks: list[list[Line]] = []
@@ -130,6 +174,24 @@ class TextStage:
         if parts and line.pause_after:
             pieces[-1] = replace(pieces[-1], pause_after=line.pause_after)
         return notes
+
+
+def _read_until(spoken: Traced, place: int) -> int:
+    """Characters that come of the source before a place alone: of what was read as one, with more
+    behind it, none."""
+    count = bisect_left(spoken.origin, place, hi=len(spoken))
+    if count and spoken.origin[count] > place:
+        count = bisect_left(spoken.origin, spoken.origin[count - 1])
+    return count
+
+
+def _tidy(text: str, language: Language, *, more: bool = False) -> str:
+    """A text with the ends of its sentences as segments have them; with more behind it, no end."""
+    text = text.strip()
+    if not text:
+        return ""
+    tidy = "".join(split_sentences(text, language))
+    return tidy[:-1] if more and text[-1] not in SENTENCE_ENDS[language] else tidy
 
 
 def _parts(line: Line) -> Iterator[Line]:

@@ -28,7 +28,7 @@ from tritone.llm.onnx.graph import (
 
 
 class OnnxSlots:
-    """`tritone.llm.slots.scheduler.SlotSession` on ONNX Runtime.
+    """`tritone.llm.slots.session.SlotSession` on ONNX Runtime.
 
     threads: of one operator; they do not spin while they wait. Memory of a position is taken when
     it is first written, and kept. graph: where that of `precision` is, if not beside the
@@ -63,7 +63,6 @@ class OnnxSlots:
         self._lengths = np.zeros(rows, np.int32)
         self._longest = np.zeros((), np.int32)
         self._logits = np.zeros((rows, config.speech_head_size), np.float32)
-        self._prompt = (0, 0)  # the slot that a prompt was last written to, and its end
         self._batches: dict[int, onnxruntime.IOBinding] = {}
         self._heads = config.text_heads
         self._group = config.num_attention_heads // heads
@@ -76,18 +75,16 @@ class OnnxSlots:
         self._lengths[0] = length - 1
         self._longest[()] = length
         self._session.run_with_iobinding(self._binding(slot, 1, embeds))
-        self._prompt = slot, length
         logits: Float32 = self._logits[0].copy()
         return logits
 
-    def decode(self, embeds: Float32, lengths: Int32) -> Float32:
+    def decode(self, embeds: Float32, lengths: Int32, beyond: int = 0) -> Float32:
         count = len(embeds)
         self._embeds[:count, 0] = embeds
         self._lengths[:count] = lengths
         rows = _even(count)
-        if rows > count:  # its position is free: a prompt half read there goes on over it
-            slot, end = self._prompt
-            self._lengths[count] = end if slot == count else 0
+        if rows > count:  # it writes there, where whoever has that slot goes on over it
+            self._lengths[count] = beyond
         self._longest[()] = self._lengths[:rows].max() + 1
         if rows not in self._batches:
             self._batches[rows] = self._binding(0, rows, self._embeds[:rows])
@@ -96,6 +93,11 @@ class OnnxSlots:
 
     def move(self, source: int, target: int, length: int) -> None:
         self._cache[:, :, target, :, :length] = self._cache[:, :, source, :, :length]
+
+    def swap(self, first: int, second: int, length: int) -> None:
+        kept = self._cache[:, :, first, :, :length].copy()
+        self.move(second, first, length)
+        self._cache[:, :, second, :, :length] = kept
 
     def text_keys(self, slot: int, prompt: int) -> Float32:
         keys = [self._cache[layer, 0, slot, head // self._group] for layer, head in self._heads]

@@ -2,71 +2,42 @@
 
 One thread owns the session. Between two steps it lets finished and cancelled streams go and works
 on at most one part of one new prompt, so that a long prompt holds nobody up; a step then advances
-every stream by one token. Streams always fill slots 0..n-1: when one leaves a hole, the last one
-moves into it.
+every stream that draws by one token. One that waits for text keeps its slot.
 """
 
 import threading
 from collections import deque
-from typing import Protocol
+from enum import Enum, auto
 
 import numpy as np
 
-from tritone.arrays import Float32, Int32
+from tritone.arrays import Float32
 from tritone.errors import StageFailed, TritoneError
 from tritone.llm.checkpoint import EmbeddingTable
 from tritone.llm.config import SpokenConfig
-from tritone.llm.contract import Generation, GenerationRequest
+from tritone.llm.contract import Generation, GenerationRequest, Prompt
 from tritone.llm.generation import (
     STAGE,
     FeedGeneration,
+    OpenGeneration,
     Stream,
     Token,
     check_generation,
     check_load,
+    no_room,
 )
+from tritone.llm.interleaving import Drawn
 from tritone.llm.sampler import Sampler
+from tritone.llm.slots.places import Places
+from tritone.llm.slots.session import SlotSession
 
 
-class SlotSession(Protocol):
-    """Slot i of a buffer holds the keys and values of one stream. One thread owns it.
+class Fate(Enum):
+    """Of a stream after a draw."""
 
-    slots: streams that fit. slot_length: positions of each. prefill_part: positions of a prompt
-    that are read at a time; fewer cost speed, more make running streams wait longer.
-    """
-
-    slots: int
-    slot_length: int
-    prefill_part: int
-
-    def prefill(self, slot: int, embeds: Float32, start: int = 0) -> Float32:
-        """Write a prompt, or its next part, into `slot`.
-
-        embeds: (n, hidden) of the part. start: positions of the prompt already there. Returns
-        (rows,) logits of its last position, a copy.
-        """
-        ...
-
-    def decode(self, embeds: Float32, lengths: Int32) -> Float32:
-        """Advance slots 0..n-1 by one position, as one batch.
-
-        embeds: (n, hidden) of the new tokens. lengths: (n,) positions filled before. Returns
-        (n, rows) logits, overwritten by the next call.
-        """
-        ...
-
-    def move(self, source: int, target: int, length: int) -> None:
-        """Copy the first `length` positions of a slot over another."""
-        ...
-
-    def text_keys(self, slot: int, prompt: int) -> Float32:
-        """(prompt, width): the keys of the text heads at the first positions of `slot`, a copy."""
-        ...
-
-    def text_query(self, row: int, position: int) -> Float32:
-        """(width,): what the text heads asked for from `position`, in row `row` of the last call.
-        They looked most at the position whose key has the largest product with it."""
-        ...
+    DRAWS = auto()
+    WAITS = auto()  # for text
+    OVER = auto()
 
 
 class SlotLanguageModel:
@@ -77,10 +48,10 @@ class SlotLanguageModel:
     ) -> None:
         self._session, self._embedding, self._config = session, embed, config
         self._max_waiting = max_waiting
-        self._active: list[Stream] = []  # the index is the slot; changed by the thread alone
-        self._joining: Stream | None = None
+        self._places = Places(session)  # changed by the thread alone
+        self._joining: Stream | None = None  # a new one that is being read, into this slot
         self._joining_slot = 0
-        self._waiting: deque[Stream] = deque()
+        self._queue: deque[Stream] = deque()
         self._closed = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="tritone-llm", daemon=True)
@@ -100,16 +71,18 @@ class SlotLanguageModel:
             waiting=llm.waiting_rows,
             min_tokens=request.min_tokens,
         )
-        stream = Stream(request, sampler)
+        stream = Stream.of(request, sampler, llm)
         with self._changed:
             if self._closed:
                 raise StageFailed(STAGE, "the language model is closed")
-            self._waiting = deque(s for s in self._waiting if not s.cancelled)
-            running = self._occupied() + len(self._waiting)
+            self._queue = deque(s for s in self._queue if not s.cancelled)
+            running = self._occupied() + len(self._queue)
             check_load(running, self._session.slots, self._max_waiting)
-            self._waiting.append(stream)
+            self._queue.append(stream)
             self._changed.notify()
-        return FeedGeneration(stream)
+        if stream.turns is None:
+            return FeedGeneration(stream)
+        return OpenGeneration(stream, llm, self._wake)
 
     def close(self) -> None:
         """Stop the scheduler; generations still open end with StageFailed."""
@@ -118,99 +91,140 @@ class SlotLanguageModel:
             self._changed.notify()
         self._thread.join()
 
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify()
+
     def _run(self) -> None:
         problem = "the language model broke down, restart the server"
         try:
             while self._wait_for_work():
-                self._remove([stream.cancelled for stream in self._active])
-                self._prefill()
+                self._places.free(_left)
+                self._read()
                 self._step()
             problem = "the language model was closed"
         finally:
             with self._changed:
                 self._closed = True
-                for stream in filter(None, (*self._active, self._joining, *self._waiting)):
+                for stream in filter(None, (*self._places.streams, self._joining, *self._queue)):
                     stream.outbox.put(StageFailed(STAGE, problem))
-                self._active, self._joining, self._waiting = [], None, deque()
+                self._places, self._joining, self._queue = Places(self._session), None, deque()
 
     def _wait_for_work(self) -> bool:
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._occupied() or self._waiting)
+            self._changed.wait_for(lambda: self._closed or self._has_work())
             return not self._closed
 
-    def _occupied(self) -> int:
-        return len(self._active) + (self._joining is not None)
+    def _has_work(self) -> bool:
+        may_read = [*self._places.waiting, *(self._queue if self._free_slot() else ())]
+        return bool(self._places.drawing or self._joining) or any(s.stirs for s in may_read)
 
-    def _next_prompt(self) -> Stream | None:
-        """The stream whose prompt is being read: the one begun, or the first that waits."""
+    def _free_slot(self) -> bool:
+        return self._occupied() < self._session.slots
+
+    def _occupied(self) -> int:
+        return len(self._places) + (self._joining is not None)
+
+    def _next_to_read(self) -> Stream | None:
+        """The stream that is being read: the new one begun, one that goes on with more text, or
+        the first of the queue that has something to read."""
         with self._changed:
             if self._joining and self._joining.cancelled:
                 self._joining = None
-            while self._waiting and self._waiting[0].cancelled:
-                self._waiting.popleft()
-            if not self._joining and self._waiting and len(self._active) < self._session.slots:
-                self._joining = self._waiting.popleft()
-                self._joining_slot = len(self._active)
-            return self._joining
+            if self._joining:
+                return self._joining
+            for stream in (*self._places.waiting, *self._queue):
+                stream.take_in()
+            self._queue = deque(s for s in self._queue if not s.cancelled)
+            ready = (s for s in (*self._places.waiting, *self._queue) if s.ready)
+            found = next(ready, None)
+            if found is None or found in self._places.waiting:
+                return found
+            if not self._free_slot():
+                return None
+            self._queue.remove(found)
+            self._joining, self._joining_slot = found, len(self._places)
+            return found
 
-    def _prefill(self) -> None:
-        """Read the next part of a prompt; after the last part its stream joins the others."""
-        stream = self._next_prompt()
+    def _read(self) -> None:
+        """Read the next part of a prompt or of an open text; after the last its stream draws."""
+        stream = self._next_to_read()
         if stream is None:
             return
+        joins = stream is self._joining
+        slot = self._joining_slot if joins else self._places.slot_of(stream)
         try:
-            embeds = self._embedded(stream)
-            logits = self._session.prefill(self._joining_slot, embeds, stream.length)
+            embeds = self._embedded(stream.next_part(self._session.prefill_part))
+            stream.check_room(len(embeds), self._session.slot_length)
+            logits = self._session.prefill(slot, embeds, stream.length)
         except Exception as error:  # whatever broke this prompt must not stop the other streams
             stream.outbox.put(_failure(error))
-            with self._changed:
-                self._joining = None
+            self._forget(stream)
             return
         stream.length += len(embeds)
-        if stream.length < len(stream.request.prompt):
+        if stream.unread is not None:
             return
         if self._config.llm.text_heads:
-            stream.text_keys = self._session.text_keys(self._joining_slot, stream.length)
+            stream.text_keys = stream.of_text(self._session.text_keys(slot, stream.length))
             self._look(stream, 0)
-        goes_on = self._advance(stream, logits)
+        fate = self._advance(stream, logits)
         stream.flush()
         with self._changed:
-            self._joining = None
-            if goes_on:
-                # streams may have left since the prompt was begun in what was then the next slot
-                if self._joining_slot != len(self._active):
-                    self._session.move(self._joining_slot, len(self._active), stream.length)
-                self._active.append(stream)
+            if joins:
+                self._joining = None
+                if fate is not Fate.OVER:
+                    self._places.add(stream, slot)
+            if fate is Fate.DRAWS:
+                self._places.draw(stream)
+        if fate is Fate.OVER and not joins:
+            self._forget(stream)
 
-    def _embedded(self, stream: Stream) -> Float32:
-        """(n, hidden) of the next part of a prompt."""
-        prompt = stream.request.prompt
-        part = slice(stream.length, stream.length + self._session.prefill_part)
-        if prompt.ids is not None:
-            return self._embedding(prompt.ids[part])
-        assert prompt.embeddings is not None
-        return np.array(prompt.embeddings[part], np.float32)
+    def _forget(self, stream: Stream) -> None:
+        with self._changed:
+            if stream is self._joining:
+                self._joining = None
+            self._places.free(lambda other: other is stream)
+
+    def _embedded(self, part: Prompt) -> Float32:
+        """(n, hidden)"""
+        if part.ids is not None:
+            return self._embedding(part.ids)
+        assert part.embeddings is not None
+        return np.array(part.embeddings, np.float32)
 
     def _step(self) -> None:
-        """Advance every stream by one token."""
-        if not self._active:
+        """Advance every stream that draws by one token."""
+        streams = self._places.drawing
+        if not streams:
             return
-        last_ids = np.array([stream.last_id for stream in self._active], np.int32)
-        lengths = np.array([stream.length for stream in self._active], np.int32)
+        last_ids = np.array([stream.last_id for stream in streams], np.int32)
+        lengths = np.array([stream.length for stream in streams], np.int32)
         try:
-            logits = self._session.decode(self._embedding(last_ids), lengths)
+            embeds = self._embedding(last_ids)
+            logits = self._session.decode(embeds, lengths, self._filled_behind())
         except Exception as error:  # a broken step ends its streams, not the scheduler
-            for stream in self._active:
+            for stream in streams:
                 stream.outbox.put(_failure(error))
-            self._active.clear()
+            broken = set(streams)
+            self._places.free(lambda stream: stream in broken)
             return
-        for slot, stream in enumerate(self._active):
+        for slot, stream in enumerate(streams):
             stream.length += 1
             self._look(stream, slot)
-        over = [not self._advance(s, row) for s, row in zip(self._active, logits, strict=True)]
-        for stream in self._active:
+        fates = [(s, self._advance(s, row)) for s, row in zip(streams, logits, strict=True)]
+        for stream in streams:
             stream.flush()
-        self._remove(over)
+        over = {stream for stream, fate in fates if fate is Fate.OVER}
+        self._places.free(lambda stream: stream in over)
+        for stream in (stream for stream, fate in fates if fate is Fate.WAITS):
+            self._places.wait(stream)
+
+    def _filled_behind(self) -> int:
+        """Positions of the slot behind those that draw."""
+        if self._places.waiting:
+            return self._places.waiting[0].length
+        behind = self._joining and self._joining_slot == len(self._places)
+        return self._joining.length if self._joining and behind else 0
 
     def _look(self, stream: Stream, row: int) -> None:
         """Note what the next token is said for, where the checkpoint has heads that tell.
@@ -222,38 +236,36 @@ class SlotLanguageModel:
             query = self._session.text_query(row, stream.length - 1)
             stream.said = int((stream.text_keys @ query).argmax())
 
-    def _advance(self, stream: Stream, logits: Float32) -> bool:
-        """Draw the stream's next token; False when the stream is over."""
+    def _advance(self, stream: Stream, logits: Float32) -> Fate:
+        """Draw the stream's next token."""
         llm = self._config.llm
         try:
-            row = stream.sampler.draw(logits)
+            row, drawn = stream.draw(logits, llm)
         except Exception as error:  # of one stream: its neighbours go on
             stream.pending.append(_failure(error))
-            return False
-        if row >= llm.speech_codes:
+            return Fate.OVER
+        if drawn is Drawn.END:
             stream.pending.append(None)
-            return False
+            return Fate.OVER
+        if drawn is Drawn.WAIT:
+            return Fate.WAITS
         stream.sampler.emit(row)
+        if drawn is Drawn.FILL:
+            return Fate.WAITS
         stream.last_id = llm.speech_offset + row
         stream.emitted += 1
         stream.pending.append(Token(stream.last_id, stream.said))
-        if stream.emitted == stream.request.max_tokens:
+        if stream.emitted >= stream.longest:
             stream.pending.append(None)
-            return False
+            return Fate.OVER
         if stream.length == self._session.slot_length:
-            problem = f"no end of speech within the {self._session.slot_length} positions of a slot"
-            stream.pending.append(StageFailed(STAGE, problem))
-            return False
-        return True
+            stream.pending.append(no_room(self._session.slot_length))
+            return Fate.OVER
+        return Fate.DRAWS
 
-    def _remove(self, leaving: list[bool]) -> None:
-        """Free the slots whose entry is true, keeping the streams contiguous."""
-        for slot in reversed(range(len(leaving))):
-            if leaving[slot]:
-                last = self._active.pop()
-                if slot < len(self._active):
-                    self._session.move(len(self._active), slot, last.length)
-                    self._active[slot] = last
+
+def _left(stream: Stream) -> bool:
+    return stream.cancelled
 
 
 def _failure(error: Exception) -> TritoneError:

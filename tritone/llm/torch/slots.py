@@ -33,7 +33,7 @@ Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 
 
 class TorchSlots:
-    """`tritone.llm.slots.scheduler.SlotSession` in torch; parameters as there.
+    """`tritone.llm.slots.session.SlotSession` in torch; parameters as there.
 
     dtype: of weights, keys and values. On a GPU all graphs are recorded here, before the first
     request: some seconds.
@@ -96,7 +96,7 @@ class TorchSlots:
         return logits
 
     @torch.inference_mode()
-    def decode(self, embeds: Float32, lengths: Int32) -> Float32:
+    def decode(self, embeds: Float32, lengths: Int32, beyond: int = 0) -> Float32:
         count = len(embeds)
         rows, reach = self._bucket(count, int(lengths.max()) + 1)
         self._host_embeds[:count, 0] = torch.from_numpy(embeds)
@@ -113,6 +113,12 @@ class TorchSlots:
     @torch.inference_mode()
     def move(self, source: int, target: int, length: int) -> None:
         self._cache[:, :, target, :, :length] = self._cache[:, :, source, :, :length]
+
+    @torch.inference_mode()
+    def swap(self, first: int, second: int, length: int) -> None:
+        kept = self._cache[:, :, first, :, :length].clone()
+        self.move(second, first, length)
+        self._cache[:, :, second, :, :length] = kept
 
     @torch.inference_mode()
     def text_keys(self, slot: int, prompt: int) -> Float32:

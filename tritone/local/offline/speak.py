@@ -15,7 +15,7 @@ import soundfile
 from tritone.arrays import Float32
 from tritone.errors import StageFailed, TritoneError
 from tritone.frontend.voices import VOICES_CACHED
-from tritone.llm.contract import Generation, GenerationRequest, Increment
+from tritone.llm.contract import Generation, GenerationRequest, Increment, MoreText
 from tritone.local.offline.manifest import Item
 from tritone.local.tts import LocalStages
 from tritone.synthesis.pipeline import Settings, synthesize
@@ -61,6 +61,7 @@ class MeasuredStages:
 
     def __init__(self, stages: LocalStages, seconds: StageSeconds) -> None:
         self._stages, self._seconds = stages, seconds
+        self.takes_open_text = stages.takes_open_text
 
     def prepare(self, request: SynthesisRequest) -> Iterator[Segment]:
         with self._seconds.measure("voice"):
@@ -94,6 +95,9 @@ class _MeasuredGeneration:
 
     def cancel(self) -> None:
         self.generation.cancel()
+
+    def extend(self, more: MoreText) -> None:
+        self.generation.extend(more)
 
 
 @dataclass(frozen=True)
