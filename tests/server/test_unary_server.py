@@ -171,7 +171,7 @@ TOY = SUPPORT / "toy_family" / "toy"
     ("public", "unary"),
     [
         *((PROJECT / "model_repo" / n, PROJECT / "model_repo" / f"{n}_unary")
-          for n in ("cosyvoice2", "cosyvoice3")),
+          for n in ("cosyvoice2", "cosyvoice3", "indextts2")),
         (TOY / "endpoint", TOY / "unary"),
     ],
     ids=lambda folder: folder.name,

@@ -1,5 +1,6 @@
 """A recording to a voice: all that the model is told of a speaker, computed once."""
 
+import hashlib
 from pathlib import Path
 from typing import Protocol
 
@@ -90,10 +91,11 @@ def missing_files(model_dir: Path) -> list[str]:
 
 
 def files_digest(model_dir: Path) -> str:
-    """SHA-256 of all, in hex; empty where one is missing. It reads them."""
+    """SHA-256 over those of all, in hex; empty where one is missing. It reads them."""
     if missing_files(model_dir):
         return ""
-    return " ".join(sha256_of(model_dir / name)[:16] for name in FILES)
+    every = " ".join(sha256_of(model_dir / name) for name in FILES)
+    return hashlib.sha256(every.encode()).hexdigest()
 
 
 def load_voice_reader(model_dir: Path, config: CloningConfig) -> VoiceReader:
