@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent import futures
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -85,9 +86,10 @@ def test_a_deaf_server_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with TritonServer(toy_settings(tmp_path)) as server:
         server.wait_ready()
         assert server._probe is not None and server._probe._answered() and not server._probe.deaf
-        monkeypatch.setattr(GrpcProbe, "deaf", True)
+        server._probe.close()
+        # of this server alone: that of all tests is watched too
+        monkeypatch.setattr(server, "_probe", SimpleNamespace(deaf=True, close=lambda: None))
         assert server.next_loss() is None and server.exit_status == -signal.SIGKILL
-        monkeypatch.undo()
         log = server.settings.log_path.read_text()
     assert "tritone_probe" not in log  # a line every few seconds would fill it
 
