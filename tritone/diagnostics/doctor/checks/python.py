@@ -30,6 +30,7 @@ IMPORTS = {
     "torch": "torch",
     "onnxruntime": "onnxruntime",
     "tokenizers": "tokenizers",
+    "sentencepiece": "sentencepiece",
     "safetensors": "safetensors",
     "pydantic": "pydantic",
     "soundfile": "soundfile",
