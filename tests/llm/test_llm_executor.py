@@ -165,9 +165,9 @@ def test_cancel_wakes_a_reader_that_waits(open_model: Open) -> None:
     waits = threading.Event()
 
     class Outbox(SimpleQueue):
-        def get(self) -> Any:
+        def get(self, block: bool = True, timeout: float | None = None) -> Any:
             waits.set()
-            return super().get()
+            return super().get(block, timeout)
 
     def cancel() -> None:
         assert waits.wait(HANG_S)
