@@ -26,7 +26,7 @@ def chromium_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def browser(chromium_address: str) -> Iterator[Browser]:
     """Let go at the end of each module, as no event loop can run while it is driven."""
     with sync_playwright() as driver:
-        connected = driver.chromium.connect_over_cdp(chromium_address)
+        connected = driver.chromium.connect_over_cdp(chromium_address, timeout=1000 * HANG_S)
         yield connected
         connected.close()
 
