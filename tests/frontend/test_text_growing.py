@@ -56,6 +56,9 @@ def test_a_grown_text_is_read_as_the_whole_one(stage: TextStage, text: str) -> N
         ("NASA sent a m", "NASA sent a"),
         ("今天3.5元", "今"),
         ("<speak>Hello there my dear friend", ""),
+        ("On smooth planks. ", "On"),
+        ("On smooth planks. G", "On smooth planks."),
+        ("He lives in St. L", "He lives"),
         ("", ""),
     ],
 )
