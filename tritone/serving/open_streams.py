@@ -19,8 +19,8 @@ class OpenStream:
     """A request of a client until its FINAL, which leaves once: whoever ends it first sends it.
 
     It has the methods of a response sender. calls: of this stream, to the other models. unary: who
-    waits for all of it, where that is another model of this server. text: where it comes in pieces.
-    ended: called with it and what has left, when the FINAL has.
+    waits for all of it, where that is another model of this server. text: where requests may
+    follow. ended: called with it and what has left, when the FINAL has.
     """
 
     def __init__(

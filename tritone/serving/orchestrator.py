@@ -162,6 +162,8 @@ class TritonPythonModel:
             stream.account.noting(),
         ):
             stream.account.name(request_id(request))
+            if stream.text and stream.text.refusal:
+                raise stream.text.refusal
             if lost := ", ".join(self._neighbours.lost):
                 raise Overloaded(f"{lost} is being started again; retry in a few seconds")
             stream.enter(self._admission)
@@ -174,6 +176,7 @@ class TritonPythonModel:
     def _speak(self, request: Any, stream: OpenStream, send: Any) -> None:
         with_timing = "timing" in request.requested_output_names()
         model, kept = self._model, stream.account
+        live = stream.text.live if stream.text else None
         stages = TritonStages(
             kept.id,
             stream.calls,
@@ -190,7 +193,7 @@ class TritonPythonModel:
             cancelled=stream.is_cancelled,
             turns=self._turns,
             timing=kept.timing,
-            live=stream.text.live if stream.text else None,
+            live=live,
         )
         for chunk in chunks:
             outputs = [tensor("waveform", chunk.samples[None])]
@@ -199,7 +202,7 @@ class TritonPythonModel:
             send(response(*outputs))
             kept.update()
             # when text comes in pieces nobody can predict
-            if kept.timing.packets == 1 and not stream.text and (ratio := stream.heard()):
+            if kept.timing.packets == 1 and not live and (ratio := stream.heard()):
                 self._metrics.forecast.observe(ratio)
 
     def finalize(self) -> None:

@@ -1,4 +1,4 @@
-"""Requests whose text comes in pieces, each in a request of its own to the public model.
+"""Speeches that further requests to the public model belong to: more of their text, or a cancel.
 
 They belong together by an id that the client makes, in the request parameter `text_stream`; it is a
 secret, as who knows it may add to the text and end it. What is kept under it goes with the stream.
@@ -26,11 +26,13 @@ _FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
 
 
 class TextStream:
-    """One of them. over: set when its speech has had its last response. report: what the answer to
-    a cancel says, once it is over."""
+    """One of them. live: None for a text that its first request has whole. refusal: what is wrong
+    with that request. over: set when the speech has had its last response. report: what the answer
+    to a cancel says, once it is over."""
 
-    def __init__(self, live: LiveText) -> None:
+    def __init__(self, live: LiveText | None) -> None:
         self.live = live
+        self.refusal: TritoneError | None = None
         self.cancelled = False
         self.report: Mapping[str, Any] = {}
         self.over = threading.Event()
@@ -44,18 +46,20 @@ class TextStreams:
         self._open: dict[str, TextStream] = {}
 
     def begin(self, request: Any) -> TextStream | None:
-        """That which begins with this request; None where its text is whole. What is wrong with
-        it is raised where the first part of the text is asked for."""
+        """That which begins with this request; None for one that nothing can follow."""
         if (name := parameter(request, STREAM)) is None:
             return None
-        stream = TextStream(LiveText(self._longest, idle_s=self._idle))
+        whole = bool(parameter(request, END))
+        stream = TextStream(None if whole else LiveText(self._longest, idle_s=self._idle))
         try:
-            quiet = self._check(request, name)
-            stream.live.flush_after_s = quiet
-            stream.live.mode = TextMode.named(parameter(request, MODE) or TextMode.SENTENCES.value)
-            self._put(request, stream.live)
+            self._check(name)
+            if stream.live:
+                stream.live.flush_after_s = _quiet(request)
+                given = parameter(request, MODE) or TextMode.SENTENCES.value
+                stream.live.mode = TextMode.named(given)
+                _put(request, stream.live)
         except TritoneError as error:
-            stream.live.end(error)
+            stream.refusal = error
         else:
             self._open[name] = stream
         return stream
@@ -65,35 +69,39 @@ class TextStreams:
         return parameter(request, STREAM) is not None and not parameter(request, START)
 
     def go_on(self, request: Any, sender: Any) -> None:
-        """Take a piece and answer its request; that to cancel when the speech has ended."""
-        try:
-            stream = self._open.get(parameter(request, STREAM))
-            if stream is None:
-                raise InvalidRequest(STREAM, "no text is taken under this id, or no longer")
-            if parameter(request, CANCEL):
-                stream.cancelled = True
-                threading.Thread(
-                    target=_report, args=(stream, sender), name="cancel", daemon=True
-                ).start()
-                return
-            try:
-                self._put(request, stream.live)
-            except TritoneError as error:
-                stream.live.end(error)  # told where the speech is read
-        except TritoneError as error:
+        """Take a piece and answer its request; that to cancel when the speech has ended, or with
+        nothing where none is spoken under its id: it may have ended just now."""
+        stream = self._open.get(parameter(request, STREAM))
+        if parameter(request, CANCEL):
+            self._cancel(stream, sender)
+        elif stream is None or stream.live is None:
+            error = InvalidRequest(STREAM, "no text is taken under this id, or no longer")
             sender.send(failure(error, self._model, public=True), flags=_FINAL)
         else:
+            try:
+                _put(request, stream.live)
+            except TritoneError as error:
+                stream.live.end(error)  # told where the speech is read
             sender.send(flags=_FINAL)
 
     def forget(self, stream: TextStream, report: Mapping[str, Any]) -> None:
         """The speech has had its last response."""
         for name in [name for name, other in self._open.items() if other is stream]:
             del self._open[name]
-        stream.live.end()
+        if stream.live:
+            stream.live.end()
         stream.report = report
         stream.over.set()
 
-    def _check(self, request: Any, name: Any) -> float | None:
+    @staticmethod
+    def _cancel(stream: TextStream | None, sender: Any) -> None:
+        if stream is None:
+            sender.send(flags=_FINAL)
+            return
+        stream.cancelled = True
+        threading.Thread(target=_report, args=(stream, sender), name="cancel", daemon=True).start()
+
+    def _check(self, name: Any) -> None:
         length = len(name) if isinstance(name, str) else 0
         if not SHORTEST_ID <= length <= LONGEST_ID:
             raise InvalidRequest(
@@ -103,20 +111,24 @@ class TextStreams:
             )
         if name in self._open:
             raise InvalidRequest(STREAM, "is the id of a text that is being spoken already")
-        quiet = parameter(request, FLUSH_AFTER)
-        if quiet is None:
-            return None
-        if not isinstance(quiet, int) or not 0 < quiet <= _MOST_QUIET_MS:
-            raise InvalidRequest(FLUSH_AFTER, f"is {quiet}; the limits are 1 and {_MOST_QUIET_MS}")
-        return quiet / 1000
 
-    @staticmethod
-    def _put(request: Any, text: LiveText) -> None:
-        text.put(Inputs(request).text("target_text") or "")
-        if parameter(request, FLUSH):
-            text.flush()
-        if parameter(request, END):
-            text.end()
+
+def _quiet(request: Any) -> float | None:
+    """Seconds without a piece after which what there is is spoken."""
+    quiet = parameter(request, FLUSH_AFTER)
+    if quiet is None:
+        return None
+    if not isinstance(quiet, int) or not 0 < quiet <= _MOST_QUIET_MS:
+        raise InvalidRequest(FLUSH_AFTER, f"is {quiet}; the limits are 1 and {_MOST_QUIET_MS}")
+    return quiet / 1000
+
+
+def _put(request: Any, text: LiveText) -> None:
+    text.put(Inputs(request).text("target_text") or "")
+    if parameter(request, FLUSH):
+        text.flush()
+    if parameter(request, END):
+        text.end()
 
 
 def _report(stream: TextStream, sender: Any) -> None:
