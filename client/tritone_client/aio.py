@@ -1,7 +1,9 @@
 """The asyncio client; requests, responses and errors are those of the blocking one."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable
 from contextlib import AbstractAsyncContextManager, aclosing
+from weakref import WeakSet
 
 import grpc
 import numpy as np
@@ -9,10 +11,9 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tritone_client.aio_live import AsyncLiveSpeech, spoken
-from tritone_client.request import Utterance, infer_request, voices_request
+from tritone_client.request import Utterance, voices_request
 from tritone_client.response import (
     Packet,
-    ResponseReader,
     SpeechError,
     VoicesReader,
     from_grpc,
@@ -38,6 +39,7 @@ class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
         else:
             self._channel = grpc.aio.secure_channel(url, tls.credentials(), options=CHANNEL_OPTIONS)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        self._speeches: WeakSet[AsyncLiveSpeech] = WeakSet()  # each lives as long as it is spoken
 
     async def model(self) -> str:
         """As `SpeechClient.model`."""
@@ -63,13 +65,10 @@ class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
         """As `SpeechClient.voices`."""
         request, reader = voices_request(await self.model()), VoicesReader()
         call = self._stub.ModelStreamInfer(iter([request]), timeout=ASK_TIMEOUT)
-        try:
-            with from_grpc(self._tls):
-                async for message in call:
-                    reader.feed(message)
-            return reader.end()
-        finally:
-            call.cancel()
+        with from_grpc(self._tls):
+            async for message in call:
+                reader.feed(message)
+        return reader.end()
 
     async def is_ready(self) -> bool:
         """As `SpeechClient.is_ready`."""
@@ -91,7 +90,7 @@ class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
         self, utterance: Utterance, *, timeout: float | None = DEFAULT_TIMEOUT, request_id: str = ""
     ) -> AsyncGenerator[NDArray[np.float32], None]:
         """As `SpeechClient.stream`. Leave early through `contextlib.aclosing` (or cancel the task):
-        that cancels the utterance on the server at once."""
+        that stops the utterance on the server at once."""
         packets = self.packets(utterance, timeout=timeout, request_id=request_id)
         async with aclosing(packets):
             async for packet in packets:
@@ -106,18 +105,11 @@ class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
         timing: bool = False,
     ) -> AsyncGenerator[Packet, None]:
         """As `SpeechClient.packets`."""
-        request = infer_request(utterance, await self.model(), request_id, timing)
-        reader = ResponseReader()
-        call = self._stub.ModelStreamInfer(iter([request]), timeout=timeout)
-        try:
-            with from_grpc(self._tls):
-                async for message in call:
-                    packet = reader.feed(message)
-                    if packet is not None:
-                        yield packet
-            reader.end()
-        finally:
-            call.cancel()  # nothing to cancel where the stream ran to its end
+        model = await self.model()
+        requests = TextRequests(utterance, model, request_id, timing=timing, whole=True)
+        async with aclosing(self._begun(requests, timeout).packets()) as packets:
+            async for packet in packets:
+                yield packet
 
     async def begin(
         self,
@@ -138,8 +130,7 @@ class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
             flush_after=flush_after,
             text_mode=text_mode,
         )
-        call = self._stub.ModelStreamInfer(timeout=timeout)
-        return await AsyncLiveSpeech.begun(call, requests, self._tls)
+        return self._begun(requests, timeout)
 
     async def stream_text(
         self,
@@ -197,8 +188,14 @@ class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
         return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
     async def close(self) -> None:
-        """Close the channel; utterances still running end with CANCELLED."""
+        """Close the channel; utterances still running end with CANCELLED, at the server first."""
+        await asyncio.gather(*(speech.close() for speech in self._speeches))
         await self._channel.close()
+
+    def _begun(self, requests: TextRequests, timeout: float | None) -> AsyncLiveSpeech:
+        speech = AsyncLiveSpeech(self._stub, requests, timeout, self._tls)
+        self._speeches.add(speech)
+        return speech
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()

@@ -1,84 +1,137 @@
-"""The asyncio client's way to speak a text while it is being written."""
+"""The asyncio client's way to speak a text, whole or while it is being written."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing
-from typing import Any
 
-import grpc
-from tritonclient.grpc import service_pb2
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from tritone_client.exchange import GRACE_S, Exchange, closed, late
 from tritone_client.response import Cancellation, Packet, SpeechError, from_grpc
 from tritone_client.text import Flush, TextRequests
 from tritone_client.tls import Tls
 
 
 class AsyncLiveSpeech(AbstractAsyncContextManager["AsyncLiveSpeech"]):
-    """As LiveSpeech: one task reads `packets`, any of the loop may call the other methods."""
+    """As LiveSpeech: one task reads `packets`, any of the loop may call the other methods.
 
-    def __init__(self, call: Any, requests: TextRequests, tls: Tls | None) -> None:
-        self._call, self._requests, self._tls, self._cancelled = call, requests, tls, False
-        self._writing = asyncio.Lock()  # a stream takes one message after the other
+    Its gRPC call is read and written by tasks of its own: gRPC cancels a call in which a task is
+    cancelled that reads or writes.
+    """
 
-    @classmethod
-    async def begun(cls, call: Any, requests: TextRequests, tls: Tls | None) -> "AsyncLiveSpeech":
-        """call: a stream of gRPC in which nothing was sent yet."""
-        speech = cls(call, requests, tls)
-        try:
-            await speech._send(requests.first)
-        except asyncio.CancelledError:
-            speech.close()
-            raise
-        return speech
+    def __init__(
+        self,
+        stub: service_pb2_grpc.GRPCInferenceServiceStub,
+        requests: TextRequests,
+        timeout: float | None,
+        tls: Tls | None,
+    ) -> None:
+        """In a running loop. timeout: seconds for all of it."""
+        self._exchange, self._tls = Exchange(requests), tls
+        self._pulse = asyncio.Event()
+        self._timers: list[asyncio.TimerHandle] = []
+        if timeout is not None:
+            self._after(timeout, lambda: self._stop(late(timeout)))
+        limit = None if timeout is None else timeout + GRACE_S
+        self._call = stub.ModelStreamInfer(self._orders(), timeout=limit)
+        self._reading = asyncio.create_task(self._read())
 
     @property
     def cancellation(self) -> Cancellation | None:
         """As `LiveSpeech.cancellation`."""
-        return self._requests.cancellation
+        return self._exchange.cancellation
 
     @property
     def over(self) -> bool:
         """Whether it takes nothing more."""
-        return bool(self._call.done())
+        return not self._exchange.takes_more
 
     async def say(self, piece: str | Flush) -> None:
-        """More of the text, or FLUSH. Waits as long as the connection takes no more."""
-        await self._send(self._requests.piece(piece))
+        """More of the text, or FLUSH. Waits while many pieces have not been sent yet."""
+        await self._order(self._exchange.requests.piece(piece))
 
     async def end(self) -> None:
         """There is no more text."""
-        await self._send(self._requests.end())
+        await self._order(self._exchange.requests.end())
 
     async def cancel(self) -> None:
         """Stop speaking: `packets` ends without an error and gives nothing that comes later."""
-        self._cancelled = True
-        await self._send(self._requests.cancel())
+        self._stop(None)
 
     async def packets(self) -> AsyncGenerator[Packet, None]:
         """What is spoken, until the text has ended; once. Raises SpeechError."""
         try:
+            while (packet := await self._next_packet()) is not None:
+                yield packet
+            self._exchange.check()
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """As `LiveSpeech.close`. It goes on where who waits for it is cancelled."""
+        if not self._exchange.over:
+            self._stop(closed())
+            self._after(GRACE_S, self._call.cancel)
+            await self._wait_until(lambda: self._exchange.over)
+
+    def _after(self, seconds: float, do: Callable[[], object]) -> None:
+        """Unless it is over by then."""
+        self._timers.append(asyncio.get_running_loop().call_later(seconds, do))
+
+    def _stop(self, reason: SpeechError | None) -> None:
+        if self._exchange.stop(reason):
+            self._after(GRACE_S, self._call.cancel)
+            self._notify()
+
+    async def _order(self, request: service_pb2.ModelInferRequest) -> None:
+        await self._wait_until(lambda: self._exchange.has_room)
+        self._exchange.order(request)
+        self._notify()
+
+    async def _next_packet(self) -> Packet | None:
+        while (packet := self._exchange.next_packet()) is None and not self._exchange.over:
+            await self._pulse.wait()
+        self._notify()
+        return packet
+
+    async def _orders(self) -> AsyncIterator[service_pb2.ModelInferRequest]:
+        """For gRPC, in a task of its own; ends where the stream is to end."""
+        while not self._exchange.closing:
+            if (order := self._exchange.next_order()) is None:
+                await self._pulse.wait()
+            else:
+                self._notify()
+                yield order
+
+    async def _read(self) -> None:
+        error: SpeechError | None = None
+        try:
             with from_grpc(self._tls):
                 async for message in self._call:
-                    packet = self._requests.read(message)
-                    if packet is not None and not self._cancelled:
-                        yield packet
-                    if self._requests.done(self._cancelled):
-                        break  # the server waits for the end of a text that it takes no more of
-            self._requests.finish()
+                    self._exchange.read(message)
+                    self._notify()
+                    await self._wait_until(lambda: self._exchange.may_read)
+        except SpeechError as failure:
+            error = failure
+        except asyncio.CancelledError:  # so says gRPC of a call that was cancelled here
+            error = closed()
         finally:
-            self.close()
+            for timer in self._timers:
+                timer.cancel()
+            self._exchange.end(error)
+            self._notify()
 
-    def close(self) -> None:
-        """End it at once."""
-        self._call.cancel()  # nothing to cancel where the stream ran to its end
+    async def _wait_until(self, done: Callable[[], bool]) -> None:
+        while not done():
+            await self._pulse.wait()
 
-    async def _send(self, request: service_pb2.ModelInferRequest) -> None:
-        async with self._writing:
-            if not self.over:
-                await _sent(self._call.write(request))
+    def _notify(self) -> None:
+        """Whoever waits looks again."""
+        self._pulse.set()
+        self._pulse = asyncio.Event()
 
     async def __aexit__(self, *_: object) -> None:
-        self.close()
+        await self.close()
 
 
 async def spoken(
@@ -88,39 +141,28 @@ async def spoken(
     speech and is raised here."""
     async with speech:
         feeding = asyncio.ensure_future(_feed(speech, pieces))
-
-        def end_with(fed: "asyncio.Future[None]") -> None:
-            if _failure(fed):
-                speech.close()
-
-        feeding.add_done_callback(end_with)
         try:
             async with aclosing(speech.packets()) as packets:
                 async for packet in packets:
                     yield packet
-        except (SpeechError, asyncio.CancelledError):
-            if error := _failure(feeding):
-                raise error from None
-            raise
         finally:
+            error = _failure(feeding)
             feeding.cancel()
+        if error:
+            raise error
 
 
 async def _feed(speech: AsyncLiveSpeech, pieces: AsyncIterable[str | Flush]) -> None:
     """Say all pieces, as long as they are taken."""
-    async for piece in pieces:
-        if speech.over:
-            return
-        await speech.say(piece)
-    await speech.end()
-
-
-async def _sent(writing: Awaitable[None]) -> None:
-    """Unless the call has ended meanwhile, which says itself why."""
     try:
-        await writing
-    except (grpc.RpcError, asyncio.InvalidStateError):
-        return
+        async for piece in pieces:
+            if speech.over:
+                return
+            await speech.say(piece)
+    except Exception:
+        await speech.cancel()
+        raise
+    await speech.end()
 
 
 def _failure(task: "asyncio.Future[None]") -> BaseException | None:

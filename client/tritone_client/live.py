@@ -1,25 +1,25 @@
-"""The blocking client's way to speak a text while it is being written."""
+"""The blocking client's way to speak a text, whole or while it is being written."""
 
+import sys
 import threading
-from collections.abc import Generator, Iterable
-from contextlib import AbstractContextManager, suppress
-from queue import Full, Queue
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager
 
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from tritone_client.response import Cancellation, Packet, from_grpc
+from tritone_client.exchange import GRACE_S, Exchange, closed, late
+from tritone_client.response import Cancellation, Packet, SpeechError, from_grpc
 from tritone_client.text import Flush, TextRequests
 from tritone_client.tls import Tls
-
-_MOST_WAITING = 1000  # pieces that are not sent yet; whoever has more waits
-_LOOK_S = 0.1  # for the end, while one waits
 
 
 class LiveSpeech(AbstractContextManager["LiveSpeech"]):
     """A text that is being spoken. One thread reads `packets`, any may call the other methods.
 
-    Leaving the context ends it at once, without a report; `cancel` says what was heard. Once it has
-    ended, what is said to it goes nowhere.
+    Leaving the context ends it, without a report; `cancel` says what was heard. Once it has ended,
+    what is said to it goes nowhere. A thread of its own reads what comes, so that a reader who is
+    interrupted can still wait for the end.
     """
 
     def __init__(
@@ -29,60 +29,118 @@ class LiveSpeech(AbstractContextManager["LiveSpeech"]):
         timeout: float | None,
         tls: Tls | None,
     ) -> None:
-        self._requests, self._tls, self._cancelled = requests, tls, False
-        self._over = threading.Event()
-        self._sending: Queue[service_pb2.ModelInferRequest | None] = Queue(_MOST_WAITING)
-        self._sending.put(requests.first)
-        self._call = stub.ModelStreamInfer(iter(self._sending.get, None), timeout=timeout)
-        self._call.add_callback(self._over.set)
+        """timeout: seconds for all of it."""
+        self._exchange, self._tls = Exchange(requests), tls
+        self._changed = threading.Condition()
+        self._timeout, self._began = timeout, time.monotonic()
+        self._last: float | None = None  # when what is to end must have ended
+        limit = None if timeout is None else timeout + GRACE_S
+        self._call = stub.ModelStreamInfer(self._orders(), timeout=limit)
+        threading.Thread(target=self._read, name="speech", daemon=True).start()
 
     @property
     def cancellation(self) -> Cancellation | None:
         """After `cancel`, once `packets` has ended; None too where the speech had ended before."""
-        return self._requests.cancellation
+        return self._exchange.cancellation
 
     @property
     def over(self) -> bool:
         """Whether it takes nothing more."""
-        return self._over.is_set()
+        return not self._exchange.takes_more
 
     def say(self, piece: str | Flush) -> None:
         """More of the text, or FLUSH. Waits while many pieces have not been sent yet."""
-        self._send(self._requests.piece(piece))
+        self._order(self._exchange.requests.piece(piece))
 
     def end(self) -> None:
         """There is no more text."""
-        self._send(self._requests.end())
+        self._order(self._exchange.requests.end())
 
     def cancel(self) -> None:
         """Stop speaking: `packets` ends without an error and gives nothing that comes later."""
-        self._cancelled = True
-        self._send(self._requests.cancel())
+        self._stop(None)
 
     def packets(self) -> Generator[Packet, None, None]:
         """What is spoken, until the text has ended; once. Raises SpeechError."""
         try:
-            with from_grpc(self._tls):
-                for message in self._call:
-                    packet = self._requests.read(message)
-                    if packet is not None and not self._cancelled:
-                        yield packet
-                    if self._requests.done(self._cancelled):
-                        self._send(None)  # and the server ends the stream
-            self._requests.finish()
+            while (packet := self._next_packet()) is not None:
+                yield packet
+            self._exchange.check()
         finally:
             self.close()
 
     def close(self) -> None:
-        self._over.set()
-        with suppress(Full):  # then nobody waits for what comes
-            self._sending.put_nowait(None)
-        self._call.cancel()  # nothing to cancel where the stream ran to its end
+        """Stop speaking, and wait until the server has: some tens of milliseconds, at most
+        GRACE_S."""
+        if sys.is_finalizing():  # no other thread runs any more, and the process ends the call
+            return
+        self._stop(closed())
+        self._last = self._last or time.monotonic() + GRACE_S
+        self._wait_until(lambda: self._exchange.over)
 
-    def _send(self, request: service_pb2.ModelInferRequest | None) -> None:
-        while not self.over:
-            with suppress(Full):
-                return self._sending.put(request, timeout=_LOOK_S)
+    def _stop(self, reason: SpeechError | None) -> None:
+        with self._changed:
+            if self._exchange.stop(reason):
+                self._last = time.monotonic() + GRACE_S
+                self._changed.notify_all()
+
+    def _order(self, request: service_pb2.ModelInferRequest) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._exchange.has_room)
+            self._exchange.order(request)
+            self._changed.notify_all()
+
+    def _next_packet(self) -> Packet | None:
+        found: list[Packet] = []
+
+        def take() -> bool:
+            if (packet := self._exchange.next_packet()) is not None:
+                found.append(packet)
+            return bool(found) or self._exchange.over
+
+        self._wait_until(take)
+        return found[0] if found else None
+
+    def _wait_until(self, done: Callable[[], bool]) -> None:
+        """What is to end is ended by a cancel of the RPC where the server does not end it."""
+        with self._changed:
+            while not done():
+                left = None if self._last is None else self._last - time.monotonic()
+                if not self._changed.wait(left):
+                    self._call.cancel()
+                    self._last = None
+            self._changed.notify_all()
+
+    def _orders(self) -> Iterator[service_pb2.ModelInferRequest]:
+        """For gRPC, in a thread of its own; ends where the stream is to end."""
+        while (order := self._next_order()) is not None:
+            yield order
+
+    def _next_order(self) -> service_pb2.ModelInferRequest | None:
+        with self._changed:
+            while (order := self._exchange.next_order()) is None and not self._exchange.closing:
+                if self._timeout is None or self._exchange.stopped:
+                    self._changed.wait()
+                elif not self._changed.wait(self._began + self._timeout - time.monotonic()):
+                    self._stop(late(self._timeout))
+            self._changed.notify_all()
+            return order
+
+    def _read(self) -> None:
+        error: SpeechError | None = None
+        try:
+            with from_grpc(self._tls):
+                for message in self._call:
+                    with self._changed:
+                        self._exchange.read(message)
+                        self._changed.notify_all()
+                        self._changed.wait_for(lambda: self._exchange.may_read)
+        except SpeechError as failure:
+            error = failure
+        finally:
+            with self._changed:
+                self._exchange.end(error)
+                self._changed.notify_all()
 
     def __exit__(self, *_: object) -> None:
         self.close()

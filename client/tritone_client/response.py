@@ -105,18 +105,22 @@ class ResponseReader:
         self._complete = False
         self._error: SpeechError | None = None
 
+    @property
+    def over(self) -> bool:
+        """Whether nothing more comes: after the final message, and after an error, as those of
+        Triton itself are not marked as final."""
+        return self._complete or self._error is not None
+
     def feed(self, message: service_pb2.ModelStreamInferResponse) -> Packet | None:
         """The packet in this message; None for one without outputs, such as the empty final one.
 
-        The model's error is raised as SpeechError: by `end` if it is the final message, since
-        Triton 2.51 never frees a request that is cancelled just while it completes; else here.
+        An error is raised by `end`, as a stream must be read to its end: Triton 2.51 never frees a
+        request that is cancelled just while it completes.
         """
         response = message.infer_response
         self._complete = response.parameters["triton_final_response"].bool_param
         if message.error_message:
             self._error = from_stream(message.error_message)
-            if not self._complete:
-                raise self._error
             return None
         outputs = {
             output.name: contents
@@ -148,13 +152,12 @@ class VoicesReader:
         self._ids: list[str] = []
 
     def feed(self, message: service_pb2.ModelStreamInferResponse) -> None:
-        """Raises SpeechError, as does `end`."""
         self._reader.feed(message)
         for contents in message.infer_response.raw_output_contents:
             self._ids += strings(contents)
 
     def end(self) -> list[str]:
-        """The ids as the server orders them: the model's own first."""
+        """The ids as the server orders them: the model's own first. Raises SpeechError."""
         self._reader.end()
         return self._ids
 

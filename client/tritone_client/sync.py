@@ -1,8 +1,10 @@
 """The blocking client."""
 
+import threading
 from collections.abc import Generator, Iterable
 from contextlib import AbstractContextManager, closing
 from functools import cached_property
+from weakref import WeakSet
 
 import grpc
 import numpy as np
@@ -10,10 +12,9 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tritone_client.live import LiveSpeech, spoken
-from tritone_client.request import Utterance, infer_request, voices_request
+from tritone_client.request import Utterance, voices_request
 from tritone_client.response import (
     Packet,
-    ResponseReader,
     SpeechError,
     VoicesReader,
     from_grpc,
@@ -62,6 +63,8 @@ class SpeechClient(AbstractContextManager["SpeechClient"]):
         else:
             self._channel = grpc.secure_channel(url, tls.credentials(), options=CHANNEL_OPTIONS)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        self._speeches: WeakSet[LiveSpeech] = WeakSet()  # each lives as long as it is spoken
+        self._begins = threading.Lock()
 
     @cached_property
     def model(self) -> str:
@@ -87,13 +90,10 @@ class SpeechClient(AbstractContextManager["SpeechClient"]):
         SpeechError."""
         request, reader = voices_request(self.model), VoicesReader()
         call = self._stub.ModelStreamInfer(iter([request]), timeout=ASK_TIMEOUT)
-        try:
-            with from_grpc(self._tls):
-                for message in call:
-                    reader.feed(message)
-            return reader.end()
-        finally:
-            call.cancel()
+        with from_grpc(self._tls):
+            for message in call:
+                reader.feed(message)
+        return reader.end()
 
     def is_ready(self) -> bool:
         """Whether the server has all its models ready; False for none that answers."""
@@ -114,8 +114,9 @@ class SpeechClient(AbstractContextManager["SpeechClient"]):
     ) -> Generator[NDArray[np.float32], None, None]:
         """Yield (n,) float32 samples at `sample_rate` as they arrive.
 
-        Closing the generator (or breaking out of the loop that holds its only reference) cancels
-        the utterance on the server. Raises SpeechError; after `timeout` s DEADLINE_EXCEEDED.
+        Closing the generator (or breaking out of the loop that holds its only reference) stops the
+        utterance on the server and waits for that. Raises SpeechError; after `timeout` s
+        DEADLINE_EXCEEDED.
         """
         with closing(self.packets(utterance, timeout=timeout, request_id=request_id)) as packets:
             for packet in packets:
@@ -130,18 +131,9 @@ class SpeechClient(AbstractContextManager["SpeechClient"]):
         timing: bool = False,
     ) -> Generator[Packet, None, None]:
         """As `stream`, but yield packets; with `timing` they carry the server's timing record."""
-        request = infer_request(utterance, self.model, request_id, timing)
-        reader = ResponseReader()
-        call = self._stub.ModelStreamInfer(iter([request]), timeout=timeout)
-        try:
-            with from_grpc(self._tls):
-                for message in call:
-                    packet = reader.feed(message)
-                    if packet is not None:
-                        yield packet
-            reader.end()
-        finally:
-            call.cancel()  # nothing to cancel where the stream ran to its end
+        requests = TextRequests(utterance, self.model, request_id, timing=timing, whole=True)
+        with closing(self._begun(requests, timeout).packets()) as packets:
+            yield from packets
 
     def begin(
         self,
@@ -168,7 +160,7 @@ class SpeechClient(AbstractContextManager["SpeechClient"]):
             flush_after=flush_after,
             text_mode=text_mode,
         )
-        return LiveSpeech(self._stub, requests, timeout, self._tls)
+        return self._begun(requests, timeout)
 
     def stream_text(
         self,
@@ -200,8 +192,18 @@ class SpeechClient(AbstractContextManager["SpeechClient"]):
         return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
     def close(self) -> None:
-        """Close the channel; utterances still running end with CANCELLED."""
+        """Close the channel; utterances still running end with CANCELLED, at the server first."""
+        with self._begins:
+            speeches = list(self._speeches)
+        for speech in speeches:
+            speech.close()
         self._channel.close()
+
+    def _begun(self, requests: TextRequests, timeout: float | None) -> LiveSpeech:
+        speech = LiveSpeech(self._stub, requests, timeout, self._tls)
+        with self._begins:
+            self._speeches.add(speech)
+        return speech
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -1,4 +1,4 @@
-"""A text that is spoken while it is being written; no I/O, so that both clients share it."""
+"""A text that is spoken, also while it is being written; no I/O, so that both clients share it."""
 
 import secrets
 from dataclasses import replace
@@ -35,19 +35,23 @@ class TextRequests:
         request_id: str = "",
         *,
         timing: bool = False,
+        whole: bool = False,
         flush_after: float | None = None,
         text_mode: str | None = None,
     ) -> None:
-        """utterance: how to speak; its text is the first piece. flush_after: seconds without a
-        piece, after which what there is is spoken. text_mode: sentences, interleaved or auto; None
-        is the server's default."""
+        """utterance: how to speak; its text is the first piece, or the only one of a whole text,
+        to which only a cancel can follow. flush_after: seconds without a piece, after which what
+        there is is spoken. text_mode: sentences, interleaved or auto; None is the server's
+        default."""
         self._model, self._id = model, secrets.token_hex(16)
         self._reader = ResponseReader()
         self.cancellation: Cancellation | None = None
-        self._over = self._answered = False
+        self._answered = False
         first = infer_request(utterance, model, request_id, timing)
         first.parameters["text_start"].bool_param = True
         first.parameters["text_stream"].string_param = self._id
+        if whole:
+            first.parameters["text_end"].bool_param = True
         if flush_after is not None:
             first.parameters["text_flush_after_ms"].int64_param = round(1000 * flush_after)
         if text_mode is not None:
@@ -75,7 +79,7 @@ class TextRequests:
         return request
 
     def read(self, message: service_pb2.ModelStreamInferResponse) -> Packet | None:
-        """The packet in this message, if it has one. Raises SpeechError, as ResponseReader does."""
+        """The packet in this message, if it has one."""
         answered = message.infer_response.id
         if answered == _CANCEL + self._id:
             self._answered = True
@@ -85,15 +89,11 @@ class TextRequests:
             return None
         if answered == _PIECE + self._id:
             return None  # that the text is no longer taken is said by its own end
-        if self._over:
-            return None
-        packet = self._reader.feed(message)
-        self._over = message.infer_response.parameters["triton_final_response"].bool_param
-        return packet
+        return None if self._reader.over else self._reader.feed(message)
 
     def done(self, cancelled: bool) -> bool:
         """Whether nothing more is to come, nor to be sent. cancelled: whether an answer is due."""
-        return self._over and (self._answered or not cancelled)
+        return self._reader.over and (self._answered or not cancelled)
 
     def finish(self) -> None:
         """The stream has ended; raises SpeechError if that was not the good end."""

@@ -1,10 +1,7 @@
 """A text in pieces, as the client sends it and reads what comes back, without a server."""
 
-import json
-import struct
-
-import numpy as np
 import pytest
+from fake_server import answer
 from tritonclient.grpc import service_pb2
 
 from tritone_client import FLUSH, Cancellation, SpeechError, Utterance
@@ -19,28 +16,6 @@ def said(request: service_pb2.ModelInferRequest) -> tuple[str, dict[str, object]
         if name.startswith("text_") and name != "text_stream"
     }
     return request.raw_input_contents[0][4:].decode(), own
-
-
-def answer(
-    request: service_pb2.ModelInferRequest,
-    samples: int = 0,
-    *,
-    final: bool = False,
-    timing: dict | None = None,
-    error: str = "",
-) -> service_pb2.ModelStreamInferResponse:
-    message = service_pb2.ModelStreamInferResponse(error_message=error)
-    response = message.infer_response
-    response.id = request.id
-    response.parameters["triton_final_response"].bool_param = final
-    if samples:
-        response.outputs.add(name="waveform", datatype="FP32", shape=[1, samples])
-        response.raw_output_contents.append(np.zeros(samples, "<f4").tobytes())
-    if timing is not None:
-        text = json.dumps(timing).encode()
-        response.outputs.add(name="timing", datatype="BYTES", shape=[1, 1])
-        response.raw_output_contents.append(struct.pack("<I", len(text)) + text)
-    return message
 
 
 @pytest.fixture
@@ -61,6 +36,12 @@ def test_what_is_sent(requests: TextRequests) -> None:
     ]
     names = {request.parameters["text_stream"].string_param for request in (requests.first, *more)}
     assert len(names) == 1 and len(names.pop()) == 32
+
+
+def test_a_whole_text_ends_where_it_starts() -> None:
+    requests = TextRequests(Utterance("Hello."), "speaker", whole=True)
+    assert said(requests.first) == ("Hello.", {"text_start": True, "text_end": True})
+    assert said(requests.cancel()) == ("", {"text_cancel": True})
 
 
 def test_packets_are_those_of_the_first_request(requests: TextRequests) -> None:

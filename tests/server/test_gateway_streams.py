@@ -124,7 +124,7 @@ def test_a_caller_that_goes_ends_its_work(
     with stream(two, HELD, "mp3", stream_format) as pieces:
         next(pieces)
         assert streams(two) == 1
-    toy.wait_for("cancelled", mark)
+    assert toy.wait_for("cancelled", mark)["asked"]
     wait_until(lambda: streams(two) == 0)
 
 
@@ -137,7 +137,7 @@ def test_a_caller_that_goes_before_the_first_sound_does_so_too(
     with closing(HTTPConnection(two.url.removeprefix("http://"))) as caller:
         caller.request("POST", "/v1/audio/speech", body, {"Content-Type": "application/json"})
         toy.wait_for("waiting", mark)
-    toy.wait_for("cancelled", mark)
+    assert toy.wait_for("cancelled", mark)["asked"]
     wait_until(lambda: streams(two) == 0)
 
 
@@ -148,7 +148,7 @@ def test_a_caller_that_goes_from_times_does_so_as_well(two: RunningGateway, toy:
         caller.request("POST", "/v1/audio/speech/times", json.dumps(asked(HELD)), kind)
         toy.wait_for("waiting", mark)
         assert streams(two) == 1
-    toy.wait_for("cancelled", mark)
+    assert toy.wait_for("cancelled", mark)["asked"]
     wait_until(lambda: streams(two) == 0)
 
 

@@ -107,22 +107,26 @@ def test_errors(client: SpeechClient, pieces: list[str], message: str, reason: s
 
 
 def ask(client: SpeechClient, *orders: dict[str, str | bool]) -> list[str]:
-    """The messages that requests with these parameters, in one stream, end with."""
+    """The errors that requests with these parameters, in one stream, are told, before the text that
+    the first may have begun is cancelled."""
     requests: SimpleQueue[service_pb2.ModelInferRequest | None] = SimpleQueue()
-    for order in orders:
+
+    def put(order: dict[str, str | bool]) -> None:
         request = infer_request(Utterance("Hello"), client.model)
         for name, value in order.items():
             kind = "bool_param" if isinstance(value, bool) else "string_param"
             setattr(request.parameters[name], kind, value)
         requests.put(request)
+
+    for order in orders:
+        put(order)
     call = client._stub.ModelStreamInfer(iter(requests.get, None), timeout=HANG_S)
     found = []
     for message in call:
-        if message.error_message:
+        if message.error_message and not found:
             found.append(message.error_message)
-            break
-    requests.put(None)
-    call.cancel()
+            put({"text_stream": orders[0]["text_stream"], "text_cancel": True})
+            requests.put(None)
     return found
 
 
