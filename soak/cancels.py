@@ -2,8 +2,9 @@
 
     python -m soak.cancels        # make cancels
 
-Streams of a long text are left after their first packet: cancelled, at their deadline, or by a
-client whose process is killed. From then on the server's metrics are read until no stream, no
+Streams of a long text are left after their first packet: by a request to end, as our clients do,
+and as strangers may: by a cancel of their RPC, at its deadline, or by a client whose process is
+killed. From then on the server's metrics are read until no stream, no
 generation of the language model and no sequence of the flow is left. Exit status 1 where one took
 longer than `--most`.
 """
@@ -13,17 +14,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from statistics import median, quantiles
+from typing import Any
 
+import grpc
 from tqdm import tqdm
+from tritonclient.grpc import service_pb2_grpc
 
 from soak.requests import HANG_S
 from soak.server import UNLIMITED, launcher
 from soak.watch import held
 from tritone import resources
-from tritone_client import SpeechClient, SpeechError, Utterance
+from tritone_client import SpeechClient, Utterance
+from tritone_client.request import infer_request
+from tritone_client.sync import CHANNEL_OPTIONS
 
 LONG = Utterance("The birch canoe slid on the smooth planks, and nobody asked why it had. " * 20)
 _DEADLINE_S = 0.4
@@ -37,22 +44,37 @@ with SpeechClient(sys.argv[1]) as client:
 """
 
 
-def cancelled(url: str) -> None:
-    with SpeechClient(url) as client:
-        stream = client.stream(LONG, timeout=HANG_S)
+def asked_to_end(url: str) -> None:
+    with SpeechClient(url) as client, closing(client.stream(LONG, timeout=HANG_S)) as stream:
         next(stream)
-        stream.close()
+
+
+def cancelled(url: str) -> None:
+    with _responses(url, HANG_S) as responses:
+        next(responses)
+        responses.cancel()
 
 
 def out_of_time(url: str) -> None:
     """Raises SystemExit where the whole text was spoken in time."""
-    with SpeechClient(url) as client:
+    with _responses(url, _DEADLINE_S) as responses:
         try:
-            client.speak(LONG, timeout=_DEADLINE_S)
-        except SpeechError as error:
-            assert error.status == "DEADLINE_EXCEEDED", error
+            for _ in responses:
+                pass
+        except grpc.RpcError as error:
+            assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED, error
             return
     raise SystemExit(f"this machine speaks {LONG.text[:20]}... within {_DEADLINE_S} s")
+
+
+@contextmanager
+def _responses(url: str, deadline: float) -> Iterator[Any]:
+    """To a request that no other one can end, in an RPC that its caller may cancel."""
+    with SpeechClient(url) as client:
+        request = infer_request(LONG, client.model)
+    with grpc.insecure_channel(url, options=CHANNEL_OPTIONS) as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        yield stub.ModelStreamInfer(iter([request]), timeout=deadline)
 
 
 def killed(url: str) -> None:
@@ -73,6 +95,7 @@ def seconds_held(metrics: str) -> float:
 
 
 WAYS: dict[str, Callable[[str], None]] = {
+    "asked to end": asked_to_end,
     "cancelled": cancelled,
     "deadline": out_of_time,
     "client killed": killed,

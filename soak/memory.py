@@ -165,7 +165,7 @@ def main() -> int:
         load.count("cancels", options.cancels, load.cancel)
         watch.close()
         left = settled(metrics)
-    flat = Report([], watch.sights[:speech], 0, [], left).growth()
+    flat = Report([], watch.sights[:speech] or watch.sights, 0, [], left).growth()
     whole = Report([], watch.sights, 0, [], left)
     print(f"{whole}\nspeech alone, last half: {100 * flat:+.2f} %")
     plot(whole, options.out / "weight.png")
