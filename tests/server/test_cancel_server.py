@@ -193,7 +193,7 @@ def test_a_client_that_knows_tritonclient_alone(server: TritonServer, client: Sp
 
 @pytest.mark.parametrize("leave", WAYS.values(), ids=WAYS)
 def test_however_it_is_left_everything_is_freed(
-    server: TritonServer, leave: Callable[[str], None]
+    server: TritonServer, leave: Callable[[str], float]
 ) -> None:
     before = cancelled(server)
     leave(server.urls.grpc)
