@@ -5,6 +5,7 @@ It needs numpy, soundfile and tritonclient[grpc], and imports nothing of the ser
 
 from tritone_client.aio import AsyncSpeechClient
 from tritone_client.aio_live import AsyncLiveSpeech
+from tritone_client.emotion import Emotion
 from tritone_client.live import LiveSpeech
 from tritone_client.metrics import StreamMeter, StreamMetrics
 from tritone_client.request import Utterance, pad_reference
@@ -18,6 +19,7 @@ __all__ = [
     "AsyncLiveSpeech",
     "AsyncSpeechClient",
     "Cancellation",
+    "Emotion",
     "LiveSpeech",
     "Packet",
     "SpeechClient",

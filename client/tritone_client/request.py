@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from tritonclient.grpc import service_pb2
 
-# Hz that the server assumes where reference_sample_rate is not sent
-DEFAULT_REFERENCE_RATE = 16000
+from tritone_client.emotion import DEFAULT_RATE, Emotion
 
 # name, Triton datatype, shape with the batch dimension, little-endian contents
 _Tensor = tuple[str, str, tuple[int, int], bytes]
@@ -26,11 +25,12 @@ class Utterance:
     voice: id of a voice registered with the server, in place of a reference.
     speed: 0.5 to 2.0.
     streaming: False asks for the whole utterance in one packet.
+    emotion: other than the voice's own, for models that have emotions.
     """
 
     text: str
     reference_wav: NDArray[np.float32] | None = None
-    reference_rate: int = DEFAULT_REFERENCE_RATE
+    reference_rate: int = DEFAULT_RATE
     reference_length: int | None = None
     reference_text: str | None = None
     instruct_text: str | None = None
@@ -41,6 +41,7 @@ class Utterance:
     top_k: int | None = None
     speed: float | None = None
     streaming: bool = True
+    emotion: Emotion | None = None
 
     def __post_init__(self) -> None:
         wav = self.reference_wav
@@ -99,11 +100,10 @@ def _tensors(utterance: Utterance) -> Iterator[_Tensor]:
     """The inputs; what has its default is left out, so that servers without the input work too."""
     yield _text("target_text", utterance.text)
     if utterance.reference_wav is not None:
-        size = utterance.reference_wav.size
-        samples = utterance.reference_wav.astype("<f4").tobytes()
-        yield "reference_wav", "FP32", (1, size), samples
-        yield _scalar("reference_wav_len", "INT32", "<i", utterance.reference_length or size)
-        if utterance.reference_rate != DEFAULT_REFERENCE_RATE:
+        length = utterance.reference_length or utterance.reference_wav.size
+        yield _array("reference_wav", utterance.reference_wav)
+        yield _scalar("reference_wav_len", "INT32", "<i", length)
+        if utterance.reference_rate != DEFAULT_RATE:
             yield _scalar("reference_sample_rate", "INT32", "<i", utterance.reference_rate)
     for name in ("reference_text", "instruct_text", "voice"):
         text = getattr(utterance, name)
@@ -116,6 +116,26 @@ def _tensors(utterance: Utterance) -> Iterator[_Tensor]:
             yield _scalar(name, *layouts.get(name, ("FP32", "<f")), value)
     if not utterance.streaming:
         yield _scalar("streaming", "BOOL", "<?", False)
+    if utterance.emotion is not None:
+        yield from _emotion_tensors(utterance.emotion)
+
+
+def _emotion_tensors(emotion: Emotion) -> Iterator[_Tensor]:
+    if emotion.vector is not None:
+        yield _array("emotion_vector", emotion.vector)
+    if emotion.wav is not None:
+        yield _array("emotion_wav", emotion.wav)
+        if emotion.rate != DEFAULT_RATE:
+            yield _scalar("emotion_sample_rate", "INT32", "<i", emotion.rate)
+    if emotion.text is not None:
+        yield _text("emotion_text", emotion.text)
+    if emotion.weight is not None:
+        yield _scalar("emotion_weight", "FP32", "<f", emotion.weight)
+
+
+def _array(name: str, values: ArrayLike) -> _Tensor:
+    floats = np.asarray(values, "<f4")
+    return name, "FP32", (1, floats.size), floats.tobytes()
 
 
 def _text(name: str, text: str) -> _Tensor:

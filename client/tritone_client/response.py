@@ -16,6 +16,7 @@ from tritonclient.grpc import service_pb2
 from tritone_client.tls import Tls, explained
 
 _RATE = "sample_rate"
+_UNEXPECTED = re.compile(r"unexpected inference input '([^']+)' for model '([^']+)'")
 _REASON = re.compile(r"[A-Z]+(?:_[A-Z]+)+")
 
 
@@ -49,6 +50,9 @@ def from_stream(message: str) -> SpeechError:
         if known and _REASON.fullmatch(reason):
             return SpeechError(status, rest, reason)
         return SpeechError(status, text)
+    if unknown := _UNEXPECTED.search(message):  # Triton itself knows the inputs of a model
+        said = f"{unknown[1]}: is no input of {unknown[2]}; leave it out, or ask another model"
+        return SpeechError(grpc.StatusCode.INVALID_ARGUMENT.name, said)
     return SpeechError(grpc.StatusCode.UNKNOWN.name, message)
 
 

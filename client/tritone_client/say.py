@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
+from tritone_client.emotion import Emotion
 from tritone_client.metrics import StreamMeter, StreamMetrics
 from tritone_client.output import SUFFIXES, AudioWriter, check_target, open_writer
 from tritone_client.recording import read_recording
@@ -44,6 +45,12 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     add("--reference-text", help="what the recording says")
     add("--pad-reference", type=float, metavar="SECONDS", help="pad the recording to a multiple")
     add("--instruct", dest="instruct_text", metavar="TEXT", help="how to speak, in words")
+    add = parser.add_argument_group("emotion, of models that have them").add_argument
+    shares = "a share of each of the model's emotions, with commas between"
+    add("--emotion-vector", type=numbers, metavar="NUMBERS", help=shares)
+    add("--emotion-audio", metavar="FILE", help="or a recording that sounds so")
+    add("--emotion-text", metavar="TEXT", help="or words that it is read out of")
+    add("--emotion-weight", type=float, help="how much of it, 0 to 1")
     add = parser.add_argument_group("speech").add_argument
     add("--seed", type=int, help="the same seed gives the same audio")
     add("--temperature", type=float)
@@ -56,18 +63,32 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     return parser
 
 
+def numbers(text: str) -> tuple[float, ...]:
+    """Raises ValueError."""
+    return tuple(map(float, text.split(",")))
+
+
 def utterance_from(options: argparse.Namespace) -> Utterance:
-    """The recording is read at its own rate and mixed to mono. Raises ValueError."""
+    """Recordings are read at their own rates and mixed to mono. Raises ValueError."""
     known = {field.name for field in fields(Utterance)}
     given = {name: value for name, value in vars(options).items() if name in known}
     if options.text == "-":
         given["text"] = sys.stdin.read().strip()
     if options.reference_audio:
         given["reference_wav"], given["reference_rate"] = read_recording(options.reference_audio)
-    utterance = Utterance(**given)
+    utterance = Utterance(**given, emotion=emotion_from(options))
     if options.pad_reference:
         utterance = pad_reference(utterance, options.pad_reference)
     return utterance
+
+
+def emotion_from(options: argparse.Namespace) -> Emotion | None:
+    """None where no option asks for one. Raises ValueError."""
+    kinds = ("vector", "text", "weight")
+    given = {kind: getattr(options, f"emotion_{kind}") for kind in kinds}
+    if options.emotion_audio:
+        given["wav"], given["rate"] = read_recording(options.emotion_audio)
+    return Emotion(**given) if any(value is not None for value in given.values()) else None
 
 
 def summary(metrics: StreamMetrics) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2
 
-from tritone_client import SpeechClient, SpeechError, StreamMeter, Utterance, pad_reference
+from tritone_client import Emotion, SpeechClient, SpeechError, StreamMeter, Utterance, pad_reference
 from tritone_client.request import infer_request
 from tritone_client.response import ResponseReader, public_model, rate_of
 from tritone_client.say import summary
@@ -69,6 +69,37 @@ class TestRequest:
             "streaming": ("BOOL", [1, 1], b"\0"),
         }
 
+    def test_an_emotion_is_what_was_given_of_it(self):
+        wav = np.linspace(-1, 1, 5, dtype=np.float32)
+
+        def sent(**emotion):
+            every = tensors(infer_request(Utterance("a", emotion=Emotion(**emotion)), "indextts2"))
+            return {name: tensor for name, tensor in every.items() if name != "target_text"}
+
+        assert sent(vector=(0.5, 0), weight=0.25) == {
+            "emotion_vector": ("FP32", [1, 2], struct.pack("<ff", 0.5, 0)),
+            "emotion_weight": ("FP32", [1, 1], struct.pack("<f", 0.25)),
+        }
+        assert sent(wav=wav, rate=8000) == {
+            "emotion_wav": ("FP32", [1, 5], wav.tobytes()),
+            "emotion_sample_rate": ("INT32", [1, 1], struct.pack("<i", 8000)),
+        }
+        assert sent(wav=wav) == {"emotion_wav": ("FP32", [1, 5], wav.tobytes())}
+        assert sent(text="b") == {"emotion_text": ("BYTES", [1, 1], struct.pack("<I", 1) + b"b")}
+
+    @pytest.mark.parametrize(
+        ("emotion", "said"),
+        [
+            ({"weight": 0.5}, "emotion: nothing given; give one of emotion_vector, emotion_wav"),
+            ({"vector": [1], "text": "a"}, "emotion_vector and emotion_text given; give one"),
+            ({"vector": []}, "emotion_vector: has 0 values"),
+            ({"wav": np.zeros((2, 3), np.float32)}, r"emotion_wav: shape \(2, 3\)"),
+        ],
+    )
+    def test_an_emotion_that_is_none_or_several_is_refused(self, emotion, said):
+        with pytest.raises(ValueError, match=said):
+            Emotion(**emotion)
+
     @pytest.mark.parametrize("samples, expected", [(15000, 16000), (16000, 16000), (16001, 32000)])
     def test_padding_keeps_the_true_length(self, samples, expected):
         utterance = pad_reference(Utterance("a", np.ones(samples, np.float32)), seconds=1.0)
@@ -121,6 +152,19 @@ class TestResponse:
             "UNKNOWN",
             "speed: 9; it must be 0.5..2",
         )
+
+
+def test_an_input_that_a_model_does_not_have_is_the_callers_mistake():
+    """In Triton's own words, which have no status."""
+    failed = message(final=True)
+    said = "unexpected inference input 'emotion_text' for model 'cosyvoice2'"
+    failed.error_message = f"[request id: <id_unknown>] {said}"
+    reader = ResponseReader()
+    reader.feed(failed)
+    with pytest.raises(SpeechError) as caught:
+        reader.end()
+    assert caught.value.status == "INVALID_ARGUMENT"
+    assert caught.value.message.startswith("emotion_text: is no input of cosyvoice2; ")
 
 
 def configured(model: str = "", **parameters: str) -> service_pb2.ModelConfigResponse:

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 from serving import RATE
 
+from tritone_client import Emotion
 from tritone_client.output import SUFFIXES, RawWriter, open_writer, to_s16le
 from tritone_client.say import build_parser, main, utterance_from
 
@@ -86,6 +87,15 @@ class TestSay:
         assert (utterance.temperature, utterance.top_p, utterance.top_k) == (0.5, 0.6, 5)
         assert utterance.speed == 1.5
 
+    def test_an_emotion_is_shares_or_a_recording_or_a_text(self, tmp_path: Path):
+        soundfile.write(tmp_path / "sad.wav", np.full(80, 0.5), 8000, subtype="FLOAT")
+        shares = self.parse("hi", "--emotion-vector", "0.5,0,1", "--emotion-weight", "0.25")
+        assert shares.emotion == Emotion(vector=(0.5, 0.0, 1.0), weight=0.25)
+        heard = self.parse("hi", "--emotion-audio", str(tmp_path / "sad.wav")).emotion
+        assert (len(heard.wav), heard.rate, heard.weight) == (80, 8000, None)
+        assert self.parse("hi", "--emotion-text", "So sad.").emotion == Emotion(text="So sad.")
+        assert self.parse("hi").emotion is None
+
     def test_text_from_standard_input(self, monkeypatch):
         monkeypatch.setattr("sys.stdin", io.StringIO("from a pipe\n"))
         assert self.parse("-").text == "from a pipe"
@@ -96,6 +106,10 @@ class TestSay:
             (["hi", "-o", "x.mp3"], "unknown format .mp3"),
             (["hi", "--reference-audio", "none.wav"], "none.wav"),
             (["hi", "--json", "--play"], "both want stdout"),
+            (["hi", "--emotion-vector", "1,a"], "invalid numbers value: '1,a'"),
+            (["hi", "--emotion-weight", "0.5"], "give one of emotion_vector"),
+            (["hi", "--emotion-vector", "1", "--emotion-text", "a"], "give one of emotion_vector"),
+            (["hi", "--emotion-audio", "none.wav"], "none.wav"),
         ],
     )
     def test_usage_errors_are_plain(self, capsys, arguments, words):

@@ -25,7 +25,7 @@ from waiting import HANG_S
 from tritone.launcher import TritonServer
 from tritone.triton_models import INNER_PARAMETER
 from tritone.voice import pack
-from tritone_client import SpeechClient, SpeechError, Utterance
+from tritone_client import Emotion, SpeechClient, SpeechError, Utterance
 
 pytestmark = pytest.mark.server
 
@@ -142,6 +142,14 @@ BAD = {
     "no mass": (Utterance(SHORT, top_p=0.0), "top_p: is 0"),
     "too much mass": (Utterance(SHORT, top_p=1.5), r"top_p: is 1\.5"),
     "no candidates": (Utterance(SHORT, top_k=0), "top_k: is 0"),
+    "emotion": (
+        Utterance(SHORT, emotion=Emotion(vector=[1.0] * 8)),
+        "emotion_vector: is no input of cosyvoice2",
+    ),
+    "emotion by text": (
+        Utterance(SHORT, emotion=Emotion(text="sad")),
+        "emotion_text: is no input of cosyvoice2",
+    ),
     "instruction": (Utterance(SHORT, instruct_text="softly"), "instruct_text: "),
 }
 
