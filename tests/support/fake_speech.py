@@ -19,7 +19,7 @@ from tritone.gateway.app import create_app
 from tritone.gateway.gateway import Gateway
 from tritone.gateway.run import configuration
 from tritone.gateway.settings import Address, GatewaySettings
-from tritone_client import FLUSH, Packet, SpeechError, Utterance
+from tritone_client import FLUSH, Emotion, Packet, SpeechError, Utterance
 
 RATE = 24000
 WORD = 2400
@@ -28,12 +28,14 @@ LONGEST = 1000
 
 @dataclass
 class FakeSpeech:
-    """Both a backend of the gateway and its client. running: streams that are open."""
+    """Both a backend of the gateway and its client. running: streams that are open. emotions: that
+    its model has."""
 
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     running: int = 0
     asked: list[Utterance] = field(default_factory=list)
     size: int = WORD
+    emotions: int = 0
 
     @property
     def client(self) -> "FakeSpeech":
@@ -67,10 +69,26 @@ class FakeSpeech:
             if utterance.voice not in (None, "heart"):
                 wrong = f"voice: {utterance.voice!r} is not registered; there are heart"
                 raise SpeechError("INVALID_ARGUMENT", wrong)
+            self._check(utterance.emotion)
             async for packet in self._said(_sentences(pieces, utterance.text)):
                 yield packet
         finally:
             self.running -= 1
+
+    def _check(self, emotion: Emotion | None) -> None:
+        if emotion is None:
+            return
+        kinds = {"vector": emotion.vector, "wav": emotion.wav, "text": emotion.text}
+        (kind,) = (kind for kind, value in kinds.items() if value is not None)
+        if not self.emotions:
+            wrong = f"emotion_{kind}: is no input of fake; leave it out, or ask another model"
+            raise SpeechError("INVALID_ARGUMENT", wrong)
+        if emotion.vector is not None and len(emotion.vector) != self.emotions:
+            wrong = f"emotion_vector: has {len(emotion.vector)} values; it has {self.emotions}"
+            raise SpeechError("INVALID_ARGUMENT", wrong)
+        if emotion.wav is not None and len(emotion.wav) < 0.3 * emotion.rate:
+            wrong = "emotion_wav: lasts 0.00 s; the limits are 0.3 and 30 s"
+            raise SpeechError("INVALID_ARGUMENT", wrong)
 
     async def _said(self, sentences: AsyncIterator[tuple[int, str]]) -> AsyncIterator[Packet]:
         at, spans = 0, []

@@ -48,7 +48,11 @@ _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 
 # Inputs of the public model -> fields of a request here.
-_FIELDS = {"target_text": "input", "instruct_text": "instructions"}
+_FIELDS = {
+    "target_text": "input",
+    "instruct_text": "instructions",
+    **dict.fromkeys(("emotion_wav", "emotion_sample_rate"), "emotion_audio"),
+}
 # What the voice registry calls them -> fields of a request here.
 _VOICE_FIELDS = {"id": "name", "recording": "audio_sample", "voice": "id"}
 _FIELD = re.compile(r"([a-z_]+): (.*)", re.DOTALL)

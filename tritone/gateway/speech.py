@@ -19,12 +19,13 @@ from typing_extensions import Self
 from tritone.acoustic.tempo import FASTEST, SLOWEST
 from tritone.gateway.access import caller_of
 from tritone.gateway.delivery import Delivery, Speech
+from tritone.gateway.emotions import Audio, Vector, Weight, check_emotion, emotion_of
 from tritone.gateway.errors import ErrorBody
 from tritone.gateway.formats import FORMATS, HIGHEST_RATE, LOWEST_RATE
 from tritone.gateway.gateway import Gateway, gateway_of
 from tritone.gateway.voice_names import resolved
 from tritone.synthesis.limits import MAX_SEED
-from tritone_client import Utterance
+from tritone_client import Emotion, Utterance
 
 router = APIRouter()
 
@@ -50,7 +51,8 @@ class VoiceId(BaseModel):
 
 
 class SpeechOptions(BaseModel):
-    """How to speak, however the text comes. All but `sample_rate` and `seed` is OpenAI's."""
+    """How to speak, however the text comes. `sample_rate`, `seed` and the emotion are not
+    OpenAI's."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -72,6 +74,17 @@ class SpeechOptions(BaseModel):
         int | None,
         Field(ge=0, le=MAX_SEED, strict=True, description="the same seed gives the same speech"),
     ] = None
+    emotion_vector: Vector = None
+    emotion_audio: Audio = None
+    emotion_text: Annotated[
+        Text | None, Field(description="or words that the model reads it out of, without saying")
+    ] = None
+    emotion_weight: Weight = None
+
+    @model_validator(mode="after")
+    def _has_one_emotion(self) -> Self:
+        check_emotion(self)
+        return self
 
     @field_validator("speed")
     @classmethod
@@ -84,7 +97,7 @@ class SpeechOptions(BaseModel):
     def voice_name(self) -> str | None:
         return self.voice.id if isinstance(self.voice, VoiceId) else self.voice
 
-    def utterance(self, text: str, voice: str | None) -> Utterance:
+    def utterance(self, text: str, voice: str | None, emotion: Emotion | None) -> Utterance:
         """As the client sends it; what has its default is left to the server. voice: an id."""
         return Utterance(
             text,
@@ -92,6 +105,7 @@ class SpeechOptions(BaseModel):
             instruct_text=self.instructions or None,
             speed=None if self.speed == 1 else self.speed,
             seed=self.seed,
+            emotion=emotion,
         )
 
     async def speech(
@@ -106,12 +120,13 @@ class SpeechOptions(BaseModel):
         """By the server that is meant. Raises ApiError, and SpeechError where it must be asked and
         does not answer."""
         form = FORMATS[self.response_format]
+        emotion = await emotion_of(self, gateway)
         backend = await gateway.backends.choose(self.model)
         source_rate = await backend.client.sample_rate()
         voice = await resolved(backend, self.voice_name, gateway.settings.voice_aliases)
         return Speech(
             backend=backend,
-            utterance=self.utterance(text, voice),
+            utterance=self.utterance(text, voice, emotion),
             form=form,
             source_rate=source_rate,
             rate=form.rate(self.sample_rate, source_rate),
