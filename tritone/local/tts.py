@@ -26,7 +26,7 @@ from tritone.synthesis.limits import Limits
 from tritone.synthesis.live_text import LiveText, TextMode
 from tritone.synthesis.pipeline import Settings, synthesize
 from tritone.synthesis.rules import Cuts, Hops
-from tritone.synthesis.values import AudioChunk, Segment, SynthesisRequest, in_order
+from tritone.synthesis.values import AudioChunk, Emotion, Segment, SynthesisRequest, in_order
 from tritone.voice import Voice
 
 
@@ -147,6 +147,7 @@ class TTS:
         sampling: SamplingParams | None = None,
         speed: float = 1.0,
         streaming: bool = True,
+        emotion: Emotion | None = None,
     ) -> Iterator[AudioChunk]:
         """Speak; yield chunks as they become ready.
 
@@ -159,6 +160,7 @@ class TTS:
             that voice; with reference_text, what it says, the voice is followed more closely.
         voice: a registered voice instead. sampling: seed, temperature, top_p, top_k.
         streaming: False gives one chunk with full attention over the whole text.
+        emotion: other than the voice's own, for models that have emotions.
 
         Raises InvalidRequest, StageFailed. Closing the iterator stops the work.
         """
@@ -172,6 +174,7 @@ class TTS:
             sampling=sampling or SamplingParams(),
             speed=speed,
             streaming=streaming,
+            emotion=emotion,
         )
         speak = partial(
             synthesize,
