@@ -167,7 +167,7 @@ def test_a_revision_without_a_file_of_the_release(
     folder: Path, hubs: dict[HubName, FakeHub]
 ) -> None:
     hubs["modelscope"].listed = described({"tiny.yaml": b"yaml"})
-    with pytest.raises(HubFailed, match=r"has no base/config.json at v0; check --revision"):
+    with pytest.raises(HubFailed, match=r"at v0 has no base/config.json; check --revision"):
         run(folder, hubs, source="modelscope", revision="v0")
 
 

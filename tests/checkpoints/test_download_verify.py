@@ -23,6 +23,7 @@ from tritone.families.cosyvoice2.released_files import (
 )
 from tritone.families.cosyvoice3 import released_files as cosyvoice3
 from tritone.families.cosyvoice3.released_files import COSYVOICE3
+from tritone.families.indextts2.release import INDEXTTS2
 
 DATA = bytes(range(256)) * 9000  # more than one block
 FILE = ReleaseFile("part/flow.pt", len(DATA), hashlib.sha256(DATA).hexdigest())
@@ -84,8 +85,9 @@ def test_without_a_digest_the_size_decides(path: Path) -> None:
 
 
 def test_the_releases_state_size_digest_and_a_pinned_commit_or_that_they_do_not() -> None:
-    assert RELEASES == {"CosyVoice2-0.5B": COSYVOICE2, "Fun-CosyVoice3-0.5B-2512": COSYVOICE3}
-    for release in RELEASES.values():
+    ours = (COSYVOICE2, COSYVOICE3)
+    assert {release.name: release for release in (*ours, INDEXTTS2)} == RELEASES
+    for release in ours:
         assert len({file.name for file in release.files}) == len(release.files) == 10
         hubs = [repository.hub for repository in release.repositories]
         assert hubs == ["modelscope", "huggingface"]

@@ -39,7 +39,8 @@ class Download:
 
     source: the hub to use; `auto` tries them in the release's order. revision: of that hub, None
     for the pinned files. offline: use nothing but this machine.
-    Raises InvalidRequest for a revision without the hub that it belongs to.
+    Raises InvalidRequest for a revision without the hub that it belongs to, and for one of a
+    release that several repositories make up.
     """
 
     release: Release
@@ -54,6 +55,10 @@ class Download:
         if self.revision is not None and self.source == "auto":
             problem = f"{self.revision!r} belongs to one hub; name it with --source"
             raise InvalidRequest("revision", problem)
+        if self.revision is not None and len(self.release.parts) > 1:
+            count = len(self.release.parts)
+            problem = f"{self.revision!r} is of one repository, and {self.release.name} is made of "
+            raise InvalidRequest("revision", f"{problem}{count}; each has its own")
 
     def run(self) -> tuple[ReleaseFile, ...]:
         """Bring what is missing or wrong; the files, all verified.
@@ -89,35 +94,43 @@ class Download:
         record = read_record(self.folder)
         of_this = record is not None and record.revision == self.revision
         if record is not None and of_this and (self.offline or not self.release.pinned):
-            return record.release_files()
+            known = record.files
+            return tuple(
+                replace(file, size=known[file.name].size, sha256=known[file.name].sha256)
+                for file in self.release.files
+                if file.name in known
+            )
         if self.offline:
             what = f"revision {self.revision}" if self.revision else self.release.name
             raise ModelDirectoryError(
                 f"{self.folder} has no record of {what}, so offline mode cannot tell whether its "
                 "files are right: run once without --offline"
             )
-        return self._listed_files()
+        return tuple(file for part in self.release.parts for file in self._listed_files(part))
 
-    def _listed_files(self) -> tuple[ReleaseFile, ...]:
+    def _listed_files(self, part: str) -> list[ReleaseFile]:
         """As the first hub that answers has them."""
         reasons: list[str] = []
-        for repository in self._repositories():
+        files = [file for file in self.release.files if file.part == part]
+        for repository in self._repositories(part):
             try:
-                listing = self.hub(repository.hub).list_files(
-                    repository.repo_id, repository.revision
-                )
-                for file in self.release.files:
-                    if file.name not in listing.files:
-                        where = f"at {repository.revision}; check --revision"
-                        raise HubFailed(f"{repository.repo_id} has no {file.name} {where}")
+                hub = self.hub(repository.hub)
+                listing = hub.list_files(repository.repo_id, repository.revision)
+                if self.revision is None:
+                    return [_agreed(hub.title, repository, listing, file) for file in files]
+                return [_listed(hub.title, repository, listing, file) for file in files]
             except HubFailed as error:
                 reasons.append(str(error))
-            else:
-                return tuple(listing.files[file.name] for file in self.release.files)
         raise HubFailed("\n".join(reasons))
 
-    def _repositories(self) -> list[Repository]:
-        chosen = [r for r in self.release.repositories if self.source in ("auto", r.hub)]
+    def _repositories(self, part: str) -> list[Repository]:
+        """Those that are asked for a part. Raises HubFailed where the source does not have it."""
+        known = self.release.repositories_of(part)
+        chosen = [r for r in known if self.source in ("auto", r.hub)]
+        if not chosen:
+            raise HubFailed(
+                f"{self.source} has no {part}, a part of {self.release.name}; leave out --source"
+            )
         if self.revision is None:
             return chosen
         return [replace(repository, revision=self.revision) for repository in chosen]
@@ -133,13 +146,19 @@ class Download:
         return found
 
     def _fetch(self, files: Sequence[ReleaseFile], staging: Path) -> None:
+        for part in dict.fromkeys(file.part for file in files):
+            self._fetch_part(part, files, staging)
+
+    def _fetch_part(self, part: str, files: Sequence[ReleaseFile], staging: Path) -> None:
         reasons: list[str] = []
-        for repository in self._repositories():
+        for repository in self._repositories(part):
             left = [file for file in files if file.name not in self._origins]
             if reasons:
                 logger.warning("%s\ntrying %s instead", reasons[-1], repository.hub)
             try:
-                self._fetch_from(repository, left, staging / repository.hub)
+                _require_space(self.folder, left, staging / repository.hub)
+                of_part = [file for file in left if file.part == part]
+                self._fetch_from(repository, of_part, staging / repository.hub)
             except HubFailed as error:
                 reasons.append(str(error))
             else:
@@ -149,11 +168,10 @@ class Download:
     def _fetch_from(
         self, repository: Repository, files: Sequence[ReleaseFile], staging: Path
     ) -> None:
-        there = sum(path.stat().st_size for path in staging.rglob("*") if path.is_file())
-        require_space(self.folder, max(0, sum(file.size for file in files) - there))
         hub = self.hub(repository.hub)
         listing = hub.list_files(repository.repo_id, repository.revision)
-        _compare(hub.title, repository, listing, files)
+        for file in files:
+            _agreed(hub.title, repository, listing, file)
         # A branch may move between two files; a commit does not.
         source = replace(repository, revision=listing.commit or repository.revision)
         for number, file in enumerate(files, 1):
@@ -167,13 +185,17 @@ class Download:
     def _transfer(self, hub: Hub, source: Repository, file: ReleaseFile, staging: Path) -> None:
         """Fetch one file into `staging`, verify it, and only then give it its place.
 
-        A file that arrived wrong is removed, an interrupted one stays for resuming.
+        A file that arrived wrong is removed, an interrupted one stays for resuming. The hubs give
+        files the names of their repositories, of which several may have the same one.
         """
-        staged = staging / file.name
+        if file.remote_name != file.name:
+            staging = staging / f"{file.name}.from"
+        staged = staging / file.remote_name
         problem = file_problem(staged, file)  # it is there after a stop during verification
         if problem:
             staged.unlink(missing_ok=True)
-            hub.fetch(source.repo_id, source.revision, file, staging)
+            arriving = replace(file, name=file.remote_name)
+            hub.fetch(source.repo_id, source.revision, arriving, staging)
             problem = file_problem(staged, file)
         if problem:
             staged.unlink(missing_ok=True)
@@ -197,19 +219,31 @@ class Download:
         write_record(self.folder, record)
 
 
-def _compare(
-    title: str, repository: Repository, listing: Listing, files: Sequence[ReleaseFile]
-) -> None:
-    """Raise HubFailed for the first file that the hub states to lack, or to have another of."""
-    where = f"{title}: {repository.repo_id} at {repository.revision}"
-    for file in files:
-        listed = listing.files.get(file.name)
-        if listed is None:
-            raise HubFailed(f"{where} has no {file.name}; use the other --source")
-        digests = {listed.sha256, file.sha256} - {None}
-        if listed.size != file.size or len(digests) > 1:
-            raise HubFailed(
-                f"{where} now has another {file.name} than the release ({listed.size} bytes, "
-                f"SHA-256 {listed.sha256}; released: {file.size}, {file.sha256}); use the other "
-                "--source"
-            )
+def _require_space(folder: Path, files: Sequence[ReleaseFile], staging: Path) -> None:
+    """For all that is still to come, of which a part may have been staged before."""
+    there = sum(path.stat().st_size for path in staging.rglob("*") if path.is_file())
+    require_space(folder, max(0, sum(file.size for file in files) - there))
+
+
+def _listed(title: str, repository: Repository, listing: Listing, file: ReleaseFile) -> ReleaseFile:
+    """A file of the release as a hub states it. Raises HubFailed where it has none."""
+    listed = listing.files.get(file.remote_name)
+    if listed is None:
+        where = f"{title}: {repository.repo_id} at {repository.revision}"
+        advice = "check --revision, or use the other --source"
+        raise HubFailed(f"{where} has no {file.remote_name}; {advice}")
+    return replace(file, size=listed.size, sha256=listed.sha256)
+
+
+def _agreed(title: str, repository: Repository, listing: Listing, file: ReleaseFile) -> ReleaseFile:
+    """What is known of a file, and what a hub states. Raises HubFailed where that is another."""
+    listed = _listed(title, repository, listing, file)
+    digests = {listed.sha256, file.sha256} - {None}
+    if file.size not in (0, listed.size) or len(digests) > 1:
+        where = f"{title}: {repository.repo_id} at {repository.revision}"
+        raise HubFailed(
+            f"{where} now has another {file.name} than the release ({listed.size} bytes, "
+            f"SHA-256 {listed.sha256}; released: {file.size}, {file.sha256}); use the other "
+            "--source"
+        )
+    return replace(listed, sha256=next(iter(digests), None))

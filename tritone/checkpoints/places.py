@@ -19,25 +19,27 @@ OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "MODELSCOPE_OFFLINE")
 
 @dataclass(frozen=True)
 class Place:
-    """The cache of a hub. variables: those that move it. patterns: of folders below `folder`."""
+    """The cache of a hub. variables: those that move it. patterns: of folders below `folder`, which
+    hold the repository of a part of the release."""
 
     title: str
     folder: Path
     variables: str
     patterns: list[str]
+    part: str
 
-    def copies(self, name: str) -> Iterator[Path]:
-        """Every copy of the release's file `name` that lies here, whatever its content."""
-        for pattern in self.patterns:
+    def copies(self, file: ReleaseFile) -> Iterator[Path]:
+        """Every copy of a file of the release that lies here, whatever its content."""
+        for pattern in self.patterns if file.part == self.part else ():
             for folder in sorted(self.folder.glob(pattern)):
-                if (folder / name).is_file():
-                    yield folder / name
+                if (folder / file.remote_name).is_file():
+                    yield folder / file.remote_name
 
     def usable_copy(self, file: ReleaseFile) -> Path | None:
         """A copy that is right; only a digest can tell that, for a cache holds any revision."""
         if file.sha256 is None:
             return None
-        return next((p for p in self.copies(file.name) if not file_problem(p, file)), None)
+        return next((p for p in self.copies(file) if not file_problem(p, file)), None)
 
 
 def places(release: Release) -> list[Place]:
@@ -54,10 +56,11 @@ def offline_report(release: Release, folder: Path, missing: Sequence[ReleaseFile
     ]
     for file in missing:
         lines.append(f"  {folder / file.name} {file_problem(folder / file.name, file)}")
-        copies = (path for place in caches for path in place.copies(file.name))
+        copies = (path for place in caches for path in place.copies(file))
         lines += [f"    {path} {file_problem(path, file)}" for path in copies]
     lines.append(f"looked in {folder} (--dir)")
-    lines += [f"looked in {p.folder} ({p.title}; {p.variables} moves it)" for p in caches]
+    looked = [f"looked in {p.folder} ({p.title}; {p.variables} moves it)" for p in caches]
+    lines += dict.fromkeys(looked)
     variable = offline_variable()
     online = f"unset {variable} and run again" if variable else "run again without --offline"
     lines.append(f"{online} to fetch them, or copy them into {folder}")
@@ -85,4 +88,6 @@ def _cache(repository: Repository) -> Place:
         root = Path(os.environ.get("HF_HOME") or home / "huggingface") / "hub"
         root = os.environ.get("HF_HUB_CACHE") or root
         patterns = [f"models--{owner}--{name}/snapshots/*"]
-    return Place(title, Path(os.path.expandvars(root)).expanduser(), variables, patterns)
+    return Place(
+        title, Path(os.path.expandvars(root)).expanduser(), variables, patterns, repository.part
+    )

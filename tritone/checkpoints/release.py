@@ -15,34 +15,50 @@ RECORD_NAME = "download.json"
 
 @dataclass(frozen=True)
 class ReleaseFile:
-    """name: path in the release, with forward slashes. size: bytes. sha256: None if not known."""
+    """name: path in the release, with forward slashes. size: bytes, 0 if not known. sha256: None if
+    not known. part: of the release. remote: path in its repository, where that is another."""
 
     name: str
     size: int
     sha256: str | None
+    part: str = ""
+    remote: str = ""
+
+    @property
+    def remote_name(self) -> str:
+        return self.remote or self.name
 
 
 @dataclass(frozen=True)
 class Repository:
-    """Where a hub keeps a release; revision: commit, tag or branch."""
+    """Where a hub keeps a release, or a part of it; revision: commit, tag or branch."""
 
     hub: HubName
     repo_id: str
     revision: str
+    part: str = ""
 
 
 @dataclass(frozen=True)
 class Release:
     """A released checkpoint; repositories in the order in which they are tried.
 
-    pinned: sizes and digests of the files are known. Where they are not, what a hub lists at the
+    pinned: sizes and digests of the files are known. Where some are not, what a hub lists at the
     first download, and what arrives then, is recorded in the directory and holds ever after.
+    One that is put together from several repositories has a part of each.
     """
 
     name: str
     files: tuple[ReleaseFile, ...]
     repositories: tuple[Repository, ...]
     pinned: bool = True
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(file.part for file in self.files))
+
+    def repositories_of(self, part: str) -> list[Repository]:
+        return [repository for repository in self.repositories if repository.part == part]
 
 
 class RecordedFile(Strict):

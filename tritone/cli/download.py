@@ -8,12 +8,16 @@ from typing import Annotated
 import typer
 
 from tritone.checkpoints.fetch import Download, SourceName
+from tritone.checkpoints.licences import OPTION, check_accepted
 from tritone.checkpoints.places import offline_variable
 from tritone.cli.command import refused
 from tritone.errors import TritoneError
 from tritone.families import all_families
 
 RELEASES = {release.name: release for family in all_families() for release in family.releases}
+LICENCES = {
+    release.name: family.licences for family in all_families() for release in family.releases
+}
 USUAL = next(iter(RELEASES))
 
 Offline = Annotated[
@@ -42,6 +46,10 @@ def download(
         ),
     ] = None,
     offline: Offline = False,
+    accept_licence: Annotated[
+        list[str],
+        typer.Option(metavar="NAME", help="of the release, once you have read it; may be repeated"),
+    ] = [],  # noqa: B006
 ) -> int:
     """Fetch a released checkpoint, exactly the files that are read, verified.
 
@@ -56,6 +64,7 @@ def download(
     folder = folder or Path("models") / release
     offline = offline or offline_variable() is not None
     try:
+        check_accepted(LICENCES.get(release, ()), accept_licence)
         files = Download(RELEASES[release], folder, source, revision, offline).run()
     except TritoneError as error:
         return refused(error, 1)
@@ -63,8 +72,9 @@ def download(
         print("\nstopped; run the same command again to go on from here", file=sys.stderr)
         return 130
     size = sum(file.size for file in files) / 1e9
+    accepted = "".join(f" {OPTION} {name}" for name in accept_licence)
     print(
         f"{folder} is complete: {len(files)} files, {size:.2f} GB, verified\n"
-        f"next: tritone convert {folder} {folder}-model"
+        f"next: tritone convert {folder} {folder}-model{accepted}"
     )
     return 0

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tritone.acoustic.vocoder_stage import VocoderStage
     from tritone.checkpoints.conversion import ConvertOptions
     from tritone.checkpoints.licences import Licence
+    from tritone.checkpoints.release import Release
     from tritone.frontend.text.settings import TextSettings
 
 _RUNTIME = Runtime("tritone.families.indextts2.gpt_runtime", "open_gpt", "cpu", instead="cpu")
@@ -43,6 +44,12 @@ class IndexTTS2(Family[IndexTTS2Config]):
         from tritone.families.indextts2.licences import LICENCES
 
         return LICENCES
+
+    @property
+    def releases(self) -> "Sequence[Release]":
+        from tritone.families.indextts2.release import INDEXTTS2
+
+        return (INDEXTTS2,)
 
     def language_model(self, config: IndexTTS2Config) -> IndexTTS2Config:
         return config
