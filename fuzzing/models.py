@@ -31,7 +31,20 @@ def _packed() -> NDArray[np.uint8]:
     return np.frombuffer(pack(voice.to_arrays()), np.uint8)
 
 
-def public() -> Model:
+def _emotions(*batch: int) -> list[Tensor]:
+    """What a request may say of an emotion, which excludes itself in part."""
+    lead = (slice(None),) if not batch else (None,)
+    values = {"emotion_vector": np.full(8, 0.1), "emotion_wav": _buzz()}
+    return [
+        *(array(name, "FP32", each[lead], "<f4") for name, each in values.items()),
+        array("emotion_sample_rate", "INT32", np.array([16000])[lead], "<i4"),
+        array("emotion_weight", "FP32", np.array([0.5])[lead], "<f4"),
+        _words("emotion_text", b"So sad.", *batch),
+    ]
+
+
+def public(name: str = "cosyvoice2", *, emotions: bool = False) -> Model:
+    """emotions: whether it has any."""
     good = _by_name(
         _words("target_text", b"Hi.", 1),
         array("reference_wav", "FP32", _buzz()[None], "<f4"),
@@ -46,8 +59,9 @@ def public() -> Model:
         array("top_k", "INT32", [[5]], "<i4"),
         array("speed", "FP32", [[1.0]], "<f4"),
         array("streaming", "BOOL", [[True]], "?"),
+        *(_emotions(1) if emotions else ()),
     )
-    return Model("cosyvoice2", good, ("target_text",), outputs=("waveform",), streams=True)
+    return Model(name, good, ("target_text",), outputs=("waveform",), streams=True)
 
 
 def frontend() -> Model:
@@ -62,6 +76,9 @@ def frontend() -> Model:
         array("prepared_voice", "UINT8", _packed(), "u1"),
         _words("transcript", b"he sniffed the perfume."),
         array("block", "INT32", [0], "<i4"),
+        array("continues", "INT32", [1], "<i4"),
+        array("settled", "INT32", [4], "<i4"),
+        *_emotions(),
     )
     return Model(FRONTEND, good, ("target_text",), ("prepared_voice",))
 

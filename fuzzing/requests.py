@@ -32,7 +32,7 @@ class Model:
     sequences: bool = False
 
 
-_WORDS = st.one_of(
+WORDS = st.one_of(
     texts().map(lambda t: t.encode("utf-8", "surrogatepass")),
     st.binary(max_size=40),
     st.sampled_from(
@@ -64,7 +64,7 @@ def _numbers(datatype: str, count: int) -> SearchStrategy[bytes]:
 def _value(draw: st.DrawFn, good: Tensor, arrays: bool) -> Tensor:
     """Of the right type and a possible shape."""
     if good.datatype == "BYTES":
-        return replace(good, contents=text(draw(_WORDS)))
+        return replace(good, contents=text(draw(WORDS)))
     if arrays:
         damaged = draw(damaged_safetensors(good.contents)).content
         return replace(good, shape=(*good.shape[:-1], len(damaged)), contents=damaged)

@@ -13,7 +13,7 @@ import psutil
 from numpy.typing import NDArray
 from prometheus_client.parser import text_string_to_metric_families
 
-from fuzzing import http, models
+from fuzzing import http, models, open_texts
 from fuzzing.campaign import Target, Verdict
 from fuzzing.requests import SEQUENCES, Model, requests
 from fuzzing.wire import HANG_S, Request, Server, array
@@ -25,6 +25,7 @@ from tritone_client import SpeechClient, Utterance
 GAUGES = ("tritone_streams", "tritone_llm_generations", "tritone_flow_sequences")
 SHARES = {
     "model: cosyvoice2": 40,
+    "text in pieces": 40,
     f"model: {FRONTEND}": 150,
     f"model: {LANGUAGE_MODEL}": 150,
     f"model: {FLOW}": 70,
@@ -99,7 +100,8 @@ def server_targets(server: TritonServer) -> Iterator[list[Target]]:
     enemy = Server(server.urls.grpc, server.urls.http, server.inner_key)
     every = [models.public(), models.frontend(), models.language_model(), models.flow()]
     every.append(models.vocoder(enemy.output(models.begin_vocoder(), "next_state")))
-    targets = [_of_model(enemy, model) for model in every]
+    targets = [of_model(enemy, model) for model in every]
+    targets.append(in_pieces(enemy, models.public()))
     targets.append(Target("HTTP: bodies", http.posts(), lambda case: enemy.post(*case)))
     targets.append(Target("ports: bytes", http.thrown(), lambda case: enemy.throw(*case)))
     try:
@@ -110,7 +112,15 @@ def server_targets(server: TritonServer) -> Iterator[list[Target]]:
         enemy.close()
 
 
-def _of_model(enemy: Server, model: Model) -> Target:
+def in_pieces(enemy: Server, model: Model) -> Target:
+    """A public model, whose texts come while they are written."""
+    fields = enemy.fields(model.name) | open_texts.FIELDS
+    cases = open_texts.conversations(model)
+    return Target("text in pieces", cases, lambda case: enemy.talk(case, fields))
+
+
+def of_model(enemy: Server, model: Model) -> Target:
+    """Single requests to a model."""
     fields = enemy.fields(model.name)
     send: Callable[..., Verdict] = enemy.stream if model.streams else enemy.infer
     return Target(f"model: {model.name}", requests(model), lambda case: send(case, fields))

@@ -8,6 +8,7 @@ import socket
 import struct
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,9 +28,6 @@ UNCLEAR = (
     *("Failed to process the request", "Socket closed", "recvmsg", "unbound"),
 )
 OF_CALLER = ("INVALID_ARGUMENT", "InvalidRequest", "NothingToSay")  # these name an input
-
-
-_NOTHING = "the stream ended without an answer"
 
 
 @dataclass(frozen=True)
@@ -86,6 +84,13 @@ def judged(message: str, fields: frozenset[str]) -> Verdict:
     return Verdict("refused", message) if message else Verdict("fault", "an error without a word")
 
 
+def worst(came: Sequence[Verdict]) -> Verdict:
+    """Of what answers came to; none is a fault."""
+    severity = ("accepted", "refused", "fault")
+    none = Verdict("fault", "the stream ended without an answer")
+    return max(came, key=lambda verdict: severity.index(verdict.kind), default=none)
+
+
 class Server:
     """A running server, as an enemy sees it. grpc: host:port. http: http://host:port. key: what its
     own models bring to the inner ones, so that more than the refusal of strangers is tried."""
@@ -126,29 +131,31 @@ class Server:
             return Verdict("refused", str(error))
         return Verdict("accepted")
 
-    def stream(self, request: Request, fields: frozenset[str], most: int = 1) -> Verdict:
-        """To a model that answers often: hang up after `most` answers with something in them."""
-        message = self._message(request)
-        message.parameters["triton_enable_empty_final_response"].bool_param = True
-        return self.stream_all([message], fields, most)
+    def stream(self, request: Request, fields: frozenset[str]) -> Verdict:
+        """To a model that answers often."""
+        return self.talk([request], fields)
 
-    def stream_all(self, messages: list[Any], fields: frozenset[str], most: int = 1) -> Verdict:
+    def talk(self, requests: Sequence[Request], fields: frozenset[str]) -> Verdict:
+        """Several over one stream, and the worst that came of them; hang up after the first answer
+        with something in it."""
+        messages = [self._message(request) for request in requests]
+        for message in messages:
+            message.parameters["triton_enable_empty_final_response"].bool_param = True
         call = self._stub.ModelStreamInfer(iter(messages), timeout=HANG_S)
-        got, last = 0, Verdict("fault", _NOTHING)
+        came = list[Verdict]()
         try:
             for answer in call:
                 if answer.error_message:  # Triton 2.51 keeps what is cancelled just as it ends
-                    last = judged(answer.error_message, fields)
+                    came.append(judged(answer.error_message, fields))
                     continue
-                last = Verdict("accepted") if last.message == _NOTHING else last
-                got += bool(answer.infer_response.outputs)
-                if got >= most:
+                came.append(Verdict("accepted"))
+                if answer.infer_response.outputs:
                     break
         except grpc.RpcError as error:
             return _of_rpc(error, fields)
         finally:
             call.cancel()
-        return last
+        return worst(came)
 
     def post(self, path: str, body: bytes, headers: dict[str, str]) -> Verdict:
         """To the HTTP port, by the book but for what is said."""
