@@ -11,6 +11,8 @@ from tritone.resources import embedded_voice
 from tritone.triton_models import FLOW, FRONTEND, LANGUAGE_MODEL, VOCODER
 from tritone.voice import pack
 
+OPEN_TEXT = "open_text"  # of a prompt that another request adds to, or ends
+
 
 def _by_name(*tensors: Tensor) -> dict[str, Tensor]:
     return {tensor.name: tensor for tensor in tensors}
@@ -97,10 +99,22 @@ def language_model() -> Model:
         array("repetition_penalty", "FP32", [[1.1]], "<f4"),
         *(array(name, "UINT64", [[1]], "<u8") for name in ("random_seed", "seed")),
         array("streaming", "BOOL", [[True]], "?"),
-        array("stop", "BOOL", [[False]], "?"),
+        *(array(name, "BOOL", [[False]], "?") for name in ("stop", "extend")),
+        array("turns", "INT32", [[1, 2, 5, 6]], "<i4"),
+        array("rereads", "INT32", [[5, 2, 1]], "<i4"),
+        array(OPEN_TEXT, "INT32", [[1, 2]], "<i4"),
+        array("text_ended", "BOOL", [[True]], "?"),
     )
     required = ("input_ids", "input_lengths", "request_output_len")
     return Model(LANGUAGE_MODEL, good, required, outputs=("output_ids",), streams=True)
+
+
+def stop(name: str) -> Request:
+    """The end of the generation of that request id."""
+    one = [[1]]
+    lengths = ("input_ids", "input_lengths", "request_output_len")
+    inputs = (array(n, "INT32", one, "<i4") for n in lengths)
+    return Request(LANGUAGE_MODEL, (*inputs, array("stop", "BOOL", [[True]], "?")), name)
 
 
 def flow() -> Model:
@@ -127,6 +141,7 @@ def vocoder(state: bytes) -> Model:
     good = _by_name(
         array("frames", "FP32", np.full(80 * 30, -5.0), "<f4"),
         array("finalize", "BOOL", [True], "?"),
+        array("cuts", "INT32", [10, 20], "<i4"),
         array("state", "UINT8", np.frombuffer(state, np.uint8), "u1"),
         array("seed", "UINT64", [1], "<u8"),
         array("speed", "FP32", [1.25], "<f4"),

@@ -21,7 +21,21 @@ _STRANGE = (
     *(0.5, -0.0, 1e300, float("inf"), float("nan")),
 )
 _MODES = ("sentences", "interleaved", "auto", "INTERLEAVED")
-_SOME = st.sampled_from((b"Hi. ", b"Hel", b"lo", b" ", b"", b"there", b"?", b"<speak>", b"\n\n"))
+_SOME = st.sampled_from(
+    (
+        b"Hi. ",
+        b"Hi there. ",
+        b"Why? ",
+        b"Hel",
+        b"lo",
+        b" ",
+        b"",
+        b"there",
+        b"?",
+        b"<speak>",
+        b"\n\n",
+    )
+)
 
 Conversation = tuple[Request, ...]
 
@@ -46,7 +60,7 @@ def _start(draw: st.DrawFn, model: Model, name: str) -> Request:
 @st.composite
 def _more(draw: st.DrawFn, model: Model, name: str) -> Request:
     words = draw(st.one_of(_SOME, _SOME, _SOME, WORDS))
-    order = draw(st.sampled_from((*(None,) * 6, *ORDERS)))
+    order = draw(st.sampled_from((*(None,) * 20, *ORDERS)))
     return _piece(model, words, **{STREAM: name, **({order: True} if order else {})})
 
 

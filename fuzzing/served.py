@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,8 +122,14 @@ def in_pieces(enemy: Server, model: Model) -> Target:
 def of_model(enemy: Server, model: Model) -> Target:
     """Single requests to a model."""
     fields = enemy.fields(model.name)
-    send: Callable[..., Verdict] = enemy.stream if model.streams else enemy.infer
-    return Target(f"model: {model.name}", requests(model), lambda case: send(case, fields))
+
+    def tried(case: Request) -> Verdict:
+        if not model.streams:
+            return enemy.infer(case, fields)
+        waits = any(tensor.name == models.OPEN_TEXT for tensor in case.inputs)
+        return enemy.talk([case, models.stop(case.id)] if waits else [case], fields)
+
+    return Target(f"model: {model.name}", requests(model), tried)
 
 
 def _end(enemy: Server, sequence: int) -> None:

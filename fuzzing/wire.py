@@ -131,13 +131,9 @@ class Server:
             return Verdict("refused", str(error))
         return Verdict("accepted")
 
-    def stream(self, request: Request, fields: frozenset[str]) -> Verdict:
-        """To a model that answers often."""
-        return self.talk([request], fields)
-
     def talk(self, requests: Sequence[Request], fields: frozenset[str]) -> Verdict:
-        """Several over one stream, and the worst that came of them; hang up after the first answer
-        with something in it."""
+        """To models that answer often, all over one stream: the worst that came of them. Hangs up
+        after the first answer with something in it."""
         messages = [self._message(request) for request in requests]
         for message in messages:
             message.parameters["triton_enable_empty_final_response"].bool_param = True

@@ -163,7 +163,7 @@ def test_models_and_voices(openai: OpenAI, gateway: RunningGateway) -> None:
     [
         ({"model": "nobody"}, 404, "model_not_found", "model"),
         ({"voice": "nobody"}, 404, "voice_not_found", "voice"),
-        ({"emotion_vector": [1.0]}, 400, "invalid_value", "emotion_vector"),
+        ({"extra_body": {"emotion_vector": [1.0]}}, 400, "invalid_value", "emotion_vector"),
         ({"voice": "../joe"}, 400, "invalid_value", "voice"),
         ({"input": "🙂"}, 400, "nothing_to_say", "input"),
         ({"input": " "}, 400, "invalid_value", "input"),
