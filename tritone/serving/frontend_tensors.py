@@ -57,10 +57,17 @@ def read_request(inputs: "Inputs") -> SynthesisRequest:
         ),
         speed=inputs.scalar("speed", 1.0),
         streaming=inputs.flag("streaming", default=True),
-        continues=Break(inputs.scalar("continues", Break.NONE.value)),
+        continues=_break(inputs.scalar("continues", Break.NONE.value)),
         settled=inputs.scalar("settled"),
         emotion=_emotion(inputs),
     )
+
+
+def _break(number: int) -> Break:
+    known = {each.value: each for each in Break}
+    if number not in known:
+        raise InvalidRequest("continues", f"is {number}; it is one of {', '.join(map(str, known))}")
+    return known[number]
 
 
 def request_tensors(request: SynthesisRequest) -> dict[str, NDArray[Any]]:
