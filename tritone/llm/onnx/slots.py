@@ -17,14 +17,8 @@ from numpy.typing import NDArray
 
 from tritone.arrays import Float32, Int32
 from tritone.errors import ModelDirectoryError
-from tritone.llm.config import LLMConfig
-from tritone.llm.onnx.graph import (
-    CONFIG_KEY,
-    PRECISIONS,
-    checkpoint_key,
-    graph_path,
-    rotary_tables,
-)
+from tritone.llm.onnx.decoder_graph import CheckpointNumbers, DecoderNumbers, rotary_tables
+from tritone.llm.onnx.graph import CONFIG_KEY, PRECISIONS, checkpoint_key, graph_path
 
 
 class OnnxSlots:
@@ -42,7 +36,7 @@ class OnnxSlots:
     def __init__(
         self,
         llm_dir: Path,
-        config: LLMConfig,
+        config: CheckpointNumbers,
         *,
         precision: str,
         slots: int,
@@ -54,7 +48,8 @@ class OnnxSlots:
         path = graph or graph_path(llm_dir, precision)
         self._session = _open(path, llm_dir, config, precision, threads)
         past = next(i for i in self._session.get_inputs() if i.name == "past.0.key")
-        head_dim = int(past.shape[3])
+        head = next(o for o in self._session.get_outputs() if o.name == "logits")
+        head_dim, head_size = int(past.shape[3]), int(head.shape[1])
         layers, heads = config.num_hidden_layers, config.num_key_value_heads
         # zeros come from the system untouched: an idle slot costs no memory
         rows = _even(slots)
@@ -62,7 +57,7 @@ class OnnxSlots:
         self._embeds = np.zeros((rows, 1, config.hidden_size), np.float32)
         self._lengths = np.zeros(rows, np.int32)
         self._longest = np.zeros((), np.int32)
-        self._logits = np.zeros((rows, config.speech_head_size), np.float32)
+        self._logits = np.zeros((rows, head_size), np.float32)
         self._batches: dict[int, onnxruntime.IOBinding] = {}
         self._heads = config.text_heads
         self._group = config.num_attention_heads // heads
@@ -130,7 +125,7 @@ class OnnxSlots:
         return binding
 
 
-def _turns(config: LLMConfig, head_dim: int) -> tuple[Float32, Float32]:
+def _turns(config: DecoderNumbers, head_dim: int) -> tuple[Float32, Float32]:
     """What the halves of a head, and the halves in turn, are multiplied by to be turned to a
     position: (positions, 1, half) and (positions, 2, half), padded as `pad_heads` has it."""
     extra = (head_dim - config.head_dim) // 2
@@ -143,7 +138,7 @@ def _even(count: int) -> int:
 
 
 def _open(
-    path: Path, llm_dir: Path, config: LLMConfig, precision: str, threads: int
+    path: Path, llm_dir: Path, config: CheckpointNumbers, precision: str, threads: int
 ) -> onnxruntime.InferenceSession:
     if precision not in PRECISIONS or not path.is_file():
         built = ", ".join(sorted(p.stem for p in path.parent.glob("*.onnx"))) or "nothing"
