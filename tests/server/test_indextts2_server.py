@@ -8,11 +8,16 @@ from queue import Queue
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
+from indextts2_emotion_model import emotion_model
 from indextts2_whole_release import whole_release
 from serving import SENTENCE, SHORT, reference, tensors, wait_until_free
 from sound_files import SPOKEN
 from toy_server import free_ports
 
+from fuzzing.campaign import attempt
+from fuzzing.models import public
+from fuzzing.served import in_pieces, of_model
+from fuzzing.wire import Server
 from tritone import cli
 from tritone.families import open_model
 from tritone.families.indextts2 import FAMILY
@@ -23,8 +28,8 @@ from tritone.frontend.registry.record import Details
 from tritone.frontend.registry.store import VoiceRegistry
 from tritone.frontend.voices import VoiceStore, save_voice
 from tritone.launcher import ServerSettings, TritonServer
-from tritone.triton_models import INNER_PARAMETER
-from tritone_client import SpeechClient, SpeechError, Utterance
+from tritone.triton_models import INNER_PARAMETER, LANGUAGE_MODEL
+from tritone_client import Emotion, SpeechClient, SpeechError, Utterance
 
 pytestmark = pytest.mark.server
 
@@ -38,6 +43,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With a voice, which is no default one."""
     folder = tmp_path_factory.mktemp(NAME)
     released, model = whole_release(folder / "released"), folder / "model"
+    emotion_model(released)
     assert cli.main(["convert", str(released), str(model), *LICENCES]) == 0
     maker = FAMILY.load_voice_maker(model, IndexTTS2Config.read(model))
     voice, _ = maker.voice(reference(), 16000, "")
@@ -149,15 +155,13 @@ def test_the_language_model_goes_on_from_vectors_alone(server: TritonServer, mod
         answers_of(server, ids)
 
 
-def answers_of(
-    server: TritonServer, arrays: dict[str, np.ndarray], model: str = "tensorrt_llm"
-) -> list[triton.InferResult]:
-    """Of a model as the orchestrator asks it; raises the first error."""
+def answers_of(server: TritonServer, arrays: dict[str, np.ndarray]) -> list[triton.InferResult]:
+    """Of the language model as the orchestrator asks it; raises the first error."""
     answers: Queue[tuple[triton.InferResult, triton.InferenceServerException | None]] = Queue()
     key = {INNER_PARAMETER: server.inner_key}
     with triton.InferenceServerClient(server.urls.grpc) as caller:
         caller.start_stream(lambda result, error: answers.put((result, error)))
-        caller.async_stream_infer(model, tensors(arrays), parameters=key)
+        caller.async_stream_infer(LANGUAGE_MODEL, tensors(arrays), parameters=key)
         caller.stop_stream()
     results = []
     while not answers.empty():
@@ -181,38 +185,52 @@ def test_the_commands_need_no_more_than_the_model(
     assert "gpt.safetensors" in capsys.readouterr().out
 
 
-def spoken(server: TritonServer, **more: np.ndarray) -> np.ndarray:
-    arrays = {
-        "target_text": np.array([[SHORT.encode()]], np.object_),
-        "voice": np.array([["buzz"]], np.object_),
-        "seed": np.array([[1]], np.uint64),
-        **{name: np.asarray(array)[None] for name, array in more.items()},
-    }
-    waves = [one.as_numpy("waveform") for one in answers_of(server, arrays, NAME)]
-    return np.concatenate([wave.reshape(-1) for wave in waves if wave is not None])
+def spoken(client: SpeechClient, **emotion: object) -> np.ndarray:
+    """None for no emotion at all."""
+    wanted = Emotion(**emotion) if emotion else None
+    return client.speak(Utterance(SHORT, seed=1, voice="buzz", emotion=wanted))
 
 
-def test_emotions_come_by_shares_and_by_recordings(server: TritonServer) -> None:
-    plain = spoken(server)
-    calm = spoken(server, emotion_vector=np.eye(8, dtype=np.float32)[-1])
+def test_emotions_come_by_shares_by_recordings_and_by_texts(client: SpeechClient) -> None:
+    plain = spoken(client)
+    calm = spoken(client, vector=np.eye(8)[-1])
     assert not np.array_equal(calm, plain)
-    other = {"emotion_wav": reference(2.0)[::2], "emotion_sample_rate": np.array([8000], np.int32)}
-    assert not np.array_equal(spoken(server, **other), plain)
-    none_of_it = spoken(server, **other, emotion_weight=np.zeros(1, np.float32))
-    np.testing.assert_array_equal(none_of_it, plain)
+    other = {"wav": reference(2.0)[::2], "rate": 8000}
+    assert not np.array_equal(spoken(client, **other), plain)
+    np.testing.assert_array_equal(spoken(client, **other, weight=0.0), plain)
+    sad = spoken(client, text="It rains again.")  # the model says so of all texts
+    np.testing.assert_array_equal(sad, spoken(client, vector=(0, 0, 0.5, 0, 0, 0.25, 0, 0)))
+    gloomy = spoken(client, text="It is gloomy.", weight=0.5)
+    shares = (0, 0, 0.25, 0, 0, 0.5, 0, 0)
+    np.testing.assert_array_equal(gloomy, spoken(client, vector=shares, weight=0.5))
 
 
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"emotion_vector": np.ones(7, np.float32)}, "emotion_vector: has 7 values"),
-        ({"emotion_vector": np.full(8, 1.5, np.float32)}, "emotion_vector: is 1.5; the limits"),
-        ({"emotion_text": np.array(["sadly"], np.object_)}, "emotion_text"),
+        ({"vector": np.ones(7)}, "emotion_vector: has 7 values"),
+        ({"vector": np.full(8, 1.5)}, "emotion_vector: is 1.5; the limits"),
+        ({"vector": np.ones(8), "weight": 1.5}, "emotion_weight: is 1.5; the limits"),
+        ({"wav": reference(2.0)[:100]}, r"emotion_wav: lasts 0\.01 s"),
+        ({"text": "x" * 1001}, "emotion_text: has 1001 characters; the limit is 1000"),
+        ({"text": " ", "weight": 0.5}, "emotion_weight: needs emotion_vector, emotion_wav or"),
     ],
 )
 def test_an_emotion_that_cannot_be_is_refused_by_name(
-    server: TritonServer, wrong: dict[str, np.ndarray], said: str
+    client: SpeechClient, wrong: dict[str, object], said: str
 ) -> None:
-    """A text is none of the inputs: the model that reads emotions out of texts is not there."""
-    with pytest.raises(triton.InferenceServerException, match=said):
-        spoken(server, **wrong)
+    with pytest.raises(SpeechError, match=said) as refused:
+        spoken(client, **wrong)
+    assert refused.value.status == "INVALID_ARGUMENT"
+
+
+def test_hostile_emotions_are_refused_and_harm_nobody(
+    server: TritonServer, client: SpeechClient
+) -> None:
+    plain, enemy = spoken(client), Server(server.urls.grpc, server.urls.http)
+    hostile = of_model(enemy, public(NAME, emotions=True))
+    outcomes = [attempt(each, 40, seed=0) for each in (hostile, in_pieces(enemy, public(NAME)))]
+    enemy.close()
+    assert not [fault for outcome in outcomes for fault in outcome.faults.values()]
+    assert not any(wait_until_free(server).values())
+    np.testing.assert_array_equal(spoken(client), plain)

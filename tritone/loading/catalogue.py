@@ -50,6 +50,7 @@ _KINDS = (
     StepKind("pronunciation", 60, _TEXT, "model.text", optional=True),
     StepKind("text normaliser", 60, _TEXT, "model.text"),
     StepKind("prompt tables", 20, _WEIGHTS, "model.weights", optional=True),
+    StepKind("emotion model", 20, _WEIGHTS, "model.weights", optional=True),
     StepKind("speech features", 20, _WEIGHTS, "model.weights", optional=True),
     StepKind("speech tokenizer", 20, _WEIGHTS, "model.weights", optional=True),
     StepKind("speaker encoder", 20, _WEIGHTS, "model.weights", optional=True),

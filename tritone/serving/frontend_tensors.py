@@ -17,6 +17,7 @@ from tritone.arrays import Float32
 from tritone.errors import InvalidRequest
 from tritone.frontend.text.line import Break
 from tritone.llm.contract import Prompt, SamplingParams
+from tritone.synthesis.limits import is_given
 from tritone.synthesis.values import Emotion, SynthesisRequest, TextBlock, TextPiece
 from tritone.voice import Voice, pack, unpack
 
@@ -98,8 +99,9 @@ def text_tensors(request: SynthesisRequest) -> dict[str, NDArray[Any]]:
 def _emotion(inputs: "Inputs") -> Emotion | None:
     """None where no input of an emotion is given."""
     vector, wav = inputs.shaped("emotion_vector", -1), inputs.shaped("emotion_wav", -1)
-    weight = inputs.scalar("emotion_weight")
-    if vector is None and wav is None and weight is None:
+    weight, text = inputs.scalar("emotion_weight"), inputs.text("emotion_text")
+    text = text if is_given(text) else None
+    if vector is None and wav is None and text is None and weight is None:
         return None
     return Emotion(
         # as the client wrote them, which float32 has not: 1.2 is the limit, and not above it
@@ -107,16 +109,19 @@ def _emotion(inputs: "Inputs") -> Emotion | None:
         wav,
         inputs.scalar("emotion_sample_rate", DEFAULT_REFERENCE_RATE),
         1.0 if weight is None else weight,
+        text,
     )
 
 
 def _emotion_tensors(emotion: Emotion) -> dict[str, NDArray[Any]]:
-    values = {"emotion_weight": np.array([emotion.weight], np.float32)}
+    values: dict[str, NDArray[Any]] = {"emotion_weight": np.array([emotion.weight], np.float32)}
     if emotion.vector is not None:
         values["emotion_vector"] = np.array(emotion.vector, np.float32)
     if emotion.wav is not None:
         rate = np.array([emotion.rate], np.int32)
-        return {**values, "emotion_wav": emotion.wav, "emotion_sample_rate": rate}
+        values |= {"emotion_wav": emotion.wav, "emotion_sample_rate": rate}
+    if emotion.text is not None:
+        values["emotion_text"] = text_array(emotion.text)
     return values
 
 

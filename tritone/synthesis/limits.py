@@ -27,6 +27,7 @@ class Limits:
     max_text_characters: int = 20_000
     max_reference_text_characters: int = 1000
     max_instruct_characters: int = 500
+    max_emotion_characters: int = 1000
     min_reference_seconds: float = 0.3
     max_reference_seconds: float = 30.0
     min_reference_rate: int = 8000
@@ -88,17 +89,18 @@ def check_text(field: str, text: str | None, longest: int) -> None:
 
 def _check_emotion(emotion: Emotion, limits: Limits) -> None:
     _check_range("emotion_weight", emotion.weight, 0, 1)
-    if emotion.vector is not None:
-        if emotion.wav is not None:
-            raise InvalidRequest(
-                "emotion_vector", "cannot be combined with emotion_wav; send only one of them"
-            )
-        for share in emotion.vector:
-            _check_range("emotion_vector", share, 0, limits.max_emotion)
-    elif emotion.wav is not None:
+    first, *others = emotion.given or ("",)
+    if not first:
+        raise InvalidRequest("emotion_weight", "needs emotion_vector, emotion_wav or emotion_text")
+    if others:
+        raise InvalidRequest(
+            first, f"cannot be combined with {' and '.join(others)}; send only one of them"
+        )
+    for share in emotion.vector or ():
+        _check_range("emotion_vector", share, 0, limits.max_emotion)
+    if emotion.wav is not None:
         _check_recording("emotion", emotion.wav, emotion.rate, limits)
-    else:
-        raise InvalidRequest("emotion_weight", "needs emotion_vector or emotion_wav")
+    check_text("emotion_text", emotion.text, limits.max_emotion_characters)
 
 
 def _check_recording(kind: str, wav: Float32, rate: int, limits: Limits) -> None:

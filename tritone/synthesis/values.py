@@ -15,13 +15,20 @@ class Emotion:
     """What speech is to sound like beside its voice, for families that can be told.
 
     Either vector, a share of each of the family's emotions, or wav, (N,) mono samples in [-1, 1] at
-    `rate` Hz that sound so. weight: how much of it, 0 to 1.
+    `rate` Hz that sound so, or text that it is read out of. weight: how much of it, 0 to 1.
     """
 
     vector: tuple[float, ...] | None = None
     wav: Float32 | None = None
     rate: int = 16000
     weight: float = 1.0
+    text: str | None = None
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """Wire names of what says which it is; a request that is served has one."""
+        values = {"vector": self.vector, "wav": self.wav, "text": self.text}
+        return tuple(f"emotion_{name}" for name, value in values.items() if value is not None)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from tritone.errors import InvalidRequest, ModelDirectoryError
 from tritone.families.indextts2.campplus import CamPlusPlus
 from tritone.families.indextts2.codec import SemanticCodec
 from tritone.families.indextts2.emotion import EMOTIONS_FILE, STYLES, VECTORS
+from tritone.families.indextts2.emotion_model_config import EmotionModelConfig
 from tritone.families.indextts2.frontend import (
     PROMPTER_FILE,
     TOKENIZER_FILE,
@@ -55,6 +56,7 @@ class Config:
     family: str = "indextts2"
     default_voice: str | None = None
     emotions: tuple[int, ...] = (1, 2, 1, 1, 1, 1, 1, 1)
+    emotion_model: EmotionModelConfig | None = None
 
 
 def tiny_config() -> Config:
@@ -257,3 +259,8 @@ def test_a_tokenizer_of_too_many_pieces_is_refused(model_dir: Path) -> None:
     small = replace(CONFIG, gpt=CONFIG.gpt.model_copy(update={"text_ids": 100}))
     with pytest.raises(ModelDirectoryError, match="128 pieces, and the language model knows 100"):
         IndexTTS2Frontend(model_dir, small)
+
+
+def test_a_text_needs_the_emotion_model(frontend: IndexTTS2Frontend) -> None:
+    with pytest.raises(InvalidRequest, match=r"^emotion_text: needs the emotion model, which this"):
+        emotion_of(frontend, Emotion(text="So sad."))

@@ -129,7 +129,7 @@ class PromptFrontend:
     def voice_of(self, request: SynthesisRequest) -> tuple[Voice, bool]:
         check(request, self._limits)
         if request.emotion is not None:
-            raise InvalidRequest("emotion", "this checkpoint knows no emotions")
+            raise InvalidRequest(request.emotion.given[0], "this checkpoint knows no emotions")
         request = self._wording.own_words(request)
         if request.reference_wav is not None:
             return self._cloned_voice(request)

@@ -8,6 +8,7 @@ from typing_extensions import Self
 
 from tritone.config import Count, ModelConfig, Size
 from tritone.families.indextts2.acoustic_config import FlowConfig, VocoderConfig
+from tritone.families.indextts2.emotion_model_config import EmotionModelConfig
 from tritone.families.indextts2.gpt_config import DrawingConfig, GptConfig
 from tritone.families.indextts2.reference_config import (
     FBANK_BINS,
@@ -23,7 +24,8 @@ EmotionExamples = Annotated[tuple[Count, ...], Field(min_length=8, max_length=8)
 
 class IndexTTS2Config(ModelConfig):
     """gpt: the language model, drawing: how its codes are drawn. reference: what reads recordings.
-    emotions: example speakers of each, in the order of `emotion.EMOTIONS`.
+    emotions: example speakers of each, in the order of `emotion.EMOTIONS`. emotion_model: what
+    reads them out of texts, where the release had it.
 
     The parts of a checkpoint were made for each other, and the features of a recording are those
     that they were trained with: numbers that do not agree are refused.
@@ -35,6 +37,7 @@ class IndexTTS2Config(ModelConfig):
     drawing: DrawingConfig
     reference: ReferenceConfig
     emotions: EmotionExamples
+    emotion_model: EmotionModelConfig | None = None
     flow: FlowConfig
     vocoder: VocoderConfig
 

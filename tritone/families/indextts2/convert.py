@@ -12,6 +12,7 @@ from tritone.config import CONFIG_NAME, problems
 from tritone.errors import ModelDirectoryError
 from tritone.families.indextts2.config import IndexTTS2Config
 from tritone.families.indextts2.convert_acoustic import AcousticConversion
+from tritone.families.indextts2.convert_emotion_model import EmotionModelConversion
 from tritone.families.indextts2.convert_front import FrontConversion
 from tritone.families.indextts2.licences import LICENCES
 from tritone.families.indextts2.released_files import check_release
@@ -39,7 +40,7 @@ class Conversion:
         (self._target / "voices").mkdir(parents=True, exist_ok=True)
         parts = [
             part(self._released, self._target, self._dtype)
-            for part in (FrontConversion, AcousticConversion)
+            for part in (FrontConversion, EmotionModelConversion, AcousticConversion)
         ]
         results = run_steps([step for part in parts for step in part.steps()], self._target)
         content = {
@@ -51,6 +52,7 @@ class Conversion:
                 "speaker": results["speaker encoder"],
             },
             "emotions": results["emotions"]["examples"],
+            "emotion_model": results.get("emotion model"),
             "flow": results["flow"],
             "vocoder": results["vocoder"],
         }

@@ -10,8 +10,11 @@ import torch
 from tritone.acoustic.weights import load_network
 from tritone.errors import InvalidRequest, ModelDirectoryError
 from tritone.families.indextts2.emotion import EMOTIONS, EMOTIONS_FILE, read_emotions, scaled
+from tritone.families.indextts2.emotion_model import EmotionModel
+from tritone.families.indextts2.emotion_model_config import FOLDER, EmotionModelConfig
 from tritone.families.indextts2.gpt_conditioning import merged
 from tritone.families.indextts2.gpt_prompter import Prompter
+from tritone.families.indextts2.released_files import EMOTION_MODEL
 from tritone.families.indextts2.text_glossary import GLOSSARY_NAME, read_glossary
 from tritone.families.indextts2.text_reader import line_readers
 from tritone.families.indextts2.text_segments import ends_sentence, segments
@@ -57,6 +60,9 @@ class FrontendConfig(CloningConfig, Protocol):
     @property
     def emotions(self) -> tuple[int, ...]: ...
 
+    @property
+    def emotion_model(self) -> EmotionModelConfig | None: ...
+
 
 class IndexTTS2Frontend:
     """A `tritone.families.contract.Frontend`."""
@@ -81,6 +87,7 @@ class IndexTTS2Frontend:
             path = model_dir / PROMPTER_FILE
             self._prompter = load_network(lambda: Prompter(config.gpt), path)
             self._emotions = read_emotions(model_dir / EMOTIONS_FILE, config.emotions)
+        self._emotion_model = _emotion_model(model_dir / FOLDER, config.emotion_model)
         self._missing = missing_files(model_dir)
         self._reader = None if self._missing else load_voice_reader(model_dir, config)
         self._cache: VoiceCache[Voice] = VoiceCache(VOICES_CACHED)
@@ -103,9 +110,22 @@ class IndexTTS2Frontend:
         check(request, self._limits)
         if request.emotion is None:
             return self._speaker_of(request)
-        _check_vector(request.emotion)
+        emotion = request.emotion
+        _check_vector(emotion)
+        if emotion.text is not None:
+            emotion = replace(emotion, text=None, vector=self._read_out_of(emotion.text))
         voice, cached = self._speaker_of(request)
-        return self._moved(voice, request.emotion), cached
+        return self._moved(voice, emotion), cached
+
+    def _read_out_of(self, text: str) -> tuple[float, ...]:
+        """Shares of the emotions. Raises InvalidRequest where nothing here reads them."""
+        if self._emotion_model is None:
+            raise InvalidRequest(
+                "emotion_text",
+                f"needs the emotion model, which this model directory was made without; convert a "
+                f"release with {EMOTION_MODEL}, or send emotion_vector or emotion_wav",
+            )
+        return self._emotion_model.shares(text)
 
     def _moved(self, voice: Voice, emotion: Emotion) -> Voice:
         if emotion.vector is not None:
@@ -178,6 +198,10 @@ class IndexTTS2Frontend:
 
     def _length(self, text: str) -> int:
         return len(self._tokenizer(text).ids)
+
+
+def _emotion_model(folder: Path, config: EmotionModelConfig | None) -> EmotionModel | None:
+    return None if config is None else EmotionModel(folder, config, torch.get_num_threads())
 
 
 def _notes(request: SynthesisRequest, voice: Voice) -> tuple[str, ...]:

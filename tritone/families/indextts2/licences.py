@@ -8,7 +8,7 @@ LICENCES = (
         "IndexTeam/IndexTTS-2",
         (
             "gpt.safetensors, prompter.safetensors, conditioning.safetensors, emotions.safetensors",
-            "flow.safetensors but for its code book, tokenizer.model",
+            "flow.safetensors but for its code book, tokenizer.model, emotion_model/",
         ),
         "royalty-free; more than 100 million monthly users or RMB 1 billion of revenue need a "
         "licence of bilibili's; the terms and notices are passed on with these files and what is "

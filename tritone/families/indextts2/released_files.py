@@ -11,6 +11,7 @@ from tritone.errors import ModelDirectoryError
 YAML, PIECES, GLOSSARY = "config.yaml", "bpe.model", "glossary.yaml"
 GPT, S2MEL, STATISTICS = "gpt.pth", "s2mel.pth", "wav2vec2bert_stats.pt"
 EMOTION_STYLES, EMOTION_VECTORS = "feat1.pt", "feat2.pt"
+EMOTION_MODEL = "qwen0.6bemo4-merge"  # a folder, which may be left out
 W2V_BERT = "hf_cache/w2v-bert-2.0/model.safetensors"
 W2V_BERT_NUMBERS = "hf_cache/w2v-bert-2.0/config.json"
 CODEC = "hf_cache/semantic_codec_model.safetensors"
