@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tritone.llm.contract import SamplingParams
     from tritone.local.pieces import FLUSH
     from tritone.local.tts import TTS, load
-    from tritone.synthesis.values import AudioChunk
+    from tritone.synthesis.values import AudioChunk, Emotion
     from tritone.voice import Voice
 
 # ONNX Runtime 1.31 reports its use to its makers, unless this is set before it is imported.
@@ -38,6 +38,7 @@ __all__ = [
     "TTS",
     "AudioChunk",
     "Cancelled",
+    "Emotion",
     "EnvironmentProblem",
     "InvalidRequest",
     "ModelDirectoryError",
@@ -56,6 +57,7 @@ _MODULES = {
     "load": "tritone.local.tts",
     "FLUSH": "tritone.local.pieces",
     "AudioChunk": "tritone.synthesis.values",
+    "Emotion": "tritone.synthesis.values",
     "SamplingParams": "tritone.llm.contract",
     "Voice": "tritone.voice",
 }

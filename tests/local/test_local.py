@@ -119,6 +119,8 @@ def test_codes_outside_the_codebook(tts: tritone.TTS) -> None:
         (TEXT, {"voice": "../default"}, "voice"),
         (TEXT, {"speed": 2.5}, "speed"),
         (TEXT, {"sampling": SamplingParams(temperature=0.0)}, "temperature"),
+        (TEXT, {"emotion": tritone.Emotion(vector=(1.0,))}, "emotion_vector"),
+        (TEXT, {"emotion": tritone.Emotion(text="sad")}, "emotion_text"),
         (TEXT, {"reference_wav": np.zeros(100, np.float32)}, "reference_wav"),
         (TEXT, {"reference_wav": np.zeros(16000, np.float32)}, "reference_wav"),
     ],
