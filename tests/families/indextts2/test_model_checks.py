@@ -1,9 +1,11 @@
 """The doctor's checks of a converted model directory, each with its fault planted."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
+from indextts2_emotion_model import emotion_model
 from indextts2_whole_release import whole_release
 from safetensors.torch import load_file, save_file
 
@@ -12,6 +14,7 @@ from tritone.diagnostics.doctor.check import Finding, Status
 from tritone.diagnostics.doctor.target import Target
 from tritone.families.indextts2 import doctor, model_checks
 from tritone.families.indextts2.convert import Conversion
+from tritone.families.indextts2.convert_emotion_model import EmotionModelConversion
 
 CHECKS = {check.name: check for check in doctor.CHECKS}
 
@@ -51,6 +54,23 @@ def test_what_is_missing_is_named(model: Path) -> None:
     finding = found("files", model)
     assert finding.status is Status.FAIL and "lacks gpt.safetensors" in finding.text
     assert found("shapes", model).status is Status.SKIP
+
+
+def test_the_emotion_model_is_asked_for_where_the_directory_was_made_with_it(
+    model: Path, tmp_path: Path
+) -> None:
+    emotion_model(tmp_path)
+    (tmp_path / "config.yaml").write_text("{}\n")
+    (step,) = EmotionModelConversion(tmp_path, model).steps()
+    content = json.loads((model / "config.json").read_text())
+    content["indextts2"]["emotion_model"] = step.run()
+    (model / "config.json").write_text(json.dumps(content))
+    whole = found("files", model)
+    assert whole.status is Status.PASS and "all 15 files" in whole.text
+    (model / "emotion_model" / "onnx" / "int8.onnx.data").unlink()
+    finding = found("files", model)
+    assert finding.status is Status.FAIL
+    assert "lacks emotion_model/onnx/int8.onnx.data" in finding.text
 
 
 def test_weights_of_other_numbers_are_named(model: Path) -> None:

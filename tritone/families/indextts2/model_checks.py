@@ -12,6 +12,7 @@ from tritone.diagnostics.doctor.checks.model import PROBE_S, convert, missing, n
 from tritone.diagnostics.doctor.file_faults import files_below
 from tritone.diagnostics.doctor.target import Target
 from tritone.families.indextts2.release_folder import FAMILY
+from tritone.plain_json import parse_json
 
 # As the modules name them that read them, which import torch.
 NEEDED = (
@@ -22,6 +23,18 @@ CLONING = (
     *("w2v_bert.safetensors", "semantic_codec.safetensors"),
     *("speaker_encoder.safetensors", "conditioning.safetensors"),
 )
+
+EMOTION_MODEL = tuple(
+    f"emotion_model/{name}"
+    for name in ("model.safetensors", "tokenizer.json", "onnx/int8.onnx", "onnx/int8.onnx.data")
+)
+
+
+def _needed(folder: Path) -> tuple[str, ...]:
+    """With the emotion model's, where the directory was made with it."""
+    section = parse_json(folder / "config.json").get(FAMILY)
+    has_it = isinstance(section, dict) and section.get("emotion_model")
+    return (*NEEDED, *EMOTION_MODEL) if has_it else NEEDED
 
 
 def _not_ours(target: Target) -> str:
@@ -37,8 +50,9 @@ def _not_ours(target: Target) -> str:
 def files(target: Target) -> Finding:
     """Every file that loading needs, and the four without which no voice can be cloned."""
     folder = target.model_dir
+    needed = _needed(folder)
     again = f"copy the whole directory again, or convert again: {convert(target=folder)}"
-    if lacking := missing(folder, NEEDED):
+    if lacking := missing(folder, needed):
         return failure(f"{folder} lacks {', '.join(lacking)}", again)
     if for_cloning := missing(folder, CLONING):
         if not any((folder / "voices").glob("*.safetensors")):
@@ -46,7 +60,7 @@ def files(target: Target) -> Finding:
         lost = f"{folder} lacks {' and '.join(for_cloning)}: registered voices alone can speak"
         return warning(lost, again)
     total = sum(path.stat().st_size for path in files_below(folder))
-    count = len(NEEDED) + len(CLONING) + 1
+    count = len(needed) + len(CLONING) + 1
     return passed(f"all {count} files that loading reads; {total / 2**20:.0f} MiB in all")
 
 
