@@ -1,8 +1,8 @@
 """Safetensors files, written and read without a copy in memory.
 
 Tensors may be several times larger than what a process should hold, so a file is written part by
-part and read through a memory map. Format: 8 bytes of header length, a JSON header, the raw data
-(https://github.com/huggingface/safetensors#format).
+part, and read through a memory map or a tensor at a time. Format: 8 bytes of header length, a JSON
+header, the raw data (https://github.com/huggingface/safetensors#format).
 """
 
 import json
@@ -73,7 +73,7 @@ def write_tensors(path: Path, specs: list[TensorSpec], parts: Iterable[Iterable[
 
 
 class Checkpoint:
-    """A safetensors file behind a memory map; values come out as float32.
+    """A safetensors file, open only while something of it is read or mapped.
 
     Raises ModelDirectoryError for a missing or damaged file and for an unknown tensor or type.
     """
@@ -81,7 +81,7 @@ class Checkpoint:
     def __init__(self, path: Path) -> None:
         self.path = path
         if not path.is_file():
-            raise ModelDirectoryError(f"{path} does not exist; convert the checkpoint again")
+            raise ModelDirectoryError(f"{path} does not exist; run tritone convert again")
         there = path.stat().st_size
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
@@ -89,8 +89,9 @@ class Checkpoint:
         self._start = 8 + size
         end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
         if self._start + end > there:
+            what = "cut short" if header else "not a safetensors file, or cut short"
             raise ModelDirectoryError(
-                f"{path} is cut short: {there} bytes, {self._start + end} expected"
+                f"{path} is {what}: {there} bytes, {self._start + end} expected"
             )
         try:
             with safe_open(str(path), framework="numpy"):  # reads the header, and all of it
@@ -101,6 +102,11 @@ class Checkpoint:
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
 
+    @property
+    def values(self) -> int:
+        """How many its tensors have, all together."""
+        return sum(math.prod(entry["shape"]) for entry in self._entries.values())
+
     def spec(self, name: str) -> TensorSpec:
         if name not in self._entries:
             raise ModelDirectoryError(f"{self.path}: tensor {name} is missing")
@@ -109,11 +115,24 @@ class Checkpoint:
 
     def stored(self, name: str) -> NDArray[Any]:
         """The memory-mapped tensor in its storage type (bfloat16 as its uint16 bits)."""
+        spec, offset = self._place(name)
+        return np.memmap(self.path, _STORAGE[spec.dtype], "r", offset, spec.shape)
+
+    def read(self, name: str, memory: NDArray[np.uint8]) -> None:
+        """Fill memory of the tensor's size with its bytes, as they are stored."""
+        spec, offset = self._place(name)
+        assert memory.nbytes == spec.nbytes, f"{name} has {spec.nbytes} bytes, not {memory.nbytes}"
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            if file.readinto(memory.data) < spec.nbytes:
+                raise ModelDirectoryError(f"{self.path} was cut short while {name} was read")
+
+    def _place(self, name: str) -> tuple[TensorSpec, int]:
+        """Where in the file the tensor begins."""
         spec = self.spec(name)
         if spec.dtype not in _STORAGE:
             raise ModelDirectoryError(f"{self.path}: {name} is {spec.dtype}, not a float tensor")
-        offset = self._start + self._entries[name]["data_offsets"][0]
-        return np.memmap(self.path, _STORAGE[spec.dtype], "r", offset, spec.shape)
+        return spec, self._start + self._entries[name]["data_offsets"][0]
 
     def float32(self, name: str) -> Float32:
         """The whole tensor as float32, in memory; ModelDirectoryError for values that are none.

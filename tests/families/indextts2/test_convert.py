@@ -68,8 +68,8 @@ def test_self_check_says_what_holds(converted: Path) -> None:
     starts = ["config.json", "cloning", "gpt.safetensors", "flow", "voices", "LICENCES.txt"]
     assert [line.split(":")[0] for line in lines] == starts
     assert "1 s of audio gave 49 codes, 86 mel frames and 8 vectors" in lines[1]
-    assert "50 codes with their latents" in lines[2]
-    assert "50 codes gave 86 mel frames and 1.00 s of finite audio" in lines[3]
+    assert "25 codes with their latents" in lines[2]
+    assert "25 codes gave 43 mel frames and 0.50 s of finite audio" in lines[3]
 
 
 def test_the_acoustic_weights_are_those_of_the_release(converted: Path) -> None:

@@ -3,7 +3,6 @@
 Of both generations, whose parts have the same names.
 """
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -97,17 +96,12 @@ def _acoustics(model_dir: Path, family: Family[Any], config: Any) -> str:
         raise ModelDirectoryError(f"{model_dir}: flow or vocoder give values that are not finite")
     codes = (config.llm.speech_codes, config.flow.vocab_size)
     warning = f" (warning: the language model has {codes[0]} codes, the flow {codes[1]})"
+    counts = [Checkpoint(model_dir / name).values for name in (FLOW_FILE, VOCODER_FILE)]
     return (
-        f"flow: {_parameters(model_dir / FLOW_FILE):,} parameters, vocoder: "
-        f"{_parameters(model_dir / VOCODER_FILE):,}; {TOKENS} codes gave {mel.shape[1]} mel frames "
-        f"and {len(wave) / config.sample_rate:.2f} s of finite audio"
+        f"flow: {counts[0]:,} parameters, vocoder: {counts[1]:,}; {TOKENS} codes gave "
+        f"{mel.shape[1]} mel frames and {len(wave) / config.sample_rate:.2f} s of finite audio"
         f"{warning if codes[0] != codes[1] else ''}"
     )
-
-
-def _parameters(weights: Path) -> int:
-    file = Checkpoint(weights)
-    return sum(math.prod(file.spec(name).shape) for name in file)
 
 
 def _cloning(model_dir: Path, family: Family[Any], config: Any) -> str:

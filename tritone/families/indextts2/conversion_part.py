@@ -4,20 +4,23 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tritone.acoustic.weights import check_fit, outline
-from tritone.checkpoints.atomic_write import written_whole
 from tritone.checkpoints.conversion import Step
 from tritone.checkpoints.plain_yaml import YamlValues
+from tritone.checkpoints.safetensors_file import TensorSpec, write_tensors
 from tritone.checkpoints.torch_file import plain_tensors
 from tritone.errors import ModelDirectoryError
 from tritone.families.indextts2.released_files import YAML
 
 Build = Callable[[], nn.Module]
+
+_KINDS = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
 
 
 class ConversionPart:
@@ -42,11 +45,20 @@ class ConversionPart:
         return Step(name, run, files, written, (str(self._dtype),))
 
     def _save(self, state: Mapping[str, Tensor], name: str, build: Build) -> None:
+        """A tensor at a time: those that are mapped, or stand otherwise there, are copied then."""
         check_fit(outline(build, name), state, name)
-        stored = {key: value.to(self._dtype or value.dtype) for key, value in state.items()}
-        with written_whole(self._target / name) as path:
-            save_file({key: value.contiguous() for key, value in stored.items()}, path)
-            path.chmod(0o644)  # safetensors writes for the owner alone; servers run as another user
+        specs = [self._spec(name, key, value) for key, value in state.items()]
+        write_tensors(self._target / name, specs, ([self._bytes(v)] for v in state.values()))
+
+    def _spec(self, name: str, key: str, value: Tensor) -> TensorSpec:
+        kind = _KINDS.get(self._dtype or value.dtype)
+        if kind is None:
+            raise ModelDirectoryError(f"{name}: {key} is {value.dtype}, not a float tensor")
+        return TensorSpec(key, kind, tuple(value.shape))
+
+    def _bytes(self, value: Tensor) -> NDArray[np.uint8]:
+        stored = value.detach().to(self._dtype or value.dtype).contiguous()
+        return stored.reshape(-1).view(torch.uint8).numpy()
 
 
 def read_state(path: Path, *, part: str, mmap: bool = False) -> dict[str, Tensor]:

@@ -101,7 +101,7 @@ class FrontConversion(ConversionPart):
                 )
         with written_whole(self._target / EMOTIONS_FILE) as path:
             save_file({name: table.float().contiguous() for name, table in tables.items()}, path)
-            path.chmod(0o644)  # see ConversionPart
+            path.chmod(0o644)  # safetensors writes for the owner alone; servers run as another
         return {"examples": list(counts)}
 
     def w2v_bert(self) -> dict[str, Any]:
