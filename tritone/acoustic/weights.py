@@ -5,19 +5,22 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.errors import ModelDirectoryError
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
+_STORED = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+_PART = 1 << 20  # values
+
 
 class _NoDraws(TorchFunctionMode):
-    """Parameters are not drawn: those without memory have no values, and torch imports its compiler
-    to draw them, 60 MB that would stay."""
+    """Parameters are not drawn: those of an outline have no values, and torch imports its compiler
+    to draw them, 60 MB that would stay; others are read, and memory that nothing was drawn into is
+    not taken from the system before."""
 
     def __torch_function__(
         self,
@@ -34,25 +37,49 @@ class _NoDraws(TorchFunctionMode):
 def load_network(build: Callable[[], ModuleT], path: Path) -> ModuleT:
     """The network that `build` makes, in evaluation mode, with the weights of a safetensors file.
 
-    The file is compared with an outline first, which takes no memory: a damaged number of the
-    configuration may ask for any. Raises ModelDirectoryError for a file that is missing, damaged,
-    of another shape or with values that are not finite, and for numbers that make no network.
+    Nothing is drawn, and a tensor at a time is read into the place where it stays: at the peak the
+    network is in memory once, with the largest tensor where the file has it in another precision.
+    The file is not mapped, so that one that is cut short later ends no process.
+
+    Raises ModelDirectoryError for a file that is missing, damaged, of another shape or with values
+    that are not finite, and for numbers that make no network.
     """
-    if not path.is_file():
-        raise ModelDirectoryError(f"{path} does not exist; run tritone convert again")
-    try:
-        state = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ModelDirectoryError(
-            f"{path} is not a safetensors file ({error}); run tritone convert again"
-        ) from error
-    check_fit(outline(build, str(path)), state, str(path))
-    for name, value in state.items():
-        if not torch.isfinite(value).all():
+    file = checked(build, path)
+    with _NoDraws():
+        module = build()
+    for name, target in module.state_dict().items():
+        _read(file, name, target)
+        if not _all_finite(target):
             raise ModelDirectoryError(f"{path}: {name} has values that are NaN or infinite")
-    module = build()
-    module.load_state_dict(state)
     return module.eval()
+
+
+def checked(build: Callable[[], nn.Module], path: Path) -> Checkpoint:
+    """The file of a network's weights, of which every name and shape fits.
+
+    The outline that it is compared with takes no memory: a damaged number of the configuration may
+    ask for any. Of the file the header alone is read. Raises ModelDirectoryError.
+    """
+    file = Checkpoint(path)
+    shapes = {name: torch.empty(file.spec(name).shape, device="meta") for name in file}
+    check_fit(outline(build, str(path)), shapes, str(path))
+    return file
+
+
+def _read(file: Checkpoint, name: str, target: Tensor) -> None:
+    """Fill the tensor, whatever precision it is stored in."""
+    stored = _STORED.get(file.spec(name).dtype, target.dtype)
+    direct = stored == target.dtype and target.is_contiguous()
+    values = target if direct else torch.empty(target.shape, dtype=stored)
+    file.read(name, values.reshape(-1).view(torch.uint8).numpy())
+    if not direct:
+        target.copy_(values)
+
+
+def _all_finite(values: Tensor) -> bool:
+    """Part by part: what is computed on the way is as large as its part."""
+    parts = torch.split(values.reshape(-1), _PART)
+    return all(bool(torch.isfinite(part).all()) for part in parts)
 
 
 def outline(build: Callable[[], ModuleT], file: str) -> ModuleT:

@@ -81,22 +81,15 @@ def shapes(target: Target) -> Finding:
 def parameters(model_dir: str) -> dict[str, Any]:
     """In a process of its own: all weights against the networks that config.json describes, of
     which the names and shapes alone are made and read."""
-    import torch
-
-    from tritone.acoustic.weights import check_fit, outline
-    from tritone.checkpoints.safetensors_file import Checkpoint
+    from tritone.acoustic.weights import checked
     from tritone.families import open_model
     from tritone.families.indextts2.networks import networks
 
     folder = Path(model_dir)
     counts = {}
     for name, build in networks(open_model(folder).config).items():
-        if not (path := folder / name).is_file():
-            continue
-        file, network = Checkpoint(path), outline(build, str(path))
-        stored = {key: torch.empty(file.spec(key).shape, device="meta") for key in file}
-        check_fit(network, stored, str(path))
-        counts[path.stem] = sum(value.numel() for value in stored.values())
+        if (path := folder / name).is_file():
+            counts[path.stem] = checked(build, path).values
     return counts
 
 
