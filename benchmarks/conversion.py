@@ -1,9 +1,10 @@
 """How long `tritone convert` takes for a full-size release of random weights, and its memory.
 
-    python -m benchmarks.conversion --family cosyvoice2 cosyvoice3
+    python -m benchmarks.conversion --family cosyvoice2 cosyvoice3 indextts2
 
-The release is written to --out once (3.4 GB for CosyVoice3, 2.6 GB for CosyVoice2), without the
-ONNX models of the front end, which a conversion copies and tries. What is converted is deleted.
+The release is written to --out once (3.4 GB for CosyVoice3, 2.6 GB for CosyVoice2, 6.1 GB for
+IndexTTS2), those of CosyVoice without the ONNX models of the front end, which a conversion copies
+and tries. What is converted is deleted; with --keep it stays in --out.
 Peak memory counts the files that are mapped. Prints a table and writes conversion.json to --out.
 Exit status: 0 measured, 2 a conversion failed.
 """
@@ -13,6 +14,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,15 +22,24 @@ from tempfile import TemporaryDirectory
 from benchmarks.family_parts import PARTS
 from benchmarks.figures import Figure, figure, table, write
 from benchmarks.full_size import COSYVOICE2, FULL_SIZE, AnyConfig
+from benchmarks.indextts2_release import write_release as write_indextts2
 from benchmarks.release import TABLES, write_release
 from tritone.errors import EnvironmentProblem, TritoneError
+from tritone.families import all_families
+from tritone.families.indextts2 import FAMILY as INDEXTTS2
+from tritone.families.indextts2.released_files import YAML
 
 
 def release(folder: Path, size: AnyConfig, tables: Path = TABLES) -> Path:
-    """The release in `folder`, written unless it is there."""
-    if not (folder / PARTS[size.family].yaml).is_file():
+    """The release of a CosyVoice in `folder`, written unless it is there."""
+    return _written(folder, PARTS[size.family].yaml, write_release, folder, size, tables)
+
+
+def _written(folder: Path, last: str, write: Callable[..., None], *arguments: object) -> Path:
+    """last: the file that is written last."""
+    if not (folder / last).is_file():
         # in a process of its own: a child's peak counts what its parent had when it began
-        writer = get_context("spawn").Process(target=write_release, args=(folder, size, tables))
+        writer = get_context("spawn").Process(target=write, args=arguments)
         writer.start()
         writer.join()
         if writer.exitcode:
@@ -39,6 +50,9 @@ def release(folder: Path, size: AnyConfig, tables: Path = TABLES) -> Path:
 def convert(released: Path, target: Path) -> tuple[float, float]:
     """Seconds and the peak resident megabytes of one conversion."""
     command = [sys.executable, "-m", "tritone", "convert", str(released), str(target)]
+    for family in all_families():
+        if family.recognises(released):
+            command += [w for one in family.licences for w in ("--accept-licence", one.name)]
     begin = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
@@ -50,11 +64,11 @@ def convert(released: Path, target: Path) -> tuple[float, float]:
     return time.perf_counter() - begin, usage.ru_maxrss * 1024 / 1e6
 
 
-def figures_of(released: Path, rounds: int) -> list[Figure]:
+def figures_of(released: Path, rounds: int, keep: Path | None = None) -> list[Figure]:
     runs = []
     for _ in range(rounds):
         with TemporaryDirectory(dir=released.parent) as target:
-            runs.append(convert(released, Path(target)))
+            runs.append(convert(released, keep or Path(target)))
     seconds, megabytes = zip(*runs, strict=True)
     return [
         figure(f"conversion, {released.name}", "s", seconds),
@@ -63,18 +77,25 @@ def figures_of(released: Path, rounds: int) -> list[Figure]:
 
 
 def main() -> int:
+    families = [*FULL_SIZE, INDEXTTS2.name]
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.conversion", description=(__doc__ or "").split("\n")[0]
     )
-    parser.add_argument("--family", nargs="+", choices=FULL_SIZE, default=[COSYVOICE2.family])
+    parser.add_argument("--family", nargs="+", choices=families, default=[COSYVOICE2.family])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--keep", action="store_true", help="what is converted")
     parser.add_argument("--out", type=Path, default=Path("bench"))
     args = parser.parse_args()
     figures: list[Figure] = []
     try:
         for family in args.family:
-            released = release(args.out / f"release-{family}", FULL_SIZE[family])
-            figures += figures_of(released, args.rounds)
+            folder = args.out / f"release-{family}"
+            if family in FULL_SIZE:
+                release(folder, FULL_SIZE[family])
+            else:
+                _written(folder, YAML, write_indextts2, folder)
+            kept = args.out / f"full-size-{family}" if args.keep else None
+            figures += figures_of(folder, args.rounds, kept)
     except TritoneError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
