@@ -24,6 +24,7 @@ from benchmarks.figures import Figure, figure, table, write
 from benchmarks.full_size import COSYVOICE2, FULL_SIZE, AnyConfig
 from benchmarks.indextts2_release import write_release as write_indextts2
 from benchmarks.release import TABLES, write_release
+from tritone.checkpoints.licences import OPTION
 from tritone.errors import EnvironmentProblem, TritoneError
 from tritone.families import all_families
 from tritone.families.indextts2 import FAMILY as INDEXTTS2
@@ -52,7 +53,8 @@ def convert(released: Path, target: Path) -> tuple[float, float]:
     command = [sys.executable, "-m", "tritone", "convert", str(released), str(target)]
     for family in all_families():
         if family.recognises(released):
-            command += [w for one in family.licences for w in ("--accept-licence", one.name)]
+            asked = [one.name for one in family.licences if one.accepted]
+            command += [word for name in asked for word in (OPTION, name)]
     begin = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
