@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -127,6 +127,25 @@ class TestWire:
         assert all(array.shape[0] == 1 for array in (*sent.values(), *stop_tensors().values()))
 
 
-def test_a_runtime_in_another_s_place_leaves_out_what_it_does_not_know() -> None:
-    given = {"slots": 4, "precision": "int8", "threads": 1, "runtime": ""}
-    assert RUNTIMES["torch"].own_of(given) == {"slots": 4}
+class TestInTheUsualOnesPlace:
+    """The shipped configuration has the settings of the usual runtime, with its defaults."""
+
+    GIVEN: ClassVar = {"slots": 4, "precision": "int8", "max_tokens": 4096, "threads": 1}
+
+    def test_what_nobody_set_is_left_out(self) -> None:
+        taken = RUNTIMES["torch"].in_place_of(RUNTIMES["onnx"], self.GIVEN)
+        assert taken == {"slots": 4, "max_tokens": 4096}
+
+    @pytest.mark.parametrize(
+        ("changed", "chosen", "problem"),
+        [
+            ({"precision": "int4"}, (), "setting precision .* is 'int4': .* has .*slots"),
+            ({"threads": 2}, (), "setting threads .* is 2: .* has .*slots"),
+            ({}, ("precision",), "setting precision .* is 'int8'"),
+        ],
+    )
+    def test_what_somebody_set_is_refused(
+        self, changed: dict[str, Any], chosen: tuple[str, ...], problem: str
+    ) -> None:
+        with pytest.raises(EnvironmentProblem, match=problem):
+            RUNTIMES["torch"].in_place_of(RUNTIMES["onnx"], {**self.GIVEN, **changed}, chosen)

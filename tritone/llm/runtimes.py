@@ -6,7 +6,7 @@ A runtime is imported when it is opened, so that nobody needs the packages of an
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,11 +55,24 @@ class Runtime:
         known = inspect.signature(self.opener()).parameters.values()
         return {p.name: p.default for p in known if p.kind is p.KEYWORD_ONLY}
 
-    def own_of(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Those of the values that it has a parameter for: a runtime that takes another's place has
-        not all of that one's."""
-        known = self.parameters()
-        return {name: value for name, value in values.items() if name in known}
+    def in_place_of(
+        self, usual: "Runtime", values: Mapping[str, Any], chosen: Collection[str] = ()
+    ) -> dict[str, Any]:
+        """Those of the values, which were meant for `usual`, that it has a parameter for.
+
+        Raises EnvironmentProblem for another that says more than `usual` has by itself, or is
+        among those that somebody chose: a setting must not be ignored.
+        """
+        own = self.parameters()
+        if strays := values.keys() - own.keys():
+            known = usual.parameters()
+            for name in sorted(strays):
+                if name in chosen or values[name] != known.get(name):
+                    raise EnvironmentProblem(
+                        f"setting {name} of the language model is {values[name]!r}: this family "
+                        f"runs its language model itself, which has {', '.join(own)} to set"
+                    )
+        return {name: value for name, value in values.items() if name in own}
 
     def open(
         self,

@@ -93,7 +93,7 @@ class LocalStages:
             model_dir,
             self.model.language_model,
             check_engine=check_language_model,
-            **(values if runtime is usual else runtime.own_of(values)),
+            **(values if runtime is usual else runtime.in_place_of(usual, values)),
         )
 
     def warm_up(self) -> None:

@@ -55,9 +55,15 @@ def left_chunks(values: Mapping[str, Any]) -> int | None:
 def given_parameters(args: Mapping[str, str]) -> dict[str, str]:
     """The model's parameters as they are written, and as the launcher was told to change them."""
     given = json.loads(args["model_config"]).get("parameters", {})
-    changed = json.loads(os.environ.get(variables.SETTINGS_VARIABLE) or "{}")
     written = {name: entry["string_value"] for name, entry in given.items()}
-    return {**written, **changed.get(args.get("model_name", ""), {})}
+    return {**written, **changed_parameters(args)}
+
+
+def changed_parameters(args: Mapping[str, str]) -> dict[str, str]:
+    """Those of the model that the launcher was told to change."""
+    changed = json.loads(os.environ.get(variables.SETTINGS_VARIABLE) or "{}")
+    own: dict[str, str] = changed.get(args.get("model_name", ""), {})
+    return own
 
 
 def parameters(args: Mapping[str, str], **defaults: Any) -> dict[str, Any]:

@@ -9,7 +9,13 @@ from tritone.llm.runtimes import runtime_named, warm_up
 from tritone.serving.generation_tensors import read_extension, read_generation
 from tritone.serving.generations import Generations
 from tritone.serving.messages import inner_inputs, request_id, respond
-from tritone.serving.parameters import given_parameters, parameters, served_model, watched
+from tritone.serving.parameters import (
+    changed_parameters,
+    given_parameters,
+    parameters,
+    served_model,
+    watched,
+)
 from tritone.triton_models import LANGUAGE_MODEL
 
 
@@ -26,8 +32,9 @@ class TritonPythonModel:
         usual = runtime_named(given_parameters(args).get("runtime"))
         model = served_model()
         runtime = model.family.runtime(usual)
-        known = {**usual.parameters(), **runtime.parameters()}
-        values = runtime.own_of(parameters(args, runtime="", **known))
+        values = parameters(args, runtime="", **{**usual.parameters(), **runtime.parameters()})
+        del values["runtime"]
+        values = runtime.in_place_of(usual, values, changed_parameters(args))
         language_model = runtime.open(
             model.folder, model.language_model, check_engine=_check_engine, **values
         )

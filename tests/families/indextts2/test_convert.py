@@ -178,6 +178,12 @@ def test_another_language_model_is_refused(release: Path, tmp_path: Path) -> Non
         convert(release, tmp_path / "model", ConvertOptions(merged_llm=Path("elsewhere")))
 
 
+def test_precisions_that_it_has_not_are_refused(release: Path, tmp_path: Path) -> None:
+    convert(release, tmp_path / "model", ConvertOptions(graphs=()))
+    with pytest.raises(ModelDirectoryError, match="--llm-precision is fp32, int4: IndexTTS2's"):
+        convert(release, tmp_path / "model", ConvertOptions(graphs=("int8", "int4", "fp32")))
+
+
 @pytest.mark.parametrize(
     ("accepted", "said"),
     [

@@ -22,7 +22,13 @@ class Conversion:
     """The steps from one release to one model directory."""
 
     def __init__(self, released: Path, target: Path, options: ConvertOptions) -> None:
-        """Raises ModelDirectoryError for a release that is not whole, before any work."""
+        """Raises ModelDirectoryError for a release that is not whole and for an option that has no
+        effect here, before any work."""
+        if others := set(options.graphs) - set(ConvertOptions().graphs):
+            raise ModelDirectoryError(
+                f"--llm-precision is {', '.join(sorted(others))}: IndexTTS2's language model is "
+                "served in float32 alone; --dtype chooses how its weights are stored"
+            )
         if options.merged_llm:
             raise ModelDirectoryError(
                 f"merged_llm is {options.merged_llm}: IndexTTS2's language model is always the one "
