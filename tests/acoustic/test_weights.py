@@ -153,6 +153,16 @@ def test_other_numbers_are_refused(table: tuple[Path, dict[str, Tensor]]) -> Non
         load_network(Table, path)
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_one_value_that_is_none_is_found(tmp_path: Path, value: float, dtype: torch.dtype) -> None:
+    state = {"weight": torch.randn(70, 1000).to(dtype), "bias": torch.zeros(70, dtype=dtype)}
+    state["weight"][33, 777] = value
+    save_file(state, tmp_path / "a.safetensors")
+    with pytest.raises(ModelDirectoryError, match="weight has values that are NaN or infinite"):
+        load_network(lambda: nn.Linear(1000, 70), tmp_path / "a.safetensors")
+
+
 def test_nothing_is_drawn(table: tuple[Path, dict[str, Tensor]]) -> None:
     before = torch.random.get_rng_state()
     load_network(Table, table[0])
