@@ -12,6 +12,7 @@ from tqdm import tqdm
 if TYPE_CHECKING:  # the doctor must run where pydantic, which the release needs, is broken
     from tritone.checkpoints.release import ReleaseFile
 
+_ZIP_MARK = b"PK\x03\x04"
 _LFS_MARK = b"version https://git-lfs"
 _BLOCK = 1 << 20
 
@@ -83,14 +84,21 @@ def damage(path: Path, advice: str) -> str:
 
 
 def _content_problem(path: Path) -> str:
-    if path.suffix == ".pt" and not zipfile.is_zipfile(path):
-        return "is cut off or no torch file"  # torch.save writes a zip, its directory at the end
+    # torch.save writes a zip, its directory at the end; before torch 1.6 it wrote none
+    zipped = path.suffix == ".pt" or (path.suffix in (".pth", ".bin") and _begins_as_zip(path))
+    if zipped and not zipfile.is_zipfile(path):
+        return "is cut off or no torch file"
     if path.suffix == ".json":
         try:
             json.loads(path.read_text(encoding="utf-8"))
         except (ValueError, RecursionError) as error:
             return f"is not valid JSON ({error})"
     return _safetensors_problem(path) if path.suffix == ".safetensors" else ""
+
+
+def _begins_as_zip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_ZIP_MARK)) == _ZIP_MARK
 
 
 def _safetensors_problem(path: Path) -> str:

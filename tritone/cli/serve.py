@@ -13,7 +13,9 @@ from tritone.cli.gateway_beside import Beside, Gateway
 from tritone.cli.serve_options import Files, Life, Listening, Rights, Served, Set, parameters
 from tritone.config import Envelope
 from tritone.diagnostics.doctor.checks.machine.capacity import available_memory
-from tritone.errors import ModelDirectoryError
+from tritone.errors import ModelDirectoryError, TritoneError
+from tritone.families import open_model
+from tritone.families.memory_check import check_memory
 from tritone.launcher import ServerSettings, TritonServer
 from tritone.launcher.golden import Sample, Spoken
 from tritone.launcher.health import HealthLimits
@@ -109,6 +111,10 @@ def run_server(
     """Run the server until it ends or a signal unwinds this function. warm, golden: whether it is
     warmed up, and heard, before it is called ready. standby: a second one stands by.
     gateway: beside it, from when its models are loaded until it has ended."""
+    try:
+        _check_memory(settings)
+    except TritoneError as error:
+        return refused(error)
     voices = voices_to_warm(settings.served_model)
     sample = Sample.of(settings.served_model, voices[-1] if voices else None) if golden else None
     # the sample warms its own voice
@@ -140,6 +146,16 @@ def run_server(
         finally:
             gateway.end()
     return 0 if end is End.ENDED else 1
+
+
+def _check_memory(settings: ServerSettings) -> None:
+    """Raises TritoneError before anything is started. Of a model directory that cannot be opened
+    the models will say what is wrong."""
+    try:
+        model = open_model(settings.served_model)
+    except ModelDirectoryError:
+        return
+    check_memory(model)
 
 
 def prepared(speak: Callable[..., Spoken], voices: Sequence[str], sample: Sample | None) -> float:

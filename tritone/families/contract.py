@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tritone.llm.config import LanguageModelConfig
     from tritone.llm.contract import Prompt
     from tritone.llm.runtimes import Runtime
+    from tritone.loading.needs import Need
 
 ConfigT = TypeVar("ConfigT", bound=ModelConfig)
 
@@ -141,6 +142,11 @@ class Family(ABC, Generic[ConfigT]):
         if ode_steps or guided_steps:
             raise EnvironmentProblem(f"ode_steps and guided_steps: {self.name} has no ODE solver")
         return config
+
+    def memory(self, model_dir: Path) -> "Sequence[Need]":
+        """The main memory that loading and one stream take, by part; nothing where that is not
+        known. Raises ModelDirectoryError for a file of weights that is missing or cut short."""
+        return ()
 
     def graph_source(self, model_dir: Path, config: ConfigT) -> "GraphSource | None":
         """What is exported to ONNX and TensorRT; None where nothing is."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tritone.checkpoints.licences import Licence
     from tritone.checkpoints.release import Release
     from tritone.frontend.text.settings import TextSettings
+    from tritone.loading.needs import Need
 
 _RUNTIME = Runtime("tritone.families.indextts2.gpt_runtime", "open_gpt", "cpu", instead="cpu")
 
@@ -102,6 +103,11 @@ class IndexTTS2(Family[IndexTTS2Config]):
 
         Conversion(released, model_dir, options).run()
         yield from self_check(model_dir, self)
+
+    def memory(self, model_dir: Path) -> "Sequence[Need]":
+        from tritone.families.indextts2.memory import needs
+
+        return tuple(needs(model_dir))
 
     def voice_fault(self, config: IndexTTS2Config, voice: Voice) -> str:
         return voice.fault(config.gpt, config.reference)

@@ -8,20 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from tritone.diagnostics.doctor.check import Finding, check, failure, passed, skipped, warning
+from tritone.diagnostics.doctor.checks.machine.capacity import available_memory
 from tritone.diagnostics.doctor.checks.model import PROBE_S, convert, missing, no_model, probe
 from tritone.diagnostics.doctor.file_faults import files_below
 from tritone.diagnostics.doctor.target import Target
+from tritone.errors import EnvironmentProblem, ModelDirectoryError
+from tritone.families.indextts2.memory import CLONING, needs, on_gpu
 from tritone.families.indextts2.release_folder import FAMILY
+from tritone.launcher.model_processes import find_server
+from tritone.loading.needs import check_room, told
 from tritone.plain_json import parse_json
 
 # As the modules name them that read them, which import torch.
 NEEDED = (
     *("tokenizer.model", "prompter.safetensors", "gpt.safetensors", "emotions.safetensors"),
     *("flow.safetensors", "vocoder.safetensors"),
-)
-CLONING = (
-    *("w2v_bert.safetensors", "semantic_codec.safetensors"),
-    *("speaker_encoder.safetensors", "conditioning.safetensors"),
 )
 
 EMOTION_MODEL = tuple(
@@ -78,6 +79,25 @@ def shapes(target: Target) -> Finding:
     return passed(f"every name and shape fits; millions of parameters: {parts}")
 
 
+@check("model.indextts2_memory", unless=_not_ours)
+def memory(target: Target) -> Finding:
+    """The main memory that a server takes, part by part, against what is free."""
+    free, facts = available_memory()
+    try:
+        parts = tuple(needs(target.model_dir))
+    except ModelDirectoryError as error:
+        return skipped(f"{error}: see model.indextts2_files")
+    gpu = ", ".join(f"{name} {size / 2**30:.1f}" for name, size in on_gpu(target.model_dir))
+    facts = f"a server takes {told(parts)}; {facts}; GiB that weights would take on a GPU: {gpu}"
+    if (server := find_server(target.http_port)) is not None:
+        return passed(f"{facts}; the server of process {server} runs and has its own")
+    try:
+        check_room(parts, free)
+    except EnvironmentProblem as error:
+        return failure(facts, str(error))
+    return passed(facts)
+
+
 def parameters(model_dir: str) -> dict[str, Any]:
     """In a process of its own: all weights against the networks that config.json describes, of
     which the names and shapes alone are made and read."""
@@ -93,4 +113,4 @@ def parameters(model_dir: str) -> dict[str, Any]:
     return counts
 
 
-CHECKS = (files, shapes)
+CHECKS = (files, shapes, memory)

@@ -34,6 +34,7 @@ def self_check(model_dir: Path, family: Family[Any]) -> Iterator[str]:
     A part is loaded when those before it are let go: the largest decides how much memory it takes.
     Little is spoken, in few steps: it shows that every network is whole and gives finite values.
     """
+    give_back()  # of what the conversion took
     config = IndexTTS2Config.read(model_dir)
     yield f"config.json: family {config.family}, {config.sample_rate} Hz"
     segment, line = _spoken_to(model_dir, config)

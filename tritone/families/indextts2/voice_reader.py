@@ -1,13 +1,14 @@
 """A recording to a voice: all that the model is told of a speaker, computed once."""
 
 import hashlib
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from tritone.acoustic.weights import load_network
+from tritone.acoustic.weights import checked, load_network
 from tritone.arrays import Float32
 from tritone.checkpoints.verify import sha256_of
 from tritone.families.indextts2.campplus import CamPlusPlus
@@ -99,15 +100,20 @@ def files_digest(model_dir: Path) -> str:
 
 
 def load_voice_reader(model_dir: Path, config: CloningConfig) -> VoiceReader:
-    """Raises ModelDirectoryError for a file that is missing, damaged or of other numbers."""
+    """Raises ModelDirectoryError for a file that is missing, damaged or of other numbers: before
+    the largest, which is gigabytes, is read."""
     part = config.reference
+    w2v_bert, codec = partial(W2vBert, part.w2v_bert), partial(SemanticCodec, part.codec)
+    speaker, conditioning = partial(CamPlusPlus, part.speaker), partial(Conditioning, config.gpt)
     with step("speech features", model_dir / W2V_BERT_FILE):
-        w2v_bert = load_network(lambda: W2vBert(part.w2v_bert), model_dir / W2V_BERT_FILE)
+        checked(codec, model_dir / CODEC_FILE)
+        checked(speaker, model_dir / SPEAKER_FILE)
+        checked(conditioning, model_dir / CONDITIONING_FILE)
+        features = load_network(w2v_bert, model_dir / W2V_BERT_FILE)
     with step("speech tokenizer", model_dir / CODEC_FILE):
-        codec = load_network(lambda: SemanticCodec(part.codec), model_dir / CODEC_FILE)
+        tokens = load_network(codec, model_dir / CODEC_FILE)
     with step("speaker encoder", model_dir / SPEAKER_FILE):
-        speaker = load_network(lambda: CamPlusPlus(part.speaker), model_dir / SPEAKER_FILE)
+        style = load_network(speaker, model_dir / SPEAKER_FILE)
     with step("conditioners", model_dir / CONDITIONING_FILE):
-        path = model_dir / CONDITIONING_FILE
-        conditioning = load_network(lambda: Conditioning(config.gpt), path)
-    return VoiceReader(ReferenceReader(w2v_bert, codec, speaker), conditioning)
+        summary = load_network(conditioning, model_dir / CONDITIONING_FILE)
+    return VoiceReader(ReferenceReader(features, tokens, style), summary)

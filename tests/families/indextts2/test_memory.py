@@ -1,0 +1,197 @@
+"""What a model directory takes of memory, and the faults that are named before anything long."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from indextts2_whole_release import whole_release
+from safetensors.torch import load_file, save_file
+
+import tritone
+from tritone import cli
+from tritone.checkpoints.conversion import ConvertOptions
+from tritone.diagnostics.doctor.check import Status
+from tritone.diagnostics.doctor.target import Target
+from tritone.errors import EnvironmentProblem, ModelDirectoryError
+from tritone.families import memory_check, open_model
+from tritone.families.indextts2 import FAMILY, memory, model_checks, networks
+from tritone.families.indextts2.convert import Conversion
+from tritone.families.memory_check import check_memory
+from tritone.launcher import TritonServer
+from tritone.loading.reports import Summary
+from tritone.loading.steps import Report
+
+GIB = 2**30
+CODEC, BERT = "semantic_codec.safetensors", "w2v_bert.safetensors"
+LOADED = {
+    "prompter.safetensors": "prompt tables",
+    BERT: "speech features",
+    CODEC: "speech features",
+    "speaker_encoder.safetensors": "speech features",
+    "conditioning.safetensors": "speech features",
+    "flow.safetensors": "flow weights",
+    "vocoder.safetensors": "vocoder weights",
+    "gpt.safetensors": "LLM weights",
+}
+NAN_STEPS = {
+    CODEC: "speech tokenizer",
+    "speaker_encoder.safetensors": "speaker encoder",
+    "conditioning.safetensors": "conditioners",
+}
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return whole_release(tmp_path_factory.mktemp("indextts2") / "released")
+
+
+@pytest.fixture(scope="module")
+def converted(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    model = tmp_path_factory.mktemp("indextts2") / "model"
+    Conversion(release, model, ConvertOptions()).run()
+    return model
+
+
+@pytest.fixture
+def model(converted: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(converted, tmp_path / "model")
+
+
+def test_every_value_counts_once_as_float32(model: Path) -> None:
+    sizes = {need.part: need.nbytes for need in memory.needs(model)}
+    assert sizes.keys() == {*memory.PARTS, "processes and a stream"}
+    names = [name for files in memory.PARTS.values() for name in files]
+    built = networks.networks(open_model(model).config)
+    assert sorted(names) == sorted(built)
+    values = sum(value.numel() for name in names for value in load_file(model / name).values())
+    assert sum(sizes.values()) == 4 * values + memory.WORKING
+
+
+def test_stored_halves_take_as_much(release: Path, model: Path, tmp_path: Path) -> None:
+    Conversion(release, tmp_path / "half", ConvertOptions(dtype="fp16")).run()
+    halved = [
+        replace(n, without=n.without.replace(str(model), str(tmp_path / "half")))
+        for n in memory.needs(model)
+    ]
+    assert list(memory.needs(tmp_path / "half")) == halved
+
+
+def test_what_reads_recordings_can_be_left_out(model: Path) -> None:
+    whole = sum(need.nbytes for need in memory.needs(model))
+    with pytest.raises(EnvironmentProblem) as refused:
+        check_memory(open_model(model), lambda: whole - 1)
+    said = str(refused.value)
+    assert said.startswith(f"main memory: needs {whole / GIB:.1f} GiB (processes and a stream ")
+    assert f"move {BERT} out of {model}, and registered voices alone can speak" in said
+    (model / BERT).rename(model / "elsewhere")
+    check_memory(open_model(model), lambda: whole - 1)
+    with pytest.raises(EnvironmentProblem, match="are free: end other processes, or give"):
+        check_memory(open_model(model), lambda: GIB)
+
+
+def test_nothing_is_started_that_does_not_fit(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(memory_check, "available_memory", lambda: (GIB, "1 GiB free"))
+    reports: list[Report] = []
+    with pytest.raises(EnvironmentProblem, match=r"needs .* GiB .*, 1\.0 GiB are free"):
+        tritone.load(model, report=reports.append)
+    assert {report.step for report in reports} <= {"imports", "config"}
+    monkeypatch.setattr(TritonServer, "start", lambda self: pytest.fail("a server is started"))
+    assert cli.main(["serve", "--model", str(model)]) == 2
+    assert "error: main memory: needs" in capsys.readouterr().err
+
+
+def test_the_doctor_tells_it(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = Target(model_dir=model)
+    monkeypatch.setattr(model_checks, "find_server", lambda port: None)
+    monkeypatch.setattr(model_checks, "available_memory", lambda: (64 * GIB, "64.0 GiB free"))
+    found = model_checks.memory(target)
+    assert found.status is Status.PASS and "64.0 GiB free" in found.text
+    assert "language model 0.0" in found.text and "half without what reads" in found.text
+    monkeypatch.setattr(model_checks, "available_memory", lambda: (GIB, "1.0 GiB free"))
+    assert model_checks.memory(target).status is Status.FAIL
+
+
+Damage = Callable[[Path], None]
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def misshape(path: Path) -> None:
+    state = load_file(path)
+    name = min(state)
+    save_file({**state, name: torch.zeros(3, 3, 3)}, path)
+
+
+def spoil(path: Path) -> None:
+    state = load_file(path)
+    state[min(state)].view(-1)[0] = torch.nan
+    save_file(state, path)
+
+
+def loaded(model: Path) -> Summary:
+    """What was loaded before the fault was told."""
+    summary = Summary(model)
+    with pytest.raises(ModelDirectoryError) as refused:
+        tritone.load(model, report=summary.add).close()
+    summary.end(refused.value)
+    return summary
+
+
+@pytest.mark.parametrize("name", LOADED)
+@pytest.mark.parametrize("damage", [Path.unlink, cut])
+def test_a_file_that_is_not_whole_is_named_before_anything_is_loaded(
+    model: Path, name: str, damage: Damage
+) -> None:
+    if name in memory.CLONING and damage is Path.unlink:
+        pytest.skip("registered voices can speak without it")
+    damage(model / name)
+    summary = loaded(model)
+    assert name in summary.problem and {step.step for step in summary.steps} <= {
+        "imports",
+        "config",
+    }
+
+
+@pytest.mark.parametrize("name", LOADED)
+def test_weights_of_another_shape_are_named_in_their_step(model: Path, name: str) -> None:
+    misshape(model / name)
+    summary = loaded(model)
+    assert summary.failed is not None and summary.failed.step == LOADED[name]
+    assert name in summary.problem and "[3, 3, 3] where the configuration" in summary.problem
+
+
+@pytest.mark.parametrize("name", LOADED)
+def test_values_that_are_none_are_named_in_their_step(model: Path, name: str) -> None:
+    spoil(model / name)
+    summary = loaded(model)
+    assert summary.failed is not None
+    assert summary.failed.step == NAN_STEPS.get(name, LOADED[name])
+    assert name in summary.problem and "has values that are NaN" in summary.problem
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "problem"),
+    [
+        ("hf_cache/w2v-bert-2.0/model.safetensors", Path.unlink, "model.safetensors is missing"),
+        ("hf_cache/w2v-bert-2.0/config.json", Path.unlink, "config.json is missing"),
+        ("hf_cache/w2v-bert-2.0/model.safetensors", cut, "model.safetensors"),
+        ("hf_cache/semantic_codec_model.safetensors", cut, "semantic_codec_model.safetensors"),
+        ("gpt.pth", cut, "gpt.pth"),
+        ("hf_cache/campplus_cn_common.bin", cut, "campplus_cn_common.bin"),
+    ],
+)
+def test_a_half_filled_release_is_refused_before_anything_is_written(
+    release: Path, tmp_path: Path, name: str, damage: Damage, problem: str
+) -> None:
+    source = shutil.copytree(release, tmp_path / "released")
+    damage(source / name)
+    with pytest.raises(ModelDirectoryError, match=f"cannot be converted: .*{problem}"):
+        list(FAMILY.convert(source, tmp_path / "model", ConvertOptions()))
+    assert not (tmp_path / "model").exists()

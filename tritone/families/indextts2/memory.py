@@ -1,0 +1,58 @@
+"""What a model directory takes of main memory, by part. It needs no torch."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from tritone.checkpoints.safetensors_file import Checkpoint
+from tritone.loading.needs import Need
+
+# Files by the names that the modules have for them that read them, which import torch.
+CLONERS = "what reads recordings"
+CLONING = (
+    *("w2v_bert.safetensors", "semantic_codec.safetensors"),
+    *("speaker_encoder.safetensors", "conditioning.safetensors"),
+)
+PARTS: Mapping[str, tuple[str, ...]] = {
+    "language model": ("gpt.safetensors",),
+    "prompt tables": ("prompter.safetensors",),
+    CLONERS: CLONING,
+    "flow": ("flow.safetensors",),
+    "vocoder": ("vocoder.safetensors",),
+}
+WORKING = 3 << 29
+"""Bytes beside the weights: five processes with their libraries, and one stream of speech."""
+
+_SINGLE = 4  # bytes of a value: everything is served in float32, whatever it is stored in
+
+
+def values(model_dir: Path) -> dict[str, int]:
+    """Part -> how many values its weights have. Headers alone are read; raises ModelDirectoryError
+    for a file that is missing or cut short."""
+    return {
+        part: sum(Checkpoint(model_dir / name).values for name in names)
+        for part, names in PARTS.items()
+        if part != CLONERS or all((model_dir / name).is_file() for name in names)
+    }
+
+
+def needs(model_dir: Path) -> Iterator[Need]:
+    """Of a server, or of everything in one process, whose flow is in float32: in bfloat16, where
+    the processor has units for it, it takes half."""
+    for part, count in values(model_dir).items():
+        yield Need(part, _SINGLE * count, _without(model_dir) if part == CLONERS else "")
+    yield Need("processes and a stream", WORKING)
+
+
+def on_gpu(model_dir: Path) -> Iterator[tuple[str, int]]:
+    """Bytes of all weights on a GPU, which no profile serves yet: in float32, with the language
+    model and the flow in half precision, and the latter without what reads recordings."""
+    counts = values(model_dir)
+    halves = 2 * (counts["language model"] + counts["flow"])
+    single = _SINGLE * sum(counts.values())
+    yield "float32", single
+    yield "half", single - halves
+    yield f"half without {CLONERS}", single - halves - _SINGLE * counts.get(CLONERS, 0)
+
+
+def _without(model_dir: Path) -> str:
+    return f"move {CLONING[0]} out of {model_dir}, and registered voices alone can speak"
