@@ -1,0 +1,83 @@
+"""The benchmark of IndexTTS2's sentence, on a tiny model."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from indextts2_whole_release import whole_release
+
+from benchmarks import indextts2
+from tritone.checkpoints.atomic_write import write_json
+from tritone.checkpoints.conversion import ConvertOptions
+from tritone.config import CONFIG_NAME
+from tritone.families import open_model
+from tritone.families.indextts2 import FAMILY
+from tritone.families.indextts2.convert import Conversion
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Several threads would only wait for one another in networks of this size."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("indextts2")
+    model = folder / "model"
+    Conversion(whole_release(folder / "released"), model, ConvertOptions()).run()
+    config = FAMILY.with_steps(open_model(model).config, 2, 0)
+    write_json(model / CONFIG_NAME, config.to_content())
+    return model
+
+
+@pytest.mark.parametrize("codes", [50, 130])
+def test_every_way_says_the_same_codes(model: Path, codes: int) -> None:
+    """At ends on a hop and between two."""
+    bench = indextts2.Bench(model, codes, 1.0, "float32")
+    spoken = np.concatenate([one.ids for one in bench._spoken()])
+    drawn = np.concatenate([one.ids for one in bench._drawn()])
+    assert len(spoken) == codes and np.array_equal(spoken, drawn)
+    whole = np.concatenate(list(bench.whole()))
+    again, once = list(bench.recomputed()), list(bench.computed_once())
+    np.testing.assert_allclose(once[0], whole, atol=1e-4)
+    assert len(np.concatenate(again)) == len(whole)
+    assert len(np.concatenate(list(bench.streamed()))) == len(whole)
+
+
+def test_the_table_has_every_way(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [
+        "--codes",
+        "60",
+        "--reference",
+        "1",
+        "--threads",
+        "1",
+        "--same-precision",
+        "--out",
+        str(tmp_path),
+    ]
+    monkeypatch.setattr(sys, "argv", ["bench", "--model", str(model), *options])
+    assert indextts2.main() == 0
+    figures = json.loads((tmp_path / "indextts2.json").read_text())["figures"]
+    assert all(row["value"] > 0 for row in figures)
+    assert "upstream's way for each packet, over ours, streamed" in capsys.readouterr().out
+
+
+def test_no_model_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["bench", "--model", str(tmp_path), "--out", str(tmp_path)])
+    assert indextts2.main() == 2
+    assert "config.json does not exist" in capsys.readouterr().err
