@@ -19,6 +19,7 @@ from tritone.errors import EnvironmentProblem, ModelDirectoryError
 from tritone.families import memory_check, open_model
 from tritone.families.indextts2 import FAMILY, memory, model_checks, networks
 from tritone.families.indextts2.convert import Conversion
+from tritone.families.indextts2.emotion_model_files import FOLDER, GRAPH
 from tritone.families.memory_check import check_memory
 from tritone.launcher import TritonServer
 from tritone.loading.reports import Summary
@@ -90,6 +91,19 @@ def test_what_reads_recordings_can_be_left_out(model: Path) -> None:
     check_memory(open_model(model), lambda: whole - 1)
     with pytest.raises(EnvironmentProblem, match="are free: end other processes, or give"):
         check_memory(open_model(model), lambda: GIB)
+
+
+def test_the_emotion_model_can_be_left_out(model: Path, tmp_path: Path) -> None:
+    least = sum(need.nbytes for need in memory.needs(model))
+    graph, data = (model / name for name in GRAPH)
+    graph.parent.mkdir(parents=True)
+    graph.write_bytes(bytes(10))
+    data.write_bytes(bytes(1000))
+    assert sum(need.nbytes for need in memory.needs(model)) == least + 1010
+    with pytest.raises(EnvironmentProblem, match=f"move {FOLDER} out of {model}, and emotion_text"):
+        check_memory(open_model(model), lambda: least)
+    (model / FOLDER).rename(tmp_path / "elsewhere")
+    check_memory(open_model(model), lambda: least)
 
 
 def test_nothing_is_started_that_does_not_fit(

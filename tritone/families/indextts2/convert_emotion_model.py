@@ -16,7 +16,8 @@ from tritone.config import CONFIG_NAME
 from tritone.errors import ModelDirectoryError
 from tritone.families.indextts2 import released_files as files
 from tritone.families.indextts2.conversion_part import ConversionPart
-from tritone.families.indextts2.emotion_model_config import FOLDER, POSITIONS, PRECISION
+from tritone.families.indextts2.emotion_model_config import POSITIONS, PRECISION
+from tritone.families.indextts2.emotion_model_files import FOLDER
 from tritone.frontend.text.tokenizer import TOKENIZER_NAME, is_control
 from tritone.llm.checkpoint import WEIGHTS_NAME
 from tritone.llm.onnx.graph import build, graph_path

@@ -7,7 +7,6 @@ from pydantic import Field
 from tritone.config import Strict
 from tritone.llm.qwen3 import Qwen3Config
 
-FOLDER = "emotion_model"
 PRECISION = "int8"
 POSITIONS = 2048  # of the question and its answer; upstream has no bound of its own
 MOST_TOKENS = 256  # of an answer, which is one line of JSON; upstream waits for 32768

@@ -11,7 +11,8 @@ from tritone.acoustic.weights import load_network
 from tritone.errors import InvalidRequest, ModelDirectoryError
 from tritone.families.indextts2.emotion import EMOTIONS, EMOTIONS_FILE, read_emotions, scaled
 from tritone.families.indextts2.emotion_model import EmotionModel
-from tritone.families.indextts2.emotion_model_config import FOLDER, EmotionModelConfig
+from tritone.families.indextts2.emotion_model_config import EmotionModelConfig
+from tritone.families.indextts2.emotion_model_files import FOLDER
 from tritone.families.indextts2.gpt_conditioning import merged
 from tritone.families.indextts2.gpt_prompter import Prompter
 from tritone.families.indextts2.released_files import EMOTION_MODEL
@@ -122,7 +123,7 @@ class IndexTTS2Frontend:
         if self._emotion_model is None:
             raise InvalidRequest(
                 "emotion_text",
-                f"needs the emotion model, which this model directory was made without; convert a "
+                f"needs the emotion model, which this model directory is without; convert a "
                 f"release with {EMOTION_MODEL}, or send emotion_vector or emotion_wav",
             )
         return self._emotion_model.shares(text)
@@ -201,7 +202,10 @@ class IndexTTS2Frontend:
 
 
 def _emotion_model(folder: Path, config: EmotionModelConfig | None) -> EmotionModel | None:
-    return None if config is None else EmotionModel(folder, config, torch.get_num_threads())
+    """None too where its folder was moved away, to save memory."""
+    if config is None or not folder.is_dir():
+        return None
+    return EmotionModel(folder, config, torch.get_num_threads())
 
 
 def _notes(request: SynthesisRequest, voice: Voice) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tritone.checkpoints.safetensors_file import Checkpoint
+from tritone.families.indextts2.emotion_model_files import FOLDER, GRAPH
 from tritone.loading.needs import Need
 
 # Files by the names that the modules have for them that read them, which import torch.
@@ -39,7 +40,10 @@ def needs(model_dir: Path) -> Iterator[Need]:
     """Of a server, or of everything in one process, whose flow is in float32: in bfloat16, where
     the processor has units for it, it takes half."""
     for part, count in values(model_dir).items():
-        yield Need(part, _SINGLE * count, _without(model_dir) if part == CLONERS else "")
+        yield Need(part, _SINGLE * count, _without_cloning(model_dir) if part == CLONERS else "")
+    if (model_dir / GRAPH[0]).is_file():
+        stored = sum((model_dir / name).stat().st_size for name in GRAPH)
+        yield Need("emotion model", stored, _without_emotion_model(model_dir))
     yield Need("processes and a stream", WORKING)
 
 
@@ -54,5 +58,9 @@ def on_gpu(model_dir: Path) -> Iterator[tuple[str, int]]:
     yield f"half without {CLONERS}", single - halves - _SINGLE * counts.get(CLONERS, 0)
 
 
-def _without(model_dir: Path) -> str:
+def _without_cloning(model_dir: Path) -> str:
     return f"move {CLONING[0]} out of {model_dir}, and registered voices alone can speak"
+
+
+def _without_emotion_model(model_dir: Path) -> str:
+    return f"move {FOLDER} out of {model_dir}, and emotion_text is refused"

@@ -13,11 +13,11 @@ from tritone.diagnostics.doctor.checks.model import PROBE_S, convert, missing, n
 from tritone.diagnostics.doctor.file_faults import files_below
 from tritone.diagnostics.doctor.target import Target
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
+from tritone.families.indextts2.emotion_model_files import FILES, FOLDER
 from tritone.families.indextts2.memory import CLONING, needs, on_gpu
 from tritone.families.indextts2.release_folder import FAMILY
 from tritone.launcher.model_processes import find_server
 from tritone.loading.needs import check_room, told
-from tritone.plain_json import parse_json
 
 # As the modules name them that read them, which import torch.
 NEEDED = (
@@ -25,17 +25,10 @@ NEEDED = (
     *("flow.safetensors", "vocoder.safetensors"),
 )
 
-EMOTION_MODEL = tuple(
-    f"emotion_model/{name}"
-    for name in ("model.safetensors", "tokenizer.json", "onnx/int8.onnx", "onnx/int8.onnx.data")
-)
-
 
 def _needed(folder: Path) -> tuple[str, ...]:
-    """With the emotion model's, where the directory was made with it."""
-    section = parse_json(folder / "config.json").get(FAMILY)
-    has_it = isinstance(section, dict) and section.get("emotion_model")
-    return (*NEEDED, *EMOTION_MODEL) if has_it else NEEDED
+    """With the emotion model's, where it was not left out."""
+    return (*NEEDED, *FILES) if (folder / FOLDER).is_dir() else NEEDED
 
 
 def _not_ours(target: Target) -> str:
