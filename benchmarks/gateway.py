@@ -33,6 +33,7 @@ import psutil
 from benchmarks.slow_readers import beside_slow_readers
 from tritone.gateway.formats import FORMATS
 from tritone.launcher import ServerSettings, TritonServer
+from tritone.launcher.launch import termination_as_exit
 from tritone.launcher.ports import free_ports
 from tritone_client import AsyncSpeechClient, Utterance
 
@@ -78,9 +79,12 @@ def gateway_beside(
     port = free_ports()[0]
     words = [sys.executable, "-m", "tritone", "gateway", "--port", str(port), *more]
     words += ["--backend", server.urls.grpc]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as gateway:
-        assert gateway.stdout and gateway.stdout.readline()
+    with (
+        termination_as_exit(),
+        subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as gateway,
+    ):
         try:
+            assert gateway.stdout and gateway.stdout.readline()
             yield port, psutil.Process(gateway.pid)
         finally:
             gateway.terminate()

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from soak.watch import held
+from tritone.launcher.launch import termination_as_exit
 from tritone.launcher.ports import free_ports
 
 UNLIMITED = ("cosyvoice2.max_first_audio_seconds=0", "cosyvoice2.playback_reserve=0")
@@ -26,13 +27,16 @@ def launcher(
     command += ["--cache-dir", str(folder), "--restarts-per-hour", "0", "--no-gateway"]
     for setting in changed:
         command += ["--set", setting]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
-        assert running.stdout is not None
-        while not (line := running.stdout.readline()).startswith("say something"):
-            if not line:
-                raise SystemExit("the server did not start")
-        threading.Thread(target=running.stdout.read, daemon=True).start()
+    with (
+        termination_as_exit(),
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running,
+    ):
         try:
+            assert running.stdout is not None
+            while not (line := running.stdout.readline()).startswith("say something"):
+                if not line:
+                    raise SystemExit("the server did not start")
+            threading.Thread(target=running.stdout.read, daemon=True).start()
             yield running, f"127.0.0.1:{grpc}", f"http://127.0.0.1:{metrics}/metrics"
         finally:
             running.terminate()
