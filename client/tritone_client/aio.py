@@ -189,7 +189,7 @@ class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
 
     async def close(self) -> None:
         """Close the channel; utterances still running end with CANCELLED, at the server first."""
-        await asyncio.gather(*(speech.close() for speech in self._speeches))
+        await asyncio.gather(*(speech.aclose() for speech in self._speeches))
         await self._channel.close()
 
     def _begun(self, requests: TextRequests, timeout: float | None) -> AsyncLiveSpeech:

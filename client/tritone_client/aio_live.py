@@ -30,11 +30,11 @@ class AsyncLiveSpeech(AbstractAsyncContextManager["AsyncLiveSpeech"]):
         self._exchange, self._tls = Exchange(requests), tls
         self._pulse = asyncio.Event()
         self._timers: list[asyncio.TimerHandle] = []
-        if timeout is not None:
-            self._after(timeout, lambda: self._stop(late(timeout)))
         limit = None if timeout is None else timeout + GRACE_S
         self._call = stub.ModelStreamInfer(self._orders(), timeout=limit)
         self._reading = asyncio.create_task(self._read())
+        if timeout is not None:
+            self._after(timeout, lambda: self._stop(late(timeout)))
 
     @property
     def cancellation(self) -> Cancellation | None:
@@ -65,12 +65,16 @@ class AsyncLiveSpeech(AbstractAsyncContextManager["AsyncLiveSpeech"]):
                 yield packet
             self._exchange.check()
         finally:
-            await self.close()
+            await self.aclose()
 
-    async def close(self) -> None:
+    def close(self) -> None:
+        """As `LiveSpeech.stop`."""
+        self._stop(closed())
+
+    async def aclose(self) -> None:
         """As `LiveSpeech.close`. It goes on where who waits for it is cancelled."""
         if not self._exchange.over:
-            self._stop(closed())
+            self.close()
             self._after(GRACE_S, self._call.cancel)
             await self._wait_until(lambda: self._exchange.over)
 
@@ -104,17 +108,18 @@ class AsyncLiveSpeech(AbstractAsyncContextManager["AsyncLiveSpeech"]):
                 yield order
 
     async def _read(self) -> None:
-        error: SpeechError | None = None
+        error: Exception | None = None
         try:
             with from_grpc(self._tls):
                 async for message in self._call:
                     self._exchange.read(message)
                     self._notify()
                     await self._wait_until(lambda: self._exchange.may_read)
-        except SpeechError as failure:
-            error = failure
         except asyncio.CancelledError:  # so says gRPC of a call that was cancelled here
             error = closed()
+        except Exception as failure:  # raised where the packets are read
+            error = failure
+            self._call.cancel()
         finally:
             for timer in self._timers:
                 timer.cancel()
@@ -131,7 +136,7 @@ class AsyncLiveSpeech(AbstractAsyncContextManager["AsyncLiveSpeech"]):
         self._pulse = asyncio.Event()
 
     async def __aexit__(self, *_: object) -> None:
-        await self.close()
+        await self.aclose()
 
 
 async def spoken(

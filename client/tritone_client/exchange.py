@@ -16,7 +16,7 @@ GRACE_S = 5.0
 """Seconds in which a server must have ended a speech that is to end; then the RPC is cancelled."""
 
 MOST_WAITING = 1000  # pieces of text that are not sent yet; whoever has more waits
-MOST_KEPT = 100  # packets that are not taken yet; the rest waits at the server
+MOST_KEPT = 16  # packets that are not taken yet; the rest waits at the server
 
 
 class Exchange:
@@ -26,7 +26,7 @@ class Exchange:
         self.requests, self.over, self.stopped = requests, False, False
         self._orders = deque([requests.first])
         self._packets: deque[Packet] = deque()
-        self._error: SpeechError | None = None
+        self._error: Exception | None = None
         self._reason: SpeechError | None = None
 
     @property
@@ -59,6 +59,8 @@ class Exchange:
     def stop(self, reason: SpeechError | None = None) -> bool:
         """Have the speech end, and give away nothing that still comes. reason: what its reader is
         told; None for one who asked for it. Returns whether it went on until now."""
+        if reason is None:
+            self._packets.clear()  # also where the server had ended before
         if not self.takes_more:
             return False
         first = [order for order in self._orders if order is self.requests.first]
@@ -80,8 +82,8 @@ class Exchange:
         """None for nothing yet, or, where it is over, no more."""
         return self._packets.popleft() if self._packets else None
 
-    def end(self, error: SpeechError | None = None) -> None:
-        """The stream has ended. error: gRPC's."""
+    def end(self, error: Exception | None = None) -> None:
+        """The stream has ended. error: gRPC's, or what is wrong with what came."""
         self.over, self._error = True, error
 
     def check(self) -> None:

@@ -36,7 +36,8 @@ class LiveSpeech(AbstractContextManager["LiveSpeech"]):
         self._last: float | None = None  # when what is to end must have ended
         limit = None if timeout is None else timeout + GRACE_S
         self._call = stub.ModelStreamInfer(self._orders(), timeout=limit)
-        threading.Thread(target=self._read, name="speech", daemon=True).start()
+        self._reader = threading.Thread(target=self._read, name="speech", daemon=True)
+        self._reader.start()
 
     @property
     def cancellation(self) -> Cancellation | None:
@@ -70,13 +71,19 @@ class LiveSpeech(AbstractContextManager["LiveSpeech"]):
             self.close()
 
     def close(self) -> None:
-        """Stop speaking, and wait until the server has: some tens of milliseconds, at most
-        GRACE_S."""
+        """Stop speaking, and wait until the server has, at most GRACE_S."""
         if sys.is_finalizing():  # no other thread runs any more, and the process ends the call
             return
+        self.stop()
+        if threading.current_thread() is self._reader:  # the garbage collector may close packets
+            return  # in any thread; this one reads on to the end
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._exchange.over, GRACE_S):
+                self._call.cancel()
+
+    def stop(self) -> None:
+        """As `close`, without waiting."""
         self._stop(closed())
-        self._last = self._last or time.monotonic() + GRACE_S
-        self._wait_until(lambda: self._exchange.over)
 
     def _stop(self, reason: SpeechError | None) -> None:
         with self._changed:
@@ -127,7 +134,7 @@ class LiveSpeech(AbstractContextManager["LiveSpeech"]):
             return order
 
     def _read(self) -> None:
-        error: SpeechError | None = None
+        error: Exception | None = None
         try:
             with from_grpc(self._tls):
                 for message in self._call:
@@ -135,8 +142,9 @@ class LiveSpeech(AbstractContextManager["LiveSpeech"]):
                         self._exchange.read(message)
                         self._changed.notify_all()
                         self._changed.wait_for(lambda: self._exchange.may_read)
-        except SpeechError as failure:
+        except Exception as failure:  # raised where the packets are read
             error = failure
+            self._call.cancel()
         finally:
             with self._changed:
                 self._exchange.end(error)

@@ -196,6 +196,8 @@ class SpeechClient(AbstractContextManager["SpeechClient"]):
         with self._begins:
             speeches = list(self._speeches)
         for speech in speeches:
+            speech.stop()
+        for speech in speeches:
             speech.close()
         self._channel.close()
 

@@ -44,6 +44,8 @@ class TextRequests:
         there is is spoken. text_mode: sentences, interleaved or auto; None is the server's
         default."""
         self._model, self._id = model, secrets.token_hex(16)
+        # Triton may log the ids of requests, and that of the text is a secret.
+        self._mark = secrets.token_hex(8)
         self._reader = ResponseReader()
         self.cancellation: Cancellation | None = None
         self._answered = False
@@ -70,7 +72,7 @@ class TextRequests:
         return self._more(_CANCEL, "", "text_cancel")
 
     def _more(self, kind: str, text: str, order: str = "") -> service_pb2.ModelInferRequest:
-        request = infer_request(replace(NO_TEXT, text=text), self._model, kind + self._id)
+        request = infer_request(replace(NO_TEXT, text=text), self._model, kind + self._mark)
         request.parameters["text_stream"].string_param = self._id
         if order:
             request.parameters[order].bool_param = True
@@ -81,13 +83,13 @@ class TextRequests:
     def read(self, message: service_pb2.ModelStreamInferResponse) -> Packet | None:
         """The packet in this message, if it has one."""
         answered = message.infer_response.id
-        if answered == _CANCEL + self._id:
+        if answered == _CANCEL + self._mark:
             self._answered = True
             packet = ResponseReader().feed(message)
             if packet and packet.timing:
                 self.cancellation = Cancellation.of(packet.timing)
             return None
-        if answered == _PIECE + self._id:
+        if answered == _PIECE + self._mark:
             return None  # that the text is no longer taken is said by its own end
         return None if self._reader.over else self._reader.feed(message)
 

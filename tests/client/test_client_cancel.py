@@ -56,8 +56,8 @@ def interrupted(client: SpeechClient) -> None:
     with closing(client.stream(SAID)) as stream:
         next(stream)
         main = threading.main_thread().ident
-        threading.Timer(0.05, signal.pthread_kill, (main, signal.SIGINT)).start()
         with pytest.raises(KeyboardInterrupt):
+            threading.Timer(0.05, signal.pthread_kill, (main, signal.SIGINT)).start()
             next(stream)
 
 

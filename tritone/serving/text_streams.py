@@ -26,12 +26,12 @@ _FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
 
 
 class TextStream:
-    """One of them. live: None for a text that its first request has whole. refusal: what is wrong
-    with that request. over: set when the speech has had its last response. report: what the answer
-    to a cancel says, once it is over."""
+    """One of them. name: its id. live: None for a text that its first request has whole. refusal:
+    what is wrong with that request. over: set when the speech has had its last response. report:
+    what the answer to a cancel says, once it is over."""
 
-    def __init__(self, live: LiveText | None) -> None:
-        self.live = live
+    def __init__(self, name: Any, live: LiveText | None) -> None:
+        self.name, self.live = name, live
         self.refusal: TritoneError | None = None
         self.cancelled = False
         self.report: Mapping[str, Any] = {}
@@ -50,7 +50,8 @@ class TextStreams:
         if (name := parameter(request, STREAM)) is None:
             return None
         whole = bool(parameter(request, END))
-        stream = TextStream(None if whole else LiveText(self._longest, idle_s=self._idle))
+        live = None if whole else LiveText(self._longest, idle_s=self._idle)
+        stream = TextStream(name, live)
         try:
             self._check(name)
             if stream.live:
@@ -86,8 +87,8 @@ class TextStreams:
 
     def forget(self, stream: TextStream, report: Mapping[str, Any]) -> None:
         """The speech has had its last response."""
-        for name in [name for name, other in self._open.items() if other is stream]:
-            del self._open[name]
+        if self._open.get(stream.name) is stream:  # it is not where it was refused
+            del self._open[stream.name]
         if stream.live:
             stream.live.end()
         stream.report = report
