@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.families.indextts2.emotion_model_files import FOLDER, GRAPH
 from tritone.loading.needs import Need
 
@@ -29,6 +28,9 @@ _SINGLE = 4  # bytes of a value: everything is served in float32, whatever it is
 def values(model_dir: Path) -> dict[str, int]:
     """Part -> how many values its weights have. Headers alone are read; raises ModelDirectoryError
     for a file that is missing or cut short."""
+    # here, for the doctor imports this module where numpy may be broken
+    from tritone.checkpoints.safetensors_file import Checkpoint
+
     return {
         part: sum(Checkpoint(model_dir / name).values for name in names)
         for part, names in PARTS.items()
