@@ -1,10 +1,12 @@
 """What a model directory takes of memory, and the faults that are named before anything long."""
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from indextts2_whole_release import whole_release
@@ -95,11 +97,23 @@ def test_what_reads_recordings_can_be_left_out(model: Path) -> None:
 
 def test_the_emotion_model_can_be_left_out(model: Path, tmp_path: Path) -> None:
     least = sum(need.nbytes for need in memory.needs(model))
+    content = json.loads((model / "config.json").read_text())
+    sizes = {"vocab_size": 9, "hidden_size": 9, "intermediate_size": 9, "num_hidden_layers": 3}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}
+    numbers = {"rope_theta": 1, "rms_norm_eps": 1, "max_position_embeddings": 5}
+    content["indextts2"]["emotion_model"] = {
+        "decoder": {**sizes, **heads, **numbers},
+        "opening": "",
+        "closing": "",
+        "end_ids": [1],
+    }
+    (model / "config.json").write_text(json.dumps(content))
     graph, data = (model / name for name in GRAPH)
     graph.parent.mkdir(parents=True)
     graph.write_bytes(bytes(10))
     data.write_bytes(bytes(1000))
-    assert sum(need.nbytes for need in memory.needs(model)) == least + 1010
+    cache = np.zeros((3, 2, 2, 5, 16), np.float32)  # layers, keys and values, heads, positions
+    assert sum(need.nbytes for need in memory.needs(model)) == least + 1010 + cache.nbytes
     with pytest.raises(EnvironmentProblem, match=f"move {FOLDER} out of {model}, and emotion_text"):
         check_memory(open_model(model), lambda: least)
     (model / FOLDER).rename(tmp_path / "elsewhere")

@@ -71,6 +71,9 @@ def test_the_emotion_model_is_asked_for_where_the_directory_was_made_with_it(
     finding = found("files", model)
     assert finding.status is Status.FAIL
     assert "lacks emotion_model/onnx/int8.onnx.data" in finding.text
+    finding = found("memory", model)
+    assert finding.status is Status.SKIP
+    assert "int8.onnx.data does not exist; run tritone convert again" in finding.text
 
 
 def test_weights_of_other_numbers_are_named(model: Path) -> None:

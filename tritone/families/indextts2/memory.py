@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from tritone.errors import ModelDirectoryError
 from tritone.families.indextts2.emotion_model_files import FOLDER, GRAPH
 from tritone.loading.needs import Need
+from tritone.plain_json import parse_json
 
 # Files by the names that the modules have for them that read them, which import torch.
 CLONERS = "what reads recordings"
@@ -43,9 +45,8 @@ def needs(model_dir: Path) -> Iterator[Need]:
     the processor has units for it, it takes half."""
     for part, count in values(model_dir).items():
         yield Need(part, _SINGLE * count, _without_cloning(model_dir) if part == CLONERS else "")
-    if (model_dir / GRAPH[0]).is_file():
-        stored = sum((model_dir / name).stat().st_size for name in GRAPH)
-        yield Need("emotion model", stored, _without_emotion_model(model_dir))
+    if count := _emotion_model(model_dir):
+        yield Need("emotion model", count, _without_emotion_model(model_dir))
     yield Need("processes and a stream", WORKING)
 
 
@@ -58,6 +59,23 @@ def on_gpu(model_dir: Path) -> Iterator[tuple[str, int]]:
     yield "float32", single
     yield "half", single - halves
     yield f"half without {CLONERS}", single - halves - _SINGLE * counts.get(CLONERS, 0)
+
+
+def _emotion_model(model_dir: Path) -> int:
+    """Bytes of its graph, as stored, and of the keys and values of the longest text. 0 where it is
+    not loaded. Raises ModelDirectoryError for a file that is missing."""
+    from tritone.families.indextts2.config import IndexTTS2Config
+
+    path = model_dir / "config.json"
+    config = IndexTTS2Config.of_content(parse_json(path), path).emotion_model
+    if config is None or not (model_dir / FOLDER).is_dir():
+        return 0
+    for lacking in (model_dir / name for name in GRAPH if not (model_dir / name).is_file()):
+        raise ModelDirectoryError(f"{lacking} does not exist; run tritone convert again")
+    decoder = config.decoder
+    position = 2 * decoder.num_hidden_layers * decoder.num_key_value_heads * decoder.head_dim
+    cache = _SINGLE * position * decoder.max_position_embeddings
+    return cache + sum((model_dir / name).stat().st_size for name in GRAPH)
 
 
 def _without_cloning(model_dir: Path) -> str:
