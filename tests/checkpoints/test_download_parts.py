@@ -13,10 +13,12 @@ from tritone.checkpoints.hub import HubFailed, Listing
 from tritone.checkpoints.release import (
     RECORD_NAME,
     HubName,
+    RecordedFile,
     Release,
     ReleaseFile,
     Repository,
     read_record,
+    write_record,
 )
 from tritone.cli import main
 from tritone.cli.download import LICENCES, RELEASES
@@ -139,6 +141,31 @@ def test_what_was_recorded_holds(folder: Path, hubs: Hubs) -> None:
     hubs["huggingface"].there["meta/Bert"]["config.json"] = b"()"
     with pytest.raises(HubFailed, match=r"now has another hf_cache/bert/config\.json"):
         run(folder, hubs)
+
+
+def test_what_the_release_states_holds_against_a_record(folder: Path, hubs: Hubs) -> None:
+    run(folder, hubs)
+    record = read_record(folder)
+    assert record
+    wrong = described({"gpt.pth": b"another"})[0]
+    told = RecordedFile(size=wrong.size, sha256=str(wrong.sha256), origin="elsewhere")
+    write_record(folder, record.model_copy(update={"files": {**record.files, "gpt.pth": told}}))
+    fill(folder, {"gpt.pth": b"another"})
+    run(folder, hubs)
+    assert content(folder)["gpt.pth"] == DATA["gpt.pth"] and read_record(folder) == record
+
+
+def test_a_record_that_lacks_a_file_is_not_the_whole_release(folder: Path, hubs: Hubs) -> None:
+    files = run(folder, hubs)
+    record, lost = read_record(folder), "hf_cache/bert/config.json"
+    assert record
+    (folder / lost).unlink()
+    fewer = {name: file for name, file in record.files.items() if name != lost}
+    write_record(folder, record.model_copy(update={"files": fewer}))
+    with pytest.raises(ModelDirectoryError, match=f"has no record of {lost} of Tiny, so"):
+        run(folder, hubs, offline=True)
+    assert run(folder, hubs) == files
+    assert read_record(folder) == record and content(folder)[lost] == DATA[lost]
 
 
 def test_a_renamed_file_goes_on_where_it_was(folder: Path, hubs: Hubs) -> None:

@@ -70,7 +70,7 @@ class Download:
         files = self._expected_files()
         missing = unusable(self.folder, files)
         old = read_record(self.folder)
-        recorded = old is not None and old.revision == self.revision
+        recorded = old is not None and old.revision == self.revision and old.states(files)
         if not missing and (recorded or (self.revision is None and self.release.pinned)):
             return files
         cached = self._cached(missing)
@@ -93,25 +93,40 @@ class Download:
             return self.release.files
         record = read_record(self.folder)
         of_this = record is not None and record.revision == self.revision
+        recorded: dict[str, RecordedFile] = {}
         if record is not None and of_this and (self.offline or not self.release.pinned):
-            known = record.files
-            return tuple(
-                replace(file, size=known[file.name].size, sha256=known[file.name].sha256)
-                for file in self.release.files
-                if file.name in known
-            )
-        if self.offline:
+            recorded = record.files
+        left = [file for file in self.release.files if file.name not in recorded]
+        if left and self.offline:
             what = f"revision {self.revision}" if self.revision else self.release.name
+            what = f"{left[0].name} of {what}" if recorded else what
             raise ModelDirectoryError(
                 f"{self.folder} has no record of {what}, so offline mode cannot tell whether its "
                 "files are right: run once without --offline"
             )
-        return tuple(file for part in self.release.parts for file in self._listed_files(part))
+        listed = self._listed_files(left)
+        return tuple(
+            listed.get(file.name) or self._remembered(file, recorded[file.name])
+            for file in self.release.files
+        )
 
-    def _listed_files(self, part: str) -> list[ReleaseFile]:
-        """As the first hub that answers has them."""
+    def _remembered(self, file: ReleaseFile, known: RecordedFile) -> ReleaseFile:
+        """What the release states of a file holds whatever the record says, but for another
+        revision than the released one."""
+        if self.revision is not None:
+            file = replace(file, size=0, sha256=None)
+        return replace(file, size=file.size or known.size, sha256=file.sha256 or known.sha256)
+
+    def _listed_files(self, files: Sequence[ReleaseFile]) -> dict[str, ReleaseFile]:
+        """By name, each as the first hub that answers for its part has it."""
+        return {
+            listed.name: listed
+            for part in dict.fromkeys(file.part for file in files)
+            for listed in self._listed_part(part, [file for file in files if file.part == part])
+        }
+
+    def _listed_part(self, part: str, files: Sequence[ReleaseFile]) -> list[ReleaseFile]:
         reasons: list[str] = []
-        files = [file for file in self.release.files if file.part == part]
         for repository in self._repositories(part):
             try:
                 hub = self.hub(repository.hub)

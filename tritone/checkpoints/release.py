@@ -1,5 +1,6 @@
 """What a release consists of, and download.json, by which it is verified without the hub."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -75,6 +76,14 @@ class Record(Strict):
     release: str
     revision: str | None
     files: dict[str, RecordedFile]
+
+    def states(self, files: Iterable[ReleaseFile]) -> bool:
+        """Whether it has all of these, as they are, as far as they are known."""
+        recorded = ((file, self.files.get(file.name)) for file in files)
+        return all(
+            own and own.size == file.size and file.sha256 in (None, own.sha256)
+            for file, own in recorded
+        )
 
     def release_files(self) -> tuple[ReleaseFile, ...]:
         return tuple(ReleaseFile(name, f.size, f.sha256) for name, f in self.files.items())
