@@ -4,13 +4,14 @@
 
 The release is written to --out once (3.4 GB for CosyVoice3, 2.6 GB for CosyVoice2, 6.1 GB for
 IndexTTS2), those of CosyVoice without the ONNX models of the front end, which a conversion copies
-and tries. What is converted is deleted; with --keep it stays in --out.
+and tries. What is converted is deleted; with --keep the last one stays in --out.
 Peak memory counts the files that are mapped. Prints a table and writes conversion.json to --out.
 Exit status: 0 measured, 2 a conversion failed.
 """
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -67,10 +68,16 @@ def convert(released: Path, target: Path) -> tuple[float, float]:
 
 
 def figures_of(released: Path, rounds: int, keep: Path | None = None) -> list[Figure]:
+    """keep: where the last conversion stays; what is there is replaced. Every round begins with an
+    empty folder, since a conversion leaves out the steps whose files are there."""
     runs = []
     for _ in range(rounds):
-        with TemporaryDirectory(dir=released.parent) as target:
-            runs.append(convert(released, keep or Path(target)))
+        with TemporaryDirectory(dir=released.parent) as folder:
+            target = Path(folder) / "model"
+            runs.append(convert(released, target))
+            if keep is not None:
+                shutil.rmtree(keep, ignore_errors=True)
+                target.rename(keep)
     seconds, megabytes = zip(*runs, strict=True)
     return [
         figure(f"conversion, {released.name}", "s", seconds),

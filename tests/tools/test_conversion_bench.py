@@ -86,6 +86,27 @@ def test_a_conversion_is_measured_by_the_command(
     assert "| conversion, release-cosyvoice3 |" in capsys.readouterr().out
 
 
+def test_every_round_converts_into_an_empty_folder_and_the_last_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[Path] = []
+
+    def convert(released: Path, target: Path) -> tuple[float, float]:
+        assert not target.exists()
+        target.mkdir()
+        (target / str(len(begun))).touch()
+        begun.append(target)
+        return 1.0, 1.0
+
+    monkeypatch.setattr(conversion, "convert", convert)
+    conversion.figures_of(tmp_path / "release", 3, keep=tmp_path / "kept")
+    assert len(begun) == 3
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == [
+        "kept",
+        "kept/2",
+    ]
+
+
 def test_a_conversion_that_fails_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
