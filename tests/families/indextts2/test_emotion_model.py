@@ -128,6 +128,12 @@ def test_an_answer_without_an_end_is_cut_off(tmp_path: Path) -> None:
     assert model.answer("What?") == "" and model.shares("What?")[-1] == 1  # new lines alone
 
 
+def test_what_ends_the_user_s_words_ends_an_answer_too(tmp_path: Path) -> None:
+    folder = emotion_model(tmp_path)
+    (folder / "generation_config.json").write_text('{"eos_token_id": 0}')
+    assert opened(tmp_path).answer("What?") == "".join(SAD)
+
+
 def test_a_text_that_is_too_long_is_refused(tmp_path: Path) -> None:
     emotion_model(tmp_path)
     with pytest.raises(InvalidRequest, match=r"^emotion_text: has 2\d\d\d tokens .* is 1792"):

@@ -45,7 +45,8 @@ class EmotionModel:
                 slot_length=config.decoder.max_position_embeddings,
                 threads=threads,
             )
-        self._config, self._turn = config, threading.Lock()
+            self._config, self._turn = config, threading.Lock()
+            self._ends = frozenset(self._end_ids())
         self.shares = lru_cache(_REMEMBERED)(self._shares)
 
     def _shares(self, text: str) -> tuple[float, ...]:
@@ -68,6 +69,12 @@ class EmotionModel:
             said = said[len(said) - said[::-1].index(thought[0]) :]
         return self._tokenizer.decode(said).strip()
 
+    def _end_ids(self) -> list[int]:
+        """With what ends the words of a dialogue, an answer's too, whatever the release names."""
+        closing = _CONTROL.search(self._config.closing)
+        more = [self._tokenizer.control_id(closing[0])] if closing else []
+        return [*self._config.end_ids, *more]
+
     def _prompt(self, text: str) -> Int32:
         """Control tokens of the text itself are plain characters."""
         *before, opening = _CONTROL.split(self._config.opening)
@@ -88,7 +95,7 @@ class EmotionModel:
         """The likeliest token each time, up to an end."""
         said: list[int] = []
         logits = self._slots.prefill(0, self._embed(prompt))
-        while (token := int(logits.argmax())) not in self._config.end_ids:
+        while (token := int(logits.argmax())) not in self._ends:
             said.append(token)
             if len(said) == MOST_TOKENS:
                 break
