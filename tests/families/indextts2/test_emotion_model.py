@@ -134,6 +134,17 @@ def test_what_ends_the_user_s_words_ends_an_answer_too(tmp_path: Path) -> None:
     assert opened(tmp_path).answer("What?") == "".join(SAD)
 
 
+def test_what_it_lacks_is_told_when_it_is_loaded(tmp_path: Path) -> None:
+    emotion_model(tmp_path)
+    (tmp_path / "model").mkdir()
+    config, folder = converted(tmp_path), tmp_path / "model" / "emotion_model"
+    with pytest.raises(ModelDirectoryError, match=r"tokenizer\.json lacks <\|begin\|>"):
+        EmotionModel(folder, config.model_copy(update={"opening": "<|begin|>"}))
+    (folder / "onnx" / "int8.onnx").unlink()
+    with pytest.raises(ModelDirectoryError, match=r"int8\.onnx does not exist; run tritone conv"):
+        EmotionModel(folder, config)
+
+
 def test_a_text_that_is_too_long_is_refused(tmp_path: Path) -> None:
     emotion_model(tmp_path)
     with pytest.raises(InvalidRequest, match=r"^emotion_text: has 2\d\d\d tokens .* is 1792"):

@@ -9,7 +9,7 @@ import numpy as np
 
 from tritone.arrays import Int32
 from tritone.checkpoints.safetensors_file import Checkpoint
-from tritone.errors import InvalidRequest
+from tritone.errors import InvalidRequest, ModelDirectoryError
 from tritone.families.indextts2.emotion_model_config import (
     MOST_TOKENS,
     PRECISION,
@@ -34,7 +34,10 @@ class EmotionModel:
     """
 
     def __init__(self, folder: Path, config: EmotionModelConfig, threads: int = 1) -> None:
-        with step("emotion model", graph_path(folder, PRECISION)):
+        graph = graph_path(folder, PRECISION)
+        with step("emotion model", graph):
+            if not graph.is_file():
+                raise ModelDirectoryError(f"{graph} does not exist; run tritone convert again")
             self._tokenizer = TextTokenizer(folder / TOKENIZER_NAME)
             self._embed = EmbeddingTable(Checkpoint(folder / WEIGHTS_NAME))
             self._slots = OnnxSlots(
@@ -47,6 +50,7 @@ class EmotionModel:
             )
             self._config, self._turn = config, threading.Lock()
             self._ends = frozenset(self._end_ids())
+            self._prompt("")  # what the tokenizer lacks of the template is told now
         self.shares = lru_cache(_REMEMBERED)(self._shares)
 
     def _shares(self, text: str) -> tuple[float, ...]:
@@ -76,7 +80,7 @@ class EmotionModel:
         return [*self._config.end_ids, *more]
 
     def _prompt(self, text: str) -> Int32:
-        """Control tokens of the text itself are plain characters."""
+        """Control tokens of the text itself, of the form <|...|>, are plain characters."""
         *before, opening = _CONTROL.split(self._config.opening)
         closing, *after = _CONTROL.split(self._config.closing)
         parts = (self._ids(part) for part in (*before, None, *after) if part != "")
