@@ -164,15 +164,26 @@ def test_a_text_that_is_too_long_is_refused(tmp_path: Path) -> None:
         ("chat_template.jinja", "{{ messages", "cannot be used as a template"),
         ("chat_template.jinja", "{{ ''.__class__.__mro__[1] }}", "cannot be used as a template"),
         ("chat_template.jinja", "Hello.", "does not say the user's words once"),
+        ("chat_template.jinja", "{{ cycler() }}", "cannot be used as a template"),
+        ("chat_template.jinja", f"{{{{ {'(' * 5000}", "cannot be used as a template"),
+        ("chat_template.jinja", b"\xff", r"chat_template\.jinja: is not UTF-8"),
+        ("tokenizer_config.json", {"chat_template": "Hi."}, r"config\.json: does not say"),
+        ("tokenizer_config.json", {"chat_template": "{{"}, r"config\.json: cannot be used as"),
+        ("tokenizer_config.json", {"chat_template": [{"name": "default"}]}, "one template, a str"),
+        ("tokenizer.json", {"added_tokens": None}, r"tokenizer\.json: added_tokens is None"),
+        ("tokenizer.json", {"added_tokens": [{"content": "<|x|>"}]}, r"added_tokens is \[{'conte"),
     ],
 )
 def test_another_model_is_refused_by_what_is_other(
     tmp_path: Path, name: str, content: object, said: str
 ) -> None:
     path = emotion_model(tmp_path) / name
+    if name == "tokenizer_config.json":  # read where there is no other
+        (path.parent / "chat_template.jinja").unlink()
     if isinstance(content, dict):
-        content = json.dumps({**json.loads(path.read_text()), **content})
-    path.write_text(str(content))
+        before = json.loads(path.read_text()) if path.is_file() else {}
+        content = json.dumps({**before, **content})
+    path.write_bytes(content if isinstance(content, bytes) else str(content).encode())
     (tmp_path / "model").mkdir()
     with pytest.raises(ModelDirectoryError, match=said):
         converted(tmp_path)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from tritone.checkpoints.atomic_write import write_bytes, written_whole
@@ -88,15 +87,22 @@ def _check_weights(path: Path, config: Qwen3Config) -> None:
 def _write_tokenizer(source: Path, target: Path) -> None:
     """With its control tokens marked as such: what people write must not reach them."""
     content = parse_json(source)
-    for token in content.get("added_tokens", ()):
-        token["special"] = token["special"] or is_control(token["content"])
+    tokens = content.get("added_tokens", [])
+    try:
+        for token in tokens:
+            token["special"] = token["special"] or is_control(token["content"])
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ModelDirectoryError(
+            f"{source}: added_tokens is {tokens!r:.200}; it must list objects with content and "
+            "special"
+        ) from error
     write_bytes(target, json.dumps(content, ensure_ascii=False).encode())
 
 
 def _asked(folder: Path) -> tuple[str, str]:
     """What stands before and after a text. Raises ModelDirectoryError for a template that cannot
     be used."""
-    template, path = _template(folder), folder / TEMPLATE
+    template, path = _template(folder)
     rendered = _USUAL if template is None else _rendered(template, path)
     opening, mark, closing = rendered.partition(_TEXT)
     if not mark or _TEXT in closing:
@@ -104,12 +110,20 @@ def _asked(folder: Path) -> tuple[str, str]:
     return opening, closing
 
 
-def _template(folder: Path) -> str | None:
+def _template(folder: Path) -> tuple[str | None, Path]:
+    """And the file that has it, or could have it."""
     if (path := folder / TEMPLATE).is_file():
-        return path.read_text(encoding="utf-8")
+        try:
+            return path.read_text(encoding="utf-8"), path
+        except ValueError as error:
+            raise ModelDirectoryError(f"{path}: is not UTF-8 ({error})") from error
     path = folder / TOKENIZER_CONFIG
     found = parse_json(path).get("chat_template") if path.is_file() else None
-    return found if isinstance(found, str) else None
+    if not isinstance(found, str | None):
+        raise ModelDirectoryError(
+            f"{path}: chat_template is {found!r:.200}; one template, a string, is supported"
+        )
+    return found, path
 
 
 def _rendered(template: str, path: Path) -> str:
@@ -125,7 +139,7 @@ def _rendered(template: str, path: Path) -> str:
             trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
         )
         return environment.from_string(template).render(dialogue)
-    except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+    except Exception as error:  # a program may raise any
         raise ModelDirectoryError(f"{path}: cannot be used as a template: {error}") from error
 
 
