@@ -85,7 +85,7 @@ def _check_weights(path: Path, config: Qwen3Config) -> None:
 
 
 def _write_tokenizer(source: Path, target: Path) -> None:
-    """With its control tokens marked as such: what people write must not reach them."""
+    """With its control tokens <|...|> marked as such: what people write must not reach them."""
     content = parse_json(source)
     tokens = content.get("added_tokens", [])
     try:
