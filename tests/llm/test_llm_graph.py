@@ -9,7 +9,7 @@ from llm_model import GOLDEN, build_tiny, merge_tiny
 from onnx import TensorProto, helper
 from parity.llm import cases
 from paths import EMBEDDED
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.errors import ModelDirectoryError
@@ -135,6 +135,16 @@ def test_every_precision_runs_from_a_single_token(tmp_path: Path, precision: str
     logits = slots.prefill(0, embed(np.array([llm.sos_id], np.int32)))
     assert logits.shape == (llm.speech_head_size,)
     assert np.isfinite(logits).all()
+
+
+@pytest.mark.parametrize("part", ["mlp.up_proj.weight", "post_attention_layernorm.weight"])
+def test_an_infinite_weight_is_named(tmp_path: Path, part: str) -> None:
+    llm, path = merge_tiny(tmp_path), tmp_path / "model.safetensors"
+    weights = load_file(path)
+    weights[f"model.layers.0.{part}"].flat[0] = -np.inf
+    save_file(weights, path)
+    with pytest.raises(ModelDirectoryError, match=rf"layers\.0\.{part} has values that are NaN"):
+        build_graph(tmp_path, llm, "int8")
 
 
 def dequantize(

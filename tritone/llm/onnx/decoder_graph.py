@@ -10,6 +10,7 @@ from onnx import TensorProto, helper
 
 from tritone.arrays import Float32
 from tritone.checkpoints.safetensors_file import Checkpoint
+from tritone.errors import ModelDirectoryError
 from tritone.llm.checkpoint import FINAL_NORM, layer_name
 from tritone.llm.onnx.graph_writer import MICROSOFT, BlockFormat, GraphWriter, quantize_blocks
 
@@ -221,7 +222,12 @@ class DecoderGraph(ABC):
         )
 
     def _load(self, name: str) -> Float32:
-        return self.checkpoint.float32(name)
+        """Finite, as a bias alone need not be. Raises ModelDirectoryError."""
+        values = self.checkpoint.float32(name)
+        if not np.isfinite(values).all():
+            path = self.checkpoint.path
+            raise ModelDirectoryError(f"{path}: {name} has values that are NaN or infinite")
+        return values
 
     def _constant(self, name: str) -> str:
         return self.writer.constant(name, self._load(name))
