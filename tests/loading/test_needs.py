@@ -33,6 +33,24 @@ def test_what_can_be_left_out_is_named_where_that_is_enough() -> None:
     assert said.endswith("or leave out readers 3.0: move them away, and nothing can be cloned")
 
 
+def test_of_several_parts_those_are_named_that_are_enough() -> None:
+    needs = [
+        Need("flow", GIB),
+        Need("readers", 3 * GIB, "move a"),
+        Need("emotions", GIB, "move b"),
+        Need("voices", 2 * GIB, "move c"),
+    ]
+    for free, said in (
+        (6, "readers 3.0: move a; or emotions 1.0: move b; or voices 2.0: move c"),
+        (5, "readers 3.0: move a; or voices 2.0: move c"),
+        (4, "readers 3.0: move a"),
+        (3, "readers 3.0: move a; and emotions 1.0: move b; and voices 2.0: move c"),
+    ):
+        with pytest.raises(EnvironmentProblem) as refused:
+            check_room(needs, free * GIB)
+        assert str(refused.value).endswith(f"more memory, or leave out {said}")
+
+
 def test_what_is_not_enough_is_said_too() -> None:
     with pytest.raises(EnvironmentProblem, match=r"2\.0 GiB are free: without .* 2\.5 GiB; end"):
         check_room(NEEDS, 2 * GIB)

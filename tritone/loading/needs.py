@@ -42,12 +42,18 @@ def check_room(needs: Sequence[Need], free: int) -> None:
         return
     more = "end other processes, or give the machine or container more memory"
     kept = [need for need in needs if not need.without]
-    if total(kept) > free:
-        if len(kept) < len(needs):
-            more = f"without what can be left out {total(kept) / _GIB:.1f} GiB; {more}"
-    else:
-        spared = "; ".join(f"{need}: {need.without}" for need in needs if need.without)
-        more = f"{more}, or leave out {spared}"
+    if total(kept) <= free:
+        more = f"{more}, or leave out {_spared(needs, total(needs) - free)}"
+    elif len(kept) < len(needs):
+        more = f"without what can be left out {total(kept) / _GIB:.1f} GiB; {more}"
     raise EnvironmentProblem(
         f"main memory: needs {told(needs)}, {free / _GIB:.1f} GiB are free: {more}"
     )
+
+
+def _spared(needs: Sequence[Need], lacking: int) -> str:
+    """The parts each of which is enough to leave out, or all of them where none is."""
+    spared = [need for need in needs if need.without]
+    enough = [need for need in spared if need.nbytes >= lacking]
+    word = "; or " if enough else "; and "
+    return word.join(f"{need}: {need.without}" for need in enough or spared)
