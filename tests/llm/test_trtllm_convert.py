@@ -160,7 +160,7 @@ def test_integers_are_no_weights(tmp_path: Path) -> None:
 
 def test_other_models_are_named(tmp_path: Path) -> None:
     assert "model_type is 'qwen3'" in refusal(write_source(tmp_path / "a", model_type="qwen3"))
-    assert "a number is missing" in refusal(write_source(tmp_path / "b", rope_theta=None))
+    assert "rope_theta: Field required" in refusal(write_source(tmp_path / "b", rope_theta=None))
 
 
 def test_a_buffer_of_old_exports_is_no_weight(tmp_path: Path) -> None:

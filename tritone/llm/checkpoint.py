@@ -1,16 +1,18 @@
 """A Qwen2 on disk in Hugging Face form: its config.json, its tensors, and ours with speech ids."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from pydantic import ValidationError
 
 from tritone.arrays import Float32, Int32
 from tritone.checkpoints.safetensors_file import Checkpoint, to_float32
-from tritone.config import CONFIG_NAME
+from tritone.config import CONFIG_NAME, problems
 from tritone.errors import ModelDirectoryError
-from tritone.llm.config import LLMConfig, Qwen2Config, SamplingConfig
+from tritone.llm.config import DecoderConfig, LLMConfig, Qwen2Config, SamplingConfig
 from tritone.loading.steps import step
 from tritone.plain_json import parse_json
 
@@ -23,6 +25,14 @@ HEAD_BIAS = "lm_head.bias"
 FINAL_NORM = "model.norm.weight"
 SIZES = [name for name, field in Qwen2Config.model_fields.items() if field.annotation is int]
 
+_BIASED = {f"self_attn.{part}_proj.weight" for part in "qkv"}
+_QWEN2 = {
+    "model_type": ("qwen2", None),
+    "hidden_act": ("silu", "silu"),
+    "use_sliding_window": (False, False),
+}
+DecoderT = TypeVar("DecoderT", bound=DecoderConfig)
+
 # Far below every logit, yet finite in half precision together with one: runtimes may hold logits in
 # half, and two infinities of a softmax make NaN.
 BANNED = -3e4
@@ -33,26 +43,35 @@ def layer_name(layer: int, part: str) -> str:
     return f"model.layers.{layer}.{part}"
 
 
-def layer_shapes(
-    hidden_size: int, intermediate_size: int, heads: int, key_value_heads: int
+def weight_shapes(
+    hidden_size: int, intermediate_size: int, query_size: int, key_value_size: int
 ) -> dict[str, tuple[int, ...]]:
-    """Every tensor of one Qwen2 decoder layer and its shape."""
-    head_dim = hidden_size // heads
-    key_value_size = key_value_heads * head_dim
+    """What one decoder layer of every Qwen has, and its shape."""
     return {
         "input_layernorm.weight": (hidden_size,),
         "post_attention_layernorm.weight": (hidden_size,),
-        "self_attn.q_proj.weight": (hidden_size, hidden_size),
-        "self_attn.q_proj.bias": (hidden_size,),
+        "self_attn.q_proj.weight": (query_size, hidden_size),
         "self_attn.k_proj.weight": (key_value_size, hidden_size),
-        "self_attn.k_proj.bias": (key_value_size,),
         "self_attn.v_proj.weight": (key_value_size, hidden_size),
-        "self_attn.v_proj.bias": (key_value_size,),
-        "self_attn.o_proj.weight": (hidden_size, hidden_size),
+        "self_attn.o_proj.weight": (hidden_size, query_size),
         "mlp.gate_proj.weight": (intermediate_size, hidden_size),
         "mlp.up_proj.weight": (intermediate_size, hidden_size),
         "mlp.down_proj.weight": (hidden_size, intermediate_size),
     }
+
+
+def layer_shapes(
+    hidden_size: int, intermediate_size: int, heads: int, key_value_heads: int
+) -> dict[str, tuple[int, ...]]:
+    """Every tensor of one Qwen2 decoder layer and its shape, in the order of a merged file."""
+    key_value_size = key_value_heads * (hidden_size // heads)
+    shapes = {}
+    sizes = (hidden_size, intermediate_size, hidden_size, key_value_size)
+    for name, shape in weight_shapes(*sizes).items():
+        shapes[name] = shape
+        if name in _BIASED:
+            shapes[name.replace("weight", "bias")] = shape[:1]
+    return shapes
 
 
 class EmbeddingTable:
@@ -91,42 +110,50 @@ def logit_bias(model_dir: Path, llm: LLMConfig) -> Float32:
     return bias
 
 
-def read_qwen2(directory: Path) -> Qwen2Config:
-    """Read DIRECTORY/config.json.
+def read_decoder(
+    directory: Path, kind: type[DecoderT], fixed: Mapping[str, tuple[object, object]]
+) -> DecoderT:
+    """Read DIRECTORY/config.json, as any version of transformers writes it.
 
-    Raises ModelDirectoryError for a missing key and for a variant of Qwen2 with another graph.
+    fixed: what it must say, and what it means where it does not say. Raises ModelDirectoryError
+    for a missing number and for a variant with another graph.
     """
     path = directory / CONFIG_NAME
     if not path.is_file():
-        raise ModelDirectoryError(f"{path} does not exist: {directory} is not a Qwen2 directory")
-    config = parse_json(path)
-    rope = {}
+        named = kind.__name__.removesuffix("Config")
+        raise ModelDirectoryError(f"{path} does not exist: {directory} is not a {named} directory")
+    content = parse_json(path)
+    rope = _rope(path, content)
+    said = {key: (content.get(key, silent), needed) for key, (needed, silent) in fixed.items()}
+    said["rope_type"] = (rope.get("rope_type", rope.get("type", "default")), "default")
+    for key, (found, needed) in said.items():
+        if found != needed:
+            raise ModelDirectoryError(f"{path}: {key} is {found!r}, only {needed!r} is supported")
+    numbers = {"rope_theta": rope.get("rope_theta"), **content}
+    try:
+        given = {n: numbers[n] for n in kind.model_fields if numbers.get(n) is not None}
+        return kind.model_validate(given)
+    except ValidationError as error:
+        raise ModelDirectoryError(f"{path}: {problems(error)}") from error
+
+
+def _rope(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the rotary angles, under either name."""
+    rope: dict[str, Any] = {}
     for key in ("rope_scaling", "rope_parameters"):
-        if not isinstance(given := config.get(key) or {}, dict):
+        if not isinstance(given := content.get(key) or {}, dict):
             raise ModelDirectoryError(f"{path}: {key} is {given!r:.80}, expected an object")
         rope.update(given)
-    variants = {
-        "model_type": (config.get("model_type"), "qwen2"),
-        "hidden_act": (config.get("hidden_act", "silu"), "silu"),
-        "use_sliding_window": (config.get("use_sliding_window", False), False),
-        "rope_type": (rope.get("rope_type", rope.get("type", "default")), "default"),
-    }
-    for key, (found, expected) in variants.items():
-        if found != expected:
-            raise ModelDirectoryError(f"{path}: {key} is {found!r}, only {expected!r} is supported")
-    numbers = {"rope_theta": rope.get("rope_theta"), **config}
-    try:
-        qwen2 = Qwen2Config(
-            **{name: int(numbers[name]) for name in SIZES},
-            rope_theta=float(numbers["rope_theta"]),
-            rms_norm_eps=float(numbers["rms_norm_eps"]),
-        )
-    except (ArithmeticError, KeyError, TypeError, ValueError) as error:
-        raise ModelDirectoryError(f"{path}: a number is missing or wrong: {error}") from error
+    return rope
+
+
+def read_qwen2(directory: Path) -> Qwen2Config:
+    """As `read_decoder`; its heads must divide the hidden size."""
+    qwen2 = read_decoder(directory, Qwen2Config, _QWEN2)
     if qwen2.hidden_size % qwen2.num_attention_heads:
         raise ModelDirectoryError(
-            f"{path}: hidden_size {qwen2.hidden_size} is not a multiple of num_attention_heads "
-            f"{qwen2.num_attention_heads}"
+            f"{directory / CONFIG_NAME}: hidden_size {qwen2.hidden_size} is not a multiple of "
+            f"num_attention_heads {qwen2.num_attention_heads}"
         )
     return qwen2
 

@@ -24,8 +24,11 @@ class SamplingConfig(Strict):
     tokens_beside: int = Field(default=0, ge=0)
 
 
-class Qwen2Config(Strict):
-    """The numbers of a Qwen2 decoder; rope_theta is the base of the rotary angles."""
+class DecoderConfig(Strict):
+    """The numbers of a decoder of the Qwen kind; rope_theta is the base of the rotary angles.
+
+    Digests of built engines depend on their order.
+    """
 
     vocab_size: Size
     hidden_size: Size
@@ -36,6 +39,10 @@ class Qwen2Config(Strict):
     rope_theta: float = Field(gt=0)
     rms_norm_eps: float = Field(gt=0)
     max_position_embeddings: Size
+
+
+class Qwen2Config(DecoderConfig):
+    """Of a Qwen2, whose heads share the hidden size."""
 
     @property
     def head_dim(self) -> int:

@@ -105,6 +105,17 @@ def test_a_released_model_is_asked_as_its_template_says(tmp_path: Path) -> None:
     assert model.shares("So gloomy.") == (0, 0, 0.25, 0, 0, 0.5, 0, 0)
 
 
+def test_numbers_that_a_newer_transformers_wrote_are_read(tmp_path: Path) -> None:
+    content = {**about(1), "vocab_size": 9, "hidden_size": 9, "intermediate_size": 9, **HEADS}
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(content))
+    older = read_qwen3(tmp_path)
+    rope = {"rope_theta": content.pop("rope_theta"), "rope_type": "default"}
+    del content["rope_scaling"]
+    path.write_text(json.dumps({**content, "rope_parameters": rope}))
+    assert read_qwen3(tmp_path) == older
+
+
 def test_without_a_template_it_is_asked_as_qwen3_is(tmp_path: Path) -> None:
     (emotion_model(tmp_path) / "chat_template.jinja").unlink()
     (tmp_path / "model").mkdir()
@@ -158,6 +169,8 @@ def test_a_text_that_is_too_long_is_refused(tmp_path: Path) -> None:
         ("config.json", {"head_dim": 20}, "head_dim: Input should be a multiple of 16"),
         ("config.json", {"hidden_size": 64}, r"embed_tokens.weight has shape \(\d+, \d+\); conf"),
         ("config.json", {"num_hidden_layers": 2}, r"layers\.1\.\S+ is missing"),
+        ("config.json", {"rope_parameters": {"rope_type": "yarn"}}, "rope_type is 'yarn', only"),
+        ("config.json", {"rope_theta": None}, "rope_theta: Field required"),
         ("config.json", {"tie_word_embeddings": False}, "tie_word_embeddings is False"),
         ("generation_config.json", {"do_sample": True}, "do_sample is true"),
         ("generation_config.json", {"eos_token_id": "end"}, "eos_token_id is 'end'"),

@@ -19,7 +19,7 @@ _INTEGER_DOT = 4  # accuracy_level of MatMulNBits: activations rounded to int8 p
 
 
 class DecoderNumbers(Protocol):
-    """Of a decoder; names as in `tritone.llm.config.Qwen2Config`."""
+    """Of a decoder; names as in `tritone.llm.config.DecoderConfig`."""
 
     @property
     def hidden_size(self) -> int: ...
