@@ -57,18 +57,7 @@ class TritonPythonModel:
     def initialize(self, args: Mapping[str, str]) -> None:
         self._name = args["model_name"]
         with watched(self._name):
-            values = parameters(
-                args,
-                **asdict(AdmissionLimits()),
-                flow_together=_ON_CPU if device_name() == "cpu" else _ON_GPU,
-                first_hop=0,
-                max_hop=0,
-                max_segment_seconds=Settings().max_segment_seconds,
-                max_retry_seconds=Settings().max_retry_seconds,
-                max_text_characters=Limits().max_text_characters,
-                text_idle_seconds=_IDLE_S,
-                sample_rate=0,
-            )
+            values = _parameters(args)
             model = served_model()
             self._check(model, values["sample_rate"])
             self._rules = model.family.rules(
@@ -209,6 +198,22 @@ class TritonPythonModel:
         self._open.wait()
         self._neighbours.close()
         self._metrics.close()
+
+
+def _parameters(args: Mapping[str, str]) -> dict[str, Any]:
+    """All with their defaults. Raises ValueError for one that is unknown or does not parse."""
+    return parameters(
+        args,
+        **asdict(AdmissionLimits()),
+        flow_together=_ON_CPU if device_name() == "cpu" else _ON_GPU,
+        first_hop=0,
+        max_hop=0,
+        max_segment_seconds=Settings().max_segment_seconds,
+        max_retry_seconds=Settings().max_retry_seconds,
+        max_text_characters=Limits().max_text_characters,
+        text_idle_seconds=_IDLE_S,
+        sample_rate=0,
+    )
 
 
 def _bias(model: Model) -> Float32 | None:
