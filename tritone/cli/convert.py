@@ -8,11 +8,15 @@ import typer
 from tritone.checkpoints.conversion import ConvertOptions, DType, upgrade
 from tritone.checkpoints.licences import check_accepted
 from tritone.cli.command import refused
+from tritone.cli.options import Accepted
 from tritone.errors import ModelDirectoryError, TritoneError
 from tritone.families import Family, all_families
 from tritone.llm.onnx.graph import PRECISIONS
 
 Dtype = Annotated[DType | None, typer.Option(help="of the stored weights (default: as they are)")]
+MergedLlm = Annotated[
+    Path | None, typer.Option(help="merged LLM directory, if llm.pt is absent", metavar="DIR")
+]
 Precisions = Annotated[
     list[str],
     typer.Option(
@@ -26,15 +30,10 @@ Precisions = Annotated[
 def convert(
     released: Annotated[Path, typer.Argument(help="the checkpoint as downloaded")],
     model_dir: Annotated[Path | None, typer.Argument(help="where to write")] = None,
-    merged_llm: Annotated[
-        Path | None, typer.Option(help="merged LLM directory, if llm.pt is absent", metavar="DIR")
-    ] = None,
+    merged_llm: MergedLlm = None,
     dtype: Dtype = None,
     llm_precision: Precisions = ["int8"],  # noqa: B006
-    accept_licence: Annotated[
-        list[str],
-        typer.Option(metavar="NAME", help="of the release, once you have read it; may be repeated"),
-    ] = [],  # noqa: B006
+    accept_licence: Accepted = [],  # noqa: B006
     upgrade_: Annotated[
         bool, typer.Option("--upgrade", help="RELEASED is a model directory of an older version")
     ] = False,

@@ -11,6 +11,7 @@ from tritone.checkpoints.fetch import Download, SourceName
 from tritone.checkpoints.licences import OPTION, check_accepted
 from tritone.checkpoints.places import offline_variable
 from tritone.cli.command import refused
+from tritone.cli.options import Accepted
 from tritone.errors import TritoneError
 from tritone.families import all_families
 
@@ -20,6 +21,19 @@ LICENCES = {
 }
 USUAL = next(iter(RELEASES))
 
+Folder = Annotated[
+    Path | None, typer.Option("--dir", help="where to put it (models/RELEASE)", metavar="DIR")
+]
+Source = Annotated[
+    SourceName, typer.Option(help="auto: ModelScope, and Hugging Face where that fails")
+]
+Revision = Annotated[
+    str | None,
+    typer.Option(
+        help="commit, tag or branch of the --source, other than the pinned one; its files are "
+        "verified by what the hub states and recorded in download.json"
+    ),
+]
 Offline = Annotated[
     bool,
     typer.Option(
@@ -32,24 +46,11 @@ Offline = Annotated[
 
 def download(
     release: Annotated[str, typer.Option(help=f"of {', '.join(sorted(RELEASES))}")] = USUAL,
-    folder: Annotated[
-        Path | None, typer.Option("--dir", help="where to put it (models/RELEASE)", metavar="DIR")
-    ] = None,
-    source: Annotated[
-        SourceName, typer.Option(help="auto: ModelScope, and Hugging Face where that fails")
-    ] = "auto",
-    revision: Annotated[
-        str | None,
-        typer.Option(
-            help="commit, tag or branch of the --source, other than the pinned one; its files are "
-            "verified by what the hub states and recorded in download.json"
-        ),
-    ] = None,
+    folder: Folder = None,
+    source: Source = "auto",
+    revision: Revision = None,
     offline: Offline = False,
-    accept_licence: Annotated[
-        list[str],
-        typer.Option(metavar="NAME", help="of the release, once you have read it; may be repeated"),
-    ] = [],  # noqa: B006
+    accept_licence: Accepted = [],  # noqa: B006
 ) -> int:
     """Fetch a released checkpoint, exactly the files that are read, verified.
 

@@ -21,6 +21,12 @@ from tritone.errors import InvalidRequest, TritoneError
 from tritone.families import Model, open_model
 from tritone.llm.config import decoder_config
 
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="show every command and profile, and do nothing")
+]
+Force = Annotated[bool, typer.Option("--force", help="build what is there again")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="TensorRT's own messages too")]
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -42,11 +48,9 @@ class Asked:
 def engines(
     model_dir: Annotated[Path, typer.Argument(help="as `tritone convert` wrote it")],
     asked: Asked,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="show every command and profile, and do nothing")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="build what is there again")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", help="TensorRT's own messages too")] = False,
+    dry_run: DryRun = False,
+    force: Force = False,
+    verbose: Verbose = False,
 ) -> int:
     """Build the engines of a model directory for this machine's GPU.
 
@@ -57,9 +61,8 @@ def engines(
     Exit status: 0 all is there, 1 something failed or was refused by its gate,
     2 the build could not start.
     """
-    logging.basicConfig(
-        format="%(levelname)s: %(message)s", level=logging.INFO if verbose else logging.ERROR
-    )
+    level = logging.INFO if verbose else logging.ERROR
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=level)
     if asked.dtype not in DTYPES:
         return refused(f"--dtype: {asked.dtype!r} is none of {', '.join(DTYPES)}")
     model = open_model(model_dir)
@@ -72,13 +75,9 @@ def engines(
     if found and not dry_run:
         return max(refused(problem) for problem in found)
     machine = None if found or asked.export_only else this_machine()
+    prompt, only = partial(_example_ids, model), asked.export_only
     tasks = build_tasks(
-        sources,
-        chosen,
-        asked.dtype,
-        machine,
-        export_only=asked.export_only,
-        example_prompt=partial(_example_ids, model),
+        sources, chosen, asked.dtype, machine, export_only=only, example_prompt=prompt
     )
     if dry_run:
         show(tasks, found)

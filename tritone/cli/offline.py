@@ -15,6 +15,10 @@ from tritone.local.offline.run import Order, RunLog
 from tritone.local.offline.run import run as speak_manifest
 from tritone.local.offline.speak import MAX_BATCH
 
+Batch = Annotated[int, typer.Option(help=f"utterances at a time, 1 to {MAX_BATCH}")]
+Threads = Annotated[
+    int | None, typer.Option(help="of each operator of flow and vocoder (torch's own / batch)")
+]
 Precision = Annotated[
     str,
     typer.Option(
@@ -30,10 +34,8 @@ def offline(
     manifest: Annotated[Path, typer.Option(help="what to say")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="where the wave files go")],
     profile: Runtime = "cpu",
-    batch: Annotated[int, typer.Option(help=f"utterances at a time, 1 to {MAX_BATCH}")] = 8,
-    threads: Annotated[
-        int | None, typer.Option(help="of each operator of flow and vocoder (torch's own / batch)")
-    ] = None,
+    batch: Batch = 8,
+    threads: Threads = None,
     precision: Precision = "int8",
     seed: Annotated[int, typer.Option(help="for lines that do not say")] = 0,
     temperature: Number = None,
@@ -53,12 +55,8 @@ def offline(
     Exit status: 0 all is spoken, 1 some lines are not, 2 it could not start or
     go on, 130 interrupted.
     """
-    if not 1 <= batch <= MAX_BATCH:
-        return refused(f"--batch is {batch}; it must be 1 to {MAX_BATCH}")
-    if threads is not None and threads < 1:
-        return refused(f"--threads is {threads}; it must be at least 1")
-    if precision not in PRECISIONS:
-        return refused(f"--precision: {precision!r} is none of {', '.join(sorted(PRECISIONS))}")
+    if fault := _fault(batch, threads, precision):
+        return refused(fault)
     how = (profile, batch, threads, precision, seed, temperature, top_p, top_k)
     tell = partial(tqdm.write, file=sys.stderr)  # above the bar that shows how far the work is
     try:
@@ -70,6 +68,17 @@ def offline(
         return 130
     print(summary(log))
     return 1 if log.counts["failed"] or log.counts["bad_lines"] else 0
+
+
+def _fault(batch: int, threads: int | None, precision: str) -> str:
+    """What is wrong with the command line; empty if nothing is."""
+    if not 1 <= batch <= MAX_BATCH:
+        return f"--batch is {batch}; it must be 1 to {MAX_BATCH}"
+    if threads is not None and threads < 1:
+        return f"--threads is {threads}; it must be at least 1"
+    if precision not in PRECISIONS:
+        return f"--precision: {precision!r} is none of {', '.join(sorted(PRECISIONS))}"
+    return ""
 
 
 def summary(log: RunLog) -> str:

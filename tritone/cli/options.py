@@ -51,4 +51,8 @@ GatewayKeys = Annotated[
     Path | None, typer.Option(metavar="FILE", help="as `tritone keys` makes it")
 ]
 WheelDir = Annotated[Path, typer.Option(help="where Triton's wheel is unpacked")]
+Accepted = Annotated[
+    list[str],
+    typer.Option(metavar="NAME", help="of the release, once you have read it; may be repeated"),
+]
 CacheDir = Annotated[Path, typer.Option(help="logs, and what is made for this machine")]

@@ -13,7 +13,7 @@ from tritone.cli.gateway_beside import Beside, Gateway
 from tritone.cli.serve_options import Files, Life, Listening, Rights, Served, Set, parameters
 from tritone.config import Envelope
 from tritone.diagnostics.doctor.checks.machine.capacity import available_memory
-from tritone.errors import ModelDirectoryError, TritoneError
+from tritone.errors import ModelDirectoryError
 from tritone.families import open_model
 from tritone.families.memory_check import check_memory
 from tritone.launcher import ServerSettings, TritonServer
@@ -59,6 +59,7 @@ def serve(
         arguments=tuple(arguments or ()),
     )
     try:
+        _check_memory(settings)
         return run_server(
             settings,
             warm=life.warm_up,
@@ -111,10 +112,6 @@ def run_server(
     """Run the server until it ends or a signal unwinds this function. warm, golden: whether it is
     warmed up, and heard, before it is called ready. standby: a second one stands by.
     gateway: beside it, from when its models are loaded until it has ended."""
-    try:
-        _check_memory(settings)
-    except TritoneError as error:
-        return refused(error)
     voices = voices_to_warm(settings.served_model)
     sample = Sample.of(settings.served_model, voices[-1] if voices else None) if golden else None
     # the sample warms its own voice
