@@ -126,6 +126,7 @@ class Download:
         }
 
     def _listed_part(self, part: str, files: Sequence[ReleaseFile]) -> list[ReleaseFile]:
+        """Of one part alone. Raises HubFailed where no hub answers."""
         reasons: list[str] = []
         for repository in self._repositories(part):
             try:

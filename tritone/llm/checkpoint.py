@@ -1,4 +1,4 @@
-"""A Qwen2 on disk in Hugging Face form: its config.json, its tensors, and ours with speech ids."""
+"""A Qwen on disk in Hugging Face form: its config.json, its tensors, and ours with speech ids."""
 
 import json
 from collections.abc import Mapping

@@ -64,9 +64,10 @@ def on_gpu(model_dir: Path) -> Iterator[tuple[str, int]]:
 def _emotion_model(model_dir: Path) -> int:
     """Bytes of its graph, as stored, and of the keys and values of the longest text. 0 where it is
     not loaded. Raises ModelDirectoryError for a file that is missing."""
+    from tritone.config import CONFIG_NAME
     from tritone.families.indextts2.config import IndexTTS2Config
 
-    path = model_dir / "config.json"
+    path = model_dir / CONFIG_NAME
     config = IndexTTS2Config.of_content(parse_json(path), path).emotion_model
     if config is None or not (model_dir / FOLDER).is_dir():
         return 0
