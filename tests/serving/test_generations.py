@@ -81,3 +81,23 @@ def test_a_refusal_names_the_input(modules: SimpleNamespace, field: str, wire: s
     with pytest.raises(InvalidRequest, match=f"^{wire}: x$"):
         generations.start("1", REQUEST, Sender())
     generations.close()
+
+
+def test_of_two_that_end_at_once_the_last_is_told_last(
+    modules: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever tells a number keeps the others from changing it."""
+    generations = modules.generations.Generations(Model(Cancelled("")), 2, "llm")
+    told: list[tuple[float, int, bool]] = []
+
+    def note(number: float) -> None:
+        alone = not generations._counting.acquire(blocking=False)
+        told.append((number, len(generations._running), alone))
+
+    monkeypatch.setattr(generations._gauge, "set", note)
+    senders = Sender(), Sender()
+    for name, sender in zip("12", senders, strict=True):
+        generations.start(name, REQUEST, sender)
+    wait_until(lambda: all(sender.sent and sender.sent[-1][1] for sender in senders))
+    generations.close()
+    assert told[-1][0] == 0 and all(number == now and alone for number, now, alone in told)

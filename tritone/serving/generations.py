@@ -1,7 +1,10 @@
 """The generations that the model `tensorrt_llm` runs, and how their tokens are sent."""
 
+import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -31,14 +34,15 @@ class Generations:
         self._language_model, self._stage = language_model, stage
         self._gauge = Gauge("tritone_llm_generations", "Generations running or waiting")
         self._running: dict[str, Generation] = {}  # by request id: a `stop` request names it so
+        self._counting = threading.Lock()
         self._pool = ThreadPoolExecutor(most, thread_name_prefix="generation")
 
     def start(self, request_id: str, request: GenerationRequest, sender: Any) -> None:
         """Queue a generation; its tokens are sent as they come. Errors as for `submit`."""
         with by_wire_name():
             generation = self._language_model.submit(request)
-        self._running[request_id] = generation
-        self._gauge.set(len(self._running))
+        with self._counted():
+            self._running[request_id] = generation
         self._pool.submit(self._send, generation, sender, request_id)
 
     def stop(self, request_id: str, sender: Any) -> None:
@@ -82,9 +86,17 @@ class Generations:
                 # does not reach it either; it sees a generation that ended early.
                 send(failure(error, self._stage))
             finally:
-                if generation and self._running.get(request_id) is generation:
-                    del self._running[request_id]
-                    self._gauge.set(len(self._running))
+                with self._counted():
+                    if generation and self._running.get(request_id) is generation:
+                        del self._running[request_id]
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """What runs changes, and its number is told in the same order: of two that end at once, the
+        one that leaves none must not be told before the other."""
+        with self._counting:
+            yield
+            self._gauge.set(len(self._running))
 
     def close(self) -> None:
         self._language_model.close()
