@@ -65,3 +65,7 @@ class ModelDirectoryError(TritoneError):
 
 class EnvironmentProblem(TritoneError):
     """The machine or the installation lacks something; the message names the next step."""
+
+
+class StartCrashed(EnvironmentProblem):
+    """The Triton server crashed while it started, without a word on what it lacks."""

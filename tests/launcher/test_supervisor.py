@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from waiting import Clock
 
-from tritone.errors import EnvironmentProblem
+from tritone.errors import EnvironmentProblem, StartCrashed
 from tritone.launcher import ServerSettings, supervisor
 from tritone.launcher.model_watch import Loss
 from tritone.launcher.restart_limit import HOUR_S, RestartLimit
@@ -157,6 +157,17 @@ def test_a_server_that_dies_is_started_again_and_one_that_cannot_start_too(run, 
 def test_the_first_start_is_not_tried_again(run) -> None:
     with pytest.raises(EnvironmentProblem, match="no memory"):
         run(Script(EnvironmentProblem("no memory")))
+
+
+def test_a_first_start_that_crashes_is_tried_once_more(run, caplog) -> None:
+    crash = StartCrashed("ended at start (signal 6)")
+    script = Script(crash, ([], 0))
+    assert run(script).end is End.ENDED and script.restarts == [0, 1]
+    assert "signal 6" in caplog.text
+    with pytest.raises(StartCrashed):
+        run(Script(crash, crash, ([], 0)))
+    with pytest.raises(EnvironmentProblem, match="no memory"):
+        run(Script(crash, EnvironmentProblem("no memory"), ([], 0)))
 
 
 def test_too_many_restarts_are_given_up(run, caplog) -> None:

@@ -1,7 +1,9 @@
 """Staged loading on a real Triton server: a model that hangs or fails, and models that load."""
 
 import logging
+import os
 import re
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from paths import EMBEDDED, SUPPORT
 from toy_server import toy_settings
 from waiting import wait_until
 
-from tritone.errors import EnvironmentProblem
+from tritone.errors import EnvironmentProblem, StartCrashed
 from tritone.launcher import ServerSettings, TritonServer, server_log
 from tritone.loading.reports import states
 
@@ -64,6 +66,21 @@ def test_a_deadline_ends_the_start(tmp_path: Path) -> None:
     assert "the Triton server ended at start (status 1): model cosyvoice2 failed" in message
     assert re.search(rf"\n  cosyvoice2: in the step flow weights for \d+ s; {ADVICE}", message)
     assert "it took longer than the deadline of 1 s" in settings.log_path.read_text()
+
+
+def test_a_crash_while_it_starts_is_told_apart(tmp_path: Path) -> None:
+    settings = loading_settings(tmp_path, "hangs")
+    with TritonServer(settings) as server:
+        wait_until(lambda: "flow weights: begins" in settings.log_path.read_text())
+        os.kill(server.pid, signal.SIGKILL)
+        with pytest.raises(EnvironmentProblem, match=r"ended at start \(signal 9\)") as killed:
+            server.wait_ready()
+    assert not isinstance(killed.value, StartCrashed)  # by somebody, or for want of memory
+    with TritonServer(settings) as server:
+        wait_until(lambda: "flow weights: begins" in settings.log_path.read_text())
+        os.kill(server.pid, signal.SIGABRT)
+        with pytest.raises(StartCrashed, match=r"ended at start \(signal 6\)"):
+            server.wait_ready()
 
 
 def test_a_model_that_fails_is_named_with_its_step(tmp_path: Path) -> None:

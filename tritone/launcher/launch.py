@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 
-from tritone.errors import EnvironmentProblem
+from tritone.errors import EnvironmentProblem, StartCrashed
 from tritone.launcher import checks
 from tritone.launcher.admin_key import AdminKey
 from tritone.launcher.binaries import find, link_backends
@@ -158,8 +158,9 @@ class TritonServer:
         while not is_open(self.urls):
             self._check_stop()
             if self._has_ended(_PROBE_INTERVAL_S):
-                why = progress.why_ended(self.exit_status)
-                raise EnvironmentProblem(self._links.explained(why))
+                status = self.exit_status
+                kind = StartCrashed if progress.crashed(status) else EnvironmentProblem
+                raise kind(self._links.explained(progress.why_ended(status)))
             if time.monotonic() > started + limit_s:
                 raise EnvironmentProblem(self._links.explained(progress.why_late(limit_s)))
             progress.tell()

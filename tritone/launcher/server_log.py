@@ -2,6 +2,7 @@
 
 import logging
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -28,6 +29,7 @@ _FATAL = re.compile(
     r"(failed to .+?|creating server: .+?|unrecognized option .+?)\s*$"
 )
 _CRASH = re.compile(rb"^Signal \((?:4|6|7|8|11)\) received", re.MULTILINE)
+_CRASHES = (signal.SIGABRT, signal.SIGBUS, signal.SIGSEGV)
 _LONGEST_CRASH_LINE = 30  # bytes, of which a look may have seen the beginning
 
 
@@ -137,6 +139,10 @@ class LoadProgress:
             "\n".join(self._loading(advise=False)) or "no model is being loaded",
         )
         self._told_after *= 2
+
+    def crashed(self, status: int) -> bool:
+        """Whether a server that ended before it was ready said nothing of what it lacks."""
+        return -status in _CRASHES and not (self._log.failures() or self._log.fatal())
 
     def why_ended(self, status: int) -> str:
         """Of a server that ended before it was ready; status: negative for a signal."""

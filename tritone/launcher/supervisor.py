@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from threading import Event
 
-from tritone.errors import EnvironmentProblem
+from tritone.errors import EnvironmentProblem, StartCrashed
 from tritone.launcher.launch import TritonServer
 from tritone.launcher.model_watch import SERVER, Loss
 from tritone.launcher.restart_limit import RestartLimit
@@ -42,17 +42,19 @@ class Supervisor:
 
     def __post_init__(self) -> None:
         self._limit = RestartLimit(self.settings.restarts_per_hour)
+        self._was_ready = False
 
     def run(self) -> End:
-        """Raises EnvironmentProblem or ModelDirectoryError where the first server cannot start."""
+        """Raises EnvironmentProblem or ModelDirectoryError where the first server cannot start; one
+        that crashes meanwhile is started once more, as Triton 2.51 may."""
         restarts = 0
         while True:
             try:
                 end = self._run_once(restarts)
             except EnvironmentProblem as error:
-                if not restarts:
+                if not self._was_ready and (restarts or not isinstance(error, StartCrashed)):
                     raise
-                _LOG.error("the server could not be started again: %s", error)
+                _LOG.error("the server could not be started, and is once more: %s", error)
                 end = End.FAILED
             if end is not End.FAILED:
                 return end
@@ -62,7 +64,9 @@ class Supervisor:
 
     def _run_once(self, restarts: int) -> End:
         with TritonServer(self.settings, restarts, self.stopping) as server:
-            self.ready(server, server.wait_ready())
+            seconds = server.wait_ready()
+            self._was_ready = True
+            self.ready(server, seconds)
             while loss := server.next_loss():
                 _LOG.error("%s: %s", loss.model, loss.reason)
                 self.lost()
