@@ -7,7 +7,7 @@ import grpc
 import numpy as np
 import pytest
 from metrics_scrape import Scrape, text_of
-from serving import LONGEST, is_speech
+from serving import GAUGES, LONGEST, is_speech
 from supervised import SEEDED, Supervised, ends, spoken_again
 from tritonclient.grpc import service_pb2_grpc
 from waiting import wait_until
@@ -51,7 +51,22 @@ def test_a_lost_model_is_named_and_replaced(
         assert named or (model == "frontend" and not problem)
     assert np.array_equal(spoken_again(supervised), before)
     assert supervised.count("ready after ") == starts, "in place"
-    wait_until(lambda: Scrape(text_of(supervised.metrics))["tritone_streams"] == 0)
+    scrape = lambda: Scrape(text_of(supervised.metrics))  # noqa: E731
+    wait_until(lambda: not any(scrape()[name] for name in GAUGES))
+
+
+def test_what_a_lost_model_was_doing_counts_no_longer(
+    supervised: Supervised, speaking: SpeechClient
+) -> None:
+    running = lambda: Scrape(text_of(supervised.metrics))["tritone_llm_generations"]  # noqa: E731
+
+    def kill() -> None:
+        wait_until(lambda: running() >= 1)
+        supervised.kill("tensorrt_llm")
+
+    assert any(ends(speaking, kill))
+    assert is_speech(spoken_again(supervised))
+    wait_until(lambda: running() == 0)
 
 
 def test_a_lost_unary_model_is_replaced_and_its_callers_streams_end(

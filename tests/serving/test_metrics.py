@@ -52,6 +52,15 @@ def test_a_gauge_is_written_by_its_differences(metrics: SimpleNamespace) -> None
     assert MetricFamily.written == [("streams", "", n) for n in (5.0, -3.0, -2.0)]
 
 
+def test_a_gauge_begins_at_0_whatever_a_process_before_has_left(
+    metrics: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MetricFamily, "begun", [])
+    waiting = metrics.Gauge("waiting", "", stage=("flow", "vocoder"))
+    assert MetricFamily.begun == [("waiting", "flow", 0.0), ("waiting", "vocoder", 0.0)]
+    waiting.close()
+
+
 def test_a_number_that_cannot_be_written_is_the_only_one_lost(metrics: SimpleNamespace) -> None:
     first, second = metrics.Gauge("first", ""), metrics.Gauge("second", "")
     first.of[""].increment = lambda _: 1 / 0

@@ -17,19 +17,26 @@ def _error(message: str, code: int) -> SimpleNamespace:
 
 
 class MetricFamily:
-    """Of any name and kind. written: to all, in order: name, value of the label, number."""
+    """Of any name and kind. written: to all, in order: name, value of the label, number. begun:
+    what gauges were set to outright."""
 
     GAUGE, COUNTER, HISTOGRAM = range(3)
     written: ClassVar[list[tuple[str, str, float]]] = []
+    begun: ClassVar[list[tuple[str, str, float]]] = []
 
     def __init__(self, name: str, **_: Any) -> None:
         self._name = name
 
     def Metric(self, labels: dict[str, str], **_: Any) -> SimpleNamespace:
-        def write(number: float) -> None:
-            self.written.append((self._name, next(iter(labels.values()), ""), float(number)))
+        label = next(iter(labels.values()), "")
 
-        return SimpleNamespace(increment=write, observe=write)
+        def write(number: float) -> None:
+            self.written.append((self._name, label, float(number)))
+
+        def begin(number: float) -> None:
+            self.begun.append((self._name, label, float(number)))
+
+        return SimpleNamespace(increment=write, observe=write, set=begin)
 
 
 def _response(output_tensors: Sequence[Any] = (), error: Any = None) -> Any:

@@ -4,6 +4,8 @@ Triton 2.51 damages its own memory now and then (docs/reliability.md). Who runs 
 the server started again; here a test under which that happened is run once more, on a new one.
 """
 
+import os
+import signal
 import threading
 from contextlib import suppress
 
@@ -15,16 +17,16 @@ from tritone.launcher.launch import StopRequested
 
 
 class SharedServer(TritonServer):
-    """crashes: the tests under which it crashed."""
+    """crashes: what was lost of it, and under which test."""
 
     def __init__(self, settings: ServerSettings) -> None:
-        self._over, self._crashed = threading.Event(), False
+        self._over, self._lost = threading.Event(), ""
         super().__init__(settings, stopping=self._over)
         self.crashes: list[str] = []
 
     def wait_ready(self) -> float:
         seconds = super().wait_ready()
-        self._crashed = False
+        self._lost = ""
         self._looking = threading.Thread(target=self._look, daemon=True)
         self._looking.start()
         return seconds
@@ -37,10 +39,11 @@ class SharedServer(TritonServer):
         super().stop()
 
     def goes_on(self, test: str) -> bool:
-        """Whether it crashed under this test, after which there is a new one now."""
-        if not self._crashed:
+        """Whether it, or a model of it, was lost under this test, after which there is a new one
+        now."""
+        if not self._lost:
             return False
-        self.crashes.append(test)
+        self.crashes.append(f"{self._lost}, under {test}")
         self._ready = False  # there is nothing left to drain
         self.stop()
         self.start()
@@ -49,7 +52,10 @@ class SharedServer(TritonServer):
 
     def _look(self) -> None:
         with suppress(StopRequested):
-            self._crashed = self.next_loss() is None
+            loss = self.next_loss()
+            self._lost = f"{loss.model}: {loss.reason}" if loss else "Triton ended"
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)  # who waits for an answer gets an error at once
 
 
 class Sharing:
@@ -73,4 +79,4 @@ class Sharing:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         for test in self.server.crashes if self.server else ():
-            terminalreporter.write_line(f"Triton ended under {test}, which ran again", red=True)
+            terminalreporter.write_line(f"{test}, which ran again", red=True)

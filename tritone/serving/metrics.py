@@ -109,7 +109,8 @@ class Metric:
 
 
 class Gauge(Metric):
-    """A number that goes up and down, from 0."""
+    """A number that goes up and down, from 0: also where a process before this one died with
+    another, since Triton goes on counting where that left off."""
 
     kind = "GAUGE"
 
@@ -118,6 +119,8 @@ class Gauge(Metric):
     ) -> None:
         super().__init__(name, description, bounds=bounds, **label)
         self._shown = dict.fromkeys(self.of, 0.0)
+        for metric in self.of.values():
+            metric.set(0)
 
     def set(self, number: float, value: str = "") -> None:
         """value: of the label."""
