@@ -132,7 +132,7 @@ def table(tmp_path: Path) -> tuple[Path, dict[str, Tensor]]:
     return tmp_path / "a.safetensors", state
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
 def test_any_stored_precision_is_read(
     table: tuple[Path, dict[str, Tensor]], dtype: torch.dtype
 ) -> None:
@@ -154,7 +154,7 @@ def test_other_numbers_are_refused(table: tuple[Path, dict[str, Tensor]]) -> Non
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
 def test_one_value_that_is_none_is_found(tmp_path: Path, value: float, dtype: torch.dtype) -> None:
     state = {"weight": torch.randn(70, 1000).to(dtype), "bias": torch.zeros(70, dtype=dtype)}
     state["weight"][33, 777] = value

@@ -13,7 +13,12 @@ from tritone.errors import ModelDirectoryError
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
-_STORED = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+_STORED = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+}
 
 
 class _NoDraws(TorchFunctionMode):

@@ -21,12 +21,12 @@ from tritone.checkpoints.atomic_write import written_whole
 from tritone.errors import ModelDirectoryError
 
 # numpy has no bfloat16: its bits travel as uint16
-_STORAGE = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
+_STORAGE = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": np.uint16}
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """Header entry of one tensor: storage type ("F32", "F16" or "BF16") and shape."""
+    """Header entry of one tensor: storage type ("F64", "F32", "F16" or "BF16") and shape."""
 
     name: str
     dtype: str
