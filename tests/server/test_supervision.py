@@ -55,20 +55,6 @@ def test_a_lost_model_is_named_and_replaced(
     wait_until(lambda: not any(scrape()[name] for name in GAUGES))
 
 
-def test_what_a_lost_model_was_doing_counts_no_longer(
-    supervised: Supervised, speaking: SpeechClient
-) -> None:
-    running = lambda: Scrape(text_of(supervised.metrics))["tritone_llm_generations"]  # noqa: E731
-
-    def kill() -> None:
-        wait_until(lambda: running() >= 1)
-        supervised.kill("tensorrt_llm")
-
-    assert any(ends(speaking, kill))
-    assert is_speech(spoken_again(supervised))
-    wait_until(lambda: running() == 0)
-
-
 def test_a_lost_unary_model_is_replaced_and_its_callers_streams_end(
     supervised: Supervised,
 ) -> None:

@@ -109,8 +109,8 @@ class Metric:
 
 
 class Gauge(Metric):
-    """A number that goes up and down, from 0: also where a process before this one died with
-    another, since Triton goes on counting where that left off."""
+    """A number that goes up and down. It begins at 0, whatever Triton shows of a process that died
+    before, since all that follows is told by differences."""
 
     kind = "GAUGE"
 
