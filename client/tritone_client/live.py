@@ -176,4 +176,4 @@ def spoken(speech: LiveSpeech, pieces: Iterable[str | Flush]) -> Generator[Packe
         feeding.start()
         yield from speech.packets()
     if failed:
-        raise failed[0]
+        raise failed.pop()  # it knows this frame

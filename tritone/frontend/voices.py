@@ -136,4 +136,7 @@ class VoiceCache(Generic[VoiceT]):
                 with self._lock:
                     if self._voices.get(key) is future:
                         del self._voices[key]
-        return future.result(), cached
+        try:
+            return future.result(), cached
+        finally:
+            del future  # an error that it has knows this frame

@@ -10,6 +10,7 @@ import numpy as np
 
 from tritone.arrays import Float32, Int32
 from tritone.errors import Cancelled, InvalidRequest, Overloaded, StageFailed, TritoneError
+from tritone.kept_error import KeptError
 from tritone.llm.config import LLMConfig
 from tritone.llm.contract import (
     Generation,
@@ -150,7 +151,7 @@ class FeedGeneration(Generation):
         """look_s: without a token, after which there is an empty increment."""
         self._feed, self._look_s = feed, look_s
         self._over = False
-        self._error: TritoneError | None = None
+        self._error = KeptError()
 
     def __iter__(self) -> Iterator[Increment]:
         try:
@@ -162,8 +163,7 @@ class FeedGeneration(Generation):
             self.cancel()
         if self._feed.cancelled:
             raise Cancelled("the generation was cancelled")
-        if self._error is not None:
-            raise self._error
+        self._error.check()
 
     def extend(self, more: MoreText) -> None:
         raise InvalidRequest("open_text", "the text of this generation is whole")
@@ -190,7 +190,9 @@ class FeedGeneration(Generation):
                 item = self._feed.outbox.get_nowait()
             except Empty:
                 return tokens
-        self._over, self._error = True, item
+        self._over = True
+        if item is not None:
+            self._error.keep(item)
         return tokens
 
 

@@ -42,4 +42,4 @@ def speech_of(chunks: Iterator[AudioChunk], text: LiveText, pieces: Pieces) -> I
     try:
         yield from chunks
     finally:
-        text.end()
+        text.close()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from tritone.errors import Cancelled, InvalidRequest, Overloaded
 from tritone.serving.log_text import LOGS_TEXT, loggable
@@ -145,8 +145,20 @@ class SpeechMetrics:
                     self._shown[stage] = waiting
 
 
-def _outcome(error: Exception) -> str:
-    return next((name for kind, name in _OUTCOMES.items() if isinstance(error, kind)), "failed")
+class _Failure(NamedTuple):
+    """What is told of an error. Not the error, which knows the frames of the stream's thread and so
+    would keep all that they hold."""
+
+    outcome: str
+    said: str
+    loggable: str
+
+    @classmethod
+    def of(cls, error: Exception) -> "_Failure":
+        outcome = next(
+            (name for kind, name in _OUTCOMES.items() if isinstance(error, kind)), "failed"
+        )
+        return cls(outcome, f"{type(error).__name__}: {error}", loggable(error))
 
 
 class Account:
@@ -156,7 +168,7 @@ class Account:
         self.id = secrets.token_hex(8)
         self.timing, self._metrics = timing, metrics
         self._counted: dict[str, float] = {}
-        self._error: Exception | None = None
+        self._failure: _Failure | None = None
         self._open, self._closing = True, threading.Lock()
 
     def name(self, request_id: str) -> None:
@@ -172,14 +184,14 @@ class Account:
         try:
             yield
         except Exception as error:
-            self._error = self._error or error
+            self._failure = self._failure or _Failure.of(error)
             raise
 
     def record(self) -> dict[str, Any]:
         """The timing record, with the id, the outcome so far and the error if there is one."""
-        error = self._error
-        outcome = "ok" if error is None else _outcome(error)
-        said = {} if error is None else {"error": f"{type(error).__name__}: {error}"}
+        failure = self._failure
+        said = {"error": failure.said} if failure else {}
+        outcome = failure.outcome if failure else "ok"
         return {"id": self.id, "outcome": outcome, **said, **self.timing.record()}
 
     def close(self) -> None:
@@ -198,8 +210,8 @@ class Account:
         flush()  # what the log has, a scrape has too
         stamp = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         line = {"event": "speech", "time": stamp, **record}
-        if self._error is not None:
-            line["error"] = loggable(self._error)
+        if self._failure:
+            line["error"] = self._failure.loggable
         if not LOGS_TEXT:
             line.pop("notes")
         os.write(_STDOUT, (json.dumps(line) + "\n").encode())

@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from itertools import repeat
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
@@ -214,33 +214,42 @@ def answer_together(
     returns the response. run: all jobs to their results, an exception in place of a failed one.
     """
     works = [start(request) for request in requests]
-    jobs = [_outcome(partial(next, work)) for work in works]
-    waiting = [job for job in jobs if not isinstance(job, Exception)]
-    try:
-        with WORK.request():
+    jobs = [_advance(partial(next, work), stage) for work in works]
+    waiting = [job for job in jobs if not isinstance(job, _Done)]
+    with WORK.request():
+        try:
             results = iter(run(waiting))
-    except Exception as error:  # of all: none has a result
-        results = repeat(error)
-
-    def answer_of(pair: tuple[Generator[Any, Any, Any], Any]) -> Any:
-        work, job = pair
-        if not isinstance(job, Exception):
-            result = next(results)
-            go_on = work.throw if isinstance(result, Exception) else work.send
-            job = _outcome(partial(go_on, result))
-        if isinstance(job, StopIteration):
-            return job.value
-        raise job
-
-    return answer(list(zip(works, jobs, strict=True)), answer_of, stage)
+        except Exception as error:  # of all: none has a result
+            results = repeat(error)
+        try:
+            return [_answer_of(*pair, results, stage) for pair in zip(works, jobs, strict=True)]
+        finally:
+            del results  # an error among them knows this frame
 
 
-def _outcome(call: Callable[[], Any]) -> Any:
-    """What a call returned or raised."""
+class _Done(NamedTuple):
+    """A request that has its response."""
+
+    response: Any
+
+
+def _advance(go_on: Callable[[], Any], stage: str) -> Any:
+    """The job that a request's work asks for, or _Done; no error, which would know the frames of
+    whoever keeps it."""
     try:
-        return call()
+        return go_on()
+    except StopIteration as end:
+        return _Done(end.value)
     except Exception as error:
-        return error
+        return _Done(failure(error, stage))
+
+
+def _answer_of(work: Generator[Any, Any, Any], job: Any, results: Iterator[Any], stage: str) -> Any:
+    if not isinstance(job, _Done):
+        result = next(results)
+        go_on = work.throw if isinstance(result, Exception) else work.send
+        job = _advance(partial(go_on, result), stage)
+    return job.response
 
 
 @contextmanager

@@ -90,7 +90,7 @@ class TextStreams:
         if self._open.get(stream.name) is stream:  # it is not where it was refused
             del self._open[stream.name]
         if stream.live:
-            stream.live.end()
+            stream.live.close()
         stream.report = report
         stream.over.set()
 

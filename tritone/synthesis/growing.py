@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from tritone.errors import Cancelled, NothingToSay
+from tritone.kept_error import KeptError
 from tritone.llm.contract import Generation, Increment, MoreText
 from tritone.synthesis.live_text import TextPart, TextSource
 from tritone.synthesis.rules import SpeechRules
@@ -44,7 +45,7 @@ class GrowingSegment:
         self._unwanted, self._stopped = unwanted, threading.Event()
         self.segment, self.open = segment, True
         self._reader: _Reader | None = None
-        self._error: Exception | None = None
+        self._error = KeptError()
         self._changed = threading.Lock()
         self._thread = threading.Thread(target=self._follow, name="growing", daemon=True)
         self._thread.start()
@@ -67,10 +68,9 @@ class GrowingSegment:
         try:
             yield from increments
         except Cancelled:
-            if self._error is None:
+            if not self._error:
                 raise
-        if self._error:
-            raise self._error
+        self._error.check()
 
     def finish(self) -> None:
         """The segment has been spoken. What is not settled of a text that goes on is left to the
@@ -90,7 +90,7 @@ class GrowingSegment:
             pass
         except Exception as error:
             with self._changed:
-                self._error = error
+                self._error.keep(error)
                 if self._reader:
                     self._reader.generation.cancel()
 

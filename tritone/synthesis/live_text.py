@@ -169,6 +169,12 @@ class LiveText:
             self._ended, self._error = True, error or self._error
             self._changed.notify_all()
 
+    def close(self) -> None:
+        """Nobody asks for more: what would be raised is dropped."""
+        with self._changed:
+            self._ended, self._error = True, None
+            self._changed.notify_all()
+
     def take(self, *, wait: bool, unwanted: Callable[[], bool]) -> TextPart | NoText:
         if not wait:
             with self._changed:

@@ -106,6 +106,7 @@ class Pieces:
             place.finish()
         if isinstance(self._prepared, Generator):
             self._prepared.close()  # after an error its traceback would keep it open
+        self._error = self._nothing = None  # whose tracebacks know this object
 
     def __enter__(self) -> "Pieces":
         return self

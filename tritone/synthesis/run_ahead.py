@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager
 from math import inf
 from typing import Generic, TypeVar
 
+from tritone.kept_error import KeptError
+
 ItemT = TypeVar("ItemT")
 
 
@@ -33,7 +35,7 @@ class RunAhead(Generic[ItemT]):
     def __init__(self, source: Generator[ItemT, None, None], depth: int | None = 1) -> None:
         self._source, self._room = source, inf if depth is None else depth
         self._items: deque[ItemT] = deque()
-        self._error: BaseException | None = None
+        self._error = KeptError()
         self._ended = self._stopped = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._produce, name="run-ahead", daemon=True)
@@ -53,14 +55,14 @@ class RunAhead(Generic[ItemT]):
                 item = self._items.popleft()
                 self._changed.notify()
             yield item
-        if self._error is not None:
-            raise self._error
+        self._error.check()
 
     def close(self) -> None:
         with self._changed:
             self._stopped = True
             self._changed.notify()
         self._thread.join()
+        self._error.forget()
 
     def __enter__(self) -> "RunAhead[ItemT]":
         return self
@@ -79,7 +81,7 @@ class RunAhead(Generic[ItemT]):
                     self._changed.notify()
             self._source.close()
         except BaseException as error:
-            self._error = error
+            self._error.keep(error)
         finally:
             with self._changed:
                 self._ended = True
