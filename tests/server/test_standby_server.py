@@ -39,7 +39,8 @@ def test_the_other_one_serves_what_the_first_one_cannot(pair: Supervised, folder
         wait_until(lambda: spoken_by(folder, 1) == 1)
         assert spoken_by(folder, 2) == 0
         for problem in ends(client, lambda: pair.kill("vocoder", server=0)):
-            assert "vocoder: its process ended" in problem or "being started again" in problem
+            # its connection is closed a second later: a slow machine sees that first
+            assert "vocoder: its process ended" in problem or problem.startswith("UNAVAILABLE")
     assert np.array_equal(spoken_again(pair), before)
     wait_until(lambda: spoken_by(folder, 2) == 1)
     pair.wait_for("vocoder serves again")
