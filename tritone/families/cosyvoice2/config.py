@@ -10,7 +10,7 @@ from tritone.config import Count, ModelConfig, Size, Strict
 from tritone.llm.config import LLMConfig, SamplingConfig
 
 TEXT_TURN, SPEECH_TURN = 5, 15  # ids, where text and speech take turns
-REREAD, AHEAD = 1, 5  # text ids, where a checkpoint that tells what it says reads its text anew
+REREAD, AHEAD = 1, 3  # text ids, where a checkpoint that tells what it says reads its text anew
 
 
 class SpeechIds(LLMConfig):
