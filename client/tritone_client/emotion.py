@@ -1,12 +1,20 @@
 """What speech is to sound like beside its voice."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 DEFAULT_RATE = 16000  # Hz of recordings of which no rate is sent
+
+
+AUDIO = "emotion_audio"
+FIELDS = ("emotion_vector", AUDIO, "emotion_text", "emotion_weight")
+"""What says of it on command lines and in manifests, where a recording is a file."""
+
+Recording = tuple[NDArray[np.float32], int]  # (N,) mono samples, and their rate
 
 
 @dataclass(frozen=True)
@@ -38,3 +46,16 @@ class Emotion:
         if self.wav is not None and (self.wav.ndim != 1 or self.wav.size == 0):
             advice = "give mono samples, (N,) with N >= 1"
             raise ValueError(f"emotion_wav: shape {self.wav.shape}; {advice}")
+
+
+def emotion_of(given: Mapping[str, Any], read: Callable[[str], Recording]) -> Emotion | None:
+    """The one that FIELDS say, each of which may be None or missing; None where none of them says
+    anything. read: of the file that emotion_audio names. Raises ValueError, as `read` may."""
+    vector, audio, text, weight = map(given.get, FIELDS)
+    wav, rate = read(audio) if audio else (None, DEFAULT_RATE)
+    if wav is vector is text is weight is None:
+        return None
+    try:
+        return Emotion(vector, wav, rate, text, weight)
+    except ValueError as error:
+        raise ValueError(str(error).replace("emotion_wav", AUDIO)) from error

@@ -4,7 +4,8 @@
     {"id": "b", "text": "Hello.", "voice": "anna", "seed": 3}
 
 A line is of the one or the other kind; blank lines are skipped. prompt_text and prompt_wav may be
-empty: then the server's own voice speaks. Paths count from the manifest's own folder.
+empty: then the server's own voice speaks. Paths, of emotion_audio too, count from the manifest's
+own folder.
 """
 
 import json
@@ -14,9 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from tritone_client.emotion import AUDIO, Recording, emotion_of
 from tritone_client.recording import read_recording
 from tritone_client.request import Utterance, infer_request
 
@@ -25,11 +24,12 @@ _KINDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("id", "text", "prompt_text", "prompt_wav", "voice", "instruct_text"), (str,)),
     **dict.fromkeys(("seed", "top_k"), (int,)),
     **dict.fromkeys(("temperature", "top_p", "speed"), (int, float)),
+    "emotion_vector": (list,),
+    **dict.fromkeys((AUDIO, "emotion_text"), (str,)),
+    "emotion_weight": (int, float),
 }
 # Keys that have the same name in an Utterance
 _SAME = ("text", "voice", "instruct_text", "seed", "temperature", "top_p", "top_k", "speed")
-
-_Recording = tuple[NDArray[np.float32], int]  # (N,) mono samples, and their rate
 
 
 class ManifestError(ValueError):
@@ -86,29 +86,35 @@ def _keys(line: str) -> dict[str, Any]:
             raise ValueError(f"{key!r} is not known; the keys are {', '.join(_KINDS)}")
         if isinstance(value, bool) or not isinstance(value, _KINDS[key]):
             raise ValueError(f"{key}: {value!r} is not {_KINDS[key][-1].__name__}")
+        for each in value if isinstance(value, list) else ():
+            if isinstance(each, bool) or not isinstance(each, (int, float)):
+                raise ValueError(f"{key}: has {each!r}, which is not float")
     return found
 
 
-def _entry(keys: dict[str, Any], folder: Path, read: Callable[[Path], _Recording]) -> Entry:
+def _entry(keys: dict[str, Any], folder: Path, read: Callable[[Path, str], Recording]) -> Entry:
     for key in ("id", "text"):
         if not keys.get(key, "").strip():
             raise ValueError(f"{key} is missing or empty")
     given = {key: keys[key] for key in _SAME if key in keys}
     if keys.get("prompt_wav"):
-        given["reference_wav"], given["reference_rate"] = read(folder / keys["prompt_wav"])
+        given["reference_wav"], given["reference_rate"] = read(
+            folder / keys["prompt_wav"], "prompt_wav"
+        )
         given["reference_text"] = keys.get("prompt_text") or None
     elif keys.get("prompt_text"):
         raise ValueError("prompt_text needs prompt_wav, the recording that it transcribes")
-    utterance = Utterance(**given)
+    emotion = emotion_of(keys, lambda name: read(folder / name, AUDIO))
+    utterance = Utterance(**given, emotion=emotion)
     infer_request(utterance, "any")  # what does not fit the wire is found now
     return Entry(keys["id"], utterance)
 
 
-def _read(path: Path) -> _Recording:
-    """Raises ValueError."""
+def _read(path: Path, key: str) -> Recording:
+    """key: that names it. Raises ValueError."""
     try:
         if not path.is_file():
             raise ValueError(f"{path} does not exist")
         return read_recording(path)
     except (OSError, ValueError) as error:
-        raise ValueError(f"prompt_wav: {error}") from error
+        raise ValueError(f"{key}: {error}") from error

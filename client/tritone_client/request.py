@@ -134,7 +134,10 @@ def _emotion_tensors(emotion: Emotion) -> Iterator[_Tensor]:
 
 
 def _array(name: str, values: ArrayLike) -> _Tensor:
-    floats = np.asarray(values, "<f4")
+    try:
+        floats = np.asarray(values, "<f4")
+    except OverflowError as error:
+        raise ValueError(f"{name}: has a value that does not fit FP32 ({error})") from error
     return name, "FP32", (1, floats.size), floats.tobytes()
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from tritone_client.emotion import Emotion
+from tritone_client.emotion import emotion_of
 from tritone_client.metrics import StreamMeter, StreamMetrics
 from tritone_client.output import SUFFIXES, AudioWriter, check_target, open_writer
 from tritone_client.recording import read_recording
@@ -76,19 +76,10 @@ def utterance_from(options: argparse.Namespace) -> Utterance:
         given["text"] = sys.stdin.read().strip()
     if options.reference_audio:
         given["reference_wav"], given["reference_rate"] = read_recording(options.reference_audio)
-    utterance = Utterance(**given, emotion=emotion_from(options))
+    utterance = Utterance(**given, emotion=emotion_of(vars(options), read_recording))
     if options.pad_reference:
         utterance = pad_reference(utterance, options.pad_reference)
     return utterance
-
-
-def emotion_from(options: argparse.Namespace) -> Emotion | None:
-    """None where no option asks for one. Raises ValueError."""
-    kinds = ("vector", "text", "weight")
-    given = {kind: getattr(options, f"emotion_{kind}") for kind in kinds}
-    if options.emotion_audio:
-        given["wav"], given["rate"] = read_recording(options.emotion_audio)
-    return Emotion(**given) if any(value is not None for value in given.values()) else None
 
 
 def summary(metrics: StreamMetrics) -> str:

@@ -10,7 +10,7 @@ import soundfile
 from serving import RATE
 from waiting import HANG_S, Clock
 
-from tritone_client import SpeechError, StreamMeter, StreamMetrics
+from tritone_client import Emotion, SpeechError, StreamMeter, StreamMetrics
 from tritone_client.bench import main
 from tritone_client.load import (
     Level,
@@ -185,6 +185,21 @@ class TestManifest:
         assert (second.utterance.voice, second.utterance.seed) == ("anna", 3)
         assert third.utterance.reference_wav is None and third.utterance.reference_text is None
 
+    def test_emotions_are_those_of_the_command_line(self, tmp_path: Path):
+        soundfile.write(tmp_path / "sad.wav", np.full(80, 0.5), 8000, subtype="FLOAT")
+        said = [
+            {"emotion_vector": [0.5, 0, 1], "emotion_weight": 0.25},
+            {"emotion_audio": "sad.wav"},
+            {"emotion_text": "So sad."},
+            {},
+        ]
+        lines = [json.dumps({"id": str(n), "text": "a", **more}) for n, more in enumerate(said)]
+        (tmp_path / "m.lst").write_text("\n".join(lines))
+        shares, heard, read, none = (e.utterance.emotion for e in read_manifest(tmp_path / "m.lst"))
+        assert shares == Emotion(vector=[0.5, 0, 1], weight=0.25)
+        assert (len(heard.wav), heard.rate, heard.weight) == (80, 8000, None)
+        assert read == Emotion(text="So sad.") and none is None
+
     def test_every_bad_line_is_named(self, tmp_path: Path):
         (tmp_path / "noise.wav").write_bytes(b"no sound file")
         lines = [
@@ -198,6 +213,17 @@ class TestManifest:
             ('{"id": "a", "text": "hello", "seed": "1"}', "seed: '1' is not int"),
             ('{"id": "a", "text": "hello", "seed": true}', "seed: True is not int"),
             ('{"id": "a", "text": "hello", "seed": -1}', "seed: -1 does not fit UINT64"),
+            (
+                '{"id": "a", "text": "b", "emotion_weight": 1}',
+                "give one of emotion_vector, emotion_au",
+            ),
+            (
+                '{"id": "a", "text": "b", "emotion_vector": ["1"]}',
+                "emotion_vector: has '1', which is",
+            ),
+            ('{"id": "a", "text": "b", "emotion_vector": []}', "emotion_vector: has 0 values"),
+            ('{"id": "a", "text": "b", "emotion_audio": "no.wav"}', "emotion_audio: "),
+            (f'{{"id": "a", "text": "b", "emotion_vector": [1{"0" * 400}]}}', "does not fit FP32"),
             ('{"id": "a", "text": ', "Expecting value"),
             ("good|||hello", None),
             ("good|||hello", "id 'good' is there already"),

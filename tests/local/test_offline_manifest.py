@@ -10,6 +10,7 @@ import soundfile
 from tritone.errors import InvalidRequest
 from tritone.llm.contract import SamplingParams
 from tritone.local.offline.manifest import read_manifest
+from tritone.synthesis.values import Emotion
 
 
 def manifest(folder: Path, *lines: str) -> Path:
@@ -59,6 +60,35 @@ def test_both_kinds_of_lines(tmp_path: Path, recording: Path) -> None:
     assert not any(item.request.streaming for item in found.items)
 
 
+WRONG_EMOTIONS = (
+    ({"emotion_weight": 0.5}, "emotion_weight: needs emotion_vector, emotion_wav or"),
+    ({"emotion_vector": [1], "emotion_text": "a"}, "emotion_vector: cannot be combined with"),
+    ({"emotion_vector": [1.3]}, "emotion_vector: is 1.3; the limits"),
+    ({"emotion_vector": ["1"]}, "emotion_vector.0: Input should be a valid number"),
+    ({"emotion_text": "a", "emotion_weight": 2}, "emotion_weight: is 2.0; the limits"),
+    ({"emotion_audio": "none.wav"}, "emotion_audio: "),
+    ({"emotion_audio": "blip.wav"}, "emotion_wav: lasts 0.01 s"),
+    ({"emotion_audio": "prompts/anna.wav", "emotion_text": "a"}, "emotion_wav: cannot be combin"),
+)
+
+
+def test_emotions_are_those_of_a_request(tmp_path: Path, recording: Path) -> None:
+    said = [
+        {"emotion_vector": [0.5, 0, 1], "emotion_weight": 0.25},
+        {"emotion_audio": "prompts/anna.wav", "prompt_wav": "prompts/anna.wav"},
+        {"emotion_text": "So sad."},
+    ]
+    lines = [json.dumps({"id": str(n), "text": "a", **more}) for n, more in enumerate(said)]
+    found = read_manifest(manifest(tmp_path, *lines))
+    assert found.problems == []
+    shares, heard, read = (item.load() for item in found.items)
+    assert shares.emotion == Emotion(vector=(0.5, 0.0, 1.0), weight=0.25)
+    assert (heard.emotion.given, heard.emotion.rate) == (("emotion_wav",), 44100)
+    assert heard.emotion.weight == 1
+    np.testing.assert_array_equal(heard.emotion.wav, heard.reference_wav)
+    assert read.emotion == Emotion(text="So sad.")
+
+
 def test_every_bad_line_is_named_and_the_others_stay(tmp_path: Path, recording: Path) -> None:
     soundfile.write(tmp_path / "blip.wav", np.zeros(100), 16000)
     soundfile.write(tmp_path / "hour.wav", np.zeros(40 * 8000), 8000)
@@ -86,6 +116,10 @@ def test_every_bad_line_is_named_and_the_others_stay(tmp_path: Path, recording: 
         ('{"id": "l", "text": "hello", "seed": -1}', "seed: is -1; the limits are 0"),
         ('{"id": "m", "text": "hello", "speed": 3}', "speed: is 3.0; the limits are 0.5 and 2.0"),
         ('{"id": "n", "text": ', "JSON: Invalid JSON"),
+        *(
+            (json.dumps({"id": f"o{n}", "text": "hello", **more}), words)
+            for n, (more, words) in enumerate(WRONG_EMOTIONS)
+        ),
         ("last||prompts/anna.wav|hello", None),
     ]
     found = read_manifest(manifest(tmp_path, *(line for line, _ in lines)))

@@ -7,6 +7,7 @@ from queue import Queue
 
 import numpy as np
 import pytest
+import soundfile
 import tritonclient.grpc as triton
 from indextts2_emotion_model import emotion_model
 from indextts2_whole_release import whole_release
@@ -176,11 +177,15 @@ def test_the_commands_need_no_more_than_the_model(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     manifest = tmp_path / "m.jsonl"
-    manifest.write_text(json.dumps({"id": "plain", "text": SHORT, "seed": 1, "voice": "buzz"}))
+    soundfile.write(tmp_path / "other.wav", reference(2.0), 16000)
+    line = {"text": SHORT, "seed": 1, "voice": "buzz"}
+    kinds = {"plain": {}, "calm": {"emotion_vector": [0] * 7 + [1]}}
+    kinds["other"] = {"emotion_audio": "other.wav"}
+    manifest.write_text("\n".join(json.dumps({"id": k, **line, **v}) for k, v in kinds.items()))
     out = tmp_path / "wavs"
     command = ["offline", "--model", str(model), "--manifest", str(manifest), "--out", str(out)]
     assert cli.main(command) == 0
-    assert [path.stem for path in out.glob("*.wav")] == ["plain"]
+    assert len({path.read_bytes() for path in out.glob("*.wav")}) == len(kinds)
     assert cli.main(["load", str(model)]) == 0
     assert "gpt.safetensors" in capsys.readouterr().out
 

@@ -4,11 +4,12 @@
     {"id": "b", "text": "Hello.", "voice": "anna", "seed": 3}
 
 A line is of the one or the other kind; blank lines are skipped. prompt_text and prompt_wav may be
-empty: then a registered voice speaks. Paths count from the manifest's own folder.
+empty: then a registered voice speaks. Paths, of emotion_audio too, count from the manifest's own
+folder.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,34 +18,45 @@ import numpy as np
 import soundfile
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from tritone.arrays import Float32
 from tritone.errors import InvalidRequest
 from tritone.frontend.audio.recording import mixed
 from tritone.llm.contract import SamplingParams
 from tritone.synthesis.limits import DEFAULT_LIMITS, Limits, check
-from tritone.synthesis.values import SynthesisRequest
+from tritone.synthesis.values import Emotion, SynthesisRequest
 
 PIPED = ("id", "prompt_text", "prompt_wav", "text")
 MOST_SAMPLES = 1 << 26  # a header may promise any number
 MAX_ID_BYTES = 200  # file systems take names of 255, and suffixes are added
+_Recording = tuple[Float32, int]  # (N,) mono samples, and their rate
 _UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
 class Item:
-    """One utterance. request: without its recording, which is read when its turn comes."""
+    """One utterance. request: without its recordings, which are read when its turn comes."""
 
     line: int
     id: str
     request: SynthesisRequest
     prompt_wav: Path | None = None
+    emotion_audio: Path | None = None
 
     def load(self) -> SynthesisRequest:
-        """The request with its recording. Raises InvalidRequest if that cannot be read."""
-        if self.prompt_wav is None:
-            return self.request
-        with _sound_file(self.prompt_wav) as file:
-            wav = file.read(dtype="float32", always_2d=True)
-            return replace(self.request, reference_wav=mixed(wav), reference_rate=file.samplerate)
+        """The request with its recordings. Raises InvalidRequest if one cannot be read."""
+        return self.heard(_sound)
+
+    def heard(self, read: Callable[[str, Path], "_Recording"]) -> SynthesisRequest:
+        """The request with what `read` gives for the recordings, by the keys that name them."""
+        request = self.request
+        if self.prompt_wav is not None:
+            wav, rate = read("prompt_wav", self.prompt_wav)
+            request = replace(request, reference_wav=wav, reference_rate=rate)
+        if self.emotion_audio is not None:
+            wav, rate = read("emotion_audio", self.emotion_audio)
+            emotion = replace(request.emotion or Emotion(), wav=wav, rate=rate)
+            request = replace(request, emotion=emotion)
+        return request
 
 
 @dataclass(frozen=True)
@@ -79,6 +91,19 @@ class _Line(BaseModel):
     top_p: float | None = None
     top_k: int | None = None
     speed: float = 1.0
+    emotion_vector: list[float] | None = None
+    emotion_audio: str | None = None
+    emotion_text: str | None = None
+    emotion_weight: float | None = None
+
+    @property
+    def emotion(self) -> Emotion | None:
+        """Without the recording, which may be all there is of it."""
+        vector, text, weight = self.emotion_vector, self.emotion_text, self.emotion_weight
+        if (vector, text, weight) == (None, None, None) and not self.emotion_audio:
+            return None
+        shares = None if vector is None else tuple(vector)
+        return Emotion(vector=shares, text=text, weight=1.0 if weight is None else weight)
 
 
 def read_manifest(
@@ -151,10 +176,11 @@ def _item(number: int, line: _Line, folder: Path, defaults: SamplingParams) -> I
         voice=line.voice,
         sampling=replace(defaults, **given),
         speed=line.speed,
+        emotion=line.emotion,
         streaming=False,  # one pass with full attention: nobody waits for the first packet
     )
-    wav = folder / line.prompt_wav if line.prompt_wav else None
-    return Item(number, line.id, request, wav)
+    paths = [folder / name if name else None for name in (line.prompt_wav, line.emotion_audio)]
+    return Item(number, line.id, request, *paths)
 
 
 def _check(item: Item, limits: Limits) -> None:
@@ -166,28 +192,32 @@ def _check(item: Item, limits: Limits) -> None:
         )
     if len(name.encode()) > MAX_ID_BYTES:
         raise InvalidRequest("id", f"has {len(name.encode())} bytes; the limit is {MAX_ID_BYTES}")
-    if item.prompt_wav is None:
-        check(item.request, limits)
-        return
-    with _sound_file(item.prompt_wav) as file:
-        length, rate = file.frames, file.samplerate
-    # Any sound of its length stands for the recording; its samples are checked when they are read.
-    sound = np.broadcast_to(np.float32(0.5), (length,))
-    check(replace(item.request, reference_wav=sound, reference_rate=rate), limits)
+    check(item.heard(_any_sound), limits)
+
+
+def _sound(key: str, path: Path) -> _Recording:
+    with _sound_file(key, path) as file:
+        return mixed(file.read(dtype="float32", always_2d=True)), file.samplerate
+
+
+def _any_sound(key: str, path: Path) -> _Recording:
+    """One as long as the file, for checks before its samples are read."""
+    with _sound_file(key, path) as file:
+        return np.broadcast_to(np.float32(0.5), (file.frames,)), file.samplerate
 
 
 @contextmanager
-def _sound_file(path: Path) -> Iterator[soundfile.SoundFile]:
-    """Raises InvalidRequest, naming the file, for one that cannot be read or is too large."""
+def _sound_file(key: str, path: Path) -> Iterator[soundfile.SoundFile]:
+    """Raises InvalidRequest for one that cannot be read or is too large. key: that names it."""
     try:
         if not path.is_file():
-            raise InvalidRequest("prompt_wav", f"{path} does not exist")
+            raise InvalidRequest(key, f"{path} does not exist")
         with soundfile.SoundFile(path) as file:
             size = file.frames * file.channels
             if not 0 <= size <= MOST_SAMPLES:
                 problem = f"{size} samples in {file.channels} channels; at most {MOST_SAMPLES}"
-                raise InvalidRequest("prompt_wav", f"{path} says that it has {problem} are read")
+                raise InvalidRequest(key, f"{path} says that it has {problem} are read")
             yield file
     except (OSError, soundfile.SoundFileError, TypeError) as error:  # TypeError: of a .raw
         why = getattr(error, "error_string", str(error))  # which does not name the file again
-        raise InvalidRequest("prompt_wav", f"{path} cannot be read: {why}") from error
+        raise InvalidRequest(key, f"{path} cannot be read: {why}") from error
