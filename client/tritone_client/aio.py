@@ -16,6 +16,7 @@ from tritone_client.response import (
     Packet,
     SpeechError,
     VoicesReader,
+    emotions_of,
     from_grpc,
     public_model,
     rate_of,
@@ -34,6 +35,7 @@ class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
         self, url: str = DEFAULT_URL, model: str | None = None, tls: Tls | None = None
     ) -> None:
         self._url, self._model, self._rate, self._tls = url, model, 0, tls
+        self._emotions: tuple[str, ...] | None = None
         if tls is None:
             self._channel = grpc.aio.insecure_channel(url, options=CHANNEL_OPTIONS)
         else:
@@ -60,6 +62,12 @@ class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
             model = await self.model()
             self._rate = rate_of(model, await self._configuration(model))
         return self._rate
+
+    async def emotions(self) -> tuple[str, ...]:
+        """As `SpeechClient.emotions`."""
+        if self._emotions is None:
+            self._emotions = emotions_of(await self._configuration(await self.model()))
+        return self._emotions
 
     async def voices(self) -> list[str]:
         """As `SpeechClient.voices`."""

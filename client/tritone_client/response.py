@@ -16,6 +16,7 @@ from tritonclient.grpc import service_pb2
 from tritone_client.tls import Tls, explained
 
 _RATE = "sample_rate"
+_EMOTIONS = "emotions"
 _UNEXPECTED = re.compile(r"unexpected inference input '([^']+)' for model '([^']+)'")
 _REASON = re.compile(r"[A-Z]+(?:_[A-Z]+)+")
 
@@ -205,3 +206,9 @@ def rate_of(model: str, answer: service_pb2.ModelConfigResponse) -> int:
             f'parameters {{ key: "{_RATE}", value: {{ string_value: "HERTZ" }} }}',
         )
     return int(text)
+
+
+def emotions_of(answer: service_pb2.ModelConfigResponse) -> tuple[str, ...]:
+    """Names of the model's emotions, in the order of their shares; none of one without."""
+    names = answer.config.parameters[_EMOTIONS].string_value.split(",")
+    return tuple(name.strip() for name in names if name.strip())

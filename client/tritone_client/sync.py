@@ -17,6 +17,7 @@ from tritone_client.response import (
     Packet,
     SpeechError,
     VoicesReader,
+    emotions_of,
     from_grpc,
     public_model,
     rate_of,
@@ -84,6 +85,12 @@ class SpeechClient(AbstractContextManager["SpeechClient"]):
     def sample_rate(self) -> int:
         """Samples a second; SpeechError where the model's configuration does not say."""
         return rate_of(self.model, self._configuration(self.model))
+
+    @cached_property
+    def emotions(self) -> tuple[str, ...]:
+        """Names of the model's emotions, in the order of the shares of `Emotion.vector`; none of a
+        model without. Raises SpeechError."""
+        return emotions_of(self._configuration(self.model))
 
     def voices(self) -> list[str]:
         """Ids of the voices that are registered with the server, its model's own first. Raises

@@ -10,7 +10,7 @@ from tritonclient.grpc import service_pb2
 
 from tritone_client import Emotion, SpeechClient, SpeechError, StreamMeter, Utterance, pad_reference
 from tritone_client.request import infer_request
-from tritone_client.response import ResponseReader, public_model, rate_of
+from tritone_client.response import ResponseReader, emotions_of, public_model, rate_of
 from tritone_client.say import summary
 
 
@@ -191,6 +191,10 @@ class TestPublicModel:
         with pytest.raises(SpeechError, match=words) as caught:
             rate_of("cosyvoice2", configured(**parameters))
         assert caught.value.status == "FAILED_PRECONDITION"
+
+    def test_the_names_of_its_emotions(self):
+        assert emotions_of(configured(emotions="happy, sad")) == ("happy", "sad")
+        assert emotions_of(configured(sample_rate="1")) == ()
 
     def test_the_one_that_speaks_is_found(self):
         every = [configured("frontend"), configured("toy", sample_rate="12000"), configured("z")]

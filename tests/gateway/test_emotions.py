@@ -2,8 +2,10 @@
 
 import asyncio
 import base64
+import json
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from fake_speech import Served, served
@@ -59,7 +61,7 @@ def spoken_with(there: Served, **fields: Any) -> Any:
     async def talk() -> tuple[dict[str, Any], Emotion | None]:
         async with connect(there.url + PATH) as caller:
             await say(caller, {**START, "input": "One.", **fields})
-            if there.speech.emotions:
+            if there.speech.moods:
                 await heard(caller, "done", errors=False)
                 return {}, there.speech.asked[-1].emotion
             await heard(caller, "started")
@@ -71,7 +73,7 @@ def spoken_with(there: Served, **fields: Any) -> Any:
 def test_the_server_is_asked_for_it() -> None:
     async def run() -> None:
         async with served() as there:
-            there.speech.emotions = 2
+            there.speech.moods = 2
             _, asked = await spoken_with(there, emotion_vector=[0.5, 1.2], emotion_weight=0.25)
             assert asked == Emotion(vector=[0.5, 1.2], weight=0.25)
             _, asked = await spoken_with(there, emotion_text="So sad.")
@@ -97,5 +99,66 @@ def test_a_model_without_emotions_refuses_it_by_name(fields: dict[str, Any], par
         async with served() as there:
             told, _ = await spoken_with(there, **fields)
             assert told["param"] == param and told["message"].startswith(f"{param}: is no input")
+
+    asyncio.run(run())
+
+
+async def until_told(caller: Any, kind: str) -> dict[str, Any]:
+    """The first event of this type, with no error before it."""
+    while (told := json.loads(await caller.recv()))["type"] != kind:
+        assert told["type"] != "error", told
+    return told
+
+
+def test_a_response_has_its_own_or_the_sessions() -> None:
+    """Over /v1/realtime."""
+
+    async def run() -> None:
+        async with served() as there, connect(f"{there.url}/realtime?model=tts-1") as caller:
+            there.speech.moods = 2
+
+            async def emotion(**fields: Any) -> Emotion | None:
+                said = {"type": "message", "role": "user"}
+                said["content"] = [{"type": "input_text", "text": "One."}]
+                response = {"input": [said], **fields}
+                await say(caller, {"type": "response.create", "response": response})
+                ended = await until_told(caller, "response.done")
+                assert ended["response"]["status"] == "completed"
+                return there.speech.asked[-1].emotion
+
+            assert await emotion() is None
+            session = {"emotion_vector": [0.5, 1], "emotion_weight": 0.25}
+            await say(caller, {"type": "session.update", "session": session})
+            assert await emotion() == Emotion(vector=[0.5, 1], weight=0.25)
+            assert await emotion(emotion_weight=0.75) == Emotion(vector=[0.5, 1], weight=0.75)
+            assert await emotion(emotion_text="So sad.") == Emotion(text="So sad.")
+            assert await emotion() == Emotion(vector=[0.5, 1], weight=0.25)
+            wrong = {**session, "emotion_text": "a"}
+            await say(caller, {"type": "session.update", "session": wrong})
+            told = await until_error(caller)
+            assert told["param"] == "emotion_vector" and "cannot be combined" in told["message"]
+            await say(caller, {"type": "session.update", "session": {"emotion_vector": [2]}})
+            assert (await until_error(caller))["param"] == "session.emotion_vector"
+
+    asyncio.run(run())
+
+
+async def until_error(caller: Any) -> dict[str, Any]:
+    while (told := json.loads(await caller.recv()))["type"] != "error":
+        pass
+    error: dict[str, Any] = told["error"]
+    return error
+
+
+def test_the_models_tell_the_names() -> None:
+    async def run() -> None:
+        async with served() as there, httpx.AsyncClient() as caller:
+            there.speech.moods = 2
+            url = there.url.replace("ws:", "http:") + "/models"
+            told = (await caller.get(url)).json()["data"]
+            assert {card["id"] for card in told} > {"fake", "tts-1"}
+            one = (await caller.get(f"{url}/tts-1")).json()
+            for card in (*told, one):
+                assert card["emotions"] == ["mood 0", "mood 1"]
 
     asyncio.run(run())

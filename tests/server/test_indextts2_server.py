@@ -23,6 +23,7 @@ from tritone import cli
 from tritone.families import open_model
 from tritone.families.indextts2 import FAMILY
 from tritone.families.indextts2.config import IndexTTS2Config
+from tritone.families.indextts2.emotion import EMOTIONS
 from tritone.families.voice_desk import VoiceDesk
 from tritone.frontend.audio.decode import decode
 from tritone.frontend.registry.record import Details
@@ -197,6 +198,7 @@ def spoken(client: SpeechClient, **emotion: object) -> np.ndarray:
 
 
 def test_emotions_come_by_shares_by_recordings_and_by_texts(client: SpeechClient) -> None:
+    assert client.emotions == EMOTIONS
     plain = spoken(client)
     calm = spoken(client, vector=np.eye(8)[-1])
     assert not np.array_equal(calm, plain)

@@ -28,14 +28,14 @@ LONGEST = 1000
 
 @dataclass
 class FakeSpeech:
-    """Both a backend of the gateway and its client. running: streams that are open. emotions: that
-    its model has."""
+    """Both a backend of the gateway and its client. running: streams that are open. moods: emotions
+    that its model has."""
 
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     running: int = 0
     asked: list[Utterance] = field(default_factory=list)
     size: int = WORD
-    emotions: int = 0
+    moods: int = 0
 
     @property
     def client(self) -> "FakeSpeech":
@@ -48,6 +48,9 @@ class FakeSpeech:
 
     async def sample_rate(self) -> int:
         return RATE
+
+    async def emotions(self) -> list[str]:
+        return [f"mood {n}" for n in range(self.moods)]
 
     async def close(self) -> None:
         """There is nothing to close."""
@@ -80,11 +83,11 @@ class FakeSpeech:
             return
         kinds = {"vector": emotion.vector, "wav": emotion.wav, "text": emotion.text}
         (kind,) = (kind for kind, value in kinds.items() if value is not None)
-        if not self.emotions:
+        if not self.moods:
             wrong = f"emotion_{kind}: is no input of fake; leave it out, or ask another model"
             raise SpeechError("INVALID_ARGUMENT", wrong)
-        if emotion.vector is not None and len(emotion.vector) != self.emotions:
-            wrong = f"emotion_vector: has {len(emotion.vector)} values; it has {self.emotions}"
+        if emotion.vector is not None and len(emotion.vector) != self.moods:
+            wrong = f"emotion_vector: has {len(emotion.vector)} values; it has {self.moods}"
             raise SpeechError("INVALID_ARGUMENT", wrong)
         if emotion.wav is not None and len(emotion.wav) < 0.3 * emotion.rate:
             wrong = "emotion_wav: lasts 0.00 s; the limits are 0.3 and 30 s"

@@ -39,6 +39,12 @@ class Backend:
         """Whether it would speak now."""
         return await self.client.is_ready() and await self.known() is not None
 
+    async def emotions(self) -> list[str]:
+        """Names of its model's; none while nobody knows."""
+        with suppress(SpeechError):
+            return list(await self.client.emotions())
+        return []
+
     async def voices(self) -> list[str]:
         """Ids of its voices, the model's own first; none of a server that cannot tell. Raises
         SpeechError."""

@@ -15,12 +15,14 @@ router = APIRouter(
 
 
 class ModelCard(BaseModel):
-    """created: when this gateway was started, in Unix time."""
+    """created: when this gateway was started, in Unix time. emotions: names of those that the model
+    can be asked for, in the order of emotion_vector; not OpenAI's."""
 
     id: str
     object: str = "model"
     created: int
     owned_by: str = "tritone"
+    emotions: list[str] = []
 
 
 class ModelList(BaseModel):
@@ -44,8 +46,12 @@ class VoiceList(BaseModel):
 async def models(request: Request) -> ModelList:
     """The models of the servers that answer, and OpenAI's names, which stand for the first one."""
     gateway = gateway_of(request)
-    names = [name for name in await gateway.backends.names() if name]
-    cards = [ModelCard(id=name, created=gateway.started) for name in (*names, *ALIASES)]
+    backends = gateway.backends.all
+    names = await gateway.backends.names()
+    emotions = await asyncio.gather(*(backend.emotions() for backend in backends))
+    found = [(name, own) for name, own in zip(names, emotions, strict=True) if name]
+    found += [(alias, emotions[0]) for alias in ALIASES]
+    cards = [ModelCard(id=name, created=gateway.started, emotions=own) for name, own in found]
     return ModelList(data=cards)
 
 
@@ -53,8 +59,9 @@ async def models(request: Request) -> ModelList:
 async def model(model: str, request: Request) -> ModelCard:
     """One of them."""
     gateway = gateway_of(request)
-    await gateway.backends.choose(model)
-    return ModelCard(id=model, created=gateway.started)
+    backend = await gateway.backends.choose(model)
+    emotions = await backend.emotions()
+    return ModelCard(id=model, created=gateway.started, emotions=emotions)
 
 
 @router.get("/v1/audio/voices")

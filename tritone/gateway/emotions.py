@@ -16,6 +16,10 @@ from tritone.gateway.gateway import Gateway
 from tritone.synthesis.limits import DEFAULT_LIMITS
 from tritone_client import Emotion
 
+KINDS = ("emotion_vector", "emotion_audio", "emotion_text")
+"""Fields of which one says what it is."""
+
+WEIGHT = "emotion_weight"
 _MOST_SHARES = 64  # of any model
 _LARGEST = DEFAULT_LIMITS.max_emotion
 
@@ -55,12 +59,11 @@ class _Fields(Protocol):
 
 def check_emotion(fields: _Fields) -> None:
     """Raise ValueError where several say what it is, or where none does and there is a weight."""
-    names = ("emotion_vector", "emotion_audio", "emotion_text")
-    first, *others = [name for name in names if getattr(fields, name) is not None] or [""]
+    first, *others = [name for name in KINDS if getattr(fields, name) is not None] or [""]
     if others:
         raise ValueError(f"{first}: cannot be combined with {others[0]}; send only one of them")
     if not first and fields.emotion_weight is not None:
-        raise ValueError(f"emotion_weight: needs {', '.join(names[:-1])} or {names[-1]}")
+        raise ValueError(f"{WEIGHT}: needs {', '.join(KINDS[:-1])} or {KINDS[-1]}")
 
 
 async def emotion_of(fields: _Fields, gateway: Gateway) -> Emotion | None:

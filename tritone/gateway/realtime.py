@@ -127,7 +127,7 @@ class _Realtime(Conversation):
         if session.model not in (None, self._model):
             problem = f"session.model: is {session.model[:60]!r}; that of a connection stays"
             raise ApiError(400, "invalid_value", problem, param="session.model")
-        chosen = {**self._chosen, **session.options()}
+        chosen = session.over(self._chosen)
         options_of(self._backend_model, chosen)
         self._chosen = chosen
         await self._tell_session("session.updated")
@@ -154,7 +154,7 @@ class _Realtime(Conversation):
         if not text:
             problem = "response: there is no item whose text could be spoken"
             raise ApiError(400, "nothing_to_say", problem, param="response")
-        options = options_of(self._backend_model, {**self._chosen, **response.options()})
+        options = options_of(self._backend_model, response.over(self._chosen))
         item = _name("item")
         answer = Answer(self._dialect, _name("resp"), item, self._last_item, response.metadata)
         told = _Told(self.socket, answer)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from tritone.gateway.emotions import KINDS, WEIGHT, Audio, Vector, Weight
 from tritone.gateway.errors import ApiError, invalid
 from tritone.gateway.formats import OPENAI_PCM_RATE
 from tritone.gateway.speech import SpeechOptions, Text, VoiceId
@@ -42,7 +43,7 @@ class _Audio(_Order):
 
 class Speaking(_Order):
     """How to speak: of a session, or of one response. The fields of the beta, and `audio` of what
-    came after it; seed is not OpenAI's."""
+    came after it; seed and the emotion are not OpenAI's."""
 
     instructions: Text | None = None
     modalities: _Modalities = None
@@ -52,6 +53,10 @@ class Speaking(_Order):
     speed: float | None = None
     audio: _Audio | None = None
     seed: Annotated[int | None, Field(ge=0, le=MAX_SEED, strict=True)] = None
+    emotion_vector: Vector = None
+    emotion_audio: Audio = None
+    emotion_text: Text | None = None
+    emotion_weight: Weight = None
 
     @field_validator("modalities", "output_modalities")
     @classmethod
@@ -68,8 +73,16 @@ class Speaking(_Order):
             "voice": output.voice if self.voice is None else self.voice,
             "speed": output.speed if self.speed is None else self.speed,
             "seed": self.seed,
+            **{name: getattr(self, name) for name in (*KINDS, WEIGHT)},
         }
         return {name: value for name, value in found.items() if value is not None}
+
+    def over(self, chosen: dict[str, Any]) -> dict[str, Any]:
+        """Its options, and those chosen before that it says nothing about. An emotion takes the
+        place of all that was said of one."""
+        own = self.options()
+        left_out = {*KINDS, WEIGHT} if any(kind in own for kind in KINDS) else set()
+        return {**{name: chosen[name] for name in chosen.keys() - left_out}, **own}
 
 
 class Session(Speaking):

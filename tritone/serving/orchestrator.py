@@ -213,6 +213,7 @@ def _parameters(args: Mapping[str, str]) -> dict[str, Any]:
         max_text_characters=Limits().max_text_characters,
         text_idle_seconds=_IDLE_S,
         sample_rate=0,
+        emotions="",  # for clients
     )
 
 
