@@ -40,7 +40,8 @@ async function refusal(response) {
   }
 }
 
-export const models = async () => (await (await ask("/v1/models")).json()).data.map(({ id }) => id);
+/** Each with its `id`, and names of its `emotions`. */
+export const models = async () => (await (await ask("/v1/models")).json()).data;
 
 export const voices = async (model) =>
   (await (await ask(`/v1/audio/voices?model=${encodeURIComponent(model)}`)).json()).voices;

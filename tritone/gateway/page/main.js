@@ -104,7 +104,8 @@ function showRunning() {
 function showSnippet() {
   const language = document.querySelector("[name=language]:checked").value;
   const body = sides[0].body(at("text").value);
-  at("snippet").textContent = snippets(body, location.origin, locked)[language];
+  const { recordingName } = sides[0].emotion;
+  at("snippet").textContent = snippets(body, location.origin, locked, recordingName)[language];
   at("count").textContent = `${Array.from(at("text").value).length} characters`;
 }
 

@@ -1,6 +1,7 @@
 // One side's settings: who speaks, and how.
 
 import * as api from "./api.js";
+import { Emotion } from "./emotion.js";
 
 export class Side {
   /** name: "A" or "B". changed: called when what it would ask for is another. */
@@ -8,6 +9,8 @@ export class Side {
     this.name = name;
     this.element = document.getElementById("side").content.cloneNode(true).firstElementChild;
     this.legend.textContent = name;
+    this.emotions = {}; // of each model
+    this.emotion = new Emotion(this.element.querySelector(".emotion"), changed);
     const told = this.element.querySelector(".told");
     const { speed } = this.fields;
     this.element.addEventListener("input", () => {
@@ -15,7 +18,7 @@ export class Side {
       changed();
     });
     this.fields.model.addEventListener("change", async () => {
-      await this.showVoices();
+      await this.showModel();
       changed();
     });
   }
@@ -28,9 +31,16 @@ export class Side {
     return Object.fromEntries([...this.element.elements].map((field) => [field.name, field]));
   }
 
-  /** Ids of all models; the one that was chosen stays. Throws ServerError. */
+  /** All models; the one that was chosen stays. Throws ServerError. */
   async showModels(models) {
-    fill(this.fields.model, models.map((id) => [id, id]));
+    this.emotions = Object.fromEntries(models.map(({ id, emotions }) => [id, emotions]));
+    fill(this.fields.model, models.map(({ id }) => [id, id]));
+    await this.showModel();
+  }
+
+  /** What the one has that is chosen. */
+  async showModel() {
+    this.emotion.showNames(this.emotions[this.fields.model.value] ?? []);
     await this.showVoices();
   }
 
@@ -52,7 +62,7 @@ export class Side {
     if (instructions.value) body.instructions = instructions.value;
     if (Number(speed.value) !== 1) body.speed = Number(speed.value);
     if (seed.value) body.seed = Number(seed.value);
-    return body;
+    return { ...body, ...this.emotion.body() };
   }
 }
 
