@@ -12,6 +12,7 @@ URL ?= 127.0.0.1:$(shell expr $(PORT_BASE) + 1)
 MANIFEST ?= benchmarks/texts.jsonl
 RELEASE ?= CosyVoice2-0.5B
 RELEASED ?= models/cosyvoice2
+LICENCES ?=
 ROUNDS ?= 2
 export OMP_NUM_THREADS ?= 1
 
@@ -102,10 +103,11 @@ audit: setup-tests  ## known vulnerabilities of the installed packages; their li
 quick: check  ## style, types and the unit tests: what to run while working
 	@$(RUN) -m pytest -q -m "not server and not slow"
 
-model: setup  ## fetch the released RELEASE and convert it into RELEASED
+model: ACCEPTED = $(LICENCES:%=--accept-licence %)
+model: setup  ## fetch the released RELEASE and convert it into RELEASED; LICENCES: names of those that are accepted
 	@$(PIP) -c constraints.txt -e '.[convert,download]'
-	@$(TRITONE) download --release $(RELEASE) --dir models/$(RELEASE)
-	@$(TRITONE) convert models/$(RELEASE) $(RELEASED)
+	@$(TRITONE) download --release $(RELEASE) --dir models/$(RELEASE) $(ACCEPTED)
+	@$(TRITONE) convert models/$(RELEASE) $(RELEASED) $(ACCEPTED)
 
 engines: setup  ## TensorRT-LLM and TensorRT engines of RELEASED for this machine's GPU
 	@$(TRITONE) engines $(RELEASED)

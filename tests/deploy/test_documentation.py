@@ -14,7 +14,10 @@ from paths import PROJECT
 
 import tritone
 import tritone_client
+from tritone.checkpoints.licences import OPTION, check_accepted
+from tritone.errors import InvalidRequest
 from tritone.families.contract import Family
+from tritone.families.indextts2 import FAMILY as INDEXTTS2
 
 README = PROJECT / "README.md"
 PAGES = [README, *sorted((PROJECT / "docs").glob("*.md"))]
@@ -93,6 +96,23 @@ def test_make_passes_on_the_port_that_is_set() -> None:
     commands = re.findall(r"-m tritone (\w+) (.*)", shown)
     ports = {name: re.findall(r"9\d{3}\b", words) for name, words in commands}
     assert ports == {"serve": ["9100"], "doctor": ["9100"], "top": ["9100"], "say": ["9101"]}
+
+
+def test_make_passes_on_the_licences_that_are_accepted() -> None:
+    def shown(*more: str) -> list[str]:
+        make = ["make", "--no-print-directory", "--dry-run", "model", "RELEASE=A", *more]
+        done = subprocess.run(make, cwd=PROJECT, capture_output=True, text=True, check=True)
+        return re.findall(r"-m tritone (.*?) *$", done.stdout, flags=re.MULTILINE)
+
+    plain = ["download --release A --dir models/A", "convert models/A models/cosyvoice2"]
+    assert shown() == plain
+    with pytest.raises(InvalidRequest) as told:
+        check_accepted(INDEXTTS2.licences, ())
+    (variable,) = re.findall(r'with make model, (LICENCES)="', str(told.value))
+    (names,) = re.findall(rf'{variable}="([^"]+)"', str(told.value))
+    accepted = "".join(f" {OPTION} {name}" for name in names.split())
+    assert len(names.split()) == 2
+    assert shown(f"{variable}={names}") == [command + accepted for command in plain]
 
 
 def test_every_path_that_is_named_exists() -> None:

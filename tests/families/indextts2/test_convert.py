@@ -188,7 +188,7 @@ def test_precisions_that_it_has_not_are_refused(release: Path, tmp_path: Path) -
     ("accepted", "said"),
     [
         ((), "CC-BY-NC-4.0 (amphion/MaskGCT): no commercial use"),
-        (LICENCES[:1], "Then add: --accept-licence CC-BY-NC-4.0\n"),
+        (LICENCES[:1], ": --accept-licence CC-BY-NC-4.0\n"),
         (("MIT",), "'MIT' has not to be accepted; there is bilibili-model-use, CC-BY-NC-4.0"),
     ],
 )
