@@ -13,6 +13,7 @@ from tritone.diagnostics.doctor.checks.machine import capacity, limits
 from tritone.diagnostics.doctor.checks.machine.control_groups import ControlGroups
 from tritone.diagnostics.doctor.examine import examine
 from tritone.diagnostics.doctor.target import Target
+from tritone.families.doctor import memory
 
 CHECKS = chosen(GENERAL, ["machine"])
 
@@ -94,7 +95,7 @@ class TestMemory:
         assert capacity.weight_bytes(replace(target, profile="gpu")) == 3 + 5 + 7 + 100
 
     def test_without_a_model_the_need_is_not_known(self, target: Target):
-        found = capacity.memory(replace(target, model_dir=target.model_dir / "none"))
+        found = memory(replace(target, model_dir=target.model_dir / "none"))
         assert found.status is Status.SKIP
         assert "GiB free" in found.text
 

@@ -4,22 +4,30 @@ As the families' own checks they are loaded without this package around them, wh
 broken; they import it when they run.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tritone.diagnostics.doctor.check import Finding, check, failure, passed, skipped, warning
+from tritone.diagnostics.doctor.checks.machine.capacity import (
+    available_memory,
+    memory_for,
+    weight_bytes,
+)
 from tritone.diagnostics.doctor.checks.model import convert, is_release, no_model
 from tritone.diagnostics.doctor.file_faults import names
 from tritone.diagnostics.doctor.isolated import call
 from tritone.diagnostics.doctor.target import Target
-from tritone.errors import ModelDirectoryError
+from tritone.errors import EnvironmentProblem, ModelDirectoryError
+from tritone.launcher.model_processes import find_server
 from tritone.llm.trtllm.engine_folder import find_engine
+from tritone.loading.needs import check_room, told
 
 if TYPE_CHECKING:
     from tritone.engines.machine import Machine
     from tritone.families import Model
     from tritone.frontend.voices import VoiceStore
+    from tritone.loading.needs import Need
 
 _RECORDS = "engines/*/engine.json"
 _LIMIT_S = 45.0
@@ -80,6 +88,40 @@ def _voice_fault(store: "VoiceStore", name: str, model: "Model") -> str:
         return str(error)
     fault = model.family.voice_fault(model.config, voice)
     return f"voice {name}: {fault}" if fault else ""
+
+
+@check("machine.memory")
+def memory(target: Target) -> Finding:
+    """What a server takes, against what is free: by the family's own prediction, with which loading
+    begins, or from the size of the weights where it has none."""
+    free, facts = available_memory()
+    if problem := no_model(target):
+        return skipped(f"{facts}; what is needed is not known: {problem}")
+    try:
+        parts = _needs(target.model_dir)
+    except ModelDirectoryError as error:
+        return skipped(f"{facts}; what is needed is not known: {error}")
+    if parts:
+        facts = f"a server takes {told(parts)}; {facts}"
+    if (server := find_server(target.http_port)) is not None:
+        return passed(f"{facts}; the server of process {server} runs and has its own")
+    if not parts:
+        return memory_for(weight_bytes(target), free, facts)
+    try:
+        check_room(parts, free)
+    except EnvironmentProblem as error:
+        return failure(facts, str(error))
+    return passed(facts)
+
+
+def _needs(folder: Path) -> "Sequence[Need]":
+    """None where what families need cannot be imported, of which python.imports tells. Raises
+    ModelDirectoryError."""
+    try:
+        from tritone.families import open_model
+    except ImportError:
+        return ()
+    return open_model(folder).family.memory(folder)
 
 
 @check("tensorrt.plans", limit_s=_LIMIT_S + 5)
@@ -151,4 +193,4 @@ def verdicts_of(folder: str, machine: "Machine | None" = None) -> dict[str, str]
     return verdicts
 
 
-CHECKS = (config, voices, plans)
+CHECKS = (memory, config, voices, plans)

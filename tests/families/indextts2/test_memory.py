@@ -18,12 +18,13 @@ from tritone.checkpoints.conversion import ConvertOptions
 from tritone.diagnostics.doctor.check import Status
 from tritone.diagnostics.doctor.target import Target
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
-from tritone.families import memory_check, open_model
+from tritone.families import doctor, memory_check, open_model
 from tritone.families.indextts2 import FAMILY, memory, model_checks, networks
 from tritone.families.indextts2.convert import Conversion
 from tritone.families.indextts2.emotion_model_files import FOLDER, GRAPH
 from tritone.families.memory_check import check_memory
 from tritone.launcher import TritonServer
+from tritone.loading.needs import told
 from tritone.loading.reports import Summary
 from tritone.loading.steps import Report
 
@@ -133,15 +134,22 @@ def test_nothing_is_started_that_does_not_fit(
     assert "error: main memory: needs" in capsys.readouterr().err
 
 
-def test_the_doctor_tells_it(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    target = Target(model_dir=model)
-    monkeypatch.setattr(model_checks, "find_server", lambda port: None)
-    monkeypatch.setattr(model_checks, "available_memory", lambda: (64 * GIB, "64.0 GiB free"))
-    found = model_checks.memory(target)
-    assert found.status is Status.PASS and "64.0 GiB free" in found.text
-    assert "language model 0.0" in found.text and "half without what reads" in found.text
-    monkeypatch.setattr(model_checks, "available_memory", lambda: (GIB, "1.0 GiB free"))
-    assert model_checks.memory(target).status is Status.FAIL
+def test_the_doctor_says_what_loading_says(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not more, as by the size of the files, of which some are halves."""
+    needed = sum(need.nbytes for need in memory.needs(model))
+    for free, status in ((needed, Status.PASS), (needed - 1, Status.FAIL)):
+        monkeypatch.setattr(doctor, "available_memory", lambda free=free: (free, "so much free"))
+        found = doctor.memory(Target(model_dir=model, http_port=1))
+        assert found.status is status
+        assert found.text == f"a server takes {told(tuple(memory.needs(model)))}; so much free"
+    with pytest.raises(EnvironmentProblem) as refused:
+        check_memory(open_model(model), lambda: needed - 1)
+    assert found.fix == str(refused.value)
+    gpu = model_checks.gpu_memory(Target(model_dir=model))
+    assert gpu.status is Status.PASS and "half without what reads" in gpu.text
+    (model / "gpt.safetensors").unlink()
+    lacking = doctor.memory(Target(model_dir=model, http_port=1))
+    assert lacking.status is Status.SKIP and "gpt.safetensors does not exist" in lacking.text
 
 
 Damage = Callable[[Path], None]

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from tritone.checkpoints.conversion import ConvertOptions
 from tritone.diagnostics.doctor.check import Finding, Status
 from tritone.diagnostics.doctor.target import Target
+from tritone.families.doctor import memory
 from tritone.families.indextts2 import doctor, model_checks
 from tritone.families.indextts2.convert import Conversion
 from tritone.families.indextts2.convert_emotion_model import EmotionModelConversion
@@ -71,7 +72,7 @@ def test_the_emotion_model_is_asked_for_where_the_directory_was_made_with_it(
     finding = found("files", model)
     assert finding.status is Status.FAIL
     assert "lacks emotion_model/onnx/int8.onnx.data" in finding.text
-    finding = found("memory", model)
+    finding = memory(Target(model_dir=model))
     assert finding.status is Status.SKIP
     assert "int8.onnx.data does not exist; run tritone convert again" in finding.text
 

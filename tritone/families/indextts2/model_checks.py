@@ -8,16 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from tritone.diagnostics.doctor.check import Finding, check, failure, passed, skipped, warning
-from tritone.diagnostics.doctor.checks.machine.capacity import available_memory
 from tritone.diagnostics.doctor.checks.model import PROBE_S, convert, missing, no_model, probe
 from tritone.diagnostics.doctor.file_faults import files_below
 from tritone.diagnostics.doctor.target import Target
-from tritone.errors import EnvironmentProblem, ModelDirectoryError
+from tritone.errors import ModelDirectoryError
 from tritone.families.indextts2.emotion_model_files import FILES, FOLDER
-from tritone.families.indextts2.memory import CLONING, needs, on_gpu
+from tritone.families.indextts2.memory import CLONING, on_gpu
 from tritone.families.indextts2.release_folder import FAMILY
-from tritone.launcher.model_processes import find_server
-from tritone.loading.needs import check_room, told
 
 # As the modules name them that read them, which import torch.
 NEEDED = (
@@ -72,23 +69,15 @@ def shapes(target: Target) -> Finding:
     return passed(f"every name and shape fits; millions of parameters: {parts}")
 
 
-@check("model.indextts2_memory", unless=_not_ours)
-def memory(target: Target) -> Finding:
-    """The main memory that a server takes, part by part, against what is free."""
-    free, facts = available_memory()
+@check("model.indextts2_gpu_memory", unless=_not_ours)
+def gpu_memory(target: Target) -> Finding:
+    """What the weights would take on a GPU; machine.memory tells of main memory."""
     try:
-        parts = tuple(needs(target.model_dir))
+        parts = dict(on_gpu(target.model_dir))
     except ModelDirectoryError as error:
         return skipped(f"{error}: see model.indextts2_files")
-    gpu = ", ".join(f"{name} {size / 2**30:.1f}" for name, size in on_gpu(target.model_dir))
-    facts = f"a server takes {told(parts)}; {facts}; GiB that weights would take on a GPU: {gpu}"
-    if (server := find_server(target.http_port)) is not None:
-        return passed(f"{facts}; the server of process {server} runs and has its own")
-    try:
-        check_room(parts, free)
-    except EnvironmentProblem as error:
-        return failure(facts, str(error))
-    return passed(facts)
+    sizes = ", ".join(f"{name} {size / 2**30:.1f}" for name, size in parts.items())
+    return passed(f"no profile serves it on a GPU; GiB that its weights would take there: {sizes}")
 
 
 def parameters(model_dir: str) -> dict[str, Any]:
@@ -106,4 +95,4 @@ def parameters(model_dir: str) -> dict[str, Any]:
     return counts
 
 
-CHECKS = (files, shapes, memory)
+CHECKS = (files, shapes, gpu_memory)

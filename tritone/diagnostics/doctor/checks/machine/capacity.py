@@ -5,11 +5,9 @@ import platform
 import re
 from pathlib import Path
 
-from tritone.diagnostics.doctor.check import Finding, check, failure, passed, skipped, warning
+from tritone.diagnostics.doctor.check import Finding, check, failure, passed, warning
 from tritone.diagnostics.doctor.checks.machine.control_groups import ControlGroups
-from tritone.diagnostics.doctor.checks.model import no_model
 from tritone.diagnostics.doctor.target import Target
-from tritone.launcher.model_processes import find_server
 
 _CPUINFO = Path("/proc/cpuinfo")
 _BFLOAT16_UNITS = ("amx_bf16", "avx512_bf16")  # as tritone.compute asks torch for them
@@ -76,18 +74,9 @@ def processors(allowed: int, quota: float | None, threads: str | None) -> Findin
     return passed(f"{facts}{'' if threads else ' (the launcher sets 1)'}")
 
 
-@check("machine.memory")
-def memory(target: Target) -> Finding:
-    free, facts = available_memory()
-    if problem := no_model(target):
-        return skipped(f"{facts}; what is needed is not known: {problem}")
-    if (server := find_server(target.http_port)) is not None:
-        return passed(f"{facts}; the server of process {server} runs and has its own")
-    return memory_for(weight_bytes(target), free, facts)
-
-
 def memory_for(weights: int, free: int, facts: str) -> Finding:
-    """weights: bytes that a server reads. free: bytes that it can have; facts: both, in words."""
+    """For a family that does not predict what it takes. weights: bytes that a server reads. free:
+    bytes that it can have, which facts say in words."""
     wanted = PROCESSES_BYTES + WORKING_FACTOR * weights
     weights_too = f"{WORKING_FACTOR:g} times {weights / 1e9:.2f} GB of weights"
     parts = f"{PROCESSES_BYTES / _GIB:.1f} for the processes and {weights_too}"
