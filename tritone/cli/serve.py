@@ -16,6 +16,7 @@ from tritone.diagnostics.doctor.checks.machine.capacity import available_memory
 from tritone.errors import ModelDirectoryError
 from tritone.families import open_model
 from tritone.families.memory_check import check_memory
+from tritone.families.shapes_check import check_shapes_apart
 from tritone.launcher import ServerSettings, TritonServer
 from tritone.launcher.golden import Sample, Spoken
 from tritone.launcher.health import HealthLimits
@@ -59,7 +60,7 @@ def serve(
         arguments=tuple(arguments or ()),
     )
     try:
-        _check_memory(settings)
+        _check_model(settings)
         return run_server(
             settings,
             warm=life.warm_up,
@@ -145,7 +146,7 @@ def run_server(
     return 0 if end is End.ENDED else 1
 
 
-def _check_memory(settings: ServerSettings) -> None:
+def _check_model(settings: ServerSettings) -> None:
     """Raises TritoneError before anything is started. Of a model directory that cannot be opened
     the models will say what is wrong."""
     try:
@@ -153,6 +154,7 @@ def _check_memory(settings: ServerSettings) -> None:
     except ModelDirectoryError:
         return
     check_memory(model)
+    check_shapes_apart(model)
 
 
 def prepared(speak: Callable[..., Spoken], voices: Sequence[str], sample: Sample | None) -> float:

@@ -73,12 +73,13 @@ class Family(ABC, Generic[ConfigT]):
     """name: as in config.json, the folder's own, and the name of the public Triton model.
 
     config: the class that reads the section of config.json. voice: a speaker; opaque to all other
-    rooms.
+    rooms. checks_shapes: whether `check_shapes` looks at anything.
     """
 
     name: ClassVar[str]
     config: type[ConfigT]
     voice: ClassVar[type[Any]]
+    checks_shapes: ClassVar[bool] = False
 
     @property
     def licences(self) -> "Sequence[Licence]":
@@ -147,6 +148,10 @@ class Family(ABC, Generic[ConfigT]):
         """The main memory that loading and one stream take, by part; nothing where that is not
         known. Raises ModelDirectoryError for a file of weights that is missing or cut short."""
         return ()
+
+    def check_shapes(self, model_dir: Path, config: ConfigT) -> None:
+        """Compare all weights with the configuration, by the headers of their files alone. Imports
+        torch. Raises ModelDirectoryError that names each that does not fit."""
 
     def graph_source(self, model_dir: Path, config: ConfigT) -> "GraphSource | None":
         """What is exported to ONNX and TensorRT; None where nothing is."""

@@ -16,6 +16,7 @@ from tritone.compute import torch_device
 from tritone.engines.record import check_language_model
 from tritone.families import open_model
 from tritone.families.memory_check import check_memory
+from tritone.families.shapes_check import check_shapes
 from tritone.frontend.text.settings import TextSettings, text_settings
 from tritone.llm.contract import Generation, GenerationRequest, Increment, SamplingParams
 from tritone.llm.runtimes import runtime_of, warm_up
@@ -85,6 +86,7 @@ class LocalStages:
         family, config = self.model.family, self.model.config
         runtime = family.runtime(usual)
         check_memory(self.model)
+        check_shapes(self.model)
         self.takes_open_text = runtime.extends
         self.rules = family.rules(config, hops or Hops())
         self.frontend = family.load_frontend(model_dir, config, limits, text or text_settings())

@@ -196,11 +196,28 @@ def test_a_file_that_is_not_whole_is_named_before_anything_is_loaded(
 
 
 @pytest.mark.parametrize("name", LOADED)
-def test_weights_of_another_shape_are_named_in_their_step(model: Path, name: str) -> None:
+def test_weights_of_another_shape_are_named_before_anything_is_loaded(
+    model: Path, name: str
+) -> None:
     misshape(model / name)
     summary = loaded(model)
-    assert summary.failed is not None and summary.failed.step == LOADED[name]
+    assert {step.step for step in summary.steps} <= {"imports", "config"}
     assert name in summary.problem and "[3, 3, 3] where the configuration" in summary.problem
+
+
+def test_weights_of_another_shape_are_named_all_at_once_and_no_server_starts(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = {}
+    for file in ("gpt.safetensors", "flow.safetensors"):
+        wrong[file] = min(load_file(model / file).items(), key=lambda item: item[0])
+        misshape(model / file)
+    monkeypatch.setattr(TritonServer, "start", lambda self: pytest.fail("a server is started"))
+    assert cli.main(["serve", "--model", str(model)]) == 2
+    said = capsys.readouterr().err
+    for file, (name, value) in wrong.items():
+        shapes = f"{name} [3, 3, 3] where the configuration wants {list(value.shape)}"
+        assert f"{model / file} has {shapes}" in said
 
 
 @pytest.mark.parametrize("name", LOADED)

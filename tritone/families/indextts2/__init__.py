@@ -38,6 +38,7 @@ class IndexTTS2(Family[IndexTTS2Config]):
     name = "indextts2"
     config = IndexTTS2Config
     voice = Voice
+    checks_shapes = True
     with_steps = staticmethod(with_cheaper_solver)
 
     @property
@@ -108,6 +109,11 @@ class IndexTTS2(Family[IndexTTS2Config]):
         from tritone.families.indextts2.memory import needs
 
         return tuple(needs(model_dir))
+
+    def check_shapes(self, model_dir: Path, config: IndexTTS2Config) -> None:
+        from tritone.families.indextts2.networks import parameters
+
+        parameters(model_dir, config)
 
     def voice_fault(self, config: IndexTTS2Config, voice: Voice) -> str:
         return voice.fault(config.gpt, config.reference)

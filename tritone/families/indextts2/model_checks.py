@@ -83,16 +83,11 @@ def gpu_memory(target: Target) -> Finding:
 def parameters(model_dir: str) -> dict[str, Any]:
     """In a process of its own: all weights against the networks that config.json describes, of
     which the names and shapes alone are made and read."""
-    from tritone.acoustic.weights import checked
     from tritone.families import open_model
-    from tritone.families.indextts2.networks import networks
+    from tritone.families.indextts2 import networks
 
     folder = Path(model_dir)
-    counts = {}
-    for name, build in networks(open_model(folder).config).items():
-        if (path := folder / name).is_file():
-            counts[path.stem] = checked(build, path).values
-    return counts
+    return networks.parameters(folder, open_model(folder).config)
 
 
 CHECKS = (files, shapes, gpu_memory)

@@ -1,9 +1,12 @@
 """The networks of a checkpoint, by the files of their weights."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from torch import nn
 
+from tritone.acoustic.weights import checked
+from tritone.errors import ModelDirectoryError
 from tritone.families.indextts2.acoustics import FLOW_FILE, VOCODER_FILE
 from tritone.families.indextts2.bigvgan import BigVGAN
 from tritone.families.indextts2.campplus import CamPlusPlus
@@ -37,3 +40,19 @@ def networks(config: IndexTTS2Config) -> Mapping[str, Callable[[], nn.Module]]:
         FLOW_FILE: lambda: FlowNetwork(config.flow),
         VOCODER_FILE: lambda: BigVGAN(config.vocoder),
     }
+
+
+def parameters(model_dir: Path, config: IndexTTS2Config) -> dict[str, int]:
+    """File, without its ending -> how many values it has, of those that are there, all of whose
+    names and shapes fit. Headers alone are read. Raises ModelDirectoryError that names every file
+    in which something does not."""
+    counts, problems = dict[str, int](), list[str]()
+    for name, build in networks(config).items():
+        if (path := model_dir / name).is_file():
+            try:
+                counts[path.stem] = checked(build, path).values
+            except ModelDirectoryError as error:
+                problems.append(str(error))
+    if problems:
+        raise ModelDirectoryError("; ".join(problems))
+    return counts
