@@ -1,7 +1,7 @@
 """What a sentence of IndexTTS2 costs on this CPU, beside upstream's way, in one run.
 
     python -m benchmarks.conversion --family indextts2 --rounds 1 --keep
-    python -m benchmarks.indextts2 --model bench/full-size-indextts2
+    python -m benchmarks.indextts2 --model bench/full-size-indextts2    # --quick
 
 The model may have random weights, as the first command writes it: cost does not depend on values,
 and the number of codes is given. The voice is random too, with --reference seconds of recording.
@@ -13,14 +13,17 @@ each packet, at the same hops, the latents of all codes are computed by a second
 decoder, all frames so far by the flow, and all samples by the vocoder. The same in our precision
 tells how much of the gain is precision. Work is done by one thread after another, so a first packet
 has nothing beside it; a server overlaps the stages. Seconds of CPU count all threads.
-Prints a table and writes indextts2.json to --out. Exit status: 0 measured, 2 something is missing.
+--quick is a sentence of 2 s in a voice of 1 s: two packets, so that upstream's way computes less
+again, and is less behind, than in a sentence of 5 s.
+Tells each packet as it is made, prints a table and writes indextts2.json to --out, which has what
+is measured as soon as it is. Exit status: 0 measured, 2 something is missing, 130 interrupted.
 """
 
 import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +37,7 @@ from tritone.acoustic.placement import FlowSettings, VocoderSettings
 from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.acoustic.weights import load_network
 from tritone.arrays import Float32
-from tritone.errors import TritoneError
+from tritone.errors import EnvironmentProblem, TritoneError
 from tritone.families import open_model
 from tritone.families.indextts2.acoustics import load_flow, load_vocoder
 from tritone.families.indextts2.config import IndexTTS2Config
@@ -51,6 +54,10 @@ from tritone.families.indextts2.planner import HopPlanner, HopPolicy
 from tritone.families.indextts2.voice import Voice
 from tritone.llm.contract import Increment
 
+QUICK = (100, 1.0)
+FULL = (250, 3.0)
+"""Codes of the sentence, and seconds of the voice."""
+
 PROMPT_ROWS = 34 + 40  # of the speaker, and of a sentence
 
 
@@ -65,12 +72,19 @@ class Run:
 
 
 class Bench:
-    """A model, a prompt and a voice. codes: how many are spoken."""
+    """A model, a prompt and a voice. codes: how many are spoken. gpt: where it is loaded already.
+    Raises TritoneError."""
 
-    def __init__(self, model: Path, codes: int, reference_s: float, dtype: str) -> None:
-        config: IndexTTS2Config = open_model(model).config
+    def __init__(
+        self, model: Path, codes: int, reference_s: float, dtype: str, gpt: Gpt | None = None
+    ) -> None:
+        config = open_model(model).config
+        if not isinstance(config, IndexTTS2Config):
+            raise EnvironmentProblem(f"{model} is of the family {config.family}; name an IndexTTS2")
+        if not 1 <= codes <= config.gpt.most_codes:
+            raise EnvironmentProblem(f"--codes is {codes}; it must be 1 to {config.gpt.most_codes}")
         self.config, self.codes = config, codes
-        self.gpt = load_network(lambda: Gpt(config.gpt), model / DECODER_FILE)
+        self.gpt = gpt or load_network(lambda: Gpt(config.gpt), model / DECODER_FILE)
         own = {"ours": None, "float32": torch.float32}[dtype]
         self.flow: FlowStage = load_flow(model, config, FlowSettings(dtype=own))
         self.vocoder: VocoderStage = load_vocoder(model, config, VocoderSettings())
@@ -91,6 +105,10 @@ class Bench:
         for packet in packets:
             first = first or time.perf_counter() - wall
             samples += len(packet)
+            spoken = samples / self.config.sample_rate
+            print(
+                f"  {spoken:.2f} s of speech after {time.perf_counter() - wall:.1f} s", flush=True
+            )
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         return Run(first, wall, cpu, samples / self.config.sample_rate)
 
@@ -160,31 +178,32 @@ class Bench:
         yield planner.rest(), True
 
 
-def figures_of(name: str, run: Run) -> list[Figure]:
-    return [
-        figure(f"{name}, CPU", "s", [run.cpu_s]),
-        figure("  first packet", "s", [run.first_s]),
-        figure("  RTF", "", [run.wall_s / run.audio_s]),
-    ]
-
-
-def measured(args: argparse.Namespace) -> list[Figure]:
-    spent: dict[str, Figure] = {}
-    figures: list[Figure] = []
+def measured(args: argparse.Namespace) -> Iterator[tuple[str, Run]]:
+    """What each way costs, as soon as it is known. Raises TritoneError."""
+    gpt: Gpt | None = None
     ways = {"ours": [*_OURS, *(_UPSTREAM if args.same_precision else ())], "float32": [*_UPSTREAM]}
     for dtype, names in ways.items():
-        bench = Bench(args.model, args.codes, args.reference, dtype)
+        print(f"loading, {dtype}", flush=True)
+        bench = Bench(args.model, args.codes, args.reference, dtype, gpt)
+        gpt = bench.gpt
         for name in names:
-            run = bench.run(getattr(bench, name)())
             precise = " (our precision)" if dtype == "ours" and name in _UPSTREAM else ""
             told = f"{_TOLD[name]}{precise}"
             print(f"{told}: load {os.getloadavg()[0]:.1f}", flush=True)
-            spent[told], *more = figures_of(told, run)
-            figures += [spent[told], *more]
+            yield told, bench.run(getattr(bench, name)())
         del bench
+
+
+def figures_of(runs: Mapping[str, Run]) -> list[Figure]:
+    """Of the ways that were measured, and how the ones compare with the others."""
+    figures, spent = list[Figure](), dict[str, Figure]()
+    for told, run in runs.items():
+        spent[told] = figure(f"{told}, CPU", "s", [run.cpu_s])
+        first = figure("  first packet", "s", [run.first_s])
+        figures += [spent[told], first, figure("  RTF", "", [run.wall_s / run.audio_s])]
     for told, theirs in spent.items():
         for ours, way in zip(_OURS, _UPSTREAM, strict=True):
-            if told.startswith(f"{_TOLD[way]}"):
+            if told.startswith(_TOLD[way]) and _TOLD[ours] in spent:
                 wanted = "at least 1.5" if told == _TOLD[way] else ""
                 name = f"{told}, over {_TOLD[ours]}"
                 figures.append(ratio(name, theirs, spent[_TOLD[ours]], wanted))
@@ -200,28 +219,47 @@ _TOLD = {
 }
 
 
-def main() -> int:
+def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.indextts2", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("--model", type=Path, required=True, help="model directory")
-    parser.add_argument("--codes", type=int, default=250, help="of the sentence, 50 a second")
-    parser.add_argument("--reference", type=float, default=3.0, help="seconds of the voice")
+    parser.add_argument("--quick", action="store_true", help="a shorter sentence and voice")
+    parser.add_argument("--codes", type=int, help=f"of the sentence, 50 a second ({FULL[0]})")
+    parser.add_argument("--reference", type=float, help=f"seconds of the voice ({FULL[1]:g})")
     parser.add_argument("--same-precision", action="store_true", help="upstream's way in ours too")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("bench"))
     args = parser.parse_args()
+    codes, reference = QUICK if args.quick else FULL
+    args.codes = codes if args.codes is None else args.codes
+    args.reference = reference if args.reference is None else args.reference
+    return args
+
+
+def main() -> int:
+    args, runs = options(), dict[str, Run]()
+    settings = {name: value for name, value in vars(args).items() if name not in ("model", "out")}
     torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
+
+    def keep(complete: bool) -> None:
+        about = {"load": os.getloadavg(), "settings": settings, "complete": complete}
+        write(args.out / "indextts2.json", figures_of(runs), **about)
+
+    status = 0
     try:
-        figures = measured(args)
+        for told, run in measured(args):
+            runs[told] = run
+            keep(complete=False)
+        keep(complete=True)
     except TritoneError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(table(figures))
-    settings = {name: value for name, value in vars(args).items() if name not in ("model", "out")}
-    write(args.out / "indextts2.json", figures, load=os.getloadavg(), settings=settings)
-    return 0
+    except KeyboardInterrupt:
+        status = 130
+    print(table(figures_of(runs)))
+    return status
 
 
 if __name__ == "__main__":

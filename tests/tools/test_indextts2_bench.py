@@ -57,22 +57,43 @@ def test_every_way_says_the_same_codes(model: Path, codes: int) -> None:
 def test_the_table_has_every_way(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = [
-        "--codes",
-        "60",
-        "--reference",
-        "1",
-        "--threads",
-        "1",
-        "--same-precision",
-        "--out",
-        str(tmp_path),
-    ]
+    options = ["--quick", "--codes", "60", "--same-precision", "--out", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["bench", "--model", str(model), *options])
     assert indextts2.main() == 0
-    figures = json.loads((tmp_path / "indextts2.json").read_text())["figures"]
-    assert all(row["value"] > 0 for row in figures)
-    assert "upstream's way for each packet, over ours, streamed" in capsys.readouterr().out
+    written = json.loads((tmp_path / "indextts2.json").read_text())
+    assert written["complete"] and written["settings"]["codes"] == 60
+    assert written["settings"]["reference"] == indextts2.QUICK[1]
+    assert all(row["value"] > 0 for row in written["figures"])
+    said = capsys.readouterr().out
+    assert "upstream's way for each packet, over ours, streamed" in said
+    assert "1.20 s of speech after" in said  # 60 codes at 50 a second
+
+
+def test_what_is_measured_is_kept_where_it_is_interrupted(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(self: indextts2.Bench) -> Iterator[np.ndarray]:
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(indextts2.Bench, "recomputed", interrupted)
+    options = ["--model", str(model), "--codes", "20", "--reference", "1", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["bench", *options])
+    assert indextts2.main() == 130
+    written = json.loads((tmp_path / "indextts2.json").read_text())
+    assert not written["complete"]
+    names = {row["name"] for row in written["figures"]}
+    assert names > {"ours, streamed, CPU", "ours, whole, CPU"}
+    assert "ours, whole, CPU" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("codes", ["0", "100000"])
+def test_a_sentence_that_cannot_be_is_refused(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codes: str
+) -> None:
+    options = ["--model", str(model), "--codes", codes, "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["bench", *options])
+    assert indextts2.main() == 2
 
 
 def test_no_model_is_said(
