@@ -62,7 +62,7 @@ def _small_files(folder: Path, generator: torch.Generator) -> None:
     shutil.copyfile(GOLDEN / "indextts2" / "pieces.model", folder / files.PIECES)
     numbers = {
         files.W2V_BERT_NUMBERS: _W2V_BERT,
-        files.BIGVGAN_NUMBERS: _BIGVGAN,
+        files.BIGVGAN_NUMBERS: BIGVGAN,
         files.YAML: _YAML,  # JSON is YAML too
     }
     for name, content in numbers.items():
@@ -111,6 +111,37 @@ def _value(key: str, shape: tuple[int, ...], generator: torch.Generator) -> Tens
     return value.mul_(value[0].numel() ** -0.5)
 
 
+S2MEL: dict[str, Any] = {
+    "dit_type": "DiT",
+    "style_encoder": {"dim": STYLE},
+    "length_regulator": {
+        "channels": 512,
+        "is_discrete": False,
+        "in_channels": 1024,
+        "sampling_ratios": [1, 1, 1, 1],
+        "n_codebooks": 1,
+        "f0_condition": False,
+    },
+    "DiT": {
+        "hidden_dim": 512,
+        "num_heads": 8,
+        "depth": 13,
+        "in_channels": 80,
+        "style_condition": True,
+        "final_layer_type": "wavenet",
+        "is_causal": False,
+        "long_skip_connection": True,
+        "time_as_token": False,
+        "style_as_token": False,
+        "uvit_skip_connection": True,
+    },
+    "wavenet": {
+        "num_layers": 8,
+        "kernel_size": 5,
+        "dilation_rate": 1,
+        "style_condition": True,
+    },
+}
 _CONDITIONER = {"output_size": 512, "input_layer": "conv2d2", "perceiver_mult": 2}
 _YAML: dict[str, Any] = {
     "gpt": {
@@ -146,37 +177,7 @@ _YAML: dict[str, Any] = {
         "vocos_num_layers": 12,
     },
     "emo_num": list(EXAMPLES),
-    "s2mel": {
-        "dit_type": "DiT",
-        "style_encoder": {"dim": STYLE},
-        "length_regulator": {
-            "channels": 512,
-            "is_discrete": False,
-            "in_channels": 1024,
-            "sampling_ratios": [1, 1, 1, 1],
-            "n_codebooks": 1,
-            "f0_condition": False,
-        },
-        "DiT": {
-            "hidden_dim": 512,
-            "num_heads": 8,
-            "depth": 13,
-            "in_channels": 80,
-            "style_condition": True,
-            "final_layer_type": "wavenet",
-            "is_causal": False,
-            "long_skip_connection": True,
-            "time_as_token": False,
-            "style_as_token": False,
-            "uvit_skip_connection": True,
-        },
-        "wavenet": {
-            "num_layers": 8,
-            "kernel_size": 5,
-            "dilation_rate": 1,
-            "style_condition": True,
-        },
-    },
+    "s2mel": S2MEL,
 }
 _W2V_BERT = {
     "hidden_size": 1024,
@@ -190,7 +191,7 @@ _W2V_BERT = {
     "right_max_position_embeddings": 8,
     "conv_depthwise_kernel_size": 31,
 }
-_BIGVGAN = {
+BIGVGAN: dict[str, Any] = {
     "resblock": "1",
     "upsample_rates": [4, 4, 2, 2, 2, 2],
     "upsample_kernel_sizes": [8, 8, 4, 4, 4, 4],

@@ -11,50 +11,11 @@ from indextts2_acoustic import RELEASED_FLOW, RELEASED_VOCODER
 from released_checkpoint import released_shapes
 from torch import Tensor
 
+from benchmarks.indextts2_release import BIGVGAN, S2MEL
 from tritone.checkpoints.plain_yaml import YamlValues
 from tritone.errors import ModelDirectoryError
 from tritone.families.indextts2.acoustic_config import FlowConfig
 from tritone.families.indextts2.released_acoustic_numbers import flow_config, vocoder_config
-
-S2MEL: dict[str, Any] = {
-    "dit_type": "DiT",
-    "style_encoder": {"dim": 192},
-    "length_regulator": {
-        "channels": 512,
-        "is_discrete": False,
-        "in_channels": 1024,
-        "sampling_ratios": [1, 1, 1, 1],
-        "n_codebooks": 1,
-        "f0_condition": False,
-    },
-    "DiT": {
-        "hidden_dim": 512,
-        "num_heads": 8,
-        "depth": 13,
-        "in_channels": 80,
-        "style_condition": True,
-        "final_layer_type": "wavenet",
-        "is_causal": False,
-        "long_skip_connection": True,
-        "time_as_token": False,
-        "style_as_token": False,
-        "uvit_skip_connection": True,
-    },
-    "wavenet": {"num_layers": 8, "kernel_size": 5, "dilation_rate": 1, "style_condition": True},
-}
-BIGVGAN: dict[str, Any] = {
-    "resblock": "1",
-    "upsample_rates": [4, 4, 2, 2, 2, 2],
-    "upsample_kernel_sizes": [8, 8, 4, 4, 4, 4],
-    "upsample_initial_channel": 1536,
-    "resblock_kernel_sizes": [3, 7, 11],
-    "resblock_dilation_sizes": [[1, 3, 5]] * 3,
-    "use_tanh_at_final": False,
-    "use_bias_at_final": False,
-    "activation": "snakebeta",
-    "snake_logscale": True,
-    "num_mels": 80,
-}
 
 
 def net(prefix: str = "") -> dict[str, dict[str, Tensor]]:

@@ -11,18 +11,16 @@ import numpy as np
 
 from tritone.arrays import Int32
 from tritone.families.cheaper_solver import with_cheaper_solver
-from tritone.families.contract import Family, Frontend, VoiceMaker
+from tritone.families.contract import Frontend, VoiceMaker
 from tritone.families.cosyvoice2.config import CosyVoice2Config
 from tritone.families.cosyvoice2.rules import CosyVoice2Rules
 from tritone.families.cosyvoice2.voice import Voice
+from tritone.families.with_acoustics import WithAcoustics
 from tritone.llm.contract import Prompt
 from tritone.synthesis.limits import Limits
 from tritone.synthesis.rules import Hops
 
 if TYPE_CHECKING:
-    from tritone.acoustic.flow_stage import FlowStage
-    from tritone.acoustic.placement import FlowSettings, VocoderSettings
-    from tritone.acoustic.vocoder_stage import VocoderStage
     from tritone.checkpoints.conversion import ConvertOptions
     from tritone.checkpoints.release import Release
     from tritone.engines.sources import GraphSource
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
     from tritone.frontend.text.settings import TextSettings
 
 
-class CosyVoice2(Family[CosyVoice2Config]):
+class CosyVoice2(WithAcoustics[CosyVoice2Config]):
     name = "cosyvoice2"
     config = CosyVoice2Config
     voice = Voice
@@ -59,20 +57,6 @@ class CosyVoice2(Family[CosyVoice2Config]):
         from tritone.families.cosyvoice2.frontend import CosyVoice2Frontend
 
         return CosyVoice2Frontend(model_dir, config, limits, text)
-
-    def load_flow(
-        self, model_dir: Path, config: CosyVoice2Config, settings: "FlowSettings"
-    ) -> "FlowStage":
-        from tritone.families.cosyvoice2.acoustics import load_flow
-
-        return load_flow(model_dir, config, settings)
-
-    def load_vocoder(
-        self, model_dir: Path, config: CosyVoice2Config, settings: "VocoderSettings"
-    ) -> "VocoderStage":
-        from tritone.families.cosyvoice2.acoustics import load_vocoder
-
-        return load_vocoder(model_dir, config, settings)
 
     def recognises(self, released: Path) -> bool:
         from tritone.families.cosyvoice2.released_files import YAML

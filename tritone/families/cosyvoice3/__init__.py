@@ -12,18 +12,16 @@ import numpy as np
 
 from tritone.arrays import Int32
 from tritone.families.cheaper_solver import with_cheaper_solver
-from tritone.families.contract import Family, Frontend, VoiceMaker
+from tritone.families.contract import Frontend, VoiceMaker
 from tritone.families.cosyvoice3.config import CosyVoice3Config
 from tritone.families.cosyvoice3.rules import CosyVoice3Rules
 from tritone.families.cosyvoice3.voice import Voice
+from tritone.families.with_acoustics import WithAcoustics
 from tritone.llm.contract import Prompt
 from tritone.synthesis.limits import Limits
 from tritone.synthesis.rules import Hops
 
 if TYPE_CHECKING:
-    from tritone.acoustic.flow_stage import FlowStage
-    from tritone.acoustic.placement import FlowSettings, VocoderSettings
-    from tritone.acoustic.vocoder_stage import VocoderStage
     from tritone.checkpoints.conversion import ConvertOptions
     from tritone.checkpoints.release import Release
     from tritone.engines.sources import GraphSource
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
     from tritone.frontend.text.settings import TextSettings
 
 
-class CosyVoice3(Family[CosyVoice3Config]):
+class CosyVoice3(WithAcoustics[CosyVoice3Config]):
     name = "cosyvoice3"
     config = CosyVoice3Config
     voice = Voice
@@ -60,20 +58,6 @@ class CosyVoice3(Family[CosyVoice3Config]):
         from tritone.families.cosyvoice3.frontend import CosyVoice3Frontend
 
         return CosyVoice3Frontend(model_dir, config, limits, text)
-
-    def load_flow(
-        self, model_dir: Path, config: CosyVoice3Config, settings: "FlowSettings"
-    ) -> "FlowStage":
-        from tritone.families.cosyvoice3.acoustics import load_flow
-
-        return load_flow(model_dir, config, settings)
-
-    def load_vocoder(
-        self, model_dir: Path, config: CosyVoice3Config, settings: "VocoderSettings"
-    ) -> "VocoderStage":
-        from tritone.families.cosyvoice3.acoustics import load_vocoder
-
-        return load_vocoder(model_dir, config, settings)
 
     def recognises(self, released: Path) -> bool:
         from tritone.families.cosyvoice3.released_files import YAML

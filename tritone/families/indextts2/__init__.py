@@ -12,19 +12,17 @@ import numpy as np
 from tritone.arrays import Int32
 from tritone.errors import EnvironmentProblem
 from tritone.families.cheaper_solver import with_cheaper_solver
-from tritone.families.contract import Family, Frontend, VoiceMaker
+from tritone.families.contract import Frontend, VoiceMaker
 from tritone.families.indextts2.config import IndexTTS2Config
 from tritone.families.indextts2.rules import IndexTTS2Rules
 from tritone.families.indextts2.voice import Voice
+from tritone.families.with_acoustics import WithAcoustics
 from tritone.llm.contract import Prompt
 from tritone.llm.runtimes import Runtime
 from tritone.synthesis.limits import Limits
 from tritone.synthesis.rules import Hops
 
 if TYPE_CHECKING:
-    from tritone.acoustic.flow_stage import FlowStage
-    from tritone.acoustic.placement import FlowSettings, VocoderSettings
-    from tritone.acoustic.vocoder_stage import VocoderStage
     from tritone.checkpoints.conversion import ConvertOptions
     from tritone.checkpoints.licences import Licence
     from tritone.checkpoints.release import Release
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
 _RUNTIME = Runtime("tritone.families.indextts2.gpt_runtime", "open_gpt", "cpu", instead="cpu")
 
 
-class IndexTTS2(Family[IndexTTS2Config]):
+class IndexTTS2(WithAcoustics[IndexTTS2Config]):
     name = "indextts2"
     config = IndexTTS2Config
     voice = Voice
@@ -78,20 +76,6 @@ class IndexTTS2(Family[IndexTTS2Config]):
         from tritone.families.indextts2.frontend import IndexTTS2Frontend
 
         return IndexTTS2Frontend(model_dir, config, limits, text)
-
-    def load_flow(
-        self, model_dir: Path, config: IndexTTS2Config, settings: "FlowSettings"
-    ) -> "FlowStage":
-        from tritone.families.indextts2.acoustics import load_flow
-
-        return load_flow(model_dir, config, settings)
-
-    def load_vocoder(
-        self, model_dir: Path, config: IndexTTS2Config, settings: "VocoderSettings"
-    ) -> "VocoderStage":
-        from tritone.families.indextts2.acoustics import load_vocoder
-
-        return load_vocoder(model_dir, config, settings)
 
     def recognises(self, released: Path) -> bool:
         from tritone.families.indextts2.released_files import MARKS
