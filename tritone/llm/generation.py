@@ -31,10 +31,12 @@ LOOK_S = 0.03  # that whoever reads an open text's tokens waits at most
 
 
 class Token(NamedTuple):
-    """An LLM id, and the position in the prompt that it was said for, where the model tells."""
+    """An LLM id; the position in the prompt that it was said for, and its latent (width,), where
+    the model gives them."""
 
     id: int
     said: int | None = None
+    latent: Float32 | None = None
 
 
 @dataclass(eq=False, kw_only=True)
@@ -217,8 +219,13 @@ class OpenGeneration(FeedGeneration):
 
 def _increment(tokens: list[Token]) -> Increment:
     said = [token.said for token in tokens if token.said is not None]
+    latents = [token.latent for token in tokens if token.latent is not None]
     ids = np.array([token.id for token in tokens], np.int32)
-    return Increment(ids, said=np.array(said, np.int32) if said else None)
+    return Increment(
+        ids,
+        np.stack(latents) if latents else None,
+        said=np.array(said, np.int32) if said else None,
+    )
 
 
 def check_generation(request: GenerationRequest, llm: LLMConfig, positions: int) -> None:
@@ -239,10 +246,14 @@ def check_generation(request: GenerationRequest, llm: LLMConfig, positions: int)
     if count >= positions:
         problem = f"{count} {unit} leave no room to speak in {positions} positions"
         raise InvalidRequest(field, f"{problem}; shorten the text or the reference")
-    if request.max_tokens < 1:
-        raise InvalidRequest("max_tokens", f"{request.max_tokens} is below 1")
-    if request.min_tokens < 0:
-        raise InvalidRequest("min_tokens", f"{request.min_tokens} is below 0")
+    check_counts(request)
+
+
+def check_counts(request: GenerationRequest) -> None:
+    """Raise InvalidRequest for numbers of tokens that cannot be."""
+    for name, least in (("max_tokens", 1), ("min_tokens", 0)):
+        if (value := getattr(request, name)) < least:
+            raise InvalidRequest(name, f"{value} is below {least}")
 
 
 def _check_open(prompt: Prompt, text: OpenText, llm: LLMConfig) -> None:

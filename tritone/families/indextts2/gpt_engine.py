@@ -6,87 +6,34 @@ new prompt; a pass then gives every stream its next code.
 
 import threading
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from tritone.arrays import Float32
-from tritone.errors import Cancelled, InvalidRequest, StageFailed, TritoneError
+from tritone.errors import InvalidRequest, StageFailed, TritoneError
 from tritone.families.indextts2.gpt import Gpt
 from tritone.families.indextts2.gpt_config import DrawingConfig
 from tritone.families.indextts2.gpt_drawing import drawing_of
 from tritone.families.indextts2.gpt_generation import (
     Drawing,
-    Spoken,
     Stream,
     next_logits,
     seeded_multinomial,
 )
-from tritone.llm.contract import Generation, GenerationRequest, Increment, MoreText
-from tritone.llm.generation import STAGE, check_load
+from tritone.llm.contract import Generation, GenerationRequest
+from tritone.llm.generation import STAGE, Feed, FeedGeneration, Token, check_counts, check_load
 
 
 @dataclass(eq=False)
-class Feed:
-    """A generation on its way. outbox: what was said, then the error, or None for a regular end.
-    stream: from the time on when the prompt is read."""
+class Order(Feed):
+    """A generation on its way. stream: from the time on when the prompt is read."""
 
     prompt: Float32
     drawing: Drawing
     most: int
-    cancelled: bool = False
     stream: Stream | None = None
-    outbox: "SimpleQueue[Spoken | TritoneError | None]" = field(default_factory=SimpleQueue)
-
-
-class SpokenGeneration(Generation):
-    """The caller's end. Leaving the iteration early, or dropping the object, cancels too."""
-
-    def __init__(self, feed: Feed) -> None:
-        self._feed = feed
-        self._over = False
-        self._error: TritoneError | None = None
-
-    def __iter__(self) -> Iterator[Increment]:
-        try:
-            while not self._over and not self._feed.cancelled:
-                spoken = self._take()
-                if spoken and not self._feed.cancelled:
-                    ids = np.array([one.code for one in spoken], np.int32)
-                    yield Increment(ids, torch.stack([one.latent for one in spoken]).numpy())
-        finally:
-            self.cancel()
-        if self._feed.cancelled:
-            raise Cancelled("the generation was cancelled")
-        if self._error is not None:
-            raise self._error
-
-    def extend(self, more: MoreText) -> None:
-        raise InvalidRequest("open_text", "the text of this generation is whole")
-
-    def cancel(self) -> None:
-        if not self._over:
-            self._feed.cancelled = True
-            self._feed.outbox.put(None)  # wakes whoever waits for the next code
-
-    def __del__(self) -> None:
-        self.cancel()
-
-    def _take(self) -> list[Spoken]:
-        """Wait for the next code and take all there are."""
-        spoken: list[Spoken] = []
-        item = self._feed.outbox.get()
-        while isinstance(item, Spoken):
-            spoken.append(item)
-            try:
-                item = self._feed.outbox.get_nowait()
-            except Empty:
-                return spoken
-        self._over, self._error = True, item
-        return spoken
 
 
 class GptLanguageModel:
@@ -95,8 +42,8 @@ class GptLanguageModel:
     def __init__(self, gpt: Gpt, drawing: DrawingConfig, slots: int, max_waiting: int) -> None:
         self._gpt, self._config = gpt, drawing
         self._slots, self._max_waiting = slots, max_waiting
-        self._active: list[Feed] = []  # changed by the thread alone
-        self._waiting: deque[Feed] = deque()
+        self._active: list[Order] = []  # changed by the thread alone
+        self._waiting: deque[Order] = deque()
         self._closed = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="tritone-llm", daemon=True)
@@ -112,7 +59,7 @@ class GptLanguageModel:
         config = drawing_of(self._config, request.sampling)
         multinomial = seeded_multinomial(request.sampling.seed)
         drawing = Drawing(self._gpt, config, multinomial, request.min_tokens)
-        feed = Feed(prompt, drawing, min(request.max_tokens, self._gpt.config.most_codes))
+        feed = Order(prompt, drawing, min(request.max_tokens, self._gpt.config.most_codes))
         with self._changed:
             if self._closed:
                 raise StageFailed(STAGE, "the language model is closed")
@@ -120,7 +67,7 @@ class GptLanguageModel:
             check_load(len(self._active) + len(self._waiting), self._slots, self._max_waiting)
             self._waiting.append(feed)
             self._changed.notify()
-        return SpokenGeneration(feed)
+        return FeedGeneration(feed)
 
     def close(self) -> None:
         """Stop the thread; generations still open end with StageFailed."""
@@ -142,9 +89,7 @@ class GptLanguageModel:
             raise InvalidRequest("prompt_embeddings", f"shape {rows.shape}, expected {wanted}")
         if not np.isfinite(rows).all():
             raise InvalidRequest("prompt_embeddings", "has values that are NaN or infinite")
-        for name, least in (("max_tokens", 1), ("min_tokens", 0)):
-            if (value := getattr(request, name)) < least:
-                raise InvalidRequest(name, f"{value} is below {least}")
+        check_counts(request)
         return rows
 
     def _run(self) -> None:
@@ -184,7 +129,7 @@ class GptLanguageModel:
         for (feed, stream), own in zip(going, logits, strict=True):
             try:
                 if spoken := stream.draw(own):
-                    feed.outbox.put(spoken)
+                    feed.outbox.put(Token(spoken.code, latent=spoken.latent.numpy()))
                 if stream.ended:
                     feed.outbox.put(None)
             except TritoneError as error:  # of this stream; the others go on
