@@ -221,11 +221,8 @@ def _increment(tokens: list[Token]) -> Increment:
     said = [token.said for token in tokens if token.said is not None]
     latents = [token.latent for token in tokens if token.latent is not None]
     ids = np.array([token.id for token in tokens], np.int32)
-    return Increment(
-        ids,
-        np.stack(latents) if latents else None,
-        said=np.array(said, np.int32) if said else None,
-    )
+    given = np.array(said, np.int32) if said else None
+    return Increment(ids, np.stack(latents) if latents else None, given)
 
 
 def check_generation(request: GenerationRequest, llm: LLMConfig, positions: int) -> None:
