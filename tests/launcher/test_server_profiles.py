@@ -175,6 +175,23 @@ class TestEnginePath:
         engine.parent.rename(backend.model_dir / "engines" / "other")
         assert with_engine(backend).model_repository != before
 
+    def test_the_served_copy_has_what_was_changed(self, backend: ServerSettings) -> None:
+        """NVIDIA's backend does not read the variable that tells our models of it."""
+        assert backend.model_dir is not None
+        write_engine(backend.model_dir, 6912)
+        changed = {"gpu_device_ids": "1", "kv_cache_free_gpu_mem_fraction": "0.2"}
+        served = with_engine(replace(backend, parameters={"tensorrt_llm": changed}))
+        path = served.model_repository / "tensorrt_llm" / "configs" / "gpu-backend.pbtxt"
+        config = text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
+        assert {name: config.parameters[name].string_value for name in changed} == changed
+
+    def test_an_engine_may_be_named(self, backend: ServerSettings) -> None:
+        changed = {"tensorrt_llm": {"gpt_model_path": "/elsewhere"}}
+        served = with_engine(replace(backend, parameters=changed)).model_repository
+        text = (served / "tensorrt_llm" / "configs" / "gpu-backend.pbtxt").read_text()
+        config = text_format.Parse(text, model_config_pb2.ModelConfig())
+        assert config.parameters["gpt_model_path"].string_value == "/elsewhere"
+
     def test_no_engine(self, backend: ServerSettings) -> None:
         with pytest.raises(ModelDirectoryError, match="no TensorRT-LLM engine"):
             with_engine(backend)

@@ -15,6 +15,7 @@ from waiting import HANG_S, wait_until
 from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.errors import (
     Cancelled,
+    EnvironmentProblem,
     InvalidRequest,
     Overloaded,
     StageFailed,
@@ -130,6 +131,20 @@ def test_the_engine_reuses_blocks_and_its_pool_is_not_capped(
     assert cache.free_gpu_memory_fraction == 0.25
     assert executor.config.max_batch_size == 4
     assert Path(executor.model_path) == find_engine(built[0])
+
+
+def test_it_runs_under_cuda_graphs_on_the_gpu_of_its_setting(open_model: Open) -> None:
+    config = open_model(device="cuda:1")[1].config
+    knobs = config.extended_runtime_perf_knob_config
+    assert knobs.cuda_graph_mode and knobs.cuda_graph_cache_size == 4, "one for each batch size"
+    assert config.parallel_config.device_ids == [1]
+    assert open_model()[1].config.parallel_config.device_ids == [0]
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:", "cuda:first"])
+def test_another_device_is_refused(open_model: Open, device: str) -> None:
+    with pytest.raises(EnvironmentProblem, match=f"device '{device}' is unknown; take cuda or c"):
+        open_model(device=device)
 
 
 def test_cancel_stops_one_generation_in_the_executor(open_model: Open) -> None:

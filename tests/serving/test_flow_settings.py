@@ -1,4 +1,5 @@
-"""How much of the past the flow keeps in view, as token2wav's configuration says it."""
+"""What the configurations of flow and vocoder say: how much of the past is kept in view, and where
+they compute."""
 
 from typing import Any
 
@@ -7,7 +8,7 @@ from google.protobuf import text_format
 from paths import PROJECT
 from tritonclient.grpc import model_config_pb2
 
-from tritone.serving.parameters import left_chunks
+from tritone.serving.parameters import device_name, left_chunks
 
 NAME = "left_context_chunks"
 
@@ -27,3 +28,16 @@ def test_a_number_is_taken_as_it_is(said: str) -> None:
 def test_another_word_is_refused(said: str) -> None:
     with pytest.raises(ValueError, match=f"{NAME} is '{said}'; take auto, or a number of chunks"):
         left_chunks({NAME: said})
+
+
+def test_each_model_may_have_a_device_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRITONE_DEVICE", "cuda")
+    assert device_name("auto") == "cuda", "of the profile"
+    assert device_name("cuda:1") == "cuda:1"
+
+
+@pytest.mark.parametrize("model", ["token2wav", "vocoder"])
+def test_it_is_a_setting_of_its_configuration(model: str) -> None:
+    written = (PROJECT / "model_repo" / model / "config.pbtxt").read_text(encoding="utf-8")
+    config: Any = text_format.Parse(written, model_config_pb2.ModelConfig())
+    assert config.parameters["device"].string_value == "auto"

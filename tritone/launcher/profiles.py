@@ -53,6 +53,12 @@ def check_profile(settings: ServerSettings, backends: Path | None) -> None:
         find_engine(settings.served_model, _configured_engine(settings.model_repository))
 
 
+def _parameter(name: str, value: str) -> str:
+    """A line of a configuration; of several with one name the last one holds."""
+    key, text = json.dumps(name), json.dumps(value)
+    return f"parameters {{ key: {key} value: {{ string_value: {text} }} }}\n"
+
+
 def _configured_engine(repository: Path) -> str:
     """The engine that the configuration of `tensorrt_llm` names; "" leaves the choice to us."""
     path = repository / _LLM / "config.pbtxt"
@@ -92,21 +98,26 @@ def check_tensorrt_llm(profile: str) -> None:
 
 
 def with_engine(settings: ServerSettings) -> ServerSettings:
-    """Settings whose repository names the engine of the model directory, for profile gpu-backend;
-    others as they are. Raises ModelDirectoryError when there is no engine, or more than one.
+    """Settings whose repository names the engine of the model directory, and has the language
+    model's changed parameters, for profile gpu-backend; others as they are. Raises
+    ModelDirectoryError when there is no engine, or more than one.
 
-    Triton expands no variables, and NVIDIA's backend takes a missing path for an empty one. So the
-    server gets a copy of the configuration with the engine's path in it, beside links to the rest.
+    Triton expands no variables, and NVIDIA's backend takes a missing path for an empty one and
+    knows nothing of changed parameters. So the server gets a copy of the configuration with both in
+    it, beside links to the rest.
     """
     if settings.profile != "gpu-backend":
         return settings
     repository = settings.model_repository.resolve()
     config = repository / _LLM / "configs" / f"{settings.profile}.pbtxt"
     text = config.read_text(encoding="utf-8")
-    if _PLACEHOLDER not in text:
+    changed = settings.parameters.get(_LLM, {})
+    if _PLACEHOLDER in text and "gpt_model_path" not in changed:
+        engine = find_engine(settings.served_model).resolve()
+        text = text.replace(_PLACEHOLDER, json.dumps(str(engine)))
+    elif not changed:
         return settings  # somebody wrote a path of their own
-    engine = find_engine(settings.served_model).resolve()
-    text = text.replace(_PLACEHOLDER, json.dumps(str(engine)))
+    text += "".join(_parameter(*pair) for pair in changed.items())
 
     def fill(folder: Path) -> None:
         for model in repository.iterdir():

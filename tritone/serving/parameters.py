@@ -27,9 +27,10 @@ def served_model() -> Model:
     return open_model(path)
 
 
-def device_name() -> str:
-    """Where flow and vocoder run: $TRITONE_DEVICE, which the launcher sets, or the CPU."""
-    return os.environ.get(variables.DEVICE_VARIABLE, "cpu")
+def device_name(asked: str = "auto") -> str:
+    """Where flow and vocoder run, as the parameter `device` says. auto: $TRITONE_DEVICE, which the
+    launcher sets, or the CPU."""
+    return os.environ.get(variables.DEVICE_VARIABLE, "cpu") if asked == "auto" else asked
 
 
 def uses_plans(values: Mapping[str, Any]) -> bool:

@@ -31,6 +31,7 @@ class TritonPythonModel:
     def initialize(self, args: Mapping[str, str]) -> None:
         values = parameters(
             args,
+            device="auto",
             left_context_chunks="auto",
             ode_steps=0,
             guided_steps=0,
@@ -57,7 +58,7 @@ class TritonPythonModel:
 
     @staticmethod
     def _settings(values: Mapping[str, Any]) -> FlowSettings:
-        device, plans = device_name(), uses_plans(values)
+        device, plans = device_name(values["device"]), uses_plans(values)
         pool = PoolSettings(cache_mb=values["cache_mb"], streams=2 * values["max_sequences"])
         return FlowSettings(
             left_chunks=left_chunks(values),

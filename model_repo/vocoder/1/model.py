@@ -15,11 +15,13 @@ from tritone.triton_models import VOCODER
 class TritonPythonModel:
     @watched(VOCODER)
     def initialize(self, args: Mapping[str, str]) -> None:
-        values = parameters(args, engine="torch", dtype="auto", kernels_kept=160)
+        values = parameters(args, device="auto", engine="torch", dtype="auto", kernels_kept=160)
         keep_kernels(values["kernels_kept"])
         model = served_model()
         settings = VocoderSettings(
-            device_name(), torch_dtype(values["dtype"]), plans=uses_plans(values)
+            device_name(values["device"]),
+            torch_dtype(values["dtype"]),
+            plans=uses_plans(values),
         )
         self._stage = model.family.load_vocoder(model.folder, model.config, settings)
         self._stage.warm_up()

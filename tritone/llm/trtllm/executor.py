@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tritone.errors import StageFailed
+from tritone.errors import EnvironmentProblem, StageFailed
 from tritone.llm.checkpoint import logit_bias
 from tritone.llm.config import SpokenConfig
 from tritone.llm.external import REPETITION_PENALTY, ExternalLanguageModel, Limits, RuntimeFeed
@@ -118,6 +118,7 @@ def open_executor(
     config: SpokenConfig,
     check: EngineCheck | None = None,
     *,
+    device: str = "cuda",
     engine_dir: str = "",
     slots: int = 32,
     max_waiting: int = 64,
@@ -127,16 +128,18 @@ def open_executor(
 ) -> ExecutorLanguageModel:
     """On an engine that trtllm-build 0.20 made for this GPU.
 
-    engine_dir: of the engine, which is taken as it is; "" takes the only one under
+    device: cuda or cuda:N. engine_dir: of the engine, which is taken as it is; "" takes the only one under
     MODEL_DIR/engines, if `check` lets it pass: it was built here, from these weights, and accepted.
     slots, max_waiting: as in `Limits`; slots is at most the engine's max_batch_size.
     kv_memory_fraction: of the GPU memory that is free once the weights are loaded, for the paged
     keys and values of all; flow and vocoder need the rest. import_seconds: longest time that
     importing tensorrt_llm may take.
 
-    Raises ModelDirectoryError for a missing engine or another model's and EnvironmentProblem when
-    tensorrt_llm cannot be imported or is of another version than the engine.
+    Raises ModelDirectoryError for a missing engine or another model's and EnvironmentProblem for an
+    unknown device, and when tensorrt_llm cannot be imported or is of another version than the
+    engine.
     """
+    index = _gpu_index(device)
     engine = read_engine(find_engine(model_dir, engine_dir))
     if check is not None and not engine_dir:
         with step("LLM engine check", engine.path):
@@ -147,7 +150,7 @@ def open_executor(
     import_tensorrt_llm(import_seconds)
     bindings = importlib.import_module("tensorrt_llm.bindings.executor")
     with step("LLM weights", engine.path):
-        executor = _executor(bindings, engine.path, slots, kv_memory_fraction)
+        executor = _executor(bindings, engine.path, index, slots, kv_memory_fraction)
     return ExecutorLanguageModel(
         executor,
         config,
@@ -158,11 +161,29 @@ def open_executor(
     )
 
 
-def _executor(bindings: Any, engine: Path, slots: int, kv_memory_fraction: float) -> Any:
+def _gpu_index(device: str) -> int:
+    kind, colon, index = device.partition(":")
+    if kind != "cuda" or (colon and not index.isdecimal()):
+        raise EnvironmentProblem(f"device {device!r} is unknown; take cuda or cuda:N")
+    return int(index or 0)
+
+
+def _executor(bindings: Any, engine: Path, gpu: int, slots: int, kv_memory_fraction: float) -> Any:
+    """Under CUDA graphs, since the kernels of so small a model are shorter than their launches: one
+    for each number of generations, of 4 to 10 MB (TensorRT-LLM's own estimate)."""
+    knobs = bindings.ExtendedRuntimePerfKnobConfig()  # its constructor does not take these two
+    knobs.cuda_graph_mode = True
+    knobs.cuda_graph_cache_size = slots
     cache = bindings.KvCacheConfig(
         enable_block_reuse=True, free_gpu_memory_fraction=kv_memory_fraction
     )
-    config = bindings.ExecutorConfig(max_beam_width=1, max_batch_size=slots, kv_cache_config=cache)
+    config = bindings.ExecutorConfig(
+        max_beam_width=1,
+        max_batch_size=slots,
+        kv_cache_config=cache,
+        parallel_config=bindings.ParallelConfig(device_ids=[gpu]),
+        extended_runtime_perf_knob_config=knobs,
+    )
     return bindings.Executor(str(engine), bindings.ModelType.DECODER_ONLY, config)
 
 

@@ -22,10 +22,37 @@ class KvCacheConfig:
 
 
 @dataclass
+class ParallelConfig:
+    communication_type: str = "MPI"
+    communication_mode: str = "LEADER"
+    device_ids: list[int] | None = None
+
+
+class ExtendedRuntimePerfKnobConfig:
+    """Its constructor takes two of its four settings."""
+
+    __slots__ = (
+        "cuda_graph_cache_size",
+        "cuda_graph_mode",
+        "enable_context_fmha_fp32_acc",
+        "multi_block_mode",
+    )
+
+    def __init__(
+        self, multi_block_mode: bool = True, enable_context_fmha_fp32_acc: bool = False
+    ) -> None:
+        self.multi_block_mode = multi_block_mode
+        self.enable_context_fmha_fp32_acc = enable_context_fmha_fp32_acc
+        self.cuda_graph_mode, self.cuda_graph_cache_size = False, 0
+
+
+@dataclass
 class ExecutorConfig:
     max_beam_width: int = 1
     kv_cache_config: KvCacheConfig = field(default_factory=KvCacheConfig)
     max_batch_size: int | None = None
+    parallel_config: ParallelConfig | None = None
+    extended_runtime_perf_knob_config: ExtendedRuntimePerfKnobConfig | None = None
 
 
 @dataclass(kw_only=True)
