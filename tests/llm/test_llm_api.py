@@ -18,7 +18,7 @@ from tritone.llm.config import SamplingConfig
 from tritone.llm.contract import SamplingParams
 from tritone.llm.sampler import Sampler
 from tritone.llm.trtllm.llm_api import LlmApiLanguageModel, open_llm_api
-from tritone.llm.trtllm.speech_logits import SpeechLogits, repetition_aware_law
+from tritone.llm.trtllm.speech_logits import SpeechLogits, Uniforms, draw, repetition_aware_law
 
 SAMPLED = SamplingParams(top_k=25, top_p=0.8, temperature=0.9, seed=11)
 
@@ -91,6 +91,16 @@ class TestModel:
         assert first == again != other
         offset, codes = built[1].llm.speech_offset, built[1].llm.speech_codes
         assert all(offset <= token < offset + codes for token in (*first, *other))
+
+    def test_a_seed_holds_whoever_runs_beside_it(self, open_model: Open) -> None:
+        """The runtime's own sampler has one generator for all."""
+        model, llm = open_model()
+        alone = tokens_of(model.submit(request(2, tokens=40, sampling=SAMPLED)))
+        llm.step_seconds = 0.0005
+        others = [replace(SAMPLED, seed=seed) for seed in (1, 2, 3)]
+        beside = [model.submit(request(5, tokens=30, sampling=other)) for other in others]
+        assert tokens_of(model.submit(request(2, tokens=40, sampling=SAMPLED))) == alone
+        assert len({tuple(tokens_of(one)) for one in beside}) == 3
 
     def test_the_runtime_is_opened_for_ids_alone(self, open_model: Open, built: Built) -> None:
         _, llm = open_model(slots=8, max_tokens=300, kv_memory_fraction=0.2, dtype="fp16")
@@ -220,22 +230,39 @@ class TestLaw:
         law = repetition_aware_law(scores, torch.tensor([7]), top_k=25, top_p=0.8)
         assert law[7] == 1 and law.sum() == 1
 
-    def test_logits_become_the_law_within_a_generation(self, built: Built) -> None:
+    def test_draws_follow_the_weights_and_never_take_one_of_zero(self) -> None:
+        law = torch.tensor([0.0, 0.5, 0.0, 0.3, 0.2, 0.0])
+        uniforms = Uniforms(3)
+        drawn = [int(draw(law, uniforms[n])) for n in range(3000)]
+        assert [uniforms[n] for n in (5, 0)] == [Uniforms(3)[n] for n in (5, 0)]
+        counts = np.bincount(drawn, minlength=6)
+        assert chi_squared_p_value(counts, law.double().numpy()) > 1e-4
+        assert not counts[law.numpy() == 0].any()
+        assert int(draw(law, 0.0)) == 1 and int(draw(law, np.nextafter(1, 0))) == 4
+
+    def test_one_token_drawn_by_the_law_is_left_within_a_generation(self, built: Built) -> None:
         llm, sampling = built[1].llm, SamplingConfig()
         bias = torch.from_numpy(logit_bias(built[0], llm))
         sampler = Sampler(sampling, SAMPLED, waiting=llm.waiting_rows)
-        processor = SpeechLogits(bias.to, llm, sampling, sampler, min_tokens=3, prompt=4)
+        options = {"min_tokens": 3, "prompt": 4}
         raw = torch.randn(llm.vocab_size, generator=torch.Generator().manual_seed(5)) * 4
         speech = np.s_[llm.speech_offset : llm.speech_offset + llm.speech_head_size]
         row = int((raw + bias)[speech].argmax())
         tokens = [1, 2, 3, 4, llm.speech_offset + row]
-        logits = raw.clone().view(1, 1, -1)
-        processor(1, logits, [tokens], None, None)
-        drawn = logits.view(-1).softmax(0).numpy()
         scores = (raw + bias)[speech] / SAMPLED.temperature
         scores[llm.speech_codes] = -torch.inf  # the end comes before min_tokens
-        options = {"top_k": SAMPLED.top_k, "top_p": SAMPLED.top_p}
-        expected = repetition_aware_law(scores, torch.tensor([row]), **options).numpy()
-        np.testing.assert_allclose(drawn[speech], expected, atol=2e-6)
-        assert drawn[speech][llm.speech_codes] == 0
-        assert np.delete(drawn, speech).max() == 0, "text can be drawn"
+        law = repetition_aware_law(
+            scores, torch.tensor([row]), top_k=SAMPLED.top_k, top_p=SAMPLED.top_p
+        )
+        for seed in range(50):
+            processor = SpeechLogits(
+                bias.to, llm, sampling, sampler, uniforms=Uniforms(seed), **options
+            )
+            logits = raw.clone().view(1, 1, -1)
+            processor(1, logits, [tokens], None, None)
+            token = llm.speech_offset + int(draw(law, Uniforms(seed)[1]))
+            assert int(logits.argmax()) == token
+            assert np.delete(logits.view(-1).numpy(), token).max() == np.float32(BANNED)
+            again = raw.clone().view(1, 1, -1)
+            processor(1, again, [tokens], None, None)
+            assert torch.equal(again, logits), "a token that is computed again is the same one"

@@ -128,8 +128,9 @@ def open_executor(
 ) -> ExecutorLanguageModel:
     """On an engine that trtllm-build 0.20 made for this GPU.
 
-    device: cuda or cuda:N. engine_dir: of the engine, which is taken as it is; "" takes the only one under
-    MODEL_DIR/engines, if `check` lets it pass: it was built here, from these weights, and accepted.
+    device: cuda or cuda:N. engine_dir: of the engine, which is taken as it is; "" takes the only
+    one under MODEL_DIR/engines, if `check` lets it pass: it was built here, from these weights, and
+    accepted.
     slots, max_waiting: as in `Limits`; slots is at most the engine's max_batch_size.
     kv_memory_fraction: of the GPU memory that is free once the weights are loaded, for the paged
     keys and values of all; flow and vocoder need the rest. import_seconds: longest time that

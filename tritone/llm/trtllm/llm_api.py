@@ -1,8 +1,8 @@
 """The language model on TensorRT-LLM's LLM API (1.0 and later, PyTorch backend).
 
 It reads the merged checkpoint as it is; no engine is built and no tokenizer loaded. The backend's
-Qwen2 has no bias at its head and does not know repetition-aware sampling, so every request carries
-a logits processor that adds both (`SpeechLogits`). The API's `embedding_bias` would do for the bias
+Qwen2 has no bias at its head, does not know repetition-aware sampling and, to 1.2, reads no seed of
+a request, so every request carries a logits processor that does all three (`SpeechLogits`). The API's `embedding_bias` would do for the bias
 alone, but it is uploaded for every token (TensorRT-LLM issue 17436). The processor costs speed
 twice: no overlap of steps, since it must see the last token, and a worker in this process, since
 others take only processors of NVIDIA's own; that spares the start of MPI processes, though.
@@ -27,7 +27,7 @@ from tritone.llm.external import ExternalLanguageModel, Limits, RuntimeFeed
 from tritone.llm.generation import STAGE
 from tritone.llm.sampler import Sampler
 from tritone.llm.trtllm.environment import import_tensorrt_llm, installed_version
-from tritone.llm.trtllm.speech_logits import BiasOn, SpeechLogits
+from tritone.llm.trtllm.speech_logits import BiasOn, SpeechLogits, Uniforms
 from tritone.loading.steps import step
 
 _DTYPES = {"bf16": "bfloat16", "fp16": "float16"}
@@ -63,19 +63,19 @@ class LlmApiLanguageModel(ExternalLanguageModel):
     def _enqueue(
         self, feed: RuntimeFeed, ids: list[int], sampler: Sampler, seed: int
     ) -> RuntimeFeed:
-        """The runtime draws plainly; what it draws from is rewritten by the logits processor."""
+        """The runtime takes the likeliest token; the logits processor has drawn which that is."""
         llm, sampling, least = self._config.llm, self._config.sampling, feed.request.min_tokens
-        processor = SpeechLogits(self._bias, llm, sampling, sampler, least, len(ids))
-        draw = {"top_k": 1} if sampler.top_k == 1 else {"top_p": 1.0, "temperature": 1.0}
+        processor = SpeechLogits(
+            self._bias, llm, sampling, sampler, least, len(ids), Uniforms(seed)
+        )
         params = self._params(
             end_id=llm.stop_ids[0],
             pad_id=llm.stop_ids[0],
             max_tokens=feed.longest,
             stop_token_ids=list(llm.stop_words),
-            seed=seed,
+            top_k=1,
             detokenize=False,
             logits_processor=processor,
-            **draw,
         )
         asyncio.run_coroutine_threadsafe(self._generate(feed, ids, params), self._loop)
         return feed

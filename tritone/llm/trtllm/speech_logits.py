@@ -1,17 +1,19 @@
-"""Repetition-aware sampling as a rewrite of logits, for runtimes that draw by themselves in torch.
+"""Repetition-aware sampling as a rewrite of logits, for runtimes that take a logits processor.
 
 It draws twice where a token repeats, by a law that can be written down: with nucleus law N, recent
 tokens W and the softmax S,
 
     P(x) = N(x) [x not in W] + sum over y in W of N(y) S(x) [x != y] / (1 - S(y)).
 
-A runtime that samples plainly from log P therefore samples as `Sampler` does.
+A draw from P is therefore one as `Sampler` makes it. It is made here and all else is banned, since
+the sampler of TensorRT-LLM up to 1.2 has one generator for all requests and reads no seed.
 """
 
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,13 +25,27 @@ from tritone.llm.sampler import Sampler
 BiasOn = Callable[[torch.device], Tensor]
 
 
+class Uniforms:
+    """Of one seed: the number in [0, 1) that belongs to each token of a generation, so that a token
+    which is computed again is drawn again as it was."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = np.random.Generator(np.random.PCG64(seed))
+        self._drawn: list[float] = []
+
+    def __getitem__(self, token: int) -> float:
+        while len(self._drawn) <= token:
+            self._drawn.append(self._random.random())
+        return self._drawn[token]
+
+
 @dataclass(frozen=True)
 class SpeechLogits:
-    """Logits processor of one generation: head bias, bans, and the law of `sampling`.
+    """Logits processor of one generation: head bias, bans, and a draw by the law of `sampling`.
 
     min_tokens: the regular stop id is banned before this many tokens. prompt: number of its ids.
-    Greedy sampling (top_k 1) leaves the biased logits as they are. The signature is that of
-    tensorrt_llm.sampling_params.LogitsProcessor.
+    uniforms: of its seed. Greedy sampling (top_k 1) leaves the biased logits as they are. The
+    signature is that of tensorrt_llm.sampling_params.LogitsProcessor.
     """
 
     bias: BiasOn
@@ -38,6 +54,7 @@ class SpeechLogits:
     sampling: Sampler
     min_tokens: int
     prompt: int
+    uniforms: Uniforms
 
     def __call__(
         self,
@@ -47,7 +64,8 @@ class SpeechLogits:
         stream_ptr: int | None,
         client_id: int | None,
     ) -> None:
-        """Change logits, (1, 1, vocab_size), in place. token_ids: prompt and tokens so far."""
+        """Change logits, (1, 1, vocab_size), in place, so that their argmax is the next token.
+        token_ids: prompt and tokens so far."""
         llm, emitted = self.llm, token_ids[0][self.prompt :]
         logits += self.bias(logits.device)
         if len(emitted) < self.min_tokens:
@@ -64,7 +82,9 @@ class SpeechLogits:
             top_k=self.sampling.top_k,
             top_p=self.sampling.top_p,
         )
-        speech.copy_(law.log().clamp_min(BANNED))
+        drawn = draw(law, self.uniforms[len(emitted)])
+        logits.fill_(BANNED)
+        speech.scatter_(0, drawn, 0)
 
 
 def repetition_aware_law(scores: Tensor, recent: Tensor, *, top_k: int, top_p: float) -> Tensor:
@@ -85,3 +105,11 @@ def repetition_aware_law(scores: Tensor, recent: Tensor, *, top_k: int, top_p: f
     alone = rest <= 0  # nothing else has a probability: the token stays
     law[recent] = torch.where(alone, mass, 0)
     return law + torch.where(alone, 0, mass / rest) @ others
+
+
+def draw(law: Tensor, uniform: float) -> Tensor:
+    """(1,) int64 row, drawn in proportion to (rows,) weights, on their device."""
+    cumulative = law.cumsum(0, dtype=torch.float64)
+    row = torch.searchsorted(cumulative, cumulative[-1:] * uniform, right=True)
+    # the product may round up to the total, which belongs to the last positive weight
+    return torch.where(row < len(law), row, cumulative.argmax())

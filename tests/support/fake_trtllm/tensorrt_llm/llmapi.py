@@ -1,5 +1,6 @@
 """The LLM API of 1.x on its PyTorch backend, over random logits: what is drawn depends on the
-seed, on the tokens so far and on the logits processor, as in the real one."""
+tokens so far, on the logits processor and on one generator for all requests, as in the real one to
+1.2, which reads no seed."""
 
 import asyncio
 import inspect
@@ -43,7 +44,6 @@ class CompletionOutput:
 class RequestOutput:
     def __init__(self, llm: "LLM", prompt: list[int], params: SamplingParams) -> None:
         self._llm, self._prompt, self._params = llm, prompt, params
-        self._draw = torch.Generator().manual_seed(params.seed or 0)
         self._done = False
         self.outputs = [CompletionOutput()]
         self.aborted = False
@@ -86,7 +86,7 @@ class RequestOutput:
         if self._params.top_k == 1:
             return int(logits.argmax())
         assert self._params.top_p == self._params.temperature == 1.0, "the processor samples"
-        return int(torch.multinomial(logits.softmax(0), 1, generator=self._draw))
+        return int(torch.multinomial(logits.softmax(0), 1, generator=self._llm.generator))
 
 
 class LLM:
@@ -111,6 +111,7 @@ class LLM:
             "kv_cache_config": kv_cache_config,
         }
         self.vocab_size = 0
+        self.generator = torch.Generator().manual_seed(42)
         self.breaks_on: int | None = None
         self.step_seconds = 0.0
         self.outputs: list[RequestOutput] = []
