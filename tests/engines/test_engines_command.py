@@ -14,6 +14,7 @@ from tritone.engines.export import ONNX_DIR
 FAKE_BUILD = SUPPORT / "fake_trtllm_build.py"
 GRAPHS = ["flow_encoder", "estimator_step", "estimator", "estimator_masked"]
 GRAPHS += ["f0_predictor", "vocoder"]
+STEPS = ("export", "plan")
 
 Script = Callable[..., tuple[int, str, str]]
 
@@ -45,7 +46,8 @@ def listing(folder: Path) -> list[str]:
 
 def test_a_dry_run_shows_every_command_and_profile(script: Script, model: Path) -> None:
     before = listing(model)
-    status, out, _ = script(model, "--dry-run", "--dtype", "float16")
+    named = ("--parts", "llm,flow,vocoder")
+    status, out, _ = script(model, "--dry-run", "--dtype", "float16", *named)
     assert status == 0 and listing(model) == before
     assert "trtllm-build --checkpoint_dir" in out and "--gemm_plugin float16" in out
     for name in GRAPHS:
@@ -57,10 +59,24 @@ def test_a_dry_run_shows_every_command_and_profile(script: Script, model: Path) 
     assert "tensorrt-cu12==10.10.0.31" in out
 
 
+def shown(out: str) -> list[str]:
+    return [line for line in out.splitlines() if line.startswith(("llm", "export", "plan"))]
+
+
+def test_what_a_server_runs_is_built_and_the_rest_by_name(script: Script, model: Path) -> None:
+    _, out, _ = script(model, "--dry-run")
+    plans = [f"{what} {name}" for name in ("estimator_step", "vocoder") for what in STEPS]
+    assert shown(out) == ["llm checkpoint", "llm engine", *plans]
+    _, out, _ = script(model, "--dry-run", "--parts", "llm, flow_encoder,f0_predictor")
+    plans = [f"{what} {name}" for name in ("flow_encoder", "f0_predictor") for what in STEPS]
+    assert shown(out) == ["llm checkpoint", "llm engine", *plans]
+    _, out, _ = script(model, "--dry-run", "--export-only")
+    assert shown(out) == ["export estimator_step", "export vocoder"]
+
+
 def test_parts_are_chosen(script: Script, model: Path) -> None:
     _, out, _ = script(model, "--dry-run", "--parts", "vocoder")
-    shown = [line for line in out.splitlines() if line.startswith(("llm", "export", "plan"))]
-    assert shown == [f"{what} {name}" for what in ("export", "plan") for name in GRAPHS[4:]]
+    assert shown(out) == [f"{what} {name}" for what in STEPS for name in GRAPHS[4:]]
     status, _, err = script(model, "--parts", "vocoder,frontend")
     assert status == 2 and "unknown part 'frontend'; parts are llm, flow, vocoder" in err
     status, _, err = script(model, "--parts", "llm", "--export-only")

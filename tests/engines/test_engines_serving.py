@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from engine_models import GRAPHS, exported, sources_of, tasks_of
+from engine_models import exported, sources_of, tasks_of
 from fake_gpu import H200, plug_in
 
 from tritone.acoustic.flow_stage import FlowStage
@@ -22,23 +22,27 @@ from tritone.llm.contract import Increment
 
 pytestmark = pytest.mark.slow
 
-SERVED = ("estimator_step", "vocoder", "vocoder_opening")
-
 
 @pytest.fixture(autouse=True)
 def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     plug_in(monkeypatch)
 
 
+def served(folder: Path) -> set[str]:
+    sources = sources_of(folder)
+    graphs = [graph for part in sources.parts for graph in sources.outlines(part)]
+    return {graph.name for graph in graphs if graph.served}
+
+
 @pytest.fixture
 def model(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    """A flow and a vocoder with the plans that stages run on."""
+    """A flow and a vocoder with the plans that `tritone engines` builds by itself."""
     folder, family = tmp_path / "model", getattr(request, "param", "cosyvoice2")
     shutil.copytree(exported(family).model_dir, folder)
     tasks = tasks_of(sources_of(folder), ("flow", "vocoder"), "float16", H200)
-    wanted = [task for task in tasks if task.name.split()[-1] in SERVED]
+    wanted = [task for task in tasks if task.name.split()[-1] in served(folder)]
     states = [o.state for o in run_tasks(wanted, force=False) if o.name.startswith("plan")]
-    assert states == ["built"] * len(GRAPHS[family].keys() & set(SERVED))
+    assert states == ["built"] * len(served(folder))
     return folder
 
 

@@ -39,7 +39,12 @@ class Asked:
             "(GPUs before Ampere: float16)"
         ),
     ] = DTYPES[0]
-    parts: Annotated[str, typer.Option(metavar="PART,..", help="what to build (all)")] = ""
+    parts: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,..", help="parts, or single graphs, to build (those that a server runs)"
+        ),
+    ] = ""
     export_only: Annotated[
         bool, typer.Option("--export-only", help="only the ONNX exports and their check")
     ] = False
@@ -54,9 +59,10 @@ def engines(
 ) -> int:
     """Build the engines of a model directory for this machine's GPU.
 
-    TensorRT-LLM's engine of the language model, ONNX exports of the flow and
-    the vocoder, and their TensorRT plans. What is done already is not done
-    again. --dry-run and --export-only need neither a GPU nor TensorRT.
+    TensorRT-LLM's engine of the language model, and ONNX exports and TensorRT
+    plans of the networks that a server runs; other graphs are built by name.
+    What is done already is not done again. --dry-run and --export-only need
+    neither a GPU nor TensorRT.
 
     Exit status: 0 all is there, 1 something failed or was refused by its gate,
     2 the build could not start.
@@ -69,8 +75,9 @@ def engines(
     given = model.family.graph_source(model.folder, model.config)
     if given is None:
         return refused(f"{model.folder}: engines are not built for {model.family.name}")
-    sources = Sources(model.folder, decoder_config(model.language_model), given)
-    chosen = chosen_parts(asked.parts, sources.parts, asked.export_only)
+    all_sources = partial(Sources, model.folder, decoder_config(model.language_model), given)
+    chosen, graphs = chosen_parts(asked.parts, all_sources(), asked.export_only)
+    sources = all_sources(lambda graph: graph.name in graphs)
     found = problems(sources, chosen, asked.dtype, export_only=asked.export_only)
     if found and not dry_run:
         return max(refused(problem) for problem in found)
@@ -99,19 +106,31 @@ def show(tasks: Sequence[Task], found: Sequence[TritoneError]) -> None:
         print("\n  - ".join(["\nHere the build would stop:", *map(str, found)]))
 
 
-def chosen_parts(text: str, known: Sequence[str], export_only: bool) -> tuple[str, ...]:
-    """The parts of a list; of the language model there is nothing to export."""
-    chosen = tuple(part.strip() for part in text.split(",")) if text else tuple(known)
-    unknown = [part for part in chosen if part not in known]
-    if unknown:
+def chosen_parts(
+    text: str, sources: Sources, export_only: bool
+) -> tuple[tuple[str, ...], frozenset[str]]:
+    """The parts of a list of names, and their graphs that are to be built: all of a part that is
+    named, and those that a server runs where nothing is. Of the language model there is nothing to
+    export."""
+    known = {part: sources.outlines(part) for part in sources.parts}
+    names = [name.strip() for name in text.split(",")] if text else list(known)
+    every = [graph.name for graphs in known.values() for graph in graphs]
+    if unknown := [name for name in names if name not in (*known, *every)]:
         raise InvalidRequest(
-            "--parts", f"unknown part {unknown[0]!r}; parts are {', '.join(known)}"
+            "--parts",
+            f"unknown part {unknown[0]!r}; parts are {', '.join(known)}, and their graphs "
+            f"{', '.join(every)}",
         )
-    kept = tuple(part for part in chosen if not (export_only and part == LLM))
+    chosen = {
+        part: {g.name for g in graphs if (g.served or text) and {part, g.name}.intersection(names)}
+        for part, graphs in known.items()
+    }
+    kept = tuple(part for part in known if chosen[part] or (part == LLM in names))
+    kept = tuple(part for part in kept if not (export_only and part == LLM))
     if not kept:
         others = " and ".join(part for part in known if part != LLM)
         raise InvalidRequest("--parts", f"--export-only exports {others}, and this names neither")
-    return kept
+    return kept, frozenset().union(*chosen.values())
 
 
 def build(tasks: Sequence[Task], model_dir: Path, *, force: bool, export_only: bool) -> int:

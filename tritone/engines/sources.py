@@ -1,7 +1,7 @@
 """What engines are built from: a family's networks as graphs with their axes, and the weights."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -55,15 +55,16 @@ class Graph(ABC):
 
     name: of its files. outputs: names in order. axes: the lengths of `shapes` by name. caches:
     inputs and outputs that a stream keeps, stored in half precision. half: whether matrix products
-    may run in half precision. examples: two choices of lengths for the export, its check and the
-    acceptance: above 1 in the first, and such that dimensions are alike in both only if they always
-    are.
+    may run in half precision. served: a server that runs plans needs it. examples: two choices of
+    lengths for the export, its check and the acceptance: above 1 in the first, and such that
+    dimensions are alike in both only if they always are.
     """
 
     name: str
     outputs: tuple[str, ...]
     caches: frozenset[str] = frozenset()
     half: bool = True
+    served: bool = False
     examples: tuple[Sizes, Sizes]
 
     def __init__(self, module: nn.Module, axes: Mapping[str, Axis]) -> None:
@@ -120,11 +121,21 @@ class GraphSource(Protocol):
 
 
 class Sources:
-    """A model directory as exports and plans see it; weights are read when first needed."""
+    """A model directory as exports and plans see it; weights are read when first needed.
+
+    wanted: whether a graph is to be built.
+    """
 
     profiles = Profiles()
 
-    def __init__(self, model_dir: Path, config: SpokenConfig, graph_source: GraphSource) -> None:
+    def __init__(
+        self,
+        model_dir: Path,
+        config: SpokenConfig,
+        graph_source: GraphSource,
+        wanted: Callable[[Graph], bool] = lambda _: True,
+    ) -> None:
+        self._wanted = wanted
         self.model_dir, self.config, self._source = model_dir, config, graph_source
         self.parts = (LLM, *graph_source.parts)
         self._digests: dict[str, str] = {}
@@ -145,7 +156,9 @@ class Sources:
 
     def outlines(self, part: str) -> Sequence[Graph]:
         """The graphs of a part without weights; the language model has none."""
-        return () if part == LLM else self._source.outlines(part, self.profiles)
+        if part == LLM:
+            return ()
+        return [g for g in self._source.outlines(part, self.profiles) if self._wanted(g)]
 
     def graph(self, part: str, name: str) -> Graph:
         """One graph with its weights."""

@@ -167,6 +167,7 @@ class EstimatorStepGraph(EstimatorGraph):
     """The estimator over one chunk. See `EstimatorStep`."""
 
     name = "estimator_step"
+    served = True
     outputs = ("velocity", "next_tails", "new_frames")
     caches = frozenset({"cache", "new_frames"})
     frames = "chunk_frames"

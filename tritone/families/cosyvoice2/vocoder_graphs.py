@@ -68,6 +68,7 @@ class FilterGraph(VocoderGraph):
     """mel and the source's spectrum -> log magnitude and phase. See `HiFT.filter`."""
 
     name = "vocoder"
+    served = True
     outputs = ("bins",)
 
     def __init__(self, vocoder: Vocoder, profiles: Profiles) -> None:

@@ -80,6 +80,7 @@ class FilterGraph(VocoderGraph):
     function for the opening window."""
 
     outputs = ("bins",)
+    served = True
     top_hz = Voice.mel_top_hz
     opening: bool
 

@@ -2,10 +2,11 @@
 
 It reads the merged checkpoint as it is; no engine is built and no tokenizer loaded. The backend's
 Qwen2 has no bias at its head, does not know repetition-aware sampling and, to 1.2, reads no seed of
-a request, so every request carries a logits processor that does all three (`SpeechLogits`). The API's `embedding_bias` would do for the bias
-alone, but it is uploaded for every token (TensorRT-LLM issue 17436). The processor costs speed
-twice: no overlap of steps, since it must see the last token, and a worker in this process, since
-others take only processors of NVIDIA's own; that spares the start of MPI processes, though.
+a request, so every request carries a logits processor that does all three (`SpeechLogits`). The
+API's `embedding_bias` would do for the bias alone, but it is uploaded for every token (TensorRT-LLM
+issue 17436). The processor costs speed twice: no overlap of steps, since it must see the last
+token, and a worker in this process, since others take only processors of NVIDIA's own; that spares
+the start of MPI processes, though.
 
 API: tensorrt_llm/llmapi/llm.py (`LLM.generate_async`, `RequestOutput.abort`), sampling_params.py.
 """
