@@ -65,6 +65,9 @@ RUN --mount=type=cache,target=/root/.cache/pip \
         --only-binary :all: -c /tmp/base.txt '/src[gateway]' \
     && rm /tmp/base.txt
 
+# What measures a GPU and tries NVIDIA's C++ backend; beside the server, and not served.
+COPY benchmarks benchmarks
+
 USER 10001:10001
 VOLUME /var/cache/tritone
 EXPOSE 8000 8001 8002

@@ -22,6 +22,7 @@ from container_files import (
     VARIABLES,
     compose,
     only,
+    stage,
 )
 from paths import PROJECT
 from serving import SHORT, is_speech
@@ -61,11 +62,12 @@ def test_each_profile_has_its_services() -> None:
     profiles = {name: service["profiles"] for name, service in compose()["services"].items()}
     assert profiles == {
         "gateway": ["cpu"],
-        "gpu-gateway": ["gpu", "mps"],
+        "gpu-gateway": ["gpu", "alone"],
         "cpu": ["cpu"],
         "gpu": ["gpu"],
-        "gpu-mps": ["mps"],
-        "mps": ["mps"],
+        "gpu-alone": ["alone"],
+        "bench": ["bench"],
+        "mps": ["gpu", "bench"],
         "build": ["build"],
     }
 
@@ -104,7 +106,7 @@ def test_what_is_set_arrives() -> None:
         assert "0.0.0.0:9001:8001" in services[name]["ports"]
     assert services["build"]["volumes"] == [{**services["gpu"]["volumes"][0], "read_only": False}]
     assert services["build"]["user"] == "7:8"
-    (device,) = services["gpu-mps"]["deploy"]["resources"]["reservations"]["devices"]
+    (device,) = services["gpu-alone"]["deploy"]["resources"]["reservations"]["devices"]
     assert device["device_ids"] == ["1"]
 
 
@@ -119,9 +121,10 @@ def test_the_launcher_takes_the_command_line(service: str) -> None:
     assert grace > options["exit_timeout_secs"] + UNLOAD_TIMEOUT_S + _KILL_MARGIN_S
 
 
-def test_the_multi_process_service_is_shared() -> None:
+@pytest.mark.parametrize("service", ["gpu", "bench"])
+def test_the_multi_process_service_is_shared(service: str) -> None:
     document = compose()
-    server, daemon = (document["services"][name] for name in ("gpu-mps", "mps"))
+    server, daemon = (document["services"][name] for name in (service, "mps"))
     assert server["ipc"] == "service:mps"
     assert daemon["ipc"] == "shareable"
     assert server["depends_on"]["mps"]["condition"] == "service_healthy"
@@ -131,6 +134,24 @@ def test_the_multi_process_service_is_shared() -> None:
     assert f"mps:{pipes}" in daemon["volumes"]
     user = only("gpu", "USER").value[0].split(":")[0]
     assert f"uid={user}," in document["volumes"]["mps"]["driver_opts"]["o"]
+
+
+def test_it_can_be_left_out() -> None:
+    server = compose()["services"]["gpu-alone"]
+    assert not {"depends_on", "ipc"} & server.keys() and "mps" not in str(server)
+
+
+@pytest.mark.parametrize("module", ["benchmarks.gpu", "benchmarks.backend_stall"])
+def test_the_gpu_image_measures_with_what_it_has(module: str) -> None:
+    """Whatever is imported is of the image: of the package's own requirements, the base's or the
+    benchmarks that are copied."""
+    assert ("benchmarks", "benchmarks") in [step.value for step in stage("gpu")["COPY"]]
+    bench = compose()["services"]["bench"]
+    assert [*bench["entrypoint"][1:], bench["command"][0]] == ["python3", "-m", "benchmarks.gpu"]
+    extras = ["matplotlib", "transformers", "pytest", "hypothesis", "onnxscript", "scipy", "jiwer"]
+    block = f"import sys; sys.modules.update(dict.fromkeys({extras}))"
+    code = f"{block}; import {module}; import tritone_client, tritonclient.grpc"
+    subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=True, timeout=100)
 
 
 @contextmanager

@@ -42,13 +42,22 @@ int cuDeviceGet(int *device, int index) {{ *device = index; return 0; }}
 int cuDeviceGetName(char *name, int size, int device) {{
     strncpy(name, "NVIDIA L4", size); return 0; }}
 int cuDeviceGetAttribute(int *value, int which, int device) {{
-    *value = which == 75 ? {major} : which == 76 ? 9 : -1; return 0; }}
+    *value = which == 75 ? {major} : which == 76 ? 9 : which == 133 ? {mps} : -1;
+    return which == 133 && {mps} < 0; }}
 int cuDevicePrimaryCtxRetain(void **context, int device) {{ *context = 0; return {retain}; }}
 int cuCtxSetCurrent(void *context) {{ return 0; }}
 int cuMemGetInfo_v2(size_t *free, size_t *total) {{
     *free = {free}ul; *total = 24ul << 30; return 0; }}
 """
-ANSWERS = {"hangs": 0, "init": 0, "cuda": 12080, "major": 8, "retain": 0, "free": 20 * GIB}
+ANSWERS = {
+    "hangs": 0,
+    "init": 0,
+    "cuda": 12080,
+    "major": 8,
+    "retain": 0,
+    "mps": 1,
+    "free": 20 * GIB,
+}
 
 Machine = Callable[..., None]
 
@@ -215,7 +224,11 @@ class TestMemory:
 
 class TestMps:
     def test_not_in_use(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert device.mps(GPU).status is Status.SKIP
+        machine(mps=0)
+        finding = device.mps(GPU)
+        assert finding.status is Status.WARN
+        assert "take turns on the GPU" in finding.text
+        assert finding.fix == "before the server starts: nvidia-cuda-mps-control -d"
         monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", "/nonexistent/mps")
         finding = device.mps(GPU)
         assert finding.status is Status.WARN
@@ -231,6 +244,7 @@ class TestMps:
         ids=["runs", "gone", "hangs"],
     )
     def test_the_daemon(self, machine, program, monkeypatch, tmp_path, body, status) -> None:
+        machine()
         (tmp_path / "nvidia-mps").mkdir()
         program("nvidia-cuda-mps-control", body)
         monkeypatch.setattr(device, "_CONTROL_S", 0.5)
@@ -239,6 +253,30 @@ class TestMps:
         assert finding.status is status
         assert ("40 %" in finding.text) == (status is Status.PASS)
         assert ("rm -r" in finding.fix) == (status is Status.FAIL)
+
+    @pytest.mark.parametrize(
+        ("mps", "status", "words"),
+        [
+            (1, Status.PASS, "processes use the GPU through MPS"),
+            (0, Status.WARN, "do not use the GPU through MPS"),
+            (-1, Status.PASS, "too old to say"),
+        ],
+        ids=["attached", "not attached", "unknown"],
+    )
+    def test_it_is_attached(self, machine, monkeypatch, tmp_path, mps, status, words) -> None:
+        machine(mps=mps)
+        monkeypatch.setenv("PATH", "/nowhere")
+        (tmp_path / "nvidia-mps").mkdir()
+        finding = device.mps(GPU)
+        assert (finding.status, words in finding.text) == (status, True)
+
+    def test_cuda_does_not_start(self, machine, monkeypatch, tmp_path) -> None:
+        machine(init=805)
+        monkeypatch.setenv("PATH", "/nowhere")
+        (tmp_path / "nvidia-mps").mkdir()
+        finding = device.mps(GPU)
+        assert finding.status is Status.FAIL
+        assert "CUDA does not start with the pipes in" in finding.text
 
     def test_pipes_of_another_user(self, machine, monkeypatch, tmp_path) -> None:
         (tmp_path / "nvidia-mps").mkdir()

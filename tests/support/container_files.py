@@ -16,7 +16,7 @@ from paths import PROJECT
 TEXT = (PROJECT / "docker-compose.yml").read_text(encoding="utf-8")
 VARIABLES = set(re.findall(r"\$\{([A-Z_]+)", TEXT))
 TARGETS = ("cpu", "gpu")
-SERVERS = {"cpu": "cpu", "gpu": "gpu", "gpu-mps": "gpu"}
+SERVERS = {"cpu": "cpu", "gpu": "gpu", "gpu-alone": "gpu"}
 """Service -> the image it runs."""
 GATEWAYS = {"gateway": "cpu", "gpu-gateway": "gpu"}
 """As well; it is built with the server."""

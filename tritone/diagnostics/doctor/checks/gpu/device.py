@@ -132,26 +132,25 @@ def _gib(nbytes: int) -> str:
     return f"{nbytes / 2**30:.1f} GiB"
 
 
-@check("gpu.mps", unless=nvidia.why_not)
+@check("gpu.mps", unless=nvidia.why_not, limit_s=30)
 def mps(target: Target) -> Finding:
     """NVIDIA's Multi-Process Service, through which processes use the GPU at the same time."""
     pipes = Path(os.environ.get(_PIPES_VARIABLE, _PIPES))
     if not pipes.is_dir():
         text = f"no MPS: {pipes} does not exist; the models' processes take turns on the GPU"
-        if _PIPES_VARIABLE in os.environ:
-            return warning(text, f"unset {_PIPES_VARIABLE}, or: {_CONTROL} -d")
-        return skipped(text)
+        unset = f"unset {_PIPES_VARIABLE}, or " if _PIPES_VARIABLE in os.environ else ""
+        return warning(text, f"{unset}before the server starts: {_CONTROL} -d")
     if not os.access(pipes, os.W_OK | os.X_OK):
         whose = f"{pipes} belongs to user {pipes.stat().st_uid}"
         text = f"{whose}, and user {os.getuid()} may not write there"
         fix = f"run as that user, or without MPS: export {_PIPES_VARIABLE}=/nonexistent"
         return failure(f"{text}: MPS serves the processes of one user", fix)
-    if shutil.which(_CONTROL) is None:
-        return passed(f"{pipes} is there; without {_CONTROL} on PATH its state is not known")
-    return _daemon(pipes)
+    if shutil.which(_CONTROL) is not None and (fault := _daemon_fault(pipes)):
+        return fault
+    return _attached(pipes)
 
 
-def _daemon(pipes: Path) -> Finding:
+def _daemon_fault(pipes: Path) -> Finding | None:
     outcome = run_isolated(["sh", "-c", f"echo get_server_list | {_CONTROL}"], _CONTROL_S)
     dead = "Cannot find MPS control daemon" in outcome.output + outcome.error
     if outcome.status != 0 or dead:
@@ -159,9 +158,23 @@ def _daemon(pipes: Path) -> Finding:
         text = f"{pipes} is there, but the daemon of MPS does not answer ({how})"
         fix = f"rm -r {pipes}, or start it: {_CONTROL} -d"
         return failure(f"{text}: CUDA may hang or fail when it starts", fix)
+    return None
+
+
+def _attached(pipes: Path) -> Finding:
+    """Whether a process that starts here, as the server's do, would use the GPU through it."""
+    try:
+        gpu = nvidia.ask_driver().device(nvidia.device_index())
+    except EnvironmentProblem as error:
+        return failure(f"CUDA does not start with the pipes in {pipes}: {error}", "see gpu.driver")
+    if gpu.mps is None:
+        return passed(f"{pipes} is there; this driver is too old to say whether MPS is used")
+    if not gpu.mps:
+        text = f"{pipes} is there, but processes do not use the GPU through MPS"
+        return warning(f"{text}: they take turns on it", f"before the server starts: {_CONTROL} -d")
     share = os.environ.get("CUDA_MPS_ACTIVE_THREAD_PERCENTAGE")
     limit = f"; each process gets {share} % of the GPU's threads" if share else ""
-    return passed(f"MPS runs, pipes in {pipes}{limit}")
+    return passed(f"processes use the GPU through MPS, pipes in {pipes}{limit}")
 
 
 @check("gpu.torch", unless=nvidia.why_not, limit_s=_TORCH_S + 5)

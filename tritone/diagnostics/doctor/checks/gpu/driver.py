@@ -19,12 +19,17 @@ from tritone.variables import DEVICE_VARIABLE
 LIBRARY = "libcuda.so.1"
 _LIMIT_S = 15.0
 _CAPABILITY = (75, 76)  # attributes of a device: the two numbers of its compute capability
+_MPS_ENABLED = 133  # "contexts created on this device will be shared via MPS"
 
 
 @dataclass(frozen=True)
 class Gpu:
+    """capability: (major, minor). mps: whether processes of this environment use it through NVIDIA's
+    Multi-Process Service; None where the driver is too old to say."""
+
     name: str
-    capability: tuple[int, int]  # (major, minor) of its compute capability
+    capability: tuple[int, int]
+    mps: bool | None
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ def ask_driver(memory_of: int | None = None) -> Driver:
     if outcome.status != 0:
         raise EnvironmentProblem(outcome.last_line)
     answer = outcome.answer
-    gpus = tuple(Gpu(name, tuple(capability)) for name, capability in answer["devices"])
+    gpus = tuple(Gpu(name, tuple(capability), mps) for name, capability, mps in answer["devices"])
     cuda, memory = answer["cuda"], answer["memory"]
     return Driver((cuda // 1000, cuda % 1000 // 10), gpus, tuple(memory) if memory else None)
 
@@ -98,7 +103,10 @@ def answers(library: str, memory_of: str) -> dict[str, Any]:
         name = ctypes.create_string_buffer(256)
         call_driver("cuDeviceGetName", name, 256, device)
         capability = [number("cuDeviceGetAttribute", which, device) for which in _CAPABILITY]
-        devices.append((name.value.decode(), capability))
+        shared = ctypes.c_int()
+        unknown = cuda.cuDeviceGetAttribute(ctypes.byref(shared), _MPS_ENABLED, device)
+        mps = None if unknown else bool(shared.value)
+        devices.append((name.value.decode(), capability, mps))
         if memory_of == str(index):
             context, free, total = ctypes.c_void_p(), ctypes.c_size_t(), ctypes.c_size_t()
             call_driver("cuDevicePrimaryCtxRetain", ctypes.byref(context), device)
