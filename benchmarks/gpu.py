@@ -31,7 +31,7 @@ from tritone.errors import TritoneError
 from tritone.families import open_model
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, EmbeddingTable
 from tritone.llm.contract import Increment
-from tritone.llm.slots.opening import open_torch
+from tritone.llm.torch.opening import open_torch
 from tritone.llm.torch.slots import TorchSlots
 from tritone.synthesis.pipeline import Settings
 from tritone_client.metrics import StreamMetrics

@@ -19,7 +19,7 @@ from tritone.engines.export import ONNX_DIR
 from tritone.engines.record import check_language_model, engine_folder, read_record
 from tritone.engines.tasks import Outcome, Task, run_tasks
 from tritone.errors import ModelDirectoryError, StageFailed
-from tritone.llm.slots.opening import open_torch
+from tritone.llm.torch.opening import open_torch
 from tritone.llm.trtllm.engine_folder import find_engine
 
 pytestmark = pytest.mark.slow

@@ -15,8 +15,9 @@ from tritone.llm.checkpoint import WEIGHTS_NAME, EmbeddingTable
 from tritone.llm.config import SamplingConfig
 from tritone.llm.onnx.graph import build_graph
 from tritone.llm.onnx.slots import OnnxSlots
-from tritone.llm.slots.opening import ensure_graph, open_onnx, open_torch
+from tritone.llm.slots.opening import ensure_graph, open_onnx
 from tritone.llm.slots.session import SlotSession
+from tritone.llm.torch.opening import open_torch
 from tritone.llm.torch.slots import TorchSlots
 
 HEADS = ((0, 1), (1, 2), (1, 0))

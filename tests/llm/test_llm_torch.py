@@ -12,8 +12,9 @@ from tritone.compute import GraphCache, torch_device, torch_dtype
 from tritone.errors import EnvironmentProblem
 from tritone.llm.checkpoint import WEIGHTS_NAME, EmbeddingTable
 from tritone.llm.onnx.slots import OnnxSlots
-from tritone.llm.slots.opening import open_onnx, open_torch
+from tritone.llm.slots.opening import open_onnx
 from tritone.llm.slots.scheduler import SlotLanguageModel, SlotSession
+from tritone.llm.torch.opening import open_torch
 from tritone.llm.torch.slots import TorchSlots
 
 LENGTH = 300  # more than the smallest bucket of positions

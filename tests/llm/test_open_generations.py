@@ -18,8 +18,8 @@ from tritone.llm.contract import (
     SamplingParams,
     Turns,
 )
-from tritone.llm.slots.opening import open_torch
 from tritone.llm.slots.scheduler import SlotLanguageModel
+from tritone.llm.torch.opening import open_torch
 
 TURNS = Turns(5, 15, 6847, 6849)
 NONE = np.zeros(0, np.int32)

@@ -13,7 +13,7 @@ from benchmarks.random_model import write_model
 from benchmarks.streams import BenchStages, decode_rate, run_streams
 from tritone.acoustic.placement import FlowSettings, VocoderSettings
 from tritone.families import open_model
-from tritone.llm.slots.opening import open_torch
+from tritone.llm.torch.opening import open_torch
 from tritone.synthesis.pipeline import Settings
 
 pytestmark = pytest.mark.slow

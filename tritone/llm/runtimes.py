@@ -93,7 +93,7 @@ RUNTIMES = {
         "tritone.llm.slots.opening", "open_onnx", profile="cpu", instead="gpu-torch", extends=True
     ),
     "torch": Runtime(
-        "tritone.llm.slots.opening", "open_torch", profile="gpu-torch", instead="cpu", extends=True
+        "tritone.llm.torch.opening", "open_torch", profile="gpu-torch", instead="cpu", extends=True
     ),
     "executor": Runtime(
         "tritone.llm.trtllm.executor",

@@ -15,7 +15,8 @@ from trtllm_fixtures import Install, install, write_engine
 from tritone.errors import InvalidRequest
 from tritone.llm.checkpoint import BANNED, logit_bias
 from tritone.llm.contract import GenerationRequest, LanguageModel, Prompt, SamplingParams
-from tritone.llm.slots.opening import open_onnx, open_torch
+from tritone.llm.slots.opening import open_onnx
+from tritone.llm.torch.opening import open_torch
 from tritone.llm.trtllm.executor import open_executor
 from tritone.llm.trtllm.llm_api import open_llm_api
 from tritone.serving.generation_tensors import generation_tensors

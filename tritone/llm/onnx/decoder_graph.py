@@ -13,30 +13,10 @@ from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.errors import ModelDirectoryError
 from tritone.llm.checkpoint import FINAL_NORM, layer_name
 from tritone.llm.onnx.graph_writer import MICROSOFT, BlockFormat, GraphWriter, quantize_blocks
+from tritone.llm.rotary import DecoderNumbers, rotary_tables
 
 _HEAD_MULTIPLE = 16  # of head sizes in GroupQueryAttention
 _INTEGER_DOT = 4  # accuracy_level of MatMulNBits: activations rounded to int8 per row and block
-
-
-class DecoderNumbers(Protocol):
-    """Of a decoder; names as in `tritone.llm.config.DecoderConfig`."""
-
-    @property
-    def hidden_size(self) -> int: ...
-    @property
-    def num_hidden_layers(self) -> int: ...
-    @property
-    def num_attention_heads(self) -> int: ...
-    @property
-    def num_key_value_heads(self) -> int: ...
-    @property
-    def head_dim(self) -> int: ...
-    @property
-    def rope_theta(self) -> float: ...
-    @property
-    def rms_norm_eps(self) -> float: ...
-    @property
-    def max_position_embeddings(self) -> int: ...
 
 
 class CheckpointNumbers(DecoderNumbers, Protocol):
@@ -45,18 +25,6 @@ class CheckpointNumbers(DecoderNumbers, Protocol):
     @property
     def text_heads(self) -> tuple[tuple[int, int], ...]: ...
     def model_dump_json(self) -> str: ...
-
-
-def rotary_tables(config: DecoderNumbers) -> tuple[Float32, Float32]:
-    """cos and sin of the rotary angles, (positions, head_dim / 2), in float32 arithmetic.
-
-    Qwen2 computes them so, and the rounding of the angles (6e-8 of the position) is part of it.
-    """
-    exponents = np.arange(0, config.head_dim, 2, dtype=np.float32) / np.float32(config.head_dim)
-    inverse = np.float32(1) / np.power(np.float32(config.rope_theta), exponents)
-    positions = np.arange(config.max_position_embeddings, dtype=np.float32)
-    angles = np.outer(positions, inverse)
-    return np.cos(angles), np.sin(angles)
 
 
 def pad_heads(weight: Float32, heads: int) -> Float32:

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from tritone.arrays import Float32, Int32
 from tritone.errors import ModelDirectoryError
-from tritone.llm.onnx.decoder_graph import CheckpointNumbers, DecoderNumbers, rotary_tables
+from tritone.llm.onnx.decoder_graph import CheckpointNumbers
 from tritone.llm.onnx.graph import CONFIG_KEY, PRECISIONS, checkpoint_key, graph_path
+from tritone.llm.rotary import DecoderNumbers, rotary_tables
 
 
 class OnnxSlots:

@@ -1,4 +1,4 @@
-"""Opening the language model of a model directory on one of Tritone's own runtimes."""
+"""Opening the language model of a model directory on ONNX Runtime."""
 
 import errno
 import hashlib
@@ -43,35 +43,6 @@ def open_onnx(
         session = OnnxSlots(folder, config.llm, precision=precision, graph=graph, **sizes)
         embedding = EmbeddingTable(Checkpoint(folder / WEIGHTS_NAME))
     return SlotLanguageModel(session, embedding, config, max_waiting)
-
-
-def open_torch(
-    model_dir: Path,
-    config: SpokenConfig,
-    *,
-    device: str = "cuda",
-    dtype: str = "bf16",
-    slots: int = 32,
-    max_tokens: int = 2048,
-    max_waiting: int = 64,
-) -> SlotLanguageModel:
-    """With torch, on a GPU under CUDA graphs. Parameters as for `open_onnx`.
-
-    dtype: of weights, keys and values: fp32, bf16, fp16 or auto.
-
-    Raises ModelDirectoryError if the checkpoint cannot be used, EnvironmentProblem if the device
-    cannot.
-    """
-    # a process that runs the model on ONNX Runtime should not pay for torch
-    from tritone.compute import best_dtype, torch_device, torch_dtype
-    from tritone.llm.torch.slots import TorchSlots
-
-    place, llm = torch_device(device), config.llm
-    kind = torch_dtype(dtype) or best_dtype(place, llm.hidden_size)
-    checkpoint = Checkpoint(model_dir / LLM_DIR / WEIGHTS_NAME)
-    sizes = {"slots": slots, "slot_length": min(max_tokens, llm.max_position_embeddings)}
-    session = TorchSlots(checkpoint, llm, device=place, dtype=kind, **sizes)
-    return SlotLanguageModel(session, EmbeddingTable(checkpoint), config, max_waiting)
 
 
 def ensure_graph(model_dir: Path, config: SpokenConfig, precision: str) -> Path:

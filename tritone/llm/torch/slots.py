@@ -21,7 +21,7 @@ from tritone.compute import GraphCache
 from tritone.errors import ModelDirectoryError
 from tritone.llm.checkpoint import FINAL_NORM, HEAD, HEAD_BIAS, layer_name
 from tritone.llm.config import LLMConfig
-from tritone.llm.onnx.decoder_graph import rotary_tables
+from tritone.llm.rotary import rotary_tables
 from tritone.loading.steps import step
 
 SHORTEST_REACH = 256  # positions; the smallest bucket of lengths

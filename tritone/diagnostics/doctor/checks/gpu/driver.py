@@ -24,7 +24,7 @@ _MPS_ENABLED = 133  # "contexts created on this device will be shared via MPS"
 
 @dataclass(frozen=True)
 class Gpu:
-    """capability: (major, minor). mps: whether processes of this environment use it through NVIDIA's
+    """capability: (major, minor). mps: whether processes of this environment use it through the
     Multi-Process Service; None where the driver is too old to say."""
 
     name: str

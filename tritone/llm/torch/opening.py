@@ -1,0 +1,36 @@
+"""Opening the language model of a model directory on torch."""
+
+from pathlib import Path
+
+from tritone.checkpoints.safetensors_file import Checkpoint
+from tritone.compute import best_dtype, torch_device, torch_dtype
+from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, EmbeddingTable
+from tritone.llm.config import SpokenConfig
+from tritone.llm.slots.scheduler import SlotLanguageModel
+from tritone.llm.torch.slots import TorchSlots
+
+
+def open_torch(
+    model_dir: Path,
+    config: SpokenConfig,
+    *,
+    device: str = "cuda",
+    dtype: str = "bf16",
+    slots: int = 32,
+    max_tokens: int = 2048,
+    max_waiting: int = 64,
+) -> SlotLanguageModel:
+    """With torch, on a GPU under CUDA graphs. Parameters as for
+    `tritone.llm.slots.opening.open_onnx`.
+
+    dtype: of weights, keys and values: fp32, bf16, fp16 or auto.
+
+    Raises ModelDirectoryError if the checkpoint cannot be used, EnvironmentProblem if the device
+    cannot.
+    """
+    place, llm = torch_device(device), config.llm
+    kind = torch_dtype(dtype) or best_dtype(place, llm.hidden_size)
+    checkpoint = Checkpoint(model_dir / LLM_DIR / WEIGHTS_NAME)
+    sizes = {"slots": slots, "slot_length": min(max_tokens, llm.max_position_embeddings)}
+    session = TorchSlots(checkpoint, llm, device=place, dtype=kind, **sizes)
+    return SlotLanguageModel(session, EmbeddingTable(checkpoint), config, max_waiting)
