@@ -1,10 +1,11 @@
 """What the parts of the pipeline know of the request that they work on."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from tritone.errors import Cancelled
-from tritone.synthesis.deadlines import StageTurns
+from tritone.synthesis.deadlines import StageTurns, Turns
 from tritone.synthesis.live_text import TextSource
 from tritone.synthesis.rules import SpeechRules, Stages
 from tritone.synthesis.timing import Timing
@@ -41,10 +42,11 @@ class Run:
     seed: int
     turns: StageTurns
 
-    @property
-    def seconds_left(self) -> float:
-        """Until playback runs dry."""
-        return self.timing.until_dry(self.turns.patience)
+    def turn(self, stage: Turns) -> AbstractContextManager[None]:
+        """A turn at a stage, as urgent as this stream's playback."""
+        begun = self.timing.playback.first is not None
+        seconds = self.timing.ahead if begun else -self.timing.elapsed()
+        return stage.turn(seconds, begun=begun)
 
     def check_cancelled(self) -> None:
         if self.cancelled():

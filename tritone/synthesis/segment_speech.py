@@ -249,7 +249,7 @@ class SegmentSpeech:
     def _frames(self, tokens: Increment, *, finalize: bool) -> Float32:
         self._run.check_cancelled()
         self._begun = True
-        with self._run.timing.flowing(), self._run.turns.flow.turn(self._run.seconds_left):
+        with self._run.timing.flowing(), self._run.turn(self._run.turns.flow):
             return self._flow.step(tokens, finalize=finalize)
 
     @property

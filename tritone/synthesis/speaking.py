@@ -105,7 +105,7 @@ class Speaking:
         assert self._vocoder is not None
         bad = first_bad(piece.frames)
         frames = piece.frames if bad is None else piece.frames[:, :bad]
-        with self._run.turns.vocoder.turn(self._run.seconds_left):
+        with self._run.turn(self._run.turns.vocoder):
             cuts = [cut for cut in piece.cuts if cut < frames.shape[1]]
             finalize = piece.ends_segment or bad is not None
             wave = self._vocoder.step(frames, cuts=cuts, finalize=finalize)

@@ -226,10 +226,6 @@ class Timing:
         """Audio sent and not yet played, if playback began with the first packet."""
         return self.playback.ahead(self.elapsed())
 
-    def until_dry(self, patience: float) -> float:
-        """Until playback runs dry; before the first packet, what is left of `patience`."""
-        return patience - self.elapsed() if self.playback.first is None else self.ahead
-
     @property
     def seconds_per_token(self) -> float:
         """Of work so far; at least one token must be there."""
