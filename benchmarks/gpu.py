@@ -1,17 +1,24 @@
-"""A full-size model on a GPU with torch alone: language model, first packet, many streams.
+"""A full-size model on a GPU with torch alone: first packet, many streams, language model.
 
     python -m benchmarks.gpu                      # writes random weights of CosyVoice2's shapes
     python -m benchmarks.gpu --family cosyvoice3  # of CosyVoice3's
     python -m benchmarks.gpu --model MODEL_DIR    # what `tritone convert` wrote
 
-In one process, without a server: what Triton adds is measured by `tritone bench`. Speech is
---seconds long after a prompt of three seconds. Prints a table and writes gpu.json to --out.
-Exit status: 0 all was measured, 2 the device or the model cannot be used.
+Language model, flow and vocoder are processes of their own under the schedulers of a server, but
+without one: what Triton adds is measured by `tritone bench`. Needs torch, numpy, pydantic,
+safetensors and tokenizers. Speech is --seconds long after a prompt of three seconds. After each
+part gpu.json in --out is written anew and its table printed; what has not begun within --minutes
+is left out.
+
+Exit status: 0 all was measured, 1 not all of it, 2 the device or the model cannot be used.
 """
 
 import argparse
-import json
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +27,16 @@ import torch
 
 from benchmarks.full_size import COSYVOICE2, FULL_SIZE
 from benchmarks.random_model import write_model
-from benchmarks.streams import BenchStages, decode_rate, run_streams, some_prompt
-from tritone.acoustic.flow_stage import FlowStage
+from benchmarks.remote_stages import (
+    FlowServed,
+    LanguageModelServed,
+    RemoteLanguageModel,
+    VocoderServed,
+)
+from benchmarks.stage_processes import StageProcess
+from benchmarks.streams import BenchStages, Together, decode_rate, run_streams, some_prompt
 from tritone.acoustic.placement import FlowSettings, PoolSettings, VocoderSettings
-from tritone.acoustic.vocoder_stage import VocoderStage
+from tritone.checkpoints.atomic_write import write_json
 from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.compute import torch_device
 from tritone.config import CONFIG_NAME
@@ -34,7 +47,8 @@ from tritone.llm.contract import Increment
 from tritone.llm.torch.opening import open_torch
 from tritone.llm.torch.slots import TorchSlots
 from tritone.synthesis.pipeline import Settings
-from tritone_client.metrics import StreamMetrics
+
+Figures = dict[str, float]
 
 # what a data-centre GPU should reach
 WANTED = {
@@ -46,42 +60,64 @@ WANTED = {
 }
 
 
-class Bench:
-    """One model on one device; each method measures one thing."""
+def language_model(model: Path, device: str, slots: int) -> LanguageModelServed:
+    config = open_model(model).config
+    return LanguageModelServed(open_torch(model, config, device=device, slots=slots))
 
-    def __init__(self, model: Path, device: str, seconds: float, cache_mb: int) -> None:
+
+def flow(model: Path, settings: FlowSettings) -> FlowServed:
+    opened = open_model(model)
+    stage = opened.family.load_flow(model, opened.config, settings)
+    stage.warm_up()
+    return FlowServed(stage)
+
+
+def vocoder(model: Path, device: str) -> VocoderServed:
+    opened = open_model(model)
+    stage = opened.family.load_vocoder(model, opened.config, VocoderSettings(device=device))
+    stage.warm_up()
+    return VocoderServed(stage)
+
+
+class Bench:
+    """One model on one device; each method measures one thing. processes: see `StageProcess`."""
+
+    def __init__(
+        self, model: Path, device: str, seconds: float, cache_mb: int, *, processes: bool = True
+    ) -> None:
         self._model, opened = model, open_model(model)
         self._family, self.config = opened.family, opened.config
         self._device, self._seconds, self._cache_mb = device, seconds, cache_mb
+        self._processes = processes
 
-    def language_model(self, counts: list[int], slots: int) -> dict[str, float]:
-        llm = open_torch(self._model, self.config, device=self._device, slots=slots)
+    @contextmanager
+    def opened(self, slots: int) -> Iterator[BenchStages]:
+        """All stages, which load at the same time. Raises StageFailed."""
+        pool = PoolSettings(cache_mb=self._cache_mb)
+        settings = FlowSettings(device=self._device, dtype=torch.bfloat16, pool=pool)
+        makers: list[Callable[[], Any]] = [
+            partial(language_model, self._model, self._device, slots),
+            partial(flow, self._model, settings),
+            partial(vocoder, self._model, self._device),
+        ]
+        started = [StageProcess(maker, process=self._processes) for maker in makers]
         try:
-            tokens = round(25 * self._seconds)
-            decode_rate(llm, self.config, 1, 20)
-            return {
-                f"LLM tokens/s, {n} stream{'s' * (n > 1)}": decode_rate(llm, self.config, n, tokens)
-                for n in counts
-            }
+            llm, flows, vocoders = (one.ready() for one in started)
+            yield BenchStages(self.config, llm, flows, vocoders, seconds=self._seconds)
         finally:
-            llm.close()
+            for one in started:
+                one.close()
 
-    def streams(self, counts: list[int], rounds: int, slots: int) -> dict[str, float]:
-        flow, vocoder = self._acoustics()
-        llm = open_torch(self._model, self.config, device=self._device, slots=slots)
-        stages = BenchStages(self.config, llm, flow, vocoder, seconds=self._seconds)
-        figures: dict[str, float] = {}
-        try:
-            run_streams(stages, 1, Settings())
-            for count in counts:
-                run_streams(stages, count, Settings())  # records what graphs this mix needs
-                runs = [run_streams(stages, count, Settings()) for _ in range(rounds)]
-                figures |= _felt(count, [one for run in runs for one in run])
-        finally:
-            llm.close()
-        return figures
+    def language_model(self, llm: RemoteLanguageModel, streams: int) -> Figures:
+        tokens = round(25 * self._seconds)
+        rate = decode_rate(llm, self.config, streams, tokens)
+        return {f"LLM tokens/s, {_streams(streams)}": rate}
 
-    def parity(self) -> dict[str, float]:
+    def streams(self, stages: BenchStages, count: int, rounds: int) -> Figures:
+        run_streams(stages, count, Settings())  # the first of its kind
+        return _felt(count, [run_streams(stages, count, Settings()) for _ in range(rounds)])
+
+    def parity(self) -> Figures:
         """Error of the half-precision paths, RMS over RMS, against float32 on the same device."""
         exact, short = (self._logits(dtype) for dtype in (torch.float32, torch.bfloat16))
         mels = [self._mel(dtype) for dtype in (torch.float32, torch.bfloat16)]
@@ -115,69 +151,116 @@ class Bench:
         tokens = Increment(voice.prompt_tokens[::-1].copy())
         return stage.step(tokens, stage.open(voice), finalize=True)[0]
 
-    def _acoustics(self) -> tuple[FlowStage, VocoderStage]:
-        pool = PoolSettings(cache_mb=self._cache_mb)
-        settings = FlowSettings(device=self._device, dtype=torch.bfloat16, pool=pool)
-        flow = self._family.load_flow(self._model, self.config, settings)
-        vocoder = self._family.load_vocoder(
-            self._model, self.config, VocoderSettings(device=self._device)
-        )
-        flow.warm_up()
-        vocoder.warm_up()
-        return flow, vocoder
+
+def _streams(count: int) -> str:
+    return f"{count} stream{'s' * (count > 1)}"
 
 
-def _felt(count: int, runs: list[StreamMetrics]) -> dict[str, float]:
-    name = f"{count} stream{'s' * (count > 1)}"
-    first = [1000 * run.first_packet_s for run in runs if run.first_packet_s is not None]
-    return {
-        f"first packet, {name}, p50, ms": float(np.median(first)),
-        f"first packet, {name}, p95, ms": float(np.percentile(first, 95)),
-        f"RTF, {name}": float(np.median([run.rtf for run in runs if run.rtf is not None])),
-        f"underruns, {name}": float(sum(run.underruns for run in runs)),
-    }
+def _felt(count: int, runs: list[Together]) -> Figures:
+    """Of rounds of so many streams; what nobody heard is left out."""
+    name = _streams(count)
+
+    def of(which: str) -> list[float]:
+        return [value for run in runs for value in run.values(which)]
+
+    first = [1000 * seconds for seconds in of("first_packet_s")]
+    figures = {f"refused, {name}": float(sum(run.refused for run in runs))}
+    if first:
+        figures |= {
+            f"first packet, {name}, p50, ms": float(np.median(first)),
+            f"first packet, {name}, p95, ms": float(np.percentile(first, 95)),
+            f"RTF, {name}": float(np.median(of("rtf"))),
+            f"underruns, {name}": float(sum(of("underruns"))),
+            f"times real time, {name}": sum(of("audio_s")) / sum(run.seconds for run in runs),
+        }
+    return figures
 
 
 def _relative(found: np.ndarray[Any, Any], exact: np.ndarray[Any, Any]) -> float:
     return float(np.linalg.norm(found - exact) / np.linalg.norm(exact))
 
 
-def main() -> int:
+class Report:
+    """What has been measured, on disk after each part. minutes: after which nothing is begun."""
+
+    def __init__(self, path: Path, where: dict[str, str], minutes: float) -> None:
+        self._path, self._where = path, where
+        self._ends = time.monotonic() + 60 * minutes
+        self.figures: Figures = {}
+        self.problems: dict[str, str] = {}
+
+    def part(self, name: str, measure: Callable[[], Figures]) -> None:
+        """One that fails does not stop the others."""
+        if time.monotonic() > self._ends:
+            self.problems[name] = "left out: time was over"
+        else:
+            try:
+                found = measure()
+            except Exception as error:
+                self.problems[name] = f"{type(error).__name__}: {error}"
+            else:
+                self.figures |= found
+                for figure, value in found.items():
+                    print(f"{figure:40}{value:12.4g}   {WANTED.get(figure, '')}", flush=True)
+        if name in self.problems:
+            print(f"{name}: {self.problems[name]}", file=sys.stderr, flush=True)
+        content = {**self._where, "figures": self.figures, "problems": self.problems}
+        write_json(self._path, content)
+
+
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.gpu", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("--model", type=Path, help="model directory (random weights, full size)")
     parser.add_argument("--family", choices=FULL_SIZE, default=COSYVOICE2.family, help="of those")
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--streams", type=int, nargs="+", default=[1, 4, 16])
-    parser.add_argument("--llm-streams", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("--streams", type=int, nargs="+", default=[1, 4, 16, 64])
+    parser.add_argument("--llm-streams", type=int, nargs="+", default=[1, 8, 32, 64])
     parser.add_argument("--seconds", type=float, default=10.0, help="of speech")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--minutes", type=float, default=7.0, help="after which nothing is begun")
     parser.add_argument(
         "--cache-mb", type=int, default=0, help="of the flow; 0: half of what is free"
     )
     parser.add_argument("--out", type=Path, default=Path("out/bench"))
-    args = parser.parse_args()
+    return parser
+
+
+def main(*, processes: bool = True) -> int:
+    args = build_parser().parse_args()
     try:
         device = torch_device(args.device)
         model = args.model or args.out / f"full-size-{args.family}"
         if not args.model and not (model / CONFIG_NAME).is_file():
             write_model(model, FULL_SIZE[args.family])
-        bench = Bench(model, args.device, args.seconds, args.cache_mb)
-        figures = bench.parity()
-        figures |= bench.language_model(args.llm_streams, max(args.llm_streams))
-        figures |= bench.streams(args.streams, args.rounds, max(args.streams))
+        bench = Bench(model, args.device, args.seconds, args.cache_mb, processes=processes)
     except TritoneError as error:
         print(error, file=sys.stderr)
         return 2
-    where = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-    print(f"{where}, torch {torch.__version__}, {model}")
-    for name, value in figures.items():
-        print(f"{name:40}{value:12.4g}   {WANTED.get(name, '')}")
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    print(f"{name}, torch {torch.__version__}, {model}", flush=True)
     args.out.mkdir(parents=True, exist_ok=True)
-    result = {"device": where, "torch": torch.__version__, "figures": figures}
-    (args.out / "gpu.json").write_text(json.dumps(result, indent=1))
-    return 0
+    where = {"device": name, "torch": torch.__version__, "model": bench.config.family}
+    report = Report(args.out / "gpu.json", where, args.minutes)
+    measure(bench, report, args)
+    return 1 if report.problems else 0
+
+
+def measure(bench: Bench, report: Report, args: argparse.Namespace) -> None:
+    """All parts, the most wanted first."""
+
+    def with_stages() -> Figures:
+        with bench.opened(max(*args.streams, *args.llm_streams)) as stages:
+            for count in args.streams:
+                report.part(_streams(count), partial(bench.streams, stages, count, args.rounds))
+            for count in args.llm_streams:
+                name = f"language model, {_streams(count)}"
+                report.part(name, partial(bench.language_model, stages.llm, count))
+        return {}
+
+    report.part("stages", with_stages)
+    report.part("parity", bench.parity)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
-from tqdm import tqdm
 
 from benchmarks.family_parts import PARTS
 from benchmarks.full_size import AnyConfig
@@ -36,7 +35,7 @@ def write_model(folder: Path, config: AnyConfig, seed: int = 0) -> None:
     generator = torch.Generator().manual_seed(seed)
     write_qwen2(folder / LLM_DIR, config.llm, "bfloat16")
     specs = [TensorSpec(name, "BF16", shape) for name, shape in merged_shapes(config.llm).items()]
-    drawn = (_draw(spec, config.llm, generator) for spec in tqdm(specs, "language model"))
+    drawn = (_draw(spec, config.llm, generator) for spec in specs)
     write_tensors(folder / LLM_DIR / WEIGHTS_NAME, specs, _as_bits(drawn))
     parts = PARTS[config.family]
     with torch.random.fork_rng():

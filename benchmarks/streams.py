@@ -1,32 +1,34 @@
-"""Streams of a fixed length through the pipeline in this process, and how each felt."""
+"""Streams of a fixed length through the pipeline, over stages in other processes."""
 
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from benchmarks.full_size import AnyConfig
-from tritone.acoustic.flow_stage import FlowStage
-from tritone.acoustic.vocoder_stage import VocoderStage
+from benchmarks.remote_stages import (
+    RemoteFlowSession,
+    RemoteGeneration,
+    RemoteLanguageModel,
+    RemoteVocoderSession,
+)
+from benchmarks.stage_processes import StageProcess
 from tritone.arrays import Int32
+from tritone.errors import Overloaded
 from tritone.families import family_named
 from tritone.families.cosyvoice2 import voice as cosyvoice2
 from tritone.families.cosyvoice2.rules import CODES_PER_SECOND
-from tritone.llm.contract import (
-    Generation,
-    GenerationRequest,
-    LanguageModel,
-    Prompt,
-    SamplingParams,
-)
-from tritone.local.tts import LocalFlowSession, LocalVocoderSession
+from tritone.llm.contract import GenerationRequest, LanguageModel, Prompt, SamplingParams
+from tritone.synthesis.deadlines import StageTurns
 from tritone.synthesis.pipeline import Settings, synthesize
 from tritone.synthesis.rules import Hops
+from tritone.synthesis.timing import Timing
 from tritone.synthesis.values import Segment, SynthesisRequest
 from tritone.voice import Voice
-from tritone_client.metrics import StreamMeter, StreamMetrics
 
 TEXT_TOKENS = 25
 
@@ -42,30 +44,31 @@ class BenchStages:
     def __init__(
         self,
         config: AnyConfig,
-        llm: LanguageModel,
-        flow: FlowStage,
-        vocoder: VocoderStage,
+        llm: StageProcess,
+        flow: StageProcess,
+        vocoder: StageProcess,
         *,
         seconds: float,
         prompt_seconds: float = 3.0,
     ) -> None:
         config = lasting(config, seconds, TEXT_TOKENS)
         self.rules = family_named(config.family).rules(config, Hops())
-        self.llm, self.flow, self.vocoder = llm, flow, vocoder
+        self.llm, self.flow, self.vocoder = RemoteLanguageModel(llm), flow, vocoder
+        self.turns = StageTurns()
         ids, voice = some_prompt(config, round(prompt_seconds * CODES_PER_SECOND))
         self._segment = Segment(Prompt(ids), TEXT_TOKENS, "", voice)
 
     def prepare(self, request: SynthesisRequest) -> Iterator[Segment]:
         yield self._segment
 
-    def generate(self, request: GenerationRequest) -> Generation:
+    def generate(self, request: GenerationRequest) -> RemoteGeneration:
         return self.llm.submit(request)
 
-    def open_flow(self, voice: Voice, *, streaming: bool) -> LocalFlowSession:
-        return LocalFlowSession(self.flow, voice, streaming=streaming)
+    def open_flow(self, voice: Voice, *, streaming: bool) -> RemoteFlowSession:
+        return RemoteFlowSession(self.flow, voice)
 
-    def open_vocoder(self, *, seed: int, speed: float) -> LocalVocoderSession:
-        return LocalVocoderSession(self.vocoder, seed=seed, speed=speed)
+    def open_vocoder(self, *, seed: int, speed: float) -> RemoteVocoderSession:
+        return RemoteVocoderSession(self.vocoder, seed=seed, speed=speed)
 
 
 def lasting(config: AnyConfig, seconds: float, text_tokens: int) -> AnyConfig:
@@ -94,20 +97,41 @@ def some_prompt(config: AnyConfig, tokens: int) -> tuple[Int32, cosyvoice2.Voice
     return ids.astype(np.int32), voice
 
 
-def run_streams(stages: BenchStages, streams: int, settings: Settings) -> list[StreamMetrics]:
-    """Start `streams` streams at the same moment; return how each went."""
+@dataclass(frozen=True)
+class Together:
+    """Streams that began at the same moment. records: of those that were spoken, as
+    `Timing.record`. refused: streams for which there was no room. seconds: until the last ended."""
+
+    records: list[dict[str, Any]]
+    refused: int
+    seconds: float
+
+    def values(self, name: str) -> list[float]:
+        return [record[name] for record in self.records if record[name] is not None]
+
+
+def run_streams(stages: BenchStages, streams: int, settings: Settings) -> Together:
+    """Start `streams` streams at the same moment; return how they went."""
     start = threading.Barrier(streams)
 
-    def speak(seed: int) -> StreamMetrics:
+    def speak(seed: int) -> dict[str, Any] | None:
         request = SynthesisRequest(text="any", sampling=SamplingParams(seed=seed))
         start.wait()
-        meter = StreamMeter(stages.rules.rates.sample_rate)
-        for chunk in synthesize(request, stages, stages.rules, settings):
-            meter.packet(chunk.samples)
-        return meter.finish()
+        timing = Timing(stages.rules.rates.sample_rate)
+        try:
+            for _ in synthesize(
+                request, stages, stages.rules, settings, turns=stages.turns, timing=timing
+            ):
+                pass
+        except Overloaded:
+            return None
+        return timing.record()
 
+    began = time.perf_counter()
     with ThreadPoolExecutor(streams) as pool:
-        return list(pool.map(speak, range(streams)))
+        records = list(pool.map(speak, range(streams)))
+    spoken = [record for record in records if record is not None]
+    return Together(spoken, streams - len(spoken), time.perf_counter() - began)
 
 
 def decode_rate(llm: LanguageModel, config: AnyConfig, streams: int, tokens: int) -> float:

@@ -21,10 +21,9 @@ from download_fakes import (
 )
 
 from tritone.checkpoints.disk import STAGING, writing
-from tritone.checkpoints.fetch import Download
+from tritone.checkpoints.fetch import Download, unusable
 from tritone.checkpoints.hub import HubFailed
 from tritone.checkpoints.release import RECORD_NAME, HubName, ReleaseFile, read_record
-from tritone.checkpoints.verify import unusable
 from tritone.errors import EnvironmentProblem
 
 

@@ -24,7 +24,7 @@ from download_fakes import (
     two_hubs,
 )
 
-from tritone.checkpoints.fetch import Download
+from tritone.checkpoints.fetch import Download, unusable
 from tritone.checkpoints.hub import HubFailed
 from tritone.checkpoints.release import (
     RECORD_NAME,
@@ -32,7 +32,6 @@ from tritone.checkpoints.release import (
     ReleaseFile,
     read_record,
 )
-from tritone.checkpoints.verify import unusable
 from tritone.cli import main
 from tritone.cli.download import RELEASES
 from tritone.errors import EnvironmentProblem, InvalidRequest, ModelDirectoryError

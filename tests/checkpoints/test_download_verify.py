@@ -8,8 +8,9 @@ import pytest
 from cosyvoice3_release import cosyvoice3_release
 from released_checkpoint import released_checkpoint
 
+from tritone.checkpoints.fetch import unusable
 from tritone.checkpoints.release import Release, ReleaseFile
-from tritone.checkpoints.verify import file_problem, sha256_of, unusable
+from tritone.checkpoints.verify import file_problem, sha256_of
 from tritone.cli.download import RELEASES
 from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2.convert import copied

@@ -3,18 +3,17 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tqdm import tqdm
 
 from tritone.checkpoints.atomic_write import write_json
+from tritone.checkpoints.safetensors_file import DType
 from tritone.config import CONFIG_NAME, FORMAT, ModelConfig
 from tritone.errors import ModelDirectoryError
 from tritone.plain_json import parse_json
 
 RECORD = ".conversion.json"
-
-DType = Literal["fp32", "fp16", "bf16"]
 
 
 @dataclass(frozen=True)

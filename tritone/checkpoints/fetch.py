@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from tqdm import tqdm
+
 from tritone.checkpoints.disk import link_or_copy, require_space, writing
 from tritone.checkpoints.hub import Hub, HubFailed, HuggingFace, Listing, ModelScope
 from tritone.checkpoints.places import Place, offline_report, places
@@ -20,7 +22,7 @@ from tritone.checkpoints.release import (
     read_record,
     write_record,
 )
-from tritone.checkpoints.verify import file_problem, sha256_of, unusable
+from tritone.checkpoints.verify import file_problem, sha256_of
 from tritone.errors import InvalidRequest, ModelDirectoryError
 
 SourceName = Literal["auto", "modelscope", "huggingface"]
@@ -263,3 +265,10 @@ def _agreed(title: str, repository: Repository, listing: Listing, file: ReleaseF
             "--source"
         )
     return replace(listed, sha256=next(iter(digests), None))
+
+
+def unusable(folder: Path, files: Sequence[ReleaseFile]) -> list[ReleaseFile]:
+    """Read every file of a release in `folder`, with a progress bar; those that are not right."""
+    total = sum(file.size for file in files)
+    with tqdm(total=total, unit="B", unit_scale=True, desc="verify", disable=None) as bar:
+        return [file for file in files if file_problem(folder / file.name, file, bar.update)]

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ from tritone.errors import ModelDirectoryError
 
 # numpy has no bfloat16: its bits travel as uint16
 _STORAGE = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": np.uint16}
+
+DType = Literal["fp32", "fp16", "bf16"]  # of weights, as options name it
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,9 @@
 import hashlib
 import json
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from tqdm import tqdm
 
 if TYPE_CHECKING:  # the doctor must run where pydantic, which the release needs, is broken
     from tritone.checkpoints.release import ReleaseFile
@@ -15,13 +13,6 @@ if TYPE_CHECKING:  # the doctor must run where pydantic, which the release needs
 _ZIP_MARK = b"PK\x03\x04"
 _LFS_MARK = b"version https://git-lfs"
 _BLOCK = 1 << 20
-
-
-def unusable(folder: Path, files: Sequence["ReleaseFile"]) -> list["ReleaseFile"]:
-    """Read every file of a release in `folder`, with a progress bar; those that are not right."""
-    total = sum(file.size for file in files)
-    with tqdm(total=total, unit="B", unit_scale=True, desc="verify", disable=None) as bar:
-        return [file for file in files if file_problem(folder / file.name, file, bar.update)]
 
 
 def file_problem(

@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from tritone.checkpoints.conversion import ConvertOptions, DType, upgrade
+from tritone.checkpoints.conversion import ConvertOptions, upgrade
 from tritone.checkpoints.licences import check_accepted
+from tritone.checkpoints.safetensors_file import DType
 from tritone.cli.command import refused
 from tritone.cli.options import Accepted
 from tritone.errors import ModelDirectoryError, TritoneError

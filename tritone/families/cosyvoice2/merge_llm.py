@@ -16,8 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from tritone.checkpoints.conversion import DType
-from tritone.checkpoints.safetensors_file import Checkpoint, TensorSpec
+from tritone.checkpoints.safetensors_file import Checkpoint, DType, TensorSpec
 from tritone.checkpoints.torch_file import plain_tensors
 from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2.config import SpeechIds

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tritone.checkpoints.conversion import DType
 from tritone.checkpoints.safetensors_file import (
     Checkpoint,
+    DType,
     Part,
     TensorSpec,
     to_float32,

@@ -17,8 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tritone.checkpoints.conversion import DType
-from tritone.checkpoints.safetensors_file import Checkpoint, TensorSpec, to_float32
+from tritone.checkpoints.safetensors_file import Checkpoint, DType, TensorSpec, to_float32
 from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2.config import SpeechIds
 from tritone.families.cosyvoice2.merge_llm import (
