@@ -39,6 +39,7 @@ def model(config: AnyConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+ONE = pytest.mark.parametrize("config", [small_cosyvoice3], indirect=True)
 ALONE = """
 import sys
 class Blocker:
@@ -62,6 +63,7 @@ def arguments(out: Path, model: Path, *options: str) -> list[str]:
     return ["--model", str(model), "--out", str(out), *usual.split(), *options]
 
 
+@ONE
 def test_the_gpu_benchmark_needs_torch_alone(model: Path, tmp_path: Path) -> None:
     """It runs to its end where nothing else can be imported."""
     code = ALONE.format(blocked=BLOCKED, arguments=arguments(tmp_path, model))
@@ -75,7 +77,7 @@ def test_the_gpu_benchmark_needs_torch_alone(model: Path, tmp_path: Path) -> Non
     assert 0 < figures["bf16 mel, error"] < 0.1
     assert figures["LLM tokens/s, 2 streams"] > 0 < figures["first packet, 1 stream, p50, ms"]
     assert figures["times real time, 1 stream"] > 0 == figures["refused, 1 stream"]
-    assert "at most 90" in done.stdout and not found["problems"]
+    assert "at most 60" in done.stdout and not found["problems"]
 
 
 def test_stages_are_processes() -> None:
@@ -123,12 +125,14 @@ def run(monkeypatch: pytest.MonkeyPatch, *given: Any) -> int:
     return gpu.main(processes=False)
 
 
+@ONE
 def test_a_device_that_is_not_there(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run(monkeypatch, tmp_path, model, "--device", "cuda:9") == 2
 
 
+@ONE
 def test_what_was_measured_stays_whatever_comes_after(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,6 +162,7 @@ def test_what_was_measured_stays_whatever_comes_after(
     assert written == [1, 1, 1, 2], "after each part"
 
 
+@ONE
 def test_what_comes_too_late_is_left_out(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
