@@ -24,7 +24,7 @@ from tritone.llm.contract import (
 )
 from tritone.llm.interleaving import Drawn, Interleaving
 from tritone.llm.rereading import Rereading
-from tritone.llm.sampler import Sampler
+from tritone.llm.sampler import Draw, Sampler
 
 STAGE = "tensorrt_llm"  # as Triton knows it, whatever the runtime
 LOOK_S = 0.03  # that whoever reads an open text's tokens waits at most
@@ -123,6 +123,15 @@ class Stream(Feed):
     def of_text(self, keys: Float32) -> Float32:
         """(n, width) of (positions, width): those of a prompt as if it were whole."""
         return keys if self.turns is None else keys[self.turns.places]
+
+    def asked(self) -> Draw | None:
+        """What a device needs to draw the next row; None where its logits are wanted here."""
+        return self.sampler.asked() if self.turns is None else None
+
+    def took(self, row: int, again: bool, llm: LLMConfig) -> tuple[int, Drawn]:
+        """As `draw`, of what a device has drawn."""
+        self.sampler.drawn(row, again=again)
+        return row, Drawn.CODE if row < llm.speech_codes else Drawn.END
 
     def draw(self, logits: Float32, llm: LLMConfig) -> tuple[int, Drawn]:
         """The next row of the speech head, -1 for none. Raises StageFailed."""

@@ -8,6 +8,7 @@ Ids here are rows of the speech head: codes, then the stop ids.
 import math
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +25,48 @@ _COLUMNS = 128
 _COLDEST = 1e-3  # temperature; the quotients overflow far below it, and nothing is drawn otherwise
 
 
+MOST_LIKELY = 128  # rows of a nucleus that a device draws from
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What a device needs to draw one token as a `Sampler` would.
+
+    uniforms: in [0, 1), for the draw and for the one that may replace it. threshold: of times that
+    a token may be in `window`. banned: whether the waiting rows are.
+    """
+
+    top_k: int
+    top_p: float
+    temperature: float
+    uniforms: tuple[float, float]
+    threshold: float
+    banned: bool
+    window: tuple[int, ...]
+
+
+class _Numbers:
+    """Uniform ones of a PCG64 stream, some of which may be looked at before they are taken."""
+
+    def __init__(self, seed: int | None) -> None:
+        self._uniform = np.random.Generator(np.random.PCG64(seed)).random
+        self._ahead: deque[float] = deque()
+
+    def take(self) -> float:
+        return self._ahead.popleft() if self._ahead else self._uniform()
+
+    def next_two(self) -> tuple[float, float]:
+        while len(self._ahead) < 2:
+            self._ahead.append(self._uniform())
+        return self._ahead[0], self._ahead[1]
+
+
 def seeded_multinomial(seed: int | None) -> Multinomial:
     """A Multinomial with its own PCG64 stream; None seeds it from the system."""
-    uniform = np.random.Generator(np.random.PCG64(seed)).random
+    return _multinomial_of(_Numbers(seed).take)
 
+
+def _multinomial_of(uniform: Callable[[], float]) -> Multinomial:
     def draw(weights: Float32) -> int:
         cumulative = np.cumsum(weights, dtype=np.float64)
         index = int(np.searchsorted(cumulative, uniform() * cumulative[-1], side="right"))
@@ -71,7 +110,8 @@ class Sampler:
         if params.seed is not None and params.seed < 0:
             raise InvalidRequest("seed", f"{params.seed} is below 0")
         self._waiting, self.min_tokens = waiting, min_tokens
-        self._multinomial = multinomial or seeded_multinomial(params.seed)
+        self._given, self._numbers = multinomial is not None, _Numbers(params.seed)
+        self._multinomial = multinomial or _multinomial_of(self._numbers.take)
         self._threshold = config.repetition_window * config.repetition_threshold
         self._window: deque[int] = deque(maxlen=config.repetition_window)
         self._emitted = 0
@@ -82,6 +122,30 @@ class Sampler:
         """Record a token that was passed on; stop ids are not."""
         self._window.append(token)
         self._emitted += 1
+
+    def asked(self) -> Draw | None:
+        """What a device needs to draw the next row, then `drawn`; None where it cannot."""
+        if self._given or self.top_k > MOST_LIKELY:
+            return None
+        return Draw(
+            self.top_k,
+            self.top_p,
+            max(self.temperature, _COLDEST),
+            self._numbers.next_two(),
+            self._threshold,
+            self._emitted < self.min_tokens,
+            tuple(self._window),
+        )
+
+    def drawn(self, row: int, *, again: bool) -> int:
+        """The next row, as a device has drawn it; the same as `draw` from the same logits. again:
+        whether it drew twice. row: -1 for logits that are no numbers: raises StageFailed."""
+        if row < 0:
+            raise StageFailed("llm", "the largest logit is no number")
+        if self.top_k > 1:
+            for _ in range(1 + again):
+                self._numbers.take()
+        return row
 
     def draw(self, logits: Float32) -> int:
         """Next row for (rows,) logits. Raises StageFailed if they are not numbers."""

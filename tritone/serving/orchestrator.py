@@ -47,7 +47,8 @@ from tritone.variables import PROFILE_VARIABLE
 from tritone.voice import Voice
 
 VOICES = "voices"  # the output that is asked for alone
-_ON_CPU, _ON_GPU = 4, 16  # streams whose flow runs together
+_ON_CPU = {"flow_together": 4, "max_streams": 16}
+_ON_GPU = {"flow_together": 16, "max_streams": 64}  # of them may be solved together, and spoken
 _IDLE_S = 30.0  # that the next piece of a text may take
 
 
@@ -202,10 +203,10 @@ class TritonPythonModel:
 
 def _parameters(args: Mapping[str, str]) -> dict[str, Any]:
     """All with their defaults. Raises ValueError for one that is unknown or does not parse."""
+    sizes = _ON_CPU if device_name() == "cpu" else _ON_GPU
     return parameters(
         args,
-        **asdict(AdmissionLimits()),
-        flow_together=_ON_CPU if device_name() == "cpu" else _ON_GPU,
+        **{**asdict(AdmissionLimits()), **sizes},
         first_hop=0,
         max_hop=0,
         max_segment_seconds=Settings().max_segment_seconds,

@@ -25,6 +25,8 @@ from tritone.serving.sequence_states import SequenceTable
 from tritone.triton_models import FLOW
 from tritone.voice import Voice, open_voice
 
+_VOICES = 64  # prepared, beside the sequences, in a GPU's pool
+
 
 class TritonPythonModel:
     @watched(FLOW)
@@ -41,7 +43,7 @@ class TritonPythonModel:
             cache_mb=0,
             prepared_voices_mb=0,
             kernels_kept=160,
-            max_sequences=64,
+            max_sequences=128,
             max_idle_seconds=60.0,
         )
         keep_kernels(values["kernels_kept"])
@@ -59,7 +61,7 @@ class TritonPythonModel:
     @staticmethod
     def _settings(values: Mapping[str, Any]) -> FlowSettings:
         device, plans = device_name(values["device"]), uses_plans(values)
-        pool = PoolSettings(cache_mb=values["cache_mb"], streams=2 * values["max_sequences"])
+        pool = PoolSettings(cache_mb=values["cache_mb"], streams=values["max_sequences"] + _VOICES)
         return FlowSettings(
             left_chunks=left_chunks(values),
             dtype=torch_dtype(values["dtype"]),

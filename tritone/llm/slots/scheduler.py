@@ -7,11 +7,13 @@ every stream that draws by one token. One that waits for text keeps its slot.
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from enum import Enum, auto
+from functools import partial
 
 import numpy as np
 
-from tritone.arrays import Float32
+from tritone.arrays import Float32, Int32
 from tritone.errors import StageFailed, TritoneError
 from tritone.llm.checkpoint import EmbeddingTable
 from tritone.llm.config import SpokenConfig
@@ -29,7 +31,7 @@ from tritone.llm.generation import (
 from tritone.llm.interleaving import Drawn
 from tritone.llm.sampler import Sampler
 from tritone.llm.slots.places import Places
-from tritone.llm.slots.session import SlotSession
+from tritone.llm.slots.session import DrawingSession, SlotSession
 
 
 class Fate(Enum):
@@ -47,6 +49,7 @@ class SlotLanguageModel:
         self, session: SlotSession, embed: EmbeddingTable, config: SpokenConfig, max_waiting: int
     ) -> None:
         self._session, self._embedding, self._config = session, embed, config
+        self._drawing = session if isinstance(session, DrawingSession) else None
         self._max_waiting = max_waiting
         self._places = Places(session)  # changed by the thread alone
         self._joining: Stream | None = None  # a new one that is being read, into this slot
@@ -167,7 +170,7 @@ class SlotLanguageModel:
         if self._config.llm.text_heads:
             stream.text_keys = stream.of_text(self._session.text_keys(slot, stream.length))
             self._look(stream, 0)
-        fate = self._advance(stream, logits)
+        fate = self._advance(stream, partial(stream.draw, logits, self._config.llm))
         stream.flush()
         with self._changed:
             if joins:
@@ -200,8 +203,7 @@ class SlotLanguageModel:
         last_ids = np.array([stream.last_id for stream in streams], np.int32)
         lengths = np.array([stream.length for stream in streams], np.int32)
         try:
-            embeds = self._embedding(last_ids)
-            logits = self._session.decode(embeds, lengths, self._filled_behind())
+            draws = self._draws(self._embedding(last_ids), lengths)
         except Exception as error:  # a broken step ends its streams, not the scheduler
             for stream in streams:
                 stream.outbox.put(_failure(error))
@@ -211,13 +213,28 @@ class SlotLanguageModel:
         for slot, stream in enumerate(streams):
             stream.length += 1
             self._look(stream, slot)
-        fates = [(s, self._advance(s, row)) for s, row in zip(streams, logits, strict=True)]
+        fates = [(s, self._advance(s, draw)) for s, draw in zip(streams, draws, strict=True)]
         for stream in streams:
             stream.flush()
         over = {stream for stream, fate in fates if fate is Fate.OVER}
         self._places.free(lambda stream: stream in over)
         for stream in (stream for stream, fate in fates if fate is Fate.WAITS):
             self._places.wait(stream)
+
+    def _draws(self, embeds: Float32, lengths: Int32) -> list[Callable[[], tuple[int, Drawn]]]:
+        """Take a step; how each stream that draws gets its token. The session draws where it can
+        for all of them: logits are then left where they are."""
+        streams, llm, behind = self._places.drawing, self._config.llm, self._filled_behind()
+        session = self._drawing
+        asked = [draw for stream in streams if session and (draw := stream.asked())]
+        if session and len(asked) == len(streams):
+            drawn = session.decode_drawn(embeds, lengths, asked, behind)
+            return [
+                partial(stream.took, int(row), bool(again), llm)
+                for stream, (row, again) in zip(streams, drawn, strict=True)
+            ]
+        logits = self._session.decode(embeds, lengths, behind)
+        return [partial(stream.draw, row, llm) for stream, row in zip(streams, logits, strict=True)]
 
     def _filled_behind(self) -> int:
         """Positions of the slot behind those that draw."""
@@ -236,11 +253,11 @@ class SlotLanguageModel:
             query = self._session.text_query(row, stream.length - 1)
             stream.said = int((stream.text_keys @ query).argmax())
 
-    def _advance(self, stream: Stream, logits: Float32) -> Fate:
-        """Draw the stream's next token."""
+    def _advance(self, stream: Stream, draw: Callable[[], tuple[int, Drawn]]) -> Fate:
+        """Take the stream's next token."""
         llm = self._config.llm
         try:
-            row, drawn = stream.draw(logits, llm)
+            row, drawn = draw()
         except Exception as error:  # of one stream: its neighbours go on
             stream.pending.append(_failure(error))
             return Fate.OVER

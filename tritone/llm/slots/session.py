@@ -1,8 +1,10 @@
 """What the scheduler asks of a session: keys and values of many streams, and steps over them."""
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 from tritone.arrays import Float32, Int32
+from tritone.llm.sampler import Draw
 
 
 class SlotSession(Protocol):
@@ -48,4 +50,16 @@ class SlotSession(Protocol):
     def text_query(self, row: int, position: int) -> Float32:
         """(width,): what the text heads asked for from `position`, in row `row` of the last call.
         They looked most at the position whose key has the largest product with it."""
+        ...
+
+
+@runtime_checkable
+class DrawingSession(SlotSession, Protocol):
+    """One that can draw the next tokens itself, where it has made their logits."""
+
+    def decode_drawn(
+        self, embeds: Float32, lengths: Int32, draws: Sequence[Draw], beyond: int = 0
+    ) -> Int32:
+        """As `decode`, and draw: (n, 2) rows of the head, -1 where the logits are no numbers, and
+        whether each was drawn twice."""
         ...

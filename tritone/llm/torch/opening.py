@@ -16,7 +16,7 @@ def open_torch(
     *,
     device: str = "cuda",
     dtype: str = "bf16",
-    slots: int = 32,
+    slots: int = 64,
     max_tokens: int = 2048,
     max_waiting: int = 64,
 ) -> SlotLanguageModel:
@@ -32,5 +32,6 @@ def open_torch(
     kind = torch_dtype(dtype) or best_dtype(place, llm.hidden_size)
     checkpoint = Checkpoint(model_dir / LLM_DIR / WEIGHTS_NAME)
     sizes = {"slots": slots, "slot_length": min(max_tokens, llm.max_position_embeddings)}
+    sizes["window"] = config.sampling.repetition_window
     session = TorchSlots(checkpoint, llm, device=place, dtype=kind, **sizes)
     return SlotLanguageModel(session, EmbeddingTable(checkpoint), config, max_waiting)

@@ -8,9 +8,10 @@ halves of a head, grouped-query attention with a bias on q, k and v, gated SiLU 
 technical report, arXiv:2407.10671).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -22,6 +23,8 @@ from tritone.errors import ModelDirectoryError
 from tritone.llm.checkpoint import FINAL_NORM, HEAD, HEAD_BIAS, layer_name
 from tritone.llm.config import LLMConfig
 from tritone.llm.rotary import rotary_tables
+from tritone.llm.sampler import Draw
+from tritone.llm.torch.drawing import Drawing
 from tritone.loading.steps import step
 
 SHORTEST_REACH = 256  # positions; the smallest bucket of lengths
@@ -33,10 +36,10 @@ Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 
 
 class TorchSlots:
-    """`tritone.llm.slots.session.SlotSession` in torch; parameters as there.
+    """`tritone.llm.slots.session.DrawingSession` in torch; parameters as there.
 
-    dtype: of weights, keys and values. On a GPU all graphs are recorded here, before the first
-    request: some seconds.
+    dtype: of weights, keys and values. window: the most tokens that a `Draw` has in its own. On a
+    GPU all graphs are recorded here, before the first request: some seconds.
     """
 
     prefill_part = 256
@@ -51,6 +54,7 @@ class TorchSlots:
         dtype: torch.dtype,
         slots: int,
         slot_length: int,
+        window: int = 1,
     ) -> None:
         self.slots, self.slot_length = slots, slot_length
         with step("LLM weights", checkpoint.path):
@@ -71,7 +75,9 @@ class TorchSlots:
         self._host_queries = torch.zeros(slots, width, pin_memory=pinned)
         self._rows = torch.arange(slots, device=device)
         self._positions = torch.arange(slot_length + 1, device=device)
-        self._graphs: GraphCache[Tensor] = GraphCache(device)
+        self._drawing = Drawing(slots, config.waiting_rows, window, device)
+        self._host_drawn = torch.zeros(slots, 2, dtype=torch.long, pin_memory=pinned)
+        self._graphs: GraphCache[tuple[Tensor, Tensor]] = GraphCache(device)
         if pinned:
             with step("LLM graphs"):
                 self._record_graphs()
@@ -97,6 +103,25 @@ class TorchSlots:
 
     @torch.inference_mode()
     def decode(self, embeds: Float32, lengths: Int32, beyond: int = 0) -> Float32:
+        logits, _ = self._advance(embeds, lengths)
+        count = len(embeds)
+        self._host_logits[:count].copy_(logits[:count])
+        ready: Float32 = self._host_logits[:count].numpy()
+        return ready
+
+    @torch.inference_mode()
+    def decode_drawn(
+        self, embeds: Float32, lengths: Int32, draws: Sequence[Draw], beyond: int = 0
+    ) -> Int32:
+        count = len(embeds)
+        self._drawing.prepare(draws)
+        _, drawn = self._advance(embeds, lengths)
+        self._host_drawn[:count].copy_(drawn[:count])
+        ready: Int32 = self._host_drawn[:count].numpy().astype(np.int32)
+        return ready
+
+    def _advance(self, embeds: Float32, lengths: Int32) -> tuple[Tensor, Tensor]:
+        """Logits and what was drawn, of a whole bucket of rows, on the device."""
         count = len(embeds)
         rows, reach = self._bucket(count, int(lengths.max()) + 1)
         self._host_embeds[:count, 0] = torch.from_numpy(embeds)
@@ -104,11 +129,9 @@ class TorchSlots:
         self._host_lengths[count:rows] = self.slot_length
         self._embeds[:rows].copy_(self._host_embeds[:rows], non_blocking=True)
         self._lengths[:rows].copy_(self._host_lengths[:rows], non_blocking=True)
-        logits = self._graphs((rows, reach), partial(self._step, rows, reach))
+        stepped = self._graphs((rows, reach), partial(self._step, rows, reach))
         self._host_queries[:count].copy_(self._queries[:count].flatten(1), non_blocking=True)
-        self._host_logits[:count].copy_(logits[:count])
-        ready: Float32 = self._host_logits[:count].numpy()
-        return ready
+        return stepped
 
     @torch.inference_mode()
     def move(self, source: int, target: int, length: int) -> None:
@@ -139,7 +162,7 @@ class TorchSlots:
             if guided == layer:
                 self._queries[: len(query), place] = by_head[:, head].float()
 
-    def _step(self, rows: int, reach: int) -> Tensor:
+    def _step(self, rows: int, reach: int) -> tuple[Tensor, Tensor]:
         """One token of slots 0..rows-1 from the static buffers, over `reach` positions."""
         slots, lengths = self._rows[:rows], self._lengths[:rows]
         visible = (self._positions[:reach] <= lengths[:, None])[:, None, None]
@@ -152,7 +175,8 @@ class TorchSlots:
             self._keep_queries(layer, query)
             return F.scaled_dot_product_attention(query, keys, values, mask)
 
-        return self._model.forward(self._embeds[:rows], lengths[:, None], attend)
+        logits = self._model.forward(self._embeds[:rows], lengths[:, None], attend)
+        return logits, self._drawing(logits)
 
     def _bucket(self, count: int, positions: int) -> tuple[int, int]:
         """Streams and positions, each rounded up to what has a graph."""

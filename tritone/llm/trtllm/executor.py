@@ -120,7 +120,7 @@ def open_executor(
     *,
     device: str = "cuda",
     engine_dir: str = "",
-    slots: int = 32,
+    slots: int = 64,
     max_waiting: int = 64,
     kv_memory_fraction: float = 0.3,
     repetition_penalty: float = REPETITION_PENALTY,

@@ -115,7 +115,7 @@ def open_llm_api(
     config: SpokenConfig,
     *,
     dtype: str = "bf16",
-    slots: int = 32,
+    slots: int = 64,
     max_tokens: int = 2048,
     max_waiting: int = 64,
     kv_memory_fraction: float = 0.3,
