@@ -42,6 +42,7 @@ from tritone.compute import torch_device
 from tritone.config import CONFIG_NAME
 from tritone.errors import TritoneError
 from tritone.families import open_model
+from tritone.families.cosyvoice2.rules import CODES_PER_SECOND
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, EmbeddingTable
 from tritone.llm.contract import Increment
 from tritone.llm.torch.opening import open_torch
@@ -63,7 +64,9 @@ WANTED = {
 
 def language_model(model: Path, device: str, slots: int) -> LanguageModelServed:
     config = open_model(model).config
-    return LanguageModelServed(open_torch(model, config, device=device, slots=slots))
+    return LanguageModelServed(
+        open_torch(model, config, device=device, slots=slots), CODES_PER_SECOND
+    )
 
 
 def flow(model: Path, settings: FlowSettings) -> FlowServed:

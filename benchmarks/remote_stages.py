@@ -14,10 +14,9 @@ from tritone.acoustic.flow_stage import FlowStage, StageStep
 from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.arrays import Float32
 from tritone.llm.contract import Generation, GenerationRequest, Increment, LanguageModel, MoreText
+from tritone.llm.portions import Portions
 from tritone.synthesis.rules import Cuts
 from tritone.voice import Voice
-
-PAUSE_S = 0.004  # after each answer of a generation; as in `tritone.serving.generations`
 
 
 class LanguageModelServed:
@@ -25,8 +24,9 @@ class LanguageModelServed:
 
     together = 1
 
-    def __init__(self, model: LanguageModel) -> None:
-        self._model = model
+    def __init__(self, model: LanguageModel, rate: float) -> None:
+        """rate: tokens in a second of speech."""
+        self._model, self._rate = model, rate
         self._running: dict[int, Generation] = {}
 
     def take(self, calls: list[Call], send: Send) -> None:
@@ -43,10 +43,11 @@ class LanguageModelServed:
             threading.Thread(target=self._speak, args=(call, send), daemon=True).start()
 
     def _speak(self, call: Call, send: Send) -> None:
+        portions = Portions(self._rate)
         try:
             for increment in self._running[call.number]:
                 send(Answer(call.number, increment))
-                time.sleep(PAUSE_S)
+                time.sleep(portions.pause(len(increment)))
             send(Answer(call.number))
         except Exception as error:
             send(failed(call, error))

@@ -17,21 +17,20 @@ from tritone.llm.contract import (
     LanguageModel,
     MoreText,
 )
+from tritone.llm.portions import Portions
 from tritone.serving.cancellation import CallerWatch
 from tritone.serving.generation_tensors import LATENTS, SAID, by_wire_name
 from tritone.serving.messages import failure, respond, response, tensor
 from tritone.serving.metrics import Gauge
 
-# A response costs about a millisecond, as much as a token of a small model: 15 that take 15 ms came
-# after 32. Where tokens come so fast several go in one response; where they come slowly none waits.
-PAUSE_S = 0.004
-
 
 class Generations:
-    """most: that run or wait at a time."""
+    """most: that run or wait at a time. rate: tokens in a second of speech."""
 
-    def __init__(self, language_model: LanguageModel, most: int, stage: str) -> None:
-        self._language_model, self._stage = language_model, stage
+    def __init__(
+        self, language_model: LanguageModel, most: int, stage: str, rate: float = 25.0
+    ) -> None:
+        self._language_model, self._stage, self._rate = language_model, stage, rate
         self._gauge = Gauge("tritone_llm_generations", "Generations running or waiting")
         self._running: dict[str, Generation] = {}  # by request id: a `stop` request names it so
         self._counting = threading.Lock()
@@ -73,11 +72,12 @@ class Generations:
                 # A caller in this server gets its hands on the stream with the first response, and
                 # holds up others until then: do not let it wait for the prompt.
                 send(_nothing_yet())
+                portions = Portions(self._rate)
                 for increment in generation or ():
                     send(_response(increment))
                     if generation and caller.gone():
                         generation.cancel()
-                    time.sleep(PAUSE_S)
+                    time.sleep(portions.pause(len(increment)))
             except Cancelled:
                 pass  # as with the TensorRT-LLM backend, a stopped generation ends without an error
             except Exception as error:

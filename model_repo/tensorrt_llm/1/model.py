@@ -16,6 +16,7 @@ from tritone.serving.parameters import (
     served_model,
     watched,
 )
+from tritone.synthesis.rules import Hops
 from tritone.triton_models import LANGUAGE_MODEL
 
 
@@ -41,7 +42,8 @@ class TritonPythonModel:
         example = model.family.example_prompt(model.config, np.zeros(0, np.int32))
         warm_up(language_model, example)
         most = values["slots"] + values["max_waiting"]
-        self._generations = Generations(language_model, most, LANGUAGE_MODEL)
+        rate = float(model.family.rules(model.config, Hops()).rates.tokens)
+        self._generations = Generations(language_model, most, LANGUAGE_MODEL, rate)
 
     def execute(self, requests: list[Any]) -> None:
         for request in requests:
