@@ -9,14 +9,8 @@ from typing import Any
 from tritone.errors import InvalidRequest, StageFailed, TritoneError
 from tritone.llm.config import SpokenConfig
 from tritone.llm.contract import Generation, GenerationRequest
-from tritone.llm.generation import (
-    STAGE,
-    Feed,
-    FeedGeneration,
-    Token,
-    check_generation,
-    check_load,
-)
+from tritone.llm.generation import STAGE, Feed, FeedGeneration, Token
+from tritone.llm.request_check import check_generation, check_load
 from tritone.llm.sampler import Sampler
 
 REPETITION_PENALTY = 1.1  # where there is no repetition-aware sampling

@@ -23,7 +23,8 @@ from tritone.families.indextts2.gpt_generation import (
     seeded_multinomial,
 )
 from tritone.llm.contract import Generation, GenerationRequest
-from tritone.llm.generation import STAGE, Feed, FeedGeneration, Token, check_counts, check_load
+from tritone.llm.generation import STAGE, Feed, FeedGeneration, Token
+from tritone.llm.request_check import check_counts, check_load
 
 
 @dataclass(eq=False)

@@ -24,11 +24,10 @@ from tritone.llm.generation import (
     OpenGeneration,
     Stream,
     Token,
-    check_generation,
-    check_load,
     no_room,
 )
 from tritone.llm.interleaving import Drawn
+from tritone.llm.request_check import check_generation, check_load
 from tritone.llm.sampler import Sampler
 from tritone.llm.slots.places import Places
 from tritone.llm.slots.session import DrawingSession, SlotSession
