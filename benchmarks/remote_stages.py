@@ -87,15 +87,15 @@ class FlowServed:
             send(failed(call, error))
 
     def _step(self, calls: list[Call], send: Send) -> None:
-        taken = [
-            StageStep(codes, self._states.pop(stream), last)
-            for stream, codes, last in (call.given for call in calls)
-        ]
         results: list[Any]
         try:
+            taken = [
+                StageStep(codes, self._states.pop(stream), last)
+                for stream, codes, last in (call.given for call in calls)
+            ]
             results = list(self._stage.step_all(taken)) if taken else []
         except Exception as error:  # of all: none has a result
-            results = [error] * len(taken)
+            results = [error] * len(calls)
         for call, result in zip(calls, results, strict=True):
             if isinstance(result, Exception):
                 send(failed(call, result))

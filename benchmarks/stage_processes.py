@@ -8,11 +8,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
 from tritone.errors import Overloaded, StageFailed
 
 STAGE = "stage"
+_CLOSING_S = 30.0  # that what is under way may take
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class StageProcess:
         self._pipe, theirs = multiprocessing.Pipe()
         self._answers: dict[int, queue.SimpleQueue[Answer]] = {0: queue.SimpleQueue()}
         self._numbers = itertools.count(1)
-        self._sending = threading.Lock()
+        self._sending, self._ended = threading.Lock(), False
         context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
         kind: Any = context.Process if process else threading.Thread
         self._runs = kind(target=serve, args=(opened, theirs), daemon=True)
@@ -110,7 +112,9 @@ class StageProcess:
 
     def begin(self, number: int, name: str, given: Any) -> None:
         """Ask for what has several answers; `forget` it in the end."""
-        self._answers[number] = queue.SimpleQueue()
+        self._answers[number] = waiting = queue.SimpleQueue[Answer]()
+        if self._ended:  # looked at once it is known that somebody waits
+            waiting.put(_over(number))
         self.tell(name, given, number)
 
     def tell(self, name: str, given: Any, number: int = 0) -> None:
@@ -136,7 +140,10 @@ class StageProcess:
     def close(self) -> None:
         with self._sending, suppress(OSError):
             self._pipe.send(None)
-        self._runs.join()
+        self._runs.join(_CLOSING_S)
+        if self._runs.is_alive() and isinstance(self._runs, BaseProcess):  # stuck in a driver
+            self._runs.kill()
+            self._runs.join()
 
     def _read(self) -> None:
         with suppress(EOFError, OSError):
@@ -144,5 +151,10 @@ class StageProcess:
                 answer: Answer = self._pipe.recv()
                 if waiting := self._answers.get(answer.number):
                     waiting.put(answer)
+        self._ended = True
         for number, waiting in list(self._answers.items()):
-            waiting.put(Answer(number, error="its process has ended"))
+            waiting.put(_over(number))
+
+
+def _over(number: int) -> Answer:
+    return Answer(number, error="its process has ended")

@@ -32,15 +32,17 @@ def samplers() -> list[Sampler]:
     return [Sampler(CONFIG, asked, waiting=WAITING, min_tokens=8) for asked in ASKED]
 
 
-def test_they_are_the_samplers_own() -> None:
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_they_are_the_samplers_own(kind: torch.dtype) -> None:
     """Of streams side by side, over a hundred steps with repetitions: the same numbers are used up
-    where a token is drawn twice."""
+    where a token is drawn twice, and of equal logits, such as bfloat16 has, the same one is first."""
     ours, theirs = samplers(), samplers()
     drawing = Drawing(8, WAITING, CONFIG.repetition_window, torch.device("cpu"))
     random, twice = np.random.default_rng(0), 0
     for _ in range(100):
         logits = (random.normal(size=(len(ASKED), HEAD)) * 2).astype(np.float32)
         logits[:, :6] += 6  # a few that come again and again
+        logits = torch.from_numpy(logits).to(kind).float().numpy()
         asked = [sampler.asked() for sampler in ours]
         drawing.prepare([draw for draw in asked if draw is not None])
         drawn = drawing(torch.from_numpy(np.pad(logits, ((0, 3), (0, 0)))))[: len(ASKED)]

@@ -77,6 +77,10 @@ def test_a_first_packet_comes_before_whoever_has_audio_in_store() -> None:
     assert order == [0.01, 0.05, -0.4, -0.2, 0.8, 5.0]
 
 
+def test_who_has_waited_a_second_for_a_first_packet_goes_before_all() -> None:
+    assert Stage(1).order([0.05, -0.9, -1.2, 0.01, -1.1]) == [-1.2, -1.1, 0.01, 0.05, -0.9]
+
+
 def test_who_waits_becomes_urgent() -> None:
     """Turns of 0.2 s: after two of them the one that had 0.8 s is near its end."""
     order = Stage(1).order([0.8, -0.5, -0.4, -0.3, -0.1], lasting=0.2)

@@ -92,6 +92,8 @@ def test_stages_are_processes() -> None:
         stage.call("fail", None)
     with pytest.raises(StageFailed, match="its process has ended"):
         stage.call("end", None)
+    with pytest.raises(StageFailed, match="its process has ended"):
+        stage.call("count", 1)
     stage.close()
     with pytest.raises(StageFailed, match="no such model"):
         StageProcess(broken).ready()

@@ -42,7 +42,8 @@ class Asked:
     parts: Annotated[
         str,
         typer.Option(
-            metavar="NAME,..", help="parts, or single graphs, to build (those that a server runs)"
+            metavar="NAME,..",
+            help="parts, whole, or single graphs, to build (those that a server runs)",
         ),
     ] = ""
     export_only: Annotated[

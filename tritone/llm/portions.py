@@ -10,8 +10,9 @@ from collections.abc import Callable
 PAUSE_S = 0.004
 
 # Once so much speech is ahead of playback, which begins with the first token at the earliest,
-# nobody misses a token that comes a little later: then fewer responses carry more each.
-AHEAD_S = 1.0
+# nobody misses a token that comes a little later: then fewer responses carry more each. The first
+# packet waits for 28 tokens at most, of 25 a second.
+AHEAD_S = 2.0
 LONG_PAUSE_S = 0.04
 
 

@@ -2,7 +2,9 @@
 
 First those whose playback is about to run dry, then those that wait for their first packet, in the
 order in which they came, then the others, by the time at which they run dry. So a stream that has
-a second in store does not keep a new one silent, and none runs dry for a new one.
+more in store than a few turns take does not keep a new one silent, and none runs dry for a new one.
+Where turns are so long that all who play are about to run dry, who has waited a second goes first:
+else nobody new would be heard until one of them has ended.
 
 A stage takes a few streams at a time. Those that wait here, and not in the stage's own queue, can
 still be overtaken by one in more of a hurry.
@@ -15,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 STAGES = ("flow", "vocoder")
+_PATIENCE_S = 1.0  # with which somebody waits for a first packet
 _NEAR = 3  # turns: of somebody else, its own, and its own at the next stage
 _USUAL_S = 0.1  # that a turn lasts, until it is known
 _NEWS = 0.1  # weight of the last one
@@ -32,7 +35,7 @@ class _Ticket:
     def urgency(self, now: float, near: float) -> tuple[int, float]:
         """The smallest goes first."""
         if not self.begun:
-            return 1, self.deadline
+            return (0 if now - self.deadline > _PATIENCE_S else 1), self.deadline
         return (0 if self.deadline - now < near else 2), self.deadline
 
 

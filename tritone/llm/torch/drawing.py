@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tritone.llm.sampler import MOST_LIKELY, Draw
 
+_TIE = 1e-12  # less than any difference of two logits
 _NOTHING = -1  # where a window has no token
 _GREEDY = (1.0, 1.0, 1.0, 0.0, 0.0, 1.0, 0.0)  # of rows that stand for no stream
 
@@ -50,7 +51,10 @@ class Drawing:
         waiting.masked_fill_(banned > 0, -torch.inf)
         largest = logits.max(dim=1, keepdim=True)[0]
         law = ((logits - largest) / temperature.float()).softmax(dim=1)
-        kept, ids = law.topk(min(MOST_LIKELY, law.shape[1]), dim=1)
+        # of equal ones, which half precision makes many of, the lower id goes first
+        ordered = logits.double() - _TIE * torch.arange(law.shape[1], device=logits.device)
+        ids = ordered.topk(min(MOST_LIKELY, law.shape[1]), dim=1)[1]
+        kept = law.gather(1, ids)
         ranks = torch.arange(kept.shape[1], device=logits.device)
         inside = (kept.cumsum(dim=1) - kept < top_p) & (ranks < top_k)
         token = ids.gather(1, _drawn(kept.masked_fill(~inside, 0), first))

@@ -29,6 +29,7 @@ from tritone.llm.trtllm.engine_folder import check_engine, find_engine, read_eng
 from tritone.llm.trtllm.environment import import_tensorrt_llm, installed_version
 from tritone.loading.steps import step
 
+_LENGTHS = 4  # kept of each number of generations
 _AWAIT = timedelta(milliseconds=100)  # an upper bound for `close`; responses end the wait at once
 
 
@@ -171,10 +172,11 @@ def _gpu_index(device: str) -> int:
 
 def _executor(bindings: Any, engine: Path, gpu: int, slots: int, kv_memory_fraction: float) -> Any:
     """Under CUDA graphs, since the kernels of so small a model are shorter than their launches: one
-    for each number of generations, of 4 to 10 MB (TensorRT-LLM's own estimate)."""
+    for each number of generations and each 256 positions of the longest, of 4 to 10 MB
+    (TensorRT-LLM's own estimate). What is no longer kept is recorded anew, inside a step."""
     knobs = bindings.ExtendedRuntimePerfKnobConfig()  # its constructor does not take these two
     knobs.cuda_graph_mode = True
-    knobs.cuda_graph_cache_size = slots
+    knobs.cuda_graph_cache_size = _LENGTHS * slots
     cache = bindings.KvCacheConfig(
         enable_block_reuse=True, free_gpu_memory_fraction=kv_memory_fraction
     )
