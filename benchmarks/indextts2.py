@@ -255,7 +255,7 @@ def main() -> int:
         keep(complete=True)
     except TritoneError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        status = 2
     except KeyboardInterrupt:
         status = 130
     print(table(figures_of(runs)))

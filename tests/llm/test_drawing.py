@@ -35,7 +35,7 @@ def samplers() -> list[Sampler]:
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
 def test_they_are_the_samplers_own(kind: torch.dtype) -> None:
     """Of streams side by side, over a hundred steps with repetitions: the same numbers are used up
-    where a token is drawn twice, and of equal logits, such as bfloat16 has, the same one is first."""
+    where a token is drawn twice, and of equal logits, as of bfloat16, the same one is first."""
     ours, theirs = samplers(), samplers()
     drawing = Drawing(8, WAITING, CONFIG.repetition_window, torch.device("cpu"))
     random, twice = np.random.default_rng(0), 0

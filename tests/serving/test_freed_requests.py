@@ -43,7 +43,31 @@ def by_answers(modules: Any, request: Request) -> Any:
     return modules.messages.answer_together([request], start, list, "token2wav")
 
 
-@pytest.mark.parametrize("ask", [by_account, by_answers])
+def asking(request: Request) -> Generator[Request, Any, str]:
+    yield request
+    return "answer"
+
+
+def by_a_failed_job(modules: Any, request: Request) -> Any:
+    def run(jobs: list[Request]) -> list[Any]:
+        try:
+            jobs[0].refuse()
+        except InvalidRequest as error:
+            return [error]
+        return []
+
+    return modules.messages.answer_together([request], asking, run, "token2wav")
+
+
+def by_all_jobs_failing(modules: Any, request: Request) -> Any:
+    def run(jobs: list[Request]) -> list[Any]:
+        jobs[0].refuse()
+        return []
+
+    return modules.messages.answer_together([request], asking, run, "token2wav")
+
+
+@pytest.mark.parametrize("ask", [by_account, by_answers, by_a_failed_job, by_all_jobs_failing])
 def test_nothing_stays(monkeypatch: pytest.MonkeyPatch, ask: Callable[[Any, Request], Any]) -> None:
     with backend(monkeypatch, "account", "messages") as modules:
         request = Request()

@@ -52,3 +52,14 @@ def test_a_failure_of_the_common_work_answers_all_that_waited(replies: ModuleTyp
     assert answers[1] == "early"
     for answer in (answers[0], answers[2]):
         assert answer.message == "StageFailed: token2wav: RuntimeError: out of memory"
+
+
+def test_a_stage_that_keeps_no_count_fails_its_request_alone(replies: ModuleType) -> None:
+    def twice(request: int) -> Generator[int, int, str]:
+        yield (yield request)
+        return "never"
+
+    few = replies.answer_together([1, 2], double, lambda jobs: [5], "token2wav")
+    assert few[0] == "1 -> 5" and "gave no result" in few[1].message
+    (second,) = replies.answer_together([1], twice, lambda jobs: [5], "token2wav")
+    assert "asked for a second job" in second.message

@@ -166,3 +166,18 @@ def test_a_text_that_is_being_written_has_no_end() -> None:
     assert guard.admit(said([2, 3, 4, 5, 6, 7])).flaw is None
     guard.grow(9, (), more=False)
     assert guard.admit(said([8, 8, 8, 8])).flaw is None and guard.ended().flaw is None
+
+
+def test_a_text_that_broke_before_its_generation_began_ends_it() -> None:
+    """And each one after it, where it is begun again."""
+    text = LiveText(100, mode=TextMode.INTERLEAVED)
+    text.put("The birch canoe slid")
+    segment, _ = growing(text)
+    text.end(InvalidRequest("target_text", "is no text"))
+    segment._thread.join()
+    for _ in range(2):
+        assert begin(segment).cancelled
+        with pytest.raises(InvalidRequest, match="is no text"):
+            list(segment.spoken([]))
+        segment.detach()
+    segment.finish()

@@ -41,7 +41,7 @@ def check_accepted(licences: Sequence[Licence], accepted: Collection[str]) -> No
     if missing:
         terms = "; ".join(f"{one.name} ({one.origin}): {one.terms}" for one in missing)
         options = " ".join(f"{OPTION} {one.name}" for one in missing)
-        make = f'with make model, LICENCES="{" ".join(asked)}"'
+        make = f'with make model RELEASE=... RELEASED=..., LICENCES="{" ".join(asked)}"'
         raise InvalidRequest(
             OPTION, f"read and accept first: {terms}. Then add ({make}): {options}"
         )

@@ -60,7 +60,8 @@ def serve(
         arguments=tuple(arguments or ()),
     )
     try:
-        _check_model(settings)
+        with termination_as_exit(0):
+            _check_model(settings)
         return run_server(
             settings,
             warm=life.warm_up,

@@ -1,6 +1,7 @@
 """Whether all weights are of the shapes that the configuration names, before any is loaded: the
 processes of a server would find it out one after the other, each for its own files."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from tritone.errors import ModelDirectoryError
 if TYPE_CHECKING:
     from tritone.families import Model
 
+_LOG = logging.getLogger(__name__)
 _LIMIT_S = 60.0
 
 
@@ -25,13 +27,19 @@ def check_shapes_apart(model: "Model") -> None:
     else goes wrong there, the models will tell."""
     if not model.family.checks_shapes:
         return
+    _LOG.info("comparing the weights of %s with its configuration", model.folder)
     outcome = call(shapes_of, str(model.folder), limit_s=_LIMIT_S)
     if outcome.status == REFUSED:
         raise ModelDirectoryError(outcome.last_line)
+    if outcome.late:
+        _LOG.warning("they were not compared within %g s; the models will tell", _LIMIT_S)
 
 
 def shapes_of(folder: str) -> None:
     """What is called there, where this module is loaded without the package around it."""
     from tritone.families import open_model
 
-    check_shapes(open_model(Path(folder)))
+    try:
+        check_shapes(open_model(Path(folder)))
+    except ModelDirectoryError as error:  # whose last line is read: it must be the only one
+        raise ModelDirectoryError(" ".join(str(error).split())) from None

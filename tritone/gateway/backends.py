@@ -9,6 +9,7 @@ from tritone.gateway.errors import ApiError
 from tritone.gateway.settings import Address
 from tritone_client import AsyncSpeechClient, SpeechError, Tls
 
+_ASKED_S = 1.0  # that a server may take to name its model's emotions
 _RECENT_S = 2.0  # for which what a server said of its voices is taken for so
 
 _LOG = logging.getLogger(__name__)
@@ -41,8 +42,8 @@ class Backend:
 
     async def emotions(self) -> list[str]:
         """Names of its model's; none while nobody knows."""
-        with suppress(SpeechError):
-            return list(await self.client.emotions())
+        with suppress(SpeechError, TimeoutError, asyncio.TimeoutError):
+            return list(await asyncio.wait_for(self.client.emotions(), _ASKED_S))
         return []
 
     async def voices(self) -> list[str]:

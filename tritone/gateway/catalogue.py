@@ -47,8 +47,8 @@ async def models(request: Request) -> ModelList:
     """The models of the servers that answer, and OpenAI's names, which stand for the first one."""
     gateway = gateway_of(request)
     backends = gateway.backends.all
-    names = await gateway.backends.names()
-    emotions = await asyncio.gather(*(backend.emotions() for backend in backends))
+    asked = asyncio.gather(*(backend.emotions() for backend in backends))
+    names, emotions = await asyncio.gather(gateway.backends.names(), asked)
     found = [(name, own) for name, own in zip(names, emotions, strict=True) if name]
     found += [(alias, emotions[0]) for alias in ALIASES]
     cards = [ModelCard(id=name, created=gateway.started, emotions=own) for name, own in found]

@@ -224,7 +224,7 @@ def answer_together(
         try:
             return [_answer_of(*pair, results, stage) for pair in zip(works, jobs, strict=True)]
         finally:
-            del results  # an error among them knows this frame
+            del results  # an error among them may know this frame, as below
 
 
 class _Done(NamedTuple):
@@ -242,14 +242,22 @@ def _advance(go_on: Callable[[], Any], stage: str) -> Any:
         return _Done(end.value)
     except Exception as error:
         return _Done(failure(error, stage))
+    finally:
+        del go_on
 
 
 def _answer_of(work: Generator[Any, Any, Any], job: Any, results: Iterator[Any], stage: str) -> Any:
-    if not isinstance(job, _Done):
-        result = next(results)
+    if isinstance(job, _Done):
+        return job.response
+    try:
+        result = next(results, StageFailed(stage, "gave no result"))
         go_on = work.throw if isinstance(result, Exception) else work.send
-        job = _advance(partial(go_on, result), stage)
-    return job.response
+        done = _advance(partial(go_on, result), stage)
+    finally:
+        del results, result, go_on
+    if not isinstance(done, _Done):
+        done = _Done(failure(StageFailed(stage, "asked for a second job"), stage))
+    return done.response
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from tritone.errors import Cancelled, NothingToSay
-from tritone.kept_error import KeptError
 from tritone.llm.contract import Generation, Increment, MoreText
 from tritone.synthesis.live_text import TextPart, TextSource
 from tritone.synthesis.rules import SpeechRules
@@ -45,7 +44,7 @@ class GrowingSegment:
         self._unwanted, self._stopped = unwanted, threading.Event()
         self.segment, self.open = segment, True
         self._reader: _Reader | None = None
-        self._error = KeptError()
+        self._error: Exception | None = None  # of the text; `finish` forgets it
         self._changed = threading.Lock()
         self._thread = threading.Thread(target=self._follow, name="growing", daemon=True)
         self._thread.start()
@@ -54,7 +53,9 @@ class GrowingSegment:
         """Start a generation, of the segment so far and whether it is open; it gets the rest."""
         with self._changed:
             generation = start(self.segment, self.open)
-            if self.open:
+            if self._error:  # nobody would bring more, or end it
+                generation.cancel()
+            elif self.open:
                 self._reader = _Reader(generation, bounds, self.segment.target_tokens)
             return generation
 
@@ -68,15 +69,17 @@ class GrowingSegment:
         try:
             yield from increments
         except Cancelled:
-            if not self._error:
+            if self._error is None:
                 raise
-        self._error.check()
+        if self._error:
+            raise self._error
 
     def finish(self) -> None:
         """The segment has been spoken. What is not settled of a text that goes on is left to the
         next one."""
         self._stopped.set()
         self._thread.join()
+        self._error = None  # it knows the frames that know this object
         self._source.leave(self._part)
         self.open = False
 
@@ -90,7 +93,7 @@ class GrowingSegment:
             pass
         except Exception as error:
             with self._changed:
-                self._error.keep(error)
+                self._error = error
                 if self._reader:
                     self._reader.generation.cancel()
 

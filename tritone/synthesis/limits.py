@@ -96,7 +96,9 @@ def _check_emotion(emotion: Emotion, limits: Limits) -> None:
         raise InvalidRequest(
             first, f"cannot be combined with {' and '.join(others)}; send only one of them"
         )
-    for share in emotion.vector or ():
+    if emotion.vector is not None and not len(emotion.vector):
+        raise InvalidRequest("emotion_vector", "has 0 values; give one for each of the emotions")
+    for share in emotion.vector if emotion.vector is not None else ():
         _check_range("emotion_vector", share, 0, limits.max_emotion)
     if emotion.wav is not None:
         _check_recording("emotion", emotion.wav, emotion.rate, limits)

@@ -8,7 +8,13 @@ export class Emotion {
     const { emotion, file } = this.fields;
     emotion.addEventListener("change", () => this.showKind());
     file.addEventListener("change", async () => {
-      this.recording = file.files.length ? await base64(file.files[0]) : null;
+      const [chosen] = file.files;
+      this.recording = null; // until the new one has been read
+      changed();
+      if (!chosen) return;
+      const read = await base64(chosen);
+      if (file.files[0] !== chosen) return; // yet another one
+      this.recording = read;
       changed();
     });
   }
