@@ -4,7 +4,9 @@ A CUDA graph is a fixed series of kernels, recorded once and launched as one.
 """
 
 import os
-from collections.abc import Callable, Hashable
+import threading
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -17,10 +19,15 @@ DTYPES = {"auto": None, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": t
 
 _WIDE = 128  # channels; narrower networks are bound by everything but their products
 _KERNELS_VARIABLE = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+_capturing = threading.Lock()  # torch allows one capture in a process
+_warming = threading.local()  # whether this thread is in `recording`
 
 
 def torch_device(name: str) -> torch.device:
-    """The device "cpu", "cuda" or "cuda:N"; raises EnvironmentProblem where it cannot be used."""
+    """The device "cpu", "cuda" or "cuda:N"; raises EnvironmentProblem where it cannot be used.
+
+    "cuda" is the first GPU, and says so: tensors lie on "cuda:0", which is not equal to "cuda".
+    """
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -35,7 +42,8 @@ def torch_device(name: str) -> torch.device:
             "alone: install a CUDA build, use the GPU container, or take the profile cpu"
         )
     count = torch.cuda.device_count()
-    if (device.index or 0) >= count:
+    device = torch.device("cuda", device.index or 0)
+    if device.index >= count:
         raise EnvironmentProblem(
             f"device {device} was asked for and torch sees {count} NVIDIA GPUs: check nvidia-smi "
             "and CUDA_VISIBLE_DEVICES, start a container with the GPU, or take the profile cpu"
@@ -69,11 +77,47 @@ def keep_kernels(count: int) -> None:
     os.environ.setdefault(_KERNELS_VARIABLE, str(count))
 
 
-class GraphCache(Generic[ResultT]):
-    """Records a function of static buffers once for each key and replays it from then on.
+def on_device(device: torch.device) -> AbstractContextManager[Any]:
+    """Makes a GPU the current one of this thread for a while: each begins with the first."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
-    The function reads and writes tensors that stay where they are and returns tensors that the
-    next replay of the same key overwrites. On a CPU it is simply called. Not thread-safe.
+
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """Convolutions and products with all bits of float32: torch lets cuDNN drop 13 by default.
+
+    The setting is the process's; callers take turns.
+    """
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        with torch.backends.cudnn.flags(allow_tf32=False):
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+
+
+@contextmanager
+def recording() -> Iterator[None]:
+    """While a stage warms up, in its thread: what it computes may be recorded."""
+    _warming.up = True
+    try:
+        yield
+    finally:
+        _warming.up = False
+
+
+def is_recording() -> bool:
+    return getattr(_warming, "up", False)
+
+
+class GraphCache(Generic[ResultT]):
+    """Replays functions of static buffers that were recorded, each under a key; calls all others.
+
+    A function reads and writes tensors that stay where they are. What it returns is overwritten by
+    the next call of any function of this cache, since all of them share their memory. A key that
+    was not recorded costs time and no more: recording takes as long as many calls and would stop
+    every stream, so it is for the warm-up. On a CPU nothing is recorded. Not thread-safe.
 
     Without a graph a small model is bound by the launches of its kernels, some microseconds each.
     """
@@ -82,26 +126,39 @@ class GraphCache(Generic[ResultT]):
         self._device = device
         self._graphs: dict[Hashable, tuple[torch.cuda.CUDAGraph, ResultT]] = {}
         self._pool: Any = None  # one memory pool: graphs run one after another
+        self._side: torch.cuda.Stream | None = None
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._graphs
 
     def __call__(self, key: Hashable, function: Callable[[], ResultT]) -> ResultT:
-        if self._device.type != "cuda":
-            return function()
         if key not in self._graphs:
-            self._graphs[key] = self._record(function)
+            return function()
         graph, result = self._graphs[key]
-        graph.replay()
+        with on_device(self._device):
+            graph.replay()
         return result
 
-    def _record(self, function: Callable[[], ResultT]) -> tuple[torch.cuda.CUDAGraph, ResultT]:
-        side = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+    def record(self, key: Hashable, function: Callable[[], ResultT]) -> None:
+        """Record a function, which runs for it: on buffers that hold nothing of any stream."""
+        if self._device.type != "cuda" or key in self._graphs:
+            return
+        with on_device(self._device), _capturing:
+            self._graphs[key] = self._recorded(function)
+
+    def _recorded(self, function: Callable[[], ResultT]) -> tuple[torch.cuda.CUDAGraph, ResultT]:
+        side = self._side = self._side or torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(side):  # libraries choose kernels and take workspace outside a graph
             for _ in range(2):
                 function()
         torch.cuda.current_stream(self._device).wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        # other threads may use the device meanwhile
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+        # Other threads may use the device meanwhile. torch's own stream for captures is on the
+        # first device that captured.
+        with torch.cuda.graph(
+            graph, pool=self._pool, stream=side, capture_error_mode="thread_local"
+        ):
             result = function()
         self._pool = self._pool or graph.pool()
         return graph, result

@@ -1,12 +1,12 @@
 """Several streams solved together in a pool of pages: equal to each alone, and nothing leaks."""
 
-import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
+from paged_flow import CLOSE, paged_flow, places, spoken
 from token2wav_model import (
     placed,
     some_codes,
@@ -23,40 +23,16 @@ from tritone.acoustic.flow_stage import FlowStage, StageStep
 from tritone.acoustic.paged_solver import PagedSolver
 from tritone.acoustic.placement import FlowSettings, PoolSettings
 from tritone.errors import EnvironmentProblem, InvalidRequest, Overloaded
-from tritone.families.cosyvoice2.flow import Flow, FlowPrompt, FlowState, FlowStep
+from tritone.families.cosyvoice2.flow import FlowPrompt, FlowStep
 from tritone.llm.contract import Increment
 
 pytestmark = pytest.mark.slow
-
-CLOSE = 1e-4
 
 
 @pytest.fixture(autouse=True)
 def no_gradients() -> Iterator[None]:
     with torch.inference_mode():
         yield
-
-
-def paged_flow(*, pages: int = 40, streams: int = 12, batch: int = 4, left_chunks: int = 0) -> Flow:
-    flow = tiny_flow(left_chunks=left_chunks)
-    solver = PagedSolver(flow.euler, pages=pages, streams=streams, batch=batch)
-    return Flow(flow.network, flow.euler, solver)
-
-
-def places(flow: Flow) -> tuple[int, int]:
-    """Free pages and free tails."""
-    assert isinstance(flow.solver, PagedSolver)
-    gc.collect()
-    return len(flow.solver._pages.free), len(flow.solver._tails.free)
-
-
-def spoken(flow: Flow, state: FlowState, parts: Sequence[Tensor]) -> Tensor:
-    mels = []
-    for part in parts:
-        mel, state = flow.step(part, state, finalize=False)
-        mels.append(mel)
-    mels.append(flow.step(some_tokens(0), state, finalize=True)[0])
-    return torch.cat(mels, dim=1)
 
 
 @pytest.mark.parametrize("prompt_tokens", [0, 3, 25, 53, 75])

@@ -154,13 +154,14 @@ class PagedSolver:
 
     @torch.inference_mode()
     def record(self, reach: int) -> None:
-        """Record the graphs of every number of streams for pasts of up to `reach` pages."""
-        plan = self._plan
+        """Record the graphs of every number of streams for pasts of up to `reach` pages, on rows
+        that stand for no stream: what is recorded runs, and a step that ran twice is another."""
+        plan, self._x[:], self._conditions[:] = self._plan, 0, 0
         nothing = torch.tensor(self._plan_row(None, 0, plan.shape[1] - PLANNED), device=plan.device)
         for pages in {self._bucket(1, p)[1] for p in range(1, reach + 1)}:
             for rows in {self._bucket(n, 1)[0] for n in range(1, self._batch + 1)}:
                 plan[:rows] = nothing
-                self._graphs((rows, pages), partial(self._advance, rows, pages))
+                self._graphs.record((rows, pages), partial(self._advance, rows, pages))
 
     def _solve_together(self, chunks: Sequence[ChunkInput]) -> list[tuple[Tensor, StreamState]]:
         states = [_paged(chunk.state) for chunk in chunks]

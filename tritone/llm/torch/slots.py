@@ -190,7 +190,7 @@ class TorchSlots:
                 rows, reach = self._bucket(count, positions)
                 if rows == count:
                     self._lengths[:rows] = self.slot_length
-                    self._graphs((rows, reach), partial(self._step, rows, reach))
+                    self._graphs.record((rows, reach), partial(self._step, rows, reach))
 
 
 class TorchQwen2:
