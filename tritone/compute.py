@@ -27,6 +27,8 @@ def torch_device(name: str) -> torch.device:
     """The device "cpu", "cuda" or "cuda:N"; raises EnvironmentProblem where it cannot be used.
 
     "cuda" is the first GPU, and says so: tensors lie on "cuda:0", which is not equal to "cuda".
+    On a GPU this process multiplies float32 with all of its bits from then on; cuDNN drops 13 of
+    them otherwise, and pitch is heard.
     """
     try:
         device = torch.device(name)
@@ -48,6 +50,7 @@ def torch_device(name: str) -> torch.device:
             f"device {device} was asked for and torch sees {count} NVIDIA GPUs: check nvidia-smi "
             "and CUDA_VISIBLE_DEVICES, start a container with the GPU, or take the profile cpu"
         )
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     return device
 
 
@@ -80,21 +83,6 @@ def keep_kernels(count: int) -> None:
 def on_device(device: torch.device) -> AbstractContextManager[Any]:
     """Makes a GPU the current one of this thread for a while: each begins with the first."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
-
-
-@contextmanager
-def exact_float32() -> Iterator[None]:
-    """Convolutions and products with all bits of float32: torch lets cuDNN drop 13 by default.
-
-    The setting is the process's; callers take turns.
-    """
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = False
-    try:
-        with torch.backends.cudnn.flags(allow_tf32=False):
-            yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 @contextmanager

@@ -1,14 +1,14 @@
 """Recording and replaying, as far as a machine without a GPU can: see `fake_cuda_graphs`."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import fake_cuda_graphs
 import pytest
 import torch
 from fake_cuda_graphs import GPU, CaptureRefused, Gpu
 
-from tritone.compute import GraphCache, exact_float32, torch_device
+from tritone.compute import GraphCache, torch_device
 
 
 @pytest.fixture
@@ -16,12 +16,31 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
     return fake_cuda_graphs.plug_in(monkeypatch)
 
 
-@pytest.mark.parametrize(("name", "index"), [("cuda", 0), ("cuda:0", 0), ("cuda:1", 1)])
-def test_a_gpu_has_its_index(monkeypatch: pytest.MonkeyPatch, name: str, index: int) -> None:
-    """A tensor's device has one, and a plan compares it with its own."""
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """That torch sees, with its settings as they are at first."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.allow_tf32, matmul.allow_tf32
     monkeypatch.setattr(torch.version, "cuda", "12.8")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    cudnn.allow_tf32 = matmul.allow_tf32 = True
+    yield
+    cudnn.allow_tf32, matmul.allow_tf32 = before
+
+
+@pytest.mark.parametrize(("name", "index"), [("cuda", 0), ("cuda:0", 0), ("cuda:1", 1)])
+def test_a_gpu_has_its_index(two_gpus: None, name: str, index: int) -> None:
+    """A tensor's device has one, and a plan compares it with its own."""
     assert torch_device(name) == torch.device("cuda", index)
+
+
+def test_float32_keeps_its_bits_on_a_gpu(two_gpus: None) -> None:
+    """torch lets cuDNN drop 13 of them: of the pitch, which is heard."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    torch_device("cpu")
+    assert cudnn.allow_tf32
+    torch_device("cuda")
+    assert not cudnn.allow_tf32 and not matmul.allow_tf32
 
 
 def counter() -> tuple[torch.Tensor, Callable[[], torch.Tensor]]:
@@ -88,11 +107,3 @@ def test_every_thread_is_on_the_device_of_its_graphs(gpu: Gpu) -> None:
     thread.join()
     assert {device for _, device in gpu.devices} == {second}
     assert len({thread for thread, _ in gpu.devices}) == 2
-
-
-def test_exact_float32_holds_in_its_block() -> None:
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = cudnn.allow_tf32, matmul.allow_tf32
-    with exact_float32():
-        assert not cudnn.allow_tf32 and not matmul.allow_tf32
-    assert (cudnn.allow_tf32, matmul.allow_tf32) == before

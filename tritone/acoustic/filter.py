@@ -1,6 +1,5 @@
 """A vocoder's network between its two Fourier transforms, and the ways to run it."""
 
-from collections import Counter
 from collections.abc import Callable, Hashable
 from functools import partial
 from typing import ClassVar
@@ -8,14 +7,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from tritone.compute import GraphCache
+from tritone.compute import GraphCache, is_recording
 
 Filter = Callable[[Tensor, Tensor], Tensor]
 """mel (rows, mel, frames) and the source's spectrum (rows, channels, steps) -> log magnitude and
 phase, like the spectrum."""
-
-SEEN = 3  # calls of a shape before it is worth a graph, which costs as much as several
-MOST = 24  # graphs; the windows of a stream's hops are a handful
 
 
 class FilterNetwork(nn.Module):
@@ -35,22 +31,22 @@ class FilterNetwork(nn.Module):
 
 
 class GraphedFilter:
-    """A network's filter with recorded graphs; a rare shape runs as it is. Not thread-safe."""
+    """A network's filter with graphs of the shapes of the warm-up; others run as they are. Not
+    thread-safe."""
 
     def __init__(self, network: FilterNetwork) -> None:
         self._network = network
         self._graphs: GraphCache[Tensor] = GraphCache(next(network.parameters()).device)
         self._inputs: dict[Hashable, tuple[Tensor, Tensor]] = {}
-        self._calls: Counter[Hashable] = Counter()
 
     def __call__(self, mel: Tensor, spectrum: Tensor) -> Tensor:
-        """A `Filter`; what it returns is overwritten by the next call of the same shape."""
+        """A `Filter`; what it returns is overwritten by the next call."""
         key = (mel.shape, spectrum.shape)
         if key not in self._inputs:
-            self._calls[key] += 1
-            if self._calls[key] < SEEN or len(self._inputs) >= MOST:
+            if not is_recording():
                 return self._network.filter(mel, spectrum)
-            self._inputs[key] = (torch.empty_like(mel), torch.empty_like(spectrum))
+            held = self._inputs[key] = (mel.clone(), spectrum.clone())
+            self._graphs.record(key, partial(self._network.filter, *held))
         held = self._inputs[key]
         for static, given in zip(held, (mel, spectrum), strict=True):
             static.copy_(given)

@@ -2,8 +2,8 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from tritone.acoustic.placement import FlowSettings
 from tritone.acoustic.solver import StreamState
 from tritone.arrays import Float32
+from tritone.compute import on_device
 from tritone.errors import InvalidRequest, TritoneError
 from tritone.llm.contract import Increment
 from tritone.loading.steps import step
@@ -76,21 +77,22 @@ class FlowStage:
         self._prepared: OrderedDict[bytes, StreamState] = OrderedDict()
         self._lock = threading.Lock()  # of the prepared voices
         # streams of a pool share its buffers
-        self._stepping = threading.Lock() if settings.pool else nullcontext()
+        self._turns = threading.Lock() if settings.pool else nullcontext()
+        self._device = torch.device(settings.device)
 
     def warm_up(self) -> None:
         """Compute one chunk: the first call of every operator is several times slower."""
         with step("flow warm-up"):
             voice, increment = self.flow.example()
             self.step(increment, self.open(voice), finalize=False)
-            with self._stepping:
+            with self._stepping():
                 self.flow.record_graphs()
 
     @torch.inference_mode()
     def open(self, voice: Voice) -> StreamState:
         """A new stream in a voice; the prompt's part is computed once per voice and shared."""
         key = digest(voice.to_arrays())
-        with self._lock, self._stepping:
+        with self._lock, self._stepping():
             state = self._prepared.get(key)
             if state is None:
                 state = self._prepared[key] = self.flow.start(voice)
@@ -119,19 +121,26 @@ class FlowStage:
         """
         refused = [self._refused(step) for step in steps]
         good = [step for step, error in zip(steps, refused, strict=True) if error is None]
-        with self._stepping:
+        with self._stepping():
             stepped = iter(self.flow.step_all(good))
             raw = [error or next(stepped) for error in refused]
             results = [r if isinstance(r, TritoneError) else (_as_numpy(r[0]), r[1]) for r in raw]
         if not all(isinstance(r, TritoneError) or np.isfinite(r[0]).all() for r in results):
-            with self._lock, self._stepping:
+            with self._lock, self._stepping():
                 self._prepared.clear()
         return results
 
     @torch.inference_mode()
     def whole(self, increment: Increment, voice: Voice) -> Float32:
         """See `StreamingFlow.whole`."""
-        return _as_numpy(self.flow.whole(increment, voice))
+        with on_device(self._device):
+            return _as_numpy(self.flow.whole(increment, voice))
+
+    @contextmanager
+    def _stepping(self) -> Iterator[None]:
+        """Alone with what streams share, on the device."""
+        with self._turns, on_device(self._device):
+            yield
 
     def _refused(self, step: StageStep) -> InvalidRequest | None:
         try:

@@ -5,8 +5,8 @@ It stretches the mel to the tempo that is asked for, by linear interpolation alo
 
 import itertools
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -16,14 +16,15 @@ import torch.nn.functional as F
 from safetensors.torch import load, save
 from torch import Tensor
 
-from tritone.acoustic.filter import SEEN
 from tritone.acoustic.tempo import FASTEST, SLOWEST
 from tritone.arrays import Float32
+from tritone.compute import on_device, recording
 from tritone.errors import InvalidRequest
 from tritone.loading.steps import step
 
 MOST_FRAMES = 15_000  # of a call: minutes of speech, and memory goes with them
 _LONGEST = 400  # frames that the network takes at once: more cost memory, and are no cheaper
+_WARM, _HOPS = 50, range(10, 101, 10)  # frames of a stream on its way, and of its next call
 _OWN = "vocoder."  # before the names of the vocoder's own tensors, among those of a stream
 
 
@@ -159,14 +160,18 @@ class VocoderStage:
     def __init__(self, vocoder: StreamingVocoder[Any], *, exact: bool = False) -> None:
         self._exact = exact
         self._vocoder, self._device, self.bins = vocoder, vocoder.device, vocoder.bins
-        self._stepping = threading.Lock() if self._device.type == "cuda" else nullcontext()
+        self._turns = threading.Lock() if self._device.type == "cuda" else nullcontext()
 
     def warm_up(self) -> None:
-        """Decode a short stream: the first calls of an operator with a new length are slow."""
-        with step("vocoder warm-up"):
-            for _ in range(1 if self._device.type == "cpu" else SEEN):
+        """Decode short streams: the first calls of an operator with a new length are slow, and on a
+        GPU the windows of these streams are those that have graphs."""
+        streams = [self._vocoder.warm_up_frames]
+        if self._device.type != "cpu":
+            streams += [(_WARM, frames) for frames in _HOPS]
+        with step("vocoder warm-up"), recording():
+            for hops in streams:
                 state = self.start(seed=0, speed=1.0)
-                for frames in self._vocoder.warm_up_frames:
+                for frames in hops:
                     mel = np.zeros((self.bins, frames), np.float32)
                     _, state = self.step(mel, state, finalize=False)
 
@@ -216,6 +221,12 @@ class VocoderStage:
             waves.append(wave)
         return np.concatenate(waves), state
 
+    @contextmanager
+    def _stepping(self) -> Iterator[None]:
+        """Alone with the vocoder, on its device."""
+        with self._turns, on_device(self._device):
+            yield
+
     def _step(self, mel: Float32, state: Vocoding, *, finalize: bool) -> tuple[Float32, Vocoding]:
         if mel.shape[1] > MOST_FRAMES:
             raise InvalidRequest("frames", f"are {mel.shape[1]}; at most {MOST_FRAMES} in a call")
@@ -227,7 +238,7 @@ class VocoderStage:
         else:
             frames, tempo = stretch_step(frames, tempo, state.speed, finalize=finalize)
         waves, after = [], state.vocoder
-        with self._stepping:
+        with self._stepping():
             for begin in range(0, max(1, frames.shape[1]), _LONGEST):
                 part = frames[:, begin : begin + _LONGEST]
                 last = finalize and begin + _LONGEST >= frames.shape[1]

@@ -2,15 +2,18 @@
 
 from collections.abc import Iterator
 
+import fake_cuda_graphs
 import numpy as np
 import pytest
 import torch
 from token2wav_model import case, draw, tiny_vocoder
 from torch import Tensor
 
-from tritone.acoustic.filter import SEEN, GraphedFilter
+from tritone.acoustic.filter import GraphedFilter
 from tritone.acoustic.vocoder_stage import StretchState, VocoderStage, stretch, stretch_step
 from tritone.arrays import Float32
+from tritone.compute import GraphCache, recording
+from tritone.families.cosyvoice2.hift import HiFT
 from tritone.families.cosyvoice2.vocoder import (
     Vocoder,
     accumulate_turns,
@@ -60,19 +63,49 @@ def decibel(error: Tensor, of: Tensor) -> float:
     return 20 * float(torch.log10(error.pow(2).mean().sqrt() / of.pow(2).mean().sqrt()))
 
 
-def test_a_frequent_shape_is_recorded_and_gives_the_same(vocoder: Vocoder, mel: Tensor) -> None:
-    filter, recorded = GraphedFilter(vocoder.network), []
-    filter._graphs = lambda key, function: recorded.append(key) or function()
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> fake_cuda_graphs.Gpu:
+    return fake_cuda_graphs.plug_in(monkeypatch)
+
+
+def graphed(network: HiFT) -> GraphedFilter:
+    filter = GraphedFilter(network)
+    filter._graphs = GraphCache(fake_cuda_graphs.GPU)
+    return filter
+
+
+def test_a_shape_of_the_warm_up_is_replayed_and_gives_the_same(
+    vocoder: Vocoder, mel: Tensor, gpu: fake_cuda_graphs.Gpu
+) -> None:
+    filter = graphed(vocoder.network)
     source = vocoder.source(
         vocoder.network.f0(mel[None]), frame_noise(SEED, 0, FRAMES, vocoder.config)
     )
     spectrum = vocoder.network.analyse(source[0])
-    for call in range(SEEN + 2):
-        given = mel[None] * (1 + 0.1 * call)
-        assert torch.equal(filter(given, spectrum), vocoder.network.filter(given, spectrum))
-    assert len(recorded) == 3 and len(set(recorded)) == 1
-    filter(mel[None, :, :20], spectrum[:, :, : 20 * SCALE // 4 + 1])
-    assert len(recorded) == 3
+    shapes = ((FRAMES, spectrum), (20, spectrum[:, :, : 20 * SCALE // 4 + 1]))
+    with recording():
+        for frames, part in shapes:
+            filter(torch.zeros_like(mel)[None, :, :frames], torch.zeros_like(part))
+    gpu.allowed = False
+    for call in range(2):
+        for frames, part in shapes:
+            given = mel[None, :, :frames] * (1 + 0.1 * call)
+            assert torch.equal(filter(given, part), vocoder.network.filter(given, part))
+    assert [graph.replays for graph in gpu.graphs] == [3, 3]
+
+
+def test_nothing_is_recorded_once_streams_are_served(
+    vocoder: Vocoder, mel: Tensor, gpu: fake_cuda_graphs.Gpu
+) -> None:
+    """Hops of every length, over and over: a capture would stop all streams."""
+    served = Vocoder(vocoder.network, vocoder.sample_rate, graphed(vocoder.network))
+    stage = VocoderStage(served)
+    stage.warm_up()
+    recorded = len(gpu.graphs)
+    gpu.allowed = False
+    for size in (25, 25, 25, 25, 7):
+        run_stage(stage, mel.numpy(), size, 1.0)
+    assert 0 < recorded == len(gpu.graphs)
 
 
 def test_windows_have_few_lengths() -> None:

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import fake_cuda_graphs
 import numpy as np
 import pytest
 import torch
@@ -14,9 +15,10 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from evaluation.seams import measure, seams_of
-from tritone.acoustic.filter import SEEN, ChannelsLastFilter, GraphedFilter
+from tritone.acoustic.filter import ChannelsLastFilter, GraphedFilter
 from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.arrays import Float32
+from tritone.compute import GraphCache, recording
 from tritone.errors import InvalidRequest
 from tritone.families.cosyvoice3.config import VocoderConfig
 from tritone.families.cosyvoice3.hift import HiFT
@@ -255,13 +257,20 @@ def test_float32_and_bfloat16_on_a_cpu(vocoder: Vocoder, mel: Tensor) -> None:
         assert split < most
 
 
-def test_hops_of_one_size_are_one_recorded_shape(vocoder: Vocoder, mel: Tensor) -> None:
-    model, recorded = fresh(), []
+def test_hops_of_one_size_are_one_recorded_shape(
+    vocoder: Vocoder, mel: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu = fake_cuda_graphs.plug_in(monkeypatch)
+    model, edges = fresh(), [*range(6, 66, 6), FRAMES]
     filter = GraphedFilter(model.network)
-    filter._graphs = lambda key, function: recorded.append(key) or function()
+    filter._graphs = GraphCache(fake_cuda_graphs.GPU)
     model.filter = filter
-    edges = [*range(6, 66, 6), FRAMES]
+    with recording():
+        stream(model, torch.zeros_like(mel), edges)
+    gpu.allowed = False
+    before = sum(graph.replays for graph in gpu.graphs)
     wave = stream(model, mel, edges)
+    assert sum(graph.replays for graph in gpu.graphs) - before == len(edges)
     full = len([edge for edge in edges[:-1] if edge - HELD_BACK - 6 >= model.context])
-    assert len(recorded) == full - SEEN + 1 and len(set(recorded)) == 1
+    assert len(gpu.graphs) == len(edges) - full + 1
     assert (wave - vocoder(mel)).abs().max() < CLOSE
