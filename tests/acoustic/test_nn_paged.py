@@ -10,6 +10,7 @@ from paged_flow import CLOSE, paged_flow, places, spoken
 from token2wav_model import (
     placed,
     some_codes,
+    some_noise,
     some_prompt,
     some_tokens,
     some_voice,
@@ -23,6 +24,7 @@ from tritone.acoustic.flow_stage import FlowStage, StageStep
 from tritone.acoustic.paged_solver import PagedSolver
 from tritone.acoustic.placement import FlowSettings, PoolSettings
 from tritone.errors import EnvironmentProblem, InvalidRequest, Overloaded
+from tritone.families.cosyvoice2.acoustics import CodeFlow
 from tritone.families.cosyvoice2.flow import FlowPrompt, FlowStep
 from tritone.llm.contract import Increment
 
@@ -98,6 +100,55 @@ def test_bounded_context_bounds_the_pages() -> None:
     assert len(state.solution.pages) == 2 + 3
 
 
+def test_a_stream_is_admitted_with_all_the_pages_it_will_need() -> None:
+    """The last one is refused before it says a word, and no other in mid-sentence."""
+    flow = paged_flow(pages=8, left_chunks=2)
+    voice = flow.start(some_prompt(53))
+    states = [voice.fork() for _ in range(2)]
+    with pytest.raises(Overloaded, match="8 pages of the flow's cache are in use"):
+        voice.fork()
+    for part in torch.split(some_tokens(200), 50):
+        for index, result in enumerate(
+            flow.step_all([FlowStep(part, state, finalize=False) for state in states])
+        ):
+            assert not isinstance(result, Overloaded)
+            states[index] = result[1]
+    assert places(flow)[0] == 0
+    del states, result
+    assert places(flow)[0] == 6
+
+
+def test_voices_that_nobody_uses_make_room_for_streams() -> None:
+    flow, settings = paged_flow(pages=8, left_chunks=2), FlowSettings(pool=PoolSettings(1))
+    stage = FlowStage(CodeFlow(flow, some_noise()), settings)
+    for seed in range(5):  # each of two pages, and three for a stream
+        stage.open(some_voice(53, seed))
+    kept = stage.open(some_voice(53, 4))
+    with pytest.raises(Overloaded, match="8 pages"):
+        stage.open(some_voice(53, 9))
+    del kept
+    stage.open(some_voice(53, 9))
+
+
+def test_a_prompt_is_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The streams that are open wait for a new voice no longer than for each other."""
+    flow, passes = paged_flow(batch=4), list[object]()
+    assert isinstance(flow.solver, PagedSolver)
+    advance = flow.solver._advance
+    monkeypatch.setattr(flow.solver, "_advance", lambda *k: passes.append(k) or advance(*k))
+    flow.start(some_prompt(103))
+    assert passes == [(4, 4, True)]
+    flow.start(some_prompt(153))
+    assert passes[1:] == [(4, 4, True), (2, 8, True)]
+
+
+@pytest.mark.parametrize(("given", "kept"), [(None, 6), (0, 0), (3, 3)])
+def test_a_pool_bounds_the_past_unless_it_is_told_otherwise(given: int | None, kept: int) -> None:
+    settings = FlowSettings(given, pool=PoolSettings(cache_mb=64, streams=4, batch=2))
+    assert placed(tiny_network(), settings).euler.settings.left_chunks == kept
+    assert placed(tiny_network(), FlowSettings(given)).euler.settings.left_chunks == (given or 0)
+
+
 def test_a_full_pool_refuses_one_stream_and_harms_no_other() -> None:
     flow = paged_flow(pages=5)
     first, second = flow.start(some_prompt(0)).fork(), flow.start(some_prompt(0)).fork()
@@ -126,7 +177,7 @@ def test_a_full_pool_opens_no_stream() -> None:
 
 @pytest.fixture(scope="module")
 def stage() -> FlowStage:
-    settings = FlowSettings(pool=PoolSettings(cache_mb=64, streams=40, batch=4))
+    settings = FlowSettings(0, pool=PoolSettings(cache_mb=64, streams=40, batch=4))
     stage = tiny_stage(settings)
     stage.warm_up()  # leaves nothing behind that a stream would see
     return stage
@@ -164,7 +215,7 @@ def test_a_pooled_stage_serves_several_threads(stage: FlowStage) -> None:
 
 
 def test_a_pool_too_small_to_speak_is_refused() -> None:
-    with pytest.raises(EnvironmentProblem, match=r"cache has 1 MB and needs \d+ MB for 8 chunks"):
+    with pytest.raises(EnvironmentProblem, match=r"cache has 1 MB and needs \d+ MB for 10 chunks"):
         placed(tiny_network(), FlowSettings(pool=PoolSettings(cache_mb=1)))
 
 

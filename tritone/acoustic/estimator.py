@@ -4,10 +4,10 @@ In a pass the layers hear what is known of the past and leave behind what is new
 time-major, (rows, frames, channels).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -67,6 +67,11 @@ class Pass:
         """Of the frames of x (rows, frames, channels), counted from the first of the prompt:
         (rows, frames), or (1, frames) where they are the same for all rows."""
         return torch.arange(x.shape[1], device=x.device)[None]
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """What `make` gives, which the passes of other ODE steps may have made already: it follows
+        from the positions alone."""
+        return make()
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Attention of (rows, heads, frames, head_dim) over these frames and the past."""

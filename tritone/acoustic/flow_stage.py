@@ -15,7 +15,7 @@ from tritone.acoustic.placement import FlowSettings
 from tritone.acoustic.solver import StreamState
 from tritone.arrays import Float32
 from tritone.compute import on_device
-from tritone.errors import InvalidRequest, TritoneError
+from tritone.errors import InvalidRequest, Overloaded, TritoneError
 from tritone.llm.contract import Increment
 from tritone.loading.steps import step
 from tritone.voice import Voice, digest
@@ -90,16 +90,29 @@ class FlowStage:
 
     @torch.inference_mode()
     def open(self, voice: Voice) -> StreamState:
-        """A new stream in a voice; the prompt's part is computed once per voice and shared."""
+        """A new stream in a voice; the prompt's part is computed once per voice and shared.
+
+        Raises Overloaded when there is no room even without the voices that no stream uses.
+        """
         key = digest(voice.to_arrays())
         with self._lock, self._stepping():
-            state = self._prepared.get(key)
-            if state is None:
-                state = self._prepared[key] = self.flow.start(voice)
-            self._prepared.move_to_end(key)
-            while not self._settings.keeps([kept.nbytes for kept in self._prepared.values()]):
-                self._prepared.popitem(last=False)
-            return state.fork()
+            while True:
+                try:
+                    return self._forked(key, voice)
+                except Overloaded:
+                    unused = next((other for other in self._prepared if other != key), None)
+                    if unused is None:
+                        raise
+                    del self._prepared[unused]
+
+    def _forked(self, key: bytes, voice: Voice) -> StreamState:
+        state = self._prepared.get(key)
+        if state is None:
+            state = self._prepared[key] = self.flow.start(voice)
+        self._prepared.move_to_end(key)
+        while not self._settings.keeps([kept.nbytes for kept in self._prepared.values()]):
+            self._prepared.popitem(last=False)
+        return state.fork()
 
     def step(
         self, increment: Increment, state: StreamState, *, finalize: bool

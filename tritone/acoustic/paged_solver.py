@@ -1,19 +1,19 @@
 """The flow's ODE for several streams at once, on a GPU under CUDA graphs.
 
 Equal to `EulerSolver` up to rounding. Chunks have one shape: a short last chunk is filled up, which
-causal layers and the attention mask hide. One graph advances one Euler step, whose number is an
-input, so there is one for each number of streams and each length of the past, both rounded up.
+causal layers and the attention mask hide. One graph is all Euler steps of a chunk, so there is one
+for each number of streams and each length of the past, both rounded up.
 
 Caches lie in buffers of fixed size and address, so that graphs find them. A page holds the keys and
 values of one chunk of one stream for every layer and ODE step; a stream is a list of pages, and
-streams of one voice share the pages of its prompt.
+streams of one voice share the pages of its prompt. A stream whose past is bounded has all the pages
+that it will ever need from the start, and uses them again and again.
 
     pool    | empty | scratch | p2 | p3 | p4 | p5 | p6 | ...
     voice                       p2   p3
     stream A: p2 p3 p5 p6      stream B: p2 p3 p4
 """
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,47 +21,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from tritone.acoustic.attention import attend
-from tritone.acoustic.cache import Span
-from tritone.acoustic.estimator import Pass, VelocityEstimator
-from tritone.acoustic.linear import Causal
-from tritone.acoustic.solver import GUIDED_ROWS, ChunkInput, EulerSolver, StreamState, guide
+from tritone.acoustic.estimator import VelocityEstimator
+from tritone.acoustic.paged_pass import KEY_VALUE, PagedPass, Places
+from tritone.acoustic.pages import EMPTY, SCRATCH, Page, PagePool
+from tritone.acoustic.solver import GUIDED_ROWS, ChunkInput, EulerSolver, StreamState
 from tritone.compute import GraphCache
-from tritone.errors import Overloaded
 
-EMPTY = 0  # never written: stands where a shorter stream has no page
-SCRATCH = 1  # never read by a stream: rows that stand for none write here
 SHORTEST_REACH = 4  # pages; the smallest bucket of a stream's past
-PLANNED = 4  # numbers of a stream beside its pages
-
-
-class Page:
-    """One place of a pool; free again when the last reference to it is dropped, in any thread."""
-
-    __slots__ = ("_free", "index")
-
-    def __init__(self, index: int, free: deque[int]) -> None:
-        self.index, self._free = index, free
-
-    def __del__(self) -> None:
-        self._free.append(self.index)
-
-
-class PagePool:
-    """The free places of a buffer of `capacity` places, EMPTY and SCRATCH among them."""
-
-    def __init__(self, places: int, what: str) -> None:
-        self.capacity = SCRATCH + 1 + places
-        self.free = deque(range(SCRATCH + 1, self.capacity))
-        self._full = f"all {places} {what} are in use; retry later"
-
-    def take(self) -> Page:
-        """A free place; raises Overloaded when there is none."""
-        try:
-            index = self.free.popleft()
-        except IndexError:
-            raise Overloaded(self._full) from None
-        return Page(index, self.free)
+PLANNED = 5  # numbers of a row beside its pages
 
 
 @dataclass(frozen=True)
@@ -70,7 +37,7 @@ class PagedState:
 
     pages: of what the next chunk may see, the first `prefix` of them the voice's. tail: where the
     convolutions' left context is. forked: a stream of its own, whose past `left_chunks` bounds.
-    chunks: so far, those out of sight included.
+    spare: pages for its next chunks. chunks: so far, those out of sight included.
     """
 
     solver: "PagedSolver"
@@ -78,16 +45,18 @@ class PagedState:
     prefix: int
     tail: Page
     forked: bool
+    spare: tuple[Page, ...] = ()
     chunks: int = 0
 
     @property
     def nbytes(self) -> int:
-        return (len(self.pages) - self.prefix) * self.solver.page_bytes
+        return (len(self.pages) - self.prefix + len(self.spare)) * self.solver.page_bytes
 
     def fork(self) -> "PagedState":
+        """Raises Overloaded when the pool has not all that the stream may need."""
         assert not self.forked, "only a voice's own state is forked"
-        tail = self.solver.new_tail(self.tail)
-        return replace(self, prefix=len(self.pages), tail=tail, forked=True)
+        tail, spare = self.solver.new_tail(self.tail), self.solver.reserve()
+        return replace(self, prefix=len(self.pages), tail=tail, forked=True, spare=spare)
 
 
 class PagedSolver:
@@ -98,34 +67,37 @@ class PagedSolver:
     have the estimator's dtype; mel is kept in float32.
     """
 
-    most_chunks = 1
-
     @torch.inference_mode()
     def __init__(self, euler: EulerSolver, *, pages: int, streams: int, batch: int) -> None:
         estimator, self._rate = euler.estimator, euler.rate
         self._estimator, self._left_chunks = estimator, euler.settings.left_chunks
-        self._batch, self._frames = batch, estimator.chunk_frames
-        self._steps, device = len(euler.times), estimator.device
-        zeros = partial(torch.zeros, dtype=estimator.dtype, device=device)
+        self._batch, self._frames, self._most_pages = batch, estimator.chunk_frames, pages
+        self._steps, device = [dt for _, dt in euler.times], estimator.device
+        self._device, zeros = device, partial(torch.zeros, dtype=estimator.dtype, device=device)
         self._pages = PagePool(pages, "pages of the flow's cache")
         self._tails = PagePool(streams, "streams of the flow")
         # frames before heads, as fused attention reads them after one gather
         self._kv = zeros(
-            *(estimator.attention_layers, 2, GUIDED_ROWS, self._pages.capacity * self._steps),
+            *(len(self._steps), estimator.attention_layers),
+            KEY_VALUE * GUIDED_ROWS * self._pages.capacity,
             *(self._frames, estimator.heads, estimator.head_dim),
         )
-        self.page_bytes = page_bytes(estimator, self._steps)
-        tail = (GUIDED_ROWS, estimator.tail_frames, sum(estimator.tail_channels))
-        self._tail = zeros(self._tails.capacity, self._steps, *tail)
+        self.page_bytes = page_bytes(estimator, len(self._steps))
+        tail = (estimator.tail_frames, sum(estimator.tail_channels))
+        self._tail = zeros(len(self._steps), GUIDED_ROWS * self._tails.capacity, *tail)
         self._x = torch.zeros(batch, self._frames, estimator.mel_bins, device=device)
         self._conditions = zeros(GUIDED_ROWS, batch, self._frames, estimator.condition_channels)
-        self._step = torch.zeros(1, dtype=torch.long, device=device)
         self._plan = torch.zeros(batch, PLANNED + pages, dtype=torch.long, device=device)
-        self._dt = torch.tensor([dt for _, dt in euler.times], device=device)
-        self._shifts = torch.stack(
-            [torch.stack([s[0, 0] for s in shifts]) for shifts in euler.time_shifts]
-        )
+        self._shifts = euler.time_shifts
         self._positions = torch.arange(pages * self._frames, device=device)
+        by_row, by_page = (
+            torch.arange(count, device=device)[:, None] * capacity
+            for count, capacity in (
+                (GUIDED_ROWS, self._tails.capacity),
+                (KEY_VALUE * GUIDED_ROWS, self._pages.capacity),
+            )
+        )
+        self._tail_offsets, self._page_offsets = by_row, by_page
         self._graphs: GraphCache[None] = GraphCache(device)
 
     def start(self) -> PagedState:
@@ -134,19 +106,36 @@ class PagedSolver:
     def new_tail(self, source: Page | None = None) -> Page:
         """A place for a stream's tail, a copy of `source` or zeros."""
         tail = self._tails.take()
-        self._tail[tail.index] = 0 if source is None else self._tail[source.index]
+        for row in range(0, self._tail.shape[1], self._tails.capacity):
+            kept = 0 if source is None else self._tail[:, row + source.index]
+            self._tail[:, row + tail.index] = kept
         return tail
+
+    def reserve(self) -> tuple[Page, ...]:
+        """Pages for all that a stream of its own has in view beside the prompt, if that is bounded;
+        raises Overloaded."""
+        return self._pages.reserve(self._left_chunks + 1) if self._left_chunks else ()
+
+    def chunks_at_once(self, state: StreamState) -> int:
+        """Of a prompt, as many as there are rows: a new voice costs the others about one step."""
+        return 1 if _paged(state).forked else self._batch
 
     def extend(self, state: StreamState) -> PagedState:
         """The state with a page for the next chunk, and without those it may not see."""
         state = _paged(state)
-        prompt, own = state.pages[: state.prefix], state.pages[state.prefix :]
-        if state.forked and self._left_chunks:
-            own = own[-self._left_chunks :]
-        pages = (*prompt, *own, self._pages.take())
-        return replace(state, pages=pages, chunks=state.chunks + 1)
+        pages, spare = state.pages, state.spare
+        if spare or (state.forked and self._left_chunks):
+            prompt, own = pages[: state.prefix], pages[state.prefix :]
+            out_of_view = max(0, len(own) - self._left_chunks)
+            page, *others = (*spare, *own[:out_of_view])
+            pages, spare = (*prompt, *own[out_of_view:], page), tuple(others)
+        else:
+            pages = (*pages, self._pages.take())
+        return replace(state, pages=pages, spare=spare, chunks=state.chunks + 1)
 
     def solve(self, chunks: Sequence[ChunkInput]) -> list[tuple[Tensor, StreamState]]:
+        if len(chunks) == 1 and len(chunks[0].noise) > self._frames:
+            return [self._solve_chain(chunks[0])]
         solved: list[tuple[Tensor, StreamState]] = []
         for begin in range(0, len(chunks), self._batch):
             solved += self._solve_together(chunks[begin : begin + self._batch])
@@ -154,120 +143,112 @@ class PagedSolver:
 
     @torch.inference_mode()
     def record(self, reach: int) -> None:
-        """Record the graphs of every number of streams for pasts of up to `reach` pages, on rows
-        that stand for no stream: what is recorded runs, and a step that ran twice is another."""
-        plan, self._x[:], self._conditions[:] = self._plan, 0, 0
-        nothing = torch.tensor(self._plan_row(None, 0, plan.shape[1] - PLANNED), device=plan.device)
-        for pages in {self._bucket(1, p)[1] for p in range(1, reach + 1)}:
-            for rows in {self._bucket(n, 1)[0] for n in range(1, self._batch + 1)}:
-                plan[:rows] = nothing
-                self._graphs.record((rows, pages), partial(self._advance, rows, pages))
+        """Record the graphs of every number of streams, and of chunks of a prompt, for pasts of up
+        to `reach` pages, on rows that stand for no stream: what is recorded runs, and a chunk that
+        is solved twice is another."""
+        self._x[:], self._conditions[:] = 0, 0
+        self._write_plan([self._nothing(self._most_pages)] * self._batch)
+        for pages in sorted({self._bucket(1, p)[1] for p in range(1, reach + 1)}):
+            for rows in sorted({self._bucket(n, 1)[0] for n in range(1, self._batch + 1)}):
+                for chained in (False, True)[: 1 + (1 < rows <= pages)]:
+                    key = (rows, pages, chained)
+                    self._graphs.record(key, partial(self._advance, *key))
 
     def _solve_together(self, chunks: Sequence[ChunkInput]) -> list[tuple[Tensor, StreamState]]:
-        states = [_paged(chunk.state) for chunk in chunks]
-        rows, reach = self._bucket(len(chunks), max(len(state.pages) for state in states))
-        lengths = [len(chunk.noise) for chunk in chunks]
-        plan = [self._plan_row(s, n, reach) for s, n in zip(states, lengths, strict=True)]
-        plan += [self._plan_row(None, 0, reach)] * (rows - len(chunks))
-        self._plan[:rows, : PLANNED + reach] = torch.tensor(plan).to(self._plan.device)
+        """The next chunk of each of some streams."""
+        states, lengths = [_paged(c.state) for c in chunks], [len(c.noise) for c in chunks]
+        plan = [self._planned(state, n) for state, n in zip(states, lengths, strict=True)]
         for row, (chunk, length) in enumerate(zip(chunks, lengths, strict=True)):
             self._x[row, :length], self._x[row, length:] = chunk.noise, 0
             self._conditions[0, row, :length] = chunk.conditions
             self._conditions[0, row, length:] = 0
-        for step in range(self._steps):
-            self._step.fill_(step)
-            self._graphs((rows, reach), partial(self._advance, rows, reach))
+        self._run(plan, chained=False)
         mels = [self._x[row, :length].clone() for row, length in enumerate(lengths)]
         return list(zip(mels, states, strict=True))
 
-    def _plan_row(self, state: PagedState | None, frames: int, reach: int) -> list[int]:
-        """Tail, newest page, frames that may be seen, position of the first new frame, and the
-        pages, filled up to `reach`."""
-        if state is None:
-            return [SCRATCH, SCRATCH, 1, 0] + [EMPTY] * reach
+    def _solve_chain(self, chunk: ChunkInput) -> tuple[Tensor, StreamState]:
+        """Several whole chunks of one stream, each a row: it sees what the rows before it write."""
+        state, frames = _paged(chunk.state), self._frames
+        count = len(chunk.noise) // frames
+        assert len(chunk.noise) == count * frames, "only a stream of its own ends"
+        self._x[:count].flatten(0, 1).copy_(chunk.noise)
+        self._conditions[0, :count].flatten(0, 1).copy_(chunk.conditions)
+        pages, plan = state.pages, []
+        for later in reversed(range(count)):
+            seen = pages[: len(pages) - later]
+            row = replace(state, pages=seen, chunks=state.chunks - later)
+            plan.append(self._planned(row, frames, chain=count))
+        self._run(plan, chained=True)
+        return self._x[:count].flatten(0, 1).clone(), state
+
+    def _run(self, plan: list[list[int]], *, chained: bool) -> None:
+        """Solve the static buffers' rows; each of the plan as `_planned` gives it."""
+        rows, reach = self._bucket(len(plan), max(len(row) for row in plan) - PLANNED)
+        nothing = [self._nothing(reach)] * (rows - len(plan))
+        self._write_plan(
+            [*(row + [EMPTY] * (PLANNED + reach - len(row)) for row in plan), *nothing]
+        )
+        key = (rows, reach, chained)
+        self._graphs(key, partial(self._advance, *key))
+
+    def _write_plan(self, rows: list[list[int]]) -> None:
+        self._plan[: len(rows), : len(rows[0])] = torch.tensor(rows).to(self._plan.device)
+
+    def _planned(self, state: PagedState, frames: int, *, chain: int = 1) -> list[int]:
+        """Tail, newest page, frames that may be seen, position of the first new frame, chunks in
+        the chain, and the pages."""
         indices = [page.index for page in state.pages]
         seen = (len(indices) - 1) * self._frames + frames
-        planned = [state.tail.index, indices[-1], seen, (state.chunks - 1) * self._frames]
-        return planned + indices + [EMPTY] * (reach - len(indices))
+        first = (state.chunks - 1) * self._frames
+        return [state.tail.index, indices[-1], seen, first, chain, *indices]
+
+    def _nothing(self, reach: int) -> list[int]:
+        """Of a row that stands for no stream."""
+        return [SCRATCH, SCRATCH, 1, 0, 1] + [EMPTY] * reach
 
     def _bucket(self, count: int, pages: int) -> tuple[int, int]:
         """Streams and pages, each rounded up to what has a graph."""
         rows = min(self._batch, 1 << (count - 1).bit_length())
         reach = max(SHORTEST_REACH, 1 << (pages - 1).bit_length())
-        return rows, min(reach, self._plan.shape[1] - PLANNED)
+        return rows, min(reach, self._most_pages)
 
-    def _advance(self, rows: int, reach: int) -> None:
-        """One Euler step of the static buffers' first rows."""
-        plan, step = self._plan[:rows], self._step
-        tails, newest, seen, first = plan[:, :PLANNED].unbind(1)
-        table = plan[:, PLANNED : PLANNED + reach].flatten() * self._steps + step
-        visible = (self._positions[: reach * self._frames] < seen[:, None])[:, None, None]
-        x = self._x[:rows]
-        given = torch.cat(
-            [x.to(self._conditions).expand(GUIDED_ROWS, -1, -1, -1), self._conditions[:, :rows]],
-            dim=3,
+    def _advance(self, rows: int, reach: int, chained: bool) -> None:
+        """All Euler steps of the static buffers' first rows."""
+        places = self._places(rows, reach, chained)
+        x, channels = self._x[:rows], self._estimator.tail_channels
+        for dt, shifts, pages, tail in zip(
+            self._steps, self._shifts, self._kv, self._tail, strict=True
+        ):
+            noisy = x.to(self._conditions.dtype).expand(GUIDED_ROWS, -1, -1, -1)
+            given = torch.cat([noisy, self._conditions[:, :rows]], dim=3).flatten(0, 1)
+            before = torch.split(tail.index_select(0, places.tails), channels, dim=2)
+            run = PagedPass(pages, places, before)
+            with_conditions, without = self._estimator.run(given, shifts, run).chunk(GUIDED_ROWS)
+            x.add_(with_conditions, alpha=(1.0 + self._rate) * dt)
+            x.add_(without, alpha=-self._rate * dt)
+            tail.index_copy_(0, places.tails, torch.cat(run.tails, dim=2))
+
+    def _places(self, rows: int, reach: int, chained: bool) -> Places:
+        tails, newest, seen, first, chain = self._plan[:rows, :PLANNED].unbind(1)
+        table = self._plan[:rows, PLANNED : PLANNED + reach].flatten()
+        hidden = self._positions[: reach * self._frames] >= seen[:, None]
+        bias = torch.zeros_like(hidden, dtype=self._kv.dtype).masked_fill(hidden, float("-inf"))
+        positions = first[:, None] + self._positions[: self._frames]
+        tail_frames = self._positions[: self._estimator.tail_frames]
+        return Places(
+            rows,
+            table=(self._page_offsets + table).flatten(),
+            newest=(self._page_offsets + newest).view(KEY_VALUE, -1),
+            bias=bias[:, None, None].repeat(GUIDED_ROWS, 1, 1, 1),
+            positions=positions.repeat(GUIDED_ROWS, 1),
+            tails=(self._tail_offsets + (tails[:1] if chained else tails)).flatten(),
+            ends=chain[0] * self._frames + tail_frames if chained else None,
         )
-        packed = self._tail[tails, step].transpose(0, 1).flatten(0, 1)
-        before = torch.split(packed, self._estimator.tail_channels, dim=2)
-        seen_by_all = visible.repeat(GUIDED_ROWS, 1, 1, 1)
-        positions = (first[:, None] + self._positions[: self._frames]).repeat(GUIDED_ROWS, 1)
-        places = (table, newest * self._steps + step)
-        run = PagedPass(self._kv, *places, before, seen_by_all, positions)
-        shifts = list(self._shifts[step].transpose(0, 1)[:, :, None])
-        velocity = _guided(self._estimator.run(given.flatten(0, 1), shifts, run))
-        x += self._dt[step] * guide(velocity, self._rate)[0]
-        self._tail[tails, step] = _guided(torch.cat(run.tails, dim=2)).transpose(0, 1)
 
 
 def _paged(state: StreamState) -> PagedState:
     assert isinstance(state, PagedState)
     return state
-
-
-class PagedPass(Pass):
-    """One pass of the estimator over streams whose past is in pages.
-
-    kv: the pool. table (rows * reach,): places to read, the newest chunk's among them. newest
-    (rows,): places to write. before: the tail (GUIDED_ROWS * rows, taps, channels) of every
-    convolution; `tails` are those after. visible: attention mask over the pages' frames. positions
-    (GUIDED_ROWS * rows, frames): of the new frames.
-    """
-
-    def __init__(
-        self,
-        kv: Tensor,
-        table: Tensor,
-        newest: Tensor,
-        before: Sequence[Tensor],
-        visible: Tensor,
-        positions: Tensor,
-    ) -> None:
-        super().__init__(None, visible)
-        self._layers, self._table, self._newest = iter(kv), table, newest
-        self._positions = positions
-        self._before, self.tails = iter(before), list[Tensor]()
-
-    def convolve(self, conv: Causal, x: Tensor) -> Tensor:
-        y, tail = conv.step(x, next(self._before))
-        self.tails.append(tail)
-        return y
-
-    def positions(self, x: Tensor) -> Tensor:
-        return self._positions
-
-    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Write (GUIDED_ROWS * rows, heads, frames, head_dim), read all that may be seen."""
-        span = []
-        for place, new in zip(next(self._layers), (key, value), strict=True):
-            place.index_copy_(1, self._newest, _guided(new.transpose(1, 2)))
-            pages = place.index_select(1, self._table)
-            span.append(pages.view(len(new), -1, *pages.shape[3:]).transpose(1, 2))
-        return attend(query, [Span(*span)], [self.visible])
-
-
-def _guided(x: Tensor) -> Tensor:
-    """(GUIDED_ROWS * rows, ...) -> (GUIDED_ROWS, rows, ...)."""
-    return x.reshape(GUIDED_ROWS, -1, *x.shape[1:])
 
 
 def page_bytes(estimator: VelocityEstimator, steps: int) -> int:

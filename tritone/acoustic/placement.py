@@ -23,7 +23,8 @@ estimator is in float32."""
 FilterPlan = Callable[[torch.dtype, torch.device], Filter]
 """Opens the filter on a plan, built in that precision."""
 
-FEWEST_PAGES = 8  # of a short prompt and a little speech
+FEWEST_PAGES = 4  # beside the chunks in view of one stream: of a short prompt and the next chunk
+POOLED_LEFT_CHUNKS = 6  # in a pool, where nobody says: each stream's share is reserved
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ _PREPARED_FEW, _PREPARED_MOST, _SEVERAL = 64 << 20, 1 << 30, 4
 @dataclass(frozen=True)
 class FlowSettings:
     """left_chunks: attention chunks of the past that stay visible beside the prompt, 0 for all,
-    None for what the family has where nobody says.
+    None for what the family has where nobody says, and POOLED_LEFT_CHUNKS in a pool.
 
     dtype: of the weights, None for `best_dtype`. cache_dtype: storage of keys and values where each
     stream has caches of its own, None for the weights' dtype, which they have in a pool too.
@@ -119,7 +120,7 @@ def place(
         if device.type == "cpu":
             pack_for_cpu(network, GUIDED_ROWS * estimator.chunk_frames)
         kept = SolverSettings(
-            left_chunks=settings.left_chunks or 0,
+            left_chunks=_left_chunks(settings),
             most_chunks=1 if dtype == torch.float32 else settings.most_chunks,
             cache_dtype=(not settings.pool and settings.cache_dtype) or dtype,
         )
@@ -158,6 +159,12 @@ def is_exact(filter: Filter) -> bool:
     return isinstance(filter, ChannelsLastFilter) and filter.dtype == torch.float32
 
 
+def _left_chunks(settings: FlowSettings) -> int:
+    if settings.left_chunks is None:
+        return POOLED_LEFT_CHUNKS if settings.pool else 0
+    return settings.left_chunks
+
+
 def _check(settings: FlowSettings, guided_steps: int | None) -> None:
     if guided_steps is not None and (settings.plans or settings.pool):
         raise EnvironmentProblem(
@@ -178,11 +185,12 @@ def _pooled(euler: EulerSolver, pool: PoolSettings) -> PagedSolver:
     if not memory:
         assert free is not None, "without a GPU the size of the pool is given"
         memory = free // 2
-    needed = FEWEST_PAGES * page
+    fewest = FEWEST_PAGES + (euler.settings.left_chunks or FEWEST_PAGES)
+    needed = fewest * page
     if memory < needed or (free is not None and free < memory):
         seen = "" if free is None else f"; {free >> 20} MB of {device} are free"
         raise EnvironmentProblem(
             f"the flow's cache has {memory >> 20} MB and needs {-(-needed >> 20)} MB for "
-            f"{FEWEST_PAGES} chunks of speech{seen}: free some, or set cache_mb"
+            f"{fewest} chunks of speech{seen}: free some, or set cache_mb"
         )
     return PagedSolver(euler, pages=memory // page, streams=pool.streams, batch=pool.batch)

@@ -38,18 +38,20 @@ class ChunkInput:
 
 
 class Solver(Protocol):
-    """Solves chunks of streams, of one stream `most_chunks` at once."""
-
-    most_chunks: int
+    """Solves chunks of streams."""
 
     def start(self) -> StreamState:
         """The state of a new stream; raises Overloaded when there is no room."""
 
     def extend(self, state: StreamState) -> StreamState:
-        """Make room for the next chunk; raises Overloaded when there is none."""
+        """Make room for the next chunk, one of several; raises Overloaded when there is none."""
+
+    def chunks_at_once(self, state: StreamState) -> int:
+        """Of this stream, where it is alone."""
 
     def solve(self, chunks: Sequence[ChunkInput]) -> list[tuple[Tensor, StreamState]]:
-        """Of each chunk, whose state was extended: mel (n, mel) in float32, and the next state."""
+        """Of each chunk, whose state was extended for it: mel (n, mel) in float32, and the next
+        state."""
 
 
 def ode_times(steps: int) -> list[tuple[float, float]]:
@@ -120,6 +122,9 @@ class EulerSolver:
 
     def extend(self, state: StreamState) -> StreamState:
         return state  # its caches grow as they are written
+
+    def chunks_at_once(self, state: StreamState) -> int:
+        return self.most_chunks
 
     def solve(self, chunks: Sequence[ChunkInput]) -> list[tuple[Tensor, StreamState]]:
         solved: dict[int, tuple[Tensor, StreamState]] = {}

@@ -196,8 +196,6 @@ class PlanSolver:
     positions of its frames, what the plan takes of them beside the above.
     """
 
-    most_chunks = 1
-
     def __init__(
         self,
         run: Callable[[dict[str, Tensor]], dict[str, Tensor]],
@@ -245,6 +243,9 @@ class PlanSolver:
         more = (0, 0, 0, min(2 * room, self._most_frames) - room)
         pad = torch.nn.functional.pad
         return PlanState(tuple(replace(s, cache=pad(s.cache, more)) for s in state.steps))
+
+    def chunks_at_once(self, state: StreamState) -> int:
+        return 1
 
     def solve(self, chunks: Sequence[ChunkInput]) -> list[tuple[Tensor, StreamState]]:
         return [self._solve_one(chunk) for chunk in chunks]

@@ -33,7 +33,8 @@ from tritone.voice import Voice as AnyVoice
 
 FLOW_FILE = "flow.safetensors"
 VOCODER_FILE = "vocoder.safetensors"
-RECORDED_PAGES = 16  # chunks of speech in view whose graphs are recorded before the first request
+RECORDED_PAGES = 64  # chunks of speech in view, those of the voice's prompt among them, for which
+# graphs are recorded before the first request; where more are in view nothing is replayed
 _TOKENS, _PROMPT = "target_speech_tokens", "prompt_voice"  # as they are called on the wire
 NOISE_FRAMES = 15000  # 300 s at 50 Hz; drawing another length changes all channels but the first
 

@@ -112,10 +112,11 @@ class _Stream:
         self.mels: list[Tensor] = []
         self.refused: Overloaded | None = None
 
-    def admit(self, solver: Solver) -> bool:
-        """Make room for the next chunk; False when there is none."""
+    def admit(self, solver: Solver, chunks: int) -> bool:
+        """Make room for the next chunks; False when there is not enough."""
         try:
-            self.state = replace(self.state, solution=solver.extend(self.state.solution))
+            for _ in range(chunks):
+                self.state = replace(self.state, solution=solver.extend(self.state.solution))
         except Overloaded as error:
             self.refused = error
         return self.refused is None
@@ -190,9 +191,9 @@ class Flow:
         """
         streams = [_Stream(step) for step in steps]
         while ready := [stream for stream in streams if self._chunks_known(stream)]:
-            admitted = [stream for stream in ready if stream.admit(self.solver)]
-            most = self.solver.most_chunks if len(admitted) == 1 else 1
-            inputs = [self._input(s, min(most, self._chunks_known(s))) for s in admitted]
+            chunks = self._chunks_at_once(ready[0]) if len(ready) == 1 else 1
+            admitted = [stream for stream in ready if stream.admit(self.solver, chunks)]
+            inputs = [self._input(stream, chunks) for stream in admitted]
             for stream, (mel, solution) in zip(admitted, self.solver.solve(inputs), strict=True):
                 stream.mels.append(mel)
                 stream.state = replace(stream.state, solution=solution)
@@ -219,6 +220,10 @@ class Flow:
         if stream.finalize:
             return -(-known // chunk)
         return max(0, known - self.config.pre_lookahead_len) // chunk
+
+    def _chunks_at_once(self, stream: "_Stream") -> int:
+        most = self.solver.chunks_at_once(stream.state.solution)
+        return min(most, self._chunks_known(stream))
 
     def _input(self, stream: "_Stream", chunks: int) -> ChunkInput:
         """What the solver gets for a stream's next chunks; the stream's state is then after them,

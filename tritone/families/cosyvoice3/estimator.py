@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tritone.acoustic.estimator import EstimatorState, Pass, StreamsPass
 from tritone.acoustic.linear import GroupedCausalConv1d, PackableLinear
-from tritone.acoustic.rotary import rotary_frequencies, turned, turns
+from tritone.acoustic.rotary import Turn, complex_turn, rotary_frequencies, turned, turns
 from tritone.families.cosyvoice3.config import FlowConfig
 
 INPUTS = 4  # x, mu, speaker and prompt mel, side by side on the channel axis
@@ -53,17 +53,16 @@ class Block(nn.Module):
         self.expand = PackableLinear(width, hidden)
         self.contract = PackableLinear(hidden, width)
 
-    def forward(
-        self, x: Tensor, shifts: Sequence[Tensor], turn: tuple[Tensor, Tensor], run: Pass
-    ) -> Tensor:
+    def forward(self, x: Tensor, shifts: Sequence[Tensor], turn: Turn, run: Pass) -> Tensor:
         """turn: as `turned` takes it, for (rows, frames, 2, channels)."""
         shift, scale, gate, *of_feed_forward = shifts
-        x = x + gate * self._attend(torch.addcmul(shift, self.norm(x), scale), turn, run)
+        attended = self._attend(torch.addcmul(shift, self.norm(x), scale), turn, run)
+        x = torch.addcmul(x, gate, attended)
         shift, scale, gate = of_feed_forward
         y = self.expand(torch.addcmul(shift, self.norm(x), scale))
-        return x + gate * self.contract(F.gelu(y, approximate="tanh"))  # type: ignore[no-any-return]
+        return torch.addcmul(x, gate, self.contract(F.gelu(y, approximate="tanh")))
 
-    def _attend(self, x: Tensor, turn: tuple[Tensor, Tensor], run: Pass) -> Tensor:
+    def _attend(self, x: Tensor, turn: Turn, run: Pass) -> Tensor:
         projected = self.query_key_value(x).view(*x.shape[:2], 3, self.heads, -1)
         placed, value = projected[:, :, :2], projected[:, :, 2]
         placed = torch.cat([turned(placed[..., :1, :], turn), placed[..., 1:, :]], dim=3)
@@ -157,14 +156,20 @@ class Estimator(nn.Module):
     ) -> Tensor:
         """turn: the `turns` at the positions of x, given in graphs, which do not know them."""
         if turn is None:
-            turn = self._turn(run.positions(x))
-        cosine, sine = turn[:, :, :, None, None].unbind()
+            by_pair = run.once("turn", lambda: self._turn(run.positions(x)))
+        else:
+            by_pair = _by_pair(turn)
         x = self.position(self.input(x), run)
         for number, block in enumerate(self.blocks):
             own = slice(BLOCK_SHIFTS * number, BLOCK_SHIFTS * (number + 1))
-            x = block(x, shifts[own], (cosine, sine), run)
+            x = block(x, shifts[own], by_pair, run)
         scale, shift = shifts[-FINAL_SHIFTS:]
         return self.final_projection(torch.addcmul(shift, self.norm(x), scale))  # type: ignore[no-any-return]
 
-    def _turn(self, positions: Tensor) -> Tensor:
-        return turns(positions, self._frequency_bits.view(torch.float32))
+    def _turn(self, positions: Tensor) -> Turn:
+        return _by_pair(turns(positions, self._frequency_bits.view(torch.float32)))
+
+
+def _by_pair(turn: Tensor) -> Turn:
+    """What `turns` gives, for (rows, frames, 2, heads, channels)."""
+    return complex_turn(*turn[:, :, :, None, None].unbind())
