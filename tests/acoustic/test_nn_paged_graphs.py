@@ -33,18 +33,14 @@ def graphed_flow() -> Flow:
     return flow
 
 
-@pytest.mark.parametrize("recorded", [0, 4, 8])
-def test_a_recorded_stream_equals_the_euler_solver(
-    gpu: fake_cuda_graphs.Gpu, recorded: int
-) -> None:
+def test_a_recorded_stream_equals_the_euler_solver(gpu: fake_cuda_graphs.Gpu) -> None:
     """To its end, also beyond the pages for which there are graphs."""
     prompt, parts = some_prompt(53), torch.split(some_tokens(110), 40)
     plain, flow = tiny_flow(left_chunks=2), graphed_flow()
     assert isinstance(flow.solver, PagedSolver)
-    flow.solver.record(recorded)
+    flow.solver.record(4)
     gpu.allowed = False
     expected = spoken(plain, plain.start(prompt).fork(), parts)
     found = spoken(flow, flow.start(prompt).fork(), parts)
     assert (found - expected).abs().max() < CLOSE
-    replays = sum(graph.replays for graph in gpu.graphs)
-    assert replays == {0: 0, 4: 3, 8: 6}[recorded]  # the prompt's two chunks are one
+    assert sum(graph.replays for graph in gpu.graphs) == 3  # the prompt's two chunks are one
