@@ -81,8 +81,9 @@ doctor: setup  ## examine this machine, the environment, MODEL and a running ser
 top: setup  ## watch the server at PORT_BASE: streams, first packets, what takes the time, errors
 	@$(TRITONE) top --port-base $(PORT_BASE)
 
-test: setup-tests  ## all tests; the real server is started once
-	@$(RUN) -m pytest
+test: setup-tests  ## all tests: those without a server by two processes, then the others; the real server is started once
+	@$(RUN) -m pytest -q -n 2 --dist loadfile -m "not server and not slow"
+	@$(RUN) -m pytest -m "server or slow"
 
 test-stress: setup-tests  ## the tests that wait, ROUNDS times: alone, beside busy processes, on one core
 	@PYTHON=$(RUN) ROUNDS=$(ROUNDS) tests/stress.sh
