@@ -1,5 +1,6 @@
 """A segment whose text is still being written, without models."""
 
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -39,12 +40,14 @@ def segment_of(part: TextPart) -> Segment:
 
 
 def growing(
-    text: LiveText, prepare: Callable[[TextPart], Segment] = segment_of
+    text: LiveText,
+    prepare: Callable[[TextPart], Segment] = segment_of,
+    unwanted: Callable[[], bool] = lambda: False,
 ) -> tuple[GrowingSegment, TextPart]:
     text.may_grow = True
     part = text.take(wait=False, unwanted=lambda: False)
     assert isinstance(part, TextPart) and part.open
-    found = GrowingSegment(text, part, segment_of(part), prepare, RULES, lambda: False)
+    found = GrowingSegment(text, part, segment_of(part), prepare, RULES, unwanted)
     return found, part
 
 
@@ -166,6 +169,16 @@ def test_a_text_that_is_being_written_has_no_end() -> None:
     assert guard.admit(said([2, 3, 4, 5, 6, 7])).flaw is None
     guard.grow(9, (), more=False)
     assert guard.admit(said([8, 8, 8, 8])).flaw is None and guard.ended().flaw is None
+
+
+def test_a_text_that_nobody_wants_ends_its_generation_though_nobody_reads_it() -> None:
+    text, gone = LiveText(100, mode=TextMode.INTERLEAVED), threading.Event()
+    text.put("The birch canoe slid")
+    segment, _ = growing(text, unwanted=gone.is_set)
+    speech = begin(segment)
+    gone.set()
+    wait_until(lambda: speech.cancelled)
+    segment.finish()
 
 
 def test_a_text_that_broke_before_its_generation_began_ends_it() -> None:

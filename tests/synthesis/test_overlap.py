@@ -6,6 +6,7 @@ from collections.abc import Generator
 import pytest
 from waiting import HANG_S
 
+from tritone.errors import Cancelled
 from tritone.synthesis.run_ahead import RunAhead
 
 
@@ -74,6 +75,17 @@ def test_closing_waits_for_the_clean_up() -> None:
     assert source.closed.is_set() and source.made <= 2
     ahead.close()  # twice is safe
     assert not [t for t in threading.enumerate() if t.name == "run-ahead"]
+
+
+def test_what_nobody_wants_ends_though_its_consumer_is_stuck() -> None:
+    source, unwanted = Source(100), threading.Event()
+    ahead = RunAhead(source.items, unwanted=unwanted.is_set)
+    for _ in range(2):
+        assert source.reached.acquire(timeout=HANG_S)
+    unwanted.set()
+    assert source.closed.wait(timeout=HANG_S) and source.made == 2
+    with pytest.raises(Cancelled):
+        list(ahead)
 
 
 def test_an_error_of_the_consumer_stops_the_source() -> None:

@@ -89,13 +89,18 @@ class GrowingSegment:
             while part.open:
                 part = self._source.grown(part, unwanted=self._over)
                 self._grow(part)
-        except Cancelled:  # whoever reads the tokens finds out too
-            pass
+        except Cancelled:
+            if self._unwanted():  # who reads the tokens may be stuck in a call of a model that died
+                self._give_up()
         except Exception as error:
-            with self._changed:
-                self._error = error
-                if self._reader:
-                    self._reader.generation.cancel()
+            self._error = error
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Nothing more will be brought: a generation would wait for it for ever."""
+        with self._changed:
+            if self._reader:
+                self._reader.generation.cancel()
 
     def _over(self) -> bool:
         return self._stopped.is_set() or self._unwanted()

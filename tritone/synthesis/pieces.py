@@ -120,7 +120,9 @@ class Pieces:
         def unwanted() -> bool:
             return over.is_set() or self._run.cancelled()
 
-        self._ahead = RunAhead(self._spoken(replace(self._run, cancelled=unwanted)))
+        self._ahead = RunAhead(
+            self._spoken(replace(self._run, cancelled=unwanted)), unwanted=self._run.cancelled
+        )
 
     def _stop(self) -> None:
         self._over.set()

@@ -4,13 +4,15 @@ consumer waits for it."""
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from math import inf
 from typing import Generic, TypeVar
 
+from tritone.errors import Cancelled
 from tritone.kept_error import KeptError
 
 ItemT = TypeVar("ItemT")
+_LOOK_S = 0.5
 
 
 def awaited(
@@ -29,11 +31,19 @@ class RunAhead(Generic[ItemT]):
     """Iterate a generator that keeps `depth` items ahead, None for any number.
 
     What the generator raises is raised here, after the items before it. `close` stops it at its
-    next item, waits for its clean-up, and is safe at any time; a `with` block closes.
+    next item, waits for its clean-up, and is safe at any time; a `with` block closes. Where the
+    consumer may be stuck for ever, as in a call of a model whose process has died, `unwanted` ends
+    the generator as well: it is looked at while there is no room for an item.
     """
 
-    def __init__(self, source: Generator[ItemT, None, None], depth: int | None = 1) -> None:
+    def __init__(
+        self,
+        source: Generator[ItemT, None, None],
+        depth: int | None = 1,
+        unwanted: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._source, self._room = source, inf if depth is None else depth
+        self._unwanted = unwanted
         self._items: deque[ItemT] = deque()
         self._error = KeptError()
         self._ended = self._stopped = False
@@ -70,19 +80,29 @@ class RunAhead(Generic[ItemT]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _may_go_on(self) -> bool:
+        return self._stopped or len(self._items) < self._room
+
     def _produce(self) -> None:
         try:
-            for item in self._source:
-                with self._changed:
-                    self._changed.wait_for(lambda: self._stopped or len(self._items) < self._room)
-                    if self._stopped:
+            with closing(self._source):
+                for item in self._source:
+                    if not self._put(item):
                         break
-                    self._items.append(item)
-                    self._changed.notify()
-            self._source.close()
         except BaseException as error:
             self._error.keep(error)
         finally:
             with self._changed:
                 self._ended = True
                 self._changed.notify()
+
+    def _put(self, item: ItemT) -> bool:
+        """Wait for room; False once nothing more is to be made. Raises Cancelled."""
+        with self._changed:
+            while not self._changed.wait_for(self._may_go_on, _LOOK_S):
+                if self._unwanted():
+                    raise Cancelled("nobody takes what is made")
+            if not self._stopped:
+                self._items.append(item)
+                self._changed.notify()
+            return not self._stopped
