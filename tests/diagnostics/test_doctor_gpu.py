@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from native_fakes import Package, Program, compile_library, packages, programs
-from out_of_time import HANG, HANG_SH, by_marks
+from native_fakes import Program, compile_library, programs
+from out_of_time import HANG_SH, by_marks
 
 from tritone.diagnostics.doctor.catalogue import GENERAL, chosen
 from tritone.diagnostics.doctor.check import Status
@@ -90,11 +90,6 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 @pytest.fixture
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
     return programs(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Package:
-    return packages(tmp_path, monkeypatch)
 
 
 class TestNone:
@@ -282,46 +277,6 @@ class TestMps:
         (tmp_path / "nvidia-mps").mkdir()
         monkeypatch.setattr(device.os, "access", lambda *a: False)
         assert f"belongs to user {os.getuid()}" in device.mps(GPU).text
-
-
-class TestTorch:
-    FAKE = """
-__version__ = "2.9.0"
-bfloat16 = None
-class version:
-    cuda = {cuda!r}
-class cuda:
-    is_available = staticmethod(lambda: {available})
-    device_count = staticmethod(lambda: {available})
-    get_device_name = staticmethod(lambda index: "NVIDIA L4")
-def ones(*shape, device, dtype):
-    {ones}
-"""
-
-    @pytest.mark.parametrize(
-        "cuda, available, ones, status, sign",
-        [
-            (None, 0, "", Status.FAIL, "torch 2.9.0 is built for the CPU alone"),
-            ("12.8", 0, "", Status.FAIL, "torch 2.9.0 for CUDA 12.8 sees no GPU"),
-            ("12.8", 1, "raise RuntimeError('out of memory')", Status.FAIL, "out of memory"),
-            ("12.8", 1, HANG, Status.FAIL, "did not compute on cuda:0"),
-        ],
-        ids=["cpu", "blind", "full", "hangs"],
-    )
-    def test_what_is_wrong(self, package: Package, cuda, available, ones, status, sign) -> None:
-        code = self.FAKE.format(cuda=cuda, available=available, ones=ones or "pass")
-        package("torch", code=code)
-        finding = device.torch_computes("cuda:0", 1.5)
-        assert finding.status is status
-        assert sign in finding.text
-        assert finding.fix
-
-    def test_it_computes(self, package: Package) -> None:
-        product = "return type('T', (), {'__matmul__': lambda a, b: {(0, 0): 256}})()"
-        package("torch", code=self.FAKE.format(cuda="12.8", available=1, ones=product))
-        finding = device.torch_computes("cuda:0", 10)
-        assert finding.status is Status.PASS
-        assert "sees NVIDIA L4; products on cuda:0 are right" in finding.text
 
 
 def test_a_process_of_the_doctor_runs_them(monkeypatch: pytest.MonkeyPatch) -> None:
