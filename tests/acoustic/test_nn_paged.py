@@ -1,5 +1,6 @@
 """Several streams solved together in a pool of pages: equal to each alone, and nothing leaks."""
 
+import gc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -128,6 +129,34 @@ def test_voices_that_nobody_uses_make_room_for_streams() -> None:
         stage.open(some_voice(53, 9))
     del kept
     stage.open(some_voice(53, 9))
+
+
+def test_a_voice_that_is_used_stays_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Giving it up would free nothing, and its next stream would compute the prompt again."""
+    flow, settings = paged_flow(pages=12, left_chunks=2), FlowSettings(pool=PoolSettings(1))
+    stage = FlowStage(CodeFlow(flow, some_noise()), settings)
+    streams = [stage.open(some_voice(53, seed)) for seed in (1, 2)]
+    before, passes = places(flow), list[object]()
+    monkeypatch.setattr(flow, "start", lambda prompt: passes.append(prompt))
+    for seed in (1, 2, 1):
+        with pytest.raises(Overloaded, match="12 pages"):
+            stage.open(some_voice(53, seed))
+    assert (places(flow), passes) == (before, [])
+    streams.clear()
+    stage.open(some_voice(53, 1))
+    assert passes == []
+
+
+def test_a_prompt_that_got_part_of_its_pages_gives_them_back() -> None:
+    flow, settings = paged_flow(pages=13, left_chunks=1), FlowSettings(pool=PoolSettings(1))
+    stage = FlowStage(CodeFlow(flow, some_noise()), settings)
+    gc.disable()
+    try:
+        for seed in range(3):
+            stage.open(some_voice(78, seed))
+        stage.open(some_voice(178, 9))  # needs what the three have, which nobody uses
+    finally:
+        gc.enable()
 
 
 def test_a_prompt_is_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,6 +55,17 @@ def test_idle_states_make_room(table: SequenceTable[str], clock: Clock) -> None:
     assert (table.take(1), table.take(2), table.take(3)) == (None, "b", "c")
 
 
+def test_idle_states_can_be_dropped_before_room_is_looked_for(
+    table: SequenceTable[str], clock: Clock
+) -> None:
+    table.put(1, "a")
+    clock.now += 6
+    table.put(2, "b")
+    clock.now += 6
+    table.drop_idle()
+    assert (table.take(1), table.take(2)) == (None, "b")
+
+
 def test_exactly_the_limit_is_not_idle(table: SequenceTable[str], clock: Clock) -> None:
     table.put(1, "a")
     table.put(2, "b")

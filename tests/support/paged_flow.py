@@ -1,6 +1,5 @@
 """The tiny golden flow on a pool of pages."""
 
-import gc
 from collections.abc import Sequence
 
 import torch
@@ -22,7 +21,6 @@ def paged_flow(*, pages: int = 40, streams: int = 12, batch: int = 4, left_chunk
 def places(flow: Flow) -> tuple[int, int]:
     """Free pages and free tails."""
     assert isinstance(flow.solver, PagedSolver)
-    gc.collect()
     return len(flow.solver._pages.free), len(flow.solver._tails.free)
 
 

@@ -42,6 +42,10 @@ class StreamingFlow(Protocol):
     def record_graphs(self) -> None:
         """CUDA graphs of its steps, where it uses any; once, before the first request."""
 
+    def in_use(self, state: StreamState) -> bool:
+        """Whether streams that live share what the state of their voice holds; False where that
+        is memory of which there is always more."""
+
     def example(self) -> tuple[Voice, Increment]:
         """A voice without a prompt, and the codes of one chunk."""
 
@@ -100,10 +104,17 @@ class FlowStage:
                 try:
                     return self._forked(key, voice)
                 except Overloaded:
-                    unused = next((other for other in self._prepared if other != key), None)
-                    if unused is None:
+                    if not self._give_up_unused(key):
                         raise
-                    del self._prepared[unused]
+
+    def _give_up_unused(self, wanted: bytes) -> bool:
+        """Of the other prepared voices the one that no stream uses and was opened longest ago: what
+        is shared with a stream would be free only once that ends."""
+        for key, state in self._prepared.items():
+            if key != wanted and not self.flow.in_use(state):
+                del self._prepared[key]
+                return True
+        return False
 
     def _forked(self, key: bytes, voice: Voice) -> StreamState:
         state = self._prepared.get(key)
@@ -119,9 +130,12 @@ class FlowStage:
     ) -> tuple[Float32, StreamState]:
         """Take new codes; return the frames (bins, n) that became final and the next state."""
         (result,) = self.step_all([StageStep(increment, state, finalize)])
-        if isinstance(result, TritoneError):
-            raise result
-        return result
+        try:
+            if isinstance(result, TritoneError):
+                raise result
+            return result
+        finally:
+            del result  # an error knows this frame
 
     @torch.inference_mode()
     def step_all(
@@ -159,7 +173,7 @@ class FlowStage:
         try:
             self.flow.check(step.increment, step.state)
         except InvalidRequest as error:
-            return error
+            return error.with_traceback(None)  # whose frames know the states
         return None
 
 

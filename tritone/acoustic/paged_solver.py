@@ -15,8 +15,9 @@ that it will ever need from the start, and uses them again and again.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -31,13 +32,18 @@ SHORTEST_REACH = 4  # pages; the smallest bucket of a stream's past
 PLANNED = 5  # numbers of a row beside its pages
 
 
+class _Mark:
+    """Lives as long as a stream does, whose states come and go."""
+
+
 @dataclass(frozen=True)
 class PagedState:
     """`StreamState` of the PagedSolver.
 
     pages: of what the next chunk may see, the first `prefix` of them the voice's. tail: where the
     convolutions' left context is. forked: a stream of its own, whose past `left_chunks` bounds.
-    spare: pages for its next chunks. chunks: so far, those out of sight included.
+    spare: pages for its next chunks. chunks: so far, those out of sight included. forks: of a
+    voice's own state, the streams that live; each of these has its `mark`.
     """
 
     solver: "PagedSolver"
@@ -47,6 +53,12 @@ class PagedState:
     forked: bool
     spare: tuple[Page, ...] = ()
     chunks: int = 0
+    forks: "WeakSet[_Mark]" = field(default_factory=WeakSet, compare=False)
+    mark: "_Mark | None" = field(default=None, compare=False)
+
+    @property
+    def in_use(self) -> bool:
+        return bool(self.forks)
 
     @property
     def nbytes(self) -> int:
@@ -56,7 +68,10 @@ class PagedState:
         """Raises Overloaded when the pool has not all that the stream may need."""
         assert not self.forked, "only a voice's own state is forked"
         tail, spare = self.solver.new_tail(self.tail), self.solver.reserve()
-        return replace(self, prefix=len(self.pages), tail=tail, forked=True, spare=spare)
+        mark = _Mark()
+        self.forks.add(mark)
+        forked = replace(self, prefix=len(self.pages), tail=tail, forked=True, spare=spare)
+        return replace(forked, forks=WeakSet(), mark=mark)
 
 
 class PagedSolver:

@@ -29,12 +29,16 @@ class SequenceTable(Generic[StateT]):
     def put(self, sequence: int, state: StateT) -> None:
         """Keep a state; raises Overloaded when every place is taken by a live sequence."""
         self._states.pop(sequence, None)
-        oldest_allowed = self._clock() - self._max_idle
-        while self._states and next(iter(self._states.values()))[0] < oldest_allowed:
-            self._states.popitem(last=False)
+        self.drop_idle()
         if len(self._states) >= self._capacity:
             raise Overloaded(f"{self._capacity} sequences are running; retry later")
         self._states[sequence] = (self._clock(), state)
+
+    def drop_idle(self) -> None:
+        """Free what idle ones hold: before anything that may find no room because of them."""
+        oldest_allowed = self._clock() - self._max_idle
+        while self._states and next(iter(self._states.values()))[0] < oldest_allowed:
+            self._states.popitem(last=False)
 
     def take(self, sequence: int) -> StateT | None:
         """Remove and return a state: whoever steps it puts the next one back."""

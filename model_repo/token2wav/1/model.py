@@ -86,6 +86,7 @@ class TritonPythonModel:
             voice = self._voice(inputs)
             if not inputs.flag("streaming", default=True):
                 return _answer(self._stage.whole(tokens, voice))
+            self._sequences.drop_idle()
             state = self._stage.open(voice)
         if inputs.flag("END") and not finalize:
             return response()  # cancelled: the state is dropped with this

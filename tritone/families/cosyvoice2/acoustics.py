@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tritone.acoustic import weights
 from tritone.acoustic.flow_stage import FlowStage, StageStep
-from tritone.acoustic.paged_solver import PagedSolver
+from tritone.acoustic.paged_solver import PagedSolver, PagedState
 from tritone.acoustic.placement import (
     FlowSettings,
     VocoderSettings,
@@ -101,6 +101,10 @@ class CodeFlow:
         if isinstance(self.flow.solver, PagedSolver):
             with step("flow graphs"):
                 self.flow.solver.record(RECORDED_PAGES)
+
+    def in_use(self, state: StreamState) -> bool:
+        solution = _own(state).solution
+        return isinstance(solution, PagedState) and solution.in_use
 
     def example(self) -> tuple[Voice, Increment]:
         config = self._config

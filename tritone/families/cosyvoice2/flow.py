@@ -118,7 +118,8 @@ class _Stream:
             for _ in range(chunks):
                 self.state = replace(self.state, solution=solver.extend(self.state.solution))
         except Overloaded as error:
-            self.refused = error
+            # another one: this one knows the frames that know the pages
+            self.refused = Overloaded(str(error))
         return self.refused is None
 
     def spoken(self) -> Tensor:
@@ -179,9 +180,12 @@ class Flow:
         A chunk is computed once it and its look-ahead are complete, or at once when `finalize`.
         """
         (result,) = self.step_all([FlowStep(tokens, state, finalize)])
-        if isinstance(result, Overloaded):
-            raise result
-        return result
+        try:
+            if isinstance(result, Overloaded):
+                raise result
+            return result
+        finally:
+            del result  # an error knows this frame
 
     def step_all(self, steps: Sequence[FlowStep]) -> list[tuple[Tensor, FlowState] | Overloaded]:
         """`step` for several streams, chunk by chunk together.

@@ -104,6 +104,9 @@ class CodeFlow:
     def record_graphs(self) -> None:
         """Windows come in too many lengths."""
 
+    def in_use(self, state: StreamState) -> bool:
+        return False
+
     def example(self) -> tuple[Voice, Increment]:
         config, codes = self._config, HopPolicy().first_hop
         mel, style = np.zeros((0, config.mel), np.float32), np.ones(config.style, np.float32)

@@ -35,6 +35,9 @@ class ToyFlow:
     def record_graphs(self) -> None:
         pass
 
+    def in_use(self, state: StreamState) -> bool:
+        return False
+
     def example(self) -> tuple[Any, Increment]:
         from tritone.families.toy import ToyVoice
 
