@@ -58,6 +58,15 @@ class SharedServer(TritonServer):
                 os.kill(self.pid, signal.SIGKILL)  # who waits for an answer gets an error at once
 
 
+def forget_failed_fixtures(item: pytest.Item) -> None:
+    """A fixture of a module that failed with the server would fail all of its tests: pytest keeps
+    the error."""
+    for fixtures in item._fixtureinfo.name2fixturedefs.values():
+        for fixture in fixtures:
+            if fixture.cached_result and fixture.cached_result[2]:
+                fixture.finish(item._request)
+
+
 class Sharing:
     """A pytest plugin. server: once a test has asked for it."""
 
@@ -71,6 +80,7 @@ class Sharing:
         failed = any(report.failed for report in reports)
         if failed and self.server and self.server.goes_on(item.nodeid):
             item._initrequest()
+            forget_failed_fixtures(item)
             reports = runtestprotocol(item, log=False, nextitem=nextitem)
         for report in reports:
             item.ihook.pytest_runtest_logreport(report=report)
