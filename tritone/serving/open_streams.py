@@ -1,7 +1,7 @@
 """The streams that are being spoken, and their end: by the thread that speaks, or from outside."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,7 +20,7 @@ class OpenStream:
 
     It has the methods of a response sender. calls: of this stream, to the other models. unary: who
     waits for all of it, where that is another model of this server. text: where requests may
-    follow. ended: called with it and what has left, when the FINAL has.
+    follow; its id is free before the FINAL leaves.
     """
 
     def __init__(
@@ -30,11 +30,10 @@ class OpenStream:
         calls: Calls,
         unary: UnaryCall | None = None,
         text: TextStream | None = None,
-        ended: Callable[[TextStream, dict[str, Any]], object] = lambda text, report: None,
     ) -> None:
         self.account, self.calls = account, calls
         self._sender, self._over, self._sending = sender, False, threading.Lock()
-        self._unary, self.text, self._ended = unary, text, ended
+        self._unary, self.text = unary, text
         self._caller = unary or CallerWatch(sender)
         self._admission: Admission | None = None
         self._place: Place | None = None
@@ -71,6 +70,8 @@ class OpenStream:
                 raise Cancelled("the stream was ended")
             if not self._over:
                 self._over = bool(flags)
+                if flags and self.text:
+                    self.text.free()
                 if response is not None and self._unary and response.has_error():
                     error, response = response.error().message(), None
                 arguments = () if response is None else (response,)
@@ -78,7 +79,7 @@ class OpenStream:
         if flags and self._unary:
             self._unary.ended(error)
         if flags and self.text:
-            self._ended(self.text, {**self.account.record(), "sent": self.account.timing.sent()})
+            self.text.end({**self.account.record(), "sent": self.account.timing.sent()})
 
 
 class OpenStreams:

@@ -119,7 +119,7 @@ class TritonPythonModel:
             account = Account(Timing(self._rules.rates.sample_rate), self._metrics)
             calls = Calls(self._neighbours)
             unary, text = self._unary.of(request), self._texts.begin(request)
-            stream = OpenStream(sender, account, calls, unary, text, self._texts.forget)
+            stream = OpenStream(sender, account, calls, unary, text)
             # no pool: a thread that waits for a model that died may never come back to it
             threading.Thread(
                 target=self._serve, args=(request, stream), name="stream", daemon=True

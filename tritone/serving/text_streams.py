@@ -27,15 +27,32 @@ _FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
 
 class TextStream:
     """One of them. name: its id. live: None for a text that its first request has whole. refusal:
-    what is wrong with that request. over: set when the speech has had its last response. report:
-    what the answer to a cancel says, once it is over."""
+    what is wrong with that request."""
 
-    def __init__(self, name: Any, live: LiveText | None) -> None:
-        self.name, self.live = name, live
+    def __init__(self, name: Any, live: LiveText | None, streams: dict[str, "TextStream"]) -> None:
+        self.name, self.live, self._streams = name, live, streams
         self.refusal: TritoneError | None = None
         self.cancelled = False
-        self.report: Mapping[str, Any] = {}
-        self.over = threading.Event()
+        self._report: Mapping[str, Any] = {}
+        self._over = threading.Event()
+
+    def free(self) -> None:
+        """Nothing follows under its id any more: before the last response of the speech, as whoever
+        reads that one may use the id again."""
+        if self._streams.get(self.name) is self:  # it is not where it was refused
+            del self._streams[self.name]
+        if self.live:
+            self.live.close()
+
+    def end(self, report: Mapping[str, Any]) -> None:
+        """The speech has had its last response. report: what the answer to a cancel says."""
+        self._report = report
+        self._over.set()
+
+    def report(self) -> Mapping[str, Any]:
+        """Once it is over."""
+        self._over.wait()
+        return self._report
 
 
 class TextStreams:
@@ -51,7 +68,7 @@ class TextStreams:
             return None
         whole = bool(parameter(request, END))
         live = None if whole else LiveText(self._longest, idle_s=self._idle)
-        stream = TextStream(name, live)
+        stream = TextStream(name, live, self._open)
         try:
             self._check(name)
             if stream.live:
@@ -84,15 +101,6 @@ class TextStreams:
             except TritoneError as error:
                 stream.live.end(error)  # told where the speech is read
             sender.send(flags=_FINAL)
-
-    def forget(self, stream: TextStream, report: Mapping[str, Any]) -> None:
-        """The speech has had its last response."""
-        if self._open.get(stream.name) is stream:  # it is not where it was refused
-            del self._open[stream.name]
-        if stream.live:
-            stream.live.close()
-        stream.report = report
-        stream.over.set()
 
     @staticmethod
     def _cancel(stream: TextStream | None, sender: Any) -> None:
@@ -133,6 +141,5 @@ def _put(request: Any, text: LiveText) -> None:
 
 
 def _report(stream: TextStream, sender: Any) -> None:
-    stream.over.wait()
-    said = np.array([[json.dumps(stream.report).encode()]], np.object_)
+    said = np.array([[json.dumps(stream.report()).encode()]], np.object_)
     sender.send(response(tensor("timing", said)), flags=_FINAL)
