@@ -46,7 +46,8 @@ class Sample:
 
 @dataclass
 class Level:
-    """One load: `value` streams at a time (concurrency), or arrivals a second (rate)."""
+    """One load: `value` streams at a time (concurrency), or arrivals a second (rate). It begins with
+    the loop that it is given to."""
 
     kind: Kind
     value: float
@@ -57,6 +58,9 @@ class Level:
 
     def __post_init__(self) -> None:
         self._in_flight = 0
+        self.begin()
+
+    def begin(self) -> None:
         self._begin = self.clock()
 
     def now(self) -> float:
@@ -102,6 +106,7 @@ def counted_from(metrics: StreamMetrics, late_s: float) -> StreamMetrics:
 
 async def closed_loop(level: Level, speak: Speak, requests: int, concurrency: int) -> None:
     """Keep `concurrency` streams going: the next request is sent when one has ended."""
+    level.begin()
     numbers = iter(range(requests))
 
     async def caller() -> None:
@@ -113,6 +118,7 @@ async def closed_loop(level: Level, speak: Speak, requests: int, concurrency: in
 
 async def open_loop(level: Level, speak: Speak, arrivals: Sequence[float]) -> None:
     """Send each request when it is due, whatever became of those before it."""
+    level.begin()
 
     async def arrive(number: int, due_s: float) -> None:
         await asyncio.sleep(due_s - level.now())

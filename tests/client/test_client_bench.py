@@ -92,6 +92,23 @@ class TestLoad:
         assert late.metrics.first_packet_s == pytest.approx(0.1 + 0.15)
         assert late.metrics.total_s == pytest.approx(1.0 + 0.15)
 
+    @pytest.mark.parametrize("loop", ["closed", "open"])
+    def test_a_level_begins_with_its_loop(self, loop):
+        """Whenever it was made: what went before is not of it."""
+
+        async def speak(number):
+            return metrics(total=1.0), None
+
+        clock = Clock()
+        running = Level("rate", 10.0, clock=clock)
+        clock.move(20.0)
+        runs = {
+            "closed": lambda: closed_loop(running, speak, 1, 1),
+            "open": lambda: open_loop(running, speak, (0.0,)),
+        }
+        asyncio.run(runs[loop]())
+        assert (running.samples[0].late_s, running.samples[0].end_s) == (0.0, 1.0)
+
     def test_times_move_and_playback_does_not(self):
         moved = counted_from(metrics(underruns=2, underrun_s=0.3, gaps_s=(0.1,)), 0.5)
         assert moved.first_packet_s == pytest.approx(0.7)
