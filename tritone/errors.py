@@ -55,6 +55,9 @@ class StageFailed(TritoneError):
 class Cancelled(TritoneError):
     """The caller went away, cancelled, or ran out of time."""
 
+    def __init__(self, message: str = "the caller no longer wants the audio") -> None:
+        super().__init__(message)
+
 
 class ModelDirectoryError(TritoneError):
     """A checkpoint or model directory is incomplete, damaged or of another shape.

@@ -6,6 +6,7 @@ FLOW = "token2wav"
 VOCODER = "vocoder"
 
 INNER_PARAMETER = "tritone_inner_key"  # of requests to them, with the key of their server
+PLACE_PARAMETER = "tritone_place"  # and with that of their stream on the board of those given up
 
 INNER = (FRONTEND, LANGUAGE_MODEL, FLOW, VOCODER)
 """Those that every public model calls."""

@@ -29,3 +29,4 @@ SETTINGS_VARIABLE = "TRITONE_SETTINGS"
 
 RESTARTS_VARIABLE = "TRITONE_RESTARTS"  # how often the launcher started this server again
 BEATS_VARIABLE = "TRITONE_BEATS"  # the descriptor on which models' processes tell that they live
+UNWANTED_VARIABLE = "TRITONE_UNWANTED"  # that of the page on which streams are given up

@@ -46,8 +46,8 @@ class Sample:
 
 @dataclass
 class Level:
-    """One load: `value` streams at a time (concurrency), or arrivals a second (rate). It begins with
-    the loop that it is given to."""
+    """One load: `value` streams at a time (concurrency), or arrivals a second (rate). It begins
+    with the loop that it is given to."""
 
     kind: Kind
     value: float

@@ -3,6 +3,7 @@ are cut off."""
 
 import secrets
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
@@ -27,6 +28,8 @@ from waiting import HANG_S, wait_until
 
 from soak.cancels import WAYS
 from tritone.launcher import TritonServer
+from tritone.launcher.model_processes import model_processes
+from tritone.triton_models import FLOW, VOCODER
 from tritone_client import SpeechClient, Utterance
 from tritone_client.request import infer_request
 from tritone_client.response import ResponseReader
@@ -168,6 +171,16 @@ def test_a_whole_text_is_one_with_an_id_and_without(stream: Stream) -> None:
     stream.read_to_end("plain", "named")
     plain, named = (np.concatenate(stream.samples[name]) for name in ("plain", "named"))
     assert len(plain) == len(named)
+
+
+def test_models_see_which_streams_are_given_up(server: TritonServer) -> None:
+    """On a page that they share with the public model."""
+    pages = {}
+    for model, pids in model_processes(server.pid).items():
+        maps = Path(f"/proc/{pids[0]}/maps").read_text().splitlines()
+        pages[model] = {line.split()[4] for line in maps if "memfd:unwanted" in line}
+    (page,) = pages["cosyvoice2"]
+    assert pages[FLOW] == pages[VOCODER] == {page}, "the same inode"
 
 
 def test_a_client_that_knows_tritonclient_alone(server: TritonServer, client: SpeechClient) -> None:

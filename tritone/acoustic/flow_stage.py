@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,9 +13,10 @@ from torch import Tensor
 
 from tritone.acoustic.placement import FlowSettings
 from tritone.acoustic.solver import StreamState
+from tritone.acoustic.unwanted import ending_when, never
 from tritone.arrays import Float32
 from tritone.compute import on_device
-from tritone.errors import InvalidRequest, Overloaded, TritoneError
+from tritone.errors import Cancelled, InvalidRequest, Overloaded, TritoneError
 from tritone.llm.contract import Increment
 from tritone.loading.steps import step
 from tritone.voice import Voice, digest
@@ -23,11 +24,13 @@ from tritone.voice import Voice, digest
 
 @dataclass(frozen=True)
 class StageStep:
-    """New codes of one stream; `finalize` when they are its last."""
+    """New codes of one stream; `finalize` when they are its last. unwanted: whether nobody waits
+    for its frames any more."""
 
     increment: Increment
     state: StreamState
     finalize: bool
+    unwanted: Callable[[], bool] = never
 
 
 class StreamingFlow(Protocol):
@@ -144,12 +147,13 @@ class FlowStage:
         """`step` for several streams together; a stream's error stands in its own place.
 
         After frames that are not finite all voices are prepared anew: a state that one of them
-        shares with its streams may be what is wrong.
+        shares with its streams may be what is wrong. Once none of the streams is wanted any more
+        all end with Cancelled, in the middle of their steps, and their states are worth nothing.
         """
         refused = [self._refused(step) for step in steps]
         good = [step for step, error in zip(steps, refused, strict=True) if error is None]
         with self._stepping():
-            stepped = iter(self.flow.step_all(good))
+            stepped = iter(self._solved(good))
             raw = [error or next(stepped) for error in refused]
             results = [r if isinstance(r, TritoneError) else (_as_numpy(r[0]), r[1]) for r in raw]
         if not all(isinstance(r, TritoneError) or np.isfinite(r[0]).all() for r in results):
@@ -157,10 +161,21 @@ class FlowStage:
                 self._prepared.clear()
         return results
 
+    def _solved(
+        self, steps: Sequence[StageStep]
+    ) -> Sequence[tuple[Tensor, StreamState] | TritoneError]:
+        try:
+            with ending_when(lambda: all(step.unwanted() for step in steps)):
+                return self.flow.step_all(steps)
+        except Cancelled as error:
+            return [error.with_traceback(None)] * len(steps)  # whose frames know the states
+
     @torch.inference_mode()
-    def whole(self, increment: Increment, voice: Voice) -> Float32:
-        """See `StreamingFlow.whole`."""
-        with on_device(self._device):
+    def whole(
+        self, increment: Increment, voice: Voice, unwanted: Callable[[], bool] = never
+    ) -> Float32:
+        """See `StreamingFlow.whole`. Raises Cancelled once it is not wanted any more."""
+        with on_device(self._device), ending_when(unwanted):
             return _as_numpy(self.flow.whole(increment, voice))
 
     @contextmanager

@@ -12,6 +12,7 @@ from typing_extensions import Self
 
 from tritone.acoustic.estimator import EstimatorState, VelocityEstimator
 from tritone.acoustic.solver_config import SolverConfig
+from tritone.acoustic.unwanted import check_wanted
 
 GUIDED_ROWS = 2  # row 0 with the conditions, row 1 without
 
@@ -140,6 +141,7 @@ class EulerSolver:
         visible: (n, n) boolean attention mask, None for full attention."""
         x = noise[None].float()
         for rows, (_, dt), shifts in zip(self._rows, self.times, self.time_shifts, strict=True):
+            check_wanted()
             velocity = self.estimator(_inputs(x, [conditions], rows), shifts, visible=visible)
             x = x + dt * self._guided(velocity, rows)
         return x[0]
@@ -158,6 +160,7 @@ class EulerSolver:
         steps = zip(self._rows, self.times, self.time_shifts, states, strict=True)
         after = []
         for rows, (_, dt), shifts, before in steps:
+            check_wanted()
             inputs = _inputs(x, conditions, rows)
             velocity, next_states = self.estimator.step(inputs, shifts, before)
             after.append(next_states)

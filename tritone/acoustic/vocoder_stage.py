@@ -17,6 +17,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from tritone.acoustic.tempo import FASTEST, SLOWEST
+from tritone.acoustic.unwanted import check_wanted
 from tritone.arrays import Float32
 from tritone.compute import on_device, recording
 from tritone.errors import InvalidRequest
@@ -240,6 +241,7 @@ class VocoderStage:
         waves, after = [], state.vocoder
         with self._stepping():
             for begin in range(0, max(1, frames.shape[1]), _LONGEST):
+                check_wanted()
                 part = frames[:, begin : begin + _LONGEST]
                 last = finalize and begin + _LONGEST >= frames.shape[1]
                 wave, after = self._vocoder.step(part, after, finalize=last)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
@@ -20,13 +20,14 @@ from tritone.launcher.binaries import find, link_backends
 from tritone.launcher.command import UNLOAD_TIMEOUT_S, server_command, server_environment
 from tritone.launcher.drain import ModelRepository, ask
 from tritone.launcher.grpc_probe import GrpcProbe
+from tritone.launcher.inheritance import Inheritance
 from tritone.launcher.links import Links, is_plain
-from tritone.launcher.model_watch import SERVER, Beats, Loss, ModelWatch
+from tritone.launcher.model_watch import SERVER, Loss, ModelWatch
 from tritone.launcher.profiles import check_profile, with_engine
 from tritone.launcher.server_log import LoadProgress, ServerLog
 from tritone.launcher.settings import ServerSettings, ServerUrls
 from tritone.launcher.shared_memory import RegionLease, acquire_regions, sweep_regions
-from tritone.variables import BEATS_VARIABLE, INNER_KEY_VARIABLE, RESTARTS_VARIABLE
+from tritone.variables import INNER_KEY_VARIABLE, RESTARTS_VARIABLE
 
 _LOG = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ class TritonServer:
         self._ready = False
         self._repository = ModelRepository(self.urls.http, AdminKey(settings.admin_key_file))
         self.inner_key = "" if settings.open_inner_models else secrets.token_urlsafe(24)
-        self._beats: Beats | None = None
+        self._inheritance: Inheritance | None = None
         self._watch: ModelWatch | None = None
         self._probe: GrpcProbe | None = None
         self._looks_since_crash = 0
@@ -119,19 +120,18 @@ class TritonServer:
         command = server_command(settings, binaries, backends, self._links, prefix, control)
         for link, path in self._links.made.items():
             _LOG.info("the server's log calls %s %s", path, link)
-        self._beats = Beats()
-        environment[BEATS_VARIABLE] = str(self._beats.sender)
+        self._inheritance = Inheritance(self._regions.descriptor)
+        environment |= self._inheritance.variables
         environment[RESTARTS_VARIABLE] = str(self._restarts)
         environment[INNER_KEY_VARIABLE] = self.inner_key
-        inherited = [self._regions.descriptor, self._beats.sender]
-        self._spawn(command, environment, self._log, inherited)
+        self._spawn(command, environment, self._log, self._inheritance.descriptors)
 
     def _spawn(
         self,
         command: list[str],
         environment: dict[str, str],
         log: ServerLog,
-        inherited: list[int],
+        inherited: Sequence[int],
     ) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", BECOME, *command],
@@ -166,8 +166,8 @@ class TritonServer:
             progress.tell()
             self._regions.close_to_others()
         self._regions.close_to_others()
-        assert self._beats is not None
-        self._watch = ModelWatch(self.pid, self._beats, self.settings.health)
+        assert self._inheritance is not None
+        self._watch = ModelWatch(self.pid, self._inheritance.beats, self.settings.health)
         if self.settings.tls is None:
             self._probe = GrpcProbe(self.urls.grpc)
         self._ready = True
@@ -255,12 +255,12 @@ class TritonServer:
         if process is not None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        for held in (self._probe, self._watch, self._beats):
+        for held in (self._probe, self._watch, self._inheritance):
             if held is not None:
                 held.close()
         if self._exit_event >= 0:
             os.close(self._exit_event)
-        self._probe = self._watch = self._beats = None
+        self._probe = self._watch = self._inheritance = None
         self._looks_since_crash = 0
         self._exit_event, self._ready = -1, False
         if self._regions is not None:

@@ -31,7 +31,8 @@ from tritone.errors import (
 )
 from tritone.serving.beat import WORK
 from tritone.serving.log_text import loggable, loggable_stack
-from tritone.triton_models import INNER_PARAMETER
+from tritone.triton_models import INNER_PARAMETER, PLACE_PARAMETER
+from tritone.unwanted_board import NO_PLACE
 from tritone.variables import INNER_KEY_VARIABLE
 
 _INNER_KEY = os.environ.get(INNER_KEY_VARIABLE, "")
@@ -123,9 +124,10 @@ def inner_inputs(request: Any) -> Inputs:
     return Inputs(request)
 
 
-def inner_parameters() -> dict[str, str]:
-    """What a request to an inner model brings."""
-    return {INNER_PARAMETER: _INNER_KEY} if _INNER_KEY else {}
+def inner_parameters(place: int = NO_PLACE) -> dict[str, str | int]:
+    """What a request to an inner model brings. place: of its stream, on the `UnwantedBoard`."""
+    brought: dict[str, str | int] = {INNER_PARAMETER: _INNER_KEY} if _INNER_KEY else {}
+    return brought if place == NO_PLACE else {**brought, PLACE_PARAMETER: place}
 
 
 def request_id(request: Any) -> str:

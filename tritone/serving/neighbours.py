@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from tritone.errors import StageFailed
 from tritone.launcher.model_processes import model_processes
+from tritone.unwanted_board import NOWHERE, StreamPlace
 
 _LOOK_S = 0.2  # for processes that are not there yet, or are being replaced
 _DIED = "its process ended"
@@ -87,9 +88,11 @@ class Neighbours:
 
 
 class Calls:
-    """The calls of one stream that have not been answered."""
+    """The calls of one stream that have not been answered. place: what they bring, so that they
+    can be given up."""
 
-    def __init__(self, neighbours: Neighbours) -> None:
+    def __init__(self, neighbours: Neighbours, place: StreamPlace = NOWHERE) -> None:
+        self.place = place
         self._neighbours = neighbours
         self._open: list[_Call] = []
         self._changing = threading.Lock()
@@ -113,6 +116,11 @@ class Calls:
     def lost(self, model: str) -> bool:
         """Whether that model's process has ended, and there is no other yet."""
         return model in self._neighbours.lost
+
+    def to_any(self, *models: str) -> bool:
+        """Whether one of these has not answered."""
+        with self._changing:
+            return any(call.model in models for call in self._open)
 
     def give_up(self, model: str) -> bool:
         """Wake who waits for an answer of a model that was lost; whether anybody does."""

@@ -1,6 +1,7 @@
 """The streams that are being spoken, and their end: by the thread that speaks, or from outside."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,9 @@ from tritone.serving.neighbours import Calls, lost_stage
 from tritone.serving.text_streams import TextStream
 from tritone.serving.unary_calls import UnaryCall
 from tritone.synthesis.admission import Admission, Place
+from tritone.triton_models import FLOW, VOCODER
+
+_LOOK_S = 0.03  # a step of the flow takes about as long
 
 
 class OpenStream:
@@ -62,6 +66,11 @@ class OpenStream:
         """Whether nobody waits for what is still being made."""
         return self._over or bool(self.text and self.text.cancelled) or self._caller.gone()
 
+    def look(self) -> None:
+        """Let the models that compute for this stream stop where nobody waits for it."""
+        if self.calls.to_any(FLOW, VOCODER) and self.is_cancelled():
+            self.calls.place.give_up()
+
     def send(self, response: Any = None, flags: int = 0) -> None:
         """As of Triton's sender. Raises Cancelled for a packet after the end."""
         error = ""
@@ -86,15 +95,18 @@ class OpenStreams:
     """All of a public model."""
 
     def __init__(self, model: str) -> None:
-        self._model = model
+        self._model, self._closed = model, False
         self._streams: set[OpenStream] = set()
         self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._watch, name="unwanted", daemon=True)
+        self._thread.start()
 
     @contextmanager
     def keep(self, stream: OpenStream) -> Iterator[None]:
         """The stream is open within; its account is closed after."""
         with self._changed:
             self._streams.add(stream)
+            self._changed.notify_all()
         try:
             yield
         finally:
@@ -112,12 +124,28 @@ class OpenStreams:
             stream.account.close()
             self._discard(stream)
 
-    def wait(self) -> None:
-        """Until all have ended."""
+    def close(self) -> None:
+        """Once all have ended."""
         with self._changed:
             self._changed.wait_for(lambda: not self._streams)
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        """A stream's own threads do not look while they wait for a model."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._streams or self._closed)
+                streams = list(self._streams)
+            if not streams:
+                return
+            for stream in streams:
+                stream.look()
+            time.sleep(_LOOK_S)
 
     def _discard(self, stream: OpenStream) -> None:
+        stream.calls.place.close()
         with self._changed:
             self._streams.discard(stream)
             self._changed.notify_all()

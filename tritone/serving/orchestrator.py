@@ -36,6 +36,7 @@ from tritone.serving.parameters import device_name, parameters, served_model, wa
 from tritone.serving.stages import TritonStages
 from tritone.serving.text_streams import TextStreams
 from tritone.serving.unary_calls import STOP, UnaryCalls, said
+from tritone.serving.wanted import BOARD
 from tritone.synthesis.admission import Admission, AdmissionLimits
 from tritone.synthesis.deadlines import StageTurns
 from tritone.synthesis.limits import Limits
@@ -43,6 +44,7 @@ from tritone.synthesis.pipeline import Settings, synthesize
 from tritone.synthesis.rules import Hops
 from tritone.synthesis.timing import Timing
 from tritone.triton_models import INNER, LANGUAGE_MODEL
+from tritone.unwanted_board import StreamPlace
 from tritone.variables import PROFILE_VARIABLE
 from tritone.voice import Voice
 
@@ -117,7 +119,7 @@ class TritonPythonModel:
                 self._texts.go_on(request, sender)
                 continue
             account = Account(Timing(self._rules.rates.sample_rate), self._metrics)
-            calls = Calls(self._neighbours)
+            calls = Calls(self._neighbours, StreamPlace(BOARD))
             unary, text = self._unary.of(request), self._texts.begin(request)
             stream = OpenStream(sender, account, calls, unary, text)
             # no pool: a thread that waits for a model that died may never come back to it
@@ -196,7 +198,7 @@ class TritonPythonModel:
                 self._metrics.forecast.observe(ratio)
 
     def finalize(self) -> None:
-        self._open.wait()
+        self._open.close()
         self._neighbours.close()
         self._metrics.close()
 

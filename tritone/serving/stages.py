@@ -42,7 +42,7 @@ Tensors = Mapping[str, NDArray[Any]]
 NO_TOKENS = Increment(np.zeros(0, np.int32))
 
 
-def _call(model: str, outputs: Sequence[str], inputs: Tensors, **more: Any) -> Any:
+def _call(calls: Calls, model: str, outputs: Sequence[str], inputs: Tensors, **more: Any) -> Any:
     """The request, not yet sent; more: as for `InferenceRequest`.
 
     Not under the trace of the client's request: Triton 2.51 frees that when `execute` returns,
@@ -52,7 +52,7 @@ def _call(model: str, outputs: Sequence[str], inputs: Tensors, **more: Any) -> A
         model_name=model,
         requested_output_names=list(outputs),
         inputs=[tensor(name, values) for name, values in inputs.items()],
-        parameters=inner_parameters(),
+        parameters=inner_parameters(calls.place.number),
         **more,
     )
 
@@ -62,7 +62,7 @@ def _answer(
 ) -> Callable[[str], Any]:
     """What the model answers: an output by name, None for one that it left out."""
     with calls.to(model):
-        reply = _call(model, outputs, inputs, **more).exec()
+        reply = _call(calls, model, outputs, inputs, **more).exec()
     raise_error(reply, model)
     return partial(_array, reply)
 
@@ -189,7 +189,7 @@ class TritonGeneration:
             raise_error(reply, LANGUAGE_MODEL)
 
     def _start(self, inputs: Tensors) -> DecoupledCall:
-        request = _call(LANGUAGE_MODEL, self._outputs, inputs, request_id=self._id)
+        request = _call(self._calls, LANGUAGE_MODEL, self._outputs, inputs, request_id=self._id)
         return DecoupledCall(request, self._calls, LANGUAGE_MODEL)
 
 

@@ -208,7 +208,7 @@ class LiveText:
                     return found
                 self._changed.wait(_LOOK_S)
             if unwanted():
-                raise Cancelled("the caller no longer wants the audio")
+                raise Cancelled
 
     def _next(self) -> TextPart | NoText:
         self._check()

@@ -50,7 +50,7 @@ class Run:
 
     def check_cancelled(self) -> None:
         if self.cancelled():
-            raise Cancelled("the caller no longer wants the audio")
+            raise Cancelled
 
     def exhausted(self, tries: Tries) -> bool:
         """Whether the present attempt is the last one."""

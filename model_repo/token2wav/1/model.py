@@ -22,6 +22,7 @@ from tritone.serving.parameters import (
     watched,
 )
 from tritone.serving.sequence_states import SequenceTable
+from tritone.serving.wanted import unwanted
 from tritone.triton_models import FLOW
 from tritone.voice import Voice, open_voice
 
@@ -85,14 +86,14 @@ class TritonPythonModel:
         if inputs.flag("START"):
             voice = self._voice(inputs)
             if not inputs.flag("streaming", default=True):
-                return _answer(self._stage.whole(tokens, voice))
+                return _answer(self._stage.whole(tokens, voice, unwanted(request)))
             self._sequences.drop_idle()
             state = self._stage.open(voice)
         if inputs.flag("END") and not finalize:
             return response()  # cancelled: the state is dropped with this
         if state is None:
             raise InvalidRequest("START", f"is missing: sequence {sequence} is not open")
-        frames, state = yield StageStep(tokens, state, finalize=finalize)
+        frames, state = yield StageStep(tokens, state, finalize, unwanted(request))
         if not inputs.flag("END"):
             self._sequences.put(sequence, state)
         return _answer(frames)

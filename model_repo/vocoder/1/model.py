@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 
 from tritone.acoustic.placement import VocoderSettings
+from tritone.acoustic.unwanted import ending_when
 from tritone.compute import keep_kernels, torch_dtype
 from tritone.serving.messages import answer, inner_inputs, response, tensor
 from tritone.serving.parameters import device_name, parameters, served_model, uses_plans, watched
+from tritone.serving.wanted import unwanted
 from tritone.triton_models import VOCODER
 
 
@@ -41,12 +43,13 @@ class TritonPythonModel:
         frames = inputs.shaped("frames", self._stage.bins, -1)
         frames = np.zeros((self._stage.bins, 0), np.float32) if frames is None else frames
         cuts = inputs.integers("cuts")
-        wave, state = self._stage.step(
-            frames,
-            state,
-            cuts=() if cuts is None else cuts.tolist(),
-            finalize=inputs.flag("finalize"),
-        )
+        with ending_when(unwanted(request)):
+            wave, state = self._stage.step(
+                frames,
+                state,
+                cuts=() if cuts is None else cuts.tolist(),
+                finalize=inputs.flag("finalize"),
+            )
         outputs = [tensor("next_state", np.frombuffer(state.to_bytes(), dtype=np.uint8))]
         if len(wave):
             outputs.append(tensor("waveform", wave))

@@ -13,7 +13,7 @@ from tritone.acoustic.flow_stage import FlowStage, StageStep
 from tritone.acoustic.placement import FlowSettings
 from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.arrays import Float32
-from tritone.errors import InvalidRequest
+from tritone.errors import Cancelled, InvalidRequest
 from tritone.families.indextts2 import window_solver
 from tritone.families.indextts2.acoustics import NOISE_FRAMES, CodeFlow
 from tritone.families.indextts2.pace import HELD_FRAMES, frames_of
@@ -79,6 +79,13 @@ def test_chunks_add_up_to_the_frames_of_one_pass(stage: FlowStage, count: int) -
 def test_a_single_window_is_one_pass(stage: FlowStage, count: int) -> None:
     mel = np.concatenate(streamed(stage, speech(count)), axis=1)
     np.testing.assert_allclose(mel, stage.whole(speech(count), VOICE), atol=1e-5)
+
+
+def test_a_window_ends_between_two_steps_once_nobody_waits(stage: FlowStage) -> None:
+    looks = iter([False, True])
+    step = StageStep(speech(60), stage.open(VOICE), True, lambda: next(looks))
+    (result,) = stage.step_all([step])
+    assert isinstance(result, Cancelled) and next(looks, None) is None
 
 
 def test_frames_that_are_out_do_not_depend_on_what_follows(stage: FlowStage) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tritone.acoustic.solver import GUIDED_ROWS, euler_times, guide
 from tritone.acoustic.solver_config import SolverConfig
+from tritone.acoustic.unwanted import check_wanted
 from tritone.families.indextts2.estimator import Estimator, TimeChanges
 from tritone.families.indextts2.rows import Rows
 
@@ -73,6 +74,7 @@ class WindowSolver:
         ]
         sizes = [len(row) for row in spoken]
         for (_, dt), changes in zip(self.times[part], self._changes[part], strict=True):
+            check_wanted()
             for index, row in enumerate(spoken):
                 row.copy_(xs[index // count])
             velocity = torch.split(self.estimator(noisy, given, changes, rows, prompts), sizes)

@@ -1,0 +1,60 @@
+"""What is computed for a stream ends in the middle once nobody waits for it."""
+
+import numpy as np
+import pytest
+from token2wav_model import some_codes, some_voice, tiny_stage, tiny_vocoder
+
+from tritone.acoustic.flow_stage import StageStep
+from tritone.acoustic.unwanted import ending_when
+from tritone.acoustic.vocoder_stage import VocoderStage
+from tritone.errors import Cancelled
+
+
+class After:
+    """Says yes from the look after so many on."""
+
+    def __init__(self, looks: int) -> None:
+        self.looks, self._left = 0, looks
+
+    def __call__(self) -> bool:
+        self.looks += 1
+        return self.looks > self._left
+
+
+def test_a_step_of_the_flow_ends_between_two_euler_steps() -> None:
+    stage, voice, tokens = tiny_stage(), some_voice(40), some_codes(60)
+    expected, _ = stage.step(tokens, stage.open(voice), finalize=True)
+    for looks in (0, 1, 3):
+        unwanted = After(looks)
+        (result,) = stage.step_all([StageStep(tokens, stage.open(voice), True, unwanted)])
+        assert isinstance(result, Cancelled)
+        assert unwanted.looks == looks + 1, "nothing is computed once it was heard"
+    mel, _ = stage.step(tokens, stage.open(voice), finalize=True)
+    assert np.array_equal(mel, expected), "what others share is as it was"
+
+
+def test_one_that_is_wanted_is_computed_whoever_it_goes_with() -> None:
+    stage, voice, tokens = tiny_stage(), some_voice(40), some_codes(60)
+    expected, _ = stage.step(tokens, stage.open(voice), finalize=True)
+    steps = [
+        StageStep(tokens, stage.open(voice), True, After(0)),
+        StageStep(tokens, stage.open(voice), True),
+    ]
+    _, wanted = stage.step_all(steps)
+    assert not isinstance(wanted, Exception)
+    np.testing.assert_allclose(wanted[0], expected, atol=1e-5)
+
+
+def test_an_utterance_in_one_pass_ends_too() -> None:
+    stage, unwanted = tiny_stage(), After(1)
+    with pytest.raises(Cancelled, match="no longer wants the audio"):
+        stage.whole(some_codes(33), some_voice(12), unwanted)
+    assert unwanted.looks == 2
+
+
+def test_a_vocoder_ends_between_two_windows() -> None:
+    stage, unwanted = VocoderStage(tiny_vocoder()), After(1)
+    frames = np.zeros((80, 900), np.float32)
+    with ending_when(unwanted), pytest.raises(Cancelled):
+        stage.step(frames, stage.start(seed=1, speed=1.0), finalize=True)
+    assert unwanted.looks == 2

@@ -1,0 +1,88 @@
+"""Streams that nobody wants any more, while a model computes for them."""
+
+import json
+import os
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from backend_fakes import backend
+from waiting import wait_until
+
+from tritone import unwanted_board
+from tritone.synthesis.timing import Timing
+from tritone.triton_models import PLACE_PARAMETER
+from tritone.unwanted_board import StreamPlace, UnwantedBoard
+from tritone.variables import UNWANTED_VARIABLE
+
+
+class House:
+    """One open stream, of a caller who may be `gone`."""
+
+    def __init__(self, modules: Any, board: UnwantedBoard) -> None:
+        self.gone = False
+        self.board, self.place = board, StreamPlace(board)
+        self.calls = modules.neighbours.Calls(SimpleNamespace(lost=[]), self.place)
+        sender = SimpleNamespace(is_cancelled=lambda: self.gone, send=lambda *_, flags=0: None)
+        metrics = SimpleNamespace(request=lambda *_: None)
+        account = modules.account.Account(Timing(24000), metrics)
+        account.close = lambda: None
+        self.stream = modules.open_streams.OpenStream(sender, account, self.calls)
+        self.streams = modules.open_streams.OpenStreams("cosyvoice2")
+
+    @property
+    def given_up(self) -> bool:
+        return self.board.unwanted(self.place.number)
+
+
+@pytest.fixture
+def house(monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+    descriptor = unwanted_board.create()
+    board = UnwantedBoard(descriptor)
+    os.close(descriptor)
+    names = "messages", "neighbours", "account", "text_streams", "open_streams"
+    with backend(monkeypatch, *names) as modules:
+        house = House(modules, board)
+        yield house
+        house.streams.close()
+
+
+@pytest.mark.parametrize("model", ["token2wav", "vocoder"])
+def test_a_model_is_told_in_the_middle_of_its_work(house: House, model: str) -> None:
+    with house.streams.keep(house.stream), house.calls.to(model):
+        house.stream.look()
+        assert not house.given_up
+        house.gone = True
+        wait_until(lambda: house.given_up)
+
+
+def test_nobody_asks_for_a_caller_while_nothing_is_computed(house: House) -> None:
+    """A look is a message to the server; the language model is stopped by other means."""
+    house.gone = True
+    with house.streams.keep(house.stream), house.calls.to("tensorrt_llm"):
+        house.stream.look()
+        assert not house.given_up
+
+
+def test_what_is_left_of_a_stream_that_has_ended_stops(house: House) -> None:
+    with house.streams.keep(house.stream):
+        assert not house.given_up
+    assert house.given_up
+    assert StreamPlace(house.board).number == house.place.number
+
+
+def test_a_call_brings_the_place_of_its_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    descriptor = unwanted_board.create()
+    monkeypatch.setenv(UNWANTED_VARIABLE, str(descriptor))
+    with backend(monkeypatch, "messages", "wanted") as modules:
+        os.close(descriptor)
+        place = StreamPlace(modules.wanted.BOARD)
+        brought = json.dumps(modules.messages.inner_parameters(place.number))
+        unwanted = modules.wanted.unwanted(SimpleNamespace(parameters=lambda: brought))
+        assert not unwanted()
+        place.give_up()
+        assert unwanted()
+        for other in ({}, {PLACE_PARAMETER: "4095"}, {PLACE_PARAMETER: 2**40}):
+            request = SimpleNamespace(parameters=lambda other=other: json.dumps(other))
+            assert not modules.wanted.unwanted(request)()
