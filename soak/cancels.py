@@ -3,8 +3,8 @@
     python -m soak.cancels        # make cancels
 
 Streams of a long text are left after their first packet: by a request to end, as our clients do
-(also after their fifth), and as strangers may: by a cancel of their RPC, at its deadline, or by a client whose process is
-killed. From then on the server's metrics are read until no stream, no
+(also after their fifth), and as strangers may: by a cancel of their RPC, at its deadline, or by a
+client whose process is killed. From then on the server's metrics are read until no stream, no
 generation of the language model and no sequence of the flow is left. Exit status 1 where one took
 longer than `--most`.
 """
