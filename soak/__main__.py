@@ -29,7 +29,8 @@ from tritone import resources
 from tritone_client import SpeechClient, Utterance
 
 EXACT = ("token2wav.dtype=fp32", "vocoder.dtype=fp32")
-AFTERMATH_S = 30.0  # after a kill, in which streams may be lost
+AFTERMATH_S = 10.0  # after the server is back from a kill, in which streams may be lost
+BACK_S = 120.0  # that it may take, beside other work
 
 
 class Soak:
@@ -40,8 +41,7 @@ class Soak:
         self.unexplained: list[Result] = []
         self.kills = 0
         self._url, self._options = url, options
-        self._killed = -AFTERMATH_S
-        self._until = 0.0
+        self._until = self._explained_until = 0.0
 
     def run(self, launcher_pid: int) -> None:
         """Kills that launcher's processes."""
@@ -68,7 +68,7 @@ class Soak:
                     result = asker.ask()
                     self.results.append(result)
                     if result.outcome == "lost":
-                        if time.monotonic() > self._killed + AFTERMATH_S:
+                        if time.monotonic() > self._explained_until:
                             self.unexplained.append(result)
                         time.sleep(0.2)  # as a client that is told to retry
             seed += 1000
@@ -81,11 +81,20 @@ class Soak:
             time.sleep(every_s)
             try:
                 victims = {n: p for n, p in processes(launcher_pid).items() if n != SERVER}
-                self._killed = time.monotonic()
-                victims[draw.choice(sorted(victims))].kill()
+                victim = victims[draw.choice(sorted(victims))]
+                self._explained_until = time.monotonic() + BACK_S
+                victim.kill()
                 self.kills += 1
             except (psutil.Error, ValueError, IndexError):
                 continue  # it is being replaced
+            self._wait_until_back()
+
+    def _wait_until_back(self) -> None:
+        time.sleep(1)  # until readiness tells the truth
+        with SpeechClient(self._url) as client:
+            while not client.is_ready() and time.monotonic() < self._explained_until:
+                time.sleep(0.5)
+        self._explained_until = min(self._explained_until, time.monotonic()) + AFTERMATH_S
 
 
 def build_parser() -> argparse.ArgumentParser:
