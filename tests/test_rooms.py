@@ -12,7 +12,7 @@ PACKAGE = PROJECT / "tritone"
 
 # From the ground up. A room may import those on lower floors, and none of its own floor.
 FLOORS = (
-    ("errors", "kept_error", "arrays", "memory", "variables", "triton_models"),
+    ("errors", "kept_error", "arrays", "memory", "variables", "triton_models", "unwanted_board"),
     ("resources", "plain_json"),
     ("loading",),
     ("config", "voice"),

@@ -1,13 +1,18 @@
 """What is computed for a stream ends in the middle once nobody waits for it."""
 
+import threading
+
 import numpy as np
 import pytest
+from fake_stages import RULES, codes, one, request
 from token2wav_model import some_codes, some_voice, tiny_stage, tiny_vocoder
+from waiting import HANG_S
 
 from tritone.acoustic.flow_stage import StageStep
-from tritone.acoustic.unwanted import ending_when
+from tritone.acoustic.unwanted import check_wanted, ending_when
 from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.errors import Cancelled
+from tritone.synthesis.pipeline import Settings, synthesize
 
 
 class After:
@@ -58,3 +63,21 @@ def test_a_vocoder_ends_between_two_windows() -> None:
     with ending_when(unwanted), pytest.raises(Cancelled):
         stage.step(frames, stage.start(seed=1, speed=1.0), finalize=True)
     assert unwanted.looks == 2
+
+
+def test_closing_a_stream_ends_what_this_process_computes_for_it() -> None:
+    """As in a program that has no server. The second hop would take for ever."""
+    computing = threading.Event()
+
+    def compute(event: str) -> None:
+        if event == "flow 0" and stages.events.count(event) == 2:
+            computing.set()
+            while True:
+                check_wanted()
+
+    stages = one(codes(400), fail=compute)
+    chunks = synthesize(request(), stages, RULES, Settings())
+    next(chunks)
+    assert computing.wait(HANG_S)
+    chunks.close()
+    assert stages.all_freed

@@ -16,8 +16,9 @@ _UNWANTED: ContextVar[Callable[[], bool]] = ContextVar("unwanted", default=never
 
 @contextmanager
 def ending_when(unwanted: Callable[[], bool]) -> Iterator[None]:
-    """Within, `check_wanted` asks this."""
-    token = _UNWANTED.set(unwanted)
+    """Within, `check_wanted` asks this, and whatever it is within itself."""
+    outer = _UNWANTED.get()
+    token = _UNWANTED.set(lambda: unwanted() or outer())
     try:
         yield
     finally:

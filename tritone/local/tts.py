@@ -180,21 +180,21 @@ class TTS:
             streaming=streaming,
             emotion=emotion,
         )
-        speak = partial(
-            synthesize,
-            request,
-            self._stages,
-            self._stages.rules,
-            self._settings,
-            turns=self._turns,
-        )
+        return self._speak(request, text, flush_after, text_mode)
+
+    def _speak(
+        self,
+        request: SynthesisRequest,
+        text: str | Pieces,
+        flush_after: float | None,
+        text_mode: str,
+    ) -> Iterator[AudioChunk]:
+        stages, settings = self._stages, self._settings
+        speak = partial(synthesize, request, stages, stages.rules, settings, turns=self._turns)
         if isinstance(text, str):
             return speak()
-        live = LiveText(
-            self._settings.limits.max_text_characters,
-            flush_after_s=flush_after,
-            mode=TextMode.named(text_mode),
-        )
+        mode = TextMode.named(text_mode)
+        live = LiveText(settings.limits.max_text_characters, flush_after_s=flush_after, mode=mode)
         return speech_of(speak(live=live), live, text)
 
     def synthesize(self, text: str | Pieces, **options: object) -> Float32:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tritone.acoustic.unwanted import ending_when
 from tritone.arrays import Float32
 from tritone.errors import NothingToSay, StageFailed, TritoneError
 from tritone.synthesis.growing import GrowingSegment
@@ -120,13 +121,17 @@ class Pieces:
         def unwanted() -> bool:
             return over.is_set() or self._run.cancelled()
 
-        self._ahead = RunAhead(
-            self._spoken(replace(self._run, cancelled=unwanted)), unwanted=self._run.cancelled
-        )
+        run = replace(self._run, cancelled=unwanted)
+        self._ahead = RunAhead(self._while_wanted(run), unwanted=self._run.cancelled)
 
     def _stop(self) -> None:
         self._over.set()
         self._ahead.close()
+
+    def _while_wanted(self, run: Run) -> Generator[Piece, Any, None]:
+        """What the flow computes in this process ends in the middle too."""
+        with ending_when(run.cancelled):
+            yield from self._spoken(run)
 
     def _spoken(self, run: Run) -> Generator[Piece, Any, None]:
         speaking: SegmentSpeech | NoText | None = None
