@@ -123,7 +123,7 @@ def test_a_caller_that_goes_ends_its_work(
     mark = toy.mark()
     with stream(two, HELD, "mp3", stream_format) as pieces:
         next(pieces)
-        assert streams(two) == 1
+        wait_until(lambda: streams(two) == 1)  # one ends after its last byte
     assert toy.wait_for("cancelled", mark)["asked"]
     wait_until(lambda: streams(two) == 0)
 
@@ -168,7 +168,7 @@ def test_a_key_s_streams_at_a_time_and_its_end(
     toy: Toy, keys: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """And no key is in what the gateway writes, good or bad."""
-    key, other = (new_key(keys, name, capsys, "--streams", "1") for name in ("one", "other"))
+    key, other = new_key(keys, "one", capsys, "--streams", "1"), new_key(keys, "other", capsys)
     wrong = f"{key[:-4]}abcd"
     options = ("--keys", str(keys))
     with gateway_before(tmp_path, f"toy={toy.url}", more=options) as gateway:
