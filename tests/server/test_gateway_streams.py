@@ -77,7 +77,9 @@ def stream(gateway: RunningGateway, *words: str, key: str = "none") -> Iterator[
 
 
 def streams(gateway: RunningGateway) -> float:
-    return Scrape(httpx.get(f"{gateway.url}/metrics").text)["tritone_gateway_streams"]
+    return Scrape(httpx.get(f"{gateway.url}/metrics", timeout=HANG_S).text)[
+        "tritone_gateway_streams"
+    ]
 
 
 @pytest.mark.parametrize("stream_format", STREAM_FORMATS)
@@ -103,14 +105,16 @@ def test_the_model_chooses_the_server(two: RunningGateway, toy: Toy) -> None:
     speech = httpx.post(two.speech, json={**body, "model": "cosyvoice2"}, timeout=HANG_S).content
     assert len(speech) > 2 * len(sound)
     assert len([e for e in toy.events()[mark:] if e["event"] == "request"]) == 2
-    cards = httpx.get(f"{two.api}/models").json()["data"]
+    cards = httpx.get(f"{two.api}/models", timeout=HANG_S).json()["data"]
     assert [card["id"] for card in cards][:2] == ["toy", "cosyvoice2"]
-    voices = httpx.get(f"{two.api}/audio/voices").json()["voices"]
+    voices = httpx.get(f"{two.api}/audio/voices", timeout=HANG_S).json()["voices"]
     assert [(v["id"], v["model"]) for v in voices] == [
         ("heart", "cosyvoice2"),
         ("joe", "cosyvoice2"),
     ]
-    unknown = httpx.post(two.speech, json={**body, "model": "x"}).json()["error"]["message"]
+    unknown = httpx.post(two.speech, json={**body, "model": "x"}, timeout=HANG_S).json()["error"][
+        "message"
+    ]
     assert unknown == (
         "model: 'x' is not known here; known are toy, cosyvoice2, tts-1, tts-1-hd, gpt-4o-mini-tts"
     )
@@ -233,7 +237,7 @@ def port_said(launcher: "subprocess.Popen[str]") -> int:
 
 
 def ready(gateway: RunningGateway) -> bool:
-    return httpx.get(f"{gateway.url}/health/ready").is_success
+    return httpx.get(f"{gateway.url}/health/ready", timeout=HANG_S).is_success
 
 
 def spoken(url: str) -> bytes:
