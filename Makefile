@@ -82,8 +82,8 @@ top: setup  ## watch the server at PORT_BASE: streams, first packets, what takes
 	@$(TRITONE) top --port-base $(PORT_BASE)
 
 test: setup-tests  ## all tests: those without a server by two processes, then the others; the real server is started once
-	@$(RUN) -m pytest -q -n 2 --dist loadfile -m "not server and not slow"
-	@$(RUN) -m pytest -m "server or slow"
+	@$(RUN) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not server"
+	@$(RUN) -m pytest -m server
 
 test-stress: setup-tests  ## the tests that wait, ROUNDS times: alone, beside busy processes, on one core
 	@PYTHON=$(RUN) ROUNDS=$(ROUNDS) tests/stress.sh

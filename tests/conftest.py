@@ -28,6 +28,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Sharing(), Sharing.__name__)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where processes share the files, those with slow tests come first: at the end there are only
+    short ones, so that no process waits for long."""
+    if hasattr(config, "workerinput"):
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def server(
     tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config

@@ -12,6 +12,7 @@ from fake_speech import Served, served
 from gateway_answers import answers
 from sound_files import RATE, spoken, wav_file
 from stream_caller import PATH, START, error, heard, say
+from waiting import HANG_S
 from websockets.asyncio.client import connect
 
 from tritone.gateway.settings import Address, GatewaySettings
@@ -152,7 +153,7 @@ async def until_error(caller: Any) -> dict[str, Any]:
 
 def test_the_models_tell_the_names() -> None:
     async def run() -> None:
-        async with served() as there, httpx.AsyncClient() as caller:
+        async with served() as there, httpx.AsyncClient(timeout=HANG_S) as caller:
             there.speech.moods = 2
             url = there.url.replace("ws:", "http:") + "/models"
             told = (await caller.get(url)).json()["data"]

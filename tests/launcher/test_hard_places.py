@@ -147,7 +147,7 @@ def test_the_embedded_voice_speaks_in_a_foreign_read_only_checkout(open_folder: 
         env=environment,
         capture_output=True,
         text=True,
-        timeout=3 * HANG_S,
+        timeout=2 * HANG_S,
     )
     assert done.returncode == 0, done.stderr
     assert (temporary / "out.wav").stat().st_size > 24000

@@ -9,7 +9,7 @@ import soundfile
 from gateways import RunningGateway
 from playwright.sync_api import Page, expect
 from serving import LONGEST, RATE, SENTENCE, SHORT, cancelled, is_speech, wait_until_free
-from waiting import wait_until
+from waiting import HANG_S, wait_until
 
 from tritone.launcher import TritonServer
 
@@ -83,7 +83,7 @@ def test_each_segment_is_marked_as_it_is_said(page: Page) -> None:
 def test_the_server_says_what_is_wrong(page: Page, gateway: RunningGateway) -> None:
     write(page, " ")
     speak(page)
-    said = httpx.post(gateway.speech, json={"model": "tts-1", "input": " "}).json()
+    said = httpx.post(gateway.speech, json={"model": "tts-1", "input": " "}, timeout=HANG_S).json()
     expect(page.get_by_role("alert")).to_have_text(said["error"]["message"])
     write(page, SHORT)
     page.get_by_text("How to speak").click()

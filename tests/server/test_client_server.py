@@ -220,7 +220,7 @@ def test_cancelling_the_task_cancels_on_the_server(toy: Toy) -> None:
 def test_a_deadline_ends_both_sides(toy: Toy) -> None:
     mark = toy.mark()
     with SpeechClient(toy.url) as client:
-        stream = client.stream(Utterance(HELD), timeout=1)
+        stream = client.stream(Utterance(HELD), timeout=5)
         next(stream)
         with pytest.raises(SpeechError) as caught:
             next(stream)

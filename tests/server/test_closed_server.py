@@ -149,7 +149,7 @@ def test_inner_models_refuse_clients(server: TritonServer, model: str, key: str 
 
 def test_no_key_and_no_text_is_in_the_log(server: TritonServer, client: SpeechClient) -> None:
     words = ["Quixotic", "zephyrs", "vexed", "jumbled"]
-    assert client.speak(Utterance(" ".join(words), seed=1)).size
+    assert list(client.packets(Utterance(" ".join(words), seed=1), request_id="closed-spoken"))
     refused = [
         Utterance(f"<speak>{words[0]} {words[1]}</spek>"),
         Utterance(f"{words[0]}\0"),
@@ -157,17 +157,17 @@ def test_no_key_and_no_text_is_in_the_log(server: TritonServer, client: SpeechCl
         Utterance(SHORT, instruct_text=words[2]),
         Utterance(SHORT, reference_wav=reference(), reference_text=words[3], voice="joe"),
     ]
-    for utterance in refused:
+    for number, utterance in enumerate(refused):
         with pytest.raises(SpeechError) as caught:
-            client.speak(utterance)
+            list(client.packets(utterance, request_id=f"closed-{number}"))
         assert caught.value.status == "INVALID_ARGUMENT"
 
-    def ended() -> list[str]:
-        lines = server.settings.log_path.read_text(encoding="utf-8").splitlines()
-        return [line for line in lines if line.startswith('{"event": "speech"')]
+    def log() -> str:
+        return server.settings.log_path.read_text(encoding="utf-8")
 
-    wait_until(lambda: len(ended()) > len(refused))  # a line is written after the last response
-    log = server.settings.log_path.read_text(encoding="utf-8")
-    assert not [word for word in words if word in log]
+    # a line is written after the last response
+    wait_until(lambda: log().count('"id": "closed-') == 1 + len(refused))
+    written = log()
+    assert not [word for word in words if word in written]
     keys = [server.inner_key, *server._repository._key.headers.values()]
-    assert all(keys) and not [key for key in keys if key in log]
+    assert all(keys) and not [key for key in keys if key in written]

@@ -27,7 +27,7 @@ def test_what_needs_no_room_is_spoken_and_the_rest_is_an_error(tmp_path: Path) -
         env={**os.environ, "PYTHONPATH": paths},
         capture_output=True,
         text=True,
-        timeout=3 * HANG_S,
+        timeout=2 * HANG_S,
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])

@@ -152,7 +152,9 @@ def test_sixteen_at_once_each_hear_their_own(
 def test_models_and_voices(openai: OpenAI, gateway: RunningGateway) -> None:
     assert [card.id for card in openai.models.list()][:2] == ["cosyvoice2", "tts-1"]
     assert openai.models.retrieve("tts-1").id == "tts-1"
-    voices = httpx.get(f"{gateway.api}/audio/voices", params={"model": "tts-1"}).json()["voices"]
+    voices = httpx.get(
+        f"{gateway.api}/audio/voices", params={"model": "tts-1"}, timeout=HANG_S
+    ).json()["voices"]
     assert [(voice["id"], voice["name"]) for voice in voices] == [("heart",) * 2, ("joe",) * 2]
     with pytest.raises(NotFoundError):
         openai.models.retrieve("nobody")
@@ -222,17 +224,21 @@ def test_one_too_many_is_told_when_to_come_back(
 
 
 def test_it_counts_what_it_did(gateway: RunningGateway) -> None:
-    httpx.post(gateway.speech, json={"model": "tts-1", "input": SHORT, "response_format": "aac"})
+    httpx.post(
+        gateway.speech,
+        json={"model": "tts-1", "input": SHORT, "response_format": "aac"},
+        timeout=HANG_S,
+    )
 
     def told() -> str:  # it may count only when the caller has everything
-        page = httpx.get(f"{gateway.url}/metrics").text
+        page = httpx.get(f"{gateway.url}/metrics", timeout=HANG_S).text
         counted = 'tritone_gateway_speeches_total{format="aac",outcome="ok"}' in page
         return page if counted and "tritone_gateway_streams 0.0" in page else ""
 
     page = wait_until(told)
     assert 'tritone_gateway_first_byte_seconds_count{format="aac"}' in page
     assert 'tritone_gateway_audio_seconds_total{format="aac"}' in page
-    assert httpx.get(f"{gateway.url}/health/ready").json() == {
+    assert httpx.get(f"{gateway.url}/health/ready", timeout=HANG_S).json() == {
         "ready": True,
         "backends": [{"model": "cosyvoice2", "ready": True}],
     }

@@ -163,7 +163,7 @@ def test_openai_s_package_hears_what_a_post_gives(gateway: RunningGateway, diale
 
 
 def page(gateway: RunningGateway) -> Scrape:
-    return Scrape(httpx.get(f"{gateway.url}/metrics").text)
+    return Scrape(httpx.get(f"{gateway.url}/metrics", timeout=HANG_S).text)
 
 
 @pytest.mark.parametrize(

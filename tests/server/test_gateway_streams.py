@@ -77,7 +77,9 @@ def stream(gateway: RunningGateway, *words: str, key: str = "none") -> Iterator[
 
 
 def streams(gateway: RunningGateway) -> float:
-    return Scrape(httpx.get(f"{gateway.url}/metrics").text)["tritone_gateway_streams"]
+    return Scrape(httpx.get(f"{gateway.url}/metrics", timeout=HANG_S).text)[
+        "tritone_gateway_streams"
+    ]
 
 
 @pytest.mark.parametrize("stream_format", STREAM_FORMATS)
@@ -103,14 +105,16 @@ def test_the_model_chooses_the_server(two: RunningGateway, toy: Toy) -> None:
     speech = httpx.post(two.speech, json={**body, "model": "cosyvoice2"}, timeout=HANG_S).content
     assert len(speech) > 2 * len(sound)
     assert len([e for e in toy.events()[mark:] if e["event"] == "request"]) == 2
-    cards = httpx.get(f"{two.api}/models").json()["data"]
+    cards = httpx.get(f"{two.api}/models", timeout=HANG_S).json()["data"]
     assert [card["id"] for card in cards][:2] == ["toy", "cosyvoice2"]
-    voices = httpx.get(f"{two.api}/audio/voices").json()["voices"]
+    voices = httpx.get(f"{two.api}/audio/voices", timeout=HANG_S).json()["voices"]
     assert [(v["id"], v["model"]) for v in voices] == [
         ("heart", "cosyvoice2"),
         ("joe", "cosyvoice2"),
     ]
-    unknown = httpx.post(two.speech, json={**body, "model": "x"}).json()["error"]["message"]
+    unknown = httpx.post(two.speech, json={**body, "model": "x"}, timeout=HANG_S).json()["error"][
+        "message"
+    ]
     assert unknown == (
         "model: 'x' is not known here; known are toy, cosyvoice2, tts-1, tts-1-hd, gpt-4o-mini-tts"
     )
@@ -123,7 +127,7 @@ def test_a_caller_that_goes_ends_its_work(
     mark = toy.mark()
     with stream(two, HELD, "mp3", stream_format) as pieces:
         next(pieces)
-        assert streams(two) == 1
+        wait_until(lambda: streams(two) == 1)  # one ends after its last byte
     assert toy.wait_for("cancelled", mark)["asked"]
     wait_until(lambda: streams(two) == 0)
 
@@ -168,7 +172,7 @@ def test_a_key_s_streams_at_a_time_and_its_end(
     toy: Toy, keys: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """And no key is in what the gateway writes, good or bad."""
-    key, other = (new_key(keys, name, capsys, "--streams", "1") for name in ("one", "other"))
+    key, other = new_key(keys, "one", capsys, "--streams", "1"), new_key(keys, "other", capsys)
     wrong = f"{key[:-4]}abcd"
     options = ("--keys", str(keys))
     with gateway_before(tmp_path, f"toy={toy.url}", more=options) as gateway:
@@ -233,7 +237,7 @@ def port_said(launcher: "subprocess.Popen[str]") -> int:
 
 
 def ready(gateway: RunningGateway) -> bool:
-    return httpx.get(f"{gateway.url}/health/ready").is_success
+    return httpx.get(f"{gateway.url}/health/ready", timeout=HANG_S).is_success
 
 
 def spoken(url: str) -> bytes:

@@ -54,16 +54,16 @@ def test_a_voice_comes_speaks_and_goes(adding: RunningGateway) -> None:
     try:
         said = speak(adding, "ann-s")
         assert said.headers["X-Tritone-Voice"] == "ann-s" and is_speech(decoded(said.content, RATE))
-        assert httpx.get(of(adding, "ann-s")).json() == voice
-        listed = httpx.get(f"{adding.api}/audio/voices").json()["voices"]
+        assert httpx.get(of(adding, "ann-s"), timeout=HANG_S).json() == voice
+        listed = httpx.get(f"{adding.api}/audio/voices", timeout=HANG_S).json()["voices"]
         assert [card["id"] for card in listed] == ["heart", "joe", "ann-s"]
         again = add(adding, "Ann's", wav_file(spoken("joe")))
         assert told(again) == (409, "voice_exists", "name")
     finally:
-        gone = httpx.delete(of(adding, "ann-s"))
+        gone = httpx.delete(of(adding, "ann-s"), timeout=HANG_S)
     assert gone.json() == {"id": "ann-s", "object": "audio.voice.deleted", "deleted": True}
-    assert told(httpx.delete(of(adding, "ann-s"))) == (404, "voice_not_found", "id")
-    assert told(httpx.get(of(adding, "ann-s"))) == (404, "voice_not_found", "id")
+    assert told(httpx.delete(of(adding, "ann-s"), timeout=HANG_S)) == (404, "voice_not_found", "id")
+    assert told(httpx.get(of(adding, "ann-s"), timeout=HANG_S)) == (404, "voice_not_found", "id")
     assert told(speak(adding, "ann-s")) == (404, "voice_not_found", "voice")
 
 
@@ -78,7 +78,7 @@ def test_openai_s_own_client(adding: RunningGateway) -> None:
             with pytest.raises(ConflictError):
                 openai.audio.voices.create(name="heart", audio_sample=sample, consent="hers")
         finally:
-            httpx.delete(of(adding, "bea"))
+            httpx.delete(of(adding, "bea"), timeout=HANG_S)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_what_people_record_with(adding: RunningGateway, container: str, codec: 
     quiet = 0.05 * spoken("joe")[: 4 * RATE]
     made = add(adding, container, coded(quiet, container, codec), language="en")
     assert made.status_code == 200, made.text
-    httpx.delete(of(adding, container))
+    httpx.delete(of(adding, container), timeout=HANG_S)
     assert any("dBFS" in note for note in made.json()["notes"])
 
 
@@ -102,7 +102,7 @@ def test_everything_that_is_wrong_is_told(adding: RunningGateway) -> None:
     assert told(short) == (400, "invalid_value", "transcript")
     assert told(add(adding, "poor", b"no sound")) == (400, "invalid_value", "audio_sample")
     assert told(add(adding, "poor", b"x", model="nobody")) == (404, "model_not_found", "model")
-    assert told(httpx.get(of(adding, "poor"))) == (404, "voice_not_found", "id")
+    assert told(httpx.get(of(adding, "poor"), timeout=HANG_S)) == (404, "voice_not_found", "id")
 
 
 def test_names_of_openai_s_and_aliases(adding: RunningGateway) -> None:
@@ -113,8 +113,8 @@ def test_names_of_openai_s_and_aliases(adding: RunningGateway) -> None:
     unknown = speak(adding, "alloyed")
     assert told(unknown) == (404, "voice_not_found", "voice")
     assert "heart, joe" in unknown.json()["error"]["message"]
-    assert httpx.get(of(adding, "joe")).json()["origin"] == "model"
-    assert told(httpx.delete(of(adding, "joe"))) == (404, "voice_not_found", "id")
+    assert httpx.get(of(adding, "joe"), timeout=HANG_S).json()["origin"] == "model"
+    assert told(httpx.delete(of(adding, "joe"), timeout=HANG_S)) == (404, "voice_not_found", "id")
 
 
 def test_a_server_of_another_registry_is_found_out(server: TritonServer, tmp_path: Path) -> None:
@@ -123,7 +123,11 @@ def test_a_server_of_another_registry_is_found_out(server: TritonServer, tmp_pat
         made = add(gateway, "lost", wav_file(spoken("joe")[: 4 * RATE]))
         assert told(made) == (501, "not_configured", None)
         assert "--voices" in made.json()["error"]["message"]
-        assert told(httpx.get(of(gateway, "lost"))) == (404, "voice_not_found", "id")
+        assert told(httpx.get(of(gateway, "lost"), timeout=HANG_S)) == (
+            404,
+            "voice_not_found",
+            "id",
+        )
 
 
 def test_adding_does_not_hold_up_what_is_spoken(adding: RunningGateway) -> None:

@@ -7,7 +7,7 @@ import grpc
 import numpy as np
 import pytest
 from metrics_scrape import Scrape, text_of
-from serving import GAUGES, LONGEST, is_speech
+from serving import GAUGES, LONG, LONGEST, is_speech
 from supervised import SEEDED, Supervised, ends, spoken_again
 from tritonclient.grpc import service_pb2_grpc
 from waiting import wait_until
@@ -45,7 +45,8 @@ def test_a_lost_model_is_named_and_replaced(
     supervised: Supervised, speaking: SpeechClient, model: str, number: int
 ) -> None:
     before, starts = speaking.speak(SEEDED), supervised.count("ready after ")
-    for problem in ends(speaking, lambda: supervised.kill(model, number)):
+    text = LONG if model == "frontend" else LONGEST  # some are spoken to their end
+    for problem in ends(speaking, lambda: supervised.kill(model, number), text):
         named = f"{model}: its process ended" in problem or f"{model} is being started" in problem
         # whose text has been read needs no front end
         assert named or (model == "frontend" and not problem)

@@ -58,13 +58,15 @@ class SharedServer(TritonServer):
                 os.kill(self.pid, signal.SIGKILL)  # who waits for an answer gets an error at once
 
 
-def forget_failed_fixtures(item: pytest.Item) -> None:
-    """A fixture of a module that failed with the server would fail all of its tests: pytest keeps
-    the error."""
+def forget_fixtures(item: pytest.Item) -> None:
+    """Those that failed with the server, as pytest keeps the error, and those that are made of it:
+    a connection that has failed for some time waits as long before it tries again."""
     for fixtures in item._fixtureinfo.name2fixturedefs.values():
         for fixture in fixtures:
-            if fixture.cached_result and fixture.cached_result[2]:
-                fixture.finish(item._request)
+            failed = fixture.cached_result and fixture.cached_result[2]
+            if failed or "server" in fixture.argnames:
+                with suppress(Exception):  # what is left of a lost server need not end well
+                    fixture.finish(item._request)
 
 
 class Sharing:
@@ -80,7 +82,7 @@ class Sharing:
         failed = any(report.failed for report in reports)
         if failed and self.server and self.server.goes_on(item.nodeid):
             item._initrequest()
-            forget_failed_fixtures(item)
+            forget_fixtures(item)
             reports = runtestprotocol(item, log=False, nextitem=nextitem)
         for report in reports:
             item.ihook.pytest_runtest_logreport(report=report)

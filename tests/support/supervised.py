@@ -74,9 +74,9 @@ class Supervised:
         return status
 
 
-def ends(client: SpeechClient, kill: Callable[[], None]) -> list[str]:
+def ends(client: SpeechClient, kill: Callable[[], None], text: str = LONGEST) -> list[str]:
     """What three long streams end with when something is killed that they need; "" for well."""
-    streams = [client.stream(Utterance(LONGEST, seed=n), timeout=HANG_S) for n in range(3)]
+    streams = [client.stream(Utterance(text, seed=n), timeout=HANG_S) for n in range(3)]
 
     def end(stream: Iterator[np.ndarray]) -> str:
         try:

@@ -1,6 +1,7 @@
 """The toy server of the tests: its models, its settings, and what its model noted."""
 
 import json
+import os
 import random
 import socket
 import subprocess
@@ -21,8 +22,10 @@ HELD = "one wait:never two"
 
 
 def free_ports() -> dict[str, int]:
-    """Three neighbouring ports within 18000..18999 that nobody listens on."""
-    for base in random.sample(range(18000, 18990, 3), 300):
+    """Three neighbouring ports within 18000..18999 that nobody listens on, nor will in the other
+    of two processes of tests."""
+    other = os.environ.get("PYTEST_XDIST_WORKER") == "gw1"
+    for base in random.sample(range(18000 + 3 * other, 18990, 6), 150):
         probes = [socket.socket() for _ in range(3)]
         try:
             for offset, probe in enumerate(probes):

@@ -1,10 +1,12 @@
-"""A test under which the shared server ends is run again, with fixtures that failed with it."""
+"""A test under which the shared server ends is run again, with new fixtures for those that failed
+with it and those that are made of it."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from paths import PROJECT, SUPPORT
 
 CONFTEST = """
@@ -22,7 +24,7 @@ def pytest_configure(config):
     sharing.server = Server()
     config.pluginmanager.register(sharing)
 """
-TESTS = """
+FAILED = """
 import pytest
 asked = []
 
@@ -39,11 +41,37 @@ def test_first(spoken):
 def test_second(spoken):
     assert asked == ["once", "once"]
 """
+CONNECTED = """
+import pytest
+connected = []
+
+@pytest.fixture(scope="session")
+def server():
+    return "the first, and the one after it"
+
+@pytest.fixture(scope="session")
+def client(server):
+    connected.append(server)
+    yield len(connected)
+    if len(connected) == 1:
+        raise OSError("the connection broke")
+
+@pytest.fixture(scope="module")
+def speaking(client):
+    return client
+
+def test_first(speaking):
+    assert speaking == 2
+
+def test_second(client):
+    assert connected == ["the first, and the one after it"] * 2
+"""
 
 
-def test_a_fixture_of_a_module_that_failed_is_made_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("tests", [FAILED, CONNECTED], ids=["failed", "connected"])
+def test_fixtures_that_were_lost_with_it_are_made_again(tmp_path: Path, tests: str) -> None:
     (tmp_path / "conftest.py").write_text(CONFTEST)
-    (tmp_path / "test_twice.py").write_text(TESTS)
+    (tmp_path / "test_twice.py").write_text(tests)
     found = os.pathsep.join(map(str, (SUPPORT, PROJECT, PROJECT / "client")))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
     done = subprocess.run(
