@@ -21,15 +21,25 @@ class House:
     """One open stream, of a caller who may be `gone`."""
 
     def __init__(self, modules: Any, board: UnwantedBoard) -> None:
-        self.gone = False
+        self.gone = self.over = False
+        self.looks = 0
         self.board, self.place = board, StreamPlace(board)
         self.calls = modules.neighbours.Calls(SimpleNamespace(lost=[]), self.place)
-        sender = SimpleNamespace(is_cancelled=lambda: self.gone, send=lambda *_, flags=0: None)
+        sender = SimpleNamespace(is_cancelled=self._look, send=self._send)
         metrics = SimpleNamespace(request=lambda *_: None)
         account = modules.account.Account(Timing(24000), metrics)
         account.close = lambda: None
         self.stream = modules.open_streams.OpenStream(sender, account, self.calls)
         self.streams = modules.open_streams.OpenStreams("cosyvoice2")
+
+    def _send(self, *_: Any, flags: int = 0) -> None:
+        self.over |= bool(flags)
+
+    def _look(self) -> bool:
+        """As Triton: a look after the last response, or while it leaves, ends the server."""
+        assert not self.over and self.stream._sending.locked()
+        self.looks += 1
+        return self.gone
 
     @property
     def given_up(self) -> bool:
@@ -55,6 +65,15 @@ def test_a_model_is_told_in_the_middle_of_its_work(house: House, model: str) -> 
         assert not house.given_up
         house.gone = True
         wait_until(lambda: house.given_up)
+
+
+def test_nobody_looks_once_the_last_response_has_left(house: House) -> None:
+    with house.streams.keep(house.stream), house.calls.to("vocoder"):
+        wait_until(lambda: house.looks)
+        house.stream.send(flags=1)
+        looks = house.looks
+        house.stream.look()
+        assert house.given_up and house.looks == looks
 
 
 def test_nobody_asks_for_a_caller_while_nothing_is_computed(house: House) -> None:

@@ -63,8 +63,12 @@ class OpenStream:
         return self._admission.heard(self._place, first)
 
     def is_cancelled(self) -> bool:
-        """Whether nobody waits for what is still being made."""
-        return self._over or bool(self.text and self.text.cancelled) or self._caller.gone()
+        """Whether nobody waits for what is still being made. Any thread may ask: never while the
+        last response leaves, with which Triton frees what it would look at."""
+        if self.text and self.text.cancelled:
+            return True
+        with self._sending:
+            return self._over or self._caller.gone()
 
     def look(self) -> None:
         """Let the models that compute for this stream stop where nobody waits for it."""
