@@ -24,7 +24,7 @@ from tritone.errors import InvalidRequest
 from tritone.loading.steps import step
 
 MOST_FRAMES = 15_000  # of a call: minutes of speech, and memory goes with them
-_LONGEST = 400  # frames that the network takes at once: more cost memory, and are no cheaper
+_LONGEST = 200  # frames that the network takes at once: more cost memory, and are no cheaper
 _WARM, _HOPS = 50, range(10, 101, 10)  # frames of a stream on its way, and of its next call
 _OWN = "vocoder."  # before the names of the vocoder's own tensors, among those of a stream
 
