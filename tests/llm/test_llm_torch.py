@@ -15,6 +15,7 @@ from tritone.llm.onnx.slots import OnnxSlots
 from tritone.llm.slots.opening import open_onnx
 from tritone.llm.slots.scheduler import SlotLanguageModel, SlotSession
 from tritone.llm.torch.opening import open_torch
+from tritone.llm.torch.qwen2 import TorchQwen2
 from tritone.llm.torch.slots import TorchSlots
 
 LENGTH = 300  # more than the smallest bucket of positions
@@ -29,10 +30,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 def torch_slots(built: Built, dtype: torch.dtype = torch.float32, slots: int = 4) -> TorchSlots:
     directory, config = built
     checkpoint = Checkpoint(directory / "llm" / WEIGHTS_NAME)
-    device = torch.device("cpu")
-    return TorchSlots(
-        checkpoint, config.llm, device=device, dtype=dtype, slots=slots, slot_length=LENGTH
-    )
+    decoder = TorchQwen2(checkpoint, config.llm, torch.device("cpu"), dtype)
+    return TorchSlots(decoder, slots=slots, slot_length=LENGTH)
 
 
 def onnx_slots(built: Built, slots: int = 4) -> OnnxSlots:
