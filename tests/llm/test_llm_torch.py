@@ -90,6 +90,23 @@ def test_a_step_leaves_the_slot_of_a_joining_stream_alone(built: Built) -> None:
     np.testing.assert_allclose(session.prefill(3, prompt[25:], 25), alone, atol=1e-5)
 
 
+def test_what_a_broken_stream_leaves_harms_nobody(built: Built) -> None:
+    """Neither who has its slot next nor who is moved there."""
+    prompt, step = embeds(built, 20, 8), embeds(built, 1, 9)
+    length = np.array([20], np.int32)
+    alone = torch_slots(built)
+    alone.prefill(0, prompt)
+    expected = alone.decode(step, length).copy()
+    session = torch_slots(built)
+    for move in (False, True):
+        with torch.inference_mode():
+            session._cache[:, :, 0] = torch.nan
+        session.prefill(int(move), prompt)
+        if move:
+            session.move(1, 0, 20)
+        np.testing.assert_allclose(session.decode(step, length), expected, atol=1e-5)
+
+
 def test_a_slot_can_be_filled_to_its_last_position(built: Built) -> None:
     expected, found = onnx_slots(built, 1), torch_slots(built, slots=1)
     last = embeds(built, LENGTH, 7)

@@ -2,6 +2,9 @@
 
 A step reads every stream's keys up to the next bucket of lengths, so that a few recorded graphs
 serve every mix of streams: one for each number of streams and each length, both rounded up.
+
+A mask hides no value that is not a number, which a broken stream may leave. So slots are emptied
+for a new stream, and moved with their emptiness.
 """
 
 from collections.abc import Sequence
@@ -79,6 +82,8 @@ class TorchSlots:
         positions = self._positions[start:end]
         visible = self._positions[:end] <= positions[:, None]
         visible = visible.repeat(self._group, 1)
+        if start == 0:
+            self._cache[:, :, slot] = 0
 
         def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
             keys, values = self._cache[layer, :, slot : slot + 1]
@@ -129,13 +134,13 @@ class TorchSlots:
 
     @torch.inference_mode()
     def move(self, source: int, target: int, length: int) -> None:
-        self._cache[:, :, target, :, :length] = self._cache[:, :, source, :, :length]
+        self._cache[:, :, target] = self._cache[:, :, source]
 
     @torch.inference_mode()
     def swap(self, first: int, second: int, length: int) -> None:
-        kept = self._cache[:, :, first, :, :length].clone()
+        kept = self._cache[:, :, first].clone()
         self.move(second, first, length)
-        self._cache[:, :, second, :, :length] = kept
+        self._cache[:, :, second] = kept
 
     @torch.inference_mode()
     def text_keys(self, slot: int, prompt: int) -> Float32:
