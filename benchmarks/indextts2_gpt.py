@@ -5,8 +5,8 @@
 At the size of the release, with random weights, which are written to --work (1.7 GB) with both
 graphs (2.2 GB) and kept: cost does not depend on values. Errors do: random weights have no
 direction that matters, and what trained ones lose is to be measured on them. Latents and logits are
-those of the same codes, given, against float32. A code a second for each stream is a fiftieth of
-what speech needs. Prints a table and writes indextts2_gpt.json to --out.
+those of the same codes, given, against float32. Speech has 50 codes a second. Prints a table and
+writes indextts2_gpt.json to --out.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from benchmarks.figures import figure, table, write
+from benchmarks.figures import figure, ratio, table, write
 from tritone.arrays import Float32
 from tritone.families.indextts2.gpt import Gpt
 from tritone.families.indextts2.gpt_config import GptConfig
@@ -121,10 +121,15 @@ def main() -> None:
         for precision, session in sessions.items():
             runs[precision].append(Run(session, inputs, prompt))
             print(f"{precision}: {runs[precision][-1].codes_s:.2f} codes/s", flush=True)
-    figures = []
-    for precision, own in runs.items():
-        figures.append(figure(f"{precision}, codes", "/s", [run.codes_s for run in own]))
-        figures.append(figure(f"{precision}, a prompt", "s", [run.prompt_s for run in own]))
+    codes, prompts = (
+        {
+            name: figure(f"{name}, {what}", unit, [getattr(r, own) for r in runs[name]])
+            for name in runs
+        }
+        for what, unit, own in (("codes", "/s", "codes_s"), ("a prompt", "s", "prompt_s"))
+    )
+    figures = [*codes.values(), *prompts.values()]
+    figures.append(ratio("int8 over fp32, codes", codes["int8"], codes["fp32"]))
     (exact, *_), (rounded, *_) = runs["fp32"], runs["int8"]
     figures.append(figure("int8, latents", "%", [error(rounded.latents, exact.latents)]))
     figures.append(figure("int8, logits", "%", [error(rounded.logits, exact.logits)]))
