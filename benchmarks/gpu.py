@@ -46,6 +46,7 @@ from tritone.families.cosyvoice2.rules import CODES_PER_SECOND
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, EmbeddingTable
 from tritone.llm.contract import Increment
 from tritone.llm.torch.opening import open_torch
+from tritone.llm.torch.qwen2 import TorchQwen2
 from tritone.llm.torch.slots import TorchSlots
 from tritone.synthesis.pipeline import Settings
 
@@ -132,14 +133,8 @@ class Bench:
 
     def _logits(self, dtype: torch.dtype) -> np.ndarray[Any, Any]:
         checkpoint = Checkpoint(self._model / LLM_DIR / WEIGHTS_NAME)
-        session = TorchSlots(
-            checkpoint,
-            self.config.llm,
-            device=torch_device(self._device),
-            dtype=dtype,
-            slots=1,
-            slot_length=512,
-        )
+        decoder = TorchQwen2(checkpoint, self.config.llm, torch_device(self._device), dtype)
+        session = TorchSlots(decoder, slots=1, slot_length=512)
         embedding, (ids, _) = EmbeddingTable(checkpoint), some_prompt(self.config, 75)
         seen = [session.prefill(0, embedding(ids))]
         for step in range(16):

@@ -42,17 +42,12 @@ from tritone.families import open_model
 from tritone.families.indextts2.acoustics import load_flow, load_vocoder
 from tritone.families.indextts2.config import IndexTTS2Config
 from tritone.families.indextts2.gpt import Gpt
-from tritone.families.indextts2.gpt_generation import (
-    Drawing,
-    generate,
-    latents,
-    seeded_multinomial,
-)
-from tritone.families.indextts2.gpt_runtime import DECODER_FILE
+from tritone.families.indextts2.gpt_generation import Drawing, latents, seeded_multinomial
+from tritone.families.indextts2.gpt_runtime import DECODER_FILE, open_gpt
 from tritone.families.indextts2.pace import frames_of
 from tritone.families.indextts2.planner import HopPlanner, HopPolicy
 from tritone.families.indextts2.voice import Voice
-from tritone.llm.contract import Increment
+from tritone.llm.contract import GenerationRequest, Increment, Prompt, SamplingParams
 
 QUICK = (100, 1.0)
 FULL = (250, 3.0)
@@ -88,6 +83,10 @@ class Bench:
         own = {"ours": None, "float32": torch.float32}[dtype]
         self.flow: FlowStage = load_flow(model, config, FlowSettings(dtype=own))
         self.vocoder: VocoderStage = load_vocoder(model, config, VocoderSettings())
+        precision = {"ours": "int8", "float32": "fp32"}[dtype]
+        self.llm = open_gpt(
+            model, config, precision=precision, slots=1, threads=torch.get_num_threads()
+        )
         draw = np.random.default_rng(0)
         self.prompt = torch.from_numpy(
             draw.standard_normal((1, PROMPT_ROWS, config.gpt.width)).astype(np.float32)
@@ -139,11 +138,14 @@ class Bench:
         yield self._sound(self._with_latents(Increment.joined(list(self._drawn()))))
 
     def _spoken(self) -> Iterator[Increment]:
-        for one in generate(self.gpt, self.prompt, self._drawing(), self.codes):
-            yield Increment(np.array([one.code], np.int32), one.latent.numpy()[None])
+        prompt = Prompt(embeddings=self.prompt[0].numpy())
+        request = GenerationRequest(prompt, self.codes, self.codes, SamplingParams(seed=0))
+        for said in self.llm.submit(request):
+            yield from (said[at : at + 1] for at in range(len(said)))
 
     def _drawing(self) -> Drawing:
-        return Drawing(self.gpt, self.config.drawing, seeded_multinomial(0), fewest=self.codes)
+        config = self.config
+        return Drawing(config.gpt, config.drawing, seeded_multinomial(0), self.codes)
 
     @torch.inference_mode()
     def _drawn(self) -> Iterator[Increment]:
@@ -152,7 +154,7 @@ class Bench:
         cache = self.gpt.cache(1, opened.shape[1] + self.codes)
         hidden = self.gpt(opened, cache)[0, -1]
         for count in range(1, self.codes + 1):
-            code = drawing.draw(self.gpt.logits(hidden).float())
+            code = drawing.draw(self.gpt.logits(hidden).numpy())
             yield Increment(np.array([code], np.int32))
             if count < self.codes:
                 rows = self.gpt.code_rows(torch.tensor([[code]]), torch.tensor([[count + 1]]))
@@ -191,6 +193,7 @@ def measured(args: argparse.Namespace) -> Iterator[tuple[str, Run]]:
             told = f"{_TOLD[name]}{precise}"
             print(f"{told}: load {os.getloadavg()[0]:.1f}", flush=True)
             yield told, bench.run(getattr(bench, name)())
+        bench.llm.close()
         del bench
 
 

@@ -2,17 +2,22 @@
 
 import math
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from parity import ParityResult, close, equal
 from parity.golden import Golden
+from parity.gpt_sessions import generate, onnx_session, torch_session
 from parity.indextts2_reference import scaled, weights_of
 from tritone.acoustic.weights import load_strictly
+from tritone.arrays import Float32
 from tritone.families.indextts2.gpt import Gpt
 from tritone.families.indextts2.gpt_beams import search
 from tritone.families.indextts2.gpt_conditioning import Conditioning, merged
@@ -20,12 +25,12 @@ from tritone.families.indextts2.gpt_config import ConditionerConfig, DrawingConf
 from tritone.families.indextts2.gpt_drawing import said_before
 from tritone.families.indextts2.gpt_generation import (
     Drawing,
-    generate,
     latents,
     prompt_said,
     seeded_multinomial,
 )
 from tritone.families.indextts2.gpt_prompter import Prompter
+from tritone.families.indextts2.gpt_slots import PairedSlots
 from tritone.families.indextts2.released_gpt import (
     conditioning_weights,
     decoder_weights,
@@ -91,31 +96,38 @@ class Recorded(Drawing):
         self.logits: list[Tensor] = []
         self.kept: list[Tensor] = []
 
-    def draw(self, logits: Tensor) -> int:
-        self.logits.append(logits)
-        self.kept.append(self.scores(logits))
+    def draw(self, logits: Float32) -> int:
+        self.logits.append(torch.from_numpy(logits))
+        self.kept.append(self.scores(self.logits[-1]))
         return super().draw(logits)
 
 
-@dataclass
-class Given:
-    """In the place of a `Drawing`: codes that are known."""
+class Given(Recorded):
+    """Codes that are known."""
 
-    codes: list[int]
-    logits: list[Tensor] = field(default_factory=list)
+    def __init__(self, gpt: GptConfig, codes: Iterable[int]) -> None:
+        super().__init__(gpt, DrawingConfig(), seeded_multinomial(0))
+        self._codes = iter(codes)
 
-    def draw(self, logits: Tensor) -> int:
-        self.logits.append(logits)
-        return self.codes[len(self.logits) - 1]
+    def draw(self, logits: Float32) -> int:
+        super().draw(logits)
+        return next(self._codes)
 
 
 def gpt(case: Golden) -> Iterator[ParityResult]:
     yield from _prompt(case, load_conditioning(case), load_prompter(case))
     network = load_gpt(case)
     said = said_before(case["prefix_fake_ids"].tolist(), network.config.codes + 2)
-    yield close("gpt, what the prompt counts as", prompt_said(network), said, 0.0)
-    yield from _drawn(case, network)
-    yield from _latents(case, network)
+    yield close("gpt, what the prompt counts as", prompt_said(network.config), said, 0.0)
+    with TemporaryDirectory() as folder:
+        sessions = {
+            "torch": torch_session(network),
+            "onnx": onnx_session(network, Path(folder), "fp32"),
+        }
+        for name, session in sessions.items():
+            yield from _drawn(case, network, session, name)
+            yield from _latents(case, network, session, name)
+    yield from _at_once(case, network)
     yield from _beams(case, network)
 
 
@@ -155,31 +167,40 @@ def _first_block(part: Conditioning, x: Tensor) -> Tensor:
     return found[0]
 
 
-def _drawn(case: Golden, network: Gpt) -> Iterator[ParityResult]:
+def _drawn(
+    case: Golden, network: Gpt, session: PairedSlots, runtime: str
+) -> Iterator[ParityResult]:
     seed = int(_said(case, "sample_*", r"seed (\d+)"))
     for name, config in DRAWINGS.items():
         golden = case[f"{name}_codes"][0].tolist()
-        drawing = Recorded(network, config, seeded_multinomial(seed))
-        said = list(generate(network, case["prefix_embeds"], drawing, len(golden)))
+        drawing = Recorded(network.config, config, seeded_multinomial(seed))
+        said = list(generate(session, network, case["prefix_embeds"], drawing, len(golden)))
         codes = [one.code for one in said]
-        yield equal(f"gpt, {name}_codes", codes, _until(golden, network.config.stop))
+        yield equal(f"gpt, {runtime}, {name}_codes", codes, _until(golden, network.config.stop))
         logits = case[f"{name}_logits"][:, : len(drawing.logits)]
-        yield scaled(f"gpt, {name}_logits", torch.stack(drawing.logits)[None], logits)
+        yield scaled(f"gpt, {runtime}, {name}_logits", torch.stack(drawing.logits)[None], logits)
         if (scores := case.tensors.get(f"{name}_scores")) is not None:
             scores, kept = scores[:, : len(drawing.kept)], torch.stack(drawing.kept)[None]
-            yield close(f"gpt, {name}_scores, what is out", kept.isinf(), scores.isinf(), 0.0)
+            what = f"gpt, {runtime}, {name}_scores, what is out"
+            yield close(what, kept.isinf(), scores.isinf(), 0.0)
             left = [torch.nan_to_num(x, neginf=0.0) for x in (kept, scores)]
-            yield scaled(f"gpt, {name}_scores", *left)
+            yield scaled(f"gpt, {runtime}, {name}_scores", *left)
 
 
-def _latents(case: Golden, network: Gpt) -> Iterator[ParityResult]:
+def _latents(
+    case: Golden, network: Gpt, session: PairedSlots, runtime: str
+) -> Iterator[ParityResult]:
     codes, prompt = case["tf_codes"][0], case["prefix_embeds"]
-    given = Given([*codes.tolist(), network.config.stop])
-    said = list(generate(network, prompt, given, len(codes) + 1))  # type: ignore[arg-type]
+    given = Given(network.config, [*codes.tolist(), network.config.stop])
+    said = list(generate(session, network, prompt, given, len(codes) + 1))
     name = "tf_prefill_and_step_logits"
-    yield scaled(f"gpt, {name}", torch.stack(given.logits)[None], case[name])
-    step_by_step = torch.stack([one.latent for one in said])[None]
-    yield scaled("gpt, latents beside the codes", step_by_step, case["latents"])
+    yield scaled(f"gpt, {runtime}, {name}", torch.stack(given.logits)[None], case[name])
+    step_by_step = torch.from_numpy(np.stack([one.latent for one in said]))[None]
+    yield scaled(f"gpt, {runtime}, latents beside the codes", step_by_step, case["latents"])
+
+
+def _at_once(case: Golden, network: Gpt) -> Iterator[ParityResult]:
+    codes, prompt = case["tf_codes"][0], case["prefix_embeds"]
     at_once = latents(network, prompt, codes)[None]
     yield scaled("gpt, latents at once", at_once, case["latents"])
     name = "latents_to_logits"

@@ -21,9 +21,9 @@ from tritone.checkpoints.conversion import ConvertOptions
 from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.errors import ModelDirectoryError
 from tritone.families import Model, open_model
-from tritone.families.indextts2 import frontend, gpt_runtime, voice_reader
+from tritone.families.indextts2 import frontend, gpt_torch, voice_reader
 from tritone.families.indextts2.convert import Conversion
-from tritone.families.indextts2.gpt_runtime import open_gpt
+from tritone.families.indextts2.gpt_torch import open_gpt_torch
 from tritone.families.indextts2.self_check import buzz
 from tritone.frontend.audio.features import SPEECH_RATE
 from tritone.llm.contract import GenerationRequest, Increment, SamplingParams
@@ -75,7 +75,8 @@ def sound(model: Model) -> Loaded:
 def prompt_and_codes(model: Model) -> Loaded:
     """Of what reads recordings and text, and of the language model."""
     reader = frontend.IndexTTS2Frontend(model.folder, model.config)
-    language_model = open_gpt(model.folder, model.config, slots=1)
+    options = {"device": "cpu", "dtype": "fp32"}
+    language_model = open_gpt_torch(model.folder, model.config, slots=1, **options)
 
     def outputs() -> Outputs:
         request = SynthesisRequest("Tritone.", reference_wav=buzz(), reference_rate=SPEECH_RATE)
@@ -93,7 +94,7 @@ def same(load: Callable[[Model], Loaded], folder: Path, monkeypatch: pytest.Monk
     model = open_model(folder)
     with unread_memory_is_nan():
         read = load(model)
-    for module in (weights, frontend, voice_reader, gpt_runtime):
+    for module in (weights, frontend, voice_reader, gpt_torch):
         monkeypatch.setattr(module, "load_network", drawn_and_copied)
     for ours, theirs in zip(read(), load(model)(), strict=True):
         assert np.isfinite(ours).all() and np.array_equal(ours, theirs)

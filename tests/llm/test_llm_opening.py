@@ -2,13 +2,14 @@
 
 import errno
 from pathlib import Path
+from typing import Any
 
 import pytest
 from llm_model import TinyConfig, merge_tiny
 
 from tritone.errors import ModelDirectoryError
-from tritone.llm.config import LLMConfig, SamplingConfig
-from tritone.llm.onnx.graph import build_graph
+from tritone.llm.config import SamplingConfig
+from tritone.llm.onnx.graph import build
 from tritone.llm.onnx.slots import OnnxSlots
 from tritone.llm.slots import opening
 from tritone.llm.slots.opening import ensure_graph
@@ -23,13 +24,14 @@ def test_the_graph_of_a_read_only_directory_lies_in_the_cache(
     config = TinyConfig(llm, SamplingConfig())
     built: list[Path] = []
 
-    def build(llm_dir: Path, config: LLMConfig, precision: str, path: Path) -> Path:
+    def built_or_not(*of_build: Any) -> Path:
+        path: Path = of_build[4]
         built.append(path)
         if any(path.is_relative_to(folder) for folder in closed):
             raise error
-        return build_graph(llm_dir, config, precision, path)
+        return build(*of_build)
 
-    monkeypatch.setattr(opening, "build_graph", build)
+    monkeypatch.setattr(opening, "build", built_or_not)
     monkeypatch.setenv("TRITONE_CACHE", str(cache))
     closed = [model_dir, cache]
     with pytest.raises(ModelDirectoryError, match=r"neither .*/llm nor .* set TRITONE_CACHE to"):
@@ -46,10 +48,10 @@ def test_the_graph_of_a_read_only_directory_lies_in_the_cache(
 def test_other_errors_of_writing_a_graph_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def build(*_: object) -> Path:
+    def fails(*_: object) -> Path:
         raise OSError(errno.ENOSPC, "no space")
 
     llm = merge_tiny(tmp_path / "llm")
-    monkeypatch.setattr(opening, "build_graph", build)
+    monkeypatch.setattr(opening, "build", fails)
     with pytest.raises(OSError, match="no space"):
         ensure_graph(tmp_path, TinyConfig(llm, SamplingConfig()), "fp32")

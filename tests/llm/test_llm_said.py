@@ -18,6 +18,7 @@ from tritone.llm.onnx.slots import OnnxSlots
 from tritone.llm.slots.opening import ensure_graph, open_onnx
 from tritone.llm.slots.session import SlotSession
 from tritone.llm.torch.opening import open_torch
+from tritone.llm.torch.qwen2 import TorchQwen2
 from tritone.llm.torch.slots import TorchSlots
 
 HEADS = ((0, 1), (1, 2), (1, 0))
@@ -48,9 +49,8 @@ def session(kind: str, directory: Path, config: TinyConfig) -> SlotSession:
         return OnnxSlots(directory / "llm", config.llm, precision="fp32", **sizes)
     checkpoint = Checkpoint(directory / "llm" / WEIGHTS_NAME)
     device = torch.device("cpu")
-    return TorchSlots(
-        checkpoint, config.llm, device=device, dtype=torch.float32, slots=3, slot_length=LENGTH
-    )
+    decoder = TorchQwen2(checkpoint, config.llm, device, torch.float32)
+    return TorchSlots(decoder, slots=3, slot_length=LENGTH)
 
 
 def wanted(directory: Path, embeds: Float32) -> list[int]:

@@ -15,6 +15,7 @@ from tritone.llm.onnx.slots import OnnxSlots
 from tritone.llm.slots.opening import open_onnx
 from tritone.llm.slots.scheduler import SlotLanguageModel, SlotSession
 from tritone.llm.torch.opening import open_torch
+from tritone.llm.torch.qwen2 import TorchQwen2
 from tritone.llm.torch.slots import TorchSlots
 
 LENGTH = 300  # more than the smallest bucket of positions
@@ -29,10 +30,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 def torch_slots(built: Built, dtype: torch.dtype = torch.float32, slots: int = 4) -> TorchSlots:
     directory, config = built
     checkpoint = Checkpoint(directory / "llm" / WEIGHTS_NAME)
-    device = torch.device("cpu")
-    return TorchSlots(
-        checkpoint, config.llm, device=device, dtype=dtype, slots=slots, slot_length=LENGTH
-    )
+    decoder = TorchQwen2(checkpoint, config.llm, torch.device("cpu"), dtype)
+    return TorchSlots(decoder, slots=slots, slot_length=LENGTH)
 
 
 def onnx_slots(built: Built, slots: int = 4) -> OnnxSlots:
@@ -89,6 +88,23 @@ def test_a_step_leaves_the_slot_of_a_joining_stream_alone(built: Built) -> None:
     session.prefill(3, prompt[:25])
     session.decode(embeds(built, 3, 6), np.zeros(3, np.int32))
     np.testing.assert_allclose(session.prefill(3, prompt[25:], 25), alone, atol=1e-5)
+
+
+def test_what_a_broken_stream_leaves_harms_nobody(built: Built) -> None:
+    """Neither who has its slot next nor who is moved there."""
+    prompt, step = embeds(built, 20, 8), embeds(built, 1, 9)
+    length = np.array([20], np.int32)
+    alone = torch_slots(built)
+    alone.prefill(0, prompt)
+    expected = alone.decode(step, length).copy()
+    session = torch_slots(built)
+    for move in (False, True):
+        with torch.inference_mode():
+            session._cache[:, :, 0] = torch.nan
+        session.prefill(int(move), prompt)
+        if move:
+            session.move(1, 0, 20)
+        np.testing.assert_allclose(session.decode(step, length), expected, atol=1e-5)
 
 
 def test_a_slot_can_be_filled_to_its_last_position(built: Built) -> None:

@@ -188,7 +188,7 @@ def test_the_commands_need_no_more_than_the_model(
     assert cli.main(command) == 0
     assert len({path.read_bytes() for path in out.glob("*.wav")}) == len(kinds)
     assert cli.main(["load", str(model)]) == 0
-    assert "gpt.safetensors" in capsys.readouterr().out
+    assert "int8.onnx" in capsys.readouterr().out
 
 
 def spoken(client: SpeechClient, **emotion: object) -> np.ndarray:

@@ -19,6 +19,7 @@ from tritone.engines.sources import LLM, Sources
 from tritone.engines.tasks import EngineBuild, Task
 from tritone.errors import ModelDirectoryError, StageFailed
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, EmbeddingTable
+from tritone.llm.torch.qwen2 import TorchQwen2
 from tritone.llm.torch.slots import TorchSlots
 from tritone.llm.trtllm.build import build_command, run_build
 from tritone.llm.trtllm.checkpoint import Conversion
@@ -121,14 +122,8 @@ class LanguageModelBuild(EngineBuild):
         config, model_dir = self._sources.config, self._sources.model_dir
         checkpoint = Checkpoint(self._weights)
         prompts = [self._example_prompt(text) for text in example_texts(config.llm)]
-        session = TorchSlots(
-            checkpoint,
-            config.llm,
-            device=torch.device("cpu"),
-            dtype=torch.float32,
-            slots=1,
-            slot_length=max(map(len, prompts)) + TOKENS,
-        )
+        decoder = TorchQwen2(checkpoint, config.llm, torch.device("cpu"), torch.float32)
+        session = TorchSlots(decoder, slots=1, slot_length=max(map(len, prompts)) + TOKENS)
         model = open_executor(
             model_dir,
             config,

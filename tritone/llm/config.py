@@ -145,6 +145,47 @@ class SpeechOutput(Protocol):
     def gives_latents(self) -> bool: ...
 
 
+class SpeechRows(Protocol):
+    """What a scheduler of ours reads of a language model; names as in `LLMConfig`."""
+
+    @property
+    def speech_offset(self) -> int: ...
+
+    @property
+    def speech_codes(self) -> int: ...
+
+    @property
+    def text_heads(self) -> tuple[tuple[int, int], ...]: ...
+
+    @property
+    def prompt_ids(self) -> int: ...
+
+    @property
+    def gives_latents(self) -> bool: ...
+
+
+class DecoderSizes(Protocol):
+    """What a slot session reads of a decoder; names as in `LLMConfig`."""
+
+    @property
+    def hidden_size(self) -> int: ...
+
+    @property
+    def num_hidden_layers(self) -> int: ...
+
+    @property
+    def num_attention_heads(self) -> int: ...
+
+    @property
+    def num_key_value_heads(self) -> int: ...
+
+    @property
+    def head_dim(self) -> int: ...
+
+    @property
+    def text_heads(self) -> tuple[tuple[int, int], ...]: ...
+
+
 class SamplingDefaults(Protocol):
     """What a request may set, where it does not."""
 
@@ -183,9 +224,10 @@ class SpokenConfig(Protocol):
 
 
 def decoder_config(config: LanguageModelConfig) -> SpokenConfig:
-    """Raises EnvironmentProblem for a language model that its family alone can run."""
+    """Raises EnvironmentProblem for a language model that no engine is built of."""
     if not isinstance(config.llm, LLMConfig):
         raise EnvironmentProblem(
-            "this family runs its language model itself, on a CPU alone: use --profile cpu"
+            "this family runs its language model itself, on ONNX Runtime or torch: use --profile "
+            "cpu or gpu-torch"
         )
     return cast(SpokenConfig, config)

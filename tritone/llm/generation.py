@@ -4,14 +4,14 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from tritone.arrays import Float32
 from tritone.errors import Cancelled, InvalidRequest, StageFailed, TritoneError
 from tritone.kept_error import KeptError
-from tritone.llm.config import LLMConfig
+from tritone.llm.config import LLMConfig, SpeechRows
 from tritone.llm.contract import (
     Generation,
     GenerationRequest,
@@ -23,7 +23,7 @@ from tritone.llm.contract import (
 from tritone.llm.interleaving import Drawn, Interleaving
 from tritone.llm.request_check import check_ids
 from tritone.llm.rereading import Rereading
-from tritone.llm.sampler import Draw, Sampler
+from tritone.llm.sampler import Draw
 
 STAGE = "tensorrt_llm"  # as Triton knows it, whatever the runtime
 LOOK_S = 0.03  # that whoever reads an open text's tokens waits at most
@@ -54,6 +54,20 @@ class Feed:
         self.cancelled = True
 
 
+class TokenSampler(Protocol):
+    """Draws the rows of one generation, as `tritone.llm.sampler.Sampler` does; names as there."""
+
+    min_tokens: int
+
+    def emit(self, token: int) -> None: ...
+
+    def asked(self) -> Draw | None: ...
+
+    def drawn(self, row: int, *, again: bool) -> int: ...
+
+    def draw(self, logits: Float32) -> int: ...
+
+
 @dataclass(eq=False)
 class Stream(Feed):
     """The scheduler's end. Only the scheduler's thread changes it, except for `cancelled` and
@@ -61,12 +75,13 @@ class Stream(Feed):
 
     unread: what is to be read before the next draw. turns: of an open text. incoming: what has come
     of it. longest: tokens in all. length: positions filled in the slot. text_keys: those of the
-    prompt, where the model tells what a token is said for. said: as of the next token. last_id: LLM
-    id to feed next. pending: what was drawn and is not in the outbox yet, in the same form.
+    prompt, where the model tells what a token is said for. said, latent: as of the next token,
+    where the model has them. last_id: LLM id to feed next. pending: what was drawn and is not in
+    the outbox yet, in the same form.
     """
 
     request: GenerationRequest
-    sampler: Sampler
+    sampler: TokenSampler
     unread: Prompt | None
     longest: int
     turns: Interleaving | Rereading | None = None
@@ -74,11 +89,12 @@ class Stream(Feed):
     length: int = 0
     text_keys: Float32 | None = None
     said: int | None = None
+    latent: Float32 | None = None
     last_id: int = -1
     pending: list[Token | TritoneError | None] = field(default_factory=list)
 
     @classmethod
-    def of(cls, request: GenerationRequest, sampler: Sampler, llm: LLMConfig) -> "Stream":
+    def of(cls, request: GenerationRequest, sampler: TokenSampler, llm: LLMConfig) -> "Stream":
         text, head = request.open_text, request.prompt.ids
         if text is None:
             return cls(request, sampler, request.prompt, request.max_tokens)
@@ -127,12 +143,12 @@ class Stream(Feed):
         """What a device needs to draw the next row; None where its logits are wanted here."""
         return self.sampler.asked() if self.turns is None else None
 
-    def took(self, row: int, again: bool, llm: LLMConfig) -> tuple[int, Drawn]:
+    def took(self, row: int, again: bool, llm: SpeechRows) -> tuple[int, Drawn]:
         """As `draw`, of what a device has drawn."""
         self.sampler.drawn(row, again=again)
         return row, Drawn.CODE if row < llm.speech_codes else Drawn.END
 
-    def draw(self, logits: Float32, llm: LLMConfig) -> tuple[int, Drawn]:
+    def draw(self, logits: Float32, llm: SpeechRows) -> tuple[int, Drawn]:
         """The next row of the speech head, -1 for none. Raises StageFailed."""
         turns = self.turns
         if turns is None:
@@ -209,7 +225,7 @@ class FeedGeneration(Generation):
 class OpenGeneration(FeedGeneration):
     """Of a text that is still being written. wake: tells the runtime to look after its streams."""
 
-    def __init__(self, stream: Stream, llm: LLMConfig, wake: Callable[[], None]) -> None:
+    def __init__(self, stream: Stream, llm: SpeechRows, wake: Callable[[], None]) -> None:
         super().__init__(stream, LOOK_S)
         self._incoming, self._llm, self._wake = stream.incoming, llm, wake
 

@@ -5,21 +5,12 @@ from typing import Protocol
 import numpy as np
 
 from tritone.arrays import Float32
+from tritone.llm.config import DecoderSizes
 
 
-class DecoderNumbers(Protocol):
+class DecoderNumbers(DecoderSizes, Protocol):
     """Of a decoder; names as in `tritone.llm.config.DecoderConfig`."""
 
-    @property
-    def hidden_size(self) -> int: ...
-    @property
-    def num_hidden_layers(self) -> int: ...
-    @property
-    def num_attention_heads(self) -> int: ...
-    @property
-    def num_key_value_heads(self) -> int: ...
-    @property
-    def head_dim(self) -> int: ...
     @property
     def rope_theta(self) -> float: ...
     @property

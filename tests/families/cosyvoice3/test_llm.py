@@ -20,6 +20,7 @@ from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2.config import SpeechIds
 from tritone.families.cosyvoice3.merge_llm import PUBLISHED, copy_merged, merge_llm, read_merged
 from tritone.llm.checkpoint import EmbeddingTable
+from tritone.llm.torch.qwen2 import TorchQwen2
 from tritone.llm.torch.slots import TorchSlots
 
 LOGITS = load_file(GOLDEN / "llm_logits.safetensors")
@@ -59,8 +60,8 @@ def test_every_golden_case_passes() -> None:
 @pytest.mark.parametrize("case", ["c0", "c1", "c2"])
 def test_torch_gives_upstreams_logits(merged: Path, case: str) -> None:
     checkpoint, config = Checkpoint(merged / "model.safetensors"), read_merged(merged)
-    options: dict[str, Any] = {"device": torch.device("cpu"), "dtype": torch.float32}
-    session = TorchSlots(checkpoint, config, **options, slots=1, slot_length=80)
+    decoder = TorchQwen2(checkpoint, config, torch.device("cpu"), torch.float32)
+    session = TorchSlots(decoder, slots=1, slot_length=80)
     ids = LOGITS[f"{case}.merged_input_ids"][0].numpy()
     embeds, prompt = EmbeddingTable(checkpoint)(ids), len(ids) - len(LOGITS[f"{case}.forced"])
     rows = [session.prefill(0, embeds[:prompt])]

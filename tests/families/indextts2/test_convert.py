@@ -25,6 +25,7 @@ LICENCES = ("bilibili-model-use", "CC-BY-NC-4.0")
 WRITTEN = {
     *("config.json", "tokenizer.model", "glossary.json", "LICENCES.txt", f"licences/{LICENCE}"),
     *("gpt.safetensors", "prompter.safetensors", "conditioning.safetensors"),
+    *("llm/onnx/int8.onnx", "llm/onnx/int8.onnx.data"),
     *("w2v_bert.safetensors", "semantic_codec.safetensors", "speaker_encoder.safetensors"),
     *("flow.safetensors", "vocoder.safetensors", "emotions.safetensors", ".conversion.json"),
 }
@@ -64,7 +65,7 @@ def test_the_model_directory_is_whole(converted: Path) -> None:
 
 
 def test_self_check_says_what_holds(converted: Path) -> None:
-    lines = list(self_check(converted, FAMILY))
+    lines = list(self_check(converted, FAMILY, ("int8",)))
     starts = ["config.json", "cloning", "gpt.safetensors", "flow", "voices", "LICENCES.txt"]
     assert [line.split(":")[0] for line in lines] == starts
     assert "1 s of audio gave 49 codes, 86 mel frames and 8 vectors" in lines[1]
@@ -178,10 +179,20 @@ def test_another_language_model_is_refused(release: Path, tmp_path: Path) -> Non
         convert(release, tmp_path / "model", ConvertOptions(merged_llm=Path("elsewhere")))
 
 
-def test_precisions_that_it_has_not_are_refused(release: Path, tmp_path: Path) -> None:
-    convert(release, tmp_path / "model", ConvertOptions(graphs=()))
-    with pytest.raises(ModelDirectoryError, match="--llm-precision is fp32, int4: IndexTTS2's"):
-        convert(release, tmp_path / "model", ConvertOptions(graphs=("int8", "int4", "fp32")))
+def test_the_language_model_has_the_precisions_that_are_asked_for(
+    release: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    assert "(" not in said_of_decoder(release, model, ())
+    assert not (model / "llm").exists()
+    assert "(int8, fp32)" in said_of_decoder(release, model, ("int8", "fp32"))
+    assert {path.stem for path in model.glob("llm/onnx/*.onnx")} == {"int8", "fp32"}
+
+
+def said_of_decoder(release: Path, model: Path, graphs: tuple[str, ...]) -> str:
+    said = FAMILY.convert(release, model, ConvertOptions(graphs=graphs))
+    (line,) = (line for line in said if line.startswith("gpt.safetensors"))
+    return line
 
 
 @pytest.mark.parametrize(

@@ -64,11 +64,14 @@ def test_another_sample_rate_is_refused() -> None:
         IndexTTS2Config.model_validate({**RELEASED.model_dump(), "sample_rate": 24000})
 
 
-def test_its_language_model_runs_on_a_cpu_alone() -> None:
-    runtime = FAMILY.runtime(runtime_of("cpu"))
-    assert runtime.parameters() == {"slots": 8, "max_waiting": 64}
-    for profile in ("gpu", "gpu-torch", "gpu-llmapi"):
-        with pytest.raises(EnvironmentProblem, match=rf"profile {profile}: .* use --profile cpu"):
+def test_its_language_model_runs_as_others_do_on_runtimes_of_ours() -> None:
+    """With the same settings by the same names."""
+    for profile in ("cpu", "gpu-torch"):
+        usual = runtime_of(profile)
+        assert FAMILY.runtime(usual).parameters() == usual.parameters()
+    for profile in ("gpu", "gpu-llmapi"):
+        wanted = rf"profile {profile}: .* use --profile cpu or gpu-torch"
+        with pytest.raises(EnvironmentProblem, match=wanted):
             FAMILY.runtime(runtime_of(profile))
     with pytest.raises(EnvironmentProblem, match="runs its language model itself"):
         decoder_config(FAMILY.language_model(RELEASED))

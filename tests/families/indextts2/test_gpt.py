@@ -1,26 +1,20 @@
 """The language model: its prompt, its two rows, and what ends it."""
 
-from collections.abc import Iterable
 from itertools import repeat
 
+import numpy as np
 import pytest
 import torch
 from indextts2_front import golden, tiny_conditioning, tiny_gpt, tiny_prompter
+from parity.gpt_sessions import generate, torch_session
+from parity.indextts2_gpt import Given
 from torch import Tensor
 
 from tritone.errors import StageFailed
 from tritone.families.indextts2.gpt import Gpt
 from tritone.families.indextts2.gpt_config import DrawingConfig
 from tritone.families.indextts2.gpt_conformer import Conformer
-from tritone.families.indextts2.gpt_generation import (
-    Drawing,
-    Spoken,
-    Stream,
-    generate,
-    latents,
-    next_logits,
-    seeded_multinomial,
-)
+from tritone.families.indextts2.gpt_generation import Drawing, latents, seeded_multinomial
 
 Tiny = tuple[Gpt, Tensor]
 
@@ -33,8 +27,9 @@ def tiny() -> Tiny:
 
 def said(tiny: Tiny, seed: int, most: int = 30, **config: float) -> list[tuple[int, Tensor]]:
     gpt, prompt = tiny
-    drawing = Drawing(gpt, DrawingConfig(**config), seeded_multinomial(seed))
-    return [(one.code, one.latent) for one in generate(gpt, prompt, drawing, most)]
+    drawing = Drawing(gpt.config, DrawingConfig(**config), seeded_multinomial(seed))
+    spoken = generate(torch_session(gpt), gpt, prompt, drawing, most)
+    return [(one.code, torch.from_numpy(one.latent)) for one in spoken]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -63,46 +58,34 @@ def test_the_same_seed_says_the_same(tiny: Tiny) -> None:
     assert codes[0] == codes[1] != codes[2]
 
 
-class Given(Drawing):
-    """Codes that are known."""
-
-    def __init__(self, gpt: Gpt, codes: Iterable[int]) -> None:
-        super().__init__(gpt, DrawingConfig(), seeded_multinomial(0))
-        self._codes = iter(codes)
-
-    def draw(self, logits: Tensor) -> int:
-        return next(self._codes)
-
-
 def test_it_ends_with_speech(tiny: Tiny) -> None:
     gpt, prompt = tiny
-    spoken = generate(gpt, prompt, Given(gpt, [3, 4, 5, gpt.config.stop]), 30)
+    given = Given(gpt.config, [3, 4, 5, gpt.config.stop])
+    spoken = generate(torch_session(gpt), gpt, prompt, given, 30)
     assert [one.code for one in spoken] == [3, 4, 5]
 
 
 def test_it_ends_after_as_many_codes_as_it_may_say(tiny: Tiny) -> None:
     gpt, prompt = tiny
     for most in (7, gpt.config.most_codes):
-        assert len(list(generate(gpt, prompt, Given(gpt, repeat(3)), most))) == most
-    beyond = gpt.config.most_codes + 1
-    with pytest.raises(AssertionError, match=f"{beyond} codes have no positions"):
-        next(generate(gpt, prompt, Given(gpt, repeat(3)), beyond))
+        given = Given(gpt.config, repeat(3))
+        assert len(list(generate(torch_session(gpt), gpt, prompt, given, most))) == most
 
 
 def test_speech_does_not_end_before_its_time(tiny: Tiny) -> None:
     gpt, _ = tiny
-    drawing = Drawing(gpt, DrawingConfig(top_k=1), seeded_multinomial(0), fewest=2)
+    drawing = Drawing(gpt.config, DrawingConfig(top_k=1), seeded_multinomial(0), 2)
     ending = torch.zeros(gpt.config.codes + 2)
     ending[gpt.config.stop], ending[7] = 9.0, 5.0
-    assert [drawing.draw(ending) for _ in range(3)] == [7, 7, gpt.config.stop]
+    assert [drawing.draw(ending.numpy()) for _ in range(3)] == [7, 7, gpt.config.stop]
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
 def test_what_is_no_number_is_not_drawn_by(tiny: Tiny, value: float) -> None:
     gpt, _ = tiny
-    drawing = Drawing(gpt, DrawingConfig(), seeded_multinomial(0))
+    drawing = Drawing(gpt.config, DrawingConfig(), seeded_multinomial(0))
     with pytest.raises(StageFailed, match="the largest logit is"):
-        drawing.draw(torch.full((gpt.config.codes + 2,), value))
+        drawing.draw(np.full(gpt.config.codes + 2, value, np.float32))
 
 
 def test_start_and_stop_within_a_text_are_left_out() -> None:
@@ -110,35 +93,6 @@ def test_start_and_stop_within_a_text_are_left_out() -> None:
     with torch.inference_mode():
         assert torch.equal(prompter.text_rows([7, 0, 1, 8]), prompter.text_rows([7, 8]))
         assert prompter.text_rows([]).shape == (2, 48)
-
-
-def test_streams_that_go_together_are_as_alone(tiny: Tiny) -> None:
-    """They begin and end at different times, with prompts of different lengths."""
-    gpt, prompt = tiny
-    prompts = [prompt, torch.cat([prompt[:, :3], prompt], dim=1), prompt[:, 4:]]
-    mosts = (20, 4, 11)
-
-    def begun(number: int) -> Stream:
-        drawing = Drawing(gpt, DrawingConfig(), seeded_multinomial(number))
-        return Stream(gpt, prompts[number], drawing, mosts[number])
-
-    spoken: list[list[Spoken]] = [[], [], []]
-    streams: dict[int, Stream] = {}
-    starts = {0: 0, 2: 1, 3: 2}
-    for turn in range(40):
-        if (number := starts.get(turn)) is not None:
-            streams[number] = begun(number)
-        going = {number: one for number, one in streams.items() if not one.ended}
-        logits = next_logits(gpt, list(going.values())) if going else ()
-        for (number, stream), own in zip(going.items(), logits, strict=True):
-            spoken[number] += filter(None, [stream.draw(own)])
-    for number, together in enumerate(spoken):
-        stream, alone = begun(number), list[Spoken]()
-        while not stream.ended:
-            alone += filter(None, [stream.draw(next_logits(gpt, [stream])[0])])
-        assert len(alone) > 3 and [one.code for one in alone] == [one.code for one in together]
-        for one, other in zip(alone, together, strict=True):
-            torch.testing.assert_close(one.latent, other.latent, atol=2e-5, rtol=2e-5)
 
 
 def test_a_prompt_may_come_in_parts(tiny: Tiny) -> None:

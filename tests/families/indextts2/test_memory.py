@@ -41,6 +41,7 @@ LOADED = {
     "gpt.safetensors": "LLM weights",
 }
 NAN_STEPS = {
+    "gpt.safetensors": "LLM graph",
     CODEC: "speech tokenizer",
     "speaker_encoder.safetensors": "speaker encoder",
     "conditioning.safetensors": "conditioners",
@@ -64,14 +65,23 @@ def model(converted: Path, tmp_path: Path) -> Path:
     return shutil.copytree(converted, tmp_path / "model")
 
 
-def test_every_value_counts_once_as_float32(model: Path) -> None:
+def test_every_value_counts_once_as_float32_but_for_the_language_model_s_graph(
+    model: Path,
+) -> None:
     sizes = {need.part: need.nbytes for need in memory.needs(model)}
     assert sizes.keys() == {*memory.PARTS, "processes and a stream"}
     names = [name for files in memory.PARTS.values() for name in files]
     built = networks.networks(open_model(model).config)
     assert sorted(names) == sorted(built)
-    values = sum(value.numel() for name in names for value in load_file(model / name).values())
+    (llm,) = memory.PARTS[memory.LLM]
+    graphs = {path.name: path.stat().st_size for path in model.glob("llm/onnx/*.data")}
+    assert sizes.pop(memory.LLM) == graphs["int8.onnx.data"] and len(graphs) == 1
+    others = (load_file(model / name) for name in names if name != llm)
+    values = sum(value.numel() for weights in others for value in weights.values())
     assert sum(sizes.values()) == 4 * values + memory.WORKING
+    shutil.rmtree(model / "llm")
+    whole = {need.part: need.nbytes for need in memory.needs(model)}[memory.LLM]
+    assert whole == 4 * sum(value.numel() for value in load_file(model / llm).values())
 
 
 def test_stored_halves_take_as_much(release: Path, model: Path, tmp_path: Path) -> None:

@@ -29,7 +29,12 @@ if TYPE_CHECKING:
     from tritone.frontend.text.settings import TextSettings
     from tritone.loading.needs import Need
 
-_RUNTIME = Runtime("tritone.families.indextts2.gpt_runtime", "open_gpt", "cpu", instead="cpu")
+_RUNTIMES = {
+    "cpu": Runtime("tritone.families.indextts2.gpt_runtime", "open_gpt", "cpu", "gpu-torch"),
+    "gpu-torch": Runtime(
+        "tritone.families.indextts2.gpt_torch", "open_gpt_torch", "gpu-torch", "cpu"
+    ),
+}
 
 
 class IndexTTS2(WithAcoustics[IndexTTS2Config]):
@@ -60,12 +65,12 @@ class IndexTTS2(WithAcoustics[IndexTTS2Config]):
         return Prompt(embeddings=np.zeros((rows, config.gpt.width), np.float32))
 
     def runtime(self, usual: Runtime) -> Runtime:
-        if usual.profile != _RUNTIME.profile:
+        if usual.profile not in _RUNTIMES:
             raise EnvironmentProblem(
-                f"profile {usual.profile}: IndexTTS2's language model runs on a CPU alone; use "
-                f"--profile {_RUNTIME.profile}"
+                f"profile {usual.profile}: IndexTTS2's language model runs on ONNX Runtime and on "
+                f"torch; use --profile {' or '.join(_RUNTIMES)}"
             )
-        return _RUNTIME
+        return _RUNTIMES[usual.profile]
 
     def rules(self, config: IndexTTS2Config, hops: Hops) -> IndexTTS2Rules:
         return IndexTTS2Rules(config, hops)
@@ -87,7 +92,7 @@ class IndexTTS2(WithAcoustics[IndexTTS2Config]):
         from tritone.families.indextts2.self_check import self_check
 
         Conversion(released, model_dir, options).run()
-        yield from self_check(model_dir, self)
+        yield from self_check(model_dir, self, options.graphs)
 
     def memory(self, model_dir: Path) -> "Sequence[Need]":
         from tritone.families.indextts2.memory import needs

@@ -14,6 +14,7 @@ from tritone.families.indextts2.config import IndexTTS2Config
 from tritone.families.indextts2.convert_acoustic import AcousticConversion
 from tritone.families.indextts2.convert_emotion_model import EmotionModelConversion
 from tritone.families.indextts2.convert_front import FrontConversion
+from tritone.families.indextts2.gpt_runtime import ensure_gpt_graph
 from tritone.families.indextts2.licences import LICENCES
 from tritone.families.indextts2.released_files import check_release
 
@@ -24,11 +25,6 @@ class Conversion:
     def __init__(self, released: Path, target: Path, options: ConvertOptions) -> None:
         """Raises ModelDirectoryError for a release that is not whole and for an option that has no
         effect here, before any work."""
-        if others := set(options.graphs) - set(ConvertOptions().graphs):
-            raise ModelDirectoryError(
-                f"--llm-precision is {', '.join(sorted(others))}: IndexTTS2's language model is "
-                "served in float32 alone; --dtype chooses how its weights are stored"
-            )
         if options.merged_llm:
             raise ModelDirectoryError(
                 f"merged_llm is {options.merged_llm}: IndexTTS2's language model is always the one "
@@ -36,10 +32,11 @@ class Conversion:
             )
         check_release(released)
         self._released, self._target = released, target
+        self._graphs = options.graphs
         self._dtype = DTYPES.get(options.dtype or "")
 
     def run(self) -> IndexTTS2Config:
-        """Convert what is not converted yet and write config.json last.
+        """Convert what is not converted yet, write config.json, and build the graphs last.
 
         Raises ModelDirectoryError for anything in the release that is not as it should be.
         """
@@ -70,4 +67,6 @@ class Conversion:
             ) from error
         write_licences(self._target, LICENCES, self._released)
         write_json(self._target / CONFIG_NAME, config.to_content())
+        for precision in self._graphs:
+            ensure_gpt_graph(self._target, config, precision)
         return config

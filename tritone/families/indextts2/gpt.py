@@ -1,15 +1,14 @@
 """The decoder of the language model: a GPT-2 that continues a prompt of vectors with codes of
 speech."""
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tritone.families.indextts2.gpt_cache import KeyValues, Read
+from tritone.families.indextts2.gpt_cache import KeyValues
 from tritone.families.indextts2.gpt_config import GptConfig
 from tritone.families.indextts2.heads import head_width
+from tritone.llm.torch.decoder import Attend
 
 _EXPANSION = 4  # of the feed-forward layers
 
@@ -25,27 +24,13 @@ class Block(nn.Module):
         self.expand = nn.Linear(width, _EXPANSION * width)
         self.contract = nn.Linear(_EXPANSION * width, width)
 
-    def forward(
-        self, x: Tensor, layer: int, caches: Sequence[KeyValues], visible: Tensor | None
-    ) -> Tensor:
+    def forward(self, x: Tensor, layer: int, attend: Attend) -> Tensor:
         projected = self.query_key_value(self.attention_norm(x))
         projected = projected.view(*x.shape[:2], 3, self.heads, -1)
-        query, *written = projected.permute(2, 0, 3, 1, 4)
-        if len(caches) == 1:
-            attended = _attend(query, caches[0].write(layer, *written), visible)
-        else:
-            rows = [cache.rows for cache in caches]
-            parts = zip(caches, *(part.split(rows) for part in (query, *written)), strict=True)
-            attended = torch.cat(
-                [_attend(q, c.write(layer, k, v), visible) for c, q, k, v in parts]
-            )
+        attended = attend(layer, *projected.permute(2, 0, 3, 1, 4))
         x = x + self.output(attended.transpose(1, 2).flatten(2))
         y = F.gelu(self.expand(self.feed_forward_norm(x)), approximate="tanh")
         return x + self.contract(y)  # type: ignore[no-any-return]
-
-
-def _attend(query: Tensor, read: Read, visible: Tensor | None) -> Tensor:
-    return F.scaled_dot_product_attention(query, read.key, read.value, attn_mask=visible)
 
 
 class Gpt(nn.Module):
@@ -80,22 +65,26 @@ class Gpt(nn.Module):
         start, place = (torch.tensor([[i]], device=device) for i in (self.config.start, 0))
         return torch.cat([prompt, self.code_rows(start, place)], dim=1)
 
-    def forward(self, x: Tensor, *caches: KeyValues) -> Tensor:
+    def forward(self, x: Tensor, cache: KeyValues) -> Tensor:
         """(rows, n, width) inputs of the positions after those in a cache -> (rows, n, width)
-        hidden states after both norms. The cache has the positions then.
-
-        Several caches, each with the rows of a stream, take one position at a time: x has the rows
-        of all, in their order.
-        """
+        hidden states after both norms. The cache has the positions then."""
         count, visible = x.shape[1], None
         if count > 1:
-            (cache,) = caches
             every = torch.ones(count, cache.length + count, dtype=torch.bool, device=x.device)
             visible = every.tril(cache.length)
+
+        def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+            read = cache.write(layer, key, value)
+            return F.scaled_dot_product_attention(query, read.key, read.value, attn_mask=visible)
+
+        hidden = self.hidden(x, attend)
+        cache.advance(count)
+        return hidden
+
+    def hidden(self, x: Tensor, attend: Attend) -> Tensor:
+        """As `forward`, with whatever keeps keys and values."""
         for layer, block in enumerate(self.blocks):
-            x = block(x, layer, caches, visible)
-        for cache in caches:
-            cache.advance(count)
+            x = block(x, layer, attend)
         return self.final_norm(self.norm(x))  # type: ignore[no-any-return]
 
     def logits(self, hidden: Tensor) -> Tensor:

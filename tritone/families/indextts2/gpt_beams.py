@@ -79,7 +79,7 @@ def search(
     start = opened.shape[1]
     cache = gpt.cache(config.beams, start + most)
     hidden = gpt(opened, cache)[:, -1].expand(config.beams, -1)
-    said = prompt_said(gpt).repeat(config.beams, 1)
+    said = prompt_said(gpt.config).repeat(config.beams, 1)
     scores = torch.full((config.beams,), -1e9)
     scores[0] = 0.0  # all beams are alike: one is enough to begin with
     beams, ended = _Beams([()] * config.beams, scores), _Ended(config.beams)

@@ -23,10 +23,6 @@ class KeyValues:
         self._buffer = like.new_empty(shape)
         self.length = 0
 
-    @property
-    def rows(self) -> int:
-        return self._buffer.shape[2]
-
     def write(self, layer: int, key: Tensor, value: Tensor) -> Read:
         """Add the positions after `length`; all that is there then, for as many rows as are given.
 

@@ -67,6 +67,40 @@ class GptConfig(Strict):
         return True
 
     @property
+    def prompt_ids(self) -> int:
+        """A prompt is of rows alone."""
+        return 0
+
+    @property
+    def speech_offset(self) -> int:
+        return 0
+
+    @property
+    def speech_codes(self) -> int:
+        """Rows of the head that are no end of speech; the start is drawn like a code."""
+        return self.stop
+
+    @property
+    def hidden_size(self) -> int:
+        return self.width
+
+    @property
+    def num_hidden_layers(self) -> int:
+        return self.layers
+
+    @property
+    def num_attention_heads(self) -> int:
+        return self.heads
+
+    @property
+    def num_key_value_heads(self) -> int:
+        return self.heads
+
+    @property
+    def head_dim(self) -> int:
+        return self.width // self.heads
+
+    @property
     def fewest_prompt(self) -> int:
         """Rows of a prompt without text, which begins and ends all the same."""
         return self.speaker.latents + len(SPEED_ROWS) + 2
@@ -75,6 +109,11 @@ class GptConfig(Strict):
     def most_prompt(self) -> int:
         """Rows of a prompt: the speaker's, the speed's and those of text."""
         return self.speaker.latents + len(SPEED_ROWS) + self.text_positions
+
+    @property
+    def most_positions(self) -> int:
+        """Of a stream: the longest prompt, the start of speech, and every code but the last."""
+        return self.most_prompt + self.most_codes
 
     @property
     def most_codes(self) -> int:

@@ -9,13 +9,14 @@ from tritone.loading.needs import Need
 from tritone.plain_json import parse_json
 
 # Files by the names that the modules have for them that read them, which import torch.
+LLM = "language model"
 CLONERS = "what reads recordings"
 CLONING = (
     *("w2v_bert.safetensors", "semantic_codec.safetensors"),
     *("speaker_encoder.safetensors", "conditioning.safetensors"),
 )
 PARTS: Mapping[str, tuple[str, ...]] = {
-    "language model": ("gpt.safetensors",),
+    LLM: ("gpt.safetensors",),
     "prompt tables": ("prompter.safetensors",),
     CLONERS: CLONING,
     "flow": ("flow.safetensors",),
@@ -24,7 +25,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
 WORKING = 3 << 29
 """Bytes beside the weights: five processes with their libraries, and one stream of speech."""
 
-_SINGLE = 4  # bytes of a value: everything is served in float32, whatever it is stored in
+_SINGLE = 4  # bytes of a value of whatever is served in float32, however it is stored
 
 
 def values(model_dir: Path) -> dict[str, int]:
@@ -44,21 +45,28 @@ def needs(model_dir: Path) -> Iterator[Need]:
     """Of a server, or of everything in one process, whose flow is in float32: in bfloat16, where
     the processor has units for it, it takes half."""
     for part, count in values(model_dir).items():
-        yield Need(part, _SINGLE * count, _without_cloning(model_dir) if part == CLONERS else "")
+        size = (_graph(model_dir) if part == LLM else 0) or _SINGLE * count
+        yield Need(part, size, _without_cloning(model_dir) if part == CLONERS else "")
     if count := _emotion_model(model_dir):
         yield Need("emotion model", count, _without_emotion_model(model_dir))
     yield Need("processes and a stream", WORKING)
 
 
 def on_gpu(model_dir: Path) -> Iterator[tuple[str, int]]:
-    """Bytes of all weights on a GPU, which no profile serves yet: in float32, with the language
-    model and the flow in half precision, and the latter without what reads recordings."""
+    """Bytes of all weights on a GPU: in float32, with the language model and the flow in half
+    precision, and the latter without what reads recordings."""
     counts = values(model_dir)
-    halves = 2 * (counts["language model"] + counts["flow"])
+    halves = 2 * (counts[LLM] + counts["flow"])
     single = _SINGLE * sum(counts.values())
     yield "float32", single
     yield "half", single - halves
     yield f"half without {CLONERS}", single - halves - _SINGLE * counts.get(CLONERS, 0)
+
+
+def _graph(model_dir: Path) -> int:
+    """Bytes of the largest graph of the language model; 0 where none was built."""
+    graphs = (model_dir / "llm" / "onnx").glob("*.onnx.data")
+    return max((graph.stat().st_size for graph in graphs), default=0)
 
 
 def _emotion_model(model_dir: Path) -> int:

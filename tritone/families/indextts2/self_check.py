@@ -16,6 +16,7 @@ from tritone.families.indextts2.acoustics import FLOW_FILE, VOCODER_FILE
 from tritone.families.indextts2.config import IndexTTS2Config
 from tritone.families.indextts2.frontend import IndexTTS2Frontend
 from tritone.families.indextts2.gpt_runtime import DECODER_FILE, open_gpt
+from tritone.families.indextts2.gpt_torch import open_gpt_torch
 from tritone.families.indextts2.voice import Voice
 from tritone.frontend.audio.features import SPEECH_RATE
 from tritone.frontend.voices import VoiceStore
@@ -28,10 +29,11 @@ ODE_STEPS = 2
 _TEXT = "Tritone is READY."
 
 
-def self_check(model_dir: Path, family: Family[Any]) -> Iterator[str]:
+def self_check(model_dir: Path, family: Family[Any], precisions: tuple[str, ...]) -> Iterator[str]:
     """Yield one line for each part that was verified; raise ModelDirectoryError at a failure.
 
     A part is loaded when those before it are let go: the largest decides how much memory it takes.
+    precisions: of graphs of the language model; none lets torch run it.
     Little is spoken, in few steps: it shows that every network is whole and gives finite values.
     """
     give_back()  # of what the conversion took
@@ -40,10 +42,12 @@ def self_check(model_dir: Path, family: Family[Any]) -> Iterator[str]:
     segment, line = _spoken_to(model_dir, config)
     give_back()
     yield line
-    said = _generation(model_dir, config, segment.prompt)
-    give_back()
-    count = Checkpoint(model_dir / DECODER_FILE).values
-    yield f"{DECODER_FILE}: {count:,} parameters; {len(said)} codes with their latents"
+    for precision in precisions or ("",):
+        said = _generation(model_dir, config, segment.prompt, precision)
+        give_back()
+    count, how = Checkpoint(model_dir / DECODER_FILE).values, ", ".join(precisions)
+    told = f"{DECODER_FILE}: {count:,} parameters; {len(said)} codes with their latents"
+    yield f"{told} ({how})" if how else told
     yield _acoustics(model_dir, family, config, said, segment.voice)
     store = VoiceStore(model_dir)
     for name in store.names():
@@ -73,8 +77,18 @@ def buzz() -> Float32:
     return np.asarray(0.2 * wave, np.float32)
 
 
-def _generation(model_dir: Path, config: IndexTTS2Config, prompt: Prompt) -> Increment:
-    language_model = open_gpt(model_dir, config, slots=1)
+def _generation(
+    model_dir: Path, config: IndexTTS2Config, prompt: Prompt, precision: str
+) -> Increment:
+    positions = len(prompt) + 2 * CODES
+    if precision:
+        language_model = open_gpt(
+            model_dir, config, precision=precision, slots=1, max_tokens=positions
+        )
+    else:
+        language_model = open_gpt_torch(
+            model_dir, config, device="cpu", dtype="fp32", slots=1, max_tokens=positions
+        )
     request = GenerationRequest(prompt, CODES, CODES, SamplingParams(top_k=1, seed=0))
     try:
         said = Increment.joined(list(language_model.submit(request)))

@@ -10,6 +10,8 @@ It serves prefill and decoding. Rows of a batch are independent streams of any l
     logits                 (batch, speech head)       of the last position: codes, then stop ids
     text_queries           (batch, heads * head_dim)  of the last position, not turned to it: of the
                            checkpoint's text heads, where it has any
+    last_hidden            (batch, hidden)            what the logits are made of, of decoders whose
+                           states are wanted
 
 Only the speech head is in the graph, with its bias, so that no text id can be drawn. Token ids stay
 outside: the embedding is gathered from the checkpoint file, which costs no memory for unused rows.
@@ -27,8 +29,9 @@ from tritone.checkpoints.safetensors_file import Checkpoint, to_float32
 from tritone.errors import ModelDirectoryError
 from tritone.llm.checkpoint import GRAPH_DIR, HEAD, HEAD_BIAS, WEIGHTS_NAME
 from tritone.llm.config import LLMConfig
-from tritone.llm.onnx.decoder_graph import CheckpointNumbers, DecoderGraph, padded_head_dim
+from tritone.llm.onnx.decoder_graph import DecoderGraph
 from tritone.llm.onnx.graph_writer import BlockFormat, graph_writer
+from tritone.llm.onnx.step_graph import CheckpointNumbers, StepGraph, padded_head_dim
 
 # None keeps float32
 PRECISIONS: dict[str, BlockFormat | None] = {
@@ -59,31 +62,32 @@ def build_graph(
 
 
 def build(
-    kind: type[DecoderGraph],
+    kind: type[StepGraph],
     llm_dir: Path,
     config: CheckpointNumbers,
     precision: str,
     path: Path | None = None,
+    weights: Path | None = None,
 ) -> Path:
-    """As `build_graph`, of any decoder."""
+    """As `build_graph`, of any decoder. weights: where they are, if not in `llm_dir`."""
     if precision not in PRECISIONS:
         raise ModelDirectoryError(
             f"precision is {precision!r}, expected one of {', '.join(PRECISIONS)}"
         )
     path = path or graph_path(llm_dir, precision)
-    checkpoint = Checkpoint(llm_dir / WEIGHTS_NAME)
-    with graph_writer(path, {CONFIG_KEY: checkpoint_key(llm_dir, config)}) as writer:
+    weights = weights or llm_dir / WEIGHTS_NAME
+    checkpoint = Checkpoint(weights)
+    with graph_writer(path, {CONFIG_KEY: checkpoint_key(weights, config)}) as writer:
         kind(writer, checkpoint, config, PRECISIONS[precision]).build()
     return path
 
 
-def checkpoint_key(llm_dir: Path, config: CheckpointNumbers) -> str:
+def checkpoint_key(weights: Path, config: CheckpointNumbers) -> str:
     """What a graph says that it was built from: the numbers, and a digest of the weights' ends.
 
     Weights of the same sizes that were trained anew differ in nearly every byte.
     """
-    path = llm_dir / WEIGHTS_NAME
-    with path.open("rb") as file:
+    with weights.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - _SAMPLED_BYTES))
         digest = hashlib.sha256(file.read())

@@ -8,8 +8,9 @@ one by a kernel that rounds otherwise. So a batch always has an even number of r
 """
 
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnxruntime
@@ -17,8 +18,9 @@ from numpy.typing import NDArray
 
 from tritone.arrays import Float32, Int32
 from tritone.errors import ModelDirectoryError
-from tritone.llm.onnx.decoder_graph import CheckpointNumbers
+from tritone.llm.checkpoint import WEIGHTS_NAME
 from tritone.llm.onnx.graph import CONFIG_KEY, PRECISIONS, checkpoint_key, graph_path
+from tritone.llm.onnx.step_graph import LAST, CheckpointNumbers
 from tritone.llm.rotary import DecoderNumbers, rotary_tables
 
 
@@ -27,7 +29,7 @@ class OnnxSlots:
 
     threads: of one operator; they do not spin while they wait. Memory of a position is taken when
     it is first written, and kept. graph: where that of `precision` is, if not beside the
-    checkpoint.
+    checkpoint. weights: where they are, if not in `llm_dir`.
 
     Raises ModelDirectoryError if the graph is missing or belongs to another checkpoint.
     """
@@ -44,17 +46,21 @@ class OnnxSlots:
         slot_length: int,
         threads: int = 1,
         graph: Path | None = None,
+        weights: Path | None = None,
     ) -> None:
         self.slots, self.slot_length = slots, slot_length
         path = graph or graph_path(llm_dir, precision)
-        self._session = _open(path, llm_dir, config, precision, threads)
+        weights = weights or llm_dir / WEIGHTS_NAME
+        self._session = _open(path, weights, config, precision, threads)
         past = next(i for i in self._session.get_inputs() if i.name == "past.0.key")
         head = next(o for o in self._session.get_outputs() if o.name == "logits")
         head_dim, head_size = int(past.shape[3]), int(head.shape[1])
         layers, heads = config.num_hidden_layers, config.num_key_value_heads
-        # zeros come from the system untouched: an idle slot costs no memory
+        # Zeros come from the system untouched: an idle slot costs no memory. All in one array may
+        # be more than the system promises to anybody.
         rows = _even(slots)
-        self._cache = np.zeros((layers, 2, rows, heads, slot_length, head_dim), np.float32)
+        shape = (rows, heads, slot_length, head_dim)
+        self._cache = [[np.zeros(shape, np.float32) for _ in "kv"] for _ in range(layers)]
         self._embeds = np.zeros((rows, 1, config.hidden_size), np.float32)
         self._lengths = np.zeros(rows, np.int32)
         self._longest = np.zeros((), np.int32)
@@ -63,6 +69,9 @@ class OnnxSlots:
         self._heads = config.text_heads
         self._group = config.num_attention_heads // heads
         self._queries = np.zeros((rows, len(self._heads), 2, head_dim // 2), np.float32)
+        told = {output.name for output in self._session.get_outputs()}
+        width = config.hidden_size if LAST in told else 0
+        self._last = np.zeros((rows, width), np.float32)
         self._cos, self._sin = _turns(config, head_dim) if self._heads else (self._queries,) * 2
 
     def prefill(self, slot: int, embeds: Float32, start: int = 0) -> Float32:
@@ -88,21 +97,25 @@ class OnnxSlots:
         return self._logits[:count]
 
     def move(self, source: int, target: int, length: int) -> None:
-        self._cache[:, :, target, :, :length] = self._cache[:, :, source, :, :length]
+        for cache in chain(*self._cache):
+            cache[target, :, :length] = cache[source, :, :length]
 
     def swap(self, first: int, second: int, length: int) -> None:
-        kept = self._cache[:, :, first, :, :length].copy()
-        self.move(second, first, length)
-        self._cache[:, :, second, :, :length] = kept
+        for cache in chain(*self._cache):
+            cache[[first, second], :, :length] = cache[[second, first], :, :length]
 
     def text_keys(self, slot: int, prompt: int) -> Float32:
-        keys = [self._cache[layer, 0, slot, head // self._group] for layer, head in self._heads]
+        keys = [self._cache[layer][0][slot, head // self._group] for layer, head in self._heads]
         return np.concatenate([of_head[:prompt] for of_head in keys], axis=1)
 
     def text_query(self, row: int, position: int) -> Float32:
         halves = self._queries[row]
         turned = halves * self._cos[position] + halves[:, ::-1] * self._sin[position]
         return turned.reshape(-1)  # type: ignore[no-any-return]
+
+    def latent(self, row: int) -> Float32:
+        state: Float32 = self._last[row].copy()
+        return state
 
     def _binding(self, slot: int, count: int, embeds: Float32) -> onnxruntime.IOBinding:
         binding = self._session.io_binding()
@@ -117,20 +130,22 @@ class OnnxSlots:
         bind(result, "logits", self._logits[:count])
         if self._heads:
             bind(result, "text_queries", self._queries[:count].reshape(count, -1))
-        for layer in range(len(self._cache)):
-            for part, name in enumerate(("key", "value")):
-                # contiguous: the slots of one layer and part lie side by side
-                cache = self._cache[layer, part, slot : slot + count]
+        if self._last.size:
+            bind(result, LAST, self._last[:count])
+        for layer, parts in enumerate(self._cache):
+            for part, name in zip(parts, ("key", "value"), strict=True):
+                cache = part[slot : slot + count]  # contiguous: slots lie side by side
                 bind(given, f"past.{layer}.{name}", cache)
                 bind(result, f"present.{layer}.{name}", cache)
         return binding
 
 
-def _turns(config: DecoderNumbers, head_dim: int) -> tuple[Float32, Float32]:
+def _turns(config: CheckpointNumbers, head_dim: int) -> tuple[Float32, Float32]:
     """What the halves of a head, and the halves in turn, are multiplied by to be turned to a
     position: (positions, 1, half) and (positions, 2, half), padded as `pad_heads` has it."""
+    turning = cast(DecoderNumbers, config)  # text heads are of decoders whose positions turn
     extra = (head_dim - config.head_dim) // 2
-    cos, sin = (np.pad(table, ((0, 0), (0, extra))) for table in rotary_tables(config))
+    cos, sin = (np.pad(table, ((0, 0), (0, extra))) for table in rotary_tables(turning))
     return cos[:, None], np.stack([-sin, sin], axis=1)
 
 
@@ -139,7 +154,7 @@ def _even(count: int) -> int:
 
 
 def _open(
-    path: Path, llm_dir: Path, config: CheckpointNumbers, precision: str, threads: int
+    path: Path, weights: Path, config: CheckpointNumbers, precision: str, threads: int
 ) -> onnxruntime.InferenceSession:
     if precision not in PRECISIONS or not path.is_file():
         built = ", ".join(sorted(p.stem for p in path.parent.glob("*.onnx"))) or "nothing"
@@ -159,6 +174,6 @@ def _open(
     except Exception as error:  # the runtime's exceptions share no narrower base
         raise ModelDirectoryError(f"{path} cannot be loaded: {error}") from error
     found = session.get_modelmeta().custom_metadata_map.get(CONFIG_KEY)
-    if found != checkpoint_key(llm_dir, config):
+    if found != checkpoint_key(weights, config):
         raise ModelDirectoryError(f"{path} was built from another checkpoint; build it again")
     return session

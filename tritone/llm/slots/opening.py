@@ -10,9 +10,11 @@ from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.errors import ModelDirectoryError
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, EmbeddingTable
 from tritone.llm.config import SpokenConfig
-from tritone.llm.onnx.graph import build_graph, built_from, checkpoint_key, graph_path
+from tritone.llm.onnx.graph import Qwen2Graph, build, built_from, checkpoint_key, graph_path
 from tritone.llm.onnx.slots import OnnxSlots
+from tritone.llm.onnx.step_graph import CheckpointNumbers, StepGraph
 from tritone.llm.slots.scheduler import SlotLanguageModel
+from tritone.llm.slots.speech import QwenSpeech
 from tritone.loading.steps import step
 from tritone.variables import CACHE_VARIABLE
 
@@ -38,22 +40,41 @@ def open_onnx(
     """
     graph = ensure_graph(model_dir, config, precision)
     folder, length = model_dir / LLM_DIR, min(max_tokens, config.llm.max_position_embeddings)
-    sizes = {"slots": slots, "slot_length": length, "threads": threads}
     with step("LLM session", graph):
-        session = OnnxSlots(folder, config.llm, precision=precision, graph=graph, **sizes)
+        session = OnnxSlots(
+            folder,
+            config.llm,
+            precision=precision,
+            slots=slots,
+            slot_length=length,
+            threads=threads,
+            graph=graph,
+        )
         embedding = EmbeddingTable(Checkpoint(folder / WEIGHTS_NAME))
-    return SlotLanguageModel(session, embedding, config, max_waiting)
+    return SlotLanguageModel(session, QwenSpeech(embedding, config), max_waiting)
 
 
 def ensure_graph(model_dir: Path, config: SpokenConfig, precision: str) -> Path:
-    """The graph of `precision`, built unless it is there and of this checkpoint; a minute for half
-    a billion parameters.
+    """As `graph_of`, of the merged checkpoint."""
+    weights = model_dir / LLM_DIR / WEIGHTS_NAME
+    return graph_of(Qwen2Graph, model_dir, weights, config.llm, precision)
+
+
+def graph_of(
+    kind: type[StepGraph],
+    model_dir: Path,
+    weights: Path,
+    numbers: CheckpointNumbers,
+    precision: str,
+) -> Path:
+    """The graph of `precision`, built unless it is there and of these weights; a minute for half a
+    billion parameters.
 
     A model directory that cannot be written has it in the cache. Raises ModelDirectoryError when
     it must be built and neither can be written.
     """
     llm_dir = model_dir / LLM_DIR
-    beside, key = graph_path(llm_dir, precision), checkpoint_key(llm_dir, config.llm)
+    beside, key = graph_path(llm_dir, precision), checkpoint_key(weights, numbers)
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     cached = resources.default_cache_dir() / "graphs" / digest / beside.name
     for path in (beside, cached):
@@ -63,10 +84,10 @@ def ensure_graph(model_dir: Path, config: SpokenConfig, precision: str) -> Path:
             )
         if os.path.isfile(path) and built_from(path) == key:  # pathlib raises in a closed folder
             return path
-    with step("LLM graph", llm_dir / WEIGHTS_NAME):
+    with step("LLM graph", weights):
         for path in (beside, cached):
             try:
-                return build_graph(llm_dir, config.llm, precision, path)
+                return build(kind, llm_dir, numbers, precision, path, weights)
             except OSError as error:
                 if error.errno not in _FORBIDDEN:
                     raise

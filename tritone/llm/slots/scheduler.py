@@ -15,8 +15,6 @@ import numpy as np
 
 from tritone.arrays import Float32, Int32
 from tritone.errors import StageFailed, TritoneError
-from tritone.llm.checkpoint import EmbeddingTable
-from tritone.llm.config import SpokenConfig
 from tritone.llm.contract import Generation, GenerationRequest, Prompt
 from tritone.llm.generation import (
     STAGE,
@@ -27,10 +25,10 @@ from tritone.llm.generation import (
     no_room,
 )
 from tritone.llm.interleaving import Drawn
-from tritone.llm.request_check import check_generation, check_load
-from tritone.llm.sampler import Sampler
+from tritone.llm.request_check import check_load
 from tritone.llm.slots.places import Places
 from tritone.llm.slots.session import DrawingSession, SlotSession
+from tritone.llm.slots.speech import Speech
 
 
 class Fate(Enum):
@@ -44,10 +42,8 @@ class Fate(Enum):
 class SlotLanguageModel:
     """`contract.LanguageModel` over a slot session; max_waiting requests may wait for a slot."""
 
-    def __init__(
-        self, session: SlotSession, embed: EmbeddingTable, config: SpokenConfig, max_waiting: int
-    ) -> None:
-        self._session, self._embedding, self._config = session, embed, config
+    def __init__(self, session: SlotSession, speech: Speech, max_waiting: int) -> None:
+        self._session, self._speech, self._llm = session, speech, speech.llm
         self._drawing = session if isinstance(session, DrawingSession) else None
         self._max_waiting = max_waiting
         self._places = Places(session)  # changed by the thread alone
@@ -65,15 +61,7 @@ class SlotLanguageModel:
         Raises InvalidRequest, Overloaded when max_waiting requests wait already, and StageFailed
         after `close`.
         """
-        llm = self._config.llm
-        check_generation(request, llm, self._session.slot_length)
-        sampler = Sampler(
-            self._config.sampling,
-            request.sampling,
-            waiting=llm.waiting_rows,
-            min_tokens=request.min_tokens,
-        )
-        stream = Stream.of(request, sampler, llm)
+        stream = self._speech.stream(request, self._session.slot_length)
         with self._changed:
             if self._closed:
                 raise StageFailed(STAGE, "the language model is closed")
@@ -84,7 +72,7 @@ class SlotLanguageModel:
             self._changed.notify()
         if stream.turns is None:
             return FeedGeneration(stream)
-        return OpenGeneration(stream, llm, self._wake)
+        return OpenGeneration(stream, self._llm, self._wake)
 
     def close(self) -> None:
         """Stop the scheduler; generations still open end with StageFailed."""
@@ -166,10 +154,10 @@ class SlotLanguageModel:
         stream.length += len(embeds)
         if stream.unread is not None:
             return
-        if self._config.llm.text_heads:
+        if self._llm.text_heads:
             stream.text_keys = stream.of_text(self._session.text_keys(slot, stream.length))
-            self._look(stream, 0)
-        fate = self._advance(stream, partial(stream.draw, logits, self._config.llm))
+        self._look(stream, 0)
+        fate = self._advance(stream, partial(stream.draw, logits, self._llm))
         stream.flush()
         with self._changed:
             if joins:
@@ -190,7 +178,7 @@ class SlotLanguageModel:
     def _embedded(self, part: Prompt) -> Float32:
         """(n, hidden)"""
         if part.ids is not None:
-            return self._embedding(part.ids)
+            return self._speech.rows(part.ids)
         assert part.embeddings is not None
         return np.array(part.embeddings, np.float32)
 
@@ -199,10 +187,9 @@ class SlotLanguageModel:
         streams = self._places.drawing
         if not streams:
             return
-        last_ids = np.array([stream.last_id for stream in streams], np.int32)
         lengths = np.array([stream.length for stream in streams], np.int32)
         try:
-            draws = self._draws(self._embedding(last_ids), lengths)
+            draws = self._draws(self._speech.last_rows(streams), lengths)
         except Exception as error:  # a broken step ends its streams, not the scheduler
             for stream in streams:
                 stream.outbox.put(_failure(error))
@@ -223,7 +210,7 @@ class SlotLanguageModel:
     def _draws(self, embeds: Float32, lengths: Int32) -> list[Callable[[], tuple[int, Drawn]]]:
         """Take a step; how each stream that draws gets its token. The session draws where it can
         for all of them: logits are then left where they are."""
-        streams, llm, behind = self._places.drawing, self._config.llm, self._filled_behind()
+        streams, llm, behind = self._places.drawing, self._llm, self._filled_behind()
         session = self._drawing
         asked = [draw for stream in streams if session and (draw := stream.asked())]
         if session and len(asked) == len(streams):
@@ -243,7 +230,8 @@ class SlotLanguageModel:
         return self._joining.length if self._joining and behind else 0
 
     def _look(self, stream: Stream, row: int) -> None:
-        """Note what the next token is said for, where the checkpoint has heads that tell.
+        """Note what the next token is said for, where the checkpoint has heads that tell, and the
+        latent that it has, where the model gives one.
 
         Of the sum of their log probabilities the largest: what those are divided by is of no
         account.
@@ -251,10 +239,11 @@ class SlotLanguageModel:
         if stream.text_keys is not None:
             query = self._session.text_query(row, stream.length - 1)
             stream.said = int((stream.text_keys @ query).argmax())
+        if self._llm.gives_latents:
+            stream.latent = self._session.latent(row)
 
     def _advance(self, stream: Stream, draw: Callable[[], tuple[int, Drawn]]) -> Fate:
         """Take the stream's next token."""
-        llm = self._config.llm
         try:
             row, drawn = draw()
         except Exception as error:  # of one stream: its neighbours go on
@@ -268,9 +257,9 @@ class SlotLanguageModel:
         stream.sampler.emit(row)
         if drawn is Drawn.FILL:
             return Fate.WAITS
-        stream.last_id = llm.speech_offset + row
+        stream.last_id = self._llm.speech_offset + row
         stream.emitted += 1
-        stream.pending.append(Token(stream.last_id, stream.said))
+        stream.pending.append(Token(stream.last_id, stream.said, stream.latent))
         if stream.emitted >= stream.longest:
             stream.pending.append(None)
             return Fate.OVER

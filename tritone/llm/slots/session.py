@@ -52,6 +52,11 @@ class SlotSession(Protocol):
         They looked most at the position whose key has the largest product with it."""
         ...
 
+    def latent(self, row: int) -> Float32:
+        """(width,) float32, a copy: the state in row `row` of the last call that its logits were
+        made of. Of models that give latents."""
+        ...
+
 
 @runtime_checkable
 class DrawingSession(SlotSession, Protocol):

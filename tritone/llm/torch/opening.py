@@ -7,6 +7,8 @@ from tritone.compute import best_dtype, torch_device, torch_dtype
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, EmbeddingTable
 from tritone.llm.config import SpokenConfig
 from tritone.llm.slots.scheduler import SlotLanguageModel
+from tritone.llm.slots.speech import QwenSpeech
+from tritone.llm.torch.qwen2 import TorchQwen2
 from tritone.llm.torch.slots import TorchSlots
 
 
@@ -33,5 +35,6 @@ def open_torch(
     checkpoint = Checkpoint(model_dir / LLM_DIR / WEIGHTS_NAME)
     sizes = {"slots": slots, "slot_length": min(max_tokens, llm.max_position_embeddings)}
     sizes["window"] = config.sampling.repetition_window
-    session = TorchSlots(checkpoint, llm, device=place, dtype=kind, **sizes)
-    return SlotLanguageModel(session, EmbeddingTable(checkpoint), config, max_waiting)
+    session = TorchSlots(TorchQwen2(checkpoint, llm, place, kind), **sizes)
+    speech = QwenSpeech(EmbeddingTable(checkpoint), config)
+    return SlotLanguageModel(session, speech, max_waiting)
