@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -79,20 +80,27 @@ class Soak:
         until = self._until - 2 / 3 * 60 * self._options.minutes
         while every_s and time.monotonic() + every_s < until:
             time.sleep(every_s)
+            before = self._explained_until
             try:
                 victims = {n: p for n, p in processes(launcher_pid).items() if n != SERVER}
-                victim = victims[draw.choice(sorted(victims))]
+                name = draw.choice(sorted(victims))
                 self._explained_until = time.monotonic() + BACK_S
-                victim.kill()
-                self.kills += 1
+                victims[name].kill()
             except (psutil.Error, ValueError, IndexError):
-                continue  # it is being replaced
-            self._wait_until_back()
+                self._explained_until = before  # it is being replaced
+                continue
+            self.kills += 1
+            self._wait_until_back(launcher_pid, name, victims[name].pid)
 
-    def _wait_until_back(self) -> None:
-        time.sleep(1)  # until readiness tells the truth
+    def _wait_until_back(self, launcher_pid: int, name: str, lost: int) -> None:
+        """Until there is another process, and the server says ready: it does so, too, for a moment
+        after a process has died."""
         with SpeechClient(self._url) as client:
-            while not client.is_ready() and time.monotonic() < self._explained_until:
+            while time.monotonic() < self._explained_until:
+                with suppress(psutil.Error, ValueError, IndexError):
+                    there = processes(launcher_pid)
+                    if name in there and there[name].pid != lost and client.is_ready():
+                        break
                 time.sleep(0.5)
         self._explained_until = min(self._explained_until, time.monotonic()) + AFTERMATH_S
 

@@ -8,6 +8,7 @@ inherit from the launcher.
 import mmap
 import os
 import threading
+from collections import deque
 from collections.abc import Mapping
 
 PLACES = 4096
@@ -27,7 +28,7 @@ class UnwantedBoard:
 
     def __init__(self, descriptor: int) -> None:
         self._page = mmap.mmap(descriptor, PLACES)
-        self._free = list(range(PLACES))
+        self._free = deque(range(PLACES))
         self._changing = threading.Lock()
 
     @classmethod
@@ -36,9 +37,10 @@ class UnwantedBoard:
         return cls(int(environment[name])) if name in environment else None
 
     def take(self) -> int:
-        """A place for one stream, NO_PLACE where none is left. One process alone takes places."""
+        """A place for one stream, NO_PLACE where none is left. One process alone takes places, and
+        the one that has been free for longest: a model may still work for who had it last."""
         with self._changing:
-            place = self._free.pop() if self._free else NO_PLACE
+            place = self._free.popleft() if self._free else NO_PLACE
         self._write(place, _WANTED)
         return place
 
@@ -67,6 +69,10 @@ class StreamPlace:
         self._board = board
         self.number = NO_PLACE if board is None else board.take()
         self._changing = threading.Lock()
+
+    @property
+    def is_one(self) -> bool:
+        return self.number != NO_PLACE
 
     def give_up(self) -> None:
         """What is computed for the stream stops; after `close` it does nothing."""

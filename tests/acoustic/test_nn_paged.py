@@ -24,7 +24,7 @@ from torch import Tensor
 from tritone.acoustic.flow_stage import FlowStage, StageStep
 from tritone.acoustic.paged_solver import PagedSolver
 from tritone.acoustic.placement import FlowSettings, PoolSettings
-from tritone.errors import EnvironmentProblem, InvalidRequest, Overloaded
+from tritone.errors import Cancelled, EnvironmentProblem, InvalidRequest, Overloaded
 from tritone.families.cosyvoice2.acoustics import CodeFlow
 from tritone.families.cosyvoice2.flow import FlowPrompt, FlowStep
 from tritone.llm.contract import Increment
@@ -252,3 +252,17 @@ def test_a_pool_guides_every_step() -> None:
     settings = FlowSettings(pool=PoolSettings(cache_mb=64))
     with pytest.raises(EnvironmentProblem, match="guided_steps is 1: plans and the GPU's pool"):
         placed(tiny_network(guided_steps=1), settings)
+
+
+def test_what_nobody_wants_ends_between_two_chunks_and_gives_its_pages_back(
+    stage: FlowStage,
+) -> None:
+    flow = stage.flow.flow
+    stage.open(some_voice(30))  # which keeps its own
+    before = places(flow)
+    looks = iter([False, False, True])
+    step = StageStep(some_codes(120), stage.open(some_voice(30)), True, lambda: next(looks))
+    (result,) = stage.step_all([step])
+    assert isinstance(result, Cancelled) and next(looks, None) is None
+    del step
+    assert places(flow) == before

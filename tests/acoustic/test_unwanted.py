@@ -44,10 +44,13 @@ def test_one_that_is_wanted_is_computed_whoever_it_goes_with() -> None:
     steps = [
         StageStep(tokens, stage.open(voice), True, After(0)),
         StageStep(tokens, stage.open(voice), True),
+        StageStep(tokens, stage.open(voice), True, After(1)),
     ]
-    _, wanted = stage.step_all(steps)
-    assert not isinstance(wanted, Exception)
-    np.testing.assert_allclose(wanted[0], expected, atol=1e-5)
+    before_it_began, wanted, begun = stage.step_all(steps)
+    assert isinstance(before_it_began, Cancelled)
+    for result in (wanted, begun):  # which goes on with the other one
+        assert not isinstance(result, Exception)
+        np.testing.assert_allclose(result[0], expected, atol=1e-5)
 
 
 def test_an_utterance_in_one_pass_ends_too() -> None:

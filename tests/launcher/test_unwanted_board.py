@@ -40,7 +40,7 @@ def test_another_process_sees_it(descriptor: int, board: UnwantedBoard) -> None:
 
 def test_a_place_that_another_stream_has_is_not_given_up(board: UnwantedBoard) -> None:
     """By whoever looks at the one before a moment too late."""
-    one = StreamPlace(board)
+    one, *_ = [StreamPlace(board) for _ in range(PLACES)]
     one.close()
     assert board.unwanted(one.number), "what is still computed for it stops"
     other = StreamPlace(board)
@@ -48,7 +48,15 @@ def test_a_place_that_another_stream_has_is_not_given_up(board: UnwantedBoard) -
     one.give_up()
     one.close()
     assert not board.unwanted(other.number)
-    assert StreamPlace(board).number != other.number
+    assert StreamPlace(board).number == NO_PLACE, "it was given back once"
+
+
+def test_the_place_that_was_given_back_last_is_taken_last(board: UnwantedBoard) -> None:
+    """A step that goes on for the stream before would think that it is wanted."""
+    one = StreamPlace(board)
+    one.close()
+    assert all(StreamPlace(board).number != one.number for _ in range(PLACES - 1))
+    assert StreamPlace(board).number == one.number
 
 
 def test_a_stream_without_a_place_is_wanted_to_its_end(board: UnwantedBoard) -> None:

@@ -1,8 +1,10 @@
 """Streams that nobody wants any more, while a model computes for them."""
 
+import errno
 import json
 import os
 from collections.abc import Iterator
+from math import inf
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +15,7 @@ from waiting import wait_until
 from tritone import unwanted_board
 from tritone.synthesis.timing import Timing
 from tritone.triton_models import PLACE_PARAMETER
-from tritone.unwanted_board import StreamPlace, UnwantedBoard
+from tritone.unwanted_board import PLACES, StreamPlace, UnwantedBoard
 from tritone.variables import UNWANTED_VARIABLE
 
 
@@ -79,16 +81,50 @@ def test_nobody_looks_once_the_last_response_has_left(house: House) -> None:
 def test_nobody_asks_for_a_caller_while_nothing_is_computed(house: House) -> None:
     """A look is a message to the server; the language model is stopped by other means."""
     house.gone = True
-    with house.streams.keep(house.stream), house.calls.to("tensorrt_llm"):
-        house.stream.look()
-        assert not house.given_up
+    house.stream._caller._looked = -inf  # or it would be too early for a look anyway
+    with house.streams.keep(house.stream):
+        with house.calls.to("tensorrt_llm"):
+            house.stream.look()
+            assert not house.looks
+        with house.calls.to("token2wav"):
+            house.stream.look()
+            assert house.given_up
 
 
 def test_what_is_left_of_a_stream_that_has_ended_stops(house: House) -> None:
     with house.streams.keep(house.stream):
         assert not house.given_up
     assert house.given_up
-    assert StreamPlace(house.board).number == house.place.number
+    others = {StreamPlace(house.board).number for _ in range(PLACES)}
+    assert house.place.number in others, "and its place is another's"
+
+
+def test_a_log_that_is_full_costs_no_stream(house: House) -> None:
+    """Its account cannot be closed in order, and it ends all the same."""
+
+    def close() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    house.stream.account.close = close
+    with pytest.raises(OSError, match="No space"), house.streams.keep(house.stream):
+        pass
+    assert house.given_up
+
+
+def test_the_trouble_of_one_stream_is_not_that_of_others(house: House) -> None:
+    class Troubled:
+        account, calls = house.stream.account, house.calls
+
+        def look(self) -> None:
+            raise ValueError("of whatever Triton says of its caller")
+
+    with (
+        house.streams.keep(Troubled()),
+        house.streams.keep(house.stream),
+        house.calls.to("vocoder"),
+    ):
+        house.gone = True
+        wait_until(lambda: house.given_up)
 
 
 def test_a_call_brings_the_place_of_its_stream(monkeypatch: pytest.MonkeyPatch) -> None:

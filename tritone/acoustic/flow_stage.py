@@ -144,7 +144,8 @@ class FlowStage:
     def step_all(
         self, steps: Sequence[StageStep]
     ) -> list[tuple[Float32, StreamState] | TritoneError]:
-        """`step` for several streams together; a stream's error stands in its own place.
+        """`step` for several streams together; a stream's error stands in its own place, Cancelled
+        for one that nobody wants before it has begun.
 
         After frames that are not finite all voices are prepared anew: a state that one of them
         shares with its streams may be what is wrong. Once none of the streams is wanted any more
@@ -167,8 +168,8 @@ class FlowStage:
         try:
             with ending_when(lambda: all(step.unwanted() for step in steps)):
                 return self.flow.step_all(steps)
-        except Cancelled as error:
-            return [error.with_traceback(None)] * len(steps)  # whose frames know the states
+        except Cancelled:
+            return [Cancelled() for _ in steps]
 
     @torch.inference_mode()
     def whole(
@@ -184,12 +185,12 @@ class FlowStage:
         with self._turns, on_device(self._device):
             yield
 
-    def _refused(self, step: StageStep) -> InvalidRequest | None:
+    def _refused(self, step: StageStep) -> TritoneError | None:
         try:
             self.flow.check(step.increment, step.state)
         except InvalidRequest as error:
             return error.with_traceback(None)  # whose frames know the states
-        return None
+        return Cancelled() if step.unwanted() else None
 
 
 def _as_numpy(mel: Tensor) -> Float32:

@@ -3,7 +3,6 @@
 import logging
 import os
 import secrets
-import select
 import signal
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from tritone.launcher.inheritance import Inheritance
 from tritone.launcher.links import Links, is_plain
 from tritone.launcher.model_watch import SERVER, Loss, ModelWatch
 from tritone.launcher.profiles import check_profile, with_engine
+from tritone.launcher.readable import readable
 from tritone.launcher.server_log import LoadProgress, ServerLog
 from tritone.launcher.settings import ServerSettings, ServerUrls
 from tritone.launcher.shared_memory import RegionLease, acquire_regions, sweep_regions
@@ -183,7 +183,7 @@ class TritonServer:
                 _LOG.error("the Triton server %s: it is ended", why)
                 signal.pidfd_send_signal(self._exit_event, signal.SIGKILL)
         if loss.model == SERVER or not is_ready(self.urls):  # a server that stops ends its models
-            select.select([self._exit_event], [], [])
+            readable([self._exit_event])
             return None
         return loss
 
@@ -272,7 +272,7 @@ class TritonServer:
     def _has_ended(self, timeout_s: float | None) -> bool:
         """Wait for the end of the process, without reaping it."""
         assert self._process is not None, "this server is not running"
-        return bool(select.select([self._exit_event], [], [], timeout_s)[0])
+        return bool(readable([self._exit_event], timeout_s))
 
     def _check_stop(self) -> None:
         if self._stopping.is_set():

@@ -4,13 +4,13 @@ Triton 2.51 stays up and ready when a model's process dies, and says nothing of 
 """
 
 import os
-import select
 import signal
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from tritone.launcher.health import LOOK_S, Beat, Health, HealthLimits, Sight
 from tritone.launcher.model_processes import model_processes
+from tritone.launcher.readable import readable
 
 SERVER = "the Triton server"
 _CHUNK = 65536  # what a pipe holds
@@ -74,7 +74,7 @@ class ModelWatch:
     def next_loss(self) -> Loss | None:
         """The next process that has ended; None when none has for a while, in which those that no
         longer work were ended, each with its reason."""
-        ended = select.select(list(self._processes), [], [], LOOK_S)[0]
+        ended = readable(self._processes, LOOK_S)
         for descriptor in sorted(ended):  # the server's is the oldest
             watched = self._processes.pop(descriptor)
             os.close(descriptor)

@@ -5,7 +5,7 @@ import os
 import secrets
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -214,4 +214,5 @@ class Account:
             line["error"] = self._failure.loggable
         if not LOGS_TEXT:
             line.pop("notes")
-        os.write(_STDOUT, (json.dumps(line) + "\n").encode())
+        with suppress(OSError):  # a log that is full costs no stream
+            os.write(_STDOUT, (json.dumps(line) + "\n").encode())

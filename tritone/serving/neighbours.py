@@ -5,7 +5,6 @@ those who read from a decoupled call never. So the public model watches these pr
 """
 
 import os
-import select
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 
 from tritone.errors import StageFailed
 from tritone.launcher.model_processes import model_processes
+from tritone.launcher.readable import readable
 from tritone.unwanted_board import NOWHERE, StreamPlace
 
 _LOOK_S = 0.2  # for processes that are not there yet, or are being replaced
@@ -62,7 +62,7 @@ class Neighbours:
         while True:
             searching = len(set(self._watched.values())) < len(self._models)
             given = [self._wake, *self._watched]
-            ready = select.select(given, [], [], _LOOK_S if searching else None)[0]
+            ready = readable(given, _LOOK_S if searching else None)
             if self._wake in ready:
                 return
             for descriptor in ready:

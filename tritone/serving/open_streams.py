@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import triton_python_backend_utils as pb_utils
+
 from tritone.errors import Cancelled
 from tritone.serving.account import Account
 from tritone.serving.cancellation import CallerWatch
+from tritone.serving.log_text import loggable
 from tritone.serving.messages import respond
 from tritone.serving.neighbours import Calls, lost_stage
 from tritone.serving.text_streams import TextStream
@@ -72,7 +75,7 @@ class OpenStream:
 
     def look(self) -> None:
         """Let the models that compute for this stream stop where nobody waits for it."""
-        if self.calls.to_any(FLOW, VOCODER) and self.is_cancelled():
+        if self.calls.place.is_one and self.calls.to_any(FLOW, VOCODER) and self.is_cancelled():
             self.calls.place.give_up()
 
     def send(self, response: Any = None, flags: int = 0) -> None:
@@ -114,8 +117,7 @@ class OpenStreams:
         try:
             yield
         finally:
-            stream.account.close()
-            self._discard(stream)
+            self._end(stream)
 
     def end_those_that_wait_for(self, model: str) -> None:
         """That model's process has ended. A thread that waits for its answer may never return."""
@@ -125,8 +127,7 @@ class OpenStreams:
             stream.leave()
             with respond(stream, self._model, public=True), stream.account.noting():
                 raise lost_stage(model)
-            stream.account.close()
-            self._discard(stream)
+            self._end(stream)
 
     def close(self) -> None:
         """Once all have ended."""
@@ -145,11 +146,17 @@ class OpenStreams:
             if not streams:
                 return
             for stream in streams:
-                stream.look()
+                try:
+                    stream.look()
+                except Exception as error:  # of one stream: the others are looked at all the same
+                    pb_utils.Logger.log_warn(f"{self._model}: {loggable(error)}")
             time.sleep(_LOOK_S)
 
-    def _discard(self, stream: OpenStream) -> None:
-        stream.calls.place.close()
-        with self._changed:
-            self._streams.discard(stream)
-            self._changed.notify_all()
+    def _end(self, stream: OpenStream) -> None:
+        try:
+            stream.account.close()
+        finally:
+            stream.calls.place.close()
+            with self._changed:
+                self._streams.discard(stream)
+                self._changed.notify_all()

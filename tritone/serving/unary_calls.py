@@ -11,7 +11,6 @@ response: it travels with the word that there will be no more.
 """
 
 import os
-import select
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
+from tritone.launcher.readable import readable
 from tritone.serving.frontend_tensors import text_array
 from tritone.serving.messages import brings_key, inner_parameters, parameter, response, tensor
 
@@ -65,7 +65,7 @@ class UnaryCall:
     def gone(self) -> bool:
         with self._changing:
             if self._process is not None:
-                self._stopped |= bool(select.select([self._process], [], [], 0)[0])
+                self._stopped |= bool(readable([self._process], 0))
         return self._stopped
 
     def ended(self, error: str) -> None:

@@ -15,7 +15,7 @@ from tritone.synthesis.live_text import TextSource, WholeText
 PARTS = ("queue", "frontend", "prefill", "first_tokens", "tokens", "flow", "vocoder", "send")
 """Parts of a request's time, one after the other, that add up to all of it:
 
-queue: from its arrival until a thread took it; frontend: to the first segment; prefill: to the
+queue: from its arrival until it had a place; frontend: to the first segment; prefill: to the
 first speech token; first_tokens: until the first call of the flow has its tokens. From then on what
 the thread that makes audio did: it waited for acoustic frames while the flow worked or waited for
 its turn (flow) or while the language model did (tokens), decoded them (vocoder), handed audio over

@@ -15,6 +15,7 @@ from typing_extensions import Self
 from tritone.acoustic.attention import chunk_mask
 from tritone.acoustic.linear import PackableLinear
 from tritone.acoustic.solver import ChunkInput, EulerSolver, Solver, SolverSettings, StreamState
+from tritone.acoustic.unwanted import check_wanted
 from tritone.errors import Overloaded
 from tritone.families.cosyvoice2.code_network import CodeNetwork, Masks, project_speaker
 from tritone.families.cosyvoice2.config import FlowConfig
@@ -195,6 +196,7 @@ class Flow:
         """
         streams = [_Stream(step) for step in steps]
         while ready := [stream for stream in streams if self._chunks_known(stream)]:
+            check_wanted()
             chunks = self._chunks_at_once(ready[0]) if len(ready) == 1 else 1
             admitted = [stream for stream in ready if stream.admit(self.solver, chunks)]
             inputs = [self._input(stream, chunks) for stream in admitted]
