@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from tritone.arrays import Float32, Int32
 from tritone.errors import ModelDirectoryError
 from tritone.llm.checkpoint import WEIGHTS_NAME
-from tritone.llm.onnx.graph import CONFIG_KEY, PRECISIONS, checkpoint_key, graph_path
+from tritone.llm.onnx.graph import CONFIG_KEY, PRECISIONS
+from tritone.llm.onnx.graph_files import checkpoint_key, graph_path
 from tritone.llm.onnx.step_graph import LAST, CheckpointNumbers
 from tritone.llm.rotary import DecoderNumbers, rotary_tables
 
