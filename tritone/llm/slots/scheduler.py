@@ -120,7 +120,7 @@ class SlotLanguageModel:
         the first of the queue that has something to read."""
         with self._changed:
             if self._joining and self._joining.cancelled:
-                self._joining = None
+                self._leave()
             if self._joining:
                 return self._joining
             for stream in (*self._places.waiting, *self._queue):
@@ -160,10 +160,11 @@ class SlotLanguageModel:
         fate = self._advance(stream, partial(stream.draw, logits, self._llm))
         stream.flush()
         with self._changed:
-            if joins:
+            if joins and fate is Fate.OVER:
+                self._leave()
+            elif joins:
                 self._joining = None
-                if fate is not Fate.OVER:
-                    self._places.add(stream, slot)
+                self._places.add(stream, slot)
             if fate is Fate.DRAWS:
                 self._places.draw(stream)
         if fate is Fate.OVER and not joins:
@@ -172,8 +173,13 @@ class SlotLanguageModel:
     def _forget(self, stream: Stream) -> None:
         with self._changed:
             if stream is self._joining:
-                self._joining = None
+                self._leave()
             self._places.free(lambda other: other is stream)
+
+    def _leave(self) -> None:
+        """The new stream does not join those that speak."""
+        self._joining = None
+        self._session.clear(self._joining_slot)
 
     def _embedded(self, part: Prompt) -> Float32:
         """(n, hidden)"""
@@ -246,6 +252,7 @@ class SlotLanguageModel:
         """Take the stream's next token."""
         try:
             row, drawn = draw()
+            stream.check_latent()
         except Exception as error:  # of one stream: its neighbours go on
             stream.pending.append(_failure(error))
             return Fate.OVER

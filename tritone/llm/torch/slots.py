@@ -60,7 +60,9 @@ class TorchSlots:
         self._host_embeds = torch.zeros(slots, 1, config.hidden_size, pin_memory=pinned)
         self._host_lengths = torch.zeros(slots, dtype=torch.long, pin_memory=pinned)
         self._host_logits = torch.zeros(slots, decoder.rows, pin_memory=pinned)
-        self._host_last = torch.zeros(slots, config.hidden_size, pin_memory=pinned)
+        self._latents = config.gives_latents
+        width = config.hidden_size if self._latents else 0
+        self._host_last = torch.zeros(slots, width, pin_memory=pinned)
         self._embeds = self._host_embeds.to(device)
         self._lengths = self._host_lengths.to(device)
         self._heads = config.text_heads
@@ -96,13 +98,15 @@ class TorchSlots:
         last = self._model.forward(given, positions[None], attend)
         logits: Float32 = self._model.logits(last)[0].cpu().numpy()
         self._host_queries[:1].copy_(self._queries[:1].flatten(1))
-        self._host_last[:1].copy_(last)
+        if self._latents:
+            self._host_last[:1].copy_(last)
         return logits
 
     @torch.inference_mode()
     def decode(self, embeds: Float32, lengths: Int32, beyond: int = 0) -> Float32:
         stepped, count = self._advance(embeds, lengths), len(embeds)
-        self._host_last[:count].copy_(stepped.last[:count], non_blocking=True)
+        if self._latents:
+            self._host_last[:count].copy_(stepped.last[:count], non_blocking=True)
         self._host_logits[:count].copy_(stepped.logits[:count])
         ready: Float32 = self._host_logits[:count].numpy()
         return ready
@@ -133,14 +137,18 @@ class TorchSlots:
         return stepped
 
     @torch.inference_mode()
-    def move(self, source: int, target: int, length: int) -> None:
-        self._cache[:, :, target] = self._cache[:, :, source]
+    def move(self, source: int, target: int, length: int, start: int = 0) -> None:
+        moved = slice(start, length if start else None)
+        self._cache[:, :, target, :, moved] = self._cache[:, :, source, :, moved]
 
     @torch.inference_mode()
     def swap(self, first: int, second: int, length: int) -> None:
         kept = self._cache[:, :, first].clone()
         self.move(second, first, length)
         self._cache[:, :, second] = kept
+
+    def clear(self, slot: int) -> None:
+        """Memory of slots is taken once; a new stream finds its own emptied."""
 
     @torch.inference_mode()
     def text_keys(self, slot: int, prompt: int) -> Float32:
