@@ -45,7 +45,7 @@ class SlotLanguageModel:
     def __init__(self, session: SlotSession, speech: Speech, max_waiting: int) -> None:
         self._session, self._speech, self._llm = session, speech, speech.llm
         self._drawing = session if isinstance(session, DrawingSession) else None
-        self._max_waiting = max_waiting
+        self.slots, self._max_waiting = session.slots, max_waiting
         self._places = Places(session)  # changed by the thread alone
         self._joining: Stream | None = None  # a new one that is being read, into this slot
         self._joining_slot = 0
@@ -67,7 +67,7 @@ class SlotLanguageModel:
                 raise StageFailed(STAGE, "the language model is closed")
             self._queue = deque(s for s in self._queue if not s.cancelled)
             running = self._occupied() + len(self._queue)
-            check_load(running, self._session.slots, self._max_waiting)
+            check_load(running, self.slots, self._max_waiting)
             self._queue.append(stream)
             self._changed.notify()
         if stream.turns is None:
@@ -110,7 +110,7 @@ class SlotLanguageModel:
         return bool(self._places.drawing or self._joining) or any(s.stirs for s in may_read)
 
     def _free_slot(self) -> bool:
-        return self._occupied() < self._session.slots
+        return self._occupied() < self.slots
 
     def _occupied(self) -> int:
         return len(self._places) + (self._joining is not None)

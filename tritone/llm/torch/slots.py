@@ -23,6 +23,7 @@ from tritone.llm.torch.decoder import TorchDecoder
 from tritone.llm.torch.drawing import Drawing
 from tritone.loading.steps import step
 
+SPARE = 1  # positions more than a slot has, where rows that stand for no stream write
 SHORTEST_REACH = 256  # positions; the smallest bucket of lengths
 
 
@@ -53,8 +54,7 @@ class TorchSlots:
         config, device, dtype = decoder.config, decoder.device, decoder.dtype
         heads, dim = config.num_key_value_heads, config.head_dim
         self._group = config.num_attention_heads // heads
-        # one position more than a slot has, where rows that stand for no stream write
-        shape = (config.num_hidden_layers, 2, slots, heads, slot_length + 1, dim)
+        shape = (config.num_hidden_layers, 2, slots, heads, slot_length + SPARE, dim)
         self._cache = torch.zeros(shape, device=device, dtype=dtype)
         pinned = device.type == "cuda"
         self._host_embeds = torch.zeros(slots, 1, config.hidden_size, pin_memory=pinned)
@@ -70,7 +70,7 @@ class TorchSlots:
         width = len(self._heads) * dim
         self._host_queries = torch.zeros(slots, width, pin_memory=pinned)
         self._rows = torch.arange(slots, device=device)
-        self._positions = torch.arange(slot_length + 1, device=device)
+        self._positions = torch.arange(slot_length + SPARE, device=device)
         self._drawing = None if window is None else Drawing(slots, decoder.waiting, window, device)
         self._host_drawn = torch.zeros(slots, 2, dtype=torch.long, pin_memory=pinned)
         self._graphs: GraphCache[Stepped] = GraphCache(device)
