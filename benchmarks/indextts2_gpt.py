@@ -25,7 +25,8 @@ from tritone.families.indextts2.gpt_config import GptConfig
 from tritone.families.indextts2.gpt_graph import GptGraph
 from tritone.families.indextts2.gpt_runtime import DECODER_FILE
 from tritone.families.indextts2.gpt_slots import PairedSlots
-from tritone.llm.onnx.graph import build, graph_path
+from tritone.llm.onnx.graph import build
+from tritone.llm.onnx.graph_files import graph_path
 from tritone.llm.onnx.slots import OnnxSlots
 
 ROUNDS = 3

@@ -16,7 +16,8 @@ from tritone.families.indextts2.gpt_runtime import DECODER_FILE
 from tritone.families.indextts2.gpt_slots import PairedSlots
 from tritone.families.indextts2.gpt_torch import TorchGpt
 from tritone.llm.generation import TokenSampler
-from tritone.llm.onnx.graph import build, graph_path
+from tritone.llm.onnx.graph import build
+from tritone.llm.onnx.graph_files import graph_path
 from tritone.llm.onnx.slots import OnnxSlots
 from tritone.llm.torch.slots import TorchSlots
 

@@ -19,7 +19,8 @@ from tritone.engines.export import ExportsRecord, read_exports
 from tritone.engines.record import read_record
 from tritone.errors import ModelDirectoryError
 from tritone.llm.checkpoint import read_qwen2
-from tritone.llm.onnx.graph import built_from, graph_path
+from tritone.llm.onnx.graph import built_from
+from tritone.llm.onnx.graph_files import graph_path
 from tritone.llm.slots.opening import ensure_graph
 from tritone.llm.trtllm.engine_folder import read_engine
 

@@ -17,7 +17,8 @@ from tritone.families.cosyvoice2.config import CosyVoice2Config
 from tritone.families.cosyvoice2.merge_llm import read_merged
 from tritone.llm.checkpoint import EmbeddingTable
 from tritone.llm.onnx.decoder_graph import pad_heads
-from tritone.llm.onnx.graph import PRECISIONS, build_graph, graph_path
+from tritone.llm.onnx.graph import PRECISIONS, build_graph
+from tritone.llm.onnx.graph_files import graph_path
 from tritone.llm.onnx.graph_writer import MICROSOFT, BlockFormat, graph_writer, quantize_blocks
 from tritone.llm.onnx.slots import OnnxSlots
 

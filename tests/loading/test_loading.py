@@ -24,6 +24,7 @@ from tritone.loading.steps import (
     Report,
     bytes_below,
     memory_now,
+    note,
     shortage,
     step,
 )
@@ -151,6 +152,19 @@ class TestLines:
             raise OSError("gone")
         state = states(lines)["token2wav"]
         assert state.step == "flow plan" and state.failed
+
+    def test_a_step_says_something_of_its_result(self):
+        lines = []
+        with Loader("tensorrt_llm", lambda report: lines.append(line(report))):
+            with step("flow weights"):
+                note("11 of 64 slots")
+            with step("flow placement"):
+                pass
+        note("of no step")
+        told = [line for line in lines if " done in " in line]
+        assert re.search(r" s \(11 of 64 slots, resident \d+ MiB", told[0])
+        assert re.search(r" s \(resident \d+ MiB", told[1])
+        assert not states(lines)
 
     def test_what_a_line_says(self, tmp_path):
         report = Report(

@@ -21,6 +21,7 @@ from tritone.launcher import ServerSettings, TritonServer
 from tritone.launcher.golden import Sample, Spoken
 from tritone.launcher.health import HealthLimits
 from tritone.launcher.launch import termination_as_exit
+from tritone.launcher.profiles import language_model_parameters
 from tritone.launcher.speaker import speaker
 from tritone.launcher.standby import Standby
 from tritone.launcher.supervisor import End, Supervisor
@@ -154,7 +155,7 @@ def _check_model(settings: ServerSettings) -> None:
         model = open_model(settings.served_model)
     except ModelDirectoryError:
         return
-    check_memory(model)
+    check_memory(model, settings.profile, language_model_parameters(settings))
     check_shapes_apart(model)
 
 

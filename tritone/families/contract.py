@@ -144,9 +144,15 @@ class Family(ABC, Generic[ConfigT]):
             raise EnvironmentProblem(f"ode_steps and guided_steps: {self.name} has no ODE solver")
         return config
 
-    def memory(self, model_dir: Path) -> "Sequence[Need]":
+    def memory(
+        self, model_dir: Path, profile: str, language_model: Mapping[str, Any]
+    ) -> "Sequence[Need]":
         """The main memory that loading and one stream take, by part; nothing where that is not
-        known. Raises ModelDirectoryError for a file of weights that is missing or cut short."""
+        known.
+
+        profile: where it runs, as for `tritone serve`. language_model: parameters of its runtime,
+        as far as somebody set them. Raises ModelDirectoryError for a file of weights that is
+        missing or cut short."""
         return ()
 
     def check_shapes(self, model_dir: Path, config: ConfigT) -> None:

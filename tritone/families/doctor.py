@@ -20,6 +20,7 @@ from tritone.diagnostics.doctor.isolated import call
 from tritone.diagnostics.doctor.target import Target
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
 from tritone.launcher.model_processes import find_server
+from tritone.launcher.profiles import language_model_parameters
 from tritone.llm.trtllm.engine_folder import find_engine
 from tritone.loading.needs import check_room, told
 
@@ -98,7 +99,7 @@ def memory(target: Target) -> Finding:
     if problem := no_model(target):
         return skipped(f"{facts}; what is needed is not known: {problem}")
     try:
-        parts = _needs(target.model_dir)
+        parts = _needs(target)
     except ModelDirectoryError as error:
         return skipped(f"{facts}; what is needed is not known: {error}")
     if parts:
@@ -114,14 +115,16 @@ def memory(target: Target) -> Finding:
     return passed(facts)
 
 
-def _needs(folder: Path) -> "Sequence[Need]":
+def _needs(target: Target) -> "Sequence[Need]":
     """None where what families need cannot be imported, of which python.imports tells. Raises
     ModelDirectoryError."""
     try:
         from tritone.families import open_model
     except ImportError:
         return ()
-    return open_model(folder).family.memory(folder)
+    family = open_model(target.model_dir).family
+    values = language_model_parameters(target.settings())
+    return family.memory(target.model_dir, target.profile, values)
 
 
 @check("tensorrt.plans", limit_s=_LIMIT_S + 5)

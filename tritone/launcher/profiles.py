@@ -17,6 +17,7 @@ DRIVER_FILES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))  # Linux, Windows Subs
 TRTLLM_PROFILES = ("gpu", "gpu-llmapi")  # their language model's process imports tensorrt_llm
 TRTLLM_BACKEND = Path("tensorrtllm/libtriton_tensorrtllm.so")  # NVIDIA's, in C++
 _LLM = "tensorrt_llm"
+_PARAMETER = re.compile(r'key: *"(\w+)"[^"]*string_value: *"([^"]*)"')
 _PLACEHOLDER = '"/engine"'  # gpt_model_path of our repository: a container may mount it there
 
 
@@ -50,7 +51,8 @@ def check_profile(settings: ServerSettings, backends: Path | None) -> None:
             "NVIDIA with TensorRT-LLM (tag ...-trtllm-python-py3), or --profile gpu"
         )
     if profile == "gpu":
-        find_engine(settings.served_model, _configured_engine(settings.model_repository))
+        named = language_model_parameters(settings).get("engine_dir", "")  # "": the choice is ours
+        find_engine(settings.served_model, named)
 
 
 def _parameter(name: str, value: str) -> str:
@@ -59,13 +61,14 @@ def _parameter(name: str, value: str) -> str:
     return f"parameters {{ key: {key} value: {{ string_value: {text} }} }}\n"
 
 
-def _configured_engine(repository: Path) -> str:
-    """The engine that the configuration of `tensorrt_llm` names; "" leaves the choice to us."""
-    path = repository / _LLM / "config.pbtxt"
-    if not path.is_file():
-        return ""
-    named = re.search(r'"engine_dir"[^"]*string_value: *"([^"]*)"', path.read_text("utf-8"))
-    return named[1] if named else ""
+def language_model_parameters(settings: ServerSettings) -> dict[str, str]:
+    """Those that the configuration of `tensorrt_llm` for the profile sets, or that were changed;
+    of several with one name the last one holds."""
+    folder = settings.model_repository / _LLM
+    own = folder / "configs" / f"{settings.profile}.pbtxt"
+    path = own if own.is_file() else folder / "config.pbtxt"
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    return {**dict(_PARAMETER.findall(text)), **settings.parameters.get(_LLM, {})}
 
 
 def torch_cuda() -> str | None:

@@ -185,6 +185,9 @@ class DecoderSizes(Protocol):
     @property
     def text_heads(self) -> tuple[tuple[int, int], ...]: ...
 
+    @property
+    def gives_latents(self) -> bool: ...
+
 
 class SamplingDefaults(Protocol):
     """What a request may set, where it does not."""

@@ -185,3 +185,10 @@ class LanguageModel(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class OpenedLanguageModel(LanguageModel, Protocol):
+    """One of this process. slots: generations that advance together."""
+
+    @property
+    def slots(self) -> int: ...

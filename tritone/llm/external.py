@@ -70,6 +70,7 @@ class ExternalLanguageModel:
     def __init__(self, runtime: Any, config: SpokenConfig, limits: Limits) -> None:
         self._runtime, self._config, self._limits = runtime, config, limits
         self._stop_ids = frozenset(config.llm.stop_ids)
+        self.slots = limits.slots
         self._running: dict[Hashable, RuntimeFeed] = {}
         self._closed = False
         self._changed = threading.Condition()

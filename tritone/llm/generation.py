@@ -135,6 +135,11 @@ class Stream(Feed):
         if self.length + count >= positions:
             raise no_room(positions)
 
+    def check_latent(self) -> None:
+        """Raise StageFailed for one that is no numbers; whoever takes it would blame the caller."""
+        if self.latent is not None and not np.isfinite(self.latent).all():
+            raise StageFailed(STAGE, "a latent has values that are NaN or infinite")
+
     def of_text(self, keys: Float32) -> Float32:
         """(n, width) of (positions, width): those of a prompt as if it were whole."""
         return keys if self.turns is None else keys[self.turns.places]

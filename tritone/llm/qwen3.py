@@ -25,6 +25,10 @@ class Qwen3Config(DecoderConfig):
     def text_heads(self) -> tuple[tuple[int, int], ...]:
         return ()
 
+    @property
+    def gives_latents(self) -> bool:
+        return False
+
 
 def read_qwen3(directory: Path) -> Qwen3Config:
     """As `read_decoder`."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from tritone.errors import EnvironmentProblem
 from tritone.llm.config import LanguageModelConfig, SpokenConfig
-from tritone.llm.contract import GenerationRequest, LanguageModel, Prompt
+from tritone.llm.contract import GenerationRequest, LanguageModel, OpenedLanguageModel, Prompt
 from tritone.loading.steps import step
 
 # of (model directory, configuration, engine): raises TritoneError for an engine not to be used
@@ -22,7 +22,7 @@ EngineCheck = Callable[[Path, SpokenConfig, Path], None]
 
 @dataclass(frozen=True)
 class Runtime:
-    """module, function: (model_dir, config, *, parameters) -> LanguageModel.
+    """module, function: (model_dir, config, *, parameters) -> OpenedLanguageModel.
 
     profile: of the server that serves it. instead: the profile for machines without its packages.
     on_engine: it runs an engine that was built, so that an EngineCheck follows config. extends:
@@ -36,7 +36,7 @@ class Runtime:
     on_engine: bool = False
     extends: bool = False
 
-    def opener(self) -> Callable[..., LanguageModel]:
+    def opener(self) -> Callable[..., OpenedLanguageModel]:
         """Raises EnvironmentProblem naming a package that is not installed."""
         try:
             if self.module not in sys.modules:
@@ -47,7 +47,9 @@ class Runtime:
                 f"the profile {self.profile} needs the package {error.name}, which is not "
                 f"installed; install it, or use the profile {self.instead}"
             ) from error
-        opener: Callable[..., LanguageModel] = getattr(sys.modules[self.module], self.function)
+        opener: Callable[..., OpenedLanguageModel] = getattr(
+            sys.modules[self.module], self.function
+        )
         return opener
 
     def parameters(self) -> dict[str, Any]:
@@ -81,7 +83,7 @@ class Runtime:
         *,
         check_engine: EngineCheck | None = None,
         **values: Any,
-    ) -> LanguageModel:
+    ) -> OpenedLanguageModel:
         """See the opener for values and errors. check_engine: asked by a runtime that runs an
         engine, before it loads one that it found."""
         check = (check_engine,) if self.on_engine else ()

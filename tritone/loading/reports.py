@@ -3,6 +3,7 @@
 load token2wav, flow weights: begins at 2025-11-22T11:20:31.120+00:00 (/m/flow.safetensors,
     449.6 MB, resident 180 MiB, late after 52 s)
 load token2wav, flow weights: done in 1.21 s (resident 640 MiB, GPU 1210 MiB)
+load tensorrt_llm, LLM weights: done in 5.30 s (11 of 64 slots, resident 640 MiB, GPU 1210 MiB)
 load token2wav, flow weights: late, 52 s; likely cause: ...; examine: ...
 load token2wav, flow weights: failed after 1.21 s: ModelDirectoryError: ...; examine: ...
 """
@@ -38,7 +39,8 @@ def line(report: Report) -> str:
     """One line, for any kind of report."""
     what, seconds, memory = f"load {report.model}, {report.step}:", report.seconds, _memory(report)
     if report.kind == "done":
-        return f"{what} done in {seconds:.2f} s ({memory})"
+        said = f"{report.note}, " if report.note else ""
+        return f"{what} done in {seconds:.2f} s ({said}{memory})"
     if report.kind == "failed":
         return f"{what} failed after {seconds:.2f} s: {report.error}{_advice(report)}"
     if report.kind == "late":

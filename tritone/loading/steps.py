@@ -40,7 +40,7 @@ class Report:
     catalogue. inside: the step that it is a part of, or "". path, nbytes: of what it reads, if
     that is a file or folder. seconds: since it began. limit_s: it is late after that. memory: now;
     for a late step without that of the GPU. cause, doctor: what may be wrong and the command that
-    examines it, for failures and late steps.
+    examines it, for failures and late steps. note: what the work said of its result.
     """
 
     kind: Kind
@@ -55,6 +55,7 @@ class Report:
     error: str = ""
     cause: str = ""
     doctor: str = ""
+    note: str = ""
 
 
 Reporter = Callable[[Report], object]
@@ -69,6 +70,7 @@ class _Running:
     began: float
     limit_s: float
     nbytes: int = 0
+    note: str = ""
 
 
 _ENTERED: ContextVar["Loader | None"] = ContextVar("loader", default=None)
@@ -122,6 +124,10 @@ class Loader:
         self._end(running)
         self._tell("done", running)
 
+    def note(self, text: str) -> None:
+        """Of the step that runs."""
+        self._running[-1].note = text
+
     def _begin(self, name: str, path: Path | None) -> _Running:
         assert len(self._running) < _MOST_NESTED, f"{name} is nested too deep"
         kind = STEPS[name]
@@ -170,6 +176,7 @@ class Loader:
             seconds=self._clock() - running.began,
             limit_s=running.limit_s,
             memory=memory_now(ask_gpu=kind != "late"),
+            note=running.note,
             **advice,
         )
         self._report(report)
@@ -183,6 +190,12 @@ def step(name: str, path: Path | None = None) -> AbstractContextManager[None]:
     assert name in STEPS, f"{name} is not in the catalogue of steps"
     loader = _ENTERED.get()
     return nullcontext() if loader is None else loader.step(name, path)
+
+
+def note(text: str) -> None:
+    """Have the report on the step that runs say something of its result."""
+    if loader := _ENTERED.get():
+        loader.note(text)
 
 
 def bytes_below(path: Path) -> int:

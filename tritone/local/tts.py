@@ -85,7 +85,7 @@ class LocalStages:
         self.model = open_model(model_dir)
         family, config = self.model.family, self.model.config
         runtime = family.runtime(usual)
-        check_memory(self.model)
+        check_memory(self.model, profile, values)
         check_shapes(self.model)
         self.takes_open_text = runtime.extends
         self.rules = family.rules(config, hops or Hops())

@@ -41,7 +41,7 @@ class TritonPythonModel:
         )
         example = model.family.example_prompt(model.config, np.zeros(0, np.int32))
         warm_up(language_model, example)
-        most = values["slots"] + values["max_waiting"]
+        most = language_model.slots + values["max_waiting"]
         rate = float(model.family.rules(model.config, Hops()).rates.tokens)
         self._generations = Generations(language_model, most, LANGUAGE_MODEL, rate)
 

@@ -3,19 +3,21 @@
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 from indextts2_front import tiny_gpt
 
-from tritone.errors import InvalidRequest
+from tritone.errors import InvalidRequest, StageFailed
 from tritone.families.indextts2.gpt_beams import search
-from tritone.families.indextts2.gpt_config import DrawingConfig
+from tritone.families.indextts2.gpt_config import DrawingConfig, GptConfig
 from tritone.families.indextts2.gpt_drawing import (
     drawing_of,
     filtered,
     penalised,
     said_before,
 )
+from tritone.families.indextts2.gpt_generation import Drawing, seeded_multinomial
 from tritone.llm.contract import SamplingParams
 
 OUT = -math.inf
@@ -70,6 +72,17 @@ def test_a_request_out_of_range_is_refused(field: str, value: float) -> None:
 def test_a_request_changes_what_it_names() -> None:
     chosen = drawing_of(DrawingConfig(), SamplingParams(top_k=7))
     assert chosen == DrawingConfig(top_k=7)
+
+
+@pytest.mark.parametrize("top_k", [1, 2])
+def test_the_start_of_speech_in_its_middle_is_no_fault_of_the_caller(top_k: int) -> None:
+    """It stays as likely as it is upstream."""
+    gpt = GptConfig(codes=4)
+    drawing = Drawing(gpt, EVEN.model_copy(update={"top_k": top_k}), seeded_multinomial(0))
+    logits = np.zeros(gpt.codes + 2, np.float32)
+    logits[gpt.start] = 1e4
+    with pytest.raises(StageFailed, match=r"start of speech \(4\) was drawn"):
+        drawing.draw(logits)
 
 
 @pytest.mark.parametrize("length", [1, 2])

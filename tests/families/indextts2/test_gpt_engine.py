@@ -149,6 +149,46 @@ def test_a_broken_stream_harms_no_other(
         assert Increment.joined(list(well)).ids.tolist() == expected.ids.tolist()
 
 
+def test_a_latent_that_is_no_numbers_ends_its_stream_alone(
+    session: PairedSlots, model: SlotLanguageModel, request_: GenerationRequest
+) -> None:
+    """Also where the logits are, which another row has."""
+    latent = session.latent
+
+    def broken(row: int) -> np.ndarray:  # of the second stream in a step
+        return np.full_like(latent(row), np.nan) if row == 1 else latent(row)
+
+    session.latent = broken  # type: ignore[method-assign]
+    long = replace(request_, min_tokens=60, max_tokens=60)
+    with model._changed:  # both are there before a step
+        first, second = model.submit(long), model.submit(long)
+    with pytest.raises(StageFailed, match="latent has values that are NaN"):
+        list(second)
+    assert len(Increment.joined(list(first))) == 60
+
+
+def test_parts_of_a_prompt_are_copied_once(
+    tiny: tuple[Gpt, np.ndarray], session: PairedSlots
+) -> None:
+    """For the row that gives latents; it is as if the prompt had been read at once."""
+    prompt, inner, copied = tiny[1], session._session, []
+    width, half = tiny[0].config.width, len(prompt) // 2
+    move = inner.move
+
+    def recorded(source: int, target: int, length: int, start: int = 0) -> None:
+        copied.append((source, target, length - start))
+        move(source, target, length, start)
+
+    inner.move = recorded  # type: ignore[method-assign]
+    session.prefill(0, prompt)
+    session.prefill(1, prompt[:half])
+    session.prefill(1, prompt[half:], half)
+    assert copied == [(0, 1, len(prompt)), (2, 3, half), (2, 3, len(prompt) - half)]
+    rows = np.repeat(np.random.default_rng(3).normal(size=(1, 2 * width)), 2, axis=0)
+    session.decode(rows.astype(np.float32), np.full(2, len(prompt), np.int32))
+    np.testing.assert_allclose(session.latent(1), session.latent(0), atol=1e-5)
+
+
 @pytest.mark.parametrize("session", ["onnx"], indirect=True)
 @pytest.mark.parametrize(
     ("changes", "problem"),

@@ -1,6 +1,7 @@
 """The language model as a GPU runs it, under emulated CUDA graphs: what is replayed equals what is
 computed."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import fake_cuda_graphs
@@ -10,13 +11,18 @@ import torch
 from fake_cuda_graphs import GPU, Gpu
 from indextts2_front import tiny_gpt
 from parity.gpt_sessions import torch_session
+from safetensors.torch import save_file
 
 from tritone.arrays import Float32
 from tritone.compute import GraphCache
 from tritone.errors import EnvironmentProblem
+from tritone.families.indextts2 import gpt_torch
+from tritone.families.indextts2.gpt_config import DrawingConfig
+from tritone.families.indextts2.gpt_runtime import DECODER_FILE
 from tritone.families.indextts2.gpt_slots import PairedSlots
 from tritone.families.indextts2.gpt_torch import fitting
 from tritone.llm.torch.slots import TorchSlots
+from tritone.loading.steps import Loader, Report
 
 SLOTS, STEPS = 3, 8
 DRAW = np.random.default_rng(7)
@@ -103,3 +109,23 @@ def test_there_are_as_many_slots_as_memory_holds(monkeypatch: pytest.MonkeyPatch
         EnvironmentProblem, match=r"cuda:0 has 1\.0 GiB free.* set max_tokens lower"
     ):
         fitting(64, 1 << 29, GPU)
+
+
+def test_slots_that_do_not_fit_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Each takes as much as was reckoned."""
+    with torch.inference_mode():
+        gpt, _ = tiny_gpt()
+    save_file(
+        {name: value.contiguous() for name, value in gpt.state_dict().items()},
+        tmp_path / DECODER_FILE,
+    )
+    sizes, reports = list[int](), list[Report]()
+    monkeypatch.setattr(gpt_torch, "fitting", lambda _, size, device: sizes.append(size) or 2)
+    config = SimpleNamespace(gpt=gpt.config, drawing=DrawingConfig())
+    with Loader("tensorrt_llm", reports.append):
+        model = gpt_torch.open_gpt_torch(tmp_path, config, device="cpu", dtype="fp32", slots=5)
+    model.close()
+    assert model.slots == 2
+    assert [report.note for report in reports if report.kind == "done"] == ["2 of 5 slots"]
+    cache = model._session._session._cache  # type: ignore[attr-defined]
+    assert cache.numel() * cache.element_size() == 2 * sizes[0]

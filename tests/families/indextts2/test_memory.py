@@ -1,74 +1,51 @@
-"""What a model directory takes of memory, and the faults that are named before anything long."""
+"""What a model directory takes of memory."""
 
+import errno
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from indextts2_whole_release import whole_release
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 import tritone
 from tritone import cli
 from tritone.checkpoints.conversion import ConvertOptions
 from tritone.diagnostics.doctor.check import Status
 from tritone.diagnostics.doctor.target import Target
-from tritone.errors import EnvironmentProblem, ModelDirectoryError
+from tritone.errors import EnvironmentProblem
 from tritone.families import doctor, memory_check, open_model
 from tritone.families.indextts2 import FAMILY, memory, model_checks, networks
 from tritone.families.indextts2.convert import Conversion
 from tritone.families.indextts2.emotion_model_files import FOLDER, GRAPH
+from tritone.families.indextts2.gpt_runtime import ensure_gpt_graph
 from tritone.families.memory_check import check_memory
 from tritone.launcher import TritonServer
-from tritone.loading.needs import told
-from tritone.loading.reports import Summary
+from tritone.loading.needs import Need, told
 from tritone.loading.steps import Report
+from tritone.variables import CACHE_VARIABLE
 
 GIB = 2**30
-CODEC, BERT = "semantic_codec.safetensors", "w2v_bert.safetensors"
-LOADED = {
-    "prompter.safetensors": "prompt tables",
-    BERT: "speech features",
-    CODEC: "speech features",
-    "speaker_encoder.safetensors": "speech features",
-    "conditioning.safetensors": "speech features",
-    "flow.safetensors": "flow weights",
-    "vocoder.safetensors": "vocoder weights",
-    "gpt.safetensors": "LLM weights",
-}
-NAN_STEPS = {
-    "gpt.safetensors": "LLM graph",
-    CODEC: "speech tokenizer",
-    "speaker_encoder.safetensors": "speaker encoder",
-    "conditioning.safetensors": "conditioners",
-}
+BERT = "w2v_bert.safetensors"
 
 
-@pytest.fixture(scope="module")
-def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return whole_release(tmp_path_factory.mktemp("indextts2") / "released")
+def needed(model: Path, profile: str = "cpu", **language_model: str) -> Sequence[Need]:
+    return FAMILY.memory(model, profile, language_model)
 
 
-@pytest.fixture(scope="module")
-def converted(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    model = tmp_path_factory.mktemp("indextts2") / "model"
-    Conversion(release, model, ConvertOptions()).run()
-    return model
-
-
-@pytest.fixture
-def model(converted: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(converted, tmp_path / "model")
+def of_language_model(model: Path, precision: str) -> int:
+    sizes = {need.part: need.nbytes for need in needed(model, precision=precision)}
+    return sizes[memory.LLM]
 
 
 def test_every_value_counts_once_as_float32_but_for_the_language_model_s_graph(
     model: Path,
 ) -> None:
-    sizes = {need.part: need.nbytes for need in memory.needs(model)}
+    sizes = {need.part: need.nbytes for need in needed(model)}
     assert sizes.keys() == {*memory.PARTS, "processes and a stream"}
     names = [name for files in memory.PARTS.values() for name in files]
     built = networks.networks(open_model(model).config)
@@ -80,34 +57,91 @@ def test_every_value_counts_once_as_float32_but_for_the_language_model_s_graph(
     values = sum(value.numel() for weights in others for value in weights.values())
     assert sum(sizes.values()) == 4 * values + memory.WORKING
     shutil.rmtree(model / "llm")
-    whole = {need.part: need.nbytes for need in memory.needs(model)}[memory.LLM]
+    whole = {need.part: need.nbytes for need in needed(model)}[memory.LLM]
     assert whole == 4 * sum(value.numel() for value in load_file(model / llm).values())
+
+
+def test_the_language_model_s_graph_is_that_which_is_served(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of its precision, beside the weights or in the cache; where there is none, the weights."""
+    beside = model / "llm" / "onnx"
+    weights = 4 * memory.values(model)[memory.LLM]
+    int8 = (beside / "int8.onnx.data").stat().st_size
+    assert of_language_model(model, "fp32") == weights
+    (beside / "fp32.onnx.data").write_bytes(bytes(weights + 7))
+    assert of_language_model(model, "fp32") == weights + 7
+    assert of_language_model(model, "int8") == int8 < weights
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    shutil.rmtree(beside)
+    assert of_language_model(model, "int8") == weights
+    monkeypatch.setattr(Path, "mkdir", forbidden(beside, Path.mkdir))
+    graph = ensure_gpt_graph(model, open_model(model).language_model, "int8")
+    assert graph.is_relative_to(tmp_path / "cache")
+    assert of_language_model(model, "int8") == int8
+
+
+def forbidden(folder: Path, mkdir: Callable[..., None]) -> Callable[..., None]:
+    """`mkdir` where nobody may make this folder."""
+
+    def make(path: Path, *options: Any, **more: Any) -> None:
+        if path == folder:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        mkdir(path, *options, **more)
+
+    return make
+
+
+def test_what_a_gpu_holds_goes_through_main_memory_part_by_part(model: Path) -> None:
+    onnx, gpu = (
+        {need.part: need.nbytes for need in needed(model, profile)}
+        for profile in ("cpu", "gpu-torch")
+    )
+    largest = max(memory.values(model)[part] for part in memory.ON_GPU)
+    assert gpu.pop("weights on their way to the GPU") == 4 * largest
+    assert gpu == {part: size for part, size in onnx.items() if part not in memory.ON_GPU}
+
+
+def test_the_configuration_of_the_profile_says_which_graph_is_served(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    more = [Need("more than there is", 1 << 60)]
+    monkeypatch.setattr(type(FAMILY), "memory", lambda self, *given: asked.append(given) or more)
+    changed = ["--set", "tensorrt_llm.precision=fp32"]
+    for arguments in ([], changed, ["--profile", "gpu-torch"]):
+        assert cli.main(["serve", "--model", str(model), *arguments]) == 2
+    assert [(profile, values.get("precision")) for _, profile, values in asked] == [
+        ("cpu", "int8"),
+        ("cpu", "fp32"),
+        ("gpu-torch", None),
+    ]
 
 
 def test_stored_halves_take_as_much(release: Path, model: Path, tmp_path: Path) -> None:
     Conversion(release, tmp_path / "half", ConvertOptions(dtype="fp16")).run()
     halved = [
         replace(n, without=n.without.replace(str(model), str(tmp_path / "half")))
-        for n in memory.needs(model)
+        for n in needed(model)
     ]
-    assert list(memory.needs(tmp_path / "half")) == halved
+    assert list(needed(tmp_path / "half")) == halved
 
 
 def test_what_reads_recordings_can_be_left_out(model: Path) -> None:
-    whole = sum(need.nbytes for need in memory.needs(model))
+    whole = sum(need.nbytes for need in needed(model))
     with pytest.raises(EnvironmentProblem) as refused:
-        check_memory(open_model(model), lambda: whole - 1)
+        check_memory(open_model(model), "cpu", {}, lambda: whole - 1)
     said = str(refused.value)
     assert said.startswith(f"main memory: needs {whole / GIB:.1f} GiB (processes and a stream ")
     assert f"move {BERT} out of {model}, and registered voices alone can speak" in said
     (model / BERT).rename(model / "elsewhere")
-    check_memory(open_model(model), lambda: whole - 1)
+    check_memory(open_model(model), "cpu", {}, lambda: whole - 1)
     with pytest.raises(EnvironmentProblem, match="are free: end other processes, or give"):
-        check_memory(open_model(model), lambda: GIB)
+        check_memory(open_model(model), "cpu", {}, lambda: GIB)
 
 
 def test_the_emotion_model_can_be_left_out(model: Path, tmp_path: Path) -> None:
-    least = sum(need.nbytes for need in memory.needs(model))
+    least = sum(need.nbytes for need in needed(model))
     content = json.loads((model / "config.json").read_text())
     sizes = {"vocab_size": 9, "hidden_size": 9, "intermediate_size": 9, "num_hidden_layers": 3}
     heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}
@@ -124,11 +158,11 @@ def test_the_emotion_model_can_be_left_out(model: Path, tmp_path: Path) -> None:
     graph.write_bytes(bytes(10))
     data.write_bytes(bytes(1000))
     cache = np.zeros((3, 2, 2, 5, 16), np.float32)  # layers, keys and values, heads, positions
-    assert sum(need.nbytes for need in memory.needs(model)) == least + 1010 + cache.nbytes
+    assert sum(need.nbytes for need in needed(model)) == least + 1010 + cache.nbytes
     with pytest.raises(EnvironmentProblem, match=f"move {FOLDER} out of {model}, and emotion_text"):
-        check_memory(open_model(model), lambda: least)
+        check_memory(open_model(model), "cpu", {}, lambda: least)
     (model / FOLDER).rename(tmp_path / "elsewhere")
-    check_memory(open_model(model), lambda: least)
+    check_memory(open_model(model), "cpu", {}, lambda: least)
 
 
 def test_nothing_is_started_that_does_not_fit(
@@ -146,115 +180,20 @@ def test_nothing_is_started_that_does_not_fit(
 
 def test_the_doctor_says_what_loading_says(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not more, as by the size of the files, of which some are halves."""
-    needed = sum(need.nbytes for need in memory.needs(model))
-    for free, status in ((needed, Status.PASS), (needed - 1, Status.FAIL)):
+    least = sum(need.nbytes for need in needed(model))
+    for free, status in ((least, Status.PASS), (least - 1, Status.FAIL)):
         monkeypatch.setattr(doctor, "available_memory", lambda free=free: (free, "so much free"))
         found = doctor.memory(Target(model_dir=model, http_port=1))
         assert found.status is status
-        assert found.text == f"a server takes {told(tuple(memory.needs(model)))}; so much free"
+        assert found.text == f"a server takes {told(needed(model))}; so much free"
     with pytest.raises(EnvironmentProblem) as refused:
-        check_memory(open_model(model), lambda: needed - 1)
+        check_memory(open_model(model), "cpu", {}, lambda: least - 1)
     assert found.fix == str(refused.value)
     gpu = model_checks.gpu_memory(Target(model_dir=model))
-    assert gpu.status is Status.PASS and "half without what reads" in gpu.text
+    counts = memory.values(model)
+    half = 2 * (counts["language model"] + counts["flow"]) + 4 * counts["vocoder"]
+    assert dict(memory.on_gpu(model))["bfloat16"] == half
+    assert gpu.status is Status.PASS and "profile gpu-torch" in gpu.text
     (model / "gpt.safetensors").unlink()
     lacking = doctor.memory(Target(model_dir=model, http_port=1))
     assert lacking.status is Status.SKIP and "gpt.safetensors does not exist" in lacking.text
-
-
-Damage = Callable[[Path], None]
-
-
-def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-1])
-
-
-def misshape(path: Path) -> None:
-    state = load_file(path)
-    name = min(state)
-    save_file({**state, name: torch.zeros(3, 3, 3)}, path)
-
-
-def spoil(path: Path) -> None:
-    state = load_file(path)
-    state[min(state)].view(-1)[0] = torch.nan
-    save_file(state, path)
-
-
-def loaded(model: Path) -> Summary:
-    """What was loaded before the fault was told."""
-    summary = Summary(model)
-    with pytest.raises(ModelDirectoryError) as refused:
-        tritone.load(model, report=summary.add).close()
-    summary.end(refused.value)
-    return summary
-
-
-@pytest.mark.parametrize("name", LOADED)
-@pytest.mark.parametrize("damage", [Path.unlink, cut])
-def test_a_file_that_is_not_whole_is_named_before_anything_is_loaded(
-    model: Path, name: str, damage: Damage
-) -> None:
-    if name in memory.CLONING and damage is Path.unlink:
-        pytest.skip("registered voices can speak without it")
-    damage(model / name)
-    summary = loaded(model)
-    assert name in summary.problem and {step.step for step in summary.steps} <= {
-        "imports",
-        "config",
-    }
-
-
-@pytest.mark.parametrize("name", LOADED)
-def test_weights_of_another_shape_are_named_before_anything_is_loaded(
-    model: Path, name: str
-) -> None:
-    misshape(model / name)
-    summary = loaded(model)
-    assert {step.step for step in summary.steps} <= {"imports", "config"}
-    assert name in summary.problem and "[3, 3, 3] where the configuration" in summary.problem
-
-
-def test_weights_of_another_shape_are_named_all_at_once_and_no_server_starts(
-    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    wrong = {}
-    for file in ("gpt.safetensors", "flow.safetensors"):
-        wrong[file] = min(load_file(model / file).items(), key=lambda item: item[0])
-        misshape(model / file)
-    monkeypatch.setattr(TritonServer, "start", lambda self: pytest.fail("a server is started"))
-    assert cli.main(["serve", "--model", str(model)]) == 2
-    said = capsys.readouterr().err
-    for file, (name, value) in wrong.items():
-        shapes = f"{name} [3, 3, 3] where the configuration wants {list(value.shape)}"
-        assert f"{model / file} has {shapes}" in said
-
-
-@pytest.mark.parametrize("name", LOADED)
-def test_values_that_are_none_are_named_in_their_step(model: Path, name: str) -> None:
-    spoil(model / name)
-    summary = loaded(model)
-    assert summary.failed is not None
-    assert summary.failed.step == NAN_STEPS.get(name, LOADED[name])
-    assert name in summary.problem and "has values that are NaN" in summary.problem
-
-
-@pytest.mark.parametrize(
-    ("name", "damage", "problem"),
-    [
-        ("hf_cache/w2v-bert-2.0/model.safetensors", Path.unlink, "model.safetensors is missing"),
-        ("hf_cache/w2v-bert-2.0/config.json", Path.unlink, "config.json is missing"),
-        ("hf_cache/w2v-bert-2.0/model.safetensors", cut, "model.safetensors"),
-        ("hf_cache/semantic_codec_model.safetensors", cut, "semantic_codec_model.safetensors"),
-        ("gpt.pth", cut, "gpt.pth"),
-        ("hf_cache/campplus_cn_common.bin", cut, "campplus_cn_common.bin"),
-    ],
-)
-def test_a_half_filled_release_is_refused_before_anything_is_written(
-    release: Path, tmp_path: Path, name: str, damage: Damage, problem: str
-) -> None:
-    source = shutil.copytree(release, tmp_path / "released")
-    damage(source / name)
-    with pytest.raises(ModelDirectoryError, match=f"cannot be converted: .*{problem}"):
-        list(FAMILY.convert(source, tmp_path / "model", ConvertOptions()))
-    assert not (tmp_path / "model").exists()

@@ -1,36 +1,18 @@
 """The doctor's checks of a converted model directory, each with its fault planted."""
 
 import json
-import shutil
 from pathlib import Path
 
-import pytest
 from indextts2_emotion_model import emotion_model
-from indextts2_whole_release import whole_release
 from safetensors.torch import load_file, save_file
 
-from tritone.checkpoints.conversion import ConvertOptions
 from tritone.diagnostics.doctor.check import Finding, Status
 from tritone.diagnostics.doctor.target import Target
 from tritone.families.doctor import memory
 from tritone.families.indextts2 import doctor, model_checks
-from tritone.families.indextts2.convert import Conversion
 from tritone.families.indextts2.convert_emotion_model import EmotionModelConversion
 
 CHECKS = {check.name: check for check in doctor.CHECKS}
-
-
-@pytest.fixture(scope="module")
-def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("indextts2")
-    model = folder / "model"
-    Conversion(whole_release(folder / "released"), model, ConvertOptions()).run()
-    return model
-
-
-@pytest.fixture
-def model(converted: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(converted, tmp_path / "model")
 
 
 def found(name: str, model: Path) -> Finding:

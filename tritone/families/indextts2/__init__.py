@@ -3,9 +3,9 @@
 Importing this imports no torch: what needs it is imported when it is loaded.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -94,10 +94,15 @@ class IndexTTS2(WithAcoustics[IndexTTS2Config]):
         Conversion(released, model_dir, options).run()
         yield from self_check(model_dir, self, options.graphs)
 
-    def memory(self, model_dir: Path) -> "Sequence[Need]":
+    def memory(
+        self, model_dir: Path, profile: str, language_model: Mapping[str, Any]
+    ) -> "Sequence[Need]":
         from tritone.families.indextts2.memory import needs
+        from tritone.llm.onnx.graph_files import USUAL_PRECISION
 
-        return tuple(needs(model_dir))
+        if profile != _RUNTIMES["cpu"].profile:
+            return tuple(needs(model_dir, None))
+        return tuple(needs(model_dir, language_model.get("precision", USUAL_PRECISION)))
 
     def check_shapes(self, model_dir: Path, config: IndexTTS2Config) -> None:
         from tritone.families.indextts2.networks import parameters

@@ -19,7 +19,8 @@ from tritone.families.indextts2.emotion_model_config import POSITIONS, PRECISION
 from tritone.families.indextts2.emotion_model_files import FOLDER
 from tritone.frontend.text.tokenizer import TOKENIZER_NAME, is_control
 from tritone.llm.checkpoint import WEIGHTS_NAME
-from tritone.llm.onnx.graph import build, graph_path
+from tritone.llm.onnx.graph import build
+from tritone.llm.onnx.graph_files import graph_path
 from tritone.llm.onnx.qwen3_graph import Qwen3Graph
 from tritone.llm.qwen3 import Qwen3Config, qwen3_shapes, read_qwen3
 from tritone.plain_json import parse_json

@@ -18,7 +18,7 @@ from tritone.families.indextts2.emotion_model_config import (
 from tritone.families.indextts2.emotion_words import shares_of
 from tritone.frontend.text.tokenizer import TOKENIZER_NAME, TextTokenizer
 from tritone.llm.checkpoint import WEIGHTS_NAME, EmbeddingTable
-from tritone.llm.onnx.graph import graph_path
+from tritone.llm.onnx.graph_files import graph_path
 from tritone.llm.onnx.slots import OnnxSlots
 from tritone.loading.steps import step
 

@@ -42,7 +42,8 @@ class Drawing:
         multinomial: Multinomial,
         min_tokens: int = 0,
     ) -> None:
-        self._config, self._multinomial, self._stop = config, multinomial, gpt.stop
+        self._config, self._multinomial = config, multinomial
+        self._start, self._stop = gpt.start, gpt.stop
         self.min_tokens, self._drawn = min_tokens, 0
         self.said = prompt_said(gpt)
 
@@ -56,7 +57,7 @@ class Drawing:
 
     def draw(self, logits: Float32) -> int:
         """The next id for (ids,) logits, which is said from now on. Raises StageFailed if they are
-        not numbers."""
+        not numbers, or for the start of speech."""
         given = torch.from_numpy(logits)
         largest = float(given.max())
         if not math.isfinite(largest):
@@ -64,6 +65,8 @@ class Drawing:
         scores = self.scores(given)
         greedy = self._config.top_k == 1
         drawn = int(scores.argmax()) if greedy else self._multinomial(scores.softmax(-1))
+        if drawn == self._start:  # it can be, as upstream; no codec has a vector for it
+            raise StageFailed("llm", f"the start of speech ({drawn}) was drawn in its middle")
         self.said[0, drawn] = True
         self._drawn += 1
         return drawn

@@ -8,6 +8,7 @@ from tritone.families.indextts2.gpt_graph import GptGraph
 from tritone.families.indextts2.gpt_slots import PairedSlots
 from tritone.families.indextts2.gpt_speech import GptSpeech
 from tritone.llm.checkpoint import LLM_DIR
+from tritone.llm.onnx.graph_files import USUAL_PRECISION
 from tritone.llm.onnx.slots import OnnxSlots
 from tritone.llm.slots.opening import graph_of
 from tritone.llm.slots.scheduler import SlotLanguageModel
@@ -20,7 +21,7 @@ def open_gpt(
     model_dir: Path,
     config: IndexTTS2Config,
     *,
-    precision: str = "int8",
+    precision: str = USUAL_PRECISION,
     slots: int = 8,
     max_tokens: int = 4096,
     max_waiting: int = 64,

@@ -25,7 +25,7 @@ class PairedSlots:
 
     def prefill(self, slot: int, embeds: Float32, start: int = 0) -> Float32:
         logits = self._session.prefill(2 * slot, embeds, start)
-        self._session.move(2 * slot, 2 * slot + 1, start + len(embeds))
+        self._session.move(2 * slot, 2 * slot + 1, start + len(embeds), start)
         self._stepped = False
         return logits
 
@@ -38,13 +38,17 @@ class PairedSlots:
     def latent(self, row: int) -> Float32:
         return self._session.latent(2 * row + 1 if self._stepped else row)
 
-    def move(self, source: int, target: int, length: int) -> None:
+    def move(self, source: int, target: int, length: int, start: int = 0) -> None:
         for row in (0, 1):
-            self._session.move(2 * source + row, 2 * target + row, length)
+            self._session.move(2 * source + row, 2 * target + row, length, start)
 
     def swap(self, first: int, second: int, length: int) -> None:
         for row in (0, 1):
             self._session.swap(2 * first + row, 2 * second + row, length)
+
+    def clear(self, slot: int) -> None:
+        for row in (0, 1):
+            self._session.clear(2 * slot + row)
 
     def text_keys(self, slot: int, prompt: int) -> Float32:
         return self._session.text_keys(2 * slot, prompt)

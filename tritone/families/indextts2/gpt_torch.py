@@ -17,8 +17,8 @@ from tritone.families.indextts2.gpt_slots import PairedSlots
 from tritone.families.indextts2.gpt_speech import GptSpeech
 from tritone.llm.slots.scheduler import SlotLanguageModel
 from tritone.llm.torch.decoder import Attend
-from tritone.llm.torch.slots import TorchSlots
-from tritone.loading.steps import step
+from tritone.llm.torch.slots import SPARE, TorchSlots
+from tritone.loading.steps import note, step
 
 
 class TorchGpt:
@@ -57,9 +57,10 @@ def open_gpt_torch(
     kind = torch_dtype(dtype) or best_dtype(place, gpt.width)
     with step("LLM weights", path):
         decoder = TorchGpt(load_network(lambda: Gpt(gpt), path), place, kind)
-    length = min(max_tokens, gpt.most_positions)
-    slots = fitting(slots, 2 * position_bytes(gpt, kind) * length, place)
-    session = TorchSlots(decoder, slots=2 * slots, slot_length=length, window=None)
+        length = min(max_tokens, gpt.most_positions)
+        fit = fitting(slots, 2 * position_bytes(gpt, kind) * (length + SPARE), place)
+        note(f"{fit} of {slots} slots")
+    session = TorchSlots(decoder, slots=2 * fit, slot_length=length, window=None)
     speech = GptSpeech(Checkpoint(path), gpt, config.drawing)
     return SlotLanguageModel(PairedSlots(session), speech, max_waiting)
 

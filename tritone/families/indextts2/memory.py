@@ -2,14 +2,20 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tritone.errors import ModelDirectoryError
 from tritone.families.indextts2.emotion_model_files import FOLDER, GRAPH
 from tritone.loading.needs import Need
 from tritone.plain_json import parse_json
 
+if TYPE_CHECKING:
+    from tritone.families.indextts2.config import IndexTTS2Config
+
 # Files by the names that the modules have for them that read them, which import torch.
 LLM = "language model"
+FLOW, VOCODER = "flow", "vocoder"
+ON_GPU = (LLM, FLOW, VOCODER)
 CLONERS = "what reads recordings"
 CLONING = (
     *("w2v_bert.safetensors", "semantic_codec.safetensors"),
@@ -19,8 +25,8 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     LLM: ("gpt.safetensors",),
     "prompt tables": ("prompter.safetensors",),
     CLONERS: CLONING,
-    "flow": ("flow.safetensors",),
-    "vocoder": ("vocoder.safetensors",),
+    FLOW: ("flow.safetensors",),
+    VOCODER: ("vocoder.safetensors",),
 }
 WORKING = 3 << 29
 """Bytes beside the weights: five processes with their libraries, and one stream of speech."""
@@ -41,11 +47,18 @@ def values(model_dir: Path) -> dict[str, int]:
     }
 
 
-def needs(model_dir: Path) -> Iterator[Need]:
+def needs(model_dir: Path, precision: str | None) -> Iterator[Need]:
     """Of a server, or of everything in one process, whose flow is in float32: in bfloat16, where
-    the processor has units for it, it takes half."""
-    for part, count in values(model_dir).items():
-        size = (_graph(model_dir) if part == LLM else 0) or _SINGLE * count
+    the processor has units for it, it takes half.
+
+    precision: of the language model's graph; None where language model, flow and vocoder are on a
+    GPU, to which each goes by way of main memory."""
+    sizes = {part: _SINGLE * count for part, count in values(model_dir).items()}
+    if precision is None:
+        yield Need("weights on their way to the GPU", max(sizes.pop(part) for part in ON_GPU))
+    else:
+        sizes[LLM] = _graph(model_dir, precision) or sizes[LLM]
+    for part, size in sizes.items():
         yield Need(part, size, _without_cloning(model_dir) if part == CLONERS else "")
     if count := _emotion_model(model_dir):
         yield Need("emotion model", count, _without_emotion_model(model_dir))
@@ -53,30 +66,39 @@ def needs(model_dir: Path) -> Iterator[Need]:
 
 
 def on_gpu(model_dir: Path) -> Iterator[tuple[str, int]]:
-    """Bytes of all weights on a GPU: in float32, with the language model and the flow in half
-    precision, and the latter without what reads recordings."""
+    """Bytes of the weights that a GPU holds: with the language model and the flow in bfloat16, as
+    gpu-torch has them, and in float32."""
     counts = values(model_dir)
-    halves = 2 * (counts[LLM] + counts["flow"])
-    single = _SINGLE * sum(counts.values())
+    single = _SINGLE * sum(counts[part] for part in ON_GPU)
+    yield "bfloat16", single - _SINGLE // 2 * (counts[LLM] + counts[FLOW])
     yield "float32", single
-    yield "half", single - halves
-    yield f"half without {CLONERS}", single - halves - _SINGLE * counts.get(CLONERS, 0)
 
 
-def _graph(model_dir: Path) -> int:
-    """Bytes of the largest graph of the language model; 0 where none was built."""
-    graphs = (model_dir / "llm" / "onnx").glob("*.onnx.data")
-    return max((graph.stat().st_size for graph in graphs), default=0)
+def _graph(model_dir: Path, precision: str) -> int:
+    """Bytes of the language model's graph, where its runtime finds it; 0 where none was built."""
+    from tritone.llm.checkpoint import LLM_DIR
+    from tritone.llm.onnx.graph_files import checkpoint_key, graph_places
+
+    (weights,) = PARTS[LLM]
+    key = checkpoint_key(model_dir / weights, _config(model_dir).gpt)
+    for graph in graph_places(model_dir / LLM_DIR, precision, key):
+        if (data := Path(f"{graph}.data")).is_file():
+            return data.stat().st_size
+    return 0
+
+
+def _config(model_dir: Path) -> "IndexTTS2Config":
+    from tritone.config import CONFIG_NAME
+    from tritone.families.indextts2.config import IndexTTS2Config
+
+    path = model_dir / CONFIG_NAME
+    return IndexTTS2Config.of_content(parse_json(path), path)
 
 
 def _emotion_model(model_dir: Path) -> int:
     """Bytes of its graph, as stored, and of the keys and values of the longest text. 0 where it is
     not loaded. Raises ModelDirectoryError for a file that is missing."""
-    from tritone.config import CONFIG_NAME
-    from tritone.families.indextts2.config import IndexTTS2Config
-
-    path = model_dir / CONFIG_NAME
-    config = IndexTTS2Config.of_content(parse_json(path), path).emotion_model
+    config = _config(model_dir).emotion_model
     if config is None or not (model_dir / FOLDER).is_dir():
         return 0
     for lacking in (model_dir / name for name in GRAPH if not (model_dir / name).is_file()):

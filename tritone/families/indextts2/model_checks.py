@@ -71,13 +71,14 @@ def shapes(target: Target) -> Finding:
 
 @check("model.indextts2_gpu_memory", unless=_not_ours)
 def gpu_memory(target: Target) -> Finding:
-    """What the weights would take on a GPU; machine.memory tells of main memory."""
+    """What the weights take on a GPU; machine.memory tells of main memory."""
     try:
         parts = dict(on_gpu(target.model_dir))
     except ModelDirectoryError as error:
         return skipped(f"{error}: see model.indextts2_files")
     sizes = ", ".join(f"{name} {size / 2**30:.1f}" for name, size in parts.items())
-    return passed(f"no profile serves it on a GPU; GiB that its weights would take there: {sizes}")
+    there = "language model, flow and vocoder"
+    return passed(f"profile gpu-torch puts {there} on a GPU; GiB of their weights: {sizes}")
 
 
 def parameters(model_dir: str) -> dict[str, Any]:

@@ -17,8 +17,6 @@ Only the speech head is in the graph, with its bias, so that no text id can be d
 outside: the embedding is gathered from the checkpoint file, which costs no memory for unused rows.
 """
 
-import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,9 +25,10 @@ import onnx
 
 from tritone.checkpoints.safetensors_file import Checkpoint, to_float32
 from tritone.errors import ModelDirectoryError
-from tritone.llm.checkpoint import GRAPH_DIR, HEAD, HEAD_BIAS, WEIGHTS_NAME
+from tritone.llm.checkpoint import HEAD, HEAD_BIAS, WEIGHTS_NAME
 from tritone.llm.config import LLMConfig
 from tritone.llm.onnx.decoder_graph import DecoderGraph
+from tritone.llm.onnx.graph_files import checkpoint_key, graph_path
 from tritone.llm.onnx.graph_writer import BlockFormat, graph_writer
 from tritone.llm.onnx.step_graph import CheckpointNumbers, StepGraph, padded_head_dim
 
@@ -41,12 +40,6 @@ PRECISIONS: dict[str, BlockFormat | None] = {
     "int4_b128": BlockFormat(bits=4, block_size=128),
 }
 CONFIG_KEY = "tritone.llm"  # metadata entry that ties a graph to its checkpoint
-_SAMPLED_BYTES = 1 << 20  # of a checkpoint, at each end, that its weights are known by
-
-
-def graph_path(llm_dir: Path, precision: str) -> Path:
-    """Where the graph of `precision` lives; its weights lie beside it as `<name>.data`."""
-    return llm_dir / GRAPH_DIR / f"{precision}.onnx"
 
 
 def build_graph(
@@ -80,20 +73,6 @@ def build(
     with graph_writer(path, {CONFIG_KEY: checkpoint_key(weights, config)}) as writer:
         kind(writer, checkpoint, config, PRECISIONS[precision]).build()
     return path
-
-
-def checkpoint_key(weights: Path, config: CheckpointNumbers) -> str:
-    """What a graph says that it was built from: the numbers, and a digest of the weights' ends.
-
-    Weights of the same sizes that were trained anew differ in nearly every byte.
-    """
-    with weights.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - _SAMPLED_BYTES))
-        digest = hashlib.sha256(file.read())
-        file.seek(0)
-        digest.update(file.read(_SAMPLED_BYTES))
-    return f"{config.model_dump_json()} {size} {digest.hexdigest()}"
 
 
 def built_from(path: Path) -> str:

@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from tritone.arrays import Float32, Int32
 from tritone.errors import ModelDirectoryError
 from tritone.llm.checkpoint import WEIGHTS_NAME
-from tritone.llm.onnx.graph import CONFIG_KEY, PRECISIONS, checkpoint_key, graph_path
+from tritone.llm.onnx.graph import CONFIG_KEY, PRECISIONS
+from tritone.llm.onnx.graph_files import checkpoint_key, graph_path
+from tritone.llm.onnx.slot_memory import SlotMemory
 from tritone.llm.onnx.step_graph import LAST, CheckpointNumbers
 from tritone.llm.rotary import DecoderNumbers, rotary_tables
 
@@ -28,7 +30,7 @@ class OnnxSlots:
     """`tritone.llm.slots.session.SlotSession` on ONNX Runtime.
 
     threads: of one operator; they do not spin while they wait. Memory of a position is taken when
-    it is first written, and kept. graph: where that of `precision` is, if not beside the
+    it is written, until its slot is cleared. graph: where that of `precision` is, if not beside the
     checkpoint. weights: where they are, if not in `llm_dir`.
 
     Raises ModelDirectoryError if the graph is missing or belongs to another checkpoint.
@@ -56,11 +58,12 @@ class OnnxSlots:
         head = next(o for o in self._session.get_outputs() if o.name == "logits")
         head_dim, head_size = int(past.shape[3]), int(head.shape[1])
         layers, heads = config.num_hidden_layers, config.num_key_value_heads
-        # Zeros come from the system untouched: an idle slot costs no memory. All in one array may
-        # be more than the system promises to anybody.
+        # all in one may be more than the system promises to anybody
         rows = _even(slots)
         shape = (rows, heads, slot_length, head_dim)
-        self._cache = [[np.zeros(shape, np.float32) for _ in "kv"] for _ in range(layers)]
+        self._memory = [SlotMemory(shape) for _ in range(2 * layers)]
+        arrays = [memory.array for memory in self._memory]
+        self._cache = list(zip(arrays[::2], arrays[1::2], strict=True))  # keys, values
         self._embeds = np.zeros((rows, 1, config.hidden_size), np.float32)
         self._lengths = np.zeros(rows, np.int32)
         self._longest = np.zeros((), np.int32)
@@ -96,13 +99,17 @@ class OnnxSlots:
         self._session.run_with_iobinding(self._batches[rows])
         return self._logits[:count]
 
-    def move(self, source: int, target: int, length: int) -> None:
+    def move(self, source: int, target: int, length: int, start: int = 0) -> None:
         for cache in chain(*self._cache):
-            cache[target, :, :length] = cache[source, :, :length]
+            cache[target, :, start:length] = cache[source, :, start:length]
 
     def swap(self, first: int, second: int, length: int) -> None:
         for cache in chain(*self._cache):
             cache[[first, second], :, :length] = cache[[second, first], :, :length]
+
+    def clear(self, slot: int) -> None:
+        for memory in self._memory:
+            memory.clear(slot)
 
     def text_keys(self, slot: int, prompt: int) -> Float32:
         keys = [self._cache[layer][0][slot, head // self._group] for layer, head in self._heads]

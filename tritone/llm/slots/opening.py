@@ -1,16 +1,15 @@
 """Opening the language model of a model directory on ONNX Runtime."""
 
 import errno
-import hashlib
 import os
 from pathlib import Path
 
-from tritone import resources
 from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.errors import ModelDirectoryError
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, EmbeddingTable
 from tritone.llm.config import SpokenConfig
-from tritone.llm.onnx.graph import Qwen2Graph, build, built_from, checkpoint_key, graph_path
+from tritone.llm.onnx.graph import Qwen2Graph, build, built_from
+from tritone.llm.onnx.graph_files import USUAL_PRECISION, checkpoint_key, graph_places
 from tritone.llm.onnx.slots import OnnxSlots
 from tritone.llm.onnx.step_graph import CheckpointNumbers, StepGraph
 from tritone.llm.slots.scheduler import SlotLanguageModel
@@ -25,7 +24,7 @@ def open_onnx(
     model_dir: Path,
     config: SpokenConfig,
     *,
-    precision: str = "int8",
+    precision: str = USUAL_PRECISION,
     slots: int = 8,
     max_tokens: int = 4096,
     max_waiting: int = 64,
@@ -74,9 +73,8 @@ def graph_of(
     it must be built and neither can be written.
     """
     llm_dir = model_dir / LLM_DIR
-    beside, key = graph_path(llm_dir, precision), checkpoint_key(weights, numbers)
-    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
-    cached = resources.default_cache_dir() / "graphs" / digest / beside.name
+    key = checkpoint_key(weights, numbers)
+    beside, cached = graph_places(llm_dir, precision, key)
     for path in (beside, cached):
         if os.path.isdir(path):
             raise ModelDirectoryError(

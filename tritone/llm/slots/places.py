@@ -17,6 +17,8 @@ class Movable(Protocol):
 
     def swap(self, first: int, second: int, length: int) -> None: ...
 
+    def clear(self, slot: int) -> None: ...
+
 
 class Places:
     """drawing, waiting: streams in the order of their slots."""
@@ -40,6 +42,7 @@ class Places:
         """Take in a stream that has been read into a slot behind all others; it waits."""
         if slot != len(self):
             self._session.move(slot, len(self), stream.length)
+            self._session.clear(slot)
         self.waiting.append(stream)
 
     def draw(self, stream: Stream) -> None:
@@ -69,9 +72,7 @@ class Places:
                 self._free_drawing(stream)
             else:
                 self._free_waiting(stream)
-
-    def clear(self) -> None:
-        self.drawing, self.waiting = [], []
+            self._session.clear(len(self))
 
     def _free_drawing(self, stream: Stream) -> None:
         slot, last = self.drawing.index(stream), self.drawing.pop()

@@ -45,7 +45,7 @@ class SlotLanguageModel:
     def __init__(self, session: SlotSession, speech: Speech, max_waiting: int) -> None:
         self._session, self._speech, self._llm = session, speech, speech.llm
         self._drawing = session if isinstance(session, DrawingSession) else None
-        self._max_waiting = max_waiting
+        self.slots, self._max_waiting = session.slots, max_waiting
         self._places = Places(session)  # changed by the thread alone
         self._joining: Stream | None = None  # a new one that is being read, into this slot
         self._joining_slot = 0
@@ -67,7 +67,7 @@ class SlotLanguageModel:
                 raise StageFailed(STAGE, "the language model is closed")
             self._queue = deque(s for s in self._queue if not s.cancelled)
             running = self._occupied() + len(self._queue)
-            check_load(running, self._session.slots, self._max_waiting)
+            check_load(running, self.slots, self._max_waiting)
             self._queue.append(stream)
             self._changed.notify()
         if stream.turns is None:
@@ -110,7 +110,7 @@ class SlotLanguageModel:
         return bool(self._places.drawing or self._joining) or any(s.stirs for s in may_read)
 
     def _free_slot(self) -> bool:
-        return self._occupied() < self._session.slots
+        return self._occupied() < self.slots
 
     def _occupied(self) -> int:
         return len(self._places) + (self._joining is not None)
@@ -120,7 +120,7 @@ class SlotLanguageModel:
         the first of the queue that has something to read."""
         with self._changed:
             if self._joining and self._joining.cancelled:
-                self._joining = None
+                self._leave()
             if self._joining:
                 return self._joining
             for stream in (*self._places.waiting, *self._queue):
@@ -160,10 +160,11 @@ class SlotLanguageModel:
         fate = self._advance(stream, partial(stream.draw, logits, self._llm))
         stream.flush()
         with self._changed:
-            if joins:
+            if joins and fate is Fate.OVER:
+                self._leave()
+            elif joins:
                 self._joining = None
-                if fate is not Fate.OVER:
-                    self._places.add(stream, slot)
+                self._places.add(stream, slot)
             if fate is Fate.DRAWS:
                 self._places.draw(stream)
         if fate is Fate.OVER and not joins:
@@ -172,8 +173,13 @@ class SlotLanguageModel:
     def _forget(self, stream: Stream) -> None:
         with self._changed:
             if stream is self._joining:
-                self._joining = None
+                self._leave()
             self._places.free(lambda other: other is stream)
+
+    def _leave(self) -> None:
+        """The new stream does not join those that speak."""
+        self._joining = None
+        self._session.clear(self._joining_slot)
 
     def _embedded(self, part: Prompt) -> Float32:
         """(n, hidden)"""
@@ -246,6 +252,7 @@ class SlotLanguageModel:
         """Take the stream's next token."""
         try:
             row, drawn = draw()
+            stream.check_latent()
         except Exception as error:  # of one stream: its neighbours go on
             stream.pending.append(_failure(error))
             return Fate.OVER

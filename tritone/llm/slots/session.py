@@ -35,12 +35,17 @@ class SlotSession(Protocol):
         """
         ...
 
-    def move(self, source: int, target: int, length: int) -> None:
-        """Copy the first `length` positions of a slot over another."""
+    def move(self, source: int, target: int, length: int, start: int = 0) -> None:
+        """Copy the first `length` positions of a slot over another, which has those before `start`
+        already."""
         ...
 
     def swap(self, first: int, second: int, length: int) -> None:
         """Exchange the first `length` positions of two slots."""
+        ...
+
+    def clear(self, slot: int) -> None:
+        """Nobody has this slot now: what it holds is not kept."""
         ...
 
     def text_keys(self, slot: int, prompt: int) -> Float32:

@@ -23,6 +23,7 @@ from tritone.llm.torch.decoder import TorchDecoder
 from tritone.llm.torch.drawing import Drawing
 from tritone.loading.steps import step
 
+SPARE = 1  # positions more than a slot has, where rows that stand for no stream write
 SHORTEST_REACH = 256  # positions; the smallest bucket of lengths
 
 
@@ -53,14 +54,15 @@ class TorchSlots:
         config, device, dtype = decoder.config, decoder.device, decoder.dtype
         heads, dim = config.num_key_value_heads, config.head_dim
         self._group = config.num_attention_heads // heads
-        # one position more than a slot has, where rows that stand for no stream write
-        shape = (config.num_hidden_layers, 2, slots, heads, slot_length + 1, dim)
+        shape = (config.num_hidden_layers, 2, slots, heads, slot_length + SPARE, dim)
         self._cache = torch.zeros(shape, device=device, dtype=dtype)
         pinned = device.type == "cuda"
         self._host_embeds = torch.zeros(slots, 1, config.hidden_size, pin_memory=pinned)
         self._host_lengths = torch.zeros(slots, dtype=torch.long, pin_memory=pinned)
         self._host_logits = torch.zeros(slots, decoder.rows, pin_memory=pinned)
-        self._host_last = torch.zeros(slots, config.hidden_size, pin_memory=pinned)
+        self._latents = config.gives_latents
+        width = config.hidden_size if self._latents else 0
+        self._host_last = torch.zeros(slots, width, pin_memory=pinned)
         self._embeds = self._host_embeds.to(device)
         self._lengths = self._host_lengths.to(device)
         self._heads = config.text_heads
@@ -68,7 +70,7 @@ class TorchSlots:
         width = len(self._heads) * dim
         self._host_queries = torch.zeros(slots, width, pin_memory=pinned)
         self._rows = torch.arange(slots, device=device)
-        self._positions = torch.arange(slot_length + 1, device=device)
+        self._positions = torch.arange(slot_length + SPARE, device=device)
         self._drawing = None if window is None else Drawing(slots, decoder.waiting, window, device)
         self._host_drawn = torch.zeros(slots, 2, dtype=torch.long, pin_memory=pinned)
         self._graphs: GraphCache[Stepped] = GraphCache(device)
@@ -96,13 +98,15 @@ class TorchSlots:
         last = self._model.forward(given, positions[None], attend)
         logits: Float32 = self._model.logits(last)[0].cpu().numpy()
         self._host_queries[:1].copy_(self._queries[:1].flatten(1))
-        self._host_last[:1].copy_(last)
+        if self._latents:
+            self._host_last[:1].copy_(last)
         return logits
 
     @torch.inference_mode()
     def decode(self, embeds: Float32, lengths: Int32, beyond: int = 0) -> Float32:
         stepped, count = self._advance(embeds, lengths), len(embeds)
-        self._host_last[:count].copy_(stepped.last[:count], non_blocking=True)
+        if self._latents:
+            self._host_last[:count].copy_(stepped.last[:count], non_blocking=True)
         self._host_logits[:count].copy_(stepped.logits[:count])
         ready: Float32 = self._host_logits[:count].numpy()
         return ready
@@ -133,14 +137,18 @@ class TorchSlots:
         return stepped
 
     @torch.inference_mode()
-    def move(self, source: int, target: int, length: int) -> None:
-        self._cache[:, :, target] = self._cache[:, :, source]
+    def move(self, source: int, target: int, length: int, start: int = 0) -> None:
+        moved = slice(start, length if start else None)
+        self._cache[:, :, target, :, moved] = self._cache[:, :, source, :, moved]
 
     @torch.inference_mode()
     def swap(self, first: int, second: int, length: int) -> None:
         kept = self._cache[:, :, first].clone()
         self.move(second, first, length)
         self._cache[:, :, second] = kept
+
+    def clear(self, slot: int) -> None:
+        """Memory of slots is taken once; a new stream finds its own emptied."""
 
     @torch.inference_mode()
     def text_keys(self, slot: int, prompt: int) -> Float32:

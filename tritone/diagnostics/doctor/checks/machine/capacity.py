@@ -8,6 +8,7 @@ from pathlib import Path
 from tritone.diagnostics.doctor.check import Finding, check, failure, passed, warning
 from tritone.diagnostics.doctor.checks.machine.control_groups import ControlGroups
 from tritone.diagnostics.doctor.target import Target
+from tritone.launcher.profiles import language_model_parameters
 
 _CPUINFO = Path("/proc/cpuinfo")
 _BFLOAT16_UNITS = ("amx_bf16", "avx512_bf16")  # as tritone.compute asks torch for them
@@ -105,16 +106,9 @@ def available_memory() -> tuple[int, str]:
 def weight_bytes(target: Target) -> int:
     """Bytes of weights that the server of this profile reads into memory."""
     folder = target.model_dir
-    graph = folder / "llm" / "onnx" / f"{_precision(target)}.onnx.data"
+    precision = language_model_parameters(target.settings()).get("precision", "int8")
+    graph = folder / "llm" / "onnx" / f"{precision}.onnx.data"
     built = not target.on_gpu and graph.is_file()
     llm = graph if built else folder / "llm" / "model.safetensors"
     files = [*folder.glob("*.safetensors"), *folder.glob("*.onnx"), llm]
     return sum(file.stat().st_size for file in files if file.is_file())
-
-
-def _precision(target: Target) -> str:
-    """Of the language model on a CPU, as the repository sets it."""
-    config = target.model_repository / "tensorrt_llm" / "configs" / "cpu.pbtxt"
-    text = config.read_text(encoding="utf-8") if config.is_file() else ""
-    named = re.search(r'"precision"[^"]*string_value: *"([^"]*)"', text)
-    return named[1] if named else "int8"
