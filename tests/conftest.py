@@ -7,13 +7,23 @@ import pytest
 from gateways import RunningGateway, gateway_before
 from paths import EMBEDDED
 from shared_server import SharedServer, Sharing
+from waiting import HANG_S
 
 from tritone.launcher import ServerSettings, TritonServer
 from tritone.launcher.ports import free_ports
-from tritone_client import SpeechClient
+from tritone_client import SpeechClient, aio_live, live
 
 # A shell's background job ignores this signal, and so would every process that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient_clients() -> Iterator[None]:
+    """A server that stands still for a while is not left by a cancel, which would be seen."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (live, aio_live):
+            patch.setattr(module, "GRACE_S", HANG_S)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,6 +7,7 @@ import fake_cuda_graphs
 import pytest
 import torch
 from fake_cuda_graphs import GPU, CaptureRefused, Gpu
+from waiting import HANG_S
 
 from tritone.compute import GraphCache, torch_device
 
@@ -83,7 +84,7 @@ def test_captures_of_several_threads_take_turns(gpu: Gpu) -> None:
             threading.Event().wait(0.02)
             return torch.zeros(1) + index
 
-        begun.wait(10)
+        begun.wait(HANG_S)
         try:
             GraphCache(GPU).record(index, slow)
         except BaseException as error:

@@ -10,6 +10,7 @@ import pytest
 import typer
 from command_line import options_of
 from paths import EMBEDDED, PROJECT
+from waiting import HANG_S
 
 from tritone import cli
 from tritone.cli.command import run
@@ -35,7 +36,7 @@ def test_it_runs_where_numpy_and_torch_are_broken(words: list[str], told: str) -
         [sys.executable, "-c", f"{block}sys.exit(main({words}))"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG_S,
         cwd=PROJECT,
     )
     assert done.returncode == 0 and told in done.stdout, done.stderr
@@ -91,7 +92,7 @@ def test_it_is_a_module_too() -> None:
         [sys.executable, "-m", "tritone", "say", "--help"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG_S,
         cwd=PROJECT,
     )
     assert done.returncode == 0 and done.stdout.startswith("usage: tritone say ")

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from command_line import options_of
 from paths import EMBEDDED
+from toy_server import free_ports
 
 from tritone.cli.gateway import gateway
 from tritone.cli.gateway_beside import Beside
 from tritone.errors import EnvironmentProblem
 from tritone.gateway.settings import GatewaySettings
 from tritone.launcher import ServerSettings
-from tritone.launcher.ports import free_ports
 from tritone.resources import model_repository, triton_folder
 
 
@@ -22,7 +22,7 @@ def options(model: Path, voices: Path | None, **asked: Any) -> dict[str, object]
     settings = ServerSettings(
         model_repository(), triton_folder(), model_dir=model, voices_dir=voices
     )
-    beside = Beside(**{"gateway_port": free_ports()[0], **asked}).of(settings)
+    beside = Beside(**{"gateway_port": free_ports()["http_port"], **asked}).of(settings)
     assert beside.process is not None
     words = beside.process._command
     return options_of(gateway, words[words.index("gateway") + 1 :])
@@ -45,7 +45,7 @@ def test_a_model_directory_that_makes_no_voices(
 
 
 def test_what_is_asked_for_is_passed_on() -> None:
-    port = free_ports()[0]
+    port = free_ports()["http_port"]
     given = options(
         EMBEDDED,
         None,

@@ -7,6 +7,7 @@ import grpc
 import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2
+from waiting import HANG_S
 
 from tritone_client import Emotion, SpeechClient, SpeechError, StreamMeter, Utterance, pad_reference
 from tritone_client.request import infer_request
@@ -277,6 +278,6 @@ class TestMetrics:
 def test_grpc_errors_keep_status_and_words():
     """No server listens on port 1."""
     with SpeechClient("127.0.0.1:1") as client, pytest.raises(SpeechError) as caught:
-        client.speak(Utterance("a"), timeout=5)
+        client.speak(Utterance("a"), timeout=HANG_S)
     assert caught.value.status == "UNAVAILABLE"
     assert isinstance(caught.value.__cause__, grpc.RpcError)

@@ -225,8 +225,8 @@ class TestCommand:
 
     def test_no_server_is_status_1_and_names_the_error(self, capsys, tmp_path):
         target = tmp_path / "bench.json"
-        command = ["--url", "127.0.0.1:1", "--text", "a", "--requests", "2", "--timeout", "5"]
-        assert main([*command, "--json", str(target)]) == 1
+        command = ["--url", "127.0.0.1:1", "--text", "a", "--requests", "2"]
+        assert main([*command, "--timeout", str(HANG_S), "--json", str(target)]) == 1
         told = capsys.readouterr()
         assert "0/2" in told.out
         assert "concurrency 1: 2 UNAVAILABLE; the first: UNAVAILABLE: " in told.err

@@ -192,7 +192,7 @@ def test_many_packets_that_nobody_takes_hold_up_no_end() -> None:
     assert asyncio_end(aio_left, FakeServer(packets=1000)) == "closed"
 
 
-@pytest.mark.parametrize("leave", [left, late, interrupted])
+@pytest.mark.parametrize("leave", [left, interrupted])
 def test_a_server_that_does_not_answer_is_left_by_a_cancel(
     leave: Callable[[SpeechClient], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,7 +200,7 @@ def test_a_server_that_does_not_answer_is_left_by_a_cancel(
     assert blocking_end(leave, FakeServer(deaf=True)) == "cancelled"
 
 
-@pytest.mark.parametrize("leave", [aio_left, aio_late, aio_task_cancelled])
+@pytest.mark.parametrize("leave", [aio_left, aio_task_cancelled])
 def test_so_is_one_with_asyncio(
     leave: Callable[[AsyncSpeechClient], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 from serving import RATE
+from waiting import HANG_S
 
 from tritone_client import Emotion
 from tritone_client.output import SUFFIXES, RawWriter, open_writer, to_s16le
@@ -119,7 +120,7 @@ class TestSay:
         assert words in capsys.readouterr().err
 
     def test_no_server_is_status_3_and_leaves_no_file(self, capsys, tmp_path):
-        target = tmp_path / "out.wav"
-        assert main(["hi", "--url", "127.0.0.1:1", "-o", str(target), "--timeout", "5"]) == 3
+        target, patient = tmp_path / "out.wav", ["--timeout", str(HANG_S)]
+        assert main(["hi", "--url", "127.0.0.1:1", "-o", str(target), *patient]) == 3
         assert capsys.readouterr().err.startswith("UNAVAILABLE: ")
         assert not target.exists()

@@ -26,6 +26,7 @@ from container_files import (
 )
 from paths import PROJECT
 from serving import SHORT, is_speech
+from waiting import HANG_S
 
 from tritone.cli.serve import serve
 from tritone.launcher.command import UNLOAD_TIMEOUT_S
@@ -151,7 +152,7 @@ def test_the_gpu_image_measures_with_what_it_has(module: str) -> None:
     extras = ["matplotlib", "transformers", "pytest", "hypothesis", "onnxscript", "scipy", "jiwer"]
     block = f"import sys; sys.modules.update(dict.fromkeys({extras}))"
     code = f"{block}; import {module}; import tritone_client, tritonclient.grpc"
-    subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=True, timeout=100)
+    subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=True, timeout=HANG_S)
 
 
 @contextmanager
@@ -197,7 +198,7 @@ def test_the_cpu_service_starts_speaks_and_stops(tmp_path: Path) -> None:
         assert ready, (tmp_path / "stderr").read_text()
         assert health(http) == 0
         with SpeechClient(f"127.0.0.1:{grpc}") as client:
-            assert is_speech(client.speak(Utterance(SHORT, seed=1), timeout=60))
+            assert is_speech(client.speak(Utterance(SHORT, seed=1), timeout=HANG_S))
         process.send_signal(signal.Signals[only("cpu", "STOPSIGNAL").value[0]])
         grace = parse_duration(service["stop_grace_period"])
         assert process.wait(timeout=grace) == 0

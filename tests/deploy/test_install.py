@@ -16,6 +16,7 @@ import soundfile
 from paths import PROJECT
 from serving import RATE, SHORT, is_speech
 from toy_server import free_ports
+from waiting import HANG_S
 
 from tritone.launcher.binaries import WHEEL
 
@@ -153,7 +154,7 @@ def serving(installation: Installation, port: int) -> Iterator[None]:
             assert ready, server.stderr.read()
             yield
             server.send_signal(signal.SIGINT)
-            assert server.wait(timeout=60) == 0
+            assert server.wait(timeout=HANG_S) == 0
         finally:
             server.kill()
 

@@ -12,6 +12,7 @@ import pytest
 from monitor_pages import HEALTHY, Routes, answering, babbling, drawn, metrics
 from monitor_terminal import ENTER, LEAVE, OFTEN, command, terminal
 from paths import PROJECT
+from toy_server import free_ports
 from waiting import HANG_S
 
 from tritone.cli import main
@@ -19,7 +20,6 @@ from tritone.diagnostics.monitor.health import address
 from tritone.diagnostics.monitor.observer import Observer, SpeechError
 from tritone.diagnostics.monitor.report import as_json, as_line
 from tritone.diagnostics.monitor.view import ALERT
-from tritone.launcher.ports import free_ports
 
 pytestmark = pytest.mark.slow
 
@@ -152,7 +152,14 @@ class TestLines:
 
 class TestCommand:
     def test_no_server_ever_answered(self):
-        options = ["--port-base", str(free_ports()[0]), "--count", "2", "--interval", "0.1"]
+        options = [
+            "--port-base",
+            str(free_ports()["http_port"]),
+            "--count",
+            "2",
+            "--interval",
+            "0.1",
+        ]
         done = subprocess.run(
             command(*options),
             cwd=PROJECT,

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from paths import EMBEDDED
-from waiting import wait_until
+from waiting import HANG_S, wait_until
 
 from tritone.families import voice_desk
 from tritone.frontend.registry.record import VoiceRecord
@@ -57,7 +57,7 @@ class Desk:
     def add(self, data: bytes, details: Any, *, still_wanted: Callable[[], None]) -> Any:
         still_wanted()
         self.began.release()
-        assert self.let.wait(60)
+        assert self.let.wait(HANG_S)
         self.ended.append("unwanted")
         still_wanted()
         self.ended[-1] = details.id
@@ -80,7 +80,7 @@ def test_a_caller_that_goes_adds_no_voice(folder: GatewaySettings, desk: type[De
             first, second = Connection(app), Connection(app)
             await first.begun()
             await asyncio.to_thread(wait_until, lambda: app.state.gateway.voices._opened)
-            assert await asyncio.to_thread(desk.last.began.acquire, timeout=60)
+            assert await asyncio.to_thread(desk.last.began.acquire, timeout=HANG_S)
             await second.begun()
             for connection in (second, first):
                 connection.gone.set()

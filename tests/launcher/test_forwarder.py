@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 
 import pytest
+from toy_server import free_ports
 from waiting import HANG_S, Clock, wait_until
 
 from tritone.launcher.forwarder import QUIET_S, SPEECH_BYTES, Forwarder
@@ -65,8 +66,7 @@ class Line:
         self.servers = [Server(name, answer) for name in (b"a", b"b")]
         for server in self.servers:
             stack.callback(server.close)
-        with socket.create_server((LOOPBACK, 0)) as probe:
-            self._address = probe.getsockname()
+        self._address = (LOOPBACK, free_ports()["grpc_port"])
         targets = [{"grpc": server.listener.getsockname()} for server in self.servers]
         self.clock = Clock()
         self.forwarder = Forwarder({"grpc": self._address}, targets, self.clock)

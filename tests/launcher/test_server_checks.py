@@ -2,12 +2,12 @@
 
 import dataclasses
 import os
-import socket
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from toy_server import free_ports
 
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
 from tritone.launcher import ServerSettings, binaries, checks, command
@@ -45,12 +45,8 @@ def settings(tmp_path: Path) -> ServerSettings:
     repository = tmp_path / "repository"
     (repository / "cosyvoice2").mkdir(parents=True)
     (repository / "cosyvoice2" / "config.pbtxt").write_text("")
-    ports = {}
-    with socket.socket() as one, socket.socket() as two, socket.socket() as three:
-        for name, probe in (("http_port", one), ("grpc_port", two), ("metrics_port", three)):
-            probe.bind(("127.0.0.1", 0))
-            ports[name] = probe.getsockname()[1]
-    return ServerSettings(repository, tmp_path / "wheel", cache_dir=tmp_path / "cache", **ports)
+    cache = tmp_path / "cache"
+    return ServerSettings(repository, tmp_path / "wheel", cache_dir=cache, **free_ports())
 
 
 class TestBinaries:

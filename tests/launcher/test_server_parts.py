@@ -8,8 +8,8 @@ import pytest
 from monitor_pages import answering
 
 from tritone.errors import EnvironmentProblem
-from tritone.launcher.launch import is_open
 from tritone.launcher.ports import check_free
+from tritone.launcher.readiness import is_open
 from tritone.launcher.server_log import ServerLog
 from tritone.launcher.settings import ServerUrls
 from tritone.launcher.shared_memory import acquire_regions, sweep_regions

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from llm_model import GREEDY, Built, Gate, Open, build_tiny, models, request, tokens_of
+from waiting import HANG_S
 
 from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.errors import Cancelled, Overloaded
@@ -158,7 +159,7 @@ def test_cancel_wakes_the_reader(open_model: Open, gate: Gate) -> None:
         gate.wait()
         generation.cancel()
         with pytest.raises(Cancelled):
-            reading.result(timeout=20)
+            reading.result(timeout=HANG_S)
 
 
 def test_queue_is_bounded(open_model: Open, gate: Gate) -> None:

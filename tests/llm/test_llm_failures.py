@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from llm_model import Built, Gate, Open, build_tiny, models, request, tokens_of
-from waiting import wait_until
+from waiting import HANG_S, wait_until
 
 from tritone.errors import InvalidRequest, StageFailed
 from tritone.llm.contract import GenerationRequest, Prompt, SamplingParams
@@ -158,10 +158,10 @@ def test_close_ends_what_is_open(open_model: Open, gate: Gate) -> None:
         reading = [pool.submit(tokens_of, generation) for generation in generations]
         closing = pool.submit(model.close)
         gate.open()
-        closing.result(timeout=20)
+        closing.result(timeout=HANG_S)
         for result in reading:
             with pytest.raises(StageFailed, match="closed"):
-                result.result(timeout=20)
+                result.result(timeout=HANG_S)
     with pytest.raises(StageFailed, match="closed"):
         model.submit(request(1))
     model.close()

@@ -127,10 +127,20 @@ def test_native_code_that_keeps_the_lock_shows_its_stacks_too(stacks, monkeypatc
     assert "test_native_code_that_keeps_the_lock" in watched.stacks
 
 
-@pytest.mark.parametrize("work", ["time.sleep(1000)", "ctypes.PyDLL(None).sleep(1000)"])
-def test_a_deadline_ends_the_process(work):
+OTHER_TIMER = "faulthandler.dump_traceback_later"
+
+
+@pytest.mark.parametrize(
+    ("other_timer", "work"),
+    [
+        ("lambda *args, **kwargs: None", "time.sleep(1000)"),  # or it may end the process first
+        (OTHER_TIMER, "ctypes.PyDLL(None).sleep(1000)"),
+    ],
+)
+def test_a_deadline_ends_the_process(other_timer, work):
     code = (
-        "import ctypes, time\n"
+        "import ctypes, faulthandler, time\n"
+        f"{OTHER_TIMER} = {other_timer}\n"
         "from tritone.loading import watchdog\n"
         "from tritone.loading.reports import line\n"
         "from tritone.loading.steps import Loader, step\n"
@@ -142,7 +152,7 @@ def test_a_deadline_ends_the_process(work):
     command = [sys.executable, "-c", code]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S)
     assert ended.returncode == 1
-    assert 'File "<string>", line 8 in <module>' in ended.stderr
+    assert 'File "<string>", line 9 in <module>' in ended.stderr
     if work.startswith("time"):
         assert "load frontend, config: late" in ended.stdout
         assert "it took longer than the deadline of 1 s" in ended.stderr

@@ -13,6 +13,7 @@ import pytest
 from paths import PROJECT
 from toy_server import free_ports
 from triton_http import FakeTriton
+from waiting import HANG_S
 
 from tritone.cli import server_speech
 from tritone.diagnostics.doctor.check import Finding, Status, checks_in
@@ -38,6 +39,12 @@ def check(name: str):
 @pytest.fixture
 def target(tmp_path: Path) -> Target:
     return Target(cache_dir=tmp_path, **free_ports())
+
+
+@pytest.fixture(autouse=True)
+def limit_is_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process, where it is not under test."""
+    monkeypatch.setattr(checks, "ANSWER_S", HANG_S)
 
 
 @pytest.fixture

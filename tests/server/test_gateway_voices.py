@@ -144,9 +144,10 @@ def test_adding_does_not_hold_up_what_is_spoken(adding: RunningGateway) -> None:
             )
             answers = 0
             while not making.done():
-                answers += (await client.get(f"{adding.url}/health/live")).is_success
+                answer = await client.get(f"{adding.url}/health/live")
+                answers += answer.is_success and not making.done()
             await client.delete(of(adding, "cy"))
             return answers, making.result().status_code
 
     answers, status = asyncio.run(both())
-    assert answers > 1 and status == 200
+    assert answers >= 1 and status == 200

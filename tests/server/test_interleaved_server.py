@@ -61,7 +61,7 @@ def test_a_writer_that_stalls_holds_no_one_up(server: TritonServer, client: Spee
     before = cancelled(server)
     with client.begin(Utterance(BEGUN, seed=1), **MODE) as speech:
         assert len(next(speech.packets()).samples)
-        assert gauges(server)["tritone_streams"] == 1
+        wait_until(lambda: gauges(server)["tritone_streams"] == 1)
         assert is_speech(client.speak(Utterance("Meanwhile another one speaks.")))
     wait_until_free(server)
     wait_until(lambda: cancelled(server) == before + 1)

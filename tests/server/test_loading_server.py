@@ -42,12 +42,12 @@ def test_a_model_that_hangs_is_named_with_its_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(server_log, "FIRST_TOLD_S", 0.05)
-    settings = replace(loading_settings(tmp_path, "hangs"), start_timeout_s=1.0)
+    settings = replace(loading_settings(tmp_path, "hangs"), start_timeout_s=5.0)
     late = re.compile(rf"W.*load cosyvoice2, flow weights: late, \d+ s \(.*\); {ADVICE}")
     with caplog.at_level(logging.INFO, "tritone"), TritonServer(settings) as server:
         wait_until(lambda: len(late.findall(settings.log_path.read_text())) >= 2)
         first, model = why(server).splitlines()
-    assert "not ready after 1 s; models not ready: cosyvoice2;" in first
+    assert "not ready after 5 s; models not ready: cosyvoice2;" in first
     in_step = rf"  cosyvoice2: in the step flow weights for \d+ s; {ADVICE}"
     assert re.match(in_step, model)
     # while it started
@@ -65,7 +65,9 @@ def test_a_deadline_ends_the_start(tmp_path: Path) -> None:
         message = why(server)
     assert "the Triton server ended at start (status 1): model cosyvoice2 failed" in message
     assert re.search(rf"\n  cosyvoice2: in the step flow weights for \d+ s; {ADVICE}", message)
-    assert "it took longer than the deadline of 1 s" in settings.log_path.read_text()
+    # by the watchdog's thread, or by faulthandler's where that one had no time to run
+    ends = r"it took longer than the deadline of 1 s|Timeout \(0:00:03"
+    assert re.search(ends, settings.log_path.read_text())
 
 
 def test_a_crash_while_it_starts_is_told_apart(tmp_path: Path) -> None:

@@ -115,7 +115,12 @@ def test_a_refused_request_is_among_the_last_errors(
     before = watching.observe()
     with pytest.raises(SpeechError, match="nobody"):
         client.speak(Utterance(SHORT, voice="nobody"))
-    after = when(watching, lambda seen: refused(seen) > refused(before))
+    after = when(
+        watching,
+        lambda seen: (
+            refused(seen) > refused(before) and seen.errors and "'nobody'" in seen.errors[-1].error
+        ),
+    )
     assert refused(after) == refused(before) + 1
     assert after.errors[-1].outcome == "refused"
     assert "'nobody' is not registered" in drawn(after)[-len(after.errors)]

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import uvicorn
+from waiting import Clock
 
 from tritone.gateway.app import create_app
 from tritone.gateway.gateway import Gateway
@@ -147,9 +148,10 @@ class Served:
 
 @asynccontextmanager
 async def served(settings: GatewaySettings | None = None, **changes: Any) -> AsyncIterator[Served]:
-    """A gateway on this loop, as `tritone gateway` has it, before a fake server."""
+    """A gateway on this loop, as `tritone gateway` has it, before a fake server. The clock of its
+    keys' limits stands."""
     settings = settings or GatewaySettings((Address("127.0.0.1:1"),), **changes)
-    app = create_app(settings)
+    app = create_app(settings, Clock())
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(configuration(settings, app))
         server.install_signal_handlers = lambda: None

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import paths
 import pytest
+from waiting import HANG_S
 
 from tritone.families.cosyvoice2.config import SpeechIds
 from tritone.families.cosyvoice2.merge_llm import merge_llm
@@ -93,7 +94,7 @@ class Gate:
 
         def gated(session, embeds, lengths, beyond=0):
             self._reached.release()
-            assert self._permits.acquire(timeout=20)
+            assert self._permits.acquire(timeout=HANG_S)
             self.batches.append(len(embeds))
             return decode(session, embeds, lengths, beyond)
 
@@ -101,7 +102,7 @@ class Gate:
 
     def wait(self) -> None:
         """Until the scheduler stands before its next step."""
-        assert self._reached.acquire(timeout=20)
+        assert self._reached.acquire(timeout=HANG_S)
 
     def step(self) -> None:
         """Let the step go that `wait` saw, and wait for the next."""

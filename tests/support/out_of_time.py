@@ -8,6 +8,7 @@ import os
 import subprocess
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
@@ -16,6 +17,7 @@ from waiting import wait_until
 from tritone.diagnostics.doctor import isolated
 
 _MARKS = "HANG_MARKS"
+_STACKS = "most recent call first"  # so says faulthandler
 HANG = (
     f"import os, time; open(os.environ['{_MARKS}'] + f'/{{os.getpid()}}', 'w').close(); "
     "time.sleep(1000)"
@@ -25,18 +27,25 @@ HANG_SH = f': > "${_MARKS}/$$"; : > "${_MARKS}/$PPID"; sleep 1000'
 
 
 class Process(subprocess.Popen):
-    """One whose time is over when it has left a mark and sleeps, with all below it."""
+    """One whose time is over when it has left a mark and sleeps, with all below it. Then its
+    stacks are waited for, unless it ends."""
 
-    _late = False
+    def __init__(self, *args: Any, stderr: Any = None, **options: Any) -> None:
+        self._late, self._error = False, stderr
+        super().__init__(*args, stderr=stderr, **options)
 
     def wait(self, timeout: float | None = None) -> int:
-        if timeout is None or self._late:
-            return super().wait(timeout)
-        wait_until(lambda: self.poll() is not None or self._hangs())
+        if timeout is None:
+            return super().wait()
+        over = self._has_told if self._late else self._hangs
+        wait_until(lambda: self.poll() is not None or over())
         if self.returncode is not None:
             return self.returncode
         self._late = True
         raise subprocess.TimeoutExpired(self.args, timeout)
+
+    def _has_told(self) -> bool:
+        return _STACKS in Path(self._error.name).read_text() and self._hangs()
 
     def _hangs(self) -> bool:
         if not Path(os.environ[_MARKS], str(self.pid)).exists():

@@ -1,15 +1,16 @@
 """What the tests of the real server share."""
 
-import time
+from contextlib import suppress
 
 import numpy as np
 import tritonclient.grpc as triton
 from metrics_scrape import Scrape, text_of
 from tritonclient.utils import np_to_triton_dtype
-from waiting import wait_until
+from waiting import HANG_S, wait_until
 
 from tritone.launcher import TritonServer
 from tritone.synthesis.deadlines import STAGES
+from tritone_client import SpeechClient, SpeechError, Utterance
 
 RATE = 24000
 SHORT = "Hello there."
@@ -59,18 +60,17 @@ def wait_until_free(server: TritonServer) -> dict[str, float]:
 
 def ended(server: TritonServer, outcome: str) -> float:
     """Requests that ended so, once nothing is spoken. A request's place is free a little before it
-    is counted: those of earlier tests are waited for."""
+    is counted: once one that is refused has been counted, so have those before it."""
+    wait_until_free(server)
+    refused = _counted(server, "refused")
+    with SpeechClient(server.urls.grpc) as client, suppress(SpeechError):
+        client.speak(Utterance(""), timeout=HANG_S)
+    wait_until(lambda: _counted(server, "refused") > refused)
+    return _counted(server, outcome)
 
-    def counted() -> float:
-        wait_until_free(server)
-        return Scrape(text_of(server.urls.metrics)).of("tritone_requests_total", outcome=outcome)
 
-    count = counted()
-    while True:
-        time.sleep(0.2)
-        if (again := counted()) == count:
-            return count
-        count = again
+def _counted(server: TritonServer, outcome: str) -> float:
+    return Scrape(text_of(server.urls.metrics)).of("tritone_requests_total", outcome=outcome)
 
 
 def cancelled(server: TritonServer) -> float:

@@ -37,6 +37,15 @@ _MEMORY = {
     "LRU_CACHE_CAPACITY": "32",
 }
 
+_PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
+
+# Run by a small Python that becomes the server: a launcher that is killed takes the server along.
+BECOME = (
+    "import ctypes,os,signal,sys; "
+    f"ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, signal.SIGTERM); "
+    "os.execv(sys.argv[1], sys.argv[1:])"
+)
+
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 # A peer that vanished without closing its connection (power, network) is noticed within these two

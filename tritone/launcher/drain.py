@@ -11,6 +11,7 @@ import ssl
 import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 
 from tritone.launcher.admin_key import AdminKey
@@ -47,8 +48,9 @@ class ModelRepository:
         the model's own count of streams decides where it has one.
         """
         deadline = time.monotonic() + timeout_s
-        if self._post(f"models/{model}/unload") is None:
-            return
+        with suppress(TimeoutError):  # a busy server takes it all the same
+            if self._demand(f"models/{model}/unload") is None:
+                return
         while time.monotonic() < deadline and self._is_loaded(model):
             if running_streams(metrics_url) == 0 or has_ended():
                 return
@@ -61,13 +63,24 @@ class ModelRepository:
         return self._post(f"{path}/load", timeout_s) is not None
 
     def _is_loaded(self, model: str) -> bool:
-        """Whether the model is there still, say for its last requests; False on any failure."""
-        states = {e["name"]: e.get("state") for e in json.loads(self._post("index") or b"[]")}
+        """Whether the model is there still, say for its last requests, as far as is known: True
+        where the server says nothing in time, False on any other failure."""
+        try:
+            index = json.loads(self._demand("index") or b"[]")
+        except TimeoutError:
+            return True
+        states = {e["name"]: e.get("state") for e in index}
         return states.get(model) not in (None, "UNAVAILABLE")
 
     def _post(self, path: str, timeout_s: float = ANSWER_S) -> bytes | None:
+        """None also where the server says nothing in time."""
+        with suppress(TimeoutError):
+            return self._demand(path, timeout_s)
+        return None
+
+    def _demand(self, path: str, timeout_s: float = ANSWER_S) -> bytes | None:
         headers = {**self._key.headers, "Content-Type": "application/json"}
-        return ask(f"{self._url}/v2/repository/{path}", b"{}", headers, timeout_s)
+        return demand(f"{self._url}/v2/repository/{path}", b"{}", headers, timeout_s)
 
 
 def running_streams(metrics_url: str) -> float | None:
@@ -84,16 +97,27 @@ def opener(tls: ssl.SSLContext | None = None) -> urllib.request.OpenerDirector:
     return urllib.request.build_opener(direct, secure)
 
 
-def ask(
+def ask(url: str) -> bytes | None:
+    """GET: the answer; None for an error's, and where nothing answers."""
+    with suppress(TimeoutError):
+        return demand(url)
+    return None
+
+
+def demand(
     url: str,
     data: bytes | None = None,
     headers: Mapping[str, str] | None = None,
     timeout_s: float = ANSWER_S,
 ) -> bytes | None:
-    """GET, or POST with `data`: the answer; None for an error's, and where nothing answers."""
+    """GET, or POST with `data`: the answer; None for an error's, and where nothing listens. Raises
+    TimeoutError where nothing is said within these seconds."""
     request = urllib.request.Request(url, data, dict(headers or {}))
     try:
         with opener().open(request, timeout=timeout_s) as answer:
             return bytes(answer.read())
-    except OSError:
+    except OSError as error:
+        cause = getattr(error, "reason", error)  # of a connection that was not made
+        if isinstance(cause, TimeoutError):
+            raise cause from error
         return None

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from importlib.util import find_spec
 
-from tritone.launcher.launch import BECOME
+from tritone.launcher.command import BECOME
 from tritone.launcher.restart_limit import RestartLimit
 
 _LOG = logging.getLogger(__name__)

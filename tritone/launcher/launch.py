@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
 
@@ -16,14 +16,16 @@ from tritone.errors import EnvironmentProblem, StartCrashed
 from tritone.launcher import checks
 from tritone.launcher.admin_key import AdminKey
 from tritone.launcher.binaries import find, link_backends
-from tritone.launcher.command import UNLOAD_TIMEOUT_S, server_command, server_environment
-from tritone.launcher.drain import ModelRepository, ask
+from tritone.launcher.command import BECOME, UNLOAD_TIMEOUT_S, server_command, server_environment
+from tritone.launcher.drain import ModelRepository
 from tritone.launcher.grpc_probe import GrpcProbe
+from tritone.launcher.health import LOOK_S
 from tritone.launcher.inheritance import Inheritance
 from tritone.launcher.links import Links, is_plain
 from tritone.launcher.model_watch import SERVER, Loss, ModelWatch
 from tritone.launcher.profiles import check_profile, with_engine
 from tritone.launcher.readable import readable
+from tritone.launcher.readiness import is_open, is_ready
 from tritone.launcher.server_log import LoadProgress, ServerLog
 from tritone.launcher.settings import ServerSettings, ServerUrls
 from tritone.launcher.shared_memory import RegionLease, acquire_regions, sweep_regions
@@ -34,29 +36,10 @@ _LOG = logging.getLogger(__name__)
 _PROBE_INTERVAL_S = 0.1
 _CRASH_LOOKS = 4  # of LOOK_S, in which a server that crashes writes where, and ends
 _KILL_MARGIN_S = 1.0  # on top of the time that the server gives itself
-_PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
-
-# Run by a small Python that becomes the server: a launcher that is killed takes the server along.
-BECOME = (
-    "import ctypes,os,signal,sys; "
-    f"ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, signal.SIGTERM); "
-    "os.execv(sys.argv[1], sys.argv[1:])"
-)
 
 
 class StopRequested(Exception):
     """What waits for a server need not wait any more."""
-
-
-def is_ready(urls: ServerUrls) -> bool:
-    """Whether every model of the server can be asked."""
-    return ask(f"{urls.http}/v2/health/ready") is not None
-
-
-def is_open(urls: ServerUrls) -> bool:
-    """Whether it listens on its metrics too: Triton 2.51 opens that port last, after the one on
-    which it says that it is ready."""
-    return is_ready(urls) and ask(urls.metrics) is not None
 
 
 class TritonServer:
@@ -178,14 +161,28 @@ class TritonServer:
         when the server itself has, or is about to: see `exit_status`."""
         assert self._watch is not None, "this server was never ready"
         while not (loss := self._watch.next_loss()):
-            self._check_stop()
-            if why := self._stands_still():
-                _LOG.error("the Triton server %s: it is ended", why)
-                signal.pidfd_send_signal(self._exit_event, signal.SIGKILL)
-        if loss.model == SERVER or not is_ready(self.urls):  # a server that stops ends its models
-            readable([self._exit_event])
-            return None
-        return loss
+            self._look_after()
+        if loss.model != SERVER and self._goes_on():
+            return loss
+        while not self._has_ended(LOOK_S):
+            self._look_after()
+        return None
+
+    def _goes_on(self) -> bool:
+        """Whether it has lost a model and is not about to end, as a server that stops ends its
+        models. Silence says neither: it may be busy, and is asked again."""
+        while not self._has_ended(0):
+            with suppress(TimeoutError):
+                return is_ready(self.urls)
+            self._look_after()
+        return False
+
+    def _look_after(self) -> None:
+        """What cannot go on is ended. Raises StopRequested."""
+        self._check_stop()
+        if why := self._stands_still():
+            _LOG.error("the Triton server %s: it is ended", why)
+            signal.pidfd_send_signal(self._exit_event, signal.SIGKILL)
 
     def _stands_still(self) -> str:
         """Why its process has to be ended; empty while it lives, and once that is done."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from voice_copy import change_config, change_section, found, in_this_process, voice_copy
+from waiting import HANG_S
 
 from tritone.checkpoints.release import Record, RecordedFile, write_record
 from tritone.checkpoints.verify import sha256_of
@@ -18,7 +19,8 @@ from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME
 
 
 @pytest.fixture
-def target(tmp_path: Path) -> Target:
+def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Target:
+    monkeypatch.setattr(model, "PROBE_S", HANG_S)
     return voice_copy(tmp_path)
 
 
