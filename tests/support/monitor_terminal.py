@@ -30,10 +30,12 @@ class Screen:
         self.resize(lines, columns)
         self.modes = termios.tcgetattr(self.ours)
         self.text, self.decode = "", getincrementaldecoder("utf-8")().decode
+        # a parent that read lines has left the size of its own terminal
+        inherited = {n: v for n, v in os.environ.items() if n not in ("LINES", "COLUMNS")}
         self.process = subprocess.Popen(
             command(*options),
             cwd=PROJECT,
-            env=os.environ | {"TERM": "xterm"},
+            env=inherited | {"TERM": "xterm"},
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
