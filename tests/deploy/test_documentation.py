@@ -76,7 +76,7 @@ def test_commands_are_named_as_they_are() -> None:
     run = [sys.executable, "-m", "tritone", "--help"]
     environment = {**os.environ, "TERM": "dumb", "COLUMNS": "100"}
     shown = subprocess.run(
-        run, cwd=PROJECT, env=environment, capture_output=True, text=True, check=True, timeout=120
+        run, cwd=PROJECT, env=environment, capture_output=True, text=True, check=True, timeout=280
     )
     known = set(re.findall(r"^[ │|]*([a-z]+) {2,}\S", shown.stdout, flags=re.MULTILINE))
     said = named(r"(?<![\w./-])tritone ([a-z]+)\b")

@@ -44,7 +44,7 @@ class Installation:
 
     def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            words, cwd=self.work, env=self.variables, capture_output=True, text=True, timeout=120
+            words, cwd=self.work, env=self.variables, capture_output=True, text=True, timeout=280
         )
 
 
@@ -81,7 +81,7 @@ def build(source: Path, folder: Path) -> Path:
 def install(wheel: Path, folder: Path) -> Installation:
     """The wheel alone in an environment that borrows what it requires from the present one."""
     made = Installation(folder / "environment", folder / "work", folder / "home")
-    subprocess.run([sys.executable, "-m", "venv", made.environment], check=True, timeout=120)
+    subprocess.run([sys.executable, "-m", "venv", made.environment], check=True, timeout=280)
     run_pip(made.environment / "bin" / "python", "install", "--no-deps", "--no-index", wheel)
     borrowed = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
     (made.packages / "borrowed.pth").write_text("\n".join(borrowed))

@@ -204,7 +204,7 @@ def run_script(
         cwd=PROJECT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=280,
     )
 
 

@@ -1,6 +1,7 @@
 """The golden comparison as a command: it passes on ours and fails on a planted error."""
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -63,7 +64,9 @@ def test_every_golden_case_passes_as_a_command() -> None:
         [sys.executable, "scripts/check_parity.py", str(GOLDEN)],
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=280,
+        # threads of several processes would wait for one another
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
         cwd=PROJECT,
     )
     assert done.returncode == 0, done.stdout + done.stderr

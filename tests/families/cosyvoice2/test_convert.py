@@ -193,7 +193,7 @@ def test_stored_precision_can_be_chosen(copies: tuple[Path, Path], converted: Pa
 
 def run_script(*arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, str(PROJECT / "scripts" / "convert.py"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=PROJECT)
+    return subprocess.run(command, capture_output=True, text=True, timeout=280, cwd=PROJECT)
 
 
 def test_the_command_converts_and_checks(copies: tuple[Path, Path]) -> None:

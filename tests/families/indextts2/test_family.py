@@ -31,7 +31,7 @@ def test_it_is_imported_without_torch() -> None:
         "import sys; from tritone.families.indextts2 import FAMILY; "
         "from tritone.synthesis.rules import Hops; assert 'torch' not in sys.modules"
     )
-    assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], timeout=280).returncode == 0
 
 
 def test_the_numbers_of_the_release_agree() -> None:
