@@ -143,7 +143,7 @@ def test_chunks_together_are_each_alone(
 ) -> None:
     """After a prompt, and after chunks of their own; where there is no fused kernel too."""
     if not fused:
-        monkeypatch.setattr(attention, "_is_fused_by_span", lambda query: False)
+        monkeypatch.setattr(attention, "_is_chosen", lambda query: False)
     voice = store(left_chunks=left_chunks)
     fill(voice, [4, 4])
     together, alone = voice.fork(), voice.fork()

@@ -1,7 +1,7 @@
 """Attention over spans of cached keys; masks; the encoder's relative-position attention."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import NamedTuple
 
@@ -15,6 +15,17 @@ from tritone.acoustic.linear import PackableLinear, is_traced
 _TOGETHER = 128  # queries: scores of all would take memory with the square of the length
 
 
+Way = Callable[[Tensor, Sequence[Span]], Tensor]
+"""Softmax attention of (rows, heads, n, head_dim) queries over the keys of all spans, on a CPU."""
+
+_ways: dict[torch.dtype, Way] = {}
+
+
+def use(dtype: torch.dtype, way: Way) -> None:
+    """Have queries of this precision on a CPU go this way, where there is no bias."""
+    _ways[dtype] = way
+
+
 def attend(query: Tensor, spans: Sequence[Span], bias: Sequence[Tensor | None]) -> Tensor:
     """Softmax attention of (rows, heads, n, head_dim) queries over the keys of all spans.
 
@@ -24,12 +35,54 @@ def attend(query: Tensor, spans: Sequence[Span], bias: Sequence[Tensor | None]) 
     backward pass on a CPU in bf16 is five times slower than the plain products; an exported graph
     has the plain products, which runtimes know how to fuse.
     """
+    if _is_chosen(query) and all(b is None for b in bias):
+        return _way(query)(query, spans)
     if len(spans) == 1 and not _is_plain(query):
         span = spans[0]
         key, value = span.key.to(query.dtype), span.value.to(query.dtype)
         return F.scaled_dot_product_attention(query, key, value, attn_mask=bias[0])
-    if _is_fused_by_span(query) and all(b is None for b in bias):
-        return _attend_each(query, spans).output
+    return _by_scores(query, spans, bias)
+
+
+def attend_chunks(
+    query: Tensor, key: Tensor, value: Tensor, store: KeyValueStore, layer: int
+) -> Tensor:
+    """Attention of neighbouring chunks, which are written to a store meanwhile.
+
+    query, key, value (rows, heads, n, head_dim). Equal to `attend` of one chunk after the other;
+    the fused kernel reads once for all what all of them see, and multiplies more at a time.
+    """
+    common, each = store.write_chunks(layer, key, value)
+    queries = torch.split(query, store.chunk, dim=2)
+    if not _is_chosen(query) or _way(query) is not fused_by_span:
+        spans = ([*common, *own] for own in each)
+        outputs = [attend(q, s, [None] * len(s)) for q, s in zip(queries, spans, strict=True)]
+        return torch.cat(outputs, dim=2)
+    parts = [_attend_each(q, own) for q, own in zip(queries, each, strict=True)]
+    own = Attended(*(torch.cat(part, dim=2) for part in zip(*parts, strict=True)))
+    return _merged(_attend_each(query, common), own).output if common else own.output
+
+
+def fused_by_span(query: Tensor, spans: Sequence[Span]) -> Tensor:
+    """torch's fused kernel on each span: a `Way`."""
+    return _attend_each(query, spans).output
+
+
+def joined(query: Tensor, spans: Sequence[Span]) -> Tensor:
+    """torch's fused kernel on all keys side by side, which are copied: a `Way`."""
+    keys, values = (
+        torch.cat([part.to(query.dtype) for part in parts], dim=2)
+        for parts in ([s.key for s in spans], [s.value for s in spans])
+    )
+    return _attend_each(query, [Span(keys, values)]).output
+
+
+def plain(query: Tensor, spans: Sequence[Span]) -> Tensor:
+    """Products and a softmax, the scores in the precision of the queries: a `Way`."""
+    return _by_scores(query, spans, [None] * len(spans))
+
+
+def _by_scores(query: Tensor, spans: Sequence[Span], bias: Sequence[Tensor | None]) -> Tensor:
     query = query / math.sqrt(query.shape[-1])
     scores = [query @ span.key.to(query.dtype).transpose(-2, -1) for span in spans]
     scores = [_biased(s, b) for s, b in zip(scores, bias, strict=True)]
@@ -44,25 +97,6 @@ def attend(query: Tensor, spans: Sequence[Span], bias: Sequence[Tensor | None]) 
     return torch.stack(outputs).sum(0)
 
 
-def attend_chunks(
-    query: Tensor, key: Tensor, value: Tensor, store: KeyValueStore, layer: int
-) -> Tensor:
-    """Attention of neighbouring chunks, which are written to a store meanwhile.
-
-    query, key, value (rows, heads, n, head_dim). Equal to `attend` of one chunk after the other;
-    what all of them see is read once for all, which keeps the matrix units busier.
-    """
-    common, each = store.write_chunks(layer, key, value)
-    queries = torch.split(query, store.chunk, dim=2)
-    if not _is_fused_by_span(query):
-        spans = ([*common, *own] for own in each)
-        outputs = [attend(q, s, [None] * len(s)) for q, s in zip(queries, spans, strict=True)]
-        return torch.cat(outputs, dim=2)
-    parts = [_attend_each(q, own) for q, own in zip(queries, each, strict=True)]
-    own = Attended(*(torch.cat(part, dim=2) for part in zip(*parts, strict=True)))
-    return _merged(_attend_each(query, common), own).output if common else own.output
-
-
 class Attended(NamedTuple):
     """Attention over some of the keys: (rows, heads, n, head_dim), and for each query the logarithm
     of the sum of its exponentials (rows, heads, n)."""
@@ -75,8 +109,12 @@ def _is_plain(query: Tensor) -> bool:
     return query.requires_grad or is_traced()
 
 
-def _is_fused_by_span(query: Tensor) -> bool:
+def _is_chosen(query: Tensor) -> bool:
     return query.device.type == "cpu" and not _is_plain(query)
+
+
+def _way(query: Tensor) -> Way:
+    return _ways.get(query.dtype, fused_by_span)
 
 
 def _attend_each(query: Tensor, spans: Sequence[Span]) -> Attended:

@@ -13,8 +13,9 @@ from tritone.acoustic.paged_solver import PagedSolver, page_bytes
 from tritone.acoustic.solver import GUIDED_ROWS, EulerSolver, Solver, SolverSettings
 from tritone.acoustic.solver_config import SolverConfig
 from tritone.compute import best_dtype, torch_device
+from tritone.acoustic.ways import AUTO, choose
 from tritone.errors import EnvironmentProblem
-from tritone.loading.steps import step
+from tritone.loading.steps import note, step
 
 FlowPlan = Callable[[EulerSolver, torch.dtype, torch.device], Solver]
 """Opens the solver on a plan of the estimator, built in that precision; the Euler solver's own
@@ -54,6 +55,7 @@ class FlowSettings:
     None chooses: 1 GiB, and on a CPU 64 MiB where four voices need no more. device: "cpu", "cuda"
     or "cuda:N". pool: None for caches that grow with each stream. plans: whether a
     TensorRT plan, built in `dtype`, runs the estimator in the place of torch; caches grow then too.
+    attention: on a CPU, one of `tritone.acoustic.ways.NAMES`.
     most_chunks: at once, of a stream that is alone, in a short dtype: a pass over one chunk leaves
     the matrix units of a CPU half idle. In float32 chunks stay apart, so that a stream is the same
     to the last bit every time.
@@ -66,6 +68,7 @@ class FlowSettings:
     dtype: torch.dtype | None = None
     pool: PoolSettings | None = None
     plans: bool = False
+    attention: str = AUTO
     most_chunks: int = 4
 
     def keeps(self, sizes: Sequence[int]) -> bool:
@@ -119,6 +122,8 @@ def place(
         network.to(device, torch.float32 if plan else dtype)
         if device.type == "cpu":
             pack_for_cpu(network, GUIDED_ROWS * estimator.chunk_frames)
+            shape = (GUIDED_ROWS, estimator.heads, estimator.chunk_frames, estimator.head_dim)
+            choose_attention(settings.attention, shape, dtype)
         kept = SolverSettings(
             left_chunks=_left_chunks(settings),
             most_chunks=1 if dtype == torch.float32 else settings.most_chunks,
@@ -132,6 +137,12 @@ def place(
             with step("flow cache"):
                 return euler, _pooled(euler, settings.pool), device
         return euler, euler, device
+
+
+def choose_attention(asked: str, shape: tuple[int, int, int, int], dtype: torch.dtype) -> None:
+    """Of a chunk's queries, (rows, heads, n, head_dim), on a CPU; see `choose`. The step of loading
+    that runs tells of it."""
+    note(f"attention {choose(asked, torch.randn(shape).to(dtype))}")
 
 
 def place_filter(

@@ -41,6 +41,7 @@ class TritonPythonModel:
             engine="torch",
             dtype="auto",
             cache_dtype="auto",
+            attention="auto",
             cache_mb=0,
             prepared_voices_mb=0,
             kernels_kept=160,
@@ -71,6 +72,7 @@ class TritonPythonModel:
             device=device,
             pool=pool if device != "cpu" and not plans else None,
             plans=plans,
+            attention=values["attention"],
         )
 
     def execute(self, requests: list[Any]) -> list[Any]:

@@ -11,8 +11,8 @@ from torch import Tensor
 from tritone.acoustic import weights
 from tritone.acoustic.flow_stage import FlowStage, StageStep
 from tritone.acoustic.linear import pack_for_cpu
-from tritone.acoustic.placement import FlowSettings, VocoderSettings
-from tritone.acoustic.solver import StreamState
+from tritone.acoustic.placement import FlowSettings, VocoderSettings, choose_attention
+from tritone.acoustic.solver import GUIDED_ROWS, StreamState
 from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.arrays import Float32, Int32
 from tritone.compute import best_dtype, torch_device
@@ -54,7 +54,7 @@ def load_flow(model_dir: Path, config: AcousticConfig, settings: FlowSettings) -
     with step("start noise"):
         noise = start_noise(config.flow)
     with step("flow packing" if device.type == "cpu" else "flow placement"):
-        place(network, device, settings.dtype)
+        place(network, device, settings)
     solver = WindowSolver(network.estimator, config.flow.solver)
     return FlowStage(CodeFlow(Flow(network, solver, noise.to(device))), settings)
 
@@ -77,14 +77,18 @@ def load_vocoder(
     return VocoderStage(Vocoder(network))
 
 
-def place(network: FlowNetwork, device: torch.device, dtype: torch.dtype | None) -> None:
-    """The estimator in `dtype`, None for the best there is; what comes before it is computed once
-    for each window and stays in float32."""
+def place(network: FlowNetwork, device: torch.device, settings: FlowSettings) -> None:
+    """The estimator in the best precision there is, or the settings' own; what comes before it is
+    computed once for each window and stays in float32."""
     network.to(device)
     estimator = network.estimator
-    estimator.to(dtype or best_dtype(device, estimator.channels))
+    dtype = settings.dtype or best_dtype(device, estimator.channels)
+    estimator.to(dtype)
     if device.type == "cpu":
-        pack_for_cpu(estimator, 2 * frames_of(HopPolicy().max_hop))
+        frames = frames_of(HopPolicy().max_hop)
+        pack_for_cpu(estimator, GUIDED_ROWS * frames)
+        shape = (GUIDED_ROWS, estimator.heads, frames, estimator.channels // estimator.heads)
+        choose_attention(settings.attention, shape, dtype)
 
 
 def start_noise(config: FlowConfig) -> Tensor:

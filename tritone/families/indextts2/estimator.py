@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tritone.acoustic.attention import attend
+from tritone.acoustic.cache import Span
 from tritone.acoustic.linear import PackableLinear
 from tritone.acoustic.rotary import rotary_frequencies, turned, turns
 from tritone.families.indextts2.acoustic_config import EstimatorConfig, FlowConfig
@@ -125,7 +127,7 @@ class Estimator(nn.Module):
         super().__init__()
         part, mel = config.estimator, config.mel
         width, content = part.width, config.regulator.channels
-        self.mel, self.channels = mel, width
+        self.mel, self.channels, self.heads = mel, width, part.heads
         self.time = TimeEmbedding(width)
         self.wavenet_time = TimeEmbedding(width)
         self.content = nn.Linear(content, width)
@@ -232,7 +234,7 @@ def _attended(placed: Tensor, value: Tensor, audible: Tensor | None) -> Tensor:
     # in float32 the kernel takes half as long again where frames of a head lie apart
     query, key = placed.permute(2, 0, 3, 1, 4).contiguous()
     value = value.transpose(1, 2).contiguous()
-    attended = F.scaled_dot_product_attention(query, key, value, attn_mask=audible)
+    attended = attend(query, [Span(key, value)], [audible])
     return attended.transpose(1, 2).flatten(2).flatten(0, 1)
 
 

@@ -1,0 +1,120 @@
+"""Compiles the kernels for processors of this kind, where there is a compiler.
+
+They are code that this process will run: they lie in the cache, which belongs to whom the server
+runs as. A server never compiles; without kernels it takes torch's own operators.
+"""
+
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from tritone import resources
+from tritone.errors import EnvironmentProblem
+
+HERE = Path(__file__).parent
+SOURCES = (HERE / "attention.c", HERE / "product.h")
+TIMEOUT_S = 120
+_AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma")
+_FLAGS = ("-O3", "-std=c11", "-D_GNU_SOURCE", "-shared", "-fPIC", *_AVX512)
+_COMPILERS = ("cc", "gcc", "clang")
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One build of the sources. needs: of `torch.cpu.get_capabilities`. dtype: of queries, keys and
+    values. width_step: head_dim is a multiple of it."""
+
+    name: str
+    dtype: torch.dtype
+    needs: tuple[str, ...]
+    flags: tuple[str, ...]
+    width_step: int
+
+    @property
+    def lacking(self) -> str:
+        """The instructions that this processor has not."""
+        found = torch.cpu.get_capabilities()
+        return ", ".join(need for need in self.needs if not found.get(need))
+
+    @property
+    def runs_here(self) -> bool:
+        return not self.lacking
+
+    @property
+    def path(self) -> Path:
+        """Where it is once it is built; another for other sources or flags."""
+        seen = hashlib.sha256(" ".join(self._arguments).encode())
+        for source in SOURCES:
+            seen.update(source.read_bytes())
+        folder = resources.default_cache_dir() / "kernels" / seen.hexdigest()[:16]
+        return folder / f"attention-{self.name}.so"
+
+    @property
+    def _arguments(self) -> tuple[str, ...]:
+        return (*_FLAGS, *self.flags)
+
+    def build(self, compiler: str) -> Path:
+        """Compile it, unless it is there; raises EnvironmentProblem with what the compiler says."""
+        if not self.path.exists():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with TemporaryDirectory(dir=self.path.parent) as folder:
+                made = Path(folder) / self.path.name
+                _run([*shlex.split(compiler), *self._arguments, "-o", str(made), str(SOURCES[0])])
+                made.rename(self.path)
+        return self.path
+
+
+_BASE = ("avx512_f", "avx512_bw", "avx512_vl", "avx512_dq", "fma3")
+_BF16 = ("-mavx512bf16", "-DTRITONE_BF16")
+# The better ones of a precision first.
+KERNELS = (
+    Kernel(
+        "amx",
+        torch.bfloat16,
+        (*_BASE, "avx512_bf16", "amx_bf16", "amx_tile"),
+        (*_BF16, "-mamx-tile", "-mamx-bf16", "-DTRITONE_AMX"),
+        32,
+    ),
+    Kernel("avx512-bf16", torch.bfloat16, (*_BASE, "avx512_bf16"), _BF16, 32),
+    Kernel("avx512", torch.float32, _BASE, (), 16),
+)
+
+
+def compiler() -> str | None:
+    """The command of a C compiler: $CC, or one that is on the path."""
+    return os.environ.get("CC") or next(filter(shutil.which, _COMPILERS), None)
+
+
+def build_all() -> list[Path]:
+    """Build what this processor can run; raises EnvironmentProblem where nothing can be built."""
+    wanted = [kernel for kernel in KERNELS if kernel.runs_here]
+    if not wanted:
+        raise EnvironmentProblem(
+            "this processor has no AVX-512, for which the kernels are written: torch's own "
+            "operators serve here"
+        )
+    command = compiler()
+    if command is None:
+        raise EnvironmentProblem(
+            "there is no C compiler: install one (apt-get install gcc) or name it in CC; until "
+            "then torch's own operators serve"
+        )
+    return [kernel.build(command) for kernel in wanted]
+
+
+def _run(command: list[str]) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise EnvironmentProblem(f"the compiler {command[0]} cannot be run: {error}") from error
+    if done.returncode:
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        what = next((line for line in said if "error" in line), said[-1] if said else "nothing")
+        raise EnvironmentProblem(f"{command[0]} does not compile {SOURCES[0].name}: {what}")
