@@ -12,8 +12,8 @@ from tritone.acoustic.linear import pack_for_cpu
 from tritone.acoustic.paged_solver import PagedSolver, page_bytes
 from tritone.acoustic.solver import GUIDED_ROWS, EulerSolver, Solver, SolverSettings
 from tritone.acoustic.solver_config import SolverConfig
-from tritone.compute import best_dtype, torch_device
 from tritone.acoustic.ways import AUTO, choose
+from tritone.compute import best_dtype, torch_device
 from tritone.errors import EnvironmentProblem
 from tritone.loading.steps import note, step
 

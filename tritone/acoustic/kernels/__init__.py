@@ -1,1 +1,1 @@
-"""Kernels in C for processors on which torch leaves most of their units idle, and what runs them."""
+"""Kernels in C for processors on which torch leaves most units idle, and what runs them."""
