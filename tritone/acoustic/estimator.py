@@ -4,13 +4,13 @@ In a pass the layers hear what is known of the past and leave behind what is new
 time-major, (rows, frames, channels).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tritone.acoustic.attention import attend, attend_chunks
 from tritone.acoustic.cache import KeyValueStore, Span
@@ -156,6 +156,10 @@ class VelocityEstimator(Protocol):
 
     @property
     def tail_channels(self) -> list[int]: ...
+
+    @property
+    def int8_parts(self) -> Iterable[nn.Module]:
+        """The linear layers whose weights may be rounded to int8, among others."""
 
     @property
     def device(self) -> torch.device: ...

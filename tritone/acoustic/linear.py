@@ -8,9 +8,13 @@ which lie next to each other in memory. That form needs no transposes around Lay
 attention, and on a CPU a matrix product over a chunk's few frames is faster than a convolution.
 """
 
+from collections.abc import Iterable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from tritone.acoustic.kernels.int8 import Int8Linear, Int8Weights
 
 
 def is_traced() -> bool:
@@ -22,12 +26,17 @@ class PackableLinear(nn.Linear):
     """nn.Linear; once packed its weight is in an order of oneDNN's own and `weight` is empty.
 
     Then x is filled up to a count of rows that few others have too: oneDNN prepares a kernel for
-    each, which takes as long as the product does for a second of speech.
+    each, which takes as long as the product does for a second of speech. Or its weights are int8
+    from then on.
     """
 
     packed: Tensor | None = None
+    int8: tuple[Int8Linear, Int8Weights] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.int8 is not None:
+            product, weights = self.int8
+            return product(x, weights)
         if self.packed is None:
             return super().forward(x)
         rows = x.numel() // self.in_features
@@ -38,6 +47,13 @@ class PackableLinear(nn.Linear):
             filled[rows:] = 0
             return self._product(filled)[:rows].view(*x.shape[:-1], -1)
         return self._product(x)
+
+    def gelu(self, x: Tensor) -> Tensor:
+        """GELU of what it gives."""
+        if self.int8 is None:
+            return F.gelu(self(x))
+        product, weights = self.int8
+        return product(x, weights, gelu=True)
 
     def _product(self, x: Tensor) -> Tensor:
         return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")  # type: ignore[no-any-return]
@@ -54,9 +70,12 @@ def pack_for_cpu(module: nn.Module, rows: int) -> None:
 
     bfloat16: packed. float32: column by column, which is about a tenth faster than row by row and
     than packed; shapes and values stay. Any other count of rows stays possible. Grouped
-    convolutions have the channels of a tap side by side, as their input has them.
+    convolutions have the channels of a tap side by side, as their input has them. What
+    `round_to_int8` did stays.
     """
     for layer in module.modules():
+        if isinstance(layer, PackableLinear) and layer.int8:
+            continue
         if isinstance(layer, PackableLinear) and layer.weight.dtype == torch.bfloat16:
             weight = layer.weight.data
             layer.packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), rows)
@@ -65,6 +84,14 @@ def pack_for_cpu(module: nn.Module, rows: int) -> None:
             layer.weight.data = layer.weight.data.t().contiguous().t()
         elif isinstance(layer, GroupedCausalConv1d):
             layer.weight.data = layer.weight.data.mT.contiguous().mT
+
+
+def round_to_int8(layers: Iterable[nn.Module], product: Int8Linear) -> None:
+    """Have the packable linear layers in `layers` multiply int8 weights, where they can."""
+    for layer in layers:
+        if isinstance(layer, PackableLinear) and product.accepts(*layer.weight.shape):
+            layer.int8 = product, Int8Weights.of(layer.weight.data, layer.bias)
+            layer.weight.data = layer.weight.data.new_empty(0)
 
 
 class WindowLinear(PackableLinear):

@@ -8,7 +8,8 @@ from torch import nn
 
 from tritone.acoustic.estimator import VelocityEstimator
 from tritone.acoustic.filter import ChannelsLastFilter, Filter, FilterNetwork, GraphedFilter
-from tritone.acoustic.linear import pack_for_cpu
+from tritone.acoustic.kernels.int8 import int8_linear
+from tritone.acoustic.linear import pack_for_cpu, round_to_int8
 from tritone.acoustic.paged_solver import PagedSolver, page_bytes
 from tritone.acoustic.solver import GUIDED_ROWS, EulerSolver, Solver, SolverSettings
 from tritone.acoustic.solver_config import SolverConfig
@@ -55,7 +56,8 @@ class FlowSettings:
     None chooses: 1 GiB, and on a CPU 64 MiB where four voices need no more. device: "cpu", "cuda"
     or "cuda:N". pool: None for caches that grow with each stream. plans: whether a
     TensorRT plan, built in `dtype`, runs the estimator in the place of torch; caches grow then too.
-    attention: on a CPU, one of `tritone.acoustic.ways.NAMES`.
+    attention: on a CPU, one of `tritone.acoustic.ways.NAMES`. int8: whether the estimator's layers
+    have int8 weights, between what stays in `dtype`; on a CPU.
     most_chunks: at once, of a stream that is alone, in a short dtype: a pass over one chunk leaves
     the matrix units of a CPU half idle. In float32 chunks stay apart, so that a stream is the same
     to the last bit every time.
@@ -69,6 +71,7 @@ class FlowSettings:
     pool: PoolSettings | None = None
     plans: bool = False
     attention: str = AUTO
+    int8: bool = False
     most_chunks: int = 4
 
     def keeps(self, sizes: Sequence[int]) -> bool:
@@ -121,6 +124,8 @@ def place(
     with step("flow packing" if device.type == "cpu" else "flow placement"):
         network.to(device, torch.float32 if plan else dtype)
         if device.type == "cpu":
+            if settings.int8:
+                round_to_int8(estimator.int8_parts, int8_linear(dtype))
             pack_for_cpu(network, GUIDED_ROWS * estimator.chunk_frames)
             shape = (GUIDED_ROWS, estimator.heads, estimator.chunk_frames, estimator.head_dim)
             choose_attention(settings.attention, shape, dtype)
@@ -177,6 +182,8 @@ def _left_chunks(settings: FlowSettings) -> int:
 
 
 def _check(settings: FlowSettings, guided_steps: int | None) -> None:
+    if settings.int8 and (settings.plans or settings.device != "cpu"):
+        raise EnvironmentProblem("dtype is int8, which a CPU alone multiplies: take another")
     if guided_steps is not None and (settings.plans or settings.pool):
         raise EnvironmentProblem(
             f"guided_steps is {guided_steps}: plans and the GPU's pool guide every step; "

@@ -42,7 +42,7 @@ def choose(asked: str, query: Tensor) -> str:
         name, way = next(iter(ways.items()), (FUSED, fused_by_span))
         use(query.dtype, way)
         return name
-    ways = {FUSED: fused_by_span, **ways, "joined": joined}
+    ways = {FUSED: fused_by_span, **ways, "joined": joined, "plain": plain}
     seconds = _measured(ways, query)
     name = FUSED
     for other in ways:

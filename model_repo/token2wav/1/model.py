@@ -64,9 +64,11 @@ class TritonPythonModel:
     def _settings(values: Mapping[str, Any]) -> FlowSettings:
         device, plans = device_name(values["device"]), uses_plans(values)
         pool = PoolSettings(cache_mb=values["cache_mb"], streams=values["max_sequences"] + _VOICES)
+        int8 = values["dtype"] == "int8"
         return FlowSettings(
             left_chunks=left_chunks(values),
-            dtype=torch_dtype(values["dtype"]),
+            dtype=None if int8 else torch_dtype(values["dtype"]),
+            int8=int8,
             cache_dtype=torch_dtype(values["cache_dtype"]),
             prepared_bytes=(values["prepared_voices_mb"] << 20) or None,
             device=device,

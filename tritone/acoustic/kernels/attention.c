@@ -15,24 +15,18 @@
  * Built three times: without a macro for float32 (AVX-512), with TRITONE_BF16 for bfloat16
  * (AVX-512 BF16), and with TRITONE_AMX too for matrix tiles.
  */
-#include <immintrin.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "lanes.h"
 #include "product.h"
 
-#ifdef TRITONE_BF16
-typedef uint16_t element;
-#else
-typedef float element;
-#endif
-
 enum {
-    LANES = 16,                               /* words in a register */
-    KEYS = 256,                               /* in a block */
+    KEYS = 256, /* in a block */
+    /* Words from row to row: an odd number of cache lines, so that rows do not share sets. */
+    NEXT = KEYS + LANES,
+    NEXT_WEIGHTS = KEYS * sizeof(element) / sizeof(uint32_t) + LANES,
     PER_WORD = sizeof(uint32_t) / sizeof(element),
-    ALIGNMENT = 64,
 };
 
 /* Neighbouring keys and values; strides in bytes, head_dim elements lie together. */
@@ -58,15 +52,13 @@ struct call {
 /* Memory for one row and head; counts of frames and keys are filled up to whole tiles. */
 struct scratch {
     uint32_t *query;   /* (frames, words) */
-    uint32_t *keys;    /* (words, KEYS) */
+    uint32_t *keys;    /* (words, NEXT) */
     uint32_t *values;  /* (KEYS / PER_WORD, head_dim) */
-    float *scores;     /* (TOGETHER, KEYS) */
-    uint32_t *weights; /* (TOGETHER, KEYS / PER_WORD) */
+    float *scores;     /* (TOGETHER, NEXT) */
+    uint32_t *weights; /* (TOGETHER, NEXT_WEIGHTS) */
     float *output;     /* (frames, head_dim) */
     float *highest, *total;
 };
-
-static int64_t filled(int64_t count, int64_t step) { return (count + step - 1) / step * step; }
 
 /* 16 x 16 words; rows from `count` on are taken as zeros. */
 static void transpose(const char *rows, int64_t stride, int64_t count, uint32_t *to, int64_t width)
@@ -96,12 +88,12 @@ static void transpose(const char *rows, int64_t stride, int64_t count, uint32_t 
     }
 }
 
-/* keys (count, head_dim) -> words (head_dim / PER_WORD, KEYS), zeros up to a whole tile. */
+/* keys (count, head_dim) -> words (head_dim / PER_WORD, NEXT), zeros up to a whole tile. */
 static void pack_keys(const char *keys, int64_t stride, int64_t count, int64_t words, uint32_t *to)
 {
     for (int64_t k = 0; k < count; k += LANES)
         for (int64_t w = 0; w < words; w += LANES)
-            transpose(keys + k * stride + 4 * w, stride, count - k, to + w * KEYS + k, KEYS);
+            transpose(keys + k * stride + 4 * w, stride, count - k, to + w * NEXT + k, NEXT);
 }
 
 #ifdef TRITONE_BF16
@@ -125,25 +117,7 @@ static void pack_values(const char *values, int64_t stride, int64_t count, int64
             _mm512_store_si512(word + LANES, _mm512_permutex2var_epi16(one, take_high, next));
         }
 }
-
-static void store(void *to, __m512 x) { _mm256_storeu_si256(to, (__m256i)_mm512_cvtneps_pbh(x)); }
-#else
-static void store(void *to, __m512 x) { _mm512_storeu_ps(to, x); }
 #endif
-
-/* 2^x for x <= 0, within 2e-7 of it; a polynomial for the part after the point (minimax). */
-static __m512 power_of_two(__m512 x)
-{
-    __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    __m512 rest = _mm512_sub_ps(x, whole);
-    __m512 y = _mm512_set1_ps(1.3400448e-3f);
-    y = _mm512_fmadd_ps(y, rest, _mm512_set1_ps(9.6760402e-3f));
-    y = _mm512_fmadd_ps(y, rest, _mm512_set1_ps(5.5503273e-2f));
-    y = _mm512_fmadd_ps(y, rest, _mm512_set1_ps(2.4022107e-1f));
-    y = _mm512_fmadd_ps(y, rest, _mm512_set1_ps(6.9314721e-1f));
-    y = _mm512_fmadd_ps(y, rest, _mm512_set1_ps(1.00000008f));
-    return _mm512_scalef_ps(y, whole);
-}
 
 /* The scores of one query become weights; returns what earlier sums are worth beside them. */
 static float weigh(const float *scores, int64_t count, float scale, float *highest, float *total,
@@ -181,11 +155,11 @@ static void add_products(const struct call *call, const struct scratch *s, int64
     const int64_t left = call->frames - first, frames = left < TOGETHER ? left : TOGETHER;
     const float scale = (float)(call->scale * 1.4426950408889634); /* of powers of two */
     float *output = s->output + first * width;
-    product(s->query + first * words, words, frames, s->keys, KEYS, words, s->scores, KEYS,
+    product(s->query + first * words, words, frames, s->keys, NEXT, words, s->scores, NEXT,
             filled(count, LANES), 0);
     for (int64_t i = 0; i < frames; i++) {
-        float kept = weigh(s->scores + i * KEYS, count, scale, s->highest + first + i,
-                           s->total + first + i, (element *)(s->weights + i * (KEYS / PER_WORD)));
+        float kept = weigh(s->scores + i * NEXT, count, scale, s->highest + first + i,
+                           s->total + first + i, (element *)(s->weights + i * NEXT_WEIGHTS));
         const __m512 factor = _mm512_set1_ps(kept);
         for (int64_t d = 0; kept != 1.0f && d < width; d += LANES) {
             float *at = output + i * width + d;
@@ -193,7 +167,7 @@ static void add_products(const struct call *call, const struct scratch *s, int64
         }
     }
     const int64_t inner = PER_WORD == 1 ? count : filled(count, PER_WORD * LANES) / PER_WORD;
-    product(s->weights, KEYS / PER_WORD, frames, values, value_stride, inner, output, width, width,
+    product(s->weights, NEXT_WEIGHTS, frames, values, value_stride, inner, output, width, width,
             1);
 }
 
@@ -238,7 +212,7 @@ static void attend_head(const struct call *call, const struct span *spans,
     for (int64_t i = 0; i < call->frames; i++) {
         const __m512 share = _mm512_set1_ps(1.0f / s->total[i]);
         for (int64_t d = 0; d < width; d += LANES)
-            store(output + i * call->output_frame + sizeof(element) * d,
+            store((element *)(output + i * call->output_frame) + d,
                   _mm512_mul_ps(_mm512_load_ps(s->output + i * width + d), share));
     }
 }
@@ -248,8 +222,8 @@ int tritone_attend(const struct call *call, const struct span *spans)
 {
     const int64_t frames = filled(call->frames, TILE_ROWS), width = call->head_dim;
     const int64_t sizes[] = {
-        frames * width / PER_WORD, width / PER_WORD * KEYS, KEYS / PER_WORD * width,
-        TOGETHER * KEYS, TOGETHER * KEYS / PER_WORD, frames * width, filled(frames, LANES),
+        frames * width / PER_WORD, width / PER_WORD * NEXT, KEYS / PER_WORD * width,
+        TOGETHER * NEXT, TOGETHER * NEXT_WEIGHTS, frames * width, filled(frames, LANES),
         filled(frames, LANES),
     };
     int64_t words = 0;

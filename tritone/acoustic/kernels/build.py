@@ -19,7 +19,7 @@ from tritone import resources
 from tritone.errors import EnvironmentProblem
 
 HERE = Path(__file__).parent
-SOURCES = (HERE / "attention.c", HERE / "product.h")
+HEADERS = ("lanes.h", "product.h")
 TIMEOUT_S = 120
 _AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma")
 _FLAGS = ("-O3", "-std=c11", "-D_GNU_SOURCE", "-shared", "-fPIC", *_AVX512)
@@ -28,9 +28,10 @@ _COMPILERS = ("cc", "gcc", "clang")
 
 @dataclass(frozen=True)
 class Kernel:
-    """One build of the sources. needs: of `torch.cpu.get_capabilities`. dtype: of queries, keys and
-    values. width_step: head_dim is a multiple of it."""
+    """One build of a source. needs: of `torch.cpu.get_capabilities`. dtype: of what it takes and
+    gives. width_step: the inner axis of what it multiplies is a multiple of it."""
 
+    source: str
     name: str
     dtype: torch.dtype
     needs: tuple[str, ...]
@@ -51,10 +52,10 @@ class Kernel:
     def path(self) -> Path:
         """Where it is once it is built; another for other sources or flags."""
         seen = hashlib.sha256(" ".join(self._arguments).encode())
-        for source in SOURCES:
-            seen.update(source.read_bytes())
+        for name in (self.source, *HEADERS):
+            seen.update((HERE / name).read_bytes())
         folder = resources.default_cache_dir() / "kernels" / seen.hexdigest()[:16]
-        return folder / f"attention-{self.name}.so"
+        return folder / f"{Path(self.source).stem}-{self.name}.so"
 
     @property
     def _arguments(self) -> tuple[str, ...]:
@@ -66,24 +67,37 @@ class Kernel:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with TemporaryDirectory(dir=self.path.parent) as folder:
                 made = Path(folder) / self.path.name
-                _run([*shlex.split(compiler), *self._arguments, "-o", str(made), str(SOURCES[0])])
+                source = str(HERE / self.source)
+                _run([*shlex.split(compiler), *self._arguments, "-o", str(made), source])
                 made.rename(self.path)
         return self.path
 
 
 _BASE = ("avx512_f", "avx512_bw", "avx512_vl", "avx512_dq", "fma3")
-_BF16 = ("-mavx512bf16", "-DTRITONE_BF16")
+_BF16, _AMX = ("-mavx512bf16", "-DTRITONE_BF16"), ("-mamx-tile", "-DTRITONE_AMX")
+_VNNI = ("-mavx512vnni", "-DTRITONE_INT8")
+_BF16_NEEDS = (*_BASE, "avx512_bf16")
+_AMX_NEEDS = (*_BF16_NEEDS, "amx_tile")
+
+
+def _kernel(name: str, dtype: torch.dtype, needs: tuple[str, ...], *flags: str) -> Kernel:
+    return Kernel("attention.c", name, dtype, needs, flags, 16 if dtype == torch.float32 else 32)
+
+
+def _int8(name: str, dtype: torch.dtype, needs: tuple[str, ...], *flags: str) -> Kernel:
+    return Kernel("linear.c", name, dtype, needs, (*_VNNI, *flags), 64)
+
+
 # The better ones of a precision first.
 KERNELS = (
-    Kernel(
-        "amx",
-        torch.bfloat16,
-        (*_BASE, "avx512_bf16", "amx_bf16", "amx_tile"),
-        (*_BF16, "-mamx-tile", "-mamx-bf16", "-DTRITONE_AMX"),
-        32,
-    ),
-    Kernel("avx512-bf16", torch.bfloat16, (*_BASE, "avx512_bf16"), _BF16, 32),
-    Kernel("avx512", torch.float32, _BASE, (), 16),
+    _kernel("amx", torch.bfloat16, (*_AMX_NEEDS, "amx_bf16"), *_BF16, *_AMX, "-mamx-bf16"),
+    _kernel("avx512-bf16", torch.bfloat16, _BF16_NEEDS, *_BF16),
+    _kernel("avx512", torch.float32, _BASE),
+)
+INT8_KERNELS = (
+    _int8("amx", torch.bfloat16, (*_AMX_NEEDS, "amx_int8"), *_BF16, *_AMX, "-mamx-int8"),
+    _int8("avx512-bf16", torch.bfloat16, (*_BF16_NEEDS, "avx512_vnni"), *_BF16),
+    _int8("avx512", torch.float32, (*_BASE, "avx512_vnni")),
 )
 
 
@@ -94,7 +108,7 @@ def compiler() -> str | None:
 
 def build_all() -> list[Path]:
     """Build what this processor can run; raises EnvironmentProblem where nothing can be built."""
-    wanted = [kernel for kernel in KERNELS if kernel.runs_here]
+    wanted = [kernel for kernel in (*KERNELS, *INT8_KERNELS) if kernel.runs_here]
     if not wanted:
         raise EnvironmentProblem(
             "this processor has no AVX-512, for which the kernels are written: torch's own "
@@ -117,4 +131,4 @@ def _run(command: list[str]) -> None:
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()
         what = next((line for line in said if "error" in line), said[-1] if said else "nothing")
-        raise EnvironmentProblem(f"{command[0]} does not compile {SOURCES[0].name}: {what}")
+        raise EnvironmentProblem(f"{command[0]} does not compile {Path(command[-1]).name}: {what}")

@@ -23,16 +23,9 @@ class NativeAttention:
     """
 
     def __init__(self, kernel: Kernel, path: Path) -> None:
-        """Raises EnvironmentProblem for a library that cannot be loaded, and where the system does
-        not let this process use the units that it needs."""
-        try:
-            library = ctypes.CDLL(str(path))
-        except OSError as error:
-            raise EnvironmentProblem(f"the kernel {path} cannot be loaded: {error}") from error
-        if library.tritone_prepare():
-            raise EnvironmentProblem(f"the system denies the units that the kernel {path} needs")
+        """Raises EnvironmentProblem as `opened`."""
         self.name, self._kernel = kernel.name, kernel
-        self._attend = library.tritone_attend
+        self._attend = opened(path).tritone_attend
         self._attend.argtypes = [ctypes.c_char_p, ctypes.c_char_p]
 
     def accepts(self, query: Tensor) -> bool:
@@ -55,6 +48,18 @@ class NativeAttention:
         if self._attend(call, struct.pack(f"={len(seen) * _SPAN}", *numbers)):
             raise MemoryError(f"attention of {frames} queries of {width}")
         return output
+
+
+def opened(path: Path) -> ctypes.CDLL:
+    """A kernel's library; raises EnvironmentProblem for one that cannot be loaded, and where the
+    system does not let this process use the units that it needs."""
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise EnvironmentProblem(f"the kernel {path} cannot be loaded: {error}") from error
+    if library.tritone_prepare():
+        raise EnvironmentProblem(f"the system denies the units that the kernel {path} needs")
+    return library
 
 
 def _dense(x: Tensor, like: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tritone.acoustic.activation import mish
 from tritone.acoustic.estimator import EstimatorState, Pass, StreamsPass
 from tritone.acoustic.linear import CausalConv1d, PackableLinear
 from tritone.families.cosyvoice2.config import FlowConfig
@@ -27,7 +28,7 @@ class CausalBlock(nn.Module):
         self.norm = nn.LayerNorm(channels, eps=1e-5)
 
     def forward(self, x: Tensor, run: Pass) -> Tensor:
-        return run.masked(F.mish(self.norm(run.convolve(self.conv, x))))
+        return run.masked(mish(self.norm(run.convolve(self.conv, x))))
 
 
 class ResnetBlock(nn.Module):
@@ -64,7 +65,7 @@ class TransformerBlock(nn.Module):
         query, key, value = projected.view(*x.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         attended = run.attend(query, key, value)
         x = x + self.output(attended.transpose(1, 2).flatten(2))
-        return x + self.contract(F.gelu(self.expand(self.feed_forward_norm(x))))  # type: ignore[no-any-return]
+        return x + self.contract(self.expand.gelu(self.feed_forward_norm(x)))  # type: ignore[no-any-return]
 
 
 class Stage(nn.Module):
@@ -136,6 +137,10 @@ class Estimator(nn.Module):
             linear(stage.resnet.time, F.mish(embedding))[:, None].to(dtype)
             for stage in self._stages()
         ]
+
+    @property
+    def int8_parts(self) -> list[nn.Module]:
+        return [module for stage in self._stages() for module in stage.modules()]
 
     @property
     def device(self) -> torch.device:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tritone.acoustic.activation import mish
 from tritone.acoustic.estimator import EstimatorState, Pass, StreamsPass
 from tritone.acoustic.linear import GroupedCausalConv1d, PackableLinear
 from tritone.acoustic.rotary import Turn, complex_turn, rotary_frequencies, turned, turns
@@ -32,7 +33,7 @@ class PositionLayer(nn.Module):
     def forward(self, x: Tensor, run: Pass) -> Tensor:
         y = x
         for conv in self.convs:
-            y = F.mish(run.convolve(conv, y))  # type: ignore[arg-type]
+            y = mish(run.convolve(conv, y))  # type: ignore[arg-type]
         return x + y
 
 
@@ -122,6 +123,10 @@ class Estimator(nn.Module):
             shifts += [shift, 1 + scale, gate, later[0], 1 + later[1], later[2]]
         scale, shift = linear(self.final_time, embedding).chunk(FINAL_SHIFTS, dim=2)
         return [x.to(self.dtype) for x in (*shifts, 1 + scale, shift)]
+
+    @property
+    def int8_parts(self) -> list[nn.Module]:
+        return list(self.blocks.modules())
 
     @property
     def device(self) -> torch.device:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from tritone.acoustic import weights
 from tritone.acoustic.flow_stage import FlowStage, StageStep
-from tritone.acoustic.linear import pack_for_cpu
+from tritone.acoustic.kernels.int8 import int8_linear
+from tritone.acoustic.linear import pack_for_cpu, round_to_int8
 from tritone.acoustic.placement import FlowSettings, VocoderSettings, choose_attention
 from tritone.acoustic.solver import GUIDED_ROWS, StreamState
 from tritone.acoustic.vocoder_stage import VocoderStage
@@ -85,6 +86,10 @@ def place(network: FlowNetwork, device: torch.device, settings: FlowSettings) ->
     dtype = settings.dtype or best_dtype(device, estimator.channels)
     estimator.to(dtype)
     if device.type == "cpu":
+        if settings.int8:
+            round_to_int8(
+                [*estimator.blocks.modules(), *estimator.wavenet.modules()], int8_linear(dtype)
+            )
         frames = frames_of(HopPolicy().max_hop)
         pack_for_cpu(estimator, GUIDED_ROWS * frames)
         shape = (GUIDED_ROWS, estimator.heads, frames, estimator.channels // estimator.heads)

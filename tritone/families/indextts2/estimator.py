@@ -150,6 +150,11 @@ class Estimator(nn.Module):
         self.register_buffer("_frequency_bits", bits, persistent=False)
 
     @property
+    def int8_parts(self) -> list[nn.Module]:
+        """The linear layers whose weights may be rounded to int8, among others."""
+        return [*self.blocks.modules(), *self.wavenet.modules()]
+
+    @property
     def device(self) -> torch.device:
         return self.output.weight.device
 
