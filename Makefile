@@ -138,8 +138,8 @@ cancels: setup-tests  ## how long the server still holds something of a stream t
 overload: setup  ## three times what a server can carry, for SECONDS: who is taken, and how they fare
 	@$(RUN) -m benchmarks.overload --model $(MODEL) --seconds $(SECONDS)
 
-bench: setup-tests  ## the full-size model against its baselines; table, JSON and plots in bench/
-	@$(RUN) -m benchmarks
+bench: setup-tests  ## the full-size model against this machine's peaks and its baselines; table, JSON and plots in bench/
+	@$(TRITONE) bench --full-size --parts all
 
 evaluate: setup-tests  ## words, voice, sound and length of MODEL's speech; into OUT/evaluate
 	@$(RUN) -m evaluation --model $(MODEL) --out $(OUT)/evaluate

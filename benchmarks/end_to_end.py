@@ -25,14 +25,17 @@ Speak = Callable[[int], StreamMetrics]
 @contextmanager
 def in_process(model: Path, text: str) -> Iterator[Speak]:
     with tritone.load(model) as tts:
+        yield speaker(tts, text)
 
-        def speak(seed: int) -> StreamMetrics:
-            meter = StreamMeter(tts.sample_rate)
-            for chunk in tts.stream(text, sampling=SamplingParams(seed=seed)):
-                meter.packet(chunk.samples)
-            return meter.finish()
 
-        yield speak
+def speaker(tts: tritone.TTS, text: str) -> Speak:
+    def speak(seed: int) -> StreamMetrics:
+        meter = StreamMeter(tts.sample_rate)
+        for chunk in tts.stream(text, sampling=SamplingParams(seed=seed)):
+            meter.packet(chunk.samples)
+        return meter.finish()
+
+    return speak
 
 
 @contextmanager

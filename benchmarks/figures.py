@@ -1,9 +1,9 @@
-"""Figures of a benchmark: collected, printed as a table, written as JSON."""
+"""Figures of a benchmark: collected, printed as a table, written as JSON, held against old ones."""
 
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -12,20 +12,38 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured value: the median of `runs`. wanted: what it should be, in words."""
+    """One measured value: the median of `runs`. wanted: what it should be, in words.
+
+    least: seconds that the machine's peaks allow, in the place of these; limit: which of them.
+    """
 
     name: str
     unit: str
     runs: tuple[float, ...]
     wanted: str = ""
+    least: float | None = None
+    limit: str = ""
 
     @property
     def value(self) -> float:
         return median(self.runs)
 
+    @property
+    def share(self) -> float | None:
+        """Of what the peaks allow: 1 is as fast as they are."""
+        return None if self.least is None else self.least / self.value
 
-def figure(name: str, unit: str, runs: Sequence[float], wanted: str = "") -> Figure:
-    return Figure(name, unit, tuple(runs), wanted)
+
+def figure(
+    name: str,
+    unit: str,
+    runs: Sequence[float],
+    wanted: str = "",
+    *,
+    least: float | None = None,
+    limit: str = "",
+) -> Figure:
+    return Figure(name, unit, tuple(runs), wanted, least, limit)
 
 
 def ratio(name: str, over: Figure, under: Figure, wanted: str = "") -> Figure:
@@ -34,17 +52,33 @@ def ratio(name: str, over: Figure, under: Figure, wanted: str = "") -> Figure:
     return Figure(name, "times", tuple(a / b for a, b in pairs), wanted)
 
 
-def table(figures: Sequence[Figure]) -> str:
-    """Markdown: figure, median, range, what it should be."""
-    lines = ["| figure | median | range | wanted |", "|---|---|---|---|"]
-    for f in figures:
-        span = f"{min(f.runs):.3g} to {max(f.runs):.3g}" if len(f.runs) > 1 else ""
-        lines.append(f"| {f.name} | {f.value:.3g} {f.unit} | {span} | {f.wanted} |")
-    return "\n".join(lines)
+def table(figures: Sequence[Figure], before: Mapping[str, float] | None = None) -> str:
+    """Markdown, without columns that would be empty. before: the values of another run by name."""
+    columns: dict[str, list[str]] = {
+        "what": [f.name for f in figures],
+        "measured": [f"{f.value:.3g} {f.unit}" for f in figures],
+        "range": [
+            f"{min(f.runs):.3g} to {max(f.runs):.3g}" if len(f.runs) > 1 else "" for f in figures
+        ],
+        "allowed by peaks": [
+            "" if f.least is None else f"{f.least:.3g} s ({f.limit})" for f in figures
+        ],
+        "share": ["" if f.share is None else f"{f.share:.0%}" for f in figures],
+        "old over new": [_times(before or {}, f) for f in figures],
+        "wanted": [f.wanted for f in figures],
+    }
+    kept = {name: cells for name, cells in columns.items() if any(cells)}
+    rows = [list(kept), ["---"] * len(kept), *zip(*kept.values(), strict=True)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _times(before: Mapping[str, float], now: Figure) -> str:
+    old = before.get(now.name)
+    return "" if old is None or not now.value else f"{old / now.value:.2f}"
 
 
 def write(path: Path, figures: Sequence[Figure], **about: Any) -> None:
-    rows = [{**asdict(f), "value": f.value} for f in figures]
+    rows = [{**asdict(f), "value": f.value, "share": f.share} for f in figures]
     path.write_text(json.dumps({"machine": machine(), **about, "figures": rows}, indent=1))
 
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 from indextts2_whole_release import whole_release
 
-from benchmarks import indextts2
+from benchmarks import __main__ as yardstick
+from benchmarks import indextts2, peaks
 from tritone.checkpoints.atomic_write import write_json
 from tritone.checkpoints.conversion import ConvertOptions
 from tritone.config import CONFIG_NAME
@@ -94,6 +95,16 @@ def test_a_sentence_that_cannot_be_is_refused(
     options = ["--model", str(model), "--codes", codes, "--out", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["bench", *options])
     assert indextts2.main() == 2
+
+
+def test_the_yardstick_of_other_families_points_here(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(peaks, "measured", lambda: peaks.Peaks(1.0, 1.0, 1.0, None))
+    for part in ("llm", "stages", "growth"):
+        given = ["--model", str(model), "--out", str(tmp_path), "--parts", part]
+        assert yardstick.main(given) == 2
+        assert "python -m benchmarks.indextts2" in capsys.readouterr().err
 
 
 def test_no_model_is_said(

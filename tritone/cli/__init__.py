@@ -24,7 +24,7 @@ _COMMANDS = {
     "doctor": "Examine this machine, the model and a running server; say how to fix them.",
     "load": "Load a model directory step by step without a server, then speak a word.",
     "top": "Watch a running server: its models, its speed, and where the time goes.",
-    "bench": "Measure a running server under load.",
+    "bench": "Measure a model on this machine, or a running server under load.",
     "offline": "Speak every line of a manifest into files, without a server.",
     "evaluate": "Judge speech: words, voice, sound, seams, length and speed.",
     "normalize": "Show the spoken form of written lines.",
@@ -32,7 +32,7 @@ _COMMANDS = {
     "golden": "Keep how a model directory speaks, for servers to compare themselves with.",
     "demo": "",  # not in the help
 }
-_CLIENTS = {"say": "tritone_client.say", "bench": "tritone_client.bench"}
+_CLIENTS = {"say": "tritone_client.say"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
