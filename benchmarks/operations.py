@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
 from benchmarks.peaks import Peaks
+from tritone.acoustic.attention import fused_by_span, using
 
 _FUSED = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _ATTENTION = (_FUSED, torch.ops.aten.bmm, torch.ops.aten.baddbmm)
@@ -55,8 +56,8 @@ def counted() -> Iterator[Operations]:
     """Counts what this thread runs in the block; the numbers stand when it ends.
 
     Linear layers are counted by what they are asked for: torch may do them as a product of batches,
-    and packed ones fill their input up with rows that nobody wants. Inside `torch.inference_mode`
-    as well as outside.
+    and packed ones fill their input up with rows that nobody wants. Attention goes torch's way
+    here: of other kernels torch knows nothing. Inside `torch.inference_mode` as well as outside.
     """
     found = Operations()
     counting = _Counting(found)
@@ -71,7 +72,7 @@ def counted() -> Iterator[Operations]:
 
     hooks = register_module_forward_pre_hook(enter), register_module_forward_hook(leave)
     try:
-        with counting:
+        with counting, using(torch.bfloat16, fused_by_span), using(torch.float32, fused_by_span):
             yield found
     finally:
         for hook in hooks:

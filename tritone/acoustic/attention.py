@@ -1,7 +1,8 @@
 """Attention over spans of cached keys; masks; the encoder's relative-position attention."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import reduce
 from typing import NamedTuple
 
@@ -24,6 +25,17 @@ _ways: dict[torch.dtype, Way] = {}
 def use(dtype: torch.dtype, way: Way) -> None:
     """Have queries of this precision on a CPU go this way, where there is no bias."""
     _ways[dtype] = way
+
+
+@contextmanager
+def using(dtype: torch.dtype, way: Way) -> Iterator[None]:
+    """Have them go this way in the block."""
+    before = _ways.get(dtype, fused_by_span)
+    use(dtype, way)
+    try:
+        yield
+    finally:
+        use(dtype, before)
 
 
 def attend(query: Tensor, spans: Sequence[Span], bias: Sequence[Tensor | None]) -> Tensor:

@@ -33,10 +33,21 @@ class PackableLinear(nn.Linear):
     packed: Tensor | None = None
     int8: tuple[Int8Linear, Int8Weights] | None = None
 
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool = True, *, gelu: bool = False
+    ) -> None:
+        """gelu: whether what it gives goes through GELU, which some ways do in passing."""
+        super().__init__(in_features, out_features, bias)
+        self.gelu = gelu
+
     def forward(self, x: Tensor) -> Tensor:
         if self.int8 is not None:
             product, weights = self.int8
-            return product(x, weights)
+            return product(x, weights, gelu=self.gelu)
+        y = self._multiplied(x)
+        return F.gelu(y) if self.gelu else y
+
+    def _multiplied(self, x: Tensor) -> Tensor:
         if self.packed is None:
             return super().forward(x)
         rows = x.numel() // self.in_features
@@ -47,13 +58,6 @@ class PackableLinear(nn.Linear):
             filled[rows:] = 0
             return self._product(filled)[:rows].view(*x.shape[:-1], -1)
         return self._product(x)
-
-    def gelu(self, x: Tensor) -> Tensor:
-        """GELU of what it gives."""
-        if self.int8 is None:
-            return F.gelu(self(x))
-        product, weights = self.int8
-        return product(x, weights, gelu=True)
 
     def _product(self, x: Tensor) -> Tensor:
         return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")  # type: ignore[no-any-return]

@@ -57,7 +57,7 @@ class TransformerBlock(nn.Module):
         self.query_key_value = PackableLinear(channels, 3 * inner, bias=False)
         self.output = PackableLinear(inner, channels)
         self.feed_forward_norm = nn.LayerNorm(channels, eps=1e-5)
-        self.expand = PackableLinear(channels, 4 * channels)
+        self.expand = PackableLinear(channels, 4 * channels, gelu=True)
         self.contract = PackableLinear(4 * channels, channels)
 
     def forward(self, x: Tensor, run: Pass) -> Tensor:
@@ -65,7 +65,7 @@ class TransformerBlock(nn.Module):
         query, key, value = projected.view(*x.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         attended = run.attend(query, key, value)
         x = x + self.output(attended.transpose(1, 2).flatten(2))
-        return x + self.contract(self.expand.gelu(self.feed_forward_norm(x)))  # type: ignore[no-any-return]
+        return x + self.contract(self.expand(self.feed_forward_norm(x)))  # type: ignore[no-any-return]
 
 
 class Stage(nn.Module):
