@@ -46,8 +46,8 @@ class Admission:
     """Safe to use from several threads.
 
     changed: called with the number of streams whenever it changes, in order. decided: with each
-    decision of DECISIONS. expected: with how many streams would be taken at a time, whenever more
-    is known of it.
+    decision of DECISIONS. expected: with how many streams would be taken at a time, whenever that
+    changes.
     """
 
     def __init__(
@@ -66,7 +66,8 @@ class Admission:
         self._lasting = 0.0  # seconds that a stream lasts
         self._free = threading.Condition()
         self.forecast = Forecast()
-        expected(self._places())
+        self._told = 0  # of places
+        self._tell_places()
 
     def enter(self, cancelled: Callable[[], bool] = lambda: False) -> Place:
         """A place for one stream more, at once or after some waiting in the queue.
@@ -100,7 +101,7 @@ class Admission:
                 self._lasting = 0.9 * lasting + 0.1 * seconds
                 beside = (load - place.load) / seconds if seconds else 1.0
                 self.forecast.saw_speech(beside, audio, seconds)
-                self._expected(self._places())
+                self._tell_places()
             self._free.notify()
 
     def heard(self, place: Place, seconds: float) -> float | None:
@@ -108,7 +109,7 @@ class Admission:
         expected, where anything was."""
         with self._free:
             ratio = self.forecast.saw_first_audio(place.beside, seconds)
-            self._expected(self._places())
+            self._tell_places()
             return ratio
 
     def _wait(self, cancelled: Callable[[], bool]) -> str:
@@ -128,6 +129,11 @@ class Admission:
             yield
         finally:
             self._queued -= 1
+
+    def _tell_places(self) -> None:
+        if (places := self._places()) != self._told:
+            self._told = places
+            self._expected(places)
 
     def _places(self) -> int:
         """Streams that would be taken at a time: problems come and stay as streams come."""
