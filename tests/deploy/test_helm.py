@@ -2,28 +2,25 @@
 
 import json
 import re
-from pathlib import Path
 from typing import get_args
 
 import pytest
 import yaml
 from cluster_files import (
+    APART,
     CHART,
-    DEPLOY,
+    EVERYTHING,
     HELM,
-    KUBECTL,
     Document,
+    check,
     container,
-    documents,
     helm,
-    named,
     pod,
     rendered,
     run,
 )
 from command_line import options_of
 from container_files import only
-from metrics_scrape import PROMTOOL, promtool
 
 from tritone.cli.gateway import gateway
 from tritone.cli.serve import serve
@@ -35,20 +32,8 @@ from tritone.launcher.settings import Profile
 
 pytestmark = pytest.mark.skipif(HELM is None, reason="helm is missing (make setup-tests)")
 
-EVERYTHING = (
-    "gateway.keysSecret=keys",
-    "voices.claim=voices",
-    "adminKey.secret=admin",
-    "autoscaling.enabled=true",
-    "autoscaling.streams=8",
-    "serviceMonitor.enabled=true",
-    "server.maxStreams=8",
-    "server.settings.token2wav\\.dtype=fp32",
-)
-APART = ("gateway.placement=deployment", "tls.secret=certificate")
 PROFILES: tuple[str, ...] = get_args(Profile)
 ON_GPU = [name for name in PROFILES if name != "cpu"]
-TAKEN: set[str] = set()
 FROM = {
     "image": ("model.path=/models/ours",),
     "pvc": ("model.source=pvc", "model.claim=models", "model.path=cosyvoice2"),
@@ -63,41 +48,23 @@ def served() -> list[tuple[str, str]]:
     return [p for p in pairs if p[0] != "indextts2" or p[1] in ("cpu", "gpu-torch")]
 
 
-@pytest.fixture(scope="module")
-def validate():
-    """Raises for what is no resource of Kubernetes."""
-    return pytest.importorskip("kubernetes_validate").validate
-
-
-def check(made: dict[str, Document], validate) -> None:
-    """Unknown fields are errors, too. Kinds that are not Kubernetes' own have no schema there."""
-    for name, document in made.items():
-        text = json.dumps(document)  # most are the same whatever the values
-        if text not in TAKEN and "monitoring.coreos.com" not in document["apiVersion"]:
-            validate(document, "1.37", strict=True)
-            assert document["metadata"]["labels"]["app.kubernetes.io/name"] == "tritone", name
-            TAKEN.add(text)
-
-
 def test_helm_finds_nothing_wrong() -> None:
     done = run(HELM, "lint", "--strict", str(CHART))
     assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize(("family", "profile"), served())
-def test_kubernetes_takes_every_profile_of_every_family(
-    family: str, profile: str, validate
-) -> None:
+def test_kubernetes_takes_every_profile_of_every_family(family: str, profile: str) -> None:
     what = (f"family={family}", f"profile={profile}")
     for more in (EVERYTHING, (*APART, "gpu.allocation=claim")):
-        check(rendered(*what, *more), validate)
+        check(rendered(*what, *more))
 
 
 @pytest.mark.parametrize("source", FROM)
-def test_kubernetes_takes_a_model_from_anywhere(source: str, validate) -> None:
+def test_kubernetes_takes_a_model_from_anywhere(source: str) -> None:
     for more in ((), APART):
         made = rendered(*FROM[source], *more)
-        check(made, validate)
+        check(made)
         spec = pod(made)
         mounts = container(spec, "server")["volumeMounts"]
         assert {each["name"] for each in mounts} <= {each["name"] for each in spec["volumes"]}
@@ -243,118 +210,3 @@ def test_the_schema_knows_every_value() -> None:
     assert described(schema, values) == []
     assert schema["properties"]["family"]["enum"] == known()
     assert set(schema["properties"]["profile"]["enum"]) == set(PROFILES)
-
-
-def scaled_by() -> set[str]:
-    scaler = rendered(*EVERYTHING)["HorizontalPodAutoscaler/tts-tritone"]["spec"]
-    return {metric["pods"]["metric"]["name"] for metric in scaler["metrics"]}
-
-
-def adapter_rules() -> list[Document]:
-    values = yaml.safe_load((DEPLOY / "helm" / "prometheus-adapter.yaml").read_text())
-    rules: list[Document] = values["rules"]["custom"]
-    return rules
-
-
-def test_what_scales_is_what_the_adapter_tells() -> None:
-    assert scaled_by() == {rule["name"]["as"] for rule in adapter_rules()}
-    made = rendered(*EVERYTHING)
-    assert "replicas" not in made["Deployment/tts-tritone"]["spec"], "the scaler's are kept"
-
-
-def expression(rule: Document) -> str:
-    """As the adapter asks Prometheus for the pods of a namespace."""
-    series = re.match(r"\w+", rule["seriesQuery"])
-    assert series
-    parts = {"Series": series[0], "LabelMatchers": 'namespace="a",pod=~"b|c"', "GroupBy": "pod"}
-    filled: str = re.sub(r"<<\.(\w+)>>", lambda found: parts[found[1]], rule["metricsQuery"])
-    return filled
-
-
-@pytest.mark.skipif(PROMTOOL is None, reason="promtool (Debian's package prometheus) is missing")
-def test_prometheus_answers_what_the_adapter_asks(tmp_path: Path) -> None:
-    labels = 'namespace="a",pod="b"'
-    test = {
-        "interval": "30s",
-        "input_series": [
-            {"series": f"tritone_streams{{{labels}}}", "values": "6x4"},
-            {"series": f"tritone_stream_places{{{labels}}}", "values": "8x4"},
-        ],
-        "promql_expr_test": [
-            {
-                "expr": expression(rule),
-                "eval_time": "2m",
-                "exp_samples": [{"labels": '{pod="b"}', "value": value}],
-            }
-            for rule, value in zip(adapter_rules(), (6, 0.75), strict=True)
-        ],
-    }
-    file = tmp_path / "adapter_test.yml"
-    file.write_text(yaml.safe_dump({"tests": [test]}))
-    done = promtool("test", "rules", str(file))
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_the_monitor_finds_the_service_with_the_metrics() -> None:
-    made = rendered(*EVERYTHING)
-    monitor = made["ServiceMonitor/tts-tritone"]["spec"]
-    service = made["Service/tts-tritone-servers"]
-    wanted = monitor["selector"]["matchLabels"]
-    assert wanted.items() <= service["metadata"]["labels"].items()
-    assert monitor["endpoints"][0]["port"] in {p["name"] for p in service["spec"]["ports"]}
-    others = (made[f"Service/tts-tritone{end}"]["metadata"]["labels"] for end in ("", "-gateway"))
-    assert not any(wanted.items() <= other.items() for other in others), "none is scraped twice"
-
-
-def test_services_lead_to_pods() -> None:
-    for more in ((), APART):
-        made = rendered(*more)
-        pods = [d["spec"]["template"] for name, d in made.items() if name.startswith("Deployment")]
-        for name, service in made.items():
-            if not name.startswith("Service/"):
-                continue
-            chosen = service["spec"]["selector"].items()
-            found = [each for each in pods if chosen <= each["metadata"]["labels"].items()]
-            assert len(found) == 1, name
-            spec = found[0]["spec"]
-            all_of_them = (*spec.get("initContainers", ()), *spec["containers"])
-            ports = [port for each in all_of_them for port in each.get("ports", ())]
-            open_ = {port["name"] for port in ports} | {port["containerPort"] for port in ports}
-            assert {port["targetPort"] for port in service["spec"]["ports"]} <= open_
-
-
-def test_the_kustomize_base_is_the_chart() -> None:
-    done = run(HELM, "template", "tritone", str(CHART))
-    kept = (DEPLOY / "kustomize" / "base" / "tritone.yaml").read_text()
-    assert named(documents(kept)) == named(documents(done.stdout)), "its head says how to make it"
-
-
-@pytest.mark.skipif(KUBECTL is None, reason="kubectl is missing (make setup-tests)")
-def test_kustomize_makes_the_example(validate) -> None:
-    done = run(KUBECTL, "kustomize", str(DEPLOY / "kustomize" / "example"))
-    assert done.returncode == 0, done.stderr
-    made = named(documents(done.stdout))
-    check(made, validate)
-    server = container(pod(made, "tritone"), "server")
-    assert server["image"] == "registry.example.com/tritone:cpu"
-    assert {"name": "TRITONE_MODEL", "value": "/model"} in server["env"]
-
-
-def test_the_kserve_example_is_the_chart_s_server(validate) -> None:
-    """Where they differ: KServe's name, its port's, and no gateway."""
-    (service,) = documents((DEPLOY / "kserve" / "inferenceservice.yaml").read_text())
-    spec = dict(service["spec"]["predictor"])
-    assert spec.pop("minReplicas") == 1
-    metadata = {"name": "x", "labels": {"app.kubernetes.io/name": "tritone"}}
-    made = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
-    check({"Pod/x": made}, validate)
-    ours, theirs = container(pod(rendered()), "server"), container(spec, "kserve-container")
-    for same in ("lifecycle", "securityContext", "resources"):
-        assert theirs[same] == ours[same]
-    assert {"--exit-timeout-secs=120", "--grpc-max-connection-age=300000"} < set(ours["args"])
-    assert set(theirs["args"]) <= set(ours["args"])
-    ports = {"http": 8000}
-    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-        asked = dict(ours[probe]["httpGet"], port=ports[ours[probe]["httpGet"]["port"]])
-        assert theirs[probe]["httpGet"] == asked
-        assert theirs[probe]["failureThreshold"] == ours[probe]["failureThreshold"]

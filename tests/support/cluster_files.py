@@ -1,10 +1,12 @@
 """The deployment's files for Kubernetes, as Helm and kubectl make them."""
 
+import json
 import shutil
 import subprocess
 from functools import cache
 from typing import Any
 
+import pytest
 import yaml
 from paths import PROJECT
 from waiting import HANG_S
@@ -20,6 +22,20 @@ def program(name: str) -> str | None:
 HELM, KUBECTL = program("helm"), program("kubectl")
 
 Document = dict[str, Any]
+
+EVERYTHING = (
+    "gateway.keysSecret=keys",
+    "voices.claim=voices",
+    "adminKey.secret=admin",
+    "autoscaling.enabled=true",
+    "autoscaling.streams=8",
+    "serviceMonitor.enabled=true",
+    "server.maxStreams=8",
+    "server.settings.token2wav\\.dtype=fp32",
+)
+"""Values that bring all that the chart can make, but what cannot be with it:"""
+APART = ("gateway.placement=deployment", "tls.secret=certificate")
+_TAKEN: set[str] = set()
 
 
 def run(*words: str | None) -> subprocess.CompletedProcess[str]:
@@ -59,3 +75,14 @@ def container(spec: Document, name: str) -> Document:
     all_of_them = [*spec.get("initContainers", ()), *spec["containers"]]
     (found,) = (each for each in all_of_them if each["name"] == name)
     return found
+
+
+def check(made: dict[str, Document]) -> None:
+    """Unknown fields are errors, too. Kinds that are not Kubernetes' own have no schema there."""
+    validate = pytest.importorskip("kubernetes_validate").validate
+    for name, document in made.items():
+        text = json.dumps(document)  # most are the same whatever the values
+        if text not in _TAKEN and "monitoring.coreos.com" not in document["apiVersion"]:
+            validate(document, "1.37", strict=True)
+            assert document["metadata"]["labels"]["app.kubernetes.io/name"] == "tritone", name
+            _TAKEN.add(text)
