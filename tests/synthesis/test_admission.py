@@ -19,9 +19,12 @@ class Door:
     def __init__(self, clock: Callable[[], float] | None = None, **limits: float) -> None:
         self.clock = Clock() if clock is None else clock
         self.counts: list[int] = []
+        self.places: list[int] = []
         self.decisions: list[str] = []
         given = AdmissionLimits(**{**vars(UNLIMITED), **limits})
-        self.admission = Admission(given, self.counts.append, self.decisions.append, self.clock)
+        self.admission = Admission(
+            given, self.counts.append, self.decisions.append, self.clock, self.places.append
+        )
 
     def speak(self, *, first: float, seconds: float, audio: float) -> None:
         """One stream alone."""
@@ -73,6 +76,34 @@ def test_streams_that_play_are_not_made_to_run_dry() -> None:
         door.admission.enter()
     door.admission.leave(places[0], 0)
     door.admission.enter()
+
+
+def taken(door: Door) -> int:
+    """Streams that find a place, one after the other."""
+    for number in range(100):
+        try:
+            door.admission.enter()
+        except Overloaded:
+            return number
+    raise AssertionError("every one of 100 was taken")
+
+
+@pytest.mark.parametrize(
+    ("limits", "places"),
+    [
+        ({"max_streams": 7}, 7),
+        ({"max_streams": 7, "max_first_audio_seconds": 0.55}, 5),
+        ({"max_streams": 7, "playback_reserve": 1.25}, 2),
+        ({"max_first_audio_seconds": 0.05, "playback_reserve": 9}, 1),
+    ],
+)
+def test_as_many_places_are_told_of_as_there_are(limits: dict[str, float], places: int) -> None:
+    door = Door(**limits)
+    assert door.places[0] == limits.get("max_streams", 1000)  # nothing is known yet
+    for _ in range(20):
+        door.speak(first=0.1, seconds=10, audio=30)
+    assert door.places[-1] == places
+    assert taken(door) == places
 
 
 def test_the_hint_is_when_the_next_stream_should_end() -> None:

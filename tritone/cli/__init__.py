@@ -25,6 +25,7 @@ _COMMANDS = {
     "load": "Load a model directory step by step without a server, then speak a word.",
     "top": "Watch a running server: its models, its speed, and where the time goes.",
     "bench": "Measure a model on this machine, or a running server under load.",
+    "plan": "Tell how many machines a load needs, from what one was measured to do.",
     "offline": "Speak every line of a manifest into files, without a server.",
     "evaluate": "Judge speech: words, voice, sound, seams, length and speed.",
     "normalize": "Show the spoken form of written lines.",

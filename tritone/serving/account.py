@@ -54,8 +54,8 @@ _OF_REQUESTS = {
 class SpeechMetrics:
     """What the timing records of all requests add up to, for Prometheus.
 
-    turns: of the stages, whose queues are shown. streams and losses: for the model to set, which
-    counts streams to limit them and watches the processes of other models.
+    turns: of the stages, whose queues are shown. streams, places and losses: for the model to set,
+    which counts streams to limit them and watches the processes of other models.
     """
 
     def __init__(self, turns: StageTurns) -> None:
@@ -63,6 +63,7 @@ class SpeechMetrics:
         self._shown: dict[str, int] = {}
         self._showing = threading.Lock()
         self.streams = Gauge("tritone_streams", "Streams being spoken")
+        self.places = Gauge("tritone_stream_places", "Streams that would be taken at a time")
         self._waiting = Gauge(
             "tritone_stage_waiting", "Streams waiting for their turn", stage=STAGES
         )
@@ -123,6 +124,7 @@ class SpeechMetrics:
     def close(self) -> None:
         families = [self.streams, self.losses, self._restarts, self._waiting, self._requests]
         families += [
+            self.places,
             self.admissions,
             self.forecast,
             self._voices,

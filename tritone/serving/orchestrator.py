@@ -83,6 +83,7 @@ class TritonPythonModel:
                 AdmissionLimits(**{name: values[name] for name in asdict(AdmissionLimits())}),
                 self._metrics.streams.set,
                 lambda decision: self._metrics.admissions.add(1, decision),
+                expected=self._metrics.places.set,
             )
             self._open = OpenStreams(self._name)
             self._unary = UnaryCalls()

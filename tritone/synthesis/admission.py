@@ -2,6 +2,7 @@
 
 import threading
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from tritone.synthesis.forecast import Forecast
 
 DECISIONS = ("admitted", "queued", "refused")
 _LOOK_S = 0.1  # of one that waits, whether its caller has gone
+_MOST = 1000  # places that are told of where nothing limits them
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ class Admission:
     """Safe to use from several threads.
 
     changed: called with the number of streams whenever it changes, in order. decided: with each
-    decision of DECISIONS.
+    decision of DECISIONS. expected: with how many streams would be taken at a time, whenever that
+    changes.
     """
 
     def __init__(
@@ -53,14 +56,18 @@ class Admission:
         changed: Callable[[int], object],
         decided: Callable[[str], object] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
+        expected: Callable[[int], object] = lambda _: None,
     ) -> None:
         self._limits, self._changed, self._decided = limits, changed, decided
+        self._expected = expected
         self._clock = clock
         self._streams = self._queued = 0
         self._load, self._since = 0.0, clock()  # stream-seconds, up to then
         self._lasting = 0.0  # seconds that a stream lasts
         self._free = threading.Condition()
         self.forecast = Forecast()
+        self._told = 0  # of places
+        self._tell_places()
 
     def enter(self, cancelled: Callable[[], bool] = lambda: False) -> Place:
         """A place for one stream more, at once or after some waiting in the queue.
@@ -69,7 +76,7 @@ class Admission:
         goes while it waits.
         """
         with self._free:
-            problem = self._problem()
+            problem = self._problem(self._streams)
             if problem and self._queued < self._limits.queue_streams:
                 self._decided("queued")
                 problem = self._wait(cancelled)
@@ -94,19 +101,22 @@ class Admission:
                 self._lasting = 0.9 * lasting + 0.1 * seconds
                 beside = (load - place.load) / seconds if seconds else 1.0
                 self.forecast.saw_speech(beside, audio, seconds)
+                self._tell_places()
             self._free.notify()
 
     def heard(self, place: Place, seconds: float) -> float | None:
         """The first packet of a stream was made after so long; the ratio of that to what was
         expected, where anything was."""
         with self._free:
-            return self.forecast.saw_first_audio(place.beside, seconds)
+            ratio = self.forecast.saw_first_audio(place.beside, seconds)
+            self._tell_places()
+            return ratio
 
     def _wait(self, cancelled: Callable[[], bool]) -> str:
         """Until there is a place; the problem that is left when time is over."""
         until = self._clock() + self._limits.queue_seconds
         with self._in_queue():
-            while (problem := self._problem()) and self._clock() < until:
+            while (problem := self._problem(self._streams)) and self._clock() < until:
                 if cancelled():
                     raise Cancelled("the caller went while it waited for a place")
                 self._free.wait(min(_LOOK_S, max(0.0, until - self._clock())))
@@ -120,9 +130,19 @@ class Admission:
         finally:
             self._queued -= 1
 
-    def _problem(self) -> str:
-        """Why there is no place for one stream more; empty where there is."""
-        limits, running = self._limits, self._streams
+    def _tell_places(self) -> None:
+        if (places := self._places()) != self._told:
+            self._told = places
+            self._expected(places)
+
+    def _places(self) -> int:
+        """Streams that would be taken at a time: problems come and stay as streams come."""
+        most = self._limits.max_streams or _MOST
+        return bisect_left(range(most), True, key=lambda running: bool(self._problem(running)))
+
+    def _problem(self, running: int) -> str:
+        """Why there is no place for one stream more beside `running`; empty where there is."""
+        limits = self._limits
         if not running:
             return ""  # an idle server does what it can
         if limits.max_streams and running >= limits.max_streams:
