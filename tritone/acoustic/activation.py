@@ -20,4 +20,4 @@ def mish(x: Tensor) -> Tensor:
     wide = x.float()
     power = wide.clamp(max=_LINEAR_FROM).exp_()
     share = torch.addcmul(power, power, power, value=0.5)  # n / 2
-    return (wide * share).div_(share + 1).to(x.dtype)
+    return wide.mul(share.div(share + 1)).to(x.dtype)

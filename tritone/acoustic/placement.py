@@ -118,8 +118,8 @@ def place(
     Raises EnvironmentProblem for settings that cannot be.
     """
     assert settings.plans == (plan is not None), "plans come with what opens them"
-    device = torch_device(settings.device)
     _check(settings, solver_config.guided_steps)
+    device = torch_device(settings.device)
     dtype = settings.dtype or best_dtype(device, estimator.channels)
     with step("flow packing" if device.type == "cpu" else "flow placement"):
         network.to(device, torch.float32 if plan else dtype)
