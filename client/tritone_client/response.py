@@ -19,6 +19,9 @@ _RATE = "sample_rate"
 _EMOTIONS = "emotions"
 _UNEXPECTED = re.compile(r"unexpected inference input '([^']+)' for model '([^']+)'")
 _REASON = re.compile(r"[A-Z]+(?:_[A-Z]+)+")
+_UNLOADED = re.compile(r"unknown model: '([^']+)' has no available versions")
+_RETRY_AFTER = re.compile(r"retry after ([0-9.]+) s")
+_LOST = "its process ended; say it again"  # the server's words of a stage that was lost
 
 
 class SpeechError(Exception):
@@ -38,6 +41,19 @@ class SpeechError(Exception):
         self.message = message
         self.reason = reason
 
+    @property
+    def passes(self) -> bool:
+        """Whether the same request may work later, or elsewhere: no server, one that refuses for
+        now, or that lost a process."""
+        lost = self.status == grpc.StatusCode.INTERNAL.name and _LOST in self.message
+        return lost or self.status == grpc.StatusCode.UNAVAILABLE.name
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds after which the server wants to be asked again, if it said so."""
+        found = _RETRY_AFTER.search(self.message)
+        return float(found[1]) if found else None
+
 
 def from_stream(message: str) -> SpeechError:
     """The SpeechError of an error inside a stream.
@@ -54,6 +70,9 @@ def from_stream(message: str) -> SpeechError:
     if unknown := _UNEXPECTED.search(message):  # Triton itself knows the inputs of a model
         said = f"{unknown[1]}: is no input of {unknown[2]}; leave it out, or ask another model"
         return SpeechError(grpc.StatusCode.INVALID_ARGUMENT.name, said)
+    if unloaded := _UNLOADED.search(message):  # it ends, or loads the model anew
+        said = f"{unloaded[1]} is not loaded now; retry in a few seconds"
+        return SpeechError(grpc.StatusCode.UNAVAILABLE.name, said)
     return SpeechError(grpc.StatusCode.UNKNOWN.name, message)
 
 
