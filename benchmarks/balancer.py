@@ -58,7 +58,7 @@ class Balancer:
                 yield from csv.DictReader(told.read().removeprefix("# ").splitlines())
 
 
-def configuration(servers: Sequence[Ports], port: int, admin: Path) -> str:
+def configuration(servers: Sequence[Ports], url: str, admin: Path) -> str:
     """As it comes along, with these servers on this machine, and an address to ask it questions."""
     text = CONFIGURATION.read_text(encoding="utf-8")
     head, *_ = _SERVER.split(text)
@@ -67,21 +67,21 @@ def configuration(servers: Sequence[Ports], port: int, admin: Path) -> str:
         for number, ports in enumerate(servers, 1)
     ]
     asked = f"global\n    stats socket {admin} level user\n"
-    listens = f"bind 127.0.0.1:{port} "
-    return "".join([head, *own]).replace("global\n", asked).replace("bind 127.0.0.1:8011 ", listens)
+    whole = "".join([head, *own]).replace("global\n", asked)
+    return whole.replace("bind 127.0.0.1:8011 ", f"bind {url} ")
 
 
 @contextmanager
-def balancer(servers: Sequence[Ports], folder: Path) -> Iterator[Balancer]:
+def balancer(servers: Sequence[Ports], folder: Path, host: str = "127.0.0.1") -> Iterator[Balancer]:
     """Over these, once it has found all of them well. folder: for its files; its name is short, as
     that of a socket must be."""
     assert HAPROXY is not None, "HAProxy (Debian's package haproxy) is missing"
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((host, 0))
         port = probe.getsockname()[1]
-    running = Balancer(f"127.0.0.1:{port}", folder / "admin")
+    running = Balancer(f"{host}:{port}", folder / "admin")
     file = folder / "haproxy.cfg"
-    file.write_text(configuration(servers, port, running.admin), encoding="utf-8")
+    file.write_text(configuration(servers, running.url, running.admin), encoding="utf-8")
     with subprocess.Popen([HAPROXY, "-db", "-f", str(file)]) as process:
         try:
             until = time.monotonic() + _START_S

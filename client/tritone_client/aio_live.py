@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclo
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tritone_client.exchange import GRACE_S, Exchange, closed, late
-from tritone_client.response import Cancellation, Packet, SpeechError, from_grpc
+from tritone_client.response import Cancellation, Packet, SpeechError, connection_lost, from_grpc
 from tritone_client.text import Flush, TextRequests
 from tritone_client.tls import Tls
 
@@ -121,8 +121,9 @@ class AsyncLiveSpeech(AbstractAsyncContextManager["AsyncLiveSpeech"]):
                     self._exchange.read(message)
                     self._notify()
                     await self._wait_until(lambda: self._exchange.may_read)
-        except asyncio.CancelledError:  # so says gRPC of a call that was cancelled here
-            error = closed()
+        except asyncio.CancelledError:  # so says gRPC of a call that was cancelled, here or there
+            details = await self._call.details() if self._call.done() else ""
+            error = connection_lost(details or "") or closed()
         except Exception as failure:  # raised where the packets are read
             error = failure
             self._call.cancel()

@@ -21,7 +21,8 @@ _UNEXPECTED = re.compile(r"unexpected inference input '([^']+)' for model '([^']
 _REASON = re.compile(r"[A-Z]+(?:_[A-Z]+)+")
 _UNLOADED = re.compile(r"unknown model: '([^']+)' has no available versions")
 _RETRY_AFTER = re.compile(r"retry after ([0-9.]+) s")
-_LOST = "its process ended; say it again"  # the server's words of a stage that was lost
+_RESET = "RST_STREAM"  # gRPC's word for a stream that a proxy ended, as its server went away
+_LOST = ("its process ended; say it again", " is not healthy")  # of a stage that was lost
 
 
 class SpeechError(Exception):
@@ -45,8 +46,9 @@ class SpeechError(Exception):
     def passes(self) -> bool:
         """Whether the same request may work later, or elsewhere: no server, one that refuses for
         now, or that lost a process."""
-        lost = self.status == grpc.StatusCode.INTERNAL.name and _LOST in self.message
-        return lost or self.status == grpc.StatusCode.UNAVAILABLE.name
+        if self.status == grpc.StatusCode.INTERNAL.name:
+            return any(words in self.message for words in _LOST)
+        return bool(self.status == grpc.StatusCode.UNAVAILABLE.name)
 
     @property
     def retry_after(self) -> float | None:
@@ -76,6 +78,14 @@ def from_stream(message: str) -> SpeechError:
     return SpeechError(grpc.StatusCode.UNKNOWN.name, message)
 
 
+def connection_lost(details: str) -> SpeechError | None:
+    """The SpeechError of a stream that was broken off, which gRPC may call cancelled; None for one
+    that ended otherwise."""
+    if _RESET not in details:
+        return None
+    return SpeechError(grpc.StatusCode.UNAVAILABLE.name, f"the connection was lost: {details}")
+
+
 @contextmanager
 def from_grpc(tls: Tls | None) -> Iterator[None]:
     """gRPC's errors as a SpeechError that says what they mean; tls: of the connection."""
@@ -83,6 +93,8 @@ def from_grpc(tls: Tls | None) -> Iterator[None]:
         yield
     except grpc.RpcError as error:
         details = explained(error.details() or "no details given", tls)
+        if reset := connection_lost(details):
+            raise reset from error
         raise SpeechError(error.code().name, details) from error
 
 

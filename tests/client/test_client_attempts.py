@@ -3,13 +3,14 @@
 from collections.abc import Iterable
 from itertools import pairwise
 
+import grpc
 import numpy as np
 import pytest
 from waiting import Clock
 
 from tritone_client import SpeechError, Utterance
 from tritone_client.attempts import FADE, Attempts, Joint, Patience
-from tritone_client.response import Packet, from_stream
+from tritone_client.response import Packet, from_grpc, from_stream
 from tritone_client.servers import FIRST_PAUSE_S, LONGEST_PAUSE_S, Servers, addresses
 
 GONE = SpeechError("UNAVAILABLE", "failed to connect")
@@ -165,6 +166,7 @@ def test_errors_that_pass_are_those_of_servers() -> None:
     passing = (
         "UNAVAILABLE: vocoder is being started again; retry in a few seconds",
         "INTERNAL: vocoder: its process ended; say it again in a few seconds",
+        "INTERNAL: vocoder: Stub process 'vocoder_0_0' is not healthy.",
         "Request for unknown model: 'cosyvoice2' has no available versions",  # Triton, when it ends
     )
     assert all(from_stream(message).passes for message in passing)
@@ -176,6 +178,22 @@ def test_errors_that_pass_are_those_of_servers() -> None:
     )
     assert not any(from_stream(message).passes for message in lasting)
     assert FULL.retry_after == 0.4 and GONE.retry_after is None
+
+
+class Ended(grpc.RpcError):
+    """As HAProxy ends a stream whose server went away."""
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.CANCELLED
+
+    def details(self) -> str:
+        return "Stream removed (RST_STREAM (Received RST_STREAM with error code 8))"
+
+
+def test_a_stream_that_a_proxy_ends_is_not_one_that_the_caller_cancelled() -> None:
+    lost = pytest.raises(SpeechError, match=r"UNAVAILABLE: the connection was lost: .*RST_STREAM")
+    with lost, from_grpc(None):
+        raise Ended
 
 
 def test_a_seed_is_drawn_where_two_runs_must_be_the_same() -> None:
