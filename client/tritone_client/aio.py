@@ -1,8 +1,9 @@
 """The asyncio client; requests, responses and errors are those of the blocking one."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable
-from contextlib import AbstractAsyncContextManager, aclosing
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
+from functools import partial
 from weakref import WeakSet
 
 import grpc
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tritone_client.aio_live import AsyncLiveSpeech, spoken
+from tritone_client.attempts import Attempts, Patience
+from tritone_client.exchange import closed
 from tritone_client.request import Utterance, voices_request
 from tritone_client.response import (
     Packet,
@@ -23,7 +26,14 @@ from tritone_client.response import (
     ready,
     unless_gone,
 )
-from tritone_client.sync import ASK_TIMEOUT, CHANNEL_OPTIONS, DEFAULT_TIMEOUT, DEFAULT_URL
+from tritone_client.servers import DEFAULT_URL, Servers, addresses
+from tritone_client.sync import (
+    ASK_TIMEOUT,
+    CHANNEL_OPTIONS,
+    DEFAULT_TIMEOUT,
+    Answer,
+    Retried,
+)
 from tritone_client.text import NO_TEXT, Flush, TextRequests
 from tritone_client.tls import Tls
 
@@ -32,74 +42,108 @@ class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
     """As SpeechClient, for any number of tasks of one loop."""
 
     def __init__(
-        self, url: str = DEFAULT_URL, model: str | None = None, tls: Tls | None = None
+        self,
+        url: str | Sequence[str] = DEFAULT_URL,
+        model: str | None = None,
+        tls: Tls | None = None,
+        *,
+        retries: int | None = None,
+        resume: bool = False,
     ) -> None:
-        self._url, self._model, self._rate, self._tls = url, model, 0, tls
+        urls, self._model, self._rate, self._tls = addresses(url), model, 0, tls
+        self._patience, self._servers = Patience(retries, resume), Servers(urls)
+        self._url, self._closed = ",".join(urls), asyncio.Event()
         self._emotions: tuple[str, ...] | None = None
+        make, options = grpc.aio.insecure_channel, CHANNEL_OPTIONS
         if tls is None:
-            self._channel = grpc.aio.insecure_channel(url, options=CHANNEL_OPTIONS)
+            self._channels = [make(u, options=options) for u in urls]
         else:
-            self._channel = grpc.aio.secure_channel(url, tls.credentials(), options=CHANNEL_OPTIONS)
-        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+            own, make = tls.credentials(), grpc.aio.secure_channel
+            self._channels = [make(u, own, options=options) for u in urls]
+        self._stubs = [service_pb2_grpc.GRPCInferenceServiceStub(c) for c in self._channels]
         self._speeches: WeakSet[AsyncLiveSpeech] = WeakSet()  # each lives as long as it is spoken
 
     async def model(self) -> str:
         """As `SpeechClient.model`."""
         if self._model is None:
-            every = service_pb2.ModelStatisticsRequest()
-            with from_grpc(self._tls):
-                answer = await self._stub.ModelStatistics(every, timeout=ASK_TIMEOUT)
-            answers = []
-            for name in ready(answer):
-                with unless_gone():
-                    answers.append(await self._configuration(name))
-            self._model = public_model(self._url, answers)
+            self._model = await self._asked(self._public_model)
         return self._model
 
     async def sample_rate(self) -> int:
         """As `SpeechClient.sample_rate`."""
         if not self._rate:
-            model = await self.model()
-            self._rate = rate_of(model, await self._configuration(model))
+            self._rate = rate_of(await self.model(), await self._configuration())
         return self._rate
 
     async def emotions(self) -> tuple[str, ...]:
         """As `SpeechClient.emotions`."""
         if self._emotions is None:
-            self._emotions = emotions_of(await self._configuration(await self.model()))
+            self._emotions = emotions_of(await self._configuration())
         return self._emotions
 
     async def voices(self) -> list[str]:
         """As `SpeechClient.voices`."""
-        request, reader = voices_request(await self.model()), VoicesReader()
-        call = self._stub.ModelStreamInfer(iter([request]), timeout=ASK_TIMEOUT)
-        with from_grpc(self._tls):
-            async for message in call:
+        request = voices_request(await self.model())
+
+        async def ask(stub: service_pb2_grpc.GRPCInferenceServiceStub) -> list[str]:
+            reader = VoicesReader()
+            async for message in stub.ModelStreamInfer(iter([request]), timeout=ASK_TIMEOUT):
                 reader.feed(message)
-        return reader.end()
+            return reader.end()
+
+        return await self._asked(ask)
 
     async def is_ready(self) -> bool:
         """As `SpeechClient.is_ready`."""
-        try:
-            with from_grpc(self._tls):
-                answer = await self._stub.ServerReady(
-                    service_pb2.ServerReadyRequest(), timeout=ASK_TIMEOUT
-                )
-        except SpeechError:
-            return False
-        return bool(answer.ready)
+        question = service_pb2.ServerReadyRequest()
+        for stub in self._stubs:
+            with suppress(SpeechError), from_grpc(self._tls):
+                if (await stub.ServerReady(question, timeout=ASK_TIMEOUT)).ready:
+                    return True
+        return False
 
-    async def _configuration(self, model: str) -> service_pb2.ModelConfigResponse:
-        question = service_pb2.ModelConfigRequest(name=model)
-        with from_grpc(self._tls):
-            return await self._stub.ModelConfig(question, timeout=ASK_TIMEOUT)
+    async def _configuration(self) -> service_pb2.ModelConfigResponse:
+        question = service_pb2.ModelConfigRequest(name=await self.model())
+        return await self._asked(lambda stub: stub.ModelConfig(question, timeout=ASK_TIMEOUT))
+
+    async def _public_model(self, stub: service_pb2_grpc.GRPCInferenceServiceStub) -> str:
+        every = service_pb2.ModelStatisticsRequest()
+        answer = await stub.ModelStatistics(every, timeout=ASK_TIMEOUT)
+        answers = []
+        for name in ready(answer):
+            question = service_pb2.ModelConfigRequest(name=name)
+            with unless_gone(), from_grpc(self._tls):
+                answers.append(await stub.ModelConfig(question, timeout=ASK_TIMEOUT))
+        return public_model(self._url, answers)
+
+    async def _asked(
+        self, ask: Callable[[service_pb2_grpc.GRPCInferenceServiceStub], Awaitable[Answer]]
+    ) -> Answer:
+        """As `SpeechClient._asked`."""
+        attempts = Attempts(self._servers, self._patience)
+        while True:
+            await self._wait(attempts.pause)
+            with attempts.next() as server, self._servers.asked(server), from_grpc(self._tls):
+                return await ask(self._stubs[server])
+
+    async def _wait(self, seconds: float) -> None:
+        if seconds:
+            with suppress(TimeoutError, asyncio.TimeoutError):  # another one before Python 3.11
+                await asyncio.wait_for(self._closed.wait(), seconds)
+        if self._closed.is_set():
+            raise closed()
 
     async def stream(
-        self, utterance: Utterance, *, timeout: float | None = DEFAULT_TIMEOUT, request_id: str = ""
+        self,
+        utterance: Utterance,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        request_id: str = "",
+        on_retry: Retried = lambda _: None,
     ) -> AsyncGenerator[NDArray[np.float32], None]:
         """As `SpeechClient.stream`. Leave early through `contextlib.aclosing` (or cancel the task):
         that stops the utterance on the server at once."""
-        packets = self.packets(utterance, timeout=timeout, request_id=request_id)
+        packets = self.packets(utterance, timeout=timeout, request_id=request_id, on_retry=on_retry)
         async with aclosing(packets):
             async for packet in packets:
                 yield packet.samples
@@ -111,13 +155,22 @@ class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
         timeout: float | None = DEFAULT_TIMEOUT,
         request_id: str = "",
         timing: bool = False,
+        on_retry: Retried = lambda _: None,
     ) -> AsyncGenerator[Packet, None]:
         """As `SpeechClient.packets`."""
-        model = await self.model()
-        requests = TextRequests(utterance, model, request_id, timing=timing, whole=True)
-        async with aclosing(self._begun(requests, timeout).packets()) as packets:
-            async for packet in packets:
-                yield packet
+        attempts = Attempts(self._servers, self._patience, timeout, on_retry)
+        said, model = self._patience.seeded(utterance), await self.model()
+        while not attempts.over:
+            await self._wait(attempts.pause)
+            with attempts.next() as server:
+                requests = TextRequests(said, model, request_id, timing=timing, whole=True)
+                speech = self._begun(requests, timeout, server, attempts.began)
+                async with aclosing(speech.packets()) as packets:
+                    async for came in packets:
+                        if packet := attempts.joint.take(came):
+                            yield packet
+        if rest := attempts.joint.rest():
+            yield rest
 
     async def begin(
         self,
@@ -196,12 +249,22 @@ class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
         return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
     async def close(self) -> None:
-        """Close the channel; utterances still running end with CANCELLED, at the server first."""
+        """Close the channels; utterances still running end with CANCELLED, at the server first."""
+        self._closed.set()
         await asyncio.gather(*(speech.aclose() for speech in self._speeches))
-        await self._channel.close()
+        for channel in self._channels:
+            await channel.close()
 
-    def _begun(self, requests: TextRequests, timeout: float | None) -> AsyncLiveSpeech:
-        speech = AsyncLiveSpeech(self._stub, requests, timeout, self._tls)
+    def _begun(
+        self,
+        requests: TextRequests,
+        timeout: float | None,
+        server: int | None = None,
+        since: float | None = None,
+    ) -> AsyncLiveSpeech:
+        server = self._servers.choose() if server is None else server
+        asked = partial(self._servers.asked, server)
+        speech = AsyncLiveSpeech(self._stubs[server], requests, timeout, self._tls, asked, since)
         self._speeches.add(speech)
         return speech
 

@@ -1,13 +1,14 @@
 """The asyncio client's way to speak a text, whole or while it is being written."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing
 
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tritone_client.exchange import GRACE_S, Exchange, closed, late
-from tritone_client.response import Cancellation, Packet, SpeechError, from_grpc
+from tritone_client.response import Cancellation, Packet, SpeechError, connection_lost, from_grpc
 from tritone_client.text import Flush, TextRequests
 from tritone_client.tls import Tls
 
@@ -25,16 +26,20 @@ class AsyncLiveSpeech(AbstractAsyncContextManager["AsyncLiveSpeech"]):
         requests: TextRequests,
         timeout: float | None,
         tls: Tls | None,
+        asked: Callable[[], AbstractContextManager[None]],
+        since: float | None = None,
     ) -> None:
-        """In a running loop. timeout: seconds for all of it."""
-        self._exchange, self._tls = Exchange(requests), tls
+        """In a running loop. timeout, asked and since: as of `LiveSpeech`."""
+        self._exchange, self._tls, self._asked = Exchange(requests), tls, asked
         self._pulse = asyncio.Event()
         self._timers: list[asyncio.TimerHandle] = []
-        limit = None if timeout is None else timeout + GRACE_S
+        now = time.monotonic()
+        left = None if timeout is None else max(0.0, (since or now) + timeout - now)
+        limit = None if left is None else left + GRACE_S
         self._call = stub.ModelStreamInfer(self._orders(), timeout=limit)
         self._reading = asyncio.create_task(self._read())
-        if timeout is not None:
-            self._after(timeout, lambda: self._stop(late(timeout)))
+        if timeout is not None and left is not None:
+            self._after(left, lambda: self._stop(late(timeout)))
 
     @property
     def cancellation(self) -> Cancellation | None:
@@ -61,9 +66,10 @@ class AsyncLiveSpeech(AbstractAsyncContextManager["AsyncLiveSpeech"]):
     async def packets(self) -> AsyncGenerator[Packet, None]:
         """What is spoken, until the text has ended; once. Raises SpeechError."""
         try:
-            while (packet := await self._next_packet()) is not None:
-                yield packet
-            self._exchange.check()
+            with self._asked():
+                while (packet := await self._next_packet()) is not None:
+                    yield packet
+                self._exchange.check()
         finally:
             await self.aclose()
 
@@ -115,8 +121,9 @@ class AsyncLiveSpeech(AbstractAsyncContextManager["AsyncLiveSpeech"]):
                     self._exchange.read(message)
                     self._notify()
                     await self._wait_until(lambda: self._exchange.may_read)
-        except asyncio.CancelledError:  # so says gRPC of a call that was cancelled here
-            error = closed()
+        except asyncio.CancelledError:  # so says gRPC of a call that was cancelled, here or there
+            details = await self._call.details() if self._call.done() else ""
+            error = connection_lost(details or "") or closed()
         except Exception as failure:  # raised where the packets are read
             error = failure
             self._call.cancel()

@@ -49,8 +49,9 @@ from tritone_client.aio import AsyncSpeechClient
 from tritone_client.load import Kind, Level, closed_loop, open_loop, poisson_arrivals, speaker
 from tritone_client.manifest import Entry, ManifestError, read_manifest
 from tritone_client.request import Utterance
+from tritone_client.servers import add_options as add_server_options
 from tritone_client.summary import Summary, plot, summarize, table
-from tritone_client.sync import DEFAULT_TIMEOUT, DEFAULT_URL
+from tritone_client.sync import DEFAULT_TIMEOUT
 from tritone_client.tls import Tls, add_options, from_options
 
 
@@ -75,7 +76,7 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--url", default=DEFAULT_URL, help="gRPC address (%(default)s)")
+    add_server_options(parser)
     add("--model", help="Triton model (the public one that is ready)")
     spoken = parser.add_mutually_exclusive_group(required=True)
     spoken.add_argument("--manifest", type=Path, help="what to say, in turn")
@@ -117,7 +118,8 @@ async def measure(
 ) -> None:
     """Run the levels; each is added as it begins, so that a break leaves what there is."""
     kind: Kind = "rate" if options.rate else "concurrency"
-    async with AsyncSpeechClient(options.url, options.model, tls) as client:
+    patience = {"retries": options.retries, "resume": options.resume}
+    async with AsyncSpeechClient(options.url, options.model, tls, **patience) as client:
         utterances = [entry.utterance for entry in spoken]
         speak = speaker(client, utterances, options.seed, options.timeout)
         for value in options.rate or options.concurrency or [1]:
@@ -149,6 +151,8 @@ def notes(summaries: Sequence[Summary]) -> list[str]:
         if s.errors:
             kinds = ", ".join(f"{count} {status}" for status, count in s.errors.items())
             lines.append(f"{s.kind} {s.value:g}: {kinds}; the first: {s.first_error}")
+        if s.retries:
+            lines.append(f"{s.kind} {s.value:g}: {s.retries} times a request was asked again")
         if s.most_late_s > 0.05:
             lines.append(
                 f"{s.kind} {s.value:g}: this client sent up to {s.most_late_s:.2f} s late; "

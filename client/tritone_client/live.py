@@ -28,13 +28,18 @@ class LiveSpeech(AbstractContextManager["LiveSpeech"]):
         requests: TextRequests,
         timeout: float | None,
         tls: Tls | None,
+        asked: Callable[[], AbstractContextManager[None]],
+        since: float | None = None,
     ) -> None:
-        """timeout: seconds for all of it."""
-        self._exchange, self._tls = Exchange(requests), tls
+        """timeout: seconds for all of it, from `since` on, a time of the monotonic clock, or from
+        now on. asked: makes the context in which `packets` run, which is told how they
+        end."""
+        self._exchange, self._tls, self._asked = Exchange(requests), tls, asked
         self._changed = threading.Condition()
-        self._timeout, self._began = timeout, time.monotonic()
+        now = time.monotonic()
+        self._timeout, self._began = timeout, now if since is None else since
         self._last: float | None = None  # when what is to end must have ended
-        limit = None if timeout is None else timeout + GRACE_S
+        limit = None if timeout is None else max(0.0, self._began + timeout - now) + GRACE_S
         self._call = stub.ModelStreamInfer(self._orders(), timeout=limit)
         self._reader = threading.Thread(target=self._read, name="speech", daemon=True)
         self._reader.start()
@@ -64,9 +69,10 @@ class LiveSpeech(AbstractContextManager["LiveSpeech"]):
     def packets(self) -> Generator[Packet, None, None]:
         """What is spoken, until the text has ended; once. Raises SpeechError."""
         try:
-            while (packet := self._next_packet()) is not None:
-                yield packet
-            self._exchange.check()
+            with self._asked():
+                while (packet := self._next_packet()) is not None:
+                    yield packet
+                self._exchange.check()
         finally:
             self.close()
 

@@ -144,7 +144,7 @@ def speaker(
         except SpeechError as error:
             return StreamMeter(1).finish(), error  # nothing was sent and nothing is heard
         try:
-            async for samples in client.stream(utterance, timeout=timeout):
+            async for samples in client.stream(utterance, timeout=timeout, on_retry=meter.retry):
                 meter.packet(samples)
         except SpeechError as error:
             return meter.finish(), error

@@ -36,6 +36,7 @@ class StreamMetrics(Figures):
     packets: how many carried audio.
     gaps_s: times between the arrivals of neighbouring packets.
     underruns, underrun_s: how often and how long such playback ran dry.
+    retries: how often it was asked for again.
     """
 
     first_packet_s: float | None
@@ -47,6 +48,7 @@ class StreamMetrics(Figures):
     gaps_s: tuple[float, ...]
     underruns: int
     underrun_s: float
+    retries: int = 0
 
 
 class StreamMeter:
@@ -62,6 +64,11 @@ class StreamMeter:
         self._first_audible: float | None = None
         self._underruns = 0
         self._underrun_s = 0.0
+        self._retries = 0
+
+    def retry(self, error: object) -> None:
+        """The utterance is asked for again because of this; `on_retry` of the clients."""
+        self._retries += 1
 
     def packet(self, samples: NDArray[np.float32]) -> None:
         """Note a packet that has just arrived; one without samples says nothing and is ignored."""
@@ -95,6 +102,7 @@ class StreamMeter:
             gaps_s=tuple(b - a for a, b in pairwise(arrivals)),
             underruns=self._underruns,
             underrun_s=self._underrun_s,
+            retries=self._retries,
         )
 
 

@@ -19,6 +19,10 @@ _RATE = "sample_rate"
 _EMOTIONS = "emotions"
 _UNEXPECTED = re.compile(r"unexpected inference input '([^']+)' for model '([^']+)'")
 _REASON = re.compile(r"[A-Z]+(?:_[A-Z]+)+")
+_UNLOADED = re.compile(r"unknown model: '([^']+)' has no available versions")
+_RETRY_AFTER = re.compile(r"retry after ([0-9.]+) s")
+_RESET = "RST_STREAM"  # gRPC's word for a stream that a proxy ended, as its server went away
+_LOST = ("its process ended; say it again", " is not healthy")  # of a stage that was lost
 
 
 class SpeechError(Exception):
@@ -38,6 +42,20 @@ class SpeechError(Exception):
         self.message = message
         self.reason = reason
 
+    @property
+    def passes(self) -> bool:
+        """Whether the same request may work later, or elsewhere: no server, one that refuses for
+        now, or that lost a process."""
+        if self.status == grpc.StatusCode.INTERNAL.name:
+            return any(words in self.message for words in _LOST)
+        return bool(self.status == grpc.StatusCode.UNAVAILABLE.name)
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds after which the server wants to be asked again, if it said so."""
+        found = _RETRY_AFTER.search(self.message)
+        return float(found[1]) if found else None
+
 
 def from_stream(message: str) -> SpeechError:
     """The SpeechError of an error inside a stream.
@@ -54,7 +72,18 @@ def from_stream(message: str) -> SpeechError:
     if unknown := _UNEXPECTED.search(message):  # Triton itself knows the inputs of a model
         said = f"{unknown[1]}: is no input of {unknown[2]}; leave it out, or ask another model"
         return SpeechError(grpc.StatusCode.INVALID_ARGUMENT.name, said)
+    if unloaded := _UNLOADED.search(message):  # it ends, or loads the model anew
+        said = f"{unloaded[1]} is not loaded now; retry in a few seconds"
+        return SpeechError(grpc.StatusCode.UNAVAILABLE.name, said)
     return SpeechError(grpc.StatusCode.UNKNOWN.name, message)
+
+
+def connection_lost(details: str) -> SpeechError | None:
+    """The SpeechError of a stream that was broken off, which gRPC may call cancelled; None for one
+    that ended otherwise."""
+    if _RESET not in details:
+        return None
+    return SpeechError(grpc.StatusCode.UNAVAILABLE.name, f"the connection was lost: {details}")
 
 
 @contextmanager
@@ -64,6 +93,8 @@ def from_grpc(tls: Tls | None) -> Iterator[None]:
         yield
     except grpc.RpcError as error:
         details = explained(error.details() or "no details given", tls)
+        if reset := connection_lost(details):
+            raise reset from error
         raise SpeechError(error.code().name, details) from error
 
 

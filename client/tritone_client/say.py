@@ -17,7 +17,8 @@ from tritone_client.output import SUFFIXES, AudioWriter, check_target, open_writ
 from tritone_client.recording import read_recording
 from tritone_client.request import Utterance, pad_reference
 from tritone_client.response import SpeechError
-from tritone_client.sync import DEFAULT_TIMEOUT, DEFAULT_URL, SpeechClient
+from tritone_client.servers import add_options as add_server_options
+from tritone_client.sync import DEFAULT_TIMEOUT, SpeechClient
 from tritone_client.tls import Tls, add_options, from_options
 
 _EXIT_STATUS = {"UNAVAILABLE": 3, "DEADLINE_EXCEEDED": 4}
@@ -33,7 +34,7 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     )
     raw = "raw s16le on stdout, at the model's rate: ... --play | aplay -f S16_LE -r RATE"
     add("--play", action="store_true", help=raw)
-    add("--url", default=DEFAULT_URL, help="gRPC address (%(default)s)")
+    add_server_options(parser)
     add("--model", help="Triton model (the public one that is ready)")
     add("--timeout", type=float, default=DEFAULT_TIMEOUT, help="seconds (%(default)s)")
     add("--request-id", default="", help="under which the server logs the request")
@@ -86,11 +87,12 @@ def summary(metrics: StreamMetrics) -> str:
     """One line for a person."""
     if metrics.first_packet_s is None or metrics.rtf is None:
         return f"no audio in {metrics.total_s:.2f} s"
+    again = f", asked again {metrics.retries} times" if metrics.retries else ""
     dry = f"{metrics.underruns} underruns ({metrics.underrun_s:.2f} s)"
     return (
         f"{metrics.audio_s:.2f} s of audio in {metrics.total_s:.2f} s (RTF {metrics.rtf:.2f}), "
         f"first packet {metrics.first_packet_s:.3f} s, {metrics.packets} packets, "
-        f"{dry if metrics.underruns else 'no underruns'}"
+        f"{dry if metrics.underruns else 'no underruns'}{again}"
     )
 
 
@@ -111,11 +113,16 @@ def speak(
 
     writers: theirs, added with the first packet, as a refused text is to leave no empty file.
     """
-    with SpeechClient(options.url, options.model, tls) as client:
+    patience = {"retries": options.retries, "resume": options.resume}
+    with SpeechClient(options.url, options.model, tls, **patience) as client:
         rate, record = client.sample_rate, None
         meter = StreamMeter(rate)
         for packet in client.packets(
-            utterance, timeout=options.timeout, timing=options.timing, request_id=options.request_id
+            utterance,
+            timeout=options.timeout,
+            timing=options.timing,
+            request_id=options.request_id,
+            on_retry=meter.retry,
         ):
             meter.packet(packet.samples)
             if not writers:

@@ -42,6 +42,7 @@ class Summary(Figures):
     real_time_streams: int
     underruns: int
     underrun_s: float
+    retries: int
     most_in_flight: int
     most_late_s: float
     first_packet_s: Spread | None
@@ -81,6 +82,7 @@ def summarize(level: Level) -> Summary:
         real_time_streams=sum(metrics.underruns == 0 for metrics in good),
         underruns=sum(metrics.underruns for metrics in good),
         underrun_s=sum(metrics.underrun_s for metrics in good),
+        retries=sum(sample.metrics.retries for sample in samples),
         most_in_flight=level.most_in_flight,
         most_late_s=max((sample.late_s for sample in samples), default=0.0),
         first_packet_s=spread([metrics.first_packet_s for metrics in good]),

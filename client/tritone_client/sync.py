@@ -1,9 +1,10 @@
 """The blocking client."""
 
 import threading
-from collections.abc import Generator, Iterable
-from contextlib import AbstractContextManager, closing
-from functools import cached_property
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import AbstractContextManager, closing, suppress
+from functools import cached_property, partial
+from typing import TypeVar
 from weakref import WeakSet
 
 import grpc
@@ -11,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from tritone_client.attempts import Attempts, Patience
+from tritone_client.exchange import closed
 from tritone_client.live import LiveSpeech, spoken
 from tritone_client.request import Utterance, voices_request
 from tritone_client.response import (
@@ -24,10 +27,12 @@ from tritone_client.response import (
     ready,
     unless_gone,
 )
+from tritone_client.servers import DEFAULT_URL, Servers, addresses
 from tritone_client.text import NO_TEXT, Flush, TextRequests
 from tritone_client.tls import Tls
 
-DEFAULT_URL = "127.0.0.1:8001"
+Answer = TypeVar("Answer")
+Retried = Callable[[SpeechError], object]
 DEFAULT_TIMEOUT = 300.0  # seconds for one whole utterance
 ASK_TIMEOUT = 10.0  # seconds for one question about the server's models
 
@@ -41,91 +46,130 @@ CHANNEL_OPTIONS = [
     # A server that was started again is found soon; gRPC's own pauses grow to two minutes.
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 1000),
+    # A machine that does not answer at all is given up after this, in the place of 20 s.
+    ("grpc.min_reconnect_backoff_ms", 5000),
 ]
 
 
 class SpeechClient(AbstractContextManager["SpeechClient"]):
-    """Speaks utterances through one gRPC channel; any number of threads may share it.
+    """Speaks utterances, through one gRPC channel to each server; any threads may share it.
 
     Every utterance has a gRPC stream of its own, closed when it ends: an open idle stream would
     hold back a model's unloading and the server's exit.
 
+    url: host:port of one server, or of several of one model: with commas between, or a sequence.
+        Each utterance begins at the next that is not left out for having failed.
     model: the Triton model that speaks. None takes the public model that the server has ready; it
         is asked for once, when it is first needed.
     tls: None speaks plain text. Its files are read at once: OSError, or ValueError.
+    retries: how often a request is asked again, with pauses, where no server is there, or it
+        refuses for now; None asks each further server once. resume: also in the middle of a speech,
+        which goes on where it was lost.
     """
 
     def __init__(
-        self, url: str = DEFAULT_URL, model: str | None = None, tls: Tls | None = None
+        self,
+        url: str | Sequence[str] = DEFAULT_URL,
+        model: str | None = None,
+        tls: Tls | None = None,
+        *,
+        retries: int | None = None,
+        resume: bool = False,
     ) -> None:
-        self._url, self._named, self._tls = url, model, tls
+        urls, self._named, self._tls = addresses(url), model, tls
+        self._patience, self._servers = Patience(retries, resume), Servers(urls)
+        self._url = ",".join(urls)
         if tls is None:
-            self._channel = grpc.insecure_channel(url, options=CHANNEL_OPTIONS)
+            self._channels = [grpc.insecure_channel(u, options=CHANNEL_OPTIONS) for u in urls]
         else:
-            self._channel = grpc.secure_channel(url, tls.credentials(), options=CHANNEL_OPTIONS)
-        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+            own = tls.credentials()
+            self._channels = [grpc.secure_channel(u, own, options=CHANNEL_OPTIONS) for u in urls]
+        self._stubs = [service_pb2_grpc.GRPCInferenceServiceStub(c) for c in self._channels]
         self._speeches: WeakSet[LiveSpeech] = WeakSet()  # each lives as long as it is spoken
-        self._begins = threading.Lock()
+        self._begins, self._closed = threading.Lock(), threading.Event()
 
     @cached_property
     def model(self) -> str:
         """The Triton model that speaks. Raises SpeechError where no public model is ready."""
         if self._named is not None:
             return self._named
-        every = service_pb2.ModelStatisticsRequest()
-        with from_grpc(self._tls):
-            answer = self._stub.ModelStatistics(every, timeout=ASK_TIMEOUT)
-        answers = []
-        for name in ready(answer):
-            with unless_gone():
-                answers.append(self._configuration(name))
-        return public_model(self._url, answers)
+        return self._asked(self._public_model)
 
     @cached_property
     def sample_rate(self) -> int:
         """Samples a second; SpeechError where the model's configuration does not say."""
-        return rate_of(self.model, self._configuration(self.model))
+        return rate_of(self.model, self._configuration())
 
     @cached_property
     def emotions(self) -> tuple[str, ...]:
         """Names of the model's emotions, in the order of the shares of `Emotion.vector`; none of a
         model without. Raises SpeechError."""
-        return emotions_of(self._configuration(self.model))
+        return emotions_of(self._configuration())
 
     def voices(self) -> list[str]:
         """Ids of the voices that are registered with the server, its model's own first. Raises
         SpeechError."""
-        request, reader = voices_request(self.model), VoicesReader()
-        call = self._stub.ModelStreamInfer(iter([request]), timeout=ASK_TIMEOUT)
-        with from_grpc(self._tls):
-            for message in call:
+        request = voices_request(self.model)
+
+        def ask(stub: service_pb2_grpc.GRPCInferenceServiceStub) -> list[str]:
+            reader = VoicesReader()
+            for message in stub.ModelStreamInfer(iter([request]), timeout=ASK_TIMEOUT):
                 reader.feed(message)
-        return reader.end()
+            return reader.end()
+
+        return self._asked(ask)
 
     def is_ready(self) -> bool:
-        """Whether the server has all its models ready; False for none that answers."""
-        try:
-            with from_grpc(self._tls):
-                question = service_pb2.ServerReadyRequest()
-                return bool(self._stub.ServerReady(question, timeout=ASK_TIMEOUT).ready)
-        except SpeechError:
-            return False
+        """Whether a server has all its models ready; False where none answers."""
+        question = service_pb2.ServerReadyRequest()
+        for stub in self._stubs:
+            with suppress(SpeechError), from_grpc(self._tls):
+                if stub.ServerReady(question, timeout=ASK_TIMEOUT).ready:
+                    return True
+        return False
 
-    def _configuration(self, model: str) -> service_pb2.ModelConfigResponse:
-        question = service_pb2.ModelConfigRequest(name=model)
-        with from_grpc(self._tls):
-            return self._stub.ModelConfig(question, timeout=ASK_TIMEOUT)
+    def _configuration(self) -> service_pb2.ModelConfigResponse:
+        question = service_pb2.ModelConfigRequest(name=self.model)
+        return self._asked(lambda stub: stub.ModelConfig(question, timeout=ASK_TIMEOUT))
+
+    def _public_model(self, stub: service_pb2_grpc.GRPCInferenceServiceStub) -> str:
+        every = stub.ModelStatistics(service_pb2.ModelStatisticsRequest(), timeout=ASK_TIMEOUT)
+        answers = []
+        for name in ready(every):
+            question = service_pb2.ModelConfigRequest(name=name)
+            with unless_gone(), from_grpc(self._tls):
+                answers.append(stub.ModelConfig(question, timeout=ASK_TIMEOUT))
+        return public_model(self._url, answers)
+
+    def _asked(self, ask: Callable[[service_pb2_grpc.GRPCInferenceServiceStub], Answer]) -> Answer:
+        """What a server answers, the next one where one does not."""
+        attempts = Attempts(self._servers, self._patience)
+        while True:
+            self._wait(attempts.pause)
+            with attempts.next() as server, self._servers.asked(server), from_grpc(self._tls):
+                return ask(self._stubs[server])
+
+    def _wait(self, seconds: float) -> None:
+        if self._closed.wait(seconds):
+            raise closed()
 
     def stream(
-        self, utterance: Utterance, *, timeout: float | None = DEFAULT_TIMEOUT, request_id: str = ""
+        self,
+        utterance: Utterance,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        request_id: str = "",
+        on_retry: Retried = lambda _: None,
     ) -> Generator[NDArray[np.float32], None, None]:
         """Yield (n,) float32 samples at `sample_rate` as they arrive.
 
         Closing the generator (or breaking out of the loop that holds its only reference) stops the
-        utterance on the server and waits for that. Raises SpeechError; after `timeout` s
-        DEADLINE_EXCEEDED.
+        utterance on the server and waits for that. Raises SpeechError; after `timeout` s, retries
+        included, DEADLINE_EXCEEDED. on_retry: called with the error that is not raised because the
+        utterance is asked for again.
         """
-        with closing(self.packets(utterance, timeout=timeout, request_id=request_id)) as packets:
+        packets = self.packets(utterance, timeout=timeout, request_id=request_id, on_retry=on_retry)
+        with closing(packets):
             for packet in packets:
                 yield packet.samples
 
@@ -136,11 +180,22 @@ class SpeechClient(AbstractContextManager["SpeechClient"]):
         timeout: float | None = DEFAULT_TIMEOUT,
         request_id: str = "",
         timing: bool = False,
+        on_retry: Retried = lambda _: None,
     ) -> Generator[Packet, None, None]:
         """As `stream`, but yield packets; with `timing` they carry the server's timing record."""
-        requests = TextRequests(utterance, self.model, request_id, timing=timing, whole=True)
-        with closing(self._begun(requests, timeout).packets()) as packets:
-            yield from packets
+        attempts = Attempts(self._servers, self._patience, timeout, on_retry)
+        said, model = self._patience.seeded(utterance), self.model
+        while not attempts.over:
+            self._wait(attempts.pause)
+            with attempts.next() as server:
+                requests = TextRequests(said, model, request_id, timing=timing, whole=True)
+                speech = self._begun(requests, timeout, server, attempts.began)
+                with closing(speech.packets()) as packets:
+                    for came in packets:
+                        if packet := attempts.joint.take(came):
+                            yield packet
+        if rest := attempts.joint.rest():
+            yield rest
 
     def begin(
         self,
@@ -157,7 +212,7 @@ class SpeechClient(AbstractContextManager["SpeechClient"]):
         Every sentence is spoken as soon as it is complete, after FLUSH what there is, and likewise
         after `flush_after` seconds without a piece. text_mode: "interleaved" speaks while a
         sentence is being written, "auto" where the model can. utterance: how to speak; its text
-        comes first.
+        comes first. It is begun at the next good server, and is not asked for again.
         """
         requests = TextRequests(
             utterance,
@@ -199,17 +254,27 @@ class SpeechClient(AbstractContextManager["SpeechClient"]):
         return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
     def close(self) -> None:
-        """Close the channel; utterances still running end with CANCELLED, at the server first."""
+        """Close the channels; utterances still running end with CANCELLED, at the server first."""
+        self._closed.set()
         with self._begins:
             speeches = list(self._speeches)
         for speech in speeches:
             speech.stop()
         for speech in speeches:
             speech.close()
-        self._channel.close()
+        for channel in self._channels:
+            channel.close()
 
-    def _begun(self, requests: TextRequests, timeout: float | None) -> LiveSpeech:
-        speech = LiveSpeech(self._stub, requests, timeout, self._tls)
+    def _begun(
+        self,
+        requests: TextRequests,
+        timeout: float | None,
+        server: int | None = None,
+        since: float | None = None,
+    ) -> LiveSpeech:
+        server = self._servers.choose() if server is None else server
+        asked = partial(self._servers.asked, server)
+        speech = LiveSpeech(self._stubs[server], requests, timeout, self._tls, asked, since)
         with self._begins:
             self._speeches.add(speech)
         return speech

@@ -56,7 +56,6 @@ _FIELDS = {
 # What the voice registry calls them -> fields of a request here.
 _VOICE_FIELDS = {"id": "name", "recording": "audio_sample", "voice": "id"}
 _FIELD = re.compile(r"([a-z_]+): (.*)", re.DOTALL)
-_RETRY_AFTER = re.compile(r"retry after ([0-9.]+) s")
 _RETRY_LATER = "retry later"
 _RETRY_SOON = "retry in a few seconds"
 _UNKNOWN_VOICE = "is not registered"
@@ -130,8 +129,8 @@ def from_server(error: SpeechError) -> ApiError:
             return ApiError(404, "voice_not_found", text, param=param)
         return ApiError(400, error.reason.lower() or "invalid_value", text, param=param)
     if error.status == "UNAVAILABLE":
-        if found := _RETRY_AFTER.search(text):
-            return ApiError(429, "overloaded", text, retry_after=float(found[1]))
+        if error.retry_after is not None:
+            return ApiError(429, "overloaded", text, retry_after=error.retry_after)
         if _RETRY_LATER in text:
             return ApiError(429, "overloaded", text, retry_after=1)
         if _RETRY_SOON not in text:
