@@ -49,6 +49,7 @@ from tritone.errors import EnvironmentProblem, TritoneError
 from tritone.families import open_model
 from tritone.families.contract import Model
 from tritone.llm.checkpoint import LLM_DIR
+from tritone.llm.onnx.precision import PRECISIONS
 from tritone.resources import embedded_voice
 
 
@@ -120,7 +121,8 @@ class Bench:
         return end_to_end.memory(self._model.folder, SENTENCE)
 
     def fidelity(self) -> list[Figure]:
-        speech, precisions = fidelity.spoken(self._model), ["int8", "int4", "int4_b128"]
+        speech = fidelity.spoken(self._model)
+        precisions = [name for name in PRECISIONS if name != "fp32"]
         return [
             *fidelity.of_language_model(self._model, precisions, speech),
             *fidelity.of_flow(self._model, speech),

@@ -34,7 +34,7 @@ TEXTS = (
     "It's easy to tell the depth of a well.",
 )
 _DB = 20 / math.log(10)  # of a natural logarithm of an amplitude
-_PLACES = 12  # of an utterance at which logits are compared
+_PLACES = 40  # of an utterance at which logits are compared
 _FULL = FlowSettings(0, dtype=torch.float32)
 
 

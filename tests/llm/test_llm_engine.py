@@ -16,7 +16,7 @@ from tritone.llm.contract import Prompt, SamplingParams
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     directory = tmp_path_factory.mktemp("model")
-    return directory, build_tiny(directory, "fp32", "int8")
+    return directory, build_tiny(directory, "fp32", "int8", "int8_rows")
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_increments_are_llm_ids(open_model: Open) -> None:
     assert list(generation) == []
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("precision", ["fp32", "int8", "int8_rows"])
 def test_company_changes_nothing(open_model: Open, precision: str) -> None:
     sampled = [SamplingParams(seed=seed) for seed in range(4)]
     requests = [

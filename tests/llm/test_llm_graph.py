@@ -12,24 +12,27 @@ from paths import EMBEDDED
 from safetensors.numpy import load_file, save_file
 
 from tritone.checkpoints.safetensors_file import Checkpoint
-from tritone.errors import ModelDirectoryError
+from tritone.errors import EnvironmentProblem, ModelDirectoryError
 from tritone.families.cosyvoice2.config import CosyVoice2Config
 from tritone.families.cosyvoice2.merge_llm import read_merged
 from tritone.llm.checkpoint import EmbeddingTable
 from tritone.llm.onnx.decoder_graph import pad_heads
-from tritone.llm.onnx.graph import PRECISIONS, build_graph
+from tritone.llm.onnx.graph import Qwen2Graph, build_graph
 from tritone.llm.onnx.graph_files import graph_path
-from tritone.llm.onnx.graph_writer import MICROSOFT, BlockFormat, graph_writer, quantize_blocks
+from tritone.llm.onnx.graph_writer import MICROSOFT, graph_writer
+from tritone.llm.onnx.instructions import check_instructions
+from tritone.llm.onnx.matrix_format import BlockFormat, quantize_blocks, quantize_rows
+from tritone.llm.onnx.precision import PRECISIONS
 from tritone.llm.onnx.slots import OnnxSlots
 
 LOGITS = load_file(GOLDEN / "llm_logits.safetensors")
-FORMATS = [form for form in PRECISIONS.values() if form is not None]
+FORMATS = [BlockFormat(8, 128), BlockFormat(4, 32), BlockFormat(4, 128)]
 
 
 @pytest.fixture(scope="module")
 def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("model")
-    build_tiny(directory, "fp32", "int8")
+    build_tiny(directory, "fp32", "int8", "int8_rows")
     return directory
 
 
@@ -48,7 +51,7 @@ def test_every_golden_case_passes() -> None:
     assert len({result.case for result in results}) == len(results) >= 28
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("precision", ["fp32", "int8", "int8_rows"])
 def test_batch_neighbours_do_not_change_logits(model_dir: Path, precision: str) -> None:
     embed = EmbeddingTable(Checkpoint(model_dir / "llm" / "model.safetensors"))
     together, alone = open_slots(model_dir, precision), open_slots(model_dir, precision, slots=1)
@@ -64,7 +67,7 @@ def test_batch_neighbours_do_not_change_logits(model_dir: Path, precision: str) 
             assert np.array_equal(logits[0], batched[t][slot])
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8", "int4"])
+@pytest.mark.parametrize("precision", ["fp32", "int8", "int8_rows", "int4", "int4_mixed"])
 def test_a_row_of_the_embedded_voice_is_the_same_in_every_batch(
     tmp_path: Path, precision: str
 ) -> None:
@@ -104,7 +107,9 @@ def test_decoding_equals_prefill_of_the_longer_prompt(model_dir: Path) -> None:
     assert np.abs(slots.prefill(2, embed(ids)) - stepped).max() < 2e-5
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 2e-5), ("int8", 0.0)])
+@pytest.mark.parametrize(
+    ("precision", "tolerance"), [("fp32", 2e-5), ("int8", 0.0), ("int8_rows", 2e-5)]
+)
 def test_a_prompt_in_parts_equals_the_whole(
     model_dir: Path, precision: str, tolerance: float
 ) -> None:
@@ -192,6 +197,60 @@ def test_operator_reads_the_quantised_weights(
     x = rng.standard_normal((3, columns)).astype(np.float32)
     expected = x @ dequantize(quantized, form, columns).T
     assert np.abs(session.run(None, {"x": x})[0] - expected).max() < 1e-4
+
+
+def test_codes_of_rows_are_the_nearest() -> None:
+    weight = np.random.default_rng(0).standard_normal((5, 300)).astype(np.float32)
+    weight[2] = 0
+    codes, scales = quantize_rows(weight)
+    error = np.abs(codes.T * scales[:, None] - weight)
+    assert (error <= scales[:, None] * 0.501).all()
+    assert not codes[:, 2].any()
+    assert np.abs(codes).max(0).tolist() == [127, 127, 0, 127, 127]
+
+
+def test_a_product_of_rows_is_exact_in_its_codes(tmp_path: Path) -> None:
+    """Also with a row of zeros, and one that is a thousand times larger than its neighbours."""
+    rng = np.random.default_rng(1)
+    weight, x = (rng.standard_normal(s).astype(np.float32) for s in ((48, 300), (2, 3, 300)))
+    bias = rng.standard_normal(48).astype(np.float32)
+    x[0, 1], x[1, 0] = 0, 1000 * x[1, 0]
+    with graph_writer(tmp_path / "m.onnx", {}) as writer:
+        info = helper.make_tensor_value_info
+        writer.inputs.append(info("x", TensorProto.FLOAT, ["batch", "n", 300]))
+        writer.outputs.append(info("y", TensorProto.FLOAT, ["batch", "n", 48]))
+        graph = Qwen2Graph(writer, None, None, PRECISIONS["int8_rows"])
+        graph._linear("x", weight, bias, "y")
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    codes, scales = quantize_rows(weight)
+    largest = np.abs(x).max(-1, keepdims=True)
+    steps = np.maximum(largest, 1e-30) / np.float32(127)
+    expected = np.rint(x / steps) @ codes.astype(np.float64) * steps * scales + bias
+    found = session.run(None, {"x": x})[0]
+    assert (np.abs(found - expected) < 1e-5 + 1e-4 * largest).all()
+    assert np.array_equal(found[0, 1], bias)
+
+
+def test_mixed_precision_has_its_bits(tmp_path: Path) -> None:
+    build_tiny(tmp_path, "int4_mixed")
+    nodes = onnx.load(
+        graph_path(tmp_path / "llm", "int4_mixed"), load_external_data=False
+    ).graph.node
+    bits: dict[int, set[str]] = {4: set(), 8: set()}
+    for node in nodes:
+        if node.op_type == "MatMulNBits":
+            (found,) = (a.i for a in node.attribute if a.name == "bits")
+            bits[found].add(node.name.split(".")[-1])
+    assert bits == {4: {"gate", "up", "feed_forward"}, 8: {"qkv", "attention_out", "logits"}}
+
+
+@pytest.mark.parametrize("flags", ["fma avx2 avx512f", ""])
+def test_rows_are_refused_where_their_sums_would_be_cut_off(flags: str) -> None:
+    described = f"model name : some\nflags\t\t: {flags}\n"
+    check_instructions("int8", described)
+    check_instructions("int8_rows", described.replace("flags\t\t: ", "flags\t\t: avx_vnni "))
+    with pytest.raises(EnvironmentProblem, match=r"'int8_rows', which needs .* take int8"):
+        check_instructions("int8_rows", described)
 
 
 @pytest.mark.parametrize(("columns", "block"), [(896, 128), (192, 64), (4864, 128), (24, 32)])

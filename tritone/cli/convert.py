@@ -12,7 +12,7 @@ from tritone.cli.command import refused
 from tritone.cli.options import Accepted
 from tritone.errors import ModelDirectoryError, TritoneError
 from tritone.families import Family, all_families
-from tritone.llm.onnx.graph import PRECISIONS
+from tritone.llm.onnx.precision import PRECISIONS
 
 Dtype = Annotated[DType | None, typer.Option(help="of the stored weights (default: as they are)")]
 MergedLlm = Annotated[

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from tritone.cli.command import refused
 from tritone.cli.options import Runtime
-from tritone.llm.onnx.graph import PRECISIONS
+from tritone.llm.onnx.precision import PRECISIONS
 from tritone.local.offline.run import Order, RunLog
 from tritone.local.offline.run import run as speak_manifest
 from tritone.local.offline.speak import MAX_BATCH

@@ -24,7 +24,9 @@ def spoken(gpt: Gpt, folder: Path, precision: str) -> tuple[Float32, Float32]:
     return np.stack([one.latent for one in said]), torch.stack(given.logits).numpy()
 
 
-@pytest.mark.parametrize(("precision", "most"), [("int8", 0.03), ("int4", 0.5)])
+@pytest.mark.parametrize(
+    ("precision", "most"), [("int8", 0.03), ("int8_rows", 0.03), ("int4_mixed", 0.5)]
+)
 def test_rounded_weights_stay_near_and_are_rounded(
     tmp_path: Path, precision: str, most: float
 ) -> None:

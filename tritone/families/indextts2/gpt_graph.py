@@ -31,7 +31,7 @@ class GptGraph(StepGraph):
         last = self.writer.constant("last", np.array(-1, np.int64))
         ended = node("Gather", [normed, last], "ended", axis=1)
         node("LayerNormalization", [ended, *self._affine("final_norm")], LAST, **_NORM)
-        self._projected(LAST, "head", "logits")
+        self._linear(LAST, *self._matrix("head"), "logits")
 
     def _outputs(self) -> dict[str, int]:
         return {"logits": self.config.codes + 2, LAST: self.config.width}
@@ -41,9 +41,10 @@ class GptGraph(StepGraph):
         name = f"blocks.{layer}"
         attention = self._attention(layer, normed)
         normed, hidden = self._add_norm(attention, hidden, f"{name}.feed_forward_norm")
-        expanded = self._projected(normed, f"{name}.expand")
+        expanded = self._mlp_linear(normed, *self._matrix(f"{name}.expand"), f"{name}.expand")
         active = self.writer.node("FastGelu", [expanded], f"{name}.active", domain=MICROSOFT)
-        contracted = self._projected(active, f"{name}.contract")
+        contract = f"{name}.contract"
+        contracted = self._mlp_linear(active, *self._matrix(contract), contract)
         is_last = layer + 1 == self.config.layers
         following = "norm" if is_last else f"blocks.{layer + 1}.attention_norm"
         return self._add_norm(contracted, hidden, following)
@@ -79,9 +80,6 @@ class GptGraph(StepGraph):
             epsilon=_NORM["epsilon"],
         )
         return name, residual
-
-    def _projected(self, x: str, name: str, output: str = "") -> str:
-        return self._linear(x, *self._matrix(name), output or name)
 
     def _matrix(self, name: str) -> tuple[Float32, Float32]:
         return self._load(f"{name}.weight"), self._load(f"{name}.bias")

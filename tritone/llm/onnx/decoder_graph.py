@@ -86,7 +86,7 @@ class DecoderGraph(StepGraph):
 
         def projected(x: str, part: str, output: str) -> str:
             weight = self._load(layer_name(layer, f"mlp.{part}_proj.weight"))
-            return self._linear(x, weight, None, f"{name}.{output}")
+            return self._mlp_linear(x, weight, None, f"{name}.{output}")
 
         gate, up = projected(normed, "gate", "gate"), projected(normed, "up", "up")
         sigmoid = node("Sigmoid", [gate], f"{name}.sigmoid")

@@ -29,16 +29,10 @@ from tritone.llm.checkpoint import HEAD, HEAD_BIAS, WEIGHTS_NAME
 from tritone.llm.config import LLMConfig
 from tritone.llm.onnx.decoder_graph import DecoderGraph
 from tritone.llm.onnx.graph_files import checkpoint_key, graph_path
-from tritone.llm.onnx.graph_writer import BlockFormat, graph_writer
+from tritone.llm.onnx.graph_writer import graph_writer
+from tritone.llm.onnx.precision import PRECISIONS
 from tritone.llm.onnx.step_graph import CheckpointNumbers, StepGraph, padded_head_dim
 
-# None keeps float32
-PRECISIONS: dict[str, BlockFormat | None] = {
-    "fp32": None,
-    "int8": BlockFormat(bits=8, block_size=128),
-    "int4": BlockFormat(bits=4, block_size=32),
-    "int4_b128": BlockFormat(bits=4, block_size=128),
-}
 CONFIG_KEY = "tritone.llm"  # metadata entry that ties a graph to its checkpoint
 
 

@@ -1,9 +1,8 @@
-"""An ONNX graph under construction, whose weights go straight to disk, some of them quantised."""
+"""An ONNX graph under construction, whose weights go straight to disk."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,15 +11,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from tritone.arrays import Float32
-
 OPSET = 18
 IR_VERSION = 10
 MICROSOFT = "com.microsoft"  # operators of ONNX Runtime, docs/ContribOperators.md there
 
 _EXTERNAL_BYTES = 1024  # smaller tensors stay inside the graph file
 _ALIGNMENT = 64
-_SHORTEST_BLOCK = 32
 
 
 @contextmanager
@@ -93,42 +89,3 @@ class GraphWriter:
         model.ir_version = IR_VERSION
         helper.set_model_props(model, metadata)
         return model
-
-
-@dataclass(frozen=True)
-class BlockFormat:
-    """bits (4 or 8) per weight; block_size input channels share one float32 scale."""
-
-    bits: int
-    block_size: int
-
-    def fitting(self, columns: int) -> "BlockFormat":
-        """The same with blocks that fill `columns` input channels: long blocks are read faster, but
-        one that is padded costs as much as a full one."""
-        size = self.block_size
-        while columns % size and size > _SHORTEST_BLOCK:
-            size //= 2
-        return replace(self, block_size=size)
-
-
-def quantize_blocks(weight: Float32, form: BlockFormat) -> tuple[NDArray[np.uint8], Float32]:
-    """Round an (N, K) float32 matrix for MatMulNBits, to the nearest code around zero.
-
-    Returns codes (N, B, block_size * bits / 8), two 4-bit codes a byte, low half first, and scales
-    (N, B) of B = ceil(K / block_size) blocks a row, the last one padded. A weight is
-    (code - 2^(bits-1)) * scale. The value of largest magnitude in a block takes the lowest code,
-    because there is one more code below zero than above.
-    """
-    rows, columns = weight.shape
-    blocks = -(-columns // form.block_size)
-    padded = np.zeros((rows, blocks * form.block_size), np.float32)
-    padded[:, :columns] = weight
-    values = padded.reshape(rows, blocks, form.block_size)
-    largest = np.take_along_axis(values, np.abs(values).argmax(-1)[..., None], -1)
-    half = 2 ** (form.bits - 1)
-    scales = largest / np.float32(-half)
-    steps = np.divide(values, scales, out=np.zeros_like(values), where=scales != 0)
-    codes = np.clip(np.rint(steps) + half, 0, 2 * half - 1).astype(np.uint8)
-    if form.bits == 4:
-        codes = codes[..., 0::2] | codes[..., 1::2] << 4
-    return codes, scales[..., 0]

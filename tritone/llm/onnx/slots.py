@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from tritone.arrays import Float32, Int32
 from tritone.errors import ModelDirectoryError
 from tritone.llm.checkpoint import WEIGHTS_NAME
-from tritone.llm.onnx.graph import CONFIG_KEY, PRECISIONS
+from tritone.llm.onnx.graph import CONFIG_KEY
 from tritone.llm.onnx.graph_files import checkpoint_key, graph_path
+from tritone.llm.onnx.instructions import check_instructions
+from tritone.llm.onnx.precision import PRECISIONS
 from tritone.llm.onnx.slot_memory import SlotMemory
 from tritone.llm.onnx.step_graph import LAST, CheckpointNumbers
 from tritone.llm.rotary import DecoderNumbers, rotary_tables
@@ -33,7 +35,8 @@ class OnnxSlots:
     it is written, until its slot is cleared. graph: where that of `precision` is, if not beside the
     checkpoint. weights: where they are, if not in `llm_dir`.
 
-    Raises ModelDirectoryError if the graph is missing or belongs to another checkpoint.
+    Raises ModelDirectoryError if the graph is missing or belongs to another checkpoint, and
+    EnvironmentProblem for a precision that this processor would compute wrongly.
     """
 
     prefill_part = 64
@@ -169,6 +172,7 @@ def _open(
             f"{path} does not exist (built: {built}); build it with `tritone convert "
             f"--llm-precision`, one of {', '.join(PRECISIONS)}"
         )
+    check_instructions(precision)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -9,10 +9,10 @@ from tritone.diagnostics.doctor.check import Finding, check, failure, passed, wa
 from tritone.diagnostics.doctor.checks.machine.control_groups import ControlGroups
 from tritone.diagnostics.doctor.target import Target
 from tritone.launcher.profiles import language_model_parameters
+from tritone.llm.onnx.instructions import INT8_UNITS
 
 _CPUINFO = Path("/proc/cpuinfo")
 _BFLOAT16_UNITS = ("amx_bf16", "avx512_bf16")  # as tritone.compute asks torch for them
-_INT8_UNITS = ("amx_int8", "avx512_vnni", "avx_vnni")
 _GIB = 2**30
 
 PROCESSES_BYTES = 1.1 * _GIB
@@ -43,7 +43,7 @@ def instructions(machine: str, cpuinfo: str) -> Finding:
         )
     units = [unit for unit in _BFLOAT16_UNITS if unit in flags]
     flow = f"{units[0]} (a full-size flow runs in bfloat16)" if units else "flow in float32"
-    integer = [unit for unit in _INT8_UNITS if unit in flags]
+    integer = [unit for unit in INT8_UNITS if unit in flags]
     return passed(f"{name}; avx2, {flow}, int8 with {integer[0] if integer else 'avx2'}")
 
 

@@ -1,0 +1,28 @@
+"""What a processor must have for a precision."""
+
+import re
+from pathlib import Path
+
+from tritone.errors import EnvironmentProblem
+from tritone.llm.onnx.precision import PRECISIONS
+
+INT8_UNITS = ("amx_int8", "avx512_vnni", "avx_vnni")  # flags, the fastest first
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+def check_instructions(precision: str, cpuinfo: str | None = None) -> None:
+    """cpuinfo: of the processor, None for this one.
+
+    Products of whole rows are of bytes and signed bytes. Without units for them, ONNX Runtime adds
+    pairs of those in 16 bits, where large ones are cut off. Raises EnvironmentProblem then.
+    """
+    if not PRECISIONS[precision].by_rows:
+        return
+    if cpuinfo is None:
+        cpuinfo = _CPUINFO.read_text(encoding="utf-8", errors="replace")
+    flags = re.search(r"^flags\s*: (.+)$", cpuinfo, re.MULTILINE)
+    if not set(INT8_UNITS) & set(flags[1].split() if flags else ()):
+        raise EnvironmentProblem(
+            f"precision is {precision!r}, which needs a processor with one of "
+            f"{', '.join(INT8_UNITS)}; take int8 in its place"
+        )
