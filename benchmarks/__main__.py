@@ -126,6 +126,7 @@ class Bench:
         return [
             *fidelity.of_language_model(self._model, precisions, speech),
             *fidelity.of_flow(self._model, speech),
+            *fidelity.of_solvers(self._model, speech),
             *fidelity.of_vocoder(self._model, speech),
         ]
 

@@ -1,4 +1,5 @@
-"""What cheaper ways to run a model change, against float32 and the checkpoint's own settings.
+"""What cheaper ways to run a model change, against float32 and the checkpoint's own settings, and
+how far each ODE solver is from the true solution.
 
 The same codes and the same noise go through each way. Differences of log-mel are given in dB.
 """
@@ -6,15 +7,17 @@ The same codes and the same noise go through each way. Differences of log-mel ar
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from benchmarks.figures import Figure, figure
-from benchmarks.full_size import AnyConfig
 from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.placement import FlowSettings, VocoderSettings
+from tritone.acoustic.presets import AS_IT_IS, Method, Preset, SolverChoice
+from tritone.acoustic.solver_config import SolverConfig
 from tritone.arrays import Float32, Int32
 from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.families.contract import Model
@@ -36,6 +39,8 @@ TEXTS = (
 _DB = 20 / math.log(10)  # of a natural logarithm of an amplitude
 _PLACES = 40  # of an utterance at which logits are compared
 _FULL = FlowSettings(0, dtype=torch.float32)
+_TRUE_STEPS = 40  # of dpm2m: 0.03 dB from as many of ab2
+_STEPS = (10, 8, 7, 6, 5, 4)
 
 
 @dataclass(frozen=True)
@@ -67,33 +72,63 @@ def spoken(model: Model) -> list[Spoken]:
 
 
 def of_flow(model: Model, speech: Sequence[Spoken]) -> list[Figure]:
-    """Root mean square difference of the mel of each way."""
-
-    def stage(settings: FlowSettings, ode_steps: int = 0, guided_steps: int = 0) -> FlowStage:
-        changed = model.family.with_steps(model.config, ode_steps, guided_steps)
-        return model.family.load_flow(model.folder, changed, settings)
-
-    exact = [_mel(stage(_FULL), each) for each in speech]
-    figures = []
-    for name, way in tqdm(_ways(model.config).items(), "flow"):
-        cheaper = stage(*way)
-        pairs = zip(speech, exact, strict=True)
-        found = [_rms(_mel(cheaper, each) - mel) * _DB for each, mel in pairs]
-        figures.append(figure(f"flow, {name}: difference of the mel", "dB", found))
-    return figures
-
-
-def _ways(config: AnyConfig) -> dict[str, tuple[FlowSettings, int, int]]:
-    """Settings, ODE steps and guided steps of each way; 0 for the checkpoint's."""
-    steps = config.flow.solver.n_timesteps
-    fewer = [round(steps * share) for share in (0.8, 0.6, 0.5, 0.4)]
-    views = {f"{left} chunks in view": FlowSettings(left, dtype=torch.float32) for left in (4, 2)}
-    return {
-        "bf16": (FlowSettings(0, dtype=torch.bfloat16), 0, 0),
-        **{name: (settings, 0, 0) for name, settings in views.items()},
-        **{f"{count} of {steps} ODE steps": (_FULL, count, 0) for count in fewer},
-        **{f"guided in {count} of {steps} steps": (_FULL, 0, count) for count in fewer},
+    """Root mean square difference of the mel of each precision and view."""
+    exact = [_mel(_stage(model), each) for each in speech]
+    ways = {"bf16": FlowSettings(0, dtype=torch.bfloat16)} | {
+        f"{left} chunks in view": FlowSettings(left, dtype=torch.float32) for left in (4, 2)
     }
+    return [
+        figure(
+            f"flow, {name}: difference of the mel",
+            "dB",
+            _differences(_stage(model, settings), speech, exact),
+        )
+        for name, settings in tqdm(ways.items(), "flow")
+    ]
+
+
+def of_solvers(model: Model, speech: Sequence[Spoken]) -> list[Figure]:
+    """Root mean square error of the mel of each ODE solver, against the true solution."""
+    true = _stage(model, solver=SolverChoice(solver="dpm2m", ode_steps=_TRUE_STEPS))
+    exact = [_mel(true, each) for each in speech]
+    presets = [SolverChoice(preset) for preset in get_args(Preset)]
+    asked = presets + [
+        SolverChoice(solver=solver, ode_steps=steps, guided_from=first, guided_steps=guided)
+        for steps in _STEPS
+        for solver in get_args(Method)
+        for first, guided in ((1, steps), (2, steps - 1), (1, steps - 1))
+    ]
+    return [
+        figure(
+            _name(choice, choice.of(model.config.flow.solver)),
+            "dB",
+            _differences(_stage(model, solver=choice), speech, exact),
+        )
+        for choice in tqdm(asked, "solvers")
+    ]
+
+
+def _name(choice: SolverChoice, config: SolverConfig) -> str:
+    """What is solved, how, and how often a frame meets the estimator on the way."""
+    guided = [step + 1 for step in range(config.n_timesteps) if config.guides(step)]
+    many = config.n_timesteps + len(guided)
+    span = f"guided in {guided[0]} to {guided[-1]}" if guided else "not guided"
+    label = f"preset {choice.preset}: " if choice.ode_steps == 0 else ""
+    return f"{label}{config.solver}, {config.n_timesteps} steps, {span}, {many} evaluations: error"
+
+
+def _stage(
+    model: Model, settings: FlowSettings = _FULL, solver: SolverChoice = AS_IT_IS
+) -> FlowStage:
+    config = model.family.with_solver(model.config, solver)
+    return model.family.load_flow(model.folder, config, settings)
+
+
+def _differences(
+    stage: FlowStage, speech: Sequence[Spoken], exact: Sequence[Float32]
+) -> list[float]:
+    pairs = zip(speech, exact, strict=True)
+    return [_rms(_mel(stage, each) - mel) * _DB for each, mel in pairs]
 
 
 def of_vocoder(model: Model, speech: Sequence[Spoken]) -> list[Figure]:

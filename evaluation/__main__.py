@@ -41,6 +41,7 @@ def arguments() -> argparse.ArgumentParser:
         help="files DIR/harvard-01.wav, with --voices DIR/VOICE/harvard-01.wav; repeatable",
     )
     parser.add_argument("--one-shot", action="store_true", help="speak without streaming")
+    parser.add_argument("--preset", default="exact", help="of the model in this process")
     parser.add_argument("--voices", default="", metavar="A,B", help="registered voices to speak in")
     parser.add_argument(
         "--references",
@@ -89,7 +90,7 @@ def subjects(args: argparse.Namespace) -> Iterator[Subject]:
     """Each is loaded when its turn comes, and closed by the caller."""
     streaming = not args.one_shot
     if args.model:
-        yield LocalSubject(args.model, streaming=streaming, seed=args.seed)
+        yield LocalSubject(args.model, streaming=streaming, seed=args.seed, preset=args.preset)
     if args.url:
         yield ServedSubject(args.url, streaming=streaming, seed=args.seed)
     for name, folder in named(args.wavs, "--wavs").items():

@@ -56,12 +56,15 @@ class _Part:
 class LocalSubject:
     """A model directory in this process."""
 
-    def __init__(self, model: Path, *, streaming: bool = True, seed: int = 0) -> None:
-        """seed: of sampling, for checkpoints that do not decode greedily."""
+    def __init__(
+        self, model: Path, *, streaming: bool = True, seed: int = 0, preset: str = "exact"
+    ) -> None:
+        """seed: of sampling, for checkpoints that do not decode greedily. preset: of the solver."""
         self.name = f"{model.resolve().name}-{'streamed' if streaming else 'one-shot'}"
+        self.name += f"-{preset}" if preset != "exact" else ""
         self._streaming = streaming
         self._sampling = tritone.SamplingParams(seed=seed)
-        self._tts = tritone.load(model)
+        self._tts = tritone.load(model, preset=preset)
 
     def speak(self, sentence: Sentence, voice: str | None) -> Speech:
         def parts() -> Iterator[_Part]:

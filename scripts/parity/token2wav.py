@@ -60,7 +60,7 @@ def flow_full(case: Golden, flow: Flow, threshold: float = THRESHOLD) -> Iterato
     mel = flow(tokens, prompt_of(case), chunked=False, finalize=True)
     yield close(case.name, mel[None], case["mel"], threshold)
     if "mid.t_steps" in case.tensors:
-        times = torch.tensor([t for t, _ in flow.euler.times])
+        times = torch.tensor([step.t for step in flow.euler.steps])
         yield close(f"{case.name} ODE times", times, case["mid.t_steps"], threshold)
 
 

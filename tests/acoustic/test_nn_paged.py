@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -24,9 +25,10 @@ from torch import Tensor
 from tritone.acoustic.flow_stage import FlowStage, StageStep
 from tritone.acoustic.paged_solver import PagedSolver
 from tritone.acoustic.placement import FlowSettings, PoolSettings
+from tritone.acoustic.presets import Method
 from tritone.errors import Cancelled, EnvironmentProblem, InvalidRequest, Overloaded
 from tritone.families.cosyvoice2.acoustics import CodeFlow
-from tritone.families.cosyvoice2.flow import FlowPrompt, FlowStep
+from tritone.families.cosyvoice2.flow import Flow, FlowPrompt, FlowStep
 from tritone.llm.contract import Increment
 
 pytestmark = pytest.mark.slow
@@ -47,6 +49,18 @@ def test_a_stream_equals_the_euler_solver(prompt_tokens: int, left_chunks: int) 
     paged = paged_flow(left_chunks=left_chunks)
     found = spoken(paged, paged.start(prompt).fork(), parts)
     assert found.shape == expected.shape == (80, 380)
+    assert (found - expected).abs().max() < CLOSE
+
+
+@pytest.mark.parametrize("solver", get_args(Method))
+@pytest.mark.parametrize("guided", [{}, {"guided_from": 2}, {"guided_steps": 2}])
+def test_any_solver_equals_that_of_caches(solver: Method, guided: dict[str, int]) -> None:
+    """Of a prompt of two chunks, which go together, and of steps without guidance."""
+    network = tiny_network(5, solver=solver, **guided)
+    prompt, parts = some_prompt(53), torch.split(some_tokens(90), 40)
+    plain, paged = Flow.of(network), paged_flow(network=network)
+    expected = spoken(plain, plain.start(prompt).fork(), parts)
+    found = spoken(paged, paged.start(prompt).fork(), parts)
     assert (found - expected).abs().max() < CLOSE
 
 
@@ -246,12 +260,6 @@ def test_a_pooled_stage_serves_several_threads(stage: FlowStage) -> None:
 def test_a_pool_too_small_to_speak_is_refused() -> None:
     with pytest.raises(EnvironmentProblem, match=r"cache has 1 MB and needs \d+ MB for 10 chunks"):
         placed(tiny_network(), FlowSettings(pool=PoolSettings(cache_mb=1)))
-
-
-def test_a_pool_guides_every_step() -> None:
-    settings = FlowSettings(pool=PoolSettings(cache_mb=64))
-    with pytest.raises(EnvironmentProblem, match="guided_steps is 1: plans and the GPU's pool"):
-        placed(tiny_network(guided_steps=1), settings)
 
 
 def test_what_nobody_wants_ends_between_two_chunks_and_gives_its_pages_back(

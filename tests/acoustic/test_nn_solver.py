@@ -1,15 +1,21 @@
 """The solver: several streams in one step, and cheaper ways through the ODE."""
 
 from collections.abc import Iterator
+from typing import get_args
 
 import pytest
 import torch
-from paths import EMBEDDED
-from token2wav_model import some_prompt, some_tokens, streamed, tiny_flow, tiny_network
+from token2wav_model import (
+    assert_equals_one_pass,
+    some_prompt,
+    some_tokens,
+    streamed,
+    tiny_flow,
+    tiny_network,
+)
 
-from tritone.errors import EnvironmentProblem, Overloaded
-from tritone.families.cheaper_solver import with_cheaper_solver
-from tritone.families.cosyvoice2.config import CosyVoice2Config
+from tritone.acoustic.presets import Method
+from tritone.errors import Overloaded
 from tritone.families.cosyvoice2.flow import Flow, FlowStep
 
 pytestmark = pytest.mark.slow
@@ -71,13 +77,9 @@ def test_fewer_guided_steps_leave_the_others_unguided() -> None:
     assert partly.start(prompt).nbytes < 0.8 * guided.start(prompt).nbytes
 
 
-@pytest.mark.parametrize(
-    ("ode_steps", "guided_steps", "name"), [(-1, 0, "ode_steps"), (4, 5, "guided_steps")]
-)
-def test_a_solver_that_cannot_be_is_refused(ode_steps: int, guided_steps: int, name: str) -> None:
-    config = CosyVoice2Config.read(EMBEDDED)
-    with pytest.raises(EnvironmentProblem, match=f"{name} is"):
-        with_cheaper_solver(config, ode_steps, guided_steps)
-    kept = with_cheaper_solver(config, 0, 0)
-    assert kept == config
-    assert with_cheaper_solver(config, 6, 3).flow.solver.guided_steps == 3
+@pytest.mark.parametrize("solver", get_args(Method))
+@pytest.mark.parametrize("guided_from", [1, 2])
+def test_a_stream_of_any_solver_equals_one_pass(solver: Method, guided_from: int) -> None:
+    """What a step remembers is of its own chunk."""
+    flow = Flow.of(tiny_network(5, solver=solver, guided_from=guided_from))
+    assert_equals_one_pass(flow, some_prompt(30), torch.split(some_tokens(84), 28))

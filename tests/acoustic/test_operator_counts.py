@@ -31,7 +31,7 @@ def test_operators_of_an_euler_step(config, module, chained: bool, most: int) ->
         solver = PagedSolver(euler, pages=16, streams=4, batch=8)
         with Operators() as operators:
             solver._advance(8, 16, chained)
-    assert operators.launched.total() / len(euler.times) <= most
+    assert operators.launched.total() / len(euler.steps) <= most
     assert not operators.synchronised
     assert operators.launched["masked_fill"] == operators.launched["ge"] == 1
     assert operators.launched["cos"] <= 1

@@ -58,10 +58,12 @@ def tiny_step(family: str) -> Path:
     return folder / "step.onnx"
 
 
-def stream_solver(family: str, most_frames: int = 3000) -> tuple[PlanSolver, list[int]]:
+def stream_solver(
+    family: str, most_frames: int = 3000, flow: Flow | None = None
+) -> tuple[PlanSolver, list[int]]:
     """A tiny flow's solver on its exported estimator, and the frames of each call."""
     session, calls = runner(tiny_step(family)), []
-    flow, places = tiny_flow(family), dict[str, Any]()
+    flow, places = flow or tiny_flow(family), dict[str, Any]()
     if family == "cosyvoice3":
         head_dim = flow.euler.estimator.head_dim
         places["placed"] = partial(cosyvoice3.turn_input, head_dim=head_dim)
@@ -99,6 +101,15 @@ def test_a_stream_through_the_exported_estimator_is_flow_step(family: str) -> No
             assert mel.shape == expected[index].shape
             torch.testing.assert_close(mel, expected[index], rtol=0, atol=2e-5)
     assert sorted(set(calls)) == [8, 50]  # 179 tokens: 4 in the last chunk
+
+
+def test_steps_that_remember_and_are_not_guided_are_flow_step() -> None:
+    network = token2wav_model.tiny_network(5, solver="dpm2m", guided_from=2)
+    flow, prompt, parts = Flow.of(network), some_prompt(30), [some_tokens(40), some_tokens(33)]
+    expected = token2wav_model.streamed(flow, prompt, parts)
+    flow.solver, _ = stream_solver("cosyvoice2", flow=flow)
+    for mel, wanted in zip(token2wav_model.streamed(flow, prompt, parts), expected, strict=True):
+        torch.testing.assert_close(mel, wanted, rtol=0, atol=2e-5)
 
 
 def test_a_stream_beyond_the_plan_is_refused() -> None:

@@ -3,17 +3,26 @@
 from collections.abc import Sequence
 
 import torch
-from token2wav_model import some_tokens, tiny_flow
+from token2wav_model import some_tokens, tiny_network
 from torch import Tensor
 
 from tritone.acoustic.paged_solver import PagedSolver
-from tritone.families.cosyvoice2.flow import Flow, FlowState
+from tritone.acoustic.solver import SolverSettings
+from tritone.families.cosyvoice2.flow import Flow, FlowNetwork, FlowState
 
 CLOSE = 1e-4
 
 
-def paged_flow(*, pages: int = 40, streams: int = 12, batch: int = 4, left_chunks: int = 0) -> Flow:
-    flow = tiny_flow(left_chunks=left_chunks)
+def paged_flow(
+    *,
+    pages: int = 40,
+    streams: int = 12,
+    batch: int = 4,
+    left_chunks: int = 0,
+    network: FlowNetwork | None = None,
+) -> Flow:
+    settings = SolverSettings(left_chunks=left_chunks)
+    flow = Flow.of(network or tiny_network(), settings)
     solver = PagedSolver(flow.euler, pages=pages, streams=streams, batch=batch)
     return Flow(flow.network, flow.euler, solver)
 

@@ -3,17 +3,18 @@
 from paths import EMBEDDED
 
 from benchmarks.full_size import COSYVOICE3
-from tritone.families.cheaper_solver import with_cheaper_solver
+from tritone.acoustic.presets import SolverChoice
 from tritone.families.cosyvoice2.config import CosyVoice2Config, SpeechIds
 from tritone.families.cosyvoice2.merged_checkpoint import padded
 from tritone.families.cosyvoice3.config import CosyVoice3Config, EstimatorConfig
+from tritone.families.other_solver import with_solver
 
 TEXT_IDS = 640  # every byte, and the tokens that a release adds
 
 
 def small_cosyvoice2() -> CosyVoice2Config:
     """The sizes of the embedded voice, two ODE steps."""
-    return with_cheaper_solver(CosyVoice2Config.read(EMBEDDED), 2, 0)
+    return with_solver(CosyVoice2Config.read(EMBEDDED), SolverChoice(ode_steps=2))
 
 
 def small_cosyvoice3() -> CosyVoice3Config:
@@ -23,7 +24,7 @@ def small_cosyvoice3() -> CosyVoice3Config:
     flow = full.flow.model_copy(update={"estimator": estimator, "lookahead_channels": 64})
     vocoder = full.vocoder.model_copy(update={"base_channels": 64, "f0_channels": 32})
     sizes = {"llm": small_llm(full.llm), "flow": flow, "vocoder": vocoder}
-    return with_cheaper_solver(full.model_copy(update=sizes), 2, 0)
+    return with_solver(full.model_copy(update=sizes), SolverChoice(ode_steps=2))
 
 
 def small_llm(full: SpeechIds) -> SpeechIds:

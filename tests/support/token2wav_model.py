@@ -29,10 +29,9 @@ def case(name: str) -> Golden:
     return Golden(GOLDEN, name)
 
 
-def tiny_network(steps: int = 2, guided_steps: int | None = None) -> FlowNetwork:
+def tiny_network(steps: int = 2, **solver: Any) -> FlowNetwork:
     """The golden flow with fewer ODE steps, which the streaming laws do not depend on."""
-    solver = SolverConfig(n_timesteps=steps, guided_steps=guided_steps)
-    return load_network(case("flow_full"), solver)
+    return load_network(case("flow_full"), SolverConfig(n_timesteps=steps, **solver))
 
 
 def tiny_flow(**settings: Any) -> Flow:

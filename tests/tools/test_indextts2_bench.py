@@ -12,6 +12,7 @@ from indextts2_whole_release import whole_release
 
 from benchmarks import __main__ as yardstick
 from benchmarks import indextts2, peaks
+from tritone.acoustic.presets import SolverChoice
 from tritone.checkpoints.atomic_write import write_json
 from tritone.checkpoints.conversion import ConvertOptions
 from tritone.config import CONFIG_NAME
@@ -36,7 +37,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("indextts2")
     model = folder / "model"
     Conversion(whole_release(folder / "released"), model, ConvertOptions()).run()
-    config = FAMILY.with_steps(open_model(model).config, 2, 0)
+    config = FAMILY.with_solver(open_model(model).config, SolverChoice(ode_steps=2))
     write_json(model / CONFIG_NAME, config.to_content())
     return model
 

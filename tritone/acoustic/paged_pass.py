@@ -15,20 +15,20 @@ from tritone.acoustic.attention import attend
 from tritone.acoustic.cache import Span
 from tritone.acoustic.estimator import Pass
 from tritone.acoustic.linear import Causal
-from tritone.acoustic.solver import GUIDED_ROWS
 
 KEY_VALUE = 2
 
 
 @dataclass
 class Places:
-    """What the passes of all ODE steps have in common, for `rows` rows of a chunk each.
+    """What the passes of all ODE steps have in common that are guided, or of all that are not, for
+    `rows` rows of a chunk each. `count` is GUIDED_ROWS, or 1.
 
-    table (KEY_VALUE * GUIDED_ROWS * rows * reach,): pages to read, the newest among them; newest
-    (2, GUIDED_ROWS * rows): pages to write keys and values to. bias (GUIDED_ROWS * rows, 1, 1,
+    table (KEY_VALUE * count * rows * reach,): pages to read, the newest among them; newest
+    (2, count * rows): pages to write keys and values to. bias (count * rows, 1, 1,
     frames of `reach` pages): of the attention scores, -inf where there is nothing to see. positions
-    (GUIDED_ROWS * rows, frames): of the new frames. tails: where the convolutions' left context is,
-    (GUIDED_ROWS * rows,), or (GUIDED_ROWS,) for a chain. ends: for a chain, whose rows are
+    (count * rows, frames): of the new frames. tails: where the convolutions' left context is,
+    (count * rows,), or (count,) for a chain. ends: for a chain, whose rows are
     neighbouring chunks of one stream, the places in it of its last frames, before which its tail
     is put: (tail_frames,).
     """
@@ -62,7 +62,7 @@ class PagedPass(Pass):
             joined = torch.cat([before, x], dim=1)
             self.tails.append(joined[:, x.shape[1] :])
             return conv(joined)  # type: ignore[no-any-return]
-        joined = torch.cat([before, x.view(GUIDED_ROWS, -1, x.shape[2])], dim=1)
+        joined = torch.cat([before, x.view(len(before), -1, x.shape[2])], dim=1)
         self.tails.append(joined.index_select(1, ends))
         return conv(joined).reshape(*x.shape[:2], -1)  # type: ignore[no-any-return]
 
@@ -76,7 +76,7 @@ class PagedPass(Pass):
         return kept[name]
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Write (GUIDED_ROWS * rows, heads, frames, head_dim), read all that may be seen."""
+        """Write (count * rows, heads, frames, head_dim), read all that may be seen."""
         layer, places = next(self._layers), self._places
         for indices, new in zip(places.newest, (key, value), strict=True):
             layer.index_copy_(0, indices, new.transpose(1, 2))

@@ -1,7 +1,7 @@
 """The flow's ODE for several streams at once, on a GPU under CUDA graphs.
 
 Equal to `EulerSolver` up to rounding. Chunks have one shape: a short last chunk is filled up, which
-causal layers and the attention mask hide. One graph is all Euler steps of a chunk, so there is one
+causal layers and the attention mask hide. One graph is all ODE steps of a chunk, so there is one
 for each number of streams and each length of the past, both rounded up.
 
 Caches lie in buffers of fixed size and address, so that graphs find them. A page holds the keys and
@@ -23,9 +23,17 @@ import torch
 from torch import Tensor
 
 from tritone.acoustic.estimator import VelocityEstimator
+from tritone.acoustic.ode import Trajectory
 from tritone.acoustic.paged_pass import KEY_VALUE, PagedPass, Places
 from tritone.acoustic.pages import EMPTY, SCRATCH, Page, PagePool
-from tritone.acoustic.solver import GUIDED_ROWS, ChunkInput, EulerSolver, StreamState
+from tritone.acoustic.solver import (
+    GUIDED_ROWS,
+    ChunkInput,
+    EulerSolver,
+    StreamState,
+    guide,
+    rows_of,
+)
 from tritone.compute import GraphCache
 
 SHORTEST_REACH = 4  # pages; the smallest bucket of a stream's past
@@ -84,10 +92,10 @@ class PagedSolver:
 
     @torch.inference_mode()
     def __init__(self, euler: EulerSolver, *, pages: int, streams: int, batch: int) -> None:
-        estimator, self._rate = euler.estimator, euler.rate
+        estimator = euler.estimator
         self._estimator, self._left_chunks = estimator, euler.settings.left_chunks
         self._batch, self._frames, self._most_pages = batch, estimator.chunk_frames, pages
-        self._steps, device = [dt for _, dt in euler.times], estimator.device
+        self._steps, device = euler.steps, estimator.device
         self._device, zeros = device, partial(torch.zeros, dtype=estimator.dtype, device=device)
         self._pages = PagePool(pages, "pages of the flow's cache")
         self._tails = PagePool(streams, "streams of the flow")
@@ -112,7 +120,8 @@ class PagedSolver:
                 (KEY_VALUE * GUIDED_ROWS, self._pages.capacity),
             )
         )
-        self._tail_offsets, self._page_offsets = by_row, by_page
+        self._tail_offsets = by_row
+        self._page_offsets = by_page.view(KEY_VALUE, GUIDED_ROWS)
         self._graphs: GraphCache[None] = GraphCache(device)
 
     def start(self) -> PagedState:
@@ -228,35 +237,40 @@ class PagedSolver:
         return rows, min(reach, self._most_pages)
 
     def _advance(self, rows: int, reach: int, chained: bool) -> None:
-        """All Euler steps of the static buffers' first rows."""
-        places = self._places(rows, reach, chained)
-        x, channels = self._x[:rows], self._estimator.tail_channels
-        for dt, shifts, pages, tail in zip(
+        """All ODE steps of the static buffers' first rows."""
+        counts = sorted(set(map(rows_of, self._steps)))
+        all_places = {count: self._places(rows, reach, chained, count) for count in counts}
+        path, channels = Trajectory(self._x[:rows]), self._estimator.tail_channels
+        for step, shifts, pages, tail in zip(
             self._steps, self._shifts, self._kv, self._tail, strict=True
         ):
-            noisy = x.to(self._conditions.dtype).expand(GUIDED_ROWS, -1, -1, -1)
-            given = torch.cat([noisy, self._conditions[:, :rows]], dim=3).flatten(0, 1)
+            count = rows_of(step)
+            places = all_places[count]
+            noisy = path.x.to(self._conditions.dtype).expand(count, -1, -1, -1)
+            given = torch.cat([noisy, self._conditions[:count, :rows]], dim=3).flatten(0, 1)
             before = torch.split(tail.index_select(0, places.tails), channels, dim=2)
             run = PagedPass(pages, places, before)
-            with_conditions, without = self._estimator.run(given, shifts, run).chunk(GUIDED_ROWS)
-            x.add_(with_conditions, alpha=(1.0 + self._rate) * dt)
-            x.add_(without, alpha=-self._rate * dt)
+            velocity = self._estimator.run(given, shifts, run).view(count, rows, *path.x.shape[1:])
+            path.go(step, guide(velocity, step.rate)[0])
             tail.index_copy_(0, places.tails, torch.cat(run.tails, dim=2))
+        self._x[:rows] = path.x
 
-    def _places(self, rows: int, reach: int, chained: bool) -> Places:
+    def _places(self, rows: int, reach: int, chained: bool, count: int) -> Places:
+        """count: rows of each row's guidance."""
         tails, newest, seen, first, chain = self._plan[:rows, :PLANNED].unbind(1)
         table = self._plan[:rows, PLANNED : PLANNED + reach].flatten()
         hidden = self._positions[: reach * self._frames] >= seen[:, None]
         bias = torch.zeros_like(hidden, dtype=self._kv.dtype).masked_fill(hidden, float("-inf"))
         positions = first[:, None] + self._positions[: self._frames]
         tail_frames = self._positions[: self._estimator.tail_frames]
+        page_offsets = self._page_offsets[:, :count].flatten()[:, None]
         return Places(
             rows,
-            table=(self._page_offsets + table).flatten(),
-            newest=(self._page_offsets + newest).view(KEY_VALUE, -1),
-            bias=bias[:, None, None].repeat(GUIDED_ROWS, 1, 1, 1),
-            positions=positions.repeat(GUIDED_ROWS, 1),
-            tails=(self._tail_offsets + (tails[:1] if chained else tails)).flatten(),
+            table=(page_offsets + table).flatten(),
+            newest=(page_offsets + newest).view(KEY_VALUE, -1),
+            bias=bias[:, None, None].repeat(count, 1, 1, 1),
+            positions=positions.repeat(count, 1),
+            tails=(self._tail_offsets[:count] + (tails[:1] if chained else tails)).flatten(),
             ends=chain[0] * self._frames + tail_frames if chained else None,
         )
 

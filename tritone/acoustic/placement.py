@@ -118,7 +118,7 @@ def place(
     Raises EnvironmentProblem for settings that cannot be.
     """
     assert settings.plans == (plan is not None), "plans come with what opens them"
-    _check(settings, solver_config.guided_steps)
+    _check(settings)
     device = torch_device(settings.device)
     dtype = settings.dtype or best_dtype(device, estimator.channels)
     with step("flow packing" if device.type == "cpu" else "flow placement"):
@@ -181,14 +181,9 @@ def _left_chunks(settings: FlowSettings) -> int:
     return settings.left_chunks
 
 
-def _check(settings: FlowSettings, guided_steps: int | None) -> None:
+def _check(settings: FlowSettings) -> None:
     if settings.int8 and (settings.plans or settings.device != "cpu"):
         raise EnvironmentProblem("dtype is int8, which a CPU alone multiplies: take another")
-    if guided_steps is not None and (settings.plans or settings.pool):
-        raise EnvironmentProblem(
-            f"guided_steps is {guided_steps}: plans and the GPU's pool guide every step; "
-            "set it to 0"
-        )
     if settings.left_chunks and settings.plans:
         raise EnvironmentProblem(
             f"left_context_chunks is {settings.left_chunks}: the estimator's plan sees all of the "
@@ -197,7 +192,7 @@ def _check(settings: FlowSettings, guided_steps: int | None) -> None:
 
 
 def _pooled(euler: EulerSolver, pool: PoolSettings) -> PagedSolver:
-    device, page = euler.estimator.device, page_bytes(euler.estimator, len(euler.times))
+    device, page = euler.estimator.device, page_bytes(euler.estimator, len(euler.steps))
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
     memory = pool.cache_mb << 20
     if not memory:

@@ -1,6 +1,5 @@
-"""The flow's ODE: Euler steps with classifier-free guidance, one pass or chunk by chunk."""
+"""The flow's ODE with classifier-free guidance, in one pass or chunk by chunk."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +10,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from tritone.acoustic.estimator import EstimatorState, VelocityEstimator
+from tritone.acoustic.ode import OdeStep, Trajectory, cosine_grid, ode_steps
 from tritone.acoustic.solver_config import SolverConfig
 from tritone.acoustic.unwanted import check_wanted
 
@@ -55,25 +55,6 @@ class Solver(Protocol):
         state."""
 
 
-def ode_times(steps: int) -> list[tuple[float, float]]:
-    """`euler_times` of the cosine schedule 1 - cos(pi/2 * k/steps)."""
-    even = torch.linspace(0, 1, steps + 1, device="cpu")
-    return euler_times(1 - torch.cos(even * 0.5 * math.pi))
-
-
-def euler_times(grid: Tensor) -> list[tuple[float, float]]:
-    """(t, dt) of each Euler step from point to point of a grid (steps + 1,).
-
-    t is accumulated and dt is what is left to the next point, in float32, as models are trained.
-    """
-    t, times = grid[0], []
-    for point in grid[1:]:
-        dt = point - t
-        times.append((float(t), float(dt)))
-        t = t + dt
-    return times
-
-
 @dataclass(frozen=True)
 class CachedSteps:
     """`StreamState` of the EulerSolver: the estimator's state of each ODE step."""
@@ -109,16 +90,13 @@ class EulerSolver:
     ) -> None:
         self.estimator = estimator
         self.settings = settings or SolverSettings()
-        self.times = ode_times(config.n_timesteps)
-        self.rate = config.inference_cfg_rate
+        self.steps = ode_steps(config, cosine_grid(config.n_timesteps))
         self.most_chunks = self.settings.most_chunks
-        count, guided = len(self.times), config.guided_steps
-        # of the estimator's input in each step: one where it is not guided
-        self._rows = [GUIDED_ROWS if guided is None or n < guided else 1 for n in range(count)]
 
     def start(self) -> CachedSteps:
         kept = (self.settings.left_chunks, self.settings.cache_dtype)
-        states = (EstimatorState.empty(self.estimator, rows, *kept) for rows in self._rows)
+        rows = map(rows_of, self.steps)
+        states = (EstimatorState.empty(self.estimator, count, *kept) for count in rows)
         return CachedSteps(tuple(states))
 
     def extend(self, state: StreamState) -> StreamState:
@@ -139,41 +117,33 @@ class EulerSolver:
     def solve_whole(self, noise: Tensor, conditions: Tensor, visible: Tensor | None) -> Tensor:
         """One pass over everything: noise (n, mel), conditions (n, channels) -> mel (n, mel);
         visible: (n, n) boolean attention mask, None for full attention."""
-        x = noise[None].float()
-        for rows, (_, dt), shifts in zip(self._rows, self.times, self.time_shifts, strict=True):
+        path = Trajectory(noise[None].float())
+        for step, shifts in zip(self.steps, self.time_shifts, strict=True):
             check_wanted()
-            velocity = self.estimator(_inputs(x, [conditions], rows), shifts, visible=visible)
-            x = x + dt * self._guided(velocity, rows)
-        return x[0]
+            inputs = _inputs(path.x, [conditions], rows_of(step))
+            path.go(step, _guided(self.estimator(inputs, shifts, visible=visible), step))
+        return path.x[0]
 
     @cached_property
     def time_shifts(self) -> list[list[Tensor]]:
         """The estimator's time shifts of every ODE step; they depend on the weights alone."""
-        times = [torch.tensor([t], device=self.estimator.device) for t, _ in self.times]
+        times = [torch.tensor([step.t], device=self.estimator.device) for step in self.steps]
         return [self.estimator.time_shifts(t) for t in times]
 
     def _solve_together(self, chunks: Sequence[ChunkInput]) -> list[tuple[Tensor, StreamState]]:
         """Chunks of one length."""
         conditions = [chunk.conditions for chunk in chunks]
-        x = torch.stack([chunk.noise for chunk in chunks]).float()
+        path = Trajectory(torch.stack([chunk.noise for chunk in chunks]).float())
         states = zip(*(_cached(chunk.state).steps for chunk in chunks), strict=True)
-        steps = zip(self._rows, self.times, self.time_shifts, states, strict=True)
         after = []
-        for rows, (_, dt), shifts, before in steps:
+        for step, shifts, before in zip(self.steps, self.time_shifts, states, strict=True):
             check_wanted()
-            inputs = _inputs(x, conditions, rows)
+            inputs = _inputs(path.x, conditions, rows_of(step))
             velocity, next_states = self.estimator.step(inputs, shifts, before)
             after.append(next_states)
-            x = x + dt * self._guided(velocity, rows)
+            path.go(step, _guided(velocity, step))
         carried = [CachedSteps(steps) for steps in zip(*after, strict=True)]
-        return list(zip(x, carried, strict=True))
-
-    def _guided(self, velocity: Tensor, rows: int) -> Tensor:
-        """(streams * rows, n, mel) -> (streams, n, mel) in float32."""
-        if rows == 1:
-            return velocity.float()
-        by_row = velocity.view(-1, rows, *velocity.shape[1:]).transpose(0, 1)
-        return guide(by_row, self.rate)[0]
+        return list(zip(path.x, carried, strict=True))
 
 
 def _cached(state: StreamState) -> CachedSteps:
@@ -186,10 +156,22 @@ def without_too(conditions: Tensor) -> Tensor:
     return torch.stack([conditions, torch.zeros_like(conditions)])
 
 
+def rows_of(step: OdeStep) -> int:
+    """Of the estimator's input: one where the step is not guided."""
+    return GUIDED_ROWS if step.rate else 1
+
+
 def guide(velocity: Tensor, rate: float) -> Tensor:
-    """Classifier-free guidance in float32: row 0 with the conditions, row 1 without -> one row."""
+    """Classifier-free guidance in float32: row 0 with the conditions, row 1, if the rate is not 0,
+    without -> one row."""
     velocity = velocity.float()
-    return (1.0 + rate) * velocity[:1] - rate * velocity[1:]
+    return (1.0 + rate) * velocity[:1] - rate * velocity[1:] if rate else velocity[:1]
+
+
+def _guided(velocity: Tensor, step: OdeStep) -> Tensor:
+    """(streams * rows, n, mel) -> (streams, n, mel) in float32."""
+    by_row = velocity.view(-1, rows_of(step), *velocity.shape[1:]).transpose(0, 1)
+    return guide(by_row, step.rate)[0]
 
 
 def _inputs(x: Tensor, conditions: Sequence[Tensor], rows: int) -> Tensor:

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from tritone.cli.command import refused
-from tritone.cli.options import Model
+from tritone.cli.options import Model, Preset
+from tritone.cli.serve_options import parameters
 from tritone.config import Envelope
 from tritone.errors import EnvironmentProblem, TritoneError
 from tritone.gateway.settings import GatewaySettings
@@ -22,12 +23,17 @@ from tritone_client.output import open_writer
 def demo(
     text: Annotated[str, typer.Argument(help="what to say")],
     model: Model = None,
+    preset: Preset = "exact",
     out: Annotated[Path, typer.Option(help="the sound file")] = Path("out/demo.wav"),
 ) -> int:
     """Start a server, speak one text through it into a file, stop it."""
     http, grpc, metrics = free_ports()
     settings = ServerSettings(
-        model_dir=model and model.resolve(), http_port=http, grpc_port=grpc, metrics_port=metrics
+        model_dir=model and model.resolve(),
+        http_port=http,
+        grpc_port=grpc,
+        metrics_port=metrics,
+        parameters=parameters((), preset),
     )
     try:
         check_writable(out)

@@ -9,7 +9,7 @@ import typer
 from tqdm import tqdm
 
 from tritone.cli.command import refused
-from tritone.cli.options import Runtime
+from tritone.cli.options import Preset, Runtime
 from tritone.llm.onnx.precision import PRECISIONS
 from tritone.local.offline.run import Order, RunLog
 from tritone.local.offline.run import run as speak_manifest
@@ -37,6 +37,7 @@ def offline(
     batch: Batch = 8,
     threads: Threads = None,
     precision: Precision = "int8",
+    preset: Preset = "exact",
     seed: Annotated[int, typer.Option(help="for lines that do not say")] = 0,
     temperature: Number = None,
     top_p: Number = None,
@@ -57,7 +58,7 @@ def offline(
     """
     if fault := _fault(batch, threads, precision):
         return refused(fault)
-    how = (profile, batch, threads, precision, seed, temperature, top_p, top_k)
+    how = (profile, batch, threads, precision, preset, seed, temperature, top_p, top_k)
     tell = partial(tqdm.write, file=sys.stderr)  # above the bar that shows how far the work is
     try:
         log = speak_manifest(Order(model, manifest, out, *how), tell)

@@ -51,7 +51,7 @@ def serve(
     """
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO)
     try:
-        tls, given = listening.tls, parameters(changed or ())
+        tls, given = listening.tls, parameters(changed or (), served.preset)
     except ValueError as error:
         return refused(error)
     settings = replace(

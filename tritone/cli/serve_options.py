@@ -9,6 +9,7 @@ import typer
 
 from tritone.cli import options
 from tritone.launcher.tls import ServerTls
+from tritone.triton_models import FLOW
 
 Port = Annotated[int | None, typer.Option(help="in place of --port-base")]
 Set = Annotated[
@@ -24,6 +25,7 @@ class Served:
     model: options.Model = None
     voices: options.Voices = None
     profile: options.Runtime = "cpu"
+    preset: options.Preset = "exact"
     model_repository: Annotated[Path, typer.Option(help="Triton's models")] = options.MODELS
     threads: Annotated[int | None, typer.Option(help="threads of each model process (1)")] = None
 
@@ -131,8 +133,8 @@ class Files:
     log_verbose: Annotated[int, typer.Option(metavar="LEVEL")] = 0
 
 
-def parameters(changed: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Of --set: model -> name -> value. Raises ValueError."""
+def parameters(changed: Sequence[str], preset: str = "exact") -> dict[str, dict[str, str]]:
+    """Of --set and --preset, before which --set goes: model -> name -> value. Raises ValueError."""
     found: dict[str, dict[str, str]] = {}
     for text in changed:
         name, equals, value = text.partition("=")
@@ -140,4 +142,6 @@ def parameters(changed: Sequence[str]) -> dict[str, dict[str, str]]:
         if not (equals and dot and model and parameter):
             raise ValueError(f"--set {text}: expected MODEL.NAME=VALUE")
         found.setdefault(model, {})[parameter] = value
+    if preset != "exact":
+        found.setdefault(FLOW, {}).setdefault("preset", preset)
     return found

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from tritone.acoustic.ode import Trajectory
 from tritone.acoustic.solver import (
     GUIDED_ROWS,
     ChunkInput,
@@ -253,19 +254,20 @@ class PlanSolver:
     def _solve_one(self, chunk: ChunkInput) -> tuple[Tensor, StreamState]:
         assert isinstance(chunk.state, PlanState)
         given = without_too(chunk.conditions).float()
-        x = chunk.noise[None].to(given)
+        path = Trajectory(chunk.noise[None].to(given))
         first = chunk.state.steps[0].frames
         positions = torch.arange(first, first + given.shape[1], device=given.device)
         placed = self._placed(positions.expand(GUIDED_ROWS, -1))
         after = []
-        for (_, dt), shifts, step in zip(
-            self._euler.times, self._shifts, chunk.state.steps, strict=True
+        for step, shifts, before in zip(
+            self._euler.steps, self._shifts, chunk.state.steps, strict=True
         ):
-            rows = torch.cat([x.expand(GUIDED_ROWS, -1, -1), given], dim=2)
-            velocity, step = self._step({"x": rows, "shifts": shifts, **placed}, step)
-            after.append(step)
-            x = x + dt * guide(velocity, self._euler.rate)
-        return x[0], PlanState(tuple(after))
+            # a plan takes both rows, also where the step is not guided
+            rows = torch.cat([path.x.expand(GUIDED_ROWS, -1, -1), given], dim=2)
+            velocity, state = self._step({"x": rows, "shifts": shifts, **placed}, before)
+            after.append(state)
+            path.go(step, guide(velocity, step.rate))
+        return path.x[0], PlanState(tuple(after))
 
     def _step(self, inputs: dict[str, Tensor], step: StepState) -> tuple[Tensor, StepState]:
         x = inputs["x"]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
+from tritone.acoustic.presets import AS_IT_IS, SolverChoice
 from tritone.arrays import Float32, Int32
 from tritone.config import ModelConfig
 from tritone.errors import EnvironmentProblem, ModelDirectoryError
@@ -135,13 +136,14 @@ class Family(ABC, Generic[ConfigT]):
         """Whether a folder looks like released files of this family."""
         return False
 
-    def with_steps(self, config: ConfigT, ode_steps: int, guided_steps: int) -> ConfigT:
-        """The configuration with a cheaper ODE solver; 0 keeps what it has.
+    def with_solver(self, config: ConfigT, choice: SolverChoice) -> ConfigT:
+        """The configuration with the ODE solver that is asked for.
 
-        Raises EnvironmentProblem for a count that cannot be, or where the family has no solver.
+        Raises EnvironmentProblem for a name that is unknown or a count that cannot be, and for
+        anything where the family has no solver.
         """
-        if ode_steps or guided_steps:
-            raise EnvironmentProblem(f"ode_steps and guided_steps: {self.name} has no ODE solver")
+        if choice != AS_IT_IS:
+            raise EnvironmentProblem(f"{choice}: {self.name} has no ODE solver")
         return config
 
     def memory(

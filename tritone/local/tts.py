@@ -10,6 +10,7 @@ import numpy as np
 
 from tritone.acoustic.flow_stage import FlowStage
 from tritone.acoustic.placement import FlowSettings, VocoderSettings, flow_of
+from tritone.acoustic.presets import AS_IT_IS, SolverChoice
 from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.arrays import Float32, Int32
 from tritone.compute import torch_device
@@ -64,7 +65,8 @@ class LocalVocoderSession:
 class LocalStages:
     """`synthesis.rules.Stages` with every model of a model directory loaded here.
 
-    vocoder: settings other than the profile's. Other parameters, and errors, as for `load`.
+    vocoder: settings other than the profile's. solver: of the flow's ODE. Other parameters, and
+    errors, as for `load`.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class LocalStages:
         language_model: Mapping[str, Any] | None = None,
         flow: FlowSettings | None = None,
         vocoder: VocoderSettings | None = None,
+        solver: SolverChoice = AS_IT_IS,
         hops: Hops | None = None,
         text: TextSettings | None = None,
     ) -> None:
@@ -90,7 +93,7 @@ class LocalStages:
         self.takes_open_text = runtime.extends
         self.rules = family.rules(config, hops or Hops())
         self.frontend = family.load_frontend(model_dir, config, limits, text or text_settings())
-        self.flow = family.load_flow(model_dir, config, flow)
+        self.flow = family.load_flow(model_dir, family.with_solver(config, solver), flow)
         vocoder = vocoder or VocoderSettings(device=str(device))
         self.vocoder = family.load_vocoder(model_dir, config, vocoder)
         self.llm = runtime.open(
@@ -228,6 +231,7 @@ def load(
     model_dir: str | Path | None = None,
     *,
     profile: str = "cpu",
+    preset: str = "exact",
     language_model: Mapping[str, Any] | None = None,
     flow: FlowSettings | None = None,
     hops: Hops | None = None,
@@ -238,6 +242,7 @@ def load(
     """Load a model directory, by default the embedded voice, into this process.
 
     profile: where it runs, as for `tritone serve`: cpu, gpu, gpu-torch or gpu-llmapi.
+    preset: how the flow's ODE is solved, as for `tritone serve`: exact, fast or faster.
     language_model: parameters of the profile's runtime, as in tensorrt_llm's configurations, e.g.
         {"precision": "fp32"}. flow: other than the profile's. hops: other than the family's.
     text: pauses and lexicon, by default those of a server.
@@ -245,7 +250,7 @@ def load(
         `tritone.loading.reports.line` makes a line of each. None loads silently.
 
     Raises ModelDirectoryError when something in it is missing, damaged or of another shape, and
-    EnvironmentProblem when the profile's device or packages are missing.
+    EnvironmentProblem when the profile's device or packages are missing, or the preset is unknown.
     """
     settings, model_dir = settings or Settings(), Path(model_dir or embedded_voice())
     with Loader("local", report, model_dir=model_dir, profile=profile) if report else nullcontext():
@@ -255,6 +260,7 @@ def load(
             profile=profile,
             language_model=language_model,
             flow=flow,
+            solver=SolverChoice(preset),
             hops=hops,
             text=text,
         )

@@ -1,12 +1,14 @@
 """The flow: new speech tokens of a sequence in, new acoustic frames out."""
 
 from collections.abc import Generator, Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
 from tritone.acoustic.flow_stage import StageStep
 from tritone.acoustic.placement import FlowSettings, PoolSettings
+from tritone.acoustic.presets import SolverChoice
 from tritone.arrays import Float32
 from tritone.compute import keep_kernels, torch_dtype
 from tritone.errors import InvalidRequest
@@ -36,7 +38,10 @@ class TritonPythonModel:
             args,
             device="auto",
             left_context_chunks="auto",
+            preset="exact",
+            solver="auto",
             ode_steps=0,
+            guided_from=0,
             guided_steps=0,
             engine="torch",
             dtype="auto",
@@ -51,7 +56,7 @@ class TritonPythonModel:
         keep_kernels(values["kernels_kept"])
         model = served_model()
         family, settings = model.family, self._settings(values)
-        config = family.with_steps(model.config, values["ode_steps"], values["guided_steps"])
+        config = family.with_solver(model.config, _solver(values))
         self._stage = family.load_flow(model.folder, config, settings)
         self._stage.warm_up()
         self._voice_kind: type[Voice] = family.voice
@@ -110,6 +115,10 @@ class TritonPythonModel:
 
     def finalize(self) -> None:
         self._gauge.close()
+
+
+def _solver(values: Mapping[str, Any]) -> SolverChoice:
+    return SolverChoice(**{field.name: values[field.name] for field in fields(SolverChoice)})
 
 
 def _tokens(inputs: Inputs) -> Increment:

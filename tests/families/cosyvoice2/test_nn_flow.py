@@ -182,7 +182,7 @@ def test_each_frame_is_computed_once(flow: Flow, monkeypatch: pytest.MonkeyPatch
     stage = FlowStage(CodeFlow(flow, some_noise()), FlowSettings())
     voice, tokens = some_voice(77), some_codes(64).ids
     opened = stage.open(voice)
-    steps = len(flow.euler.times)
+    steps = len(flow.euler.steps)
     assert count.take() == steps * 2 * 50  # the two chunks that depend on the voice alone
     for state in (opened, stage.open(voice)):
         for begin in range(0, 64, 16):
@@ -200,7 +200,7 @@ def test_a_call_costs_the_same_at_any_position(flow: Flow, monkeypatch: pytest.M
     for part in torch.split(tokens[3:], 25):
         _, state = flow.step(part, state, finalize=False)
         costs.append(count.take())
-    assert costs == [50 * len(flow.euler.times)] * 12
+    assert costs == [50 * len(flow.euler.steps)] * 12
 
 
 def test_bounded_memory(flow: Flow) -> None:
@@ -213,7 +213,7 @@ def test_bounded_memory(flow: Flow) -> None:
         sizes.append(state.nbytes)
     width = flow.config.estimator.num_heads * flow.config.estimator.attention_head_dim
     layers = flow.config.estimator.n_blocks * (flow.config.estimator.num_mid_blocks + 2)
-    estimator = len(flow.euler.times) * layers * 2 * 2 * width * 4 * 150
+    estimator = len(flow.euler.steps) * layers * 2 * 2 * width * 4 * 150
     encoder = 2 * 4 * 48 * (2 * 75 + 4 * 150)
     assert sizes[1] == estimator + encoder  # a ring of three chunks
     assert sizes[0] >= 3 * sizes[1]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from indextts2_acoustic import RELEASED_FLOW, RELEASED_VOCODER
 
+from tritone.acoustic.presets import SolverChoice
 from tritone.errors import EnvironmentProblem
 from tritone.families.indextts2 import FAMILY
 from tritone.families.indextts2.config import IndexTTS2Config
@@ -83,7 +84,7 @@ def test_an_example_prompt_is_as_long_as_one_of_the_text() -> None:
     assert prompt.embeddings is not None and prompt.embeddings.shape == (32 + 2 + 5 + 2, 1280)
 
 
-def test_a_cheaper_solver_may_be_asked_for() -> None:
-    assert FAMILY.with_steps(RELEASED, 10, 5).flow.solver.n_timesteps == 10
+def test_another_solver_may_be_asked_for() -> None:
+    assert FAMILY.with_solver(RELEASED, SolverChoice(ode_steps=10)).flow.solver.n_timesteps == 10
     with pytest.raises(EnvironmentProblem, match="ode_steps is 101; it must be 0 to 100"):
-        FAMILY.with_steps(RELEASED, 101, 0)
+        FAMILY.with_solver(RELEASED, SolverChoice(ode_steps=101))

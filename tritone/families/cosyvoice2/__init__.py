@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tritone.arrays import Int32
-from tritone.families.cheaper_solver import with_cheaper_solver
 from tritone.families.contract import Frontend, VoiceMaker
 from tritone.families.cosyvoice2.config import CosyVoice2Config
 from tritone.families.cosyvoice2.rules import CosyVoice2Rules
 from tritone.families.cosyvoice2.voice import Voice
+from tritone.families.other_solver import with_solver
 from tritone.families.with_acoustics import WithAcoustics
 from tritone.llm.contract import Prompt
 from tritone.synthesis.limits import Limits
@@ -33,7 +33,7 @@ class CosyVoice2(WithAcoustics[CosyVoice2Config]):
     name = "cosyvoice2"
     config = CosyVoice2Config
     voice = Voice
-    with_steps = staticmethod(with_cheaper_solver)
+    with_solver = staticmethod(with_solver)
 
     @property
     def releases(self) -> "Sequence[Release]":

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from tritone.acoustic.attention import chunk_mask, sinusoid
-from tritone.acoustic.solver import GUIDED_ROWS, ode_times
+from tritone.acoustic.ode import cosine_grid
+from tritone.acoustic.solver import GUIDED_ROWS
 from tritone.engines.sources import Graph, Profiles, Shape, Sizes
 from tritone.families.cosyvoice2.code_network import CodeNetwork
 from tritone.families.cosyvoice2.encoder import LOOKAHEAD_KERNEL, UPSAMPLE_KERNEL
@@ -136,8 +137,8 @@ class EstimatorGraph(Graph):
 
     def _shifts(self) -> list[Tensor]:
         steps = self.network.config.solver.n_timesteps
-        midway, _ = ode_times(steps)[steps // 2]
-        return self.estimator.time_shifts(torch.tensor([midway], device=self.estimator.device))
+        midway = cosine_grid(steps)[steps // 2 : steps // 2 + 1]
+        return self.estimator.time_shifts(midway.to(self.estimator.device))
 
 
 class MaskedEstimatorGraph(EstimatorGraph):

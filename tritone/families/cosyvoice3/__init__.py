@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tritone.arrays import Int32
-from tritone.families.cheaper_solver import with_cheaper_solver
 from tritone.families.contract import Frontend, VoiceMaker
 from tritone.families.cosyvoice3.config import CosyVoice3Config
 from tritone.families.cosyvoice3.rules import CosyVoice3Rules
 from tritone.families.cosyvoice3.voice import Voice
+from tritone.families.other_solver import with_solver
 from tritone.families.with_acoustics import WithAcoustics
 from tritone.llm.contract import Prompt
 from tritone.synthesis.limits import Limits
@@ -34,7 +34,7 @@ class CosyVoice3(WithAcoustics[CosyVoice3Config]):
     name = "cosyvoice3"
     config = CosyVoice3Config
     voice = Voice
-    with_steps = staticmethod(with_cheaper_solver)
+    with_solver = staticmethod(with_solver)
 
     @property
     def releases(self) -> "Sequence[Release]":

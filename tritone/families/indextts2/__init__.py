@@ -11,11 +11,11 @@ import numpy as np
 
 from tritone.arrays import Int32
 from tritone.errors import EnvironmentProblem
-from tritone.families.cheaper_solver import with_cheaper_solver
 from tritone.families.contract import Frontend, VoiceMaker
 from tritone.families.indextts2.config import IndexTTS2Config
 from tritone.families.indextts2.rules import IndexTTS2Rules
 from tritone.families.indextts2.voice import Voice
+from tritone.families.other_solver import with_solver
 from tritone.families.with_acoustics import WithAcoustics
 from tritone.llm.contract import Prompt
 from tritone.llm.runtimes import Runtime
@@ -42,7 +42,7 @@ class IndexTTS2(WithAcoustics[IndexTTS2Config]):
     config = IndexTTS2Config
     voice = Voice
     checks_shapes = True
-    with_steps = staticmethod(with_cheaper_solver)
+    with_solver = staticmethod(with_solver)
 
     @property
     def licences(self) -> "Sequence[Licence]":

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tritone.acoustic.placement import FlowSettings, VocoderSettings
+from tritone.acoustic.presets import SolverChoice
 from tritone.arrays import Float32
 from tritone.checkpoints.licences import PAGE
 from tritone.checkpoints.safetensors_file import Checkpoint
@@ -104,7 +105,7 @@ def _generation(
 def _acoustics(
     model_dir: Path, family: Family[Any], config: IndexTTS2Config, said: Increment, voice: Any
 ) -> str:
-    fewer = family.with_steps(config, ODE_STEPS, 0)
+    fewer = family.with_solver(config, SolverChoice(ode_steps=ODE_STEPS))
     flow = family.load_flow(model_dir, fewer, FlowSettings())
     vocoder = family.load_vocoder(model_dir, config, VocoderSettings())
     mel, _ = flow.step(said, flow.open(voice), finalize=True)

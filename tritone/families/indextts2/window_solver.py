@@ -1,13 +1,15 @@
-"""The flow's ODE over whole windows of frames: Euler steps on an even schedule, guided."""
+"""The flow's ODE over whole windows of frames: on an even schedule, guided."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 
 import torch
 from torch import Tensor
 
-from tritone.acoustic.solver import GUIDED_ROWS, euler_times, guide
+from tritone.acoustic.ode import OdeStep, Trajectory, even_grid, ode_steps
+from tritone.acoustic.solver import guide, rows_of
 from tritone.acoustic.solver_config import SolverConfig
 from tritone.acoustic.unwanted import check_wanted
 from tritone.families.indextts2.estimator import Estimator, TimeChanges
@@ -38,33 +40,32 @@ class WindowSolver:
     """
 
     def __init__(self, estimator: Estimator, config: SolverConfig) -> None:
-        self.estimator, self.rate = estimator, config.inference_cfg_rate
-        steps = config.n_timesteps
-        self.times = euler_times(torch.linspace(0, 1, steps + 1, device="cpu"))
-        guided = steps if config.guided_steps is None else config.guided_steps
-        self._guided_steps = guided if self.rate else 0
+        self.estimator = estimator
+        self.steps = ode_steps(config, even_grid(config.n_timesteps))
 
     def solve(self, windows: Sequence[Window]) -> list[Tensor]:
         """The mel (n, mel) of each window in float32."""
         return [mel for part in _parts(windows) for mel in self._solve_together(part)]
 
     def _solve_together(self, windows: Sequence[Window]) -> list[Tensor]:
-        xs = [window.noise.float() for window in windows]
-        guided = self._guided_steps
-        if guided:
-            xs = self._steps(xs, windows, slice(0, guided), GUIDED_ROWS)
-        return self._steps(xs, windows, slice(guided, None), 1)
+        paths = [Trajectory(window.noise.float()) for window in windows]
+        steps = zip(self.steps, self._changes, strict=True)
+        for count, part in groupby(steps, lambda pair: rows_of(pair[0])):
+            self._follow(paths, windows, part, count)
+        return [path.x for path in paths]
 
     @cached_property
     def _changes(self) -> list[TimeChanges]:
-        return [self.estimator.time_changes(t) for t, _ in self.times]
+        return [self.estimator.time_changes(step.t) for step in self.steps]
 
-    def _steps(
-        self, xs: list[Tensor], windows: Sequence[Window], part: slice, count: int
-    ) -> list[Tensor]:
+    def _follow(
+        self,
+        paths: Sequence[Trajectory],
+        windows: Sequence[Window],
+        steps: Iterable[tuple[OdeStep, TimeChanges]],
+        count: int,
+    ) -> None:
         """Some of the steps, with `count` rows of each window."""
-        if not self.times[part]:
-            return xs
         prompts = [len(window.prompt) for window in windows for _ in range(count)]
         lengths = [len(window.content) for window in windows for _ in range(count)]
         rows, given = Rows(lengths), self._given(windows, count)
@@ -73,15 +74,14 @@ class WindowSolver:
             row[skip:] for row, skip in zip(torch.split(noisy, lengths), prompts, strict=True)
         ]
         sizes = [len(row) for row in spoken]
-        for (_, dt), changes in zip(self.times[part], self._changes[part], strict=True):
+        for step, changes in steps:
             check_wanted()
             for index, row in enumerate(spoken):
-                row.copy_(xs[index // count])
+                row.copy_(paths[index // count].x)
             velocity = torch.split(self.estimator(noisy, given, changes, rows, prompts), sizes)
-            for index, x in enumerate(xs):
-                own = torch.stack(velocity[index * count : (index + 1) * count]).float()
-                xs[index] = x + dt * (guide(own, self.rate)[0] if count > 1 else own[0])
-        return xs
+            for index, path in enumerate(paths):
+                own = torch.stack(velocity[index * count : (index + 1) * count])
+                path.go(step, guide(own, step.rate)[0])
 
     def _given(self, windows: Sequence[Window], count: int) -> Tensor:
         """The estimator's conditions of all rows, (frames of all rows, channels)."""

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from tritone.acoustic.presets import SolverChoice
 from tritone.llm.contract import SamplingParams
 from tritone.local.offline.manifest import Item, read_manifest
 from tritone.local.offline.speak import Outcome, StageSeconds, speak_all, wave_path
@@ -111,8 +112,8 @@ class Order:
     """What is to be spoken and how.
 
     batch: utterances at a time. threads: of each operator of flow and vocoder; None shares out
-    torch's own. precision: of the language model's weights, with profile cpu. Sampling is for lines
-    that do not say; None is the checkpoint's own.
+    torch's own. precision: of the language model's weights, with profile cpu. preset: as in
+    SolverChoice. Sampling is for lines that do not say; None is the checkpoint's own.
     """
 
     model: Path
@@ -122,6 +123,7 @@ class Order:
     batch: int
     threads: int | None
     precision: str
+    preset: str
     seed: int
     temperature: float | None
     top_p: float | None
@@ -164,7 +166,13 @@ def _speak(
     values: dict[str, Any] = {"slots": order.batch}  # what the language model advances together
     if order.profile == "cpu":
         values["precision"] = order.precision
-    stages = LocalStages(order.model, settings.limits, profile=order.profile, language_model=values)
+    stages = LocalStages(
+        order.model,
+        settings.limits,
+        profile=order.profile,
+        language_model=values,
+        solver=SolverChoice(order.preset),
+    )
     log.begin()
     bar = tqdm(total=len(items), unit="utterance", smoothing=0.05)
     try:
