@@ -72,7 +72,9 @@ class Bench:
 
     def sentence(self) -> list[Figure]:
         ways, dtype = sentence.WAYS, torch_dtype(self._args.dtype)
-        ways = {name: replace(flow, dtype=dtype) for name, flow in ways.items()}
+        ways = {
+            name: replace(way, flow=replace(way.flow, dtype=dtype)) for name, way in ways.items()
+        }
         found = sentence.figures_of(self._model.folder, SENTENCE, self._args.rounds, ways)
         if find_spec("matplotlib"):
             sentence.plot(

@@ -6,10 +6,11 @@ goes to the slowest. The model is told for the measured cores too, which shows h
 """
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,33 @@ from benchmarks.end_to_end import first_packet, rtf, speaker
 from benchmarks.figures import Figure, figure
 from benchmarks.peaks import one_thread
 from tritone.acoustic.placement import FlowSettings
+from tritone.acoustic.presets import AS_IT_IS, SolverChoice
+from tritone.errors import EnvironmentProblem
+from tritone.llm.onnx.graph_files import USUAL_PRECISION
 from tritone.local.tts import TTS, LocalStages
 from tritone.synthesis.pipeline import Settings
 from tritone_client.metrics import StreamMetrics
 
-WAYS: dict[str, FlowSettings] = {
-    "exact": FlowSettings(left_chunks=0),
-    "left_context_chunks 4": FlowSettings(left_chunks=4),
+_ALL = FlowSettings(left_chunks=0)
+
+
+@dataclass(frozen=True)
+class Way:
+    """flow: of the flow. solver: of its ODE. precision: of the language model."""
+
+    flow: FlowSettings = _ALL
+    solver: SolverChoice = AS_IT_IS
+    precision: str = USUAL_PRECISION
+
+
+_INT8, _VIEW = replace(_ALL, int8=True), FlowSettings(left_chunks=4, int8=True)
+WAYS: dict[str, Way] = {
+    "exact": Way(),
+    "fast": Way(solver=SolverChoice("fast")),
+    "fast, flow in int8, llm int8_rows": Way(_INT8, SolverChoice("fast"), "int8_rows"),
+    "faster, flow in int8, 4 chunks in view, llm int4_mixed": Way(
+        _VIEW, SolverChoice("faster"), "int4_mixed"
+    ),
 }
 """What is compared, by name."""
 
@@ -59,13 +80,19 @@ def least_wall(stages: Mapping[str, float], cores: int) -> float:
 
 
 class Sentences:
-    """Spoken with one way of the flow, in turn on so many cores. by_cores: those that there are."""
+    """Spoken in one way, in turn on so many cores. by_cores: those that there are."""
 
-    def __init__(self, model: Path, text: str, flow: FlowSettings, rounds: int) -> None:
+    def __init__(self, model: Path, text: str, way: Way, rounds: int) -> None:
         available = len(os.sched_getaffinity(0))
         self.by_cores: dict[int, list[Spoken]] = {n: [] for n in MEASURED if n <= available}
         settings = Settings()
-        stages = LocalStages(model, settings.limits, flow=flow)
+        stages = LocalStages(
+            model,
+            settings.limits,
+            flow=way.flow,
+            solver=way.solver,
+            language_model={"precision": way.precision},
+        )
         with one_thread(), TTS(stages, settings) as tts:
             speak = speaker(tts, text)
             speak(0)
@@ -96,12 +123,14 @@ def _cores(count: int) -> str:
     return f"{count} core{'s' * (count > 1)}"
 
 
-def figures_of(
-    model: Path, text: str, rounds: int, ways: Mapping[str, FlowSettings]
-) -> list[Figure]:
+def figures_of(model: Path, text: str, rounds: int, ways: Mapping[str, Way]) -> list[Figure]:
+    """A way that this machine does not have, for want of a kernel or instructions, is left out."""
     found = []
-    for way, flow in tqdm(ways.items(), desc="sentence", unit="way", leave=False):
-        found += Sentences(model, text, flow, rounds).figures(way)
+    for name, way in tqdm(ways.items(), desc="sentence", unit="way", leave=False):
+        try:
+            found += Sentences(model, text, way, rounds).figures(name)
+        except EnvironmentProblem as error:
+            print(f"{name}: not here: {error}", file=sys.stderr)
     return found
 
 
