@@ -125,7 +125,7 @@ def _cores(count: int) -> str:
 
 def figures_of(model: Path, text: str, rounds: int, ways: Mapping[str, Way]) -> list[Figure]:
     """A way that this machine does not have, for want of a kernel or instructions, is left out."""
-    found = []
+    found: list[Figure] = []
     for name, way in tqdm(ways.items(), desc="sentence", unit="way", leave=False):
         try:
             found += Sentences(model, text, way, rounds).figures(name)
@@ -182,10 +182,11 @@ def timed(owner: Any, method: str) -> Iterator[list[float]]:
 
 
 def plot(figures: Sequence[Figure], ways: Sequence[str], path: Path) -> None:
-    """RTF over cores, and of the ways on the most cores that were measured."""
+    """RTF over cores, and on the most cores that were measured, of the ways that have figures."""
     from matplotlib import pyplot
 
     values = {one.name: one.value for one in figures}
+    ways = [way for way in ways if f"RTF, {way}, {_cores(1)}" in values]
     canvas, (over, beside) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for number, way in enumerate(ways):
         names = {n: f"RTF, {way}, {_cores(n)}" for n in MODELLED}

@@ -181,9 +181,14 @@ def _left_chunks(settings: FlowSettings) -> int:
     return settings.left_chunks
 
 
-def _check(settings: FlowSettings) -> None:
+def check_int8(settings: FlowSettings) -> None:
+    """Raises EnvironmentProblem where int8 is asked for beside what cannot have it."""
     if settings.int8 and (settings.plans or settings.device != "cpu"):
         raise EnvironmentProblem("dtype is int8, which a CPU alone multiplies: take another")
+
+
+def _check(settings: FlowSettings) -> None:
+    check_int8(settings)
     if settings.left_chunks and settings.plans:
         raise EnvironmentProblem(
             f"left_context_chunks is {settings.left_chunks}: the estimator's plan sees all of the "

@@ -61,8 +61,9 @@ AS_IT_IS = SolverChoice()
 
 
 def _preset(name: str, config: "SolverConfig") -> "SolverConfig":
-    """A checkpoint that does not take plain steps was tuned already, and stays as it is."""
-    if name not in _KEPT or config.solver != "euler":
+    """A checkpoint that does not take plain steps, all guided, was tuned already, and stays."""
+    plain = (config.solver, config.guided_from, config.guided_steps) == ("euler", 1, None)
+    if name not in _KEPT or not plain:
         return config
     steps = -(-config.n_timesteps * _KEPT[name] // 10)
     # What guidance adds at the very start, where there is nothing but noise, soon is much less.

@@ -29,6 +29,8 @@ struct tiles {
 
 static _Thread_local struct tiles others;
 
+#define SETTLED __asm__ volatile("" ::: "memory") /* what was stored is in memory */
+
 /* oneDNN keeps its own tiles from call to call and would not notice others: they are put back. */
 static void begin_products(void)
 {
@@ -38,6 +40,7 @@ static void begin_products(void)
         ours.rows[i] = TILE;
     }
     _tile_storeconfig(&others);
+    SETTLED; /* some compilers do not know that all of the layout is read */
     _tile_loadconfig(&ours);
 }
 
@@ -68,6 +71,7 @@ int tritone_prepare(void)
 static void product(const uint32_t *a, int64_t lda, int64_t m, const uint32_t *b, int64_t ldb,
                     int64_t k, sum *c, int64_t ldc, int64_t n, int accumulate)
 {
+    SETTLED;
     for (int64_t j = 0; j < n; j += 2 * TILE)
         for (int64_t i = 0; i < m; i += 2 * TILE) {
             sum *at = c + i * ldc + j, *below = at + TILE * ldc;
@@ -103,6 +107,7 @@ static void product(const uint32_t *a, int64_t lda, int64_t m, const uint32_t *b
             if (tall && wide)
                 _tile_stored(3, below + TILE, 4 * ldc);
         }
+    SETTLED;
 }
 #else
 enum { TOGETHER = 50, TILE_ROWS = 1, MOST_ROWS = 5, MOST_VECTORS = 4, LANES_OF_B = 16 };

@@ -12,7 +12,12 @@ from tritone.acoustic import weights
 from tritone.acoustic.flow_stage import FlowStage, StageStep
 from tritone.acoustic.kernels.int8 import int8_linear
 from tritone.acoustic.linear import pack_for_cpu, round_to_int8
-from tritone.acoustic.placement import FlowSettings, VocoderSettings, choose_attention
+from tritone.acoustic.placement import (
+    FlowSettings,
+    VocoderSettings,
+    check_int8,
+    choose_attention,
+)
 from tritone.acoustic.solver import GUIDED_ROWS, StreamState
 from tritone.acoustic.vocoder_stage import VocoderStage
 from tritone.arrays import Float32, Int32
@@ -87,9 +92,7 @@ def place(network: FlowNetwork, device: torch.device, settings: FlowSettings) ->
     estimator.to(dtype)
     if device.type == "cpu":
         if settings.int8:
-            round_to_int8(
-                [*estimator.blocks.modules(), *estimator.wavenet.modules()], int8_linear(dtype)
-            )
+            round_to_int8(estimator.int8_parts, int8_linear(dtype))
         frames = frames_of(HopPolicy().max_hop)
         pack_for_cpu(estimator, GUIDED_ROWS * frames)
         shape = (GUIDED_ROWS, estimator.heads, frames, estimator.channels // estimator.heads)
@@ -194,6 +197,7 @@ def _own(state: StreamState) -> FlowState:
 
 
 def _check(settings: FlowSettings) -> None:
+    check_int8(settings)
     if settings.plans:
         raise EnvironmentProblem("engine is tensorrt: IndexTTS2 has no plans; set it to torch")
     if settings.left_chunks:
