@@ -49,26 +49,36 @@ class Kernel:
 
     @property
     def path(self) -> Path:
+        return self.path_in(resources.kernels_dir())
+
+    def path_in(self, folder: Path) -> Path:
         """Where it is once it is built; another for other sources or flags."""
         seen = hashlib.sha256(" ".join(self._arguments).encode())
         for source in SOURCES:
             seen.update(source.read_bytes())
-        folder = resources.default_cache_dir() / "kernels" / seen.hexdigest()[:16]
-        return folder / f"attention-{self.name}.so"
+        return folder / seen.hexdigest()[:16] / f"attention-{self.name}.so"
 
     @property
     def _arguments(self) -> tuple[str, ...]:
         return (*_FLAGS, *self.flags)
 
-    def build(self, compiler: str) -> Path:
-        """Compile it, unless it is there; raises EnvironmentProblem with what the compiler says."""
-        if not self.path.exists():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with TemporaryDirectory(dir=self.path.parent) as folder:
-                made = Path(folder) / self.path.name
-                _run([*shlex.split(compiler), *self._arguments, "-o", str(made), str(SOURCES[0])])
-                made.rename(self.path)
-        return self.path
+    def build(self, compiler: str, folder: Path | None = None) -> Path:
+        """Compile it, unless it is there; raises EnvironmentProblem with what the compiler says.
+        Whatever the umask, others cannot write it: it would not be loaded."""
+        made = self.path_in(folder or resources.kernels_dir())
+        try:
+            if made.exists():
+                return made
+            for place in (made.parents[1], made.parent):
+                place.mkdir(mode=0o755, parents=True, exist_ok=True)
+            with TemporaryDirectory(dir=made.parent) as draft:
+                new = Path(draft) / made.name
+                _run([*shlex.split(compiler), *self._arguments, "-o", str(new), str(SOURCES[0])])
+                new.chmod(new.stat().st_mode & 0o755)
+                new.rename(made)
+        except OSError as error:
+            raise EnvironmentProblem(f"the kernel {made} cannot be written: {error}") from error
+        return made
 
 
 _BASE = ("avx512_f", "avx512_bw", "avx512_vl", "avx512_dq", "fma3")
@@ -92,9 +102,13 @@ def compiler() -> str | None:
     return os.environ.get("CC") or next(filter(shutil.which, _COMPILERS), None)
 
 
-def build_all() -> list[Path]:
-    """Build what this processor can run; raises EnvironmentProblem where nothing can be built."""
-    wanted = [kernel for kernel in KERNELS if kernel.runs_here]
+def build_all(folder: Path | None = None, *, every: bool = False) -> list[Path]:
+    """Build what this processor can run, or every kernel, for another machine.
+
+    Raises EnvironmentProblem where there is nothing to build, and where something cannot be built,
+    after the others were.
+    """
+    wanted = [kernel for kernel in KERNELS if every or kernel.runs_here]
     if not wanted:
         raise EnvironmentProblem(
             "this processor has no AVX-512, for which the kernels are written: torch's own "
@@ -106,7 +120,15 @@ def build_all() -> list[Path]:
             "there is no C compiler: install one (apt-get install gcc) or name it in CC; until "
             "then torch's own operators serve"
         )
-    return [kernel.build(command) for kernel in wanted]
+    built, problems = [], []
+    for kernel in wanted:
+        try:
+            built.append(kernel.build(command, folder))
+        except EnvironmentProblem as problem:
+            problems.append(problem)
+    if problems:
+        raise problems[0]
+    return built
 
 
 def _run(command: list[str]) -> None:

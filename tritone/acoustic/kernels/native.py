@@ -10,6 +10,7 @@ from torch import Tensor
 from tritone.acoustic.cache import Span
 from tritone.acoustic.kernels.build import Kernel
 from tritone.errors import EnvironmentProblem
+from tritone.resources.owners import trusted
 
 _CALL = struct.Struct("=13qd")  # `struct call`
 _SPAN = "9q"  # `struct span`
@@ -23,16 +24,16 @@ class NativeAttention:
     """
 
     def __init__(self, kernel: Kernel, path: Path) -> None:
-        """Raises EnvironmentProblem for a library that cannot be loaded, and where the system does
-        not let this process use the units that it needs."""
+        """Raises EnvironmentProblem for a library that others could have changed, that cannot be
+        loaded, and where the system does not let this process use the units that it needs."""
         try:
-            library = ctypes.CDLL(str(path))
-        except OSError as error:
+            library = ctypes.CDLL(str(trusted(path, own=2)))
+            denied, self._attend = library.tritone_prepare(), library.tritone_attend
+        except (OSError, AttributeError) as error:
             raise EnvironmentProblem(f"the kernel {path} cannot be loaded: {error}") from error
-        if library.tritone_prepare():
+        if denied:
             raise EnvironmentProblem(f"the system denies the units that the kernel {path} needs")
         self.name, self._kernel = kernel.name, kernel
-        self._attend = library.tritone_attend
         self._attend.argtypes = [ctypes.c_char_p, ctypes.c_char_p]
 
     def accepts(self, query: Tensor) -> bool:
