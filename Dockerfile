@@ -12,7 +12,7 @@ ARG GPU_BASE=nvcr.io/nvidia/tritonserver:25.06-trtllm-python-py3
 ARG GPU_BASE_DIGEST=""
 
 
-FROM ${CPU_BASE}${CPU_BASE_DIGEST:+@${CPU_BASE_DIGEST}} AS cpu
+FROM ${CPU_BASE}${CPU_BASE_DIGEST:+@${CPU_BASE_DIGEST}} AS cpu-installed
 
 RUN useradd --no-log-init --uid 10001 --user-group --create-home --home-dir /var/cache/tritone tritone \
     && install -d -o tritone -g tritone /var/lib/tritone/voices
@@ -35,6 +35,24 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 
 # The language model's graph for the CPU: a running container could not write it.
 RUN python3 -c "import tritone; tritone.load().close()"
+
+
+# Attention in C for every processor that there is a kernel for, whatever the one that builds: it
+# need not run them. The compiler stays behind.
+FROM cpu-installed AS cpu-kernels
+
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends gcc libc6-dev \
+    && rm -rf /var/lib/apt/lists/*
+RUN TRITONE_KERNELS=/opt/tritone/kernels tritone kernels --all
+
+
+FROM cpu-installed AS cpu
+
+# Root's, and not in the cache: that is a volume, which outlives the image.
+ENV TRITONE_KERNELS=/opt/tritone/kernels
+COPY --from=cpu-kernels /opt/tritone/kernels /opt/tritone/kernels
 
 USER 10001:10001
 VOLUME /var/cache/tritone

@@ -26,7 +26,7 @@ PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
 .PHONY: setup setup-tests demo serve say doctor top test test-stress fuzz check audit quick model engines bench-gpu offline load perf overload soak memory cancels bench evaluate voice clean
 
-setup: $(VENV)/ready $(TRITON)  ## environment and Triton's binaries
+setup: $(VENV)/ready $(TRITON) $(VENV)/kernels  ## environment, Triton's binaries, kernels for this processor
 
 setup-tests: setup $(VENV)/ready-to-test $(PROGRAMS) $(VENV)/chromium  ## and what only tests, judges and training need
 
@@ -82,6 +82,11 @@ $(VENV)/chromium: | $(VENV)/ready-to-test
 $(TRITON): | $(VENV)/ready
 	@echo "installing Triton Inference Server's binaries into .triton"
 	@$(PIP) --no-deps --upgrade --target .triton nvidia-pytriton==0.7.0
+
+# What computes attention in C. Without a compiler, or for another processor, torch does.
+$(VENV)/kernels: $(wildcard tritone/acoustic/kernels/*) | $(VENV)/ready
+	@$(TRITONE) kernels --quiet || true
+	@touch $@
 
 demo: setup  ## start the server, speak TEXT, write out/demo.wav, stop the server
 	@$(TRITONE) demo --model $(MODEL) --out $(OUT)/demo.wav "$(TEXT)"

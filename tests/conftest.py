@@ -34,6 +34,18 @@ def no_voices_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_kernels_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Attention is torch's everywhere, whatever was built on this machine, so that a server and
+    this process agree to the last bit. None can be built below a file; tests of kernels have a
+    folder of their own."""
+    file = tmp_path_factory.mktemp("kernels") / "file"
+    file.touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRITONE_KERNELS", str(file / "none"))
+        yield
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Sharing(), Sharing.__name__)
 

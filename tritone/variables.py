@@ -4,6 +4,7 @@ MODEL_VARIABLE = "TRITONE_MODEL"  # the model directory
 PROFILE_VARIABLE = "TRITONE_PROFILE"  # what serves, for messages; set by the launcher
 DEVICE_VARIABLE = "TRITONE_DEVICE"  # where flow and vocoder run: cpu, cuda or cuda:N
 CACHE_VARIABLE = "TRITONE_CACHE"  # where what is made for this machine goes
+KERNELS_VARIABLE = "TRITONE_KERNELS"  # where kernels in C are built, in the place of the cache
 FAMILIES_VARIABLE = "TRITONE_FAMILIES"  # folders with further families, separated as in PATH
 
 # Factor on the time limits of all steps of loading; raise it where disks are slow.

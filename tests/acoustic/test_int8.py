@@ -1,6 +1,5 @@
 """Linear layers with int8 weights: what the kernel in C multiplies, row by row."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,9 +28,15 @@ def inference() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module", params=RUNNING, ids=lambda kernel: kernel.name)
-def kernel(request: pytest.FixtureRequest) -> Kernel:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("kernels")
+
+
+@pytest.fixture(params=RUNNING, ids=lambda kernel: kernel.name)
+def kernel(request: pytest.FixtureRequest, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Kernel:
     given: Kernel = request.param
+    monkeypatch.setenv("TRITONE_KERNELS", str(folder))
     given.build(compiler() or "")
     return given
 
@@ -130,7 +135,7 @@ def test_a_flow_in_int8_is_near_the_one_in_float32(kernel: Kernel) -> None:
 def test_what_cannot_be_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(EnvironmentProblem, match=r"multiplies no bytes beside torch\.float16"):
         int8_linear(torch.float16)
-    monkeypatch.setitem(os.environ, "TRITONE_CACHE", str(tmp_path))
+    monkeypatch.setenv("TRITONE_KERNELS", str(tmp_path))
     with pytest.raises(EnvironmentProblem, match="run `tritone kernels`"):
         int8_linear(RUNNING[0].dtype)
     with pytest.raises(EnvironmentProblem, match="a CPU alone"):

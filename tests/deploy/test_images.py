@@ -58,12 +58,25 @@ def test_what_the_gpu_base_has_is_in_our_ranges(package: str, version: str) -> N
     assert ours[package].contains(version, prereleases=True)
 
 
+def test_the_cpu_image_finds_the_kernels_and_has_no_compiler() -> None:
+    """They are for the processors that will run it, and outside the volume of the cache."""
+    place = only("cpu", "ENV").value[1]
+    assert only("cpu", "ENV").value[0] == "TRITONE_KERNELS" and not place.startswith(CACHE)
+    copy = only("cpu", "COPY")
+    assert copy.flags == ("--from=cpu-kernels",) and copy.value == (place, place)
+    built = [run.value[0] for run in stage("cpu-kernels")["RUN"]]
+    assert built[-1] == f"TRITONE_KERNELS={place} tritone kernels --all"
+    assert any("gcc" in run for run in built)
+    assert not any("gcc" in run.value[0] for run in stage("cpu")["RUN"])
+
+
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_build_context_holds_what_is_copied(target: str) -> None:
     lines = (PROJECT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     assert lines[1] == "*"
     kept = {line[1:] for line in lines if line.startswith("!")}
-    wanted = {command.value[0] for command in stage(target).get("COPY", [])}
+    copied = [command for command in stage(target).get("COPY", []) if not command.flags]
+    wanted = {command.value[0] for command in copied}
     mounted = {flag for run in stage(target)["RUN"] for flag in run.flags if "source=" in flag}
     wanted |= {re.search(r"source=([^,]+)", flag)[1] for flag in mounted}
     wanted |= {"pyproject.toml", "README.md", "LICENSE", "NOTICE", "tritone", "client"}

@@ -12,10 +12,11 @@ import pytest
 from tritone import resources
 from tritone.diagnostics.doctor.checks.offline import unwritable
 from tritone.errors import EnvironmentProblem
-from tritone.launcher import checks, interpreter
+from tritone.launcher import interpreter
 from tritone.launcher.cached import cached
 from tritone.launcher.links import Links
 from tritone.launcher.server_log import ServerLog
+from tritone.resources.owners import check_owner, trusted
 
 
 class TestLinks:
@@ -79,13 +80,13 @@ class TestCache:
             return os.stat_result(values)
 
         monkeypatch.setattr("os.stat", theirs)
-        checks.check_owner(cache)
+        check_owner(cache)
         (tmp_path / "shared").chmod(0o1777)
         expected = (
             rf"{tmp_path}/shared/theirs belongs to user 12345, .*; choose another --cache-dir"
         )
         with pytest.raises(EnvironmentProblem, match=expected):
-            checks.check_owner(cache)
+            check_owner(cache)
 
     def test_one_in_a_home_that_is_closed_is_left_to_what_writes_there(self, monkeypatch):
         closed = Path("/closed/home/.cache/tritone")
@@ -97,13 +98,73 @@ class TestCache:
             return real("/" if str(path).startswith("/closed") else path, **options)
 
         monkeypatch.setattr("os.stat", stat)
-        checks.check_owner(closed)
+        check_owner(closed)
         assert unwritable(closed).startswith("cannot be written in /closed/home (")
 
     def test_a_log_that_cannot_be_written(self):
         path = Path("/proc/tritone/triton.log")
         with pytest.raises(EnvironmentProblem, match=rf"{path} cannot be written .*--cache-dir"):
             ServerLog(path, echo=False)
+
+
+class TestCode:
+    """What may be run of a file, as `trusted` says it."""
+
+    @pytest.fixture
+    def code(self, tmp_path):
+        tmp_path.chmod(0o755)
+        path = tmp_path / "cache" / "kernels" / "digest" / "x.so"
+        path.parent.mkdir(parents=True)
+        path.touch(0o755)
+        for folder in path.parents[:3]:
+            folder.chmod(0o755)
+        return path
+
+    def test_ones_own(self, code):
+        assert trusted(code, own=2) == code
+
+    def test_links_are_followed_and_looked_at_where_they_lead(self, code, tmp_path):
+        link = tmp_path / "link"
+        link.symlink_to(code.parent)
+        assert trusted(link / "x.so", own=2) == code
+        code.chmod(0o777)
+        with pytest.raises(EnvironmentProblem, match=rf"chmod go-w {code}$"):
+            trusted(link / "x.so", own=2)
+
+    @pytest.mark.parametrize("mode", [0o775, 0o757])
+    @pytest.mark.parametrize("up", [0, 1])
+    def test_a_folder_of_its_own_that_others_can_write(self, code, up, mode):
+        code.parents[up].chmod(mode)
+        with pytest.raises(EnvironmentProblem, match=rf"since {code.parents[up]} can be written"):
+            trusted(code, own=2)
+
+    @pytest.mark.parametrize(("mode", "fine"), [(0o775, True), (0o1777, True), (0o777, False)])
+    def test_a_folder_above(self, code, mode, fine):
+        code.parents[2].chmod(mode)
+        if fine:
+            assert trusted(code, own=2) == code
+            return
+        with pytest.raises(EnvironmentProblem, match=f"since {code.parents[2]} can be written"):
+            trusted(code, own=2)
+
+    @pytest.mark.parametrize("up", [0, 1, 3])
+    def test_a_stranger_s(self, code, up, monkeypatch):
+        place = (code, *code.parents)[up]
+        real = Path.stat
+
+        def stat(path, **options):
+            values = list(real(path, **options))
+            values[4] = 12345 if path == place else values[4]
+            return os.stat_result(values)
+
+        monkeypatch.setattr(Path, "stat", stat)
+        with pytest.raises(EnvironmentProblem, match=r"belongs to user 12345, .*; chown \d+ "):
+            trusted(code, own=2)
+
+    def test_none(self, code):
+        code.unlink()
+        with pytest.raises(EnvironmentProblem, match="cannot be looked at"):
+            trusted(code, own=2)
 
 
 class TestCached:

@@ -33,16 +33,16 @@ def compose(**variables: str) -> dict[str, Any]:
 
 
 def stage(target: str) -> dict[str, list[dockerfile.Command]]:
-    """Instruction -> its uses in the stage of that name, in their order."""
-    found: dict[str, list[dockerfile.Command]] = {}
-    inside = False
+    """Instruction -> its uses in the stage of that name and those that it is from, in their
+    order."""
+    stages: dict[str, dict[str, list[dockerfile.Command]]] = {}
     for command in dockerfile.parse_file(str(PROJECT / "Dockerfile")):
         if command.cmd == "FROM":
-            inside = command.value[2] == target
-        elif inside:
-            found.setdefault(command.cmd, []).append(command)
-    assert found, f"no stage {target}"
-    return found
+            base, _, name = command.value
+            stages[name] = {cmd: [*uses] for cmd, uses in stages.get(base, {}).items()}
+        elif stages:
+            stages[name].setdefault(command.cmd, []).append(command)
+    return stages[target]
 
 
 def only(target: str, instruction: str) -> dockerfile.Command:

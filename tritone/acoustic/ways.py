@@ -5,6 +5,7 @@ be the same to the last bit each time, also after a restart. Scores in bfloat16 
 only by name.
 """
 
+import os
 import time
 from collections.abc import Sequence
 
@@ -13,13 +14,13 @@ from torch import Tensor
 
 from tritone.acoustic.attention import Way, fused_by_span, joined, plain, use
 from tritone.acoustic.cache import Span
-from tritone.acoustic.kernels.build import KERNELS
+from tritone.acoustic.kernels.build import ATTENTION_KERNELS
 from tritone.acoustic.kernels.native import NativeAttention
 from tritone.errors import EnvironmentProblem
 
 AUTO, FUSED = "auto", "fused"
 _TORCH: dict[str, Way] = {FUSED: fused_by_span, "joined": joined, "plain": plain}
-NAMES = (AUTO, *(kernel.name for kernel in KERNELS), *_TORCH)
+NAMES = (AUTO, *(kernel.name for kernel in ATTENTION_KERNELS), *_TORCH)
 _PAST = (150, 250)  # frames before a chunk: of a prompt, and of speech
 _ROUNDS, _CALLS = 5, 3
 _WORTH = 0.9  # of the time of the best before it, else a way is not taken
@@ -29,20 +30,22 @@ def choose(asked: str, query: Tensor) -> str:
     """Have attention on a CPU go the way `asked`, one of NAMES, from now on in this process.
 
     query: like those of a chunk, (rows, heads, n, head_dim). Returns the name, with the times that
-    decided. Raises EnvironmentProblem for an unknown way, and for a kernel that is not built, that
-    this processor cannot run, or that takes no such queries.
+    decided and the kernels that were left out because they cannot be loaded. Raises
+    EnvironmentProblem for an unknown way, and for a kernel by name that is not built, that this
+    processor cannot run, that cannot be loaded, or that takes no such queries.
     """
     if asked not in NAMES:
         raise EnvironmentProblem(f"attention is {asked!r}; take one of {', '.join(NAMES)}")
     if asked != AUTO:
         use(query.dtype, _TORCH[asked] if asked in _TORCH else _guarded(_kernel(asked, query)))
         return asked
-    ways = {kernel.name: _guarded(kernel) for kernel in _kernels(query)}
+    kernels, left_out = _kernels(query)
+    ways = {kernel.name: _guarded(kernel) for kernel in kernels}
     if query.dtype == torch.float32:
         name, way = next(iter(ways.items()), (FUSED, fused_by_span))
         use(query.dtype, way)
-        return name
-    ways = {FUSED: fused_by_span, **ways, "joined": joined, "plain": plain}
+        return "; ".join([name, *left_out])
+    ways = {FUSED: fused_by_span, **ways, "joined": joined}
     seconds = _measured(ways, query)
     name = FUSED
     for other in ways:
@@ -50,16 +53,21 @@ def choose(asked: str, query: Tensor) -> str:
             name = other
     use(query.dtype, ways[name])
     times = ", ".join(f"{other} {1000 * took:.2f}" for other, took in seconds.items())
-    return f"{name} ({times} ms)"
+    return "; ".join([f"{name} ({times} ms)", *left_out])
 
 
 def _kernel(name: str, query: Tensor) -> NativeAttention:
-    kernel = next(kernel for kernel in KERNELS if kernel.name == name)
+    kernel = next(kernel for kernel in ATTENTION_KERNELS if kernel.name == name)
     if not kernel.runs_here:
         raise EnvironmentProblem(f"attention is {name}: this processor lacks {kernel.lacking}")
-    if not kernel.path.exists():
+    if not os.path.exists(kernel.path):
         raise EnvironmentProblem(f"attention is {name}, which is not built: run `tritone kernels`")
-    native = NativeAttention(kernel, kernel.path)
+    try:
+        native = NativeAttention(kernel, kernel.path)
+    except EnvironmentProblem as problem:
+        raise EnvironmentProblem(
+            f"attention is {name}: {problem}; auto takes another way"
+        ) from problem
     if not native.accepts(query):
         raise EnvironmentProblem(
             f"attention is {name}, which does not take {query.dtype} and heads of {query.shape[-1]}"
@@ -67,11 +75,18 @@ def _kernel(name: str, query: Tensor) -> NativeAttention:
     return native
 
 
-def _kernels(query: Tensor) -> list[NativeAttention]:
-    """Those that are built, for such queries."""
-    here = [kernel for kernel in KERNELS if kernel.runs_here and kernel.path.exists()]
-    natives = [NativeAttention(kernel, kernel.path) for kernel in here]
-    return [native for native in natives if native.accepts(query)]
+def _kernels(query: Tensor) -> tuple[list[NativeAttention], list[str]]:
+    """Those that are built, for such queries; why others that are built cannot be loaded."""
+    natives, left_out = [], []
+    for kernel in ATTENTION_KERNELS:
+        # os.path, as pathlib raises where the folder is closed to this user
+        if not (kernel.runs_here and kernel.dtype is query.dtype and os.path.exists(kernel.path)):
+            continue
+        try:
+            natives.append(NativeAttention(kernel, kernel.path))
+        except EnvironmentProblem as problem:
+            left_out.append(f"without {kernel.name}: {problem}")
+    return [native for native in natives if native.accepts(query)], left_out
 
 
 def _guarded(native: NativeAttention) -> Way:

@@ -21,6 +21,7 @@ _COMMANDS = {
     "convert": "Make a model directory of a released checkpoint.",
     "download": "Fetch a released checkpoint, verified.",
     "engines": "Build a model directory's engines for this machine's GPU.",
+    "kernels": "Compile what computes attention on this machine's CPU.",
     "doctor": "Examine this machine, the model and a running server; say how to fix them.",
     "load": "Load a model directory step by step without a server, then speak a word.",
     "top": "Watch a running server: its models, its speed, and where the time goes.",

@@ -65,8 +65,17 @@ def convert(
             print(f"ok  {line}")
     except TritoneError as error:
         return refused(error, 1)
+    if line := _kernels():
+        print(line)
     print(f"{model_dir} is ready: tritone serve --model {model_dir}")
     return 0
+
+
+def _kernels() -> str:
+    """For the processor that converts, which mostly is the one that serves."""
+    from tritone.cli.kernels import built  # needs torch
+
+    return built()
 
 
 def family_of(released: Path) -> Family[Any]:

@@ -6,7 +6,6 @@ import os
 import re
 import resource
 import shutil
-import stat
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from tritone.launcher.binaries import Binaries, python_version, stub_python_vers
 from tritone.launcher.ports import check_free
 from tritone.launcher.settings import NO_UNARY, ServerSettings
 from tritone.launcher.shared_memory import SHM_DIR
+from tritone.resources.owners import check_owner
 
 _LOG = logging.getLogger(__name__)
 
@@ -81,19 +81,6 @@ def _check_unary(settings: ServerSettings) -> None:
         )
     if not settings.unary_model:
         raise EnvironmentProblem(f"--unary {name}: there is no {settings.unary_folder}")
-
-
-def check_owner(cache_dir: Path) -> None:
-    """A folder that was made where everybody may make one, such as /tmp, may be a stranger's."""
-    for folder in (cache_dir.absolute(), *cache_dir.absolute().parents):
-        # os.path, as pathlib raises where a folder around is closed to this user
-        if not os.path.isdir(folder) or not folder.parent.stat().st_mode & stat.S_IWOTH:
-            continue
-        if (owner := folder.stat().st_uid) not in (0, os.getuid()):
-            raise EnvironmentProblem(
-                f"the cache {cache_dir}: {folder} belongs to user {owner}, who could change what "
-                "this server runs; choose another --cache-dir, or set TRITONE_CACHE"
-            )
 
 
 def check_open_files() -> None:

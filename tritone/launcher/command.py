@@ -14,6 +14,7 @@ from tritone.variables import (
     CACHE_VARIABLE,
     DEVICE_VARIABLE,
     FAMILIES_VARIABLE,
+    KERNELS_VARIABLE,
     LEXICON_VARIABLE,
     LOG_TEXT_VARIABLE,
     MODEL_VARIABLE,
@@ -46,6 +47,14 @@ BECOME = (
     "os.execv(sys.argv[1], sys.argv[1:])"
 )
 
+_PLACES = (
+    MODEL_VARIABLE,
+    CACHE_VARIABLE,
+    KERNELS_VARIABLE,
+    LEXICON_VARIABLE,
+    FAMILIES_VARIABLE,
+    VOICES_VARIABLE,
+)
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 # A peer that vanished without closing its connection (power, network) is noticed within these two
@@ -131,8 +140,7 @@ def _with_plain_paths(
 ) -> dict[str, str]:
     """The variables that hold paths, in a form that the models can take."""
     environment[MODEL_VARIABLE] = environment.get(MODEL_VARIABLE) or str(settings.served_model)
-    places = (MODEL_VARIABLE, CACHE_VARIABLE, LEXICON_VARIABLE, FAMILIES_VARIABLE, VOICES_VARIABLE)
-    for variable in places:
+    for variable in _PLACES:
         if not (value := environment.get(variable)):
             continue
         paths = value.split(os.pathsep) if variable == FAMILIES_VARIABLE else [value]

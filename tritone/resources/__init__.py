@@ -8,7 +8,12 @@ import os
 import tempfile
 from pathlib import Path
 
-from tritone.variables import CACHE_VARIABLE, FAMILIES_VARIABLE, VOICES_VARIABLE
+from tritone.variables import (
+    CACHE_VARIABLE,
+    FAMILIES_VARIABLE,
+    KERNELS_VARIABLE,
+    VOICES_VARIABLE,
+)
 
 _HERE = Path(__file__).absolute().parent  # a link to a checkout stays one
 
@@ -40,6 +45,12 @@ def default_cache_dir() -> Path:
     if named := os.environ.get(CACHE_VARIABLE):
         return Path(named)
     return Path(os.environ.get("XDG_CACHE_HOME") or home() / ".cache") / "tritone"
+
+
+def kernels_dir(cache_dir: Path | None = None) -> Path:
+    """Where kernels in C are built: TRITONE_KERNELS, else in the cache, this one or the usual."""
+    named = os.environ.get(KERNELS_VARIABLE)
+    return Path(named) if named else (cache_dir or default_cache_dir()) / "kernels"
 
 
 def voice_registry_dir() -> Path:

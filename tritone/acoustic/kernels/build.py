@@ -19,7 +19,7 @@ from tritone import resources
 from tritone.errors import EnvironmentProblem
 
 HERE = Path(__file__).parent
-HEADERS = ("lanes.h", "product.h")
+SOURCES, HEADERS = ("attention.c", "linear.c"), ("lanes.h", "product.h")
 TIMEOUT_S = 120
 _AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma")
 _FLAGS = ("-O3", "-std=c11", "-D_GNU_SOURCE", "-shared", "-fPIC", *_AVX512)
@@ -39,6 +39,11 @@ class Kernel:
     width_step: int
 
     @property
+    def title(self) -> str:
+        """Of all kernels: different for each."""
+        return f"{Path(self.source).stem}-{self.name}"
+
+    @property
     def lacking(self) -> str:
         """The instructions that this processor has not."""
         found = torch.cpu.get_capabilities()
@@ -50,55 +55,69 @@ class Kernel:
 
     @property
     def path(self) -> Path:
+        return self.path_in(resources.kernels_dir())
+
+    def path_in(self, folder: Path) -> Path:
         """Where it is once it is built; another for other sources or flags."""
         seen = hashlib.sha256(" ".join(self._arguments).encode())
         for name in (self.source, *HEADERS):
             seen.update((HERE / name).read_bytes())
-        folder = resources.default_cache_dir() / "kernels" / seen.hexdigest()[:16]
-        return folder / f"{Path(self.source).stem}-{self.name}.so"
+        return folder / seen.hexdigest()[:16] / f"{self.title}.so"
 
     @property
     def _arguments(self) -> tuple[str, ...]:
         return (*_FLAGS, *self.flags)
 
-    def build(self, compiler: str) -> Path:
-        """Compile it, unless it is there; raises EnvironmentProblem with what the compiler says."""
-        if not self.path.exists():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with TemporaryDirectory(dir=self.path.parent) as folder:
-                made = Path(folder) / self.path.name
+    def build(self, compiler: str, folder: Path | None = None) -> Path:
+        """Compile it, unless it is there; raises EnvironmentProblem with what the compiler says.
+        Whatever the umask, others cannot write it: it would not be loaded."""
+        made = self.path_in(folder or resources.kernels_dir())
+        try:
+            if made.exists():
+                return made
+            for place in (made.parents[1], made.parent):
+                place.mkdir(mode=0o755, parents=True, exist_ok=True)
+            with TemporaryDirectory(dir=made.parent) as draft:
+                new = Path(draft) / made.name
                 source = str(HERE / self.source)
-                _run([*shlex.split(compiler), *self._arguments, "-o", str(made), source])
-                made.rename(self.path)
-        return self.path
+                _run([*shlex.split(compiler), *self._arguments, "-o", str(new), source])
+                new.chmod(new.stat().st_mode & 0o755)
+                new.rename(made)
+        except OSError as error:
+            raise EnvironmentProblem(f"the kernel {made} cannot be written: {error}") from error
+        return made
 
 
 _BASE = ("avx512_f", "avx512_bw", "avx512_vl", "avx512_dq", "fma3")
 _BF16, _AMX = ("-mavx512bf16", "-DTRITONE_BF16"), ("-mamx-tile", "-DTRITONE_AMX")
 _VNNI = ("-mavx512vnni", "-DTRITONE_INT8")
 _BF16_NEEDS = (*_BASE, "avx512_bf16")
-_AMX_NEEDS = (*_BF16_NEEDS, "amx_tile")
 
 
 def _kernel(name: str, dtype: torch.dtype, needs: tuple[str, ...], *flags: str) -> Kernel:
-    return Kernel("attention.c", name, dtype, needs, flags, 16 if dtype == torch.float32 else 32)
+    return Kernel(SOURCES[0], name, dtype, needs, flags, 16 if dtype == torch.float32 else 32)
 
 
 def _int8(name: str, dtype: torch.dtype, needs: tuple[str, ...], *flags: str) -> Kernel:
-    return Kernel("linear.c", name, dtype, needs, (*_VNNI, *flags), 64)
+    return Kernel(SOURCES[1], name, dtype, needs, (*_VNNI, *flags), 64)
 
 
 # The better ones of a precision first.
-KERNELS = (
-    _kernel("amx", torch.bfloat16, (*_AMX_NEEDS, "amx_bf16"), *_BF16, *_AMX, "-mamx-bf16"),
+ATTENTION_KERNELS = (
+    _kernel(
+        "amx", torch.bfloat16, (*_BF16_NEEDS, "amx_bf16", "amx_tile"), *_BF16, *_AMX, "-mamx-bf16"
+    ),
     _kernel("avx512-bf16", torch.bfloat16, _BF16_NEEDS, *_BF16),
     _kernel("avx512", torch.float32, _BASE),
 )
 INT8_KERNELS = (
-    _int8("amx", torch.bfloat16, (*_AMX_NEEDS, "amx_int8"), *_BF16, *_AMX, "-mamx-int8"),
+    _int8(
+        "amx", torch.bfloat16, (*_BF16_NEEDS, "amx_int8", "amx_tile"), *_BF16, *_AMX, "-mamx-int8"
+    ),
     _int8("avx512-bf16", torch.bfloat16, (*_BF16_NEEDS, "avx512_vnni"), *_BF16),
     _int8("avx512", torch.float32, (*_BASE, "avx512_vnni")),
 )
+KERNELS = (*ATTENTION_KERNELS, *INT8_KERNELS)
 
 
 def compiler() -> str | None:
@@ -106,9 +125,13 @@ def compiler() -> str | None:
     return os.environ.get("CC") or next(filter(shutil.which, _COMPILERS), None)
 
 
-def build_all() -> list[Path]:
-    """Build what this processor can run; raises EnvironmentProblem where nothing can be built."""
-    wanted = [kernel for kernel in (*KERNELS, *INT8_KERNELS) if kernel.runs_here]
+def build_all(folder: Path | None = None, *, every: bool = False) -> list[Path]:
+    """Build what this processor can run, or every kernel, for another machine.
+
+    Raises EnvironmentProblem where there is nothing to build, and where something cannot be built,
+    after the others were.
+    """
+    wanted = [kernel for kernel in KERNELS if every or kernel.runs_here]
     if not wanted:
         raise EnvironmentProblem(
             "this processor has no AVX-512, for which the kernels are written: torch's own "
@@ -120,7 +143,15 @@ def build_all() -> list[Path]:
             "there is no C compiler: install one (apt-get install gcc) or name it in CC; until "
             "then torch's own operators serve"
         )
-    return [kernel.build(command) for kernel in wanted]
+    built, problems = [], []
+    for kernel in wanted:
+        try:
+            built.append(kernel.build(command, folder))
+        except EnvironmentProblem as problem:
+            problems.append(problem)
+    if problems:
+        raise problems[0]
+    return built
 
 
 def _run(command: list[str]) -> None:

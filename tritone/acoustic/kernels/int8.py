@@ -1,6 +1,7 @@
 """Linear layers with int8 weights by a kernel in C: see linear.c beside this file."""
 
 import ctypes
+import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,7 @@ class Int8Linear:
     def __call__(self, x: Tensor, weights: Int8Weights, *, gelu: bool = False) -> Tensor:
         """x (rows, n, inputs) or (n, inputs) in the kernel's precision, whose inputs lie together
         -> as many rows of outputs, through GELU if it is asked for."""
-        assert x.dtype is self._kernel.dtype and x.stride(-1) == 1
+        assert x.dtype is self._kernel.dtype and x.stride(-1) == 1 and x.dim() in (2, 3)
         frames, inputs = x.shape[-2:]
         rows = x.shape[0] if x.dim() == 3 else 1
         to_row, to_frame = x.stride(0) if rows > 1 else 0, x.stride(-2)
@@ -92,9 +93,11 @@ def int8_linear(dtype: torch.dtype) -> Int8Linear:
             f"int8 was asked for, and this processor multiplies no bytes beside {dtype}: it needs "
             "AVX-512 VNNI; take another dtype"
         )
+    problems = ["it has no kernel yet: run `tritone kernels`"]
     for kernel in usable:
-        if kernel.path.exists():
-            return Int8Linear(kernel, kernel.path)
-    raise EnvironmentProblem(
-        "int8 was asked for, and its kernel is not built: run `tritone kernels`"
-    )
+        if os.path.exists(kernel.path):  # pathlib raises where the folder is closed to this user
+            try:
+                return Int8Linear(kernel, kernel.path)
+            except EnvironmentProblem as problem:
+                problems.insert(0, str(problem))
+    raise EnvironmentProblem(f"int8 was asked for: {problems[0]}")

@@ -10,6 +10,7 @@ from torch import Tensor
 from tritone.acoustic.cache import Span
 from tritone.acoustic.kernels.build import Kernel
 from tritone.errors import EnvironmentProblem
+from tritone.resources.owners import trusted
 
 _CALL = struct.Struct("=13qd")  # `struct call`
 _SPAN = "9q"  # `struct span`
@@ -36,6 +37,9 @@ class NativeAttention:
     def __call__(self, query: Tensor, spans: Sequence[Span]) -> Tensor:
         """(rows, heads, n, head_dim) of `accepts` -> same, laid out (rows, n, heads, head_dim)."""
         rows, heads, frames, width = query.shape
+        assert all(
+            s.key.shape == s.value.shape == (rows, heads, s.key.shape[2], width) for s in spans
+        )
         output = query.new_empty(rows, frames, heads, width).transpose(1, 2)
         query = _dense(query, query)
         # held until the call is over
@@ -51,13 +55,14 @@ class NativeAttention:
 
 
 def opened(path: Path) -> ctypes.CDLL:
-    """A kernel's library; raises EnvironmentProblem for one that cannot be loaded, and where the
-    system does not let this process use the units that it needs."""
+    """A kernel's library; raises EnvironmentProblem for one that others could have changed, that
+    cannot be loaded, and where the system denies this process the units that it needs."""
     try:
-        library = ctypes.CDLL(str(path))
-    except OSError as error:
+        library = ctypes.CDLL(str(trusted(path, own=2)))
+        denied = library.tritone_prepare()
+    except (OSError, AttributeError) as error:
         raise EnvironmentProblem(f"the kernel {path} cannot be loaded: {error}") from error
-    if library.tritone_prepare():
+    if denied:
         raise EnvironmentProblem(f"the system denies the units that the kernel {path} needs")
     return library
 

@@ -8,7 +8,8 @@ from tritone.diagnostics.doctor import checks
 from tritone.diagnostics.doctor.check import Check, checks_in
 
 _MODULES = (
-    *("machine.capacity", "machine.storage", "machine.paths", "machine.limits", "ports"),
+    *("machine.capacity", "machine.kernels", "machine.storage", "machine.paths"),
+    *("machine.limits", "ports"),
     *("python", "gpu.device", "tensorrt"),
     *("mpi.installation", "mpi.libraries", "mpi.host", "mpi.imports"),
     *("model", "offline", "server"),

@@ -1,1 +1,1 @@
-"""The machine: instructions, cores, memory, folders, limits."""
+"""The machine: instructions, cores, memory, kernels, folders, limits."""

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from tritone.diagnostics.doctor.check import Finding, check, passed
 from tritone.diagnostics.doctor.target import Target
-from tritone.launcher.checks import check_owner
 from tritone.launcher.links import is_plain
 from tritone.resources import has_home
+from tritone.resources.owners import check_owner
 
 
 @check("machine.paths")
