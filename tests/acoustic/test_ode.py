@@ -1,6 +1,5 @@
 """The steps of the flow's ODE: on an equation whose solution is known."""
 
-import math
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +10,7 @@ from tritone.acoustic.ode import OdeStep, Trajectory, cosine_grid, even_grid, od
 from tritone.acoustic.presets import Method
 from tritone.acoustic.solver_config import SolverConfig
 
-SOLUTION = math.exp(-math.sin(3.0))  # of x' = -3 cos(3t) x at 1, from 1
+MEAN, SPREAD = 2.0, 0.5  # of what the noise becomes; then the whole way is known
 
 
 def steps_of(count: int, **solver: Any) -> list[OdeStep]:
@@ -19,17 +18,25 @@ def steps_of(count: int, **solver: Any) -> list[OdeStep]:
 
 
 def error(solver: Method, count: int) -> float:
+    """At the end, which is one spread off the mean as the start is."""
     path = Trajectory(torch.ones(1, dtype=torch.float64))
     for step in steps_of(count, solver=solver):
-        path.go(step, -3.0 * math.cos(3.0 * step.t) * path.x)
-    return abs(float(path.x) - SOLUTION)
+        t, target = step.t, SPREAD**2
+        variance = (1 - t) ** 2 + t * t * target
+        path.go(step, MEAN + (t * target - (1 - t)) / variance * (path.x - t * MEAN))
+    return abs(float(path.x) - MEAN - SPREAD)
 
 
-@pytest.mark.parametrize(("solver", "order"), [("euler", 1), ("ab2", 2), ("dpm2m", 2)])
-def test_twice_the_steps_have_a_half_or_a_quarter_of_the_error(solver: Method, order: int) -> None:
-    errors = [error(solver, count) for count in (40, 80, 160)]
-    for more, fewer in pairwise(errors):
-        assert math.log2(more / fewer) == pytest.approx(order, abs=0.25)
+@pytest.mark.parametrize(
+    ("solver", "times"), [("euler", (1.9, 2.1)), ("ab2", (3.6, 4.8)), ("dpm2m", (3.0, 4.8))]
+)
+def test_twice_the_steps_have_a_half_or_a_quarter_of_the_error(
+    solver: Method, times: tuple[float, float]
+) -> None:
+    """Nearly a quarter with dpm2m, whose steps at the ends are Euler's."""
+    least, most = times
+    for before, after in pairwise(error(solver, count) for count in (80, 160, 320)):
+        assert least < before / after < most
 
 
 @pytest.mark.parametrize("solver", ["euler", "ab2", "dpm2m"])

@@ -16,7 +16,7 @@ from tritonclient.grpc import service_pb2_grpc
 import tritone
 from tritone import cli, families
 from tritone.checkpoints.conversion import ConvertOptions
-from tritone.errors import InvalidRequest, ModelDirectoryError
+from tritone.errors import EnvironmentProblem, InvalidRequest, ModelDirectoryError
 from tritone.families.cosyvoice2.merge_llm import read_merged
 from tritone.launcher import ServerSettings, TritonServer
 from tritone.triton_models import INNER
@@ -72,6 +72,11 @@ def test_it_speaks_in_this_process(model: Path) -> None:
     # at least one for each segment: what is late goes together
     assert len(chunks) >= 3 and sum(len(chunk.samples) for chunk in chunks) == SAMPLES
     assert len(whole) == SAMPLES and np.abs(whole).max() == pytest.approx(0.3, abs=0.01)
+
+
+def test_without_an_ode_solver_there_are_no_presets(model: Path) -> None:
+    with pytest.raises(EnvironmentProblem, match=r"preset='fast'.* toy has no ODE solver"):
+        tritone.load(model, preset="fast")
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,13 @@ import pytest
 from paths import EMBEDDED
 
 import tritone
-from tritone import InvalidRequest, ModelDirectoryError, SamplingParams, StageFailed
+from tritone import (
+    EnvironmentProblem,
+    InvalidRequest,
+    ModelDirectoryError,
+    SamplingParams,
+    StageFailed,
+)
 from tritone.arrays import Float32
 from tritone.families.cosyvoice2.config import CosyVoice2Config
 from tritone.families.cosyvoice2.voice import Voice
@@ -151,6 +157,18 @@ def test_a_closed_model_says_so() -> None:
     tts.close()
     with pytest.raises(StageFailed, match="the language model is closed"):
         tts.synthesize(TEXT)
+
+
+def test_a_preset_is_another_solver(tts: tritone.TTS) -> None:
+    with tritone.load(EMBEDDED, preset="fast") as fast:
+        wave = fast.synthesize("Yes.", sampling=SEEDED)
+    exact = tts.synthesize("Yes.", sampling=SEEDED)
+    assert len(wave) == len(exact) and not np.array_equal(wave, exact)
+
+
+def test_an_unknown_preset_is_refused() -> None:
+    with pytest.raises(EnvironmentProblem, match="preset is 'quick'; it must be one of exact"):
+        tritone.load(EMBEDDED, preset="quick")
 
 
 def test_what_is_no_model_directory(tmp_path: Path) -> None:

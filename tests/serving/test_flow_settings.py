@@ -1,6 +1,7 @@
 """What the configurations of flow and vocoder say: how much of the past is kept in view, and where
 they compute."""
 
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from google.protobuf import text_format
 from paths import PROJECT
 from tritonclient.grpc import model_config_pb2
 
+from tritone.acoustic.presets import AS_IT_IS, SolverChoice
 from tritone.serving.parameters import device_name, left_chunks
 
 NAME = "left_context_chunks"
@@ -17,6 +19,14 @@ def test_the_family_decides_where_nobody_says() -> None:
     written = (PROJECT / "model_repo" / "token2wav" / "config.pbtxt").read_text(encoding="utf-8")
     config: Any = text_format.Parse(written, model_config_pb2.ModelConfig())
     assert left_chunks({NAME: config.parameters[NAME].string_value}) is None
+
+
+def test_the_checkpoint_s_solver_is_kept_where_nobody_says() -> None:
+    """And all that may be asked for of it has a parameter."""
+    written = (PROJECT / "model_repo" / "token2wav" / "config.pbtxt").read_text(encoding="utf-8")
+    config: Any = text_format.Parse(written, model_config_pb2.ModelConfig())
+    said = {f.name: config.parameters[f.name].string_value for f in fields(SolverChoice)}
+    assert said == {name: str(value) for name, value in vars(AS_IT_IS).items()}
 
 
 @pytest.mark.parametrize("said", ["0", "4"])

@@ -161,9 +161,18 @@ def test_the_command_writes_what_it_prints(
     assert "is not a Tritone model directory" in capsys.readouterr().err
 
 
-def euler_of_two(solved: dict[str, float]) -> float:
-    """The checkpoint's own way."""
-    return solved["preset exact: euler, 2 steps, guided in 1 to 2, 4 evaluations: error"]
+def test_solvers_are_measured_against_the_true_solution(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fidelity, "_TRUE_STEPS", 12)
+    monkeypatch.setattr(fidelity, "_STEPS", (5,))
+    opened = open_model(model)
+    found = fidelity.of_solvers(opened, fidelity.spoken(opened)[:1])
+    error = {f.name.removesuffix(": error"): f.value for f in found}
+    own = error["preset exact: euler, 2 steps, guided in 1 to 2, 4 evaluations"]
+    more = error["euler, 5 steps, guided in 1 to 5, 10 evaluations"]
+    assert 0 < more < own
+    assert "dpm2m, 5 steps, guided in 2 to 5, 9 evaluations" in error
 
 
 def test_fidelity_is_measured_against_the_exact_way(model: Path) -> None:
@@ -172,12 +181,6 @@ def test_fidelity_is_measured_against_the_exact_way(model: Path) -> None:
     assert {len(each.voice.prompt_tokens) for each in speech} == {3 * CODES_PER_SECOND}
     flow = {f.name: f.value for f in fidelity.of_flow(opened, speech)}
     assert 0 < flow["flow, bf16: difference of the mel"] < 1
-    solved = {f.name: f.value for f in fidelity.of_solvers(opened, speech[:1])}
-    euler = [
-        solved[f"euler, {steps} steps, guided in 1 to {steps}, {2 * steps} evaluations: error"]
-        for steps in (4, 10)
-    ]
-    assert 0 < euler[1] < euler[0] < euler_of_two(solved)
     (waves,) = fidelity.of_vocoder(opened, speech)
     assert 20 < waves.value < 80
     exact, same = fidelity.of_language_model(opened, ["fp32"], speech)

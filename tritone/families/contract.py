@@ -143,7 +143,7 @@ class Family(ABC, Generic[ConfigT]):
         anything where the family has no solver.
         """
         if choice != AS_IT_IS:
-            raise EnvironmentProblem(f"{choice}: {self.name} has no ODE solver")
+            raise EnvironmentProblem(f"{choice} is asked for, and {self.name} has no ODE solver")
         return config
 
     def memory(
