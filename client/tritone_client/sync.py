@@ -266,8 +266,8 @@ class SpeechClient(AbstractContextManager["SpeechClient"]):
 
     def close(self) -> None:
         """Close the channels; utterances still running end with CANCELLED, at the server first."""
-        self._closed.set()
         with self._begins:
+            self._closed.set()
             speeches = list(self._speeches)
         for speech in speeches:
             speech.stop()
@@ -285,8 +285,10 @@ class SpeechClient(AbstractContextManager["SpeechClient"]):
     ) -> LiveSpeech:
         server = self._servers.choose() if server is None else server
         asked = partial(self._servers.asked, server)
-        speech = LiveSpeech(self._stubs[server], requests, timeout, self._tls, asked, since)
         with self._begins:
+            if self._closed.is_set():  # and maybe the channels are
+                raise closed()
+            speech = LiveSpeech(self._stubs[server], requests, timeout, self._tls, asked, since)
             self._speeches.add(speech)
         return speech
 
