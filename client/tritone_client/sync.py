@@ -63,7 +63,7 @@ class SpeechClient(AbstractContextManager["SpeechClient"]):
     tls: None speaks plain text. Its files are read at once: OSError, or ValueError.
     retries: how often a request is asked again, with pauses, where no server is there, or it
         refuses for now; None asks each further server once. resume: also in the middle of a speech,
-        which goes on where it was lost.
+        which goes on where it was lost; one server is then asked again once at least.
     """
 
     def __init__(
