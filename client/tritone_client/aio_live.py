@@ -26,7 +26,7 @@ class AsyncLiveSpeech(AbstractAsyncContextManager["AsyncLiveSpeech"]):
         requests: TextRequests,
         timeout: float | None,
         tls: Tls | None,
-        asked: Callable[[], AbstractContextManager[None]],
+        asked: Callable[[Callable[[], bool]], AbstractContextManager[None]],
         since: float | None = None,
     ) -> None:
         """In a running loop. timeout, asked and since: as of `LiveSpeech`."""
@@ -66,7 +66,7 @@ class AsyncLiveSpeech(AbstractAsyncContextManager["AsyncLiveSpeech"]):
     async def packets(self) -> AsyncGenerator[Packet, None]:
         """What is spoken, until the text has ended; once. Raises SpeechError."""
         try:
-            with self._asked():
+            with self._asked(lambda: not self._exchange.stopped):
                 while (packet := await self._next_packet()) is not None:
                     yield packet
                 self._exchange.check()

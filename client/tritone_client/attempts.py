@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +20,15 @@ from tritone_client.request import Utterance
 from tritone_client.response import Packet, SpeechError
 from tritone_client.servers import Servers, back_off
 
+ASK_TIMEOUT = 10.0  # seconds for one question about the server's models
 FADE = 240  # samples, 10 ms, over which a speech goes over into the one that is made anew
 
 
 @dataclass(frozen=True)
 class Patience:
     """What a client puts up with. retries: times that a request is asked again, None for each
-    further server once. resume: also after some of it was given away."""
+    further server once. resume: also after some of it was given away, with one retry at least where
+    `retries` is None."""
 
     retries: int | None = None
     resume: bool = False
@@ -105,10 +108,28 @@ class Attempts:
         self._servers, self._timeout, self._on_retry = servers, timeout, on_retry
         self._clock, self._draw, self._resume = clock, draw, patience.resume
         given = patience.retries
-        self._retries = len(servers) - 1 if given is None else given
+        least = 1 if patience.resume else 0
+        self._retries = max(least, len(servers) - 1) if given is None else given
         self.began, self.pause, self.over = clock(), 0.0, False
         self.joint = Joint(FADE if patience.resume else 0)
         self._failures = self._given = 0  # since more was given away, and how much that was
+
+    @property
+    def left(self) -> float:
+        """Seconds until the time for all of them is over."""
+        return inf if self._timeout is None else self.began + self._timeout - self._clock()
+
+    @contextmanager
+    def question(self) -> Iterator[float]:
+        """Of the server that is asked now; gives the seconds for its answer. One that is silent is
+        not there, as long as there is time for others."""
+        limit = max(0.0, min(ASK_TIMEOUT, self.left))
+        try:
+            yield limit
+        except SpeechError as error:
+            if error.status == "DEADLINE_EXCEEDED" and limit == ASK_TIMEOUT:
+                raise SpeechError("UNAVAILABLE", f"no answer within {limit:g} s") from error
+            raise
 
     @contextmanager
     def next(self) -> Iterator[int]:
@@ -133,6 +154,7 @@ class Attempts:
             raise error
         asked = self._failures - len(self._servers)  # all of them, and how often since
         own = back_off(asked + 1, self._draw) if asked >= 0 else 0.0
-        self.pause = max(own, self._servers.pause())
-        if self._timeout is not None and self._clock() + self.pause > self.began + self._timeout:
+        hint = self._servers.pause()
+        self.pause = max(own, hint * (1 + 0.5 * self._draw()))  # not all callers at one instant
+        if self.pause > self.left:
             raise error

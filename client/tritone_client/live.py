@@ -28,7 +28,7 @@ class LiveSpeech(AbstractContextManager["LiveSpeech"]):
         requests: TextRequests,
         timeout: float | None,
         tls: Tls | None,
-        asked: Callable[[], AbstractContextManager[None]],
+        asked: Callable[[Callable[[], bool]], AbstractContextManager[None]],
         since: float | None = None,
     ) -> None:
         """timeout: seconds for all of it, from `since` on, a time of the monotonic clock, or from
@@ -69,7 +69,7 @@ class LiveSpeech(AbstractContextManager["LiveSpeech"]):
     def packets(self) -> Generator[Packet, None, None]:
         """What is spoken, until the text has ended; once. Raises SpeechError."""
         try:
-            with self._asked():
+            with self._asked(lambda: not self._exchange.stopped):
                 while (packet := self._next_packet()) is not None:
                     yield packet
                 self._exchange.check()

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from math import inf
 
 from tritone_client.response import SpeechError
 
@@ -51,6 +52,7 @@ class Servers:
         self._clock, self._draw = clock, draw
         self._until = [0.0] * len(urls)  # when its pause ends
         self._failed = [0] * len(urls)  # in a row
+        self._told = [-inf] * len(urls)  # when it last failed or refused
         self._next = 0
         self._choosing = threading.Lock()
 
@@ -71,9 +73,10 @@ class Servers:
         return max(0.0, min(self._until) - self._clock())
 
     @contextmanager
-    def asked(self, server: int) -> Iterator[None]:
+    def asked(self, server: int, speaks: Callable[[], bool] = lambda: True) -> Iterator[None]:
         """Somebody asks it: what it answers decides whether it is left out. One that was silent
-        until the caller's time was over has failed too."""
+        until the caller's time was over has failed too. speaks: whether a good end says that it
+        takes speech; not where the caller cancelled, or only asked what models there are."""
         began = self._clock()
         try:
             yield
@@ -81,19 +84,26 @@ class Servers:
             if error.passes or error.status == "DEADLINE_EXCEEDED":
                 self._leave_out(server, began, error.retry_after)
             raise
+        if speaks():
+            self._take_in(server, began)
+
+    def _take_in(self, server: int, began: float) -> None:
+        """What began before it failed says nothing of how it is now."""
         with self._choosing:
-            self._failed[server], self._until[server] = 0, 0.0
+            if began > self._told[server]:
+                self._failed[server], self._until[server] = 0, 0.0
 
     def _leave_out(self, server: int, began: float, seconds: float | None) -> None:
         with self._choosing:
             if seconds is not None:  # it refuses, and is well
-                pause = seconds * (1 + 0.5 * self._draw())
+                pause = seconds
             elif began < self._until[server]:
                 return  # one loss ends many streams, and is one failure
             else:
                 self._failed[server] += 1
                 pause = back_off(self._failed[server], self._draw)
-            self._until[server] = max(self._until[server], self._clock() + pause)
+            self._told[server] = now = self._clock()
+            self._until[server] = max(self._until[server], now + pause)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

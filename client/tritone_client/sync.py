@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from tritone_client.attempts import Attempts, Patience
+from tritone_client.attempts import ASK_TIMEOUT, Attempts, Patience
 from tritone_client.exchange import closed
 from tritone_client.live import LiveSpeech, spoken
 from tritone_client.request import Utterance, voices_request
@@ -34,7 +34,6 @@ from tritone_client.tls import Tls
 Answer = TypeVar("Answer")
 Retried = Callable[[SpeechError], object]
 DEFAULT_TIMEOUT = 300.0  # seconds for one whole utterance
-ASK_TIMEOUT = 10.0  # seconds for one question about the server's models
 
 CHANNEL_OPTIONS = [
     # gRPC's own limit of 4 MiB is 43 s of audio in one packet.
@@ -64,7 +63,7 @@ class SpeechClient(AbstractContextManager["SpeechClient"]):
     tls: None speaks plain text. Its files are read at once: OSError, or ValueError.
     retries: how often a request is asked again, with pauses, where no server is there, or it
         refuses for now; None asks each further server once. resume: also in the middle of a speech,
-        which goes on where it was lost.
+        which goes on where it was lost; one server is then asked again once at least.
     """
 
     def __init__(
@@ -88,12 +87,15 @@ class SpeechClient(AbstractContextManager["SpeechClient"]):
         self._speeches: WeakSet[LiveSpeech] = WeakSet()  # each lives as long as it is spoken
         self._begins, self._closed = threading.Lock(), threading.Event()
 
-    @cached_property
+    @property
     def model(self) -> str:
         """The Triton model that speaks. Raises SpeechError where no public model is ready."""
-        if self._named is not None:
-            return self._named
-        return self._asked(self._public_model)
+        return self._model_within(None)
+
+    def _model_within(self, timeout: float | None) -> str:
+        if self._named is None:
+            self._named = self._asked(self._public_model, timeout)
+        return self._named
 
     @cached_property
     def sample_rate(self) -> int:
@@ -111,9 +113,9 @@ class SpeechClient(AbstractContextManager["SpeechClient"]):
         SpeechError."""
         request = voices_request(self.model)
 
-        def ask(stub: service_pb2_grpc.GRPCInferenceServiceStub) -> list[str]:
+        def ask(stub: service_pb2_grpc.GRPCInferenceServiceStub, limit: float) -> list[str]:
             reader = VoicesReader()
-            for message in stub.ModelStreamInfer(iter([request]), timeout=ASK_TIMEOUT):
+            for message in stub.ModelStreamInfer(iter([request]), timeout=limit):
                 reader.feed(message)
             return reader.end()
 
@@ -130,24 +132,33 @@ class SpeechClient(AbstractContextManager["SpeechClient"]):
 
     def _configuration(self) -> service_pb2.ModelConfigResponse:
         question = service_pb2.ModelConfigRequest(name=self.model)
-        return self._asked(lambda stub: stub.ModelConfig(question, timeout=ASK_TIMEOUT))
+        return self._asked(lambda stub, limit: stub.ModelConfig(question, timeout=limit))
 
-    def _public_model(self, stub: service_pb2_grpc.GRPCInferenceServiceStub) -> str:
-        every = stub.ModelStatistics(service_pb2.ModelStatisticsRequest(), timeout=ASK_TIMEOUT)
+    def _public_model(self, stub: service_pb2_grpc.GRPCInferenceServiceStub, limit: float) -> str:
+        every = stub.ModelStatistics(service_pb2.ModelStatisticsRequest(), timeout=limit)
         answers = []
         for name in ready(every):
             question = service_pb2.ModelConfigRequest(name=name)
             with unless_gone(), from_grpc(self._tls):
-                answers.append(stub.ModelConfig(question, timeout=ASK_TIMEOUT))
+                answers.append(stub.ModelConfig(question, timeout=limit))
         return public_model(self._url, answers)
 
-    def _asked(self, ask: Callable[[service_pb2_grpc.GRPCInferenceServiceStub], Answer]) -> Answer:
+    def _asked(
+        self,
+        ask: Callable[[service_pb2_grpc.GRPCInferenceServiceStub, float], Answer],
+        timeout: float | None = None,
+    ) -> Answer:
         """What a server answers, the next one where one does not."""
-        attempts = Attempts(self._servers, self._patience)
+        attempts = Attempts(self._servers, self._patience, timeout)
         while True:
             self._wait(attempts.pause)
-            with attempts.next() as server, self._servers.asked(server), from_grpc(self._tls):
-                return ask(self._stubs[server])
+            with (
+                attempts.next() as server,
+                self._servers.asked(server, lambda: False),
+                attempts.question() as limit,
+                from_grpc(self._tls),
+            ):
+                return ask(self._stubs[server], limit)
 
     def _wait(self, seconds: float) -> None:
         if self._closed.wait(seconds):
@@ -184,7 +195,7 @@ class SpeechClient(AbstractContextManager["SpeechClient"]):
     ) -> Generator[Packet, None, None]:
         """As `stream`, but yield packets; with `timing` they carry the server's timing record."""
         attempts = Attempts(self._servers, self._patience, timeout, on_retry)
-        said, model = self._patience.seeded(utterance), self.model
+        said, model = self._patience.seeded(utterance), self._model_within(timeout)
         while not attempts.over:
             self._wait(attempts.pause)
             with attempts.next() as server:
@@ -255,8 +266,8 @@ class SpeechClient(AbstractContextManager["SpeechClient"]):
 
     def close(self) -> None:
         """Close the channels; utterances still running end with CANCELLED, at the server first."""
-        self._closed.set()
         with self._begins:
+            self._closed.set()
             speeches = list(self._speeches)
         for speech in speeches:
             speech.stop()
@@ -274,8 +285,10 @@ class SpeechClient(AbstractContextManager["SpeechClient"]):
     ) -> LiveSpeech:
         server = self._servers.choose() if server is None else server
         asked = partial(self._servers.asked, server)
-        speech = LiveSpeech(self._stubs[server], requests, timeout, self._tls, asked, since)
         with self._begins:
+            if self._closed.is_set():  # and maybe the channels are
+                raise closed()
+            speech = LiveSpeech(self._stubs[server], requests, timeout, self._tls, asked, since)
             self._speeches.add(speech)
         return speech
 

@@ -85,6 +85,49 @@ def test_who_refuses_is_left_out_for_as_long_as_it_says(clock: Clock) -> None:
     assert 0 in chosen(asked, 2)
 
 
+def test_an_old_success_says_nothing_of_a_server_that_has_failed_since(clock: Clock) -> None:
+    asked = servers(clock, 2)
+    with asked.asked(0):
+        clock.move(1.0)
+        fails(asked, 0, FULL)
+    assert chosen(asked, 2) == [1, 1]
+    clock.move(0.1)
+    with asked.asked(0, lambda: False):  # a question, or who was cancelled
+        pass
+    assert chosen(asked, 2) == [1, 1]
+    with asked.asked(0):
+        pass
+    assert 0 in chosen(asked, 2)
+
+
+def test_callers_do_not_come_back_all_at_one_instant(clock: Clock) -> None:
+    one = servers(clock, 1)
+    found = []
+    for draw in (0.0, 0.5, 1.0):
+        trying = Attempts(one, Patience(1), clock=clock, draw=lambda draw=draw: draw)
+        with trying.next() as server, one.asked(server):
+            raise FULL
+        found.append(trying.pause)
+    assert found == pytest.approx([0.4, 0.5, 0.6])
+
+
+def test_who_resumes_asks_one_server_again(clock: Clock) -> None:
+    assert len(pauses(clock, GONE, heard=[1000])) == 1
+
+
+def test_a_question_that_nobody_answers_goes_to_the_next(clock: Clock) -> None:
+    silent = SpeechError("DEADLINE_EXCEEDED", "Deadline Exceeded")
+    trying = Attempts(servers(clock), Patience(), 25.0, clock=clock)
+    limits = []
+    with pytest.raises(SpeechError, match="DEADLINE_EXCEEDED"):
+        while True:
+            with trying.next(), trying.question() as limit:
+                limits.append(limit)
+                clock.move(limit)
+                raise silent
+    assert limits == [10.0, 10.0, 5.0]
+
+
 def test_where_all_are_left_out_the_one_is_asked_whose_pause_ends_first(clock: Clock) -> None:
     asked = servers(clock)
     for server in (0, 2, 1):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from fake_server import MODEL, FakeServer, answer, listening
 from tritonclient.grpc import service_pb2
-from waiting import HANG_S, wait_until
+from waiting import HANG_S
 
 from tritone_client import AsyncSpeechClient, SpeechClient, SpeechError, StreamMeter, Utterance
 from tritone_client.say import main
@@ -184,25 +184,71 @@ def test_the_deadline_is_that_of_all_attempts(
         speak([serve(Shaky("UNAVAILABLE: full; retry after 1000 s"))], meter, retries=1)
 
 
+FOR_LONG = "UNAVAILABLE: full; retry after 1000 s"
+
+
 def test_who_closes_the_client_ends_its_pauses(serve: Callable) -> None:
-    server = Shaky(*["UNAVAILABLE: full; retry after 1000 s"] * 2)
-    client = SpeechClient(serve(server), MODEL, retries=9)
+    client = SpeechClient(serve(Shaky(FOR_LONG)), MODEL, retries=9)
+    pausing = threading.Event()
     told: list[str] = []
 
     def speak() -> None:
         with pytest.raises(SpeechError) as error:
-            client.speak(SAID_SEEDED, timeout=None)
+            list(client.stream(SAID_SEEDED, timeout=None, on_retry=lambda _: pausing.set()))
         told.append(error.value.status)
 
     waiting = threading.Thread(target=speak)
     waiting.start()
-    wait_until(lambda: server.asked)
+    assert pausing.wait(HANG_S)
     client.close()
     waiting.join(HANG_S)
     assert told == ["CANCELLED"]
 
 
-def test_pieces_begin_at_the_next_good_server(serve: Callable, nobody: str) -> None:
+@pytest.mark.parametrize("way", ["close", "cancel"])
+def test_a_pause_of_a_task_ends_by_a_close_and_by_a_cancel(serve: Callable, way: str) -> None:
+    url = serve(Shaky(FOR_LONG))
+
+    async def speak() -> BaseException:
+        async with AsyncSpeechClient(url, MODEL, retries=9) as client:
+            pausing = asyncio.Event()
+
+            async def read() -> None:
+                retried = client.stream(SAID_SEEDED, timeout=None, on_retry=lambda _: pausing.set())
+                async for _ in retried:
+                    pass
+
+            reading = asyncio.create_task(read())
+            await asyncio.wait_for(pausing.wait(), HANG_S)
+            if way == "close":
+                await client.close()
+            else:
+                reading.cancel()
+            (ended,) = await asyncio.wait_for(
+                asyncio.gather(reading, return_exceptions=True), HANG_S
+            )
+            assert isinstance(ended, BaseException)
+            return ended
+
+    ended = asyncio.run(speak())
+    if way == "close":
+        assert isinstance(ended, SpeechError) and ended.status == "CANCELLED"
+    else:
+        assert isinstance(ended, asyncio.CancelledError)
+
+
+def test_what_is_begun_once_the_client_is_closed_is_cancelled(serve: Callable) -> None:
+    client = SpeechClient(serve(FakeServer()), MODEL)
+    client.close()
+    with pytest.raises(SpeechError, match="CANCELLED"):
+        client.begin(SAID)
+
+
+def test_pieces_begin_at_the_next_good_server(
+    serve: Callable, nobody: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tritone_client.servers.FIRST_PAUSE_S", HANG_S)
+    monkeypatch.setattr("tritone_client.servers.LONGEST_PAUSE_S", HANG_S)
     with SpeechClient([nobody, serve(FakeServer())], MODEL) as client:
         with pytest.raises(SpeechError, match="UNAVAILABLE"):
             list(client.begin(SAID).packets())  # that the text is whole is not known
@@ -237,11 +283,45 @@ def test_questions_go_to_whoever_answers(serve: Callable, nobody: str) -> None:
     assert asyncio.run(ask()) == (True, 24000)
 
 
+class Silent(FakeServer):
+    """Answers no question."""
+
+    def ModelStatistics(self, _: Any, context: Any) -> service_pb2.ModelStatisticsResponse:
+        gone = threading.Event()
+        context.add_callback(gone.set)
+        gone.wait(HANG_S)
+        return service_pb2.ModelStatisticsResponse()
+
+
+def test_the_deadline_is_that_of_the_question_for_the_model_too(serve: Callable) -> None:
+    url = serve(Silent())
+    with (
+        SpeechClient(url) as client,
+        pytest.raises(SpeechError, match="DEADLINE_EXCEEDED"),
+    ):
+        client.speak(SAID, timeout=0.2)
+
+    async def speak() -> None:
+        async with AsyncSpeechClient(url) as client:
+            await client.speak(SAID, timeout=0.2)
+
+    with pytest.raises(SpeechError, match="DEADLINE_EXCEEDED"):
+        asyncio.run(speak())
+
+
+def test_a_silent_server_does_not_stop_a_question(
+    serve: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tritone_client.attempts.ASK_TIMEOUT", 0.2)
+    with SpeechClient([serve(Silent()), serve(Asked())]) as client:
+        assert client.model == MODEL
+
+
 def test_the_command_asks_again_and_tells(
     serve: Callable, nobody: str, capsys: pytest.CaptureFixture, tmp_path: Any
 ) -> None:
     urls = f"{nobody},{serve(Asked(2))}"
-    more = ["--seed", "7", "--retries", "2", "--resume", "-o", str(tmp_path / "a.wav")]
+    more = ["--seed", "7", "--retries", "9", "--resume", "-o", str(tmp_path / "a.wav")]
     assert main(["one", "--url", urls, *more]) == 0
     assert re.search(r"asked again \d times", capsys.readouterr().err)
     with pytest.raises(SystemExit):

@@ -116,6 +116,8 @@ def test_kustomize_makes_the_example() -> None:
     assert done.returncode == 0, done.stderr
     made = named(documents(done.stdout))
     check(made)
+    spaces = {each["metadata"].get("namespace") for each in made.values()} - {None}
+    assert {f"Namespace/{space}" for space in spaces} < set(made), "it is there to be applied to"
     server = container(pod(made, "tritone"), "server")
     assert server["image"] == "registry.example.com/tritone:cpu"
     assert {"name": "TRITONE_MODEL", "value": "/model"} in server["env"]

@@ -138,7 +138,42 @@ def test_who_is_on_the_network() -> None:
     clients, prometheus = policy["ingress"]
     assert clients["from"] == [{"podSelector": {"matchLabels": {"speaks": "yes"}}}]
     assert [port["port"] for port in clients["ports"]] == ["http", "grpc", 8080]
-    assert [port["port"] for port in prometheus["ports"]] == ["metrics", 8080]
+    assert [port["port"] for port in prometheus["ports"]] == ["metrics"], "the API is not theirs"
+
+
+@pytest.mark.parametrize("more", [(), ("gateway.placement=deployment",)])
+def test_an_empty_list_lets_nobody_in(more: tuple[str, ...]) -> None:
+    """A rule with no `from` would let everybody in."""
+    made = rendered("networkPolicy.clients=null", "networkPolicy.prometheus=null", *more)
+    check(made)
+    rules = made["NetworkPolicy/tts-tritone"]["spec"]["ingress"]
+    assert len(rules) == len(more), "those of the gateway's pods"
+    for rule in rules:
+        assert rule["from"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"]
+    if more:
+        assert made["NetworkPolicy/tts-tritone-gateway"]["spec"]["ingress"] == []
+        readers = rendered("networkPolicy.clients=null", *more)
+        assert readers["NetworkPolicy/tts-tritone-gateway"]["spec"]["ingress"] == []
+
+
+@pytest.mark.parametrize("value", ["a: b", "1 # two", "yes", 'say "so"'])
+def test_a_value_comes_to_the_command_line_as_it_is(value: str) -> None:
+    settings = f"server.settings.token2wav\\.device={value}"
+    made = rendered(settings, f"gateway.voiceAliases.ann={value}")
+    spec = pod(made)
+    assert f"--set=token2wav.device={value}" in container(spec, "server")["args"]
+    assert f"--voice-alias=ann={value}" in container(spec, "gateway")["args"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "request_"), [("cpu=1", "1"), ("cpu=1500m", "1500m"), ("cpu=3", "2")]
+)
+def test_usual_requests_are_within_the_limits(limit: str, request_: str) -> None:
+    resources = container(pod(rendered(f"server.resources.limits.{limit}")), "server")["resources"]
+    assert str(resources["requests"]["cpu"]) == request_
+    assert resources["requests"]["memory"] == "6Gi"
+    small = rendered("server.resources.limits.memory=3000Mi")
+    assert container(pod(small), "server")["resources"]["requests"]["memory"] == "3000Mi"
 
 
 @pytest.mark.parametrize("profile", ON_GPU)
@@ -182,6 +217,8 @@ REFUSED = {
     "gateway.open=false": "gateway.keysSecret",
     "service.type=LoadBalancer": "gateway.keysSecret",
     "tls.secret=certificate": "gateway.placement",
+    "tls.clientCa=true": "tls.clientCa: true, and tls.secret is empty",
+    "server.resources.requests.cpu=2,server.resources.limits.cpu=500m": "limits.cpu: 500m is below",
     "autoscaling.minReplicas=3,autoscaling.maxReplicas=2": "autoscaling.maxReplicas: 2",
 }
 

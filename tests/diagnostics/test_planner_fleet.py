@@ -11,7 +11,8 @@ from measured_machine import machine
 pytest.importorskip("simpy")
 
 from tritone.diagnostics.planner.demand import Demand, poisson
-from tritone.diagnostics.planner.fleet import Failures, Fleet, simulate
+from tritone.diagnostics.planner.fleet import Failures, Fleet, _Run, simulate
+from tritone.diagnostics.planner.machine import Speech
 from tritone.diagnostics.planner.scaling import Autoscaling, Wanted
 
 INSTANT = 1e-9
@@ -97,6 +98,24 @@ def test_who_waits_too_long_is_refused() -> None:
     patient = simulate(Fleet(SERVER, 1, limit=1, waiting_s=2.0), queue)
     assert patient.refused == pytest.approx(1 / 3)
     assert patient.first_packets == pytest.approx((0.0, 1.9), abs=1e-6)
+
+
+def test_who_waits_again_has_all_of_the_time_again() -> None:
+    """It waits from 1 to 3, breaks at 4, and may wait until 9."""
+    run = _Run(Fleet(SERVER, 1, limit=1, waiting_s=5.0), 0)
+    speeches = [Speech(audio, at) for audio, at in ((3.0, 0.0), (4.0, 1.0))]
+    run._begin()
+    run.open = len(speeches)
+    run.env.process(run._arrive(speeches))
+    run.env.run(until=4.0)
+    for speech in run.machines[0].fail():
+        run._ask(speech)
+    run.env.run(until=7.0)
+    run.machines[0].open()
+    run._take_waiting()
+    run.env.run(until=run.over)
+    assert not any(speech.refused for speech in speeches)
+    assert speeches[1].ended == pytest.approx(11.0)
 
 
 def test_a_machine_that_fails_breaks_its_streams() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Sequence
+from pathlib import Path
 
 import psutil
 import pytest
@@ -101,3 +102,13 @@ def test_the_error_is_of_what_was_measured() -> None:
     compared = planner_check.Compared(load=0.5, rate=2.0, measured=0.2, predicted=0.25)
     assert compared.error == pytest.approx(0.25)
     assert "measured 200 ms, predicted 250 ms (+25%)" in str(compared)
+
+
+def test_a_manifest_that_is_none_is_told_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = tmp_path / "said.jsonl"
+    manifest.write_text("{")
+    words = ("--kind", "x", "--json", str(tmp_path / "x.json"), "--manifest", str(manifest))
+    assert capacity.main(words) == 1
+    assert "error: " in capsys.readouterr().err

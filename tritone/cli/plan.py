@@ -34,24 +34,29 @@ class Asked:
     trace: Annotated[
         Path | None, typer.Option(metavar="CSV", help="with the columns arrival_s and audio_s")
     ] = None
-    speeches: Annotated[int, typer.Option(help="that are simulated, without --trace")] = 10_000
+    speeches: Annotated[int, typer.Option(help="that are simulated at least, without --trace")] = (
+        10_000
+    )
     seed: Annotated[int, typer.Option(help="of the simulation")] = 0
 
-    def of(self, measured: "Measured") -> "Demand":
-        """Raises InvalidRequest."""
-        from tritone.diagnostics.planner.demand import poisson, read_trace
+    def of(
+        self, measured: "Measured", promise: "Promise", conditions: "Conditions"
+    ) -> "list[Demand]":
+        """On each of which a plan must hold. Raises InvalidRequest."""
+        from tritone.diagnostics.planner.demand import read_trace
+        from tritone.diagnostics.planner.steady import SEEDS, steady
 
         if (self.streams is None) + (self.rate is None) + (self.trace is None) != 2:
             raise InvalidRequest("--streams", "give one of it, --rate and --trace")
         if self.trace:
-            return read_trace(self.trace)
+            return [read_trace(self.trace)] * SEEDS
         positive("streams", self.streams)
         positive("rate", self.rate)
         if self.speeches < 100:
             raise InvalidRequest("--speeches", f"is {self.speeches}; it must be at least 100")
         lengths = measured.audio_s
         rate = self.rate or (self.streams or 0) * len(lengths) / sum(lengths)
-        return poisson(rate, lengths, self.speeches, self.seed)
+        return steady(measured, rate, promise, conditions, self.speeches)
 
 
 @dataclass(frozen=True)
@@ -158,7 +163,10 @@ def plan(
     measured = [read_measured(path) for path in bench]
     prices = _prices(price or [], [each.kind for each in measured])
     promise, conditions = promised.promise, lived.conditions(asked.seed)
-    plans = [planning.plan(each, asked.of(each), promise, conditions) for each in measured]
+    plans = [
+        planning.plan(each, asked.of(each, promise, conditions), promise, conditions)
+        for each in measured
+    ]
     kept = [promise.is_kept(each.outcome) for each in plans]
     if as_json:
         told = [_plain(p, k, promise, prices) for p, k in zip(plans, kept, strict=True)]

@@ -34,20 +34,24 @@ class Demand:
         return Demand(tuple(at / factor for at in self.arrivals), self.audio, self.filling)
 
 
-def poisson(rate: float, lengths: Sequence[float], count: int, seed: int) -> Demand:
-    """`count` speeches that come independently, `rate` a second; lengths are drawn from those."""
+def poisson(
+    rate: float, lengths: Sequence[float], count: int, seed: int, filling_s: float = 0.0
+) -> Demand:
+    """`count` speeches that come independently, `rate` a second; lengths are drawn from those.
+    filling_s: seconds of which the speeches are not judged."""
     rng = np.random.default_rng(seed)
     gaps = rng.exponential(1 / rate, count)
     arrivals, audio = np.cumsum(gaps), rng.choice(lengths, count)
-    return Demand(tuple(arrivals.tolist()), tuple(audio.tolist()), count // 10)
+    filling = min(int(np.searchsorted(arrivals, filling_s)), count - 1)
+    return Demand(tuple(arrivals.tolist()), tuple(audio.tolist()), filling)
 
 
 def read_trace(path: Path) -> Demand:
     """A CSV with the columns arrival_s and audio_s. Raises InvalidRequest, with the line."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InvalidRequest(str(path), str(error)) from error
     found: list[tuple[float, float]] = []
     for number, row in enumerate(rows, start=2):

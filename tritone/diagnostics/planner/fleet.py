@@ -120,15 +120,17 @@ class _Run:
         if machine.load < self.fleet.limit:
             machine.take(speech)
         elif self.fleet.waiting_s:
+            speech.waits += 1
             self.waiting.append(speech)
             if not isinf(self.fleet.waiting_s):
-                self.env.process(self._lose_patience(speech))
+                self.env.process(self._lose_patience(speech, speech.waits))
         else:
             self._settle(speech, refused=True)
 
-    def _lose_patience(self, speech: Speech) -> Process:
+    def _lose_patience(self, speech: Speech, wait: int) -> Process:
+        """wait: which of its waits this is; one that broke may wait again."""
         yield self.env.timeout(self.fleet.waiting_s)
-        if any(speech is other for other in self.waiting):
+        if speech.waits == wait and any(speech is other for other in self.waiting):
             self.waiting = deque(other for other in self.waiting if other is not speech)
             self._settle(speech, refused=True)
 

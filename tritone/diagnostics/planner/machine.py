@@ -17,7 +17,7 @@ class Speech:
     """One request, all times in seconds of the simulation.
 
     began: a machine took it. heard: its first packet, by the machine that spoke it whole. broken:
-    how often a machine failed under it. refused: nobody took it.
+    how often a machine failed under it. waits: how often it began to wait. refused: nobody took it.
     """
 
     audio: float
@@ -26,6 +26,7 @@ class Speech:
     heard: float = 0.0
     ended: float = 0.0
     broken: int = 0
+    waits: int = 0
     refused: bool = False
 
     @property

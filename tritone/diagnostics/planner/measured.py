@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from tritone.errors import InvalidRequest
 
 _STEPS = 1000  # of a share
+_MOST_STREAMS = 10_000  # of one machine; every number up to it is worked out
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Several = Annotated[list[Positive], Field(min_length=1)]
@@ -26,7 +27,7 @@ class Level(_Strict):
     audio_per_second: seconds of audio that all of them together made in a second.
     """
 
-    streams: Annotated[int, Field(gt=0)]
+    streams: Annotated[int, Field(gt=0, le=_MOST_STREAMS)]
     audio_per_second: Positive
     first_packet_s: Several
     stream_s: Several

@@ -36,6 +36,9 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- if and $v.gateway.enabled $v.tls.secret $v.tls.clientCa }}
 {{- fail "tls.clientCa: the gateway has no certificate of its own here; set gateway.enabled to false and run one that has" }}
 {{- end }}
+{{- if and $v.tls.clientCa (not $v.tls.secret) }}
+{{- fail "tls.clientCa: true, and tls.secret is empty; name the Secret, with ca.crt in it" }}
+{{- end }}
 {{- if lt (int $v.autoscaling.maxReplicas) (int $v.autoscaling.minReplicas) }}
 {{- fail (printf "autoscaling.maxReplicas: %d is below autoscaling.minReplicas, %d" (int $v.autoscaling.maxReplicas) (int $v.autoscaling.minReplicas)) }}
 {{- end }}
@@ -68,7 +71,7 @@ capabilities: {drop: [ALL]}
 - --set={{ $v.family }}.max_streams={{ $v.server.maxStreams }}
 {{- end }}
 {{- range $name, $value := $v.server.settings }}
-- --set={{ $name }}={{ $value }}
+- {{ printf "--set=%s=%v" $name $value | quote }}
 {{- end }}
 {{- if $v.tls.secret }}
 - --tls-cert=/tls/tls.crt
@@ -79,7 +82,7 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- end }}
 {{- if $v.adminKey.secret }}
-- --admin-key-file=/admin/{{ $v.adminKey.key }}
+- {{ printf "--admin-key-file=/admin/%s" $v.adminKey.key | quote }}
 {{- end }}
 {{- range $v.server.extraArgs }}
 - {{ . | quote }}
@@ -94,12 +97,28 @@ capabilities: {drop: [ALL]}
 {{- if eq .Values.model.source "image" }}{{ .Values.model.path }}{{ else }}/model{{ end }}
 {{- end }}
 
+{{/* A quantity of Kubernetes as a number. */}}
+{{- define "tritone.number" -}}
+{{- $units := dict "" 1.0 "m" 0.001 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024.0 "Mi" 1048576.0 "Gi" 1073741824.0 "Ti" 1099511627776.0 }}
+{{- $unit := regexFind "[A-Za-z]*$" . }}
+{{- mulf (trimSuffix $unit . | float64) (get $units $unit) }}
+{{- end }}
+
 {{/* Where nothing else is said: one stream of each family fits (docs/serving.md), and /dev/shm. */}}
 {{- define "tritone.resources" -}}
 {{- $gpu := ne .Values.profile "cpu" }}
 {{- $memory := dict "cosyvoice2" "6Gi" "cosyvoice3" "6Gi" "indextts2" "12Gi" }}
 {{- $usual := dict "requests" (dict "cpu" "2" "memory" (get $memory .Values.family)) "limits" (dict "memory" (get $memory .Values.family)) }}
 {{- $given := mustMergeOverwrite $usual (deepCopy .Values.server.resources) }}
+{{- range $name, $limit := $given.limits }}
+{{- $request := get $given.requests $name }}
+{{- if and $request (lt (include "tritone.number" (toString $limit) | float64) (include "tritone.number" (toString $request) | float64)) }}
+{{- if hasKey ($.Values.server.resources.requests | default dict) $name }}
+{{- fail (printf "server.resources.limits.%s: %v is below the request, %v" $name $limit $request) }}
+{{- end }}
+{{- $_ := set $given.requests $name $limit }}
+{{- end }}
+{{- end }}
 {{- if and $gpu (eq .Values.gpu.allocation "plugin") }}
 {{- $_ := set $given.limits .Values.gpu.resource 1 }}
 {{- end }}
@@ -120,7 +139,7 @@ args:
   - --backend=127.0.0.1:8001
 {{- else }}
 {{- range $v.gateway.backends | default (list (printf "%s:8001" (include "tritone.name" .))) }}
-  - --backend={{ . }}
+  - {{ printf "--backend=%s" . | quote }}
 {{- end }}
 {{- end }}
   - --address=0.0.0.0
@@ -136,7 +155,7 @@ args:
   - --ca=/tls/ca.crt
 {{- end }}
 {{- range $name, $voice := $v.gateway.voiceAliases }}
-  - --voice-alias={{ $name }}={{ $voice }}
+  - {{ printf "--voice-alias=%s=%s" $name $voice | quote }}
 {{- end }}
 {{- range $v.gateway.extraArgs }}
   - {{ . | quote }}
