@@ -1,61 +1,20 @@
 """Both clients before servers that refuse, break off and are not there."""
 
 import asyncio
-import re
-import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from typing import Any
 
-import grpc
 import numpy as np
 import pytest
-from fake_server import MODEL, FakeServer, answer, listening
-from tritonclient.grpc import service_pb2
+from fake_server import MODEL, FakeServer
+from shaky_server import REFUSED, Shaky, wave
 from waiting import HANG_S
 
 from tritone_client import AsyncSpeechClient, SpeechClient, SpeechError, StreamMeter, Utterance
-from tritone_client.say import main
 
 SAID = Utterance("one two")
 SAID_SEEDED = Utterance("one two", seed=7)
-REFUSED = "UNAVAILABLE: 1 streams are running, the limit; retry after 0.01 s"
-PACKET, PACKETS = 1000, 5
-
-
-def wave(seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(PACKET * PACKETS).astype("<f4")
-
-
-class Shaky(FakeServer):
-    """Speaks noise of the request's seed. faults: of its streams, in order: what it refuses them
-    with, or packets after which it breaks off. asked: seeds of all requests so far."""
-
-    def __init__(self, *faults: str | int) -> None:
-        super().__init__()
-        self._faults, self.asked = list(faults), list[int]()
-
-    def ModelStreamInfer(self, requests: Iterator[Any], context: Any) -> Iterator[Any]:
-        first = next(requests)
-        seed = next(
-            int.from_bytes(contents, "little")
-            for tensor, contents in zip(first.inputs, first.raw_input_contents, strict=True)
-            if tensor.name == "seed"
-        )
-        self.asked.append(seed)
-        fault = self._faults.pop(0) if self._faults else None
-        if isinstance(fault, str):
-            yield answer(first, final=True, error=fault)
-            return
-        for number in range(PACKETS if fault is None else fault):
-            message = answer(first, PACKET)
-            part = wave(seed)[number * PACKET :][:PACKET]
-            message.infer_response.raw_output_contents[0] = part.tobytes()
-            yield message
-        if fault is not None:
-            context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
-        yield answer(first, final=True)
 
 
 def blocking(
@@ -79,20 +38,6 @@ def awaited(
 
 BOTH = pytest.mark.parametrize("speak", [blocking, awaited])
 Speak = Callable[..., np.ndarray]
-
-
-@pytest.fixture
-def nobody() -> Iterator[str]:
-    """An address at which nothing listens."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield f"127.0.0.1:{taken.getsockname()[1]}"
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[[FakeServer], str]]:
-    with ExitStack() as stack:
-        yield lambda server: stack.enter_context(listening(server))
 
 
 @pytest.fixture
@@ -255,74 +200,3 @@ def test_pieces_begin_at_the_next_good_server(
         for _ in range(3):
             with client.begin(SAID) as speech:
                 assert next(speech.packets()).samples.size == 3
-
-
-class Asked(Shaky):
-    """Tells what models it has."""
-
-    def ModelStatistics(self, *_: Any) -> service_pb2.ModelStatisticsResponse:
-        return service_pb2.ModelStatisticsResponse(model_stats=[{"name": MODEL}])
-
-    def ModelConfig(self, *_: Any) -> service_pb2.ModelConfigResponse:
-        parameters = {"sample_rate": {"string_value": "24000"}}
-        return service_pb2.ModelConfigResponse(config={"name": MODEL, "parameters": parameters})
-
-    def ServerReady(self, *_: Any) -> service_pb2.ServerReadyResponse:
-        return service_pb2.ServerReadyResponse(ready=True)
-
-
-def test_questions_go_to_whoever_answers(serve: Callable, nobody: str) -> None:
-    urls = f"{nobody},{serve(Asked())}"
-    with SpeechClient(urls) as client:
-        assert client.is_ready() and (client.model, client.sample_rate) == (MODEL, 24000)
-
-    async def ask() -> tuple[bool, int]:
-        async with AsyncSpeechClient(urls) as client:
-            return await client.is_ready(), await client.sample_rate()
-
-    assert asyncio.run(ask()) == (True, 24000)
-
-
-class Silent(FakeServer):
-    """Answers no question."""
-
-    def ModelStatistics(self, _: Any, context: Any) -> service_pb2.ModelStatisticsResponse:
-        gone = threading.Event()
-        context.add_callback(gone.set)
-        gone.wait(HANG_S)
-        return service_pb2.ModelStatisticsResponse()
-
-
-def test_the_deadline_is_that_of_the_question_for_the_model_too(serve: Callable) -> None:
-    url = serve(Silent())
-    with (
-        SpeechClient(url) as client,
-        pytest.raises(SpeechError, match="DEADLINE_EXCEEDED"),
-    ):
-        client.speak(SAID, timeout=0.2)
-
-    async def speak() -> None:
-        async with AsyncSpeechClient(url) as client:
-            await client.speak(SAID, timeout=0.2)
-
-    with pytest.raises(SpeechError, match="DEADLINE_EXCEEDED"):
-        asyncio.run(speak())
-
-
-def test_a_silent_server_does_not_stop_a_question(
-    serve: Callable, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tritone_client.attempts.ASK_TIMEOUT", 0.2)
-    with SpeechClient([serve(Silent()), serve(Asked())]) as client:
-        assert client.model == MODEL
-
-
-def test_the_command_asks_again_and_tells(
-    serve: Callable, nobody: str, capsys: pytest.CaptureFixture, tmp_path: Any
-) -> None:
-    urls = f"{nobody},{serve(Asked(2))}"
-    more = ["--seed", "7", "--retries", "9", "--resume", "-o", str(tmp_path / "a.wav")]
-    assert main(["one", "--url", urls, *more]) == 0
-    assert re.search(r"asked again \d times", capsys.readouterr().err)
-    with pytest.raises(SystemExit):
-        main(["one", "--retries", "-1"])

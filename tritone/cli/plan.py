@@ -167,14 +167,13 @@ def plan(
         planning.plan(each, asked.of(each, promise, conditions), promise, conditions)
         for each in measured
     ]
-    kept = [promise.is_kept(each.outcome) for each in plans]
+    kept = [(each, promise.is_kept(each.outcome)) for each in plans]
     if as_json:
-        told = [_plain(p, k, promise, prices) for p, k in zip(plans, kept, strict=True)]
-        print(json.dumps(told, indent=1))
+        print(json.dumps([_plain(*each, promise, prices) for each in kept], indent=1))
     else:
-        for each, well in zip(plans, kept, strict=True):
+        for each, well in kept:
             print(report(each, well, promise, prices.get(each.measured.kind)))
-    return 0 if all(kept) else 1
+    return 0 if all(well for _, well in kept) else 1
 
 
 def seconds(option: str, text: str) -> float:
