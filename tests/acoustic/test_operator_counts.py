@@ -14,9 +14,9 @@ from tritone.families.cosyvoice3 import estimator as cosyvoice3
 @pytest.mark.parametrize(
     ("config", "module", "chained", "most"),
     [
-        (COSYVOICE2.flow, cosyvoice2, False, 960),
-        (COSYVOICE3.flow, cosyvoice3, False, 466),
-        (COSYVOICE3.flow, cosyvoice3, True, 471),
+        (COSYVOICE2.flow, cosyvoice2, False, 962),
+        (COSYVOICE3.flow, cosyvoice3, False, 468),
+        (COSYVOICE3.flow, cosyvoice3, True, 473),
     ],
     ids=["CosyVoice2", "CosyVoice3", "a prompt of CosyVoice3"],
 )

@@ -45,10 +45,10 @@ class Trajectory:
     def go(self, step: OdeStep, velocity: Tensor) -> None:
         """Take the next step; velocity, of the shape of x, is the guided one in float32."""
         seen = self.x + step.ahead * velocity if step.ahead else velocity
-        x = self.x + step.dt * velocity
+        x = torch.add(self.x, velocity, alpha=step.dt)
         if step.bend:
             assert self._seen is not None, "the first step has none before it"
-            x = x + step.bend * (seen - self._seen)
+            x = torch.add(x, seen - self._seen, alpha=step.bend)
         self.x, self._seen = x, seen
 
 

@@ -165,7 +165,7 @@ def guide(velocity: Tensor, rate: float) -> Tensor:
     """Classifier-free guidance in float32: row 0 with the conditions, row 1, if the rate is not 0,
     without -> one row."""
     velocity = velocity.float()
-    return (1.0 + rate) * velocity[:1] - rate * velocity[1:] if rate else velocity[:1]
+    return torch.lerp(velocity[1:], velocity[:1], 1.0 + rate) if rate else velocity[:1]
 
 
 def _guided(velocity: Tensor, step: OdeStep) -> Tensor:
