@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 from tritone.errors import EnvironmentProblem
-from tritone.llm.onnx.precision import PRECISIONS
 
 INT8_UNITS = ("amx_int8", "avx512_vnni", "avx_vnni")  # flags, the fastest first
 _CPUINFO = Path("/proc/cpuinfo")
@@ -16,6 +15,9 @@ def check_instructions(precision: str, cpuinfo: str | None = None) -> None:
     Products of whole rows are of bytes and signed bytes. Without units for them, ONNX Runtime adds
     pairs of those in 16 bits, where large ones are cut off. Raises EnvironmentProblem then.
     """
+    # not above: the doctor reads the names where numpy may be what is broken
+    from tritone.llm.onnx.precision import PRECISIONS
+
     if not PRECISIONS[precision].by_rows:
         return
     if cpuinfo is None:
