@@ -120,7 +120,7 @@ def ask(client: SpeechClient, *orders: dict[str, str | bool]) -> list[str]:
 
     for order in orders:
         put(order)
-    call = client._stub.ModelStreamInfer(iter(requests.get, None), timeout=HANG_S)
+    call = client._stubs[0].ModelStreamInfer(iter(requests.get, None), timeout=HANG_S)
     found = []
     for message in call:
         if message.error_message and not found:
