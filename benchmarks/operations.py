@@ -23,8 +23,16 @@ def _fused(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> int
     return int(sdpa_flop_count(query.shape, key.shape, value.shape))  # type: ignore[no-untyped-call]
 
 
+def _packed(x: Tensor, *_: Any, out_val: Tensor, **__: Any) -> int:
+    return 2 * out_val.numel() * x.shape[-1]
+
+
 # torch's own formulas, and what they lack
-_FORMULAS: dict[Any, Callable[..., int]] = {**flop_registry, _FUSED: _fused}
+_FORMULAS: dict[Any, Callable[..., int]] = {
+    **flop_registry,
+    _FUSED: _fused,
+    torch.ops.mkldnn._linear_pointwise: _packed,  # of a packed layer that adds to something
+}
 
 
 @dataclass

@@ -31,6 +31,29 @@ def inference() -> Iterator[None]:
         yield
 
 
+@pytest.mark.parametrize("gelu", [False, True], ids=["added", "GELU"])
+@pytest.mark.parametrize("rows", [3, 50])
+def test_what_follows_a_packed_product_is_rounded_with_it(rows: int, gelu: bool) -> None:
+    """So it is nearer to float32 than what an operator of its own gives."""
+    layer = PackableLinear(96, 160, gelu=gelu).bfloat16()
+    x, before = torch.randn(1, 10 * rows, 96).bfloat16(), torch.randn(1, 10 * rows, 160).bfloat16()
+
+    def output(dtype: torch.dtype) -> Tensor:
+        given = x.to(dtype)
+        return layer(given) if gelu else layer.added_to(before.to(dtype), given)
+
+    exact, apart = layer.float() and output(torch.float32), layer.bfloat16() and output(x.dtype)
+    pack_for_cpu(layer, 100)
+    together, few = (
+        output(x.dtype),
+        layer(x[:, :3]) if gelu else layer.added_to(before[:, :3], x[:, :3]),
+    )
+    assert together.dtype == torch.bfloat16
+    errors = [(y.float() - exact).square().mean() for y in (together, apart)]
+    assert errors[0] < 0.8 * errors[1]
+    torch.testing.assert_close(few.float(), exact[:, :3], rtol=2e-2, atol=2e-2)
+
+
 @pytest.mark.parametrize("rows", [1, 7, 100, 333])
 def test_a_packed_layer_multiplies_any_number_of_rows(rows: int) -> None:
     layer = PackableLinear(96, 160).bfloat16()
@@ -45,7 +68,9 @@ def test_rows_of_any_number_share_a_few_kernels(monkeypatch: pytest.MonkeyPatch)
     layer = PackableLinear(96, 160).bfloat16()
     pack_for_cpu(layer, 100)
     product, prepared = layer._product, set()
-    monkeypatch.setattr(layer, "_product", lambda x: prepared.add(x[..., 0].numel()) or product(x))
+    monkeypatch.setattr(
+        layer, "_product", lambda x, before: prepared.add(x[..., 0].numel()) or product(x, before)
+    )
     for frames in range(1, 101):  # guided: two rows each
         x = torch.randn(2, frames, 96).bfloat16()
         assert layer(x).shape == (2, frames, 160)

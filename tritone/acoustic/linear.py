@@ -41,26 +41,38 @@ class PackableLinear(nn.Linear):
         self.gelu = gelu
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.packed is not None:
+            return self._multiplied(x, None)
         if self.int8 is not None:
             product, weights = self.int8
             return product(x, weights, gelu=self.gelu)
-        y = self._multiplied(x)
+        y = super().forward(x)
         return F.gelu(y) if self.gelu else y
 
-    def _multiplied(self, x: Tensor) -> Tensor:
-        if self.packed is None:
-            return super().forward(x)
+    def added_to(self, before: Tensor, x: Tensor) -> Tensor:
+        """before + layer(x); where it is packed, rounded once. Not for a layer with GELU."""
+        assert not self.gelu, "GELU comes last"
+        return before + self(x) if self.packed is None else self._multiplied(x, before)
+
+    def _multiplied(self, x: Tensor, before: Tensor | None) -> Tensor:
         rows = x.numel() // self.in_features
         spare = _common_rows(rows) - rows
-        if spare:
-            filled = x.new_empty(rows + spare, self.in_features)
-            filled[:rows].view(x.shape).copy_(x)
-            filled[rows:] = 0
-            return self._product(filled)[:rows].view(*x.shape[:-1], -1)
-        return self._product(x)
+        if not spare:
+            return self._product(x, before)
+        filled = x.new_empty(rows + spare, self.in_features)
+        filled[:rows].view(x.shape).copy_(x)
+        filled[rows:] = 0
+        y = self._product(filled, None)[:rows].view(*x.shape[:-1], -1)
+        return y if before is None else before + y
 
-    def _product(self, x: Tensor) -> Tensor:
-        return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")  # type: ignore[no-any-return]
+    def _product(self, x: Tensor, before: Tensor | None) -> Tensor:
+        """What comes after the product is done in passing, in float32."""
+        multiply, layer = torch.ops.mkldnn._linear_pointwise, (self.packed, self.bias)
+        if before is not None:
+            return multiply.binary(x, before, *layer, "add")  # type: ignore[no-any-return]
+        if self.gelu:
+            return multiply(x, *layer, "gelu", [], "none")  # type: ignore[no-any-return]
+        return multiply(x, *layer, "none", [], "")  # type: ignore[no-any-return]
 
 
 def _common_rows(rows: int) -> int:

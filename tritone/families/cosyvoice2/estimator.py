@@ -43,7 +43,7 @@ class ResnetBlock(nn.Module):
 
     def forward(self, x: Tensor, shift: Tensor, run: Pass) -> Tensor:
         y = self.block1(x, run) + shift
-        return self.block2(y, run) + self.residual(run.masked(x))  # type: ignore[no-any-return]
+        return self.residual.added_to(self.block2(y, run), run.masked(x))
 
 
 class TransformerBlock(nn.Module):
@@ -64,8 +64,8 @@ class TransformerBlock(nn.Module):
         projected = self.query_key_value(self.attention_norm(x))
         query, key, value = projected.view(*x.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         attended = run.attend(query, key, value)
-        x = x + self.output(attended.transpose(1, 2).flatten(2))
-        return x + self.contract(self.expand(self.feed_forward_norm(x)))  # type: ignore[no-any-return]
+        x = self.output.added_to(x, attended.transpose(1, 2).flatten(2))
+        return self.contract.added_to(x, self.expand(self.feed_forward_norm(x)))
 
 
 class Stage(nn.Module):
