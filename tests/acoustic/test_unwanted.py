@@ -4,10 +4,12 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 from fake_stages import RULES, codes, one, request
 from token2wav_model import some_codes, some_voice, tiny_stage, tiny_vocoder
 from waiting import HANG_S
 
+from tritone.acoustic.filter import ChannelsLastFilter
 from tritone.acoustic.flow_stage import StageStep
 from tritone.acoustic.unwanted import check_wanted, ending_when
 from tritone.acoustic.vocoder_stage import VocoderStage
@@ -66,6 +68,21 @@ def test_a_vocoder_ends_between_two_windows() -> None:
     with ending_when(unwanted), pytest.raises(Cancelled):
         stage.step(frames, stage.start(seed=1, speed=1.0), finalize=True)
     assert unwanted.looks == 2
+
+
+def test_a_vocoder_ends_within_a_window_on_a_cpu() -> None:
+    vocoder = tiny_vocoder()
+    vocoder.filter = ChannelsLastFilter(vocoder.network, torch.float32)
+    stage, frames = VocoderStage(vocoder), np.zeros((80, 60), np.float32)
+    everything = After(10**9)
+    with ending_when(everything):
+        stage.step(frames, stage.start(seed=1, speed=1.0), finalize=True)
+    assert everything.looks > 10, "some to each window"
+    for looks in (2, everything.looks - 1):
+        unwanted = After(looks)
+        with ending_when(unwanted), pytest.raises(Cancelled):
+            stage.step(frames, stage.start(seed=1, speed=1.0), finalize=True)
+        assert unwanted.looks == looks + 1
 
 
 def test_closing_a_stream_ends_what_this_process_computes_for_it() -> None:

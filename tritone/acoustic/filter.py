@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from tritone.acoustic.unwanted import check_wanted
 from tritone.compute import GraphCache, is_recording
 
 Filter = Callable[[Tensor, Tensor], Tensor]
@@ -57,7 +58,8 @@ class ChannelsLastFilter:
     """A network's filter for a CPU, in another precision. It is converted and runs here alone.
 
     The CPU's bfloat16 units take neighbouring channels of one sample together. torch has that order
-    for two dimensions only, so the network runs on images of one row.
+    for two dimensions only, so the network runs on images of one row. A window takes up to some
+    tenths of a second: before each convolution there is a look whether it is still wanted.
     """
 
     def __init__(self, network: FilterNetwork, dtype: torch.dtype) -> None:
@@ -66,7 +68,9 @@ class ChannelsLastFilter:
         for name, layer in list(network.named_modules()):
             if name.split(".")[0] in parts and isinstance(layer, nn.Conv1d | nn.ConvTranspose1d):
                 block, _, leaf = name.rpartition(".")
-                setattr(network.get_submodule(block), leaf, _of_one_row(layer))
+                convolution = _of_one_row(layer)
+                convolution.register_forward_pre_hook(_look)
+                setattr(network.get_submodule(block), leaf, convolution)
         for part in network.body:
             network.get_submodule(part).to(dtype)
 
@@ -76,6 +80,10 @@ class ChannelsLastFilter:
 
     def _image(self, x: Tensor) -> Tensor:
         return x[:, :, None].to(self.dtype, memory_format=torch.channels_last)
+
+
+def _look(*_: object) -> None:
+    check_wanted()
 
 
 def _of_one_row(conv: nn.Conv1d | nn.ConvTranspose1d) -> nn.Module:
