@@ -13,7 +13,7 @@ from tritone.acoustic.fused.blocks import block, count
 from tritone.acoustic.fused.operators import launch, operator
 
 _ROWS, _OUTS, _STEP = 32, 32, 64
-_NORMED_OUTS = 64  # rows are normed again for each block of columns
+_NORMED_ROWS, _NORMED_OUTS = 16, 64  # rows are normed again for each block of columns
 
 
 @operator()
@@ -87,13 +87,14 @@ def normed_convolution(
     outs = block(len(weight), _NORMED_OUTS)
     launch(
         "convolution.normed_convolution",
-        (count(sizes.rows, _ROWS), count(len(weight), outs)),
+        (count(sizes.rows, _NORMED_ROWS), count(len(weight), outs)),
         *(x, scale, shift, moved, before, weight, bias, ends, y, after),
         *sizes.of_call,
         **sizes.of_network,
         EPS=eps,
-        ROWS=_ROWS,
+        ROWS=_NORMED_ROWS,
         COLUMNS=block(sizes.width),
+        STEP=block(sizes.width, _STEP),
         OUTS=outs,
     )
     return y, after

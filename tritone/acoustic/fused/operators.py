@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 from torch.library import Library, infer_schema
 
-P, ResultT = ParamSpec("P"), TypeVar("ResultT")
+P = ParamSpec("P")
+ResultT = TypeVar("ResultT")
 
-_LIBRARY = Library("tritone", "FRAGMENT")
+_LIBRARY = Library("tritone", "FRAGMENT")  # type: ignore[no-untyped-call]
 _KERNELS = "tritone.acoustic.fused.kernels"
 
 
@@ -27,8 +28,8 @@ def operator(*writes: str) -> Callable[[Callable[P, ResultT]], Callable[P, Resul
 
     def made(function: Callable[P, ResultT]) -> Callable[P, ResultT]:
         name = function.__name__
-        _LIBRARY.define(name + infer_schema(function, mutates_args=writes))
-        _LIBRARY.impl(name, function, "CompositeExplicitAutograd")
+        _LIBRARY.define(name + infer_schema(function, mutates_args=writes))  # type: ignore[no-untyped-call]
+        _LIBRARY.impl(name, function, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
         return cast(Callable[P, ResultT], getattr(torch.ops.tritone, name).default)
 
     return made

@@ -9,8 +9,9 @@ from torch import Tensor
 from tritone.acoustic.fused.blocks import block, count
 from tritone.acoustic.fused.operators import launch, operator
 
-_ROWS, _OUTS = 32, 64  # of a program that norms whole rows: again in each, so it has many columns
-_FEW_ROWS, _FEW_OUTS, _STEP = 16, 32, 128  # of one that adds: its columns are few, its rows long
+_STEP = 64  # columns of x at a time
+_ROWS, _OUTS = 32, 64  # of a program that norms rows: again in each, so it has many columns
+_FEW_ROWS, _FEW_OUTS, _LONG_STEP = 16, 32, 128  # of one that adds: columns are few, rows long
 
 
 @operator()
@@ -40,6 +41,7 @@ def normed_product(
         GELU=gelu,
         ROWS=_ROWS,
         COLUMNS=block(width),
+        STEP=block(width, _STEP),
         OUTS=outs,
     )
     return y
@@ -59,7 +61,7 @@ def added_product(x: Tensor, weight: Tensor, bias: Tensor, residual: Tensor) -> 
         WIDTH=width,
         OUT=out,
         ROWS=_FEW_ROWS,
-        STEP=block(width, _STEP),
+        STEP=block(width, _LONG_STEP),
         OUTS=outs,
     )
     return y
@@ -94,6 +96,7 @@ def normed_projection(
         FRAMES=x.shape[1],
         ROWS=_ROWS,
         COLUMNS=block(width),
+        STEP=block(width, _STEP),
         OUTS=outs,
     )
     return query

@@ -9,7 +9,7 @@ Weights are (OUT, TAPS * WIDTH), the taps in order of time.
 import triton
 import triton.language as tl
 
-from tritone.acoustic.fused.kernels.shared import dot, loaded, mish, normed, stored, vector
+from tritone.acoustic.fused.kernels.shared import dot, loaded, mish, normed, spread, stored, vector
 
 
 @triton.jit
@@ -183,25 +183,33 @@ def normed_convolution(
     TAPS: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
+    STEP: tl.constexpr,
     OUTS: tl.constexpr,
 ):
     """y = the convolution of mish(norm(x)) + moved, of which `before` and `after` are frames."""
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     out = tl.program_id(1) * OUTS + tl.arange(0, OUTS)
-    column = tl.arange(0, COLUMNS)
     is_row = row < count
     product = tl.zeros([ROWS, OUTS], tl.float32) + vector(bias, out, OUT)
     for tap in tl.static_range(TAPS):
         past = TAPS - 1 - tap
         is_new = is_row & (row % length >= past)
-        block = normed(
-            loaded(x, row - past, is_new, column, WIDTH), scale, shift, column, EPS, WIDTH
-        )
-        block = mish(block) + vector(moved, column, WIDTH)
-        old = earlier(before, row, is_row, past, column, length, stride, step, WIDTH, TAPS - 1)
-        block = tl.where(is_new[:, None], block, old)
-        product += tap_product(block, weight, tap, column, out, WIDTH, OUT, TAPS)
+        whole = tl.arange(0, COLUMNS)
+        mean, inverse = spread(loaded(x, row - past, is_new, whole, WIDTH), whole, EPS, WIDTH)
+        for first in range(0, WIDTH, STEP):
+            column = first + tl.arange(0, STEP)
+            block = loaded(x, row - past, is_new, column, WIDTH)
+            block = normed(block, mean, inverse, scale, shift, column, WIDTH)
+            block = mish(block) + vector(moved, column, WIDTH)
+            if past == 0:  # these are the frames themselves
+                if tl.program_id(1) == 0:
+                    kept_tail(
+                        after, block, row, is_row, column, length, tl.load(ends), WIDTH, TAPS - 1
+                    )
+            else:
+                old = earlier(
+                    before, row, is_row, past, column, length, stride, step, WIDTH, TAPS - 1
+                )
+                block = tl.where(is_new[:, None], block, old)
+            product += tap_product(block, weight, tap, column, out, WIDTH, OUT, TAPS)
     stored(y, product, row, is_row, out, OUT)
-    if tl.program_id(1) == 0:  # the last tap has seen the frames themselves
-        end = tl.load(ends)
-        kept_tail(after, block, row, is_row, column, length, end, WIDTH, TAPS - 1)

@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from tritone.acoustic.fused.kernels.shared import loaded, mish, normed, stored, vector
+from tritone.acoustic.fused.kernels.shared import loaded, mish, normed, spread, stored, vector
 
 
 @triton.jit(do_not_specialize=["count"])
@@ -23,8 +23,10 @@ def mish_sum(
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     column = tl.arange(0, COLUMNS)
     is_row = row < count
-    block = normed(loaded(x, row, is_row, column, WIDTH), scale, shift, column, EPS, WIDTH)
-    block = mish(block) + loaded(residual, row, is_row, column, WIDTH)
+    block = loaded(x, row, is_row, column, WIDTH)
+    mean, inverse = spread(block, column, EPS, WIDTH)
+    block = mish(normed(block, mean, inverse, scale, shift, column, WIDTH))
+    block += loaded(residual, row, is_row, column, WIDTH)
     stored(y, block, row, is_row, column, WIDTH)
 
 
@@ -52,4 +54,6 @@ def gated_norm(
     if GATED:
         block += vector(gate, column, WIDTH) * loaded(branch, row, is_row, column, WIDTH)
         stored(total, block, row, is_row, column, WIDTH)
-    stored(y, normed(block, scale, shift, column, EPS, WIDTH), row, is_row, column, WIDTH)
+    mean, inverse = spread(block, column, EPS, WIDTH)
+    block = normed(block, mean, inverse, scale, shift, column, WIDTH)
+    stored(y, block, row, is_row, column, WIDTH)

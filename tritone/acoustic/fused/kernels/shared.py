@@ -47,16 +47,16 @@ def vector(values, column, WIDTH: tl.constexpr):
 
 
 @triton.jit
-def normalised(block, column, EPS: tl.constexpr, WIDTH: tl.constexpr):
-    """LayerNorm of each row, without weights."""
+def spread(block, column, EPS: tl.constexpr, WIDTH: tl.constexpr):
+    """What LayerNorm wants to know of whole rows: the mean, and one by the standard deviation."""
     mean = tl.sum(block, axis=1) / WIDTH
     centred = tl.where((column < WIDTH)[None, :], block - mean[:, None], 0.0)
     variance = tl.sum(centred * centred, axis=1) / WIDTH
-    return centred * tl.rsqrt(variance + EPS)[:, None]
+    return mean[:, None], tl.rsqrt(variance + EPS)[:, None]
 
 
 @triton.jit
-def normed(block, scale, shift, column, EPS: tl.constexpr, WIDTH: tl.constexpr):
-    """LayerNorm of each row, with a scale and a shift for each column."""
-    plain = normalised(block, column, EPS, WIDTH)
+def normed(block, mean, inverse, scale, shift, column, WIDTH: tl.constexpr):
+    """LayerNorm of some columns, with a scale and a shift for each."""
+    plain = (block - mean) * inverse
     return plain * vector(scale, column, WIDTH) + vector(shift, column, WIDTH)
