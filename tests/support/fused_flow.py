@@ -20,15 +20,15 @@ _SIZES = {
         "attention_head_dim": 6,
         "num_heads": 2,
         "n_blocks": 1,
-        "num_mid_blocks": 0,
+        "num_mid_blocks": 1,
     },
     cosyvoice3: {"dim": 32, "heads": 2, "dim_head": 6, "depth": 2, "ff_mult": 2},
 }
 _CONFIGS = {cosyvoice2: COSYVOICE2.flow, cosyvoice3: COSYVOICE3.flow}
 
 
-def euler(family: ModuleType, dtype: torch.dtype = torch.float32) -> EulerSolver:
-    """Of two steps, of which the second alone is guided, on random weights."""
+def euler(family: ModuleType, dtype: torch.dtype = torch.float32, count: int = 2) -> EulerSolver:
+    """Of `count` steps, of which the last alone is guided, on random weights."""
     whole = _CONFIGS[family]
     part = whole.estimator.model_copy(update=_SIZES[family])
     sizes = {"chunk_size": FRAMES // whole.token_mel_ratio, "output_size": MEL, "estimator": part}
@@ -36,7 +36,7 @@ def euler(family: ModuleType, dtype: torch.dtype = torch.float32) -> EulerSolver
     generator = torch.Generator().manual_seed(0)
     for weight in estimator.parameters():
         weight.data = 0.2 * torch.randn(weight.shape, generator=generator)
-    steps = SolverConfig(n_timesteps=2, guided_from=2)
+    steps = SolverConfig(n_timesteps=count, guided_from=count)
     return EulerSolver(estimator.to(dtype), steps, SolverSettings(left_chunks=1))
 
 
