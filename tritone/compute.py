@@ -121,7 +121,8 @@ class GraphCache(Generic[ResultT]):
 
     def __call__(self, key: Hashable, function: Callable[[], ResultT]) -> ResultT:
         if key not in self._graphs:
-            return function()
+            with on_device(self._device):
+                return function()
         graph, result = self._graphs[key]
         with on_device(self._device):
             graph.replay()

@@ -12,26 +12,30 @@ from tritone.families.cosyvoice3 import estimator as cosyvoice3
 
 
 @pytest.mark.parametrize(
-    ("config", "module", "chained", "most"),
+    ("config", "module", "fused", "chained", "most"),
     [
-        (COSYVOICE2.flow, cosyvoice2, False, 962),
-        (COSYVOICE3.flow, cosyvoice3, False, 468),
-        (COSYVOICE3.flow, cosyvoice3, True, 473),
+        (COSYVOICE2.flow, cosyvoice2, False, False, 962),
+        (COSYVOICE2.flow, cosyvoice2, True, False, 339),
+        (COSYVOICE2.flow, cosyvoice2, True, True, 340),
+        (COSYVOICE3.flow, cosyvoice3, False, False, 468),
+        (COSYVOICE3.flow, cosyvoice3, False, True, 473),
+        (COSYVOICE3.flow, cosyvoice3, True, False, 222),
+        (COSYVOICE3.flow, cosyvoice3, True, True, 227),
     ],
-    ids=["CosyVoice2", "CosyVoice3", "a prompt of CosyVoice3"],
 )
 @torch.inference_mode()
-def test_operators_of_an_euler_step(config, module, chained: bool, most: int) -> None:
+def test_operators_of_an_euler_step(config, module, fused: bool, chained: bool, most: int) -> None:
     """Of all that one graph replays, by Euler steps: the masks, positions and indices of its steps
     are computed once, and nothing goes to or comes from the host."""
     with torch.device("meta"):
         estimator = module.Estimator(config).to("meta", torch.bfloat16)
         steps = config.solver.model_copy(update={"n_timesteps": 2})
         euler = EulerSolver(estimator, steps, SolverSettings(left_chunks=6))
-        solver = PagedSolver(euler, pages=16, streams=4, batch=8)
+        solver = PagedSolver(euler, pages=16, streams=4, batch=8, fused=fused)
         with Operators() as operators:
             solver._advance(8, 16, chained)
     assert operators.launched.total() / len(euler.steps) <= most
     assert not operators.synchronised
-    assert operators.launched["masked_fill"] == operators.launched["ge"] == 1
+    assert not fused or operators.launched["paged_attention"]
+    assert operators.launched["masked_fill"] == operators.launched["ge"] == (not fused)
     assert operators.launched["cos"] <= 1

@@ -41,10 +41,11 @@ class _Capture(TorchDispatchMode):
             for argument in func._schema.arguments
             if argument.alias_info and argument.alias_info.is_write and argument.name in given
         ]
-        if writes:
+        if writes and all(value.alias_info for value in func._schema.returns):
             self._calls.append(lambda: func(*args, **kwargs))
             return writes[0]
-        out = func(*args, **kwargs)  # for its shape and place
+        spared = [arg.clone() if any(arg is w for w in writes) else arg for arg in args]
+        out = func(*spared, **kwargs)  # for its shape and place
         if not _shares_memory(out, (args, kwargs)):
             tree_map_only(torch.Tensor, self._made.append, out)
             self._calls.append(lambda: _copy(func(*args, **kwargs), out))

@@ -20,10 +20,11 @@ def paged_flow(
     batch: int = 4,
     left_chunks: int = 0,
     network: FlowNetwork | None = None,
+    fused: bool = False,
 ) -> Flow:
     settings = SolverSettings(left_chunks=left_chunks)
     flow = Flow.of(network or tiny_network(), settings)
-    solver = PagedSolver(flow.euler, pages=pages, streams=streams, batch=batch)
+    solver = PagedSolver(flow.euler, pages=pages, streams=streams, batch=batch, fused=fused)
     return Flow(flow.network, flow.euler, solver)
 
 

@@ -25,21 +25,21 @@ class Places:
     `rows` rows of a chunk each. `count` is GUIDED_ROWS, or 1.
 
     table (KEY_VALUE * count * rows * reach,): pages to read, the newest among them; newest
-    (2, count * rows): pages to write keys and values to. bias (count * rows, 1, 1,
-    frames of `reach` pages): of the attention scores, -inf where there is nothing to see. positions
-    (count * rows, frames): of the new frames. tails: where the convolutions' left context is,
-    (count * rows,), or (count,) for a chain. ends: for a chain, whose rows are
-    neighbouring chunks of one stream, the places in it of its last frames, before which its tail
-    is put: (tail_frames,).
+    (2, count * rows): pages to write keys and values to. seen (rows,): frames of a row's pages that
+    may be seen. frames (frames of `reach` pages,): counted. positions (count * rows, frames): of
+    the new frames. tails: where the convolutions' left context is, (count * rows,), or (count,) for
+    a chain, whose rows are neighbouring chunks of one stream. ends (tail_frames,): the places of
+    the last frames of each of these, the tail before them counted.
     """
 
     rows: int
     table: Tensor
     newest: Tensor
-    bias: Tensor
+    seen: Tensor
+    frames: Tensor
     positions: Tensor
     tails: Tensor
-    ends: Tensor | None = None
+    ends: Tensor
     kept: dict[str, Any] = field(default_factory=dict)
 
 
@@ -56,14 +56,13 @@ class PagedPass(Pass):
         self._before, self.tails = iter(before), list[Tensor]()
 
     def convolve(self, conv: Causal, x: Tensor) -> Tensor:
-        ends = self._places.ends
         before = next(self._before)
-        if ends is None:
+        if len(before) == len(x):
             joined = torch.cat([before, x], dim=1)
             self.tails.append(joined[:, x.shape[1] :])
             return conv(joined)  # type: ignore[no-any-return]
         joined = torch.cat([before, x.view(len(before), -1, x.shape[2])], dim=1)
-        self.tails.append(joined.index_select(1, ends))
+        self.tails.append(joined.index_select(1, self._places.ends))
         return conv(joined).reshape(*x.shape[:2], -1)  # type: ignore[no-any-return]
 
     def positions(self, x: Tensor) -> Tensor:
@@ -82,4 +81,13 @@ class PagedPass(Pass):
             layer.index_copy_(0, indices, new.transpose(1, 2))
         seen = layer.index_select(0, places.table)
         keys, values = seen.view(KEY_VALUE, len(query), -1, *seen.shape[2:]).transpose(2, 3)
-        return attend(query, [Span(keys, values)], [places.bias])
+        bias = self.once("bias", lambda: self._bias(query))
+        return attend(query, [Span(keys, values)], [bias])
+
+    def _bias(self, query: Tensor) -> Tensor:
+        """Of the attention scores, -inf where there is nothing to see: (count * rows, 1, 1, frames
+        of `reach` pages)."""
+        places = self._places
+        hidden = places.frames >= places.seen[:, None]
+        bias = torch.zeros_like(hidden, dtype=query.dtype).masked_fill(hidden, float("-inf"))
+        return bias[:, None, None].repeat(len(query) // len(places.seen), 1, 1, 1)

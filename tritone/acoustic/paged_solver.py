@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from tritone.acoustic.estimator import VelocityEstimator
+from tritone.acoustic.fused.run import FusedPass
 from tritone.acoustic.ode import Trajectory
 from tritone.acoustic.paged_pass import KEY_VALUE, PagedPass, Places
 from tritone.acoustic.pages import EMPTY, SCRATCH, Page, PagePool
@@ -86,13 +87,16 @@ class PagedSolver:
     """`tritone.acoustic.solver.Solver` on pools of the estimator's device.
 
     pages: chunks of speech, prompts included, whose keys and values fit. streams: that may be
-    open, prepared voices included. batch: streams that are solved together. The keys and values
-    have the estimator's dtype; mel is kept in float32.
+    open, prepared voices included. batch: streams that are solved together. fused: by the operators
+    of `tritone.acoustic.fused`. The keys and values have the estimator's dtype; mel is kept in
+    float32.
     """
 
     @torch.inference_mode()
-    def __init__(self, euler: EulerSolver, *, pages: int, streams: int, batch: int) -> None:
-        estimator = euler.estimator
+    def __init__(
+        self, euler: EulerSolver, *, pages: int, streams: int, batch: int, fused: bool = False
+    ) -> None:
+        estimator, self._pass = euler.estimator, FusedPass if fused else PagedPass
         self._estimator, self._left_chunks = estimator, euler.settings.left_chunks
         self._batch, self._frames, self._most_pages = batch, estimator.chunk_frames, pages
         self._steps, device = euler.steps, estimator.device
@@ -249,7 +253,7 @@ class PagedSolver:
             noisy = path.x.to(self._conditions.dtype).expand(count, -1, -1, -1)
             given = torch.cat([noisy, self._conditions[:count, :rows]], dim=3).flatten(0, 1)
             before = torch.split(tail.index_select(0, places.tails), channels, dim=2)
-            run = PagedPass(pages, places, before)
+            run = self._pass(pages, places, before)
             velocity = self._estimator.run(given, shifts, run).view(count, rows, *path.x.shape[1:])
             path.go(step, guide(velocity, step.rate)[0])
             tail.index_copy_(0, places.tails, torch.cat(run.tails, dim=2))
@@ -259,19 +263,19 @@ class PagedSolver:
         """count: rows of each row's guidance."""
         tails, newest, seen, first, chain = self._plan[:rows, :PLANNED].unbind(1)
         table = self._plan[:rows, PLANNED : PLANNED + reach].flatten()
-        hidden = self._positions[: reach * self._frames] >= seen[:, None]
-        bias = torch.zeros_like(hidden, dtype=self._kv.dtype).masked_fill(hidden, float("-inf"))
         positions = first[:, None] + self._positions[: self._frames]
         tail_frames = self._positions[: self._estimator.tail_frames]
+        ends = self._positions[self._frames :][: self._estimator.tail_frames]
         page_offsets = self._page_offsets[:, :count].flatten()[:, None]
         return Places(
             rows,
             table=(page_offsets + table).flatten(),
             newest=(page_offsets + newest).view(KEY_VALUE, -1),
-            bias=bias[:, None, None].repeat(count, 1, 1, 1),
+            seen=seen,
+            frames=self._positions[: reach * self._frames],
             positions=positions.repeat(count, 1),
             tails=(self._tail_offsets[:count] + (tails[:1] if chained else tails)).flatten(),
-            ends=chain[0] * self._frames + tail_frames if chained else None,
+            ends=chain[0] * self._frames + tail_frames if chained else ends,
         )
 
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from tritone.acoustic.estimator import VelocityEstimator
 from tritone.acoustic.filter import ChannelsLastFilter, Filter, FilterNetwork, GraphedFilter
+from tritone.acoustic.fused import trial
 from tritone.acoustic.kernels.int8 import int8_linear
 from tritone.acoustic.linear import pack_for_cpu, round_to_int8
 from tritone.acoustic.paged_solver import PagedSolver, page_bytes
@@ -34,12 +35,14 @@ class PoolSettings:
     """Caches of a fixed size for streams that are solved together, as CUDA graphs need them.
 
     cache_mb: memory for keys and values; 0 for half of the GPU's that is free at the start.
-    streams: that may be open, prepared voices included. batch: streams in one step.
+    streams: that may be open, prepared voices included. batch: streams in one step. kernels: one of
+    `tritone.acoustic.fused.trial.NAMES`.
     """
 
     cache_mb: int = 0
     streams: int = 128
     batch: int = 16
+    kernels: str = trial.AUTO
 
 
 _PREPARED_FEW, _PREPARED_MOST, _SEVERAL = 64 << 20, 1 << 30, 4
@@ -197,6 +200,7 @@ def _check(settings: FlowSettings) -> None:
 
 
 def _pooled(euler: EulerSolver, pool: PoolSettings) -> PagedSolver:
+    fused = trial.choose(pool.kernels, euler.estimator)
     device, page = euler.estimator.device, page_bytes(euler.estimator, len(euler.steps))
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
     memory = pool.cache_mb << 20
@@ -211,4 +215,5 @@ def _pooled(euler: EulerSolver, pool: PoolSettings) -> PagedSolver:
             f"the flow's cache has {memory >> 20} MB and needs {-(-needed >> 20)} MB for "
             f"{fewest} chunks of speech{seen}: free some, or set cache_mb"
         )
-    return PagedSolver(euler, pages=memory // page, streams=pool.streams, batch=pool.batch)
+    pages = memory // page
+    return PagedSolver(euler, pages=pages, streams=pool.streams, batch=pool.batch, fused=fused)

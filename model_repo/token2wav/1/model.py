@@ -48,6 +48,7 @@ class TritonPythonModel:
             cache_dtype="auto",
             attention="auto",
             cache_mb=0,
+            gpu_kernels="auto",
             prepared_voices_mb=0,
             kernels_kept=160,
             max_sequences=128,
@@ -68,7 +69,11 @@ class TritonPythonModel:
     @staticmethod
     def _settings(values: Mapping[str, Any]) -> FlowSettings:
         device, plans = device_name(values["device"]), uses_plans(values)
-        pool = PoolSettings(cache_mb=values["cache_mb"], streams=values["max_sequences"] + _VOICES)
+        pool = PoolSettings(
+            cache_mb=values["cache_mb"],
+            streams=values["max_sequences"] + _VOICES,
+            kernels=values["gpu_kernels"],
+        )
         int8 = values["dtype"] == "int8"
         return FlowSettings(
             left_chunks=left_chunks(values),

@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 from tritone.acoustic.activation import mish
 from tritone.acoustic.estimator import EstimatorState, Pass, StreamsPass
+from tritone.acoustic.fused.products import added_product, normed_product
+from tritone.acoustic.fused.rows import mish_sum
+from tritone.acoustic.fused.run import FusedPass
 from tritone.acoustic.linear import CausalConv1d, PackableLinear
 from tritone.families.cosyvoice2.config import FlowConfig
 
@@ -42,8 +45,17 @@ class ResnetBlock(nn.Module):
         self.residual = PackableLinear(in_channels, channels)
 
     def forward(self, x: Tensor, shift: Tensor, run: Pass) -> Tensor:
+        if isinstance(run, FusedPass):
+            return self._fused(x, shift, run)
         y = self.block1(x, run) + shift
         return self.residual.added_to(self.block2(y, run), run.masked(x))
+
+    def _fused(self, x: Tensor, shift: Tensor, run: FusedPass) -> Tensor:
+        first, second = self.block1, self.block2
+        y, residual = run.convolve_beside(first.conv, x, self.residual)
+        y = run.convolve_normed(second.conv, y, first.norm, shift)
+        norm = second.norm
+        return mish_sum(y, norm.weight, norm.bias, norm.eps, residual)
 
 
 class TransformerBlock(nn.Module):
@@ -61,11 +73,21 @@ class TransformerBlock(nn.Module):
         self.contract = PackableLinear(4 * channels, channels)
 
     def forward(self, x: Tensor, run: Pass) -> Tensor:
+        if isinstance(run, FusedPass):
+            return self._fused(x, run)
         projected = self.query_key_value(self.attention_norm(x))
         query, key, value = projected.view(*x.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         attended = run.attend(query, key, value)
         x = self.output.added_to(x, attended.transpose(1, 2).flatten(2))
         return self.contract.added_to(x, self.expand(self.feed_forward_norm(x)))
+
+    def _fused(self, x: Tensor, run: FusedPass) -> Tensor:
+        attended = run.attend_normed(x, self.attention_norm, self.query_key_value)
+        x = added_product(attended, self.output.weight, self.output.bias, x)
+        norm, expand, contract = self.feed_forward_norm, self.expand, self.contract
+        norms = (norm.weight, norm.bias, norm.eps)
+        y = normed_product(x, *norms, expand.weight, expand.bias, mish=False, gelu=True)
+        return added_product(y, contract.weight, contract.bias, x)
 
 
 class Stage(nn.Module):
@@ -191,5 +213,13 @@ class Estimator(nn.Module):
             x = stage(x, shift, run)
         x = self.up(torch.cat([x, skip], dim=2), up_shift, run)
         x = run.convolve(self.up_conv, x)
+        if isinstance(run, FusedPass):
+            return self._projected(run.convolve(self.final_block.conv, x))
         x = self.final_block(x, run)
         return run.masked(self.final_projection(run.masked(x)))
+
+    def _projected(self, x: Tensor) -> Tensor:
+        """The end of a fused pass, from the last convolution on."""
+        norm, last = self.final_block.norm, self.final_projection
+        norms = (norm.weight, norm.bias, norm.eps)
+        return normed_product(x, *norms, last.weight, last.bias, mish=True, gelu=False)

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from tritone.acoustic.activation import mish
 from tritone.acoustic.estimator import EstimatorState, Pass, StreamsPass
+from tritone.acoustic.fused.rows import gated_norm, scaled_norm
+from tritone.acoustic.fused.run import FusedPass
 from tritone.acoustic.linear import GroupedCausalConv1d, PackableLinear
 from tritone.acoustic.rotary import Turn, complex_turn, rotary_frequencies, turned, turns
 from tritone.families.cosyvoice3.config import FlowConfig
@@ -165,11 +167,29 @@ class Estimator(nn.Module):
         else:
             by_pair = _by_pair(turn)
         x = self.position(self.input(x), run)
+        if isinstance(run, FusedPass):
+            return self._fused(x.contiguous(), shifts, by_pair, run)
         for number, block in enumerate(self.blocks):
             own = slice(BLOCK_SHIFTS * number, BLOCK_SHIFTS * (number + 1))
             x = block(x, shifts[own], by_pair, run)
         scale, shift = shifts[-FINAL_SHIFTS:]
         return self.final_projection(torch.addcmul(shift, self.norm(x), scale))  # type: ignore[no-any-return]
+
+    def _fused(self, x: Tensor, shifts: Sequence[Tensor], turn: Turn, run: FusedPass) -> Tensor:
+        """Each gate and sum goes with the norm after it, which is the next block's or the last."""
+        assert isinstance(turn, Tensor), "only what is trained or exported has cosine and sine"
+        (shift, scale, *inner), eps = shifts[:BLOCK_SHIFTS], self.norm.eps
+        y = scaled_norm(x, scale, shift, eps)
+        for number, block in enumerate(self.blocks, 1):
+            gate, *norm, last_gate = inner
+            y = block.output(run.attend_turned(block.query_key_value(y), turn))  # type: ignore[operator]
+            x, y = gated_norm(x, gate, y, norm[1], norm[0], eps)
+            y = block.contract(F.gelu(block.expand(y), approximate="tanh"))  # type: ignore[operator]
+            one, other, *inner = shifts[BLOCK_SHIFTS * number :][:BLOCK_SHIFTS]
+            is_last = number == len(self.blocks)
+            scale, shift = (one, other) if is_last else (other, one)
+            x, y = gated_norm(x, last_gate, y, scale, shift, eps)
+        return self.final_projection(y)  # type: ignore[no-any-return]
 
     def _turn(self, positions: Tensor) -> Turn:
         return _by_pair(turns(positions, self._frequency_bits.view(torch.float32)))

@@ -1,0 +1,62 @@
+"""What kernels share: blocks of rows in float32, norms, activations, products."""
+
+import os
+
+import triton
+import triton.language as tl
+
+_INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET") == "1")
+
+
+@triton.jit
+def dot(one, other):
+    """Their product with all bits of float32. triton's interpreter, in tests, multiplies bfloat16
+    as if it were integers; widened it gives the same."""
+    if _INTERPRETED:
+        one, other = one.to(tl.float32), other.to(tl.float32)
+    return tl.dot(one, other, input_precision="ieee")
+
+
+@triton.jit
+def mish(x):
+    """x tanh(log(1 + exp x)), as `tritone.acoustic.activation` has it."""
+    power = tl.exp(tl.minimum(x, 20.0))
+    share = power * (power + 2.0)
+    return x * (share / (share + 2.0))
+
+
+@triton.jit
+def loaded(x, row, is_row, column, WIDTH: tl.constexpr):
+    """Rows of x as a block of float32."""
+    mask = is_row[:, None] & (column < WIDTH)[None, :]
+    return tl.load(x + row[:, None] * WIDTH + column[None, :], mask=mask, other=0.0).to(tl.float32)
+
+
+@triton.jit
+def stored(y, block, row, is_row, column, WIDTH: tl.constexpr):
+    """A block as rows of y."""
+    mask = is_row[:, None] & (column < WIDTH)[None, :]
+    place = y + row[:, None] * WIDTH + column[None, :]
+    tl.store(place, block.to(y.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def vector(values, column, WIDTH: tl.constexpr):
+    """A weight for each column, as a row of float32."""
+    return tl.load(values + column, mask=column < WIDTH, other=0.0).to(tl.float32)[None, :]
+
+
+@triton.jit
+def spread(block, column, EPS: tl.constexpr, WIDTH: tl.constexpr):
+    """What LayerNorm wants to know of whole rows: the mean, and one by the standard deviation."""
+    mean = tl.sum(block, axis=1) / WIDTH
+    centred = tl.where((column < WIDTH)[None, :], block - mean[:, None], 0.0)
+    variance = tl.sum(centred * centred, axis=1) / WIDTH
+    return mean[:, None], tl.rsqrt(variance + EPS)[:, None]
+
+
+@triton.jit
+def normed(block, mean, inverse, scale, shift, column, WIDTH: tl.constexpr):
+    """LayerNorm of some columns, with a scale and a shift for each."""
+    plain = (block - mean) * inverse
+    return plain * vector(scale, column, WIDTH) + vector(shift, column, WIDTH)
