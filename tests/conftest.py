@@ -1,5 +1,6 @@
 """Shared by all tests: the real server, started once, on the embedded voice."""
 
+import os
 import signal
 from collections.abc import Iterator
 
@@ -12,6 +13,10 @@ from waiting import HANG_S
 from tritone.launcher import ServerSettings, TritonServer
 from tritone.launcher.ports import free_ports
 from tritone_client import SpeechClient, aio_live, live
+
+# Kernels in the package triton run on the CPU, interpreted. That is decided when it is imported,
+# which torch does too, at some operators.
+os.environ["TRITON_INTERPRET"] = "1"
 
 # A shell's background job ignores this signal, and so would every process that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)

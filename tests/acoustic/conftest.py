@@ -1,6 +1,5 @@
-"""Kernels in C, built once for the tests of a process, and those in triton, interpreted."""
+"""Kernels in C, built once for the tests of a process."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -28,10 +27,3 @@ def built(kernels_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def own_ways(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test chooses ends with it."""
     monkeypatch.setattr(attention, "_ways", {})
-
-
-@pytest.fixture(scope="session")
-def interpreted() -> None:
-    """Kernels in triton run on the CPU, slowly; which is decided when they are imported."""
-    os.environ["TRITON_INTERPRET"] = "1"
-    pytest.importorskip("triton")

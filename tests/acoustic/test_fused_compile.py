@@ -11,12 +11,10 @@ import pytest
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("capability", [80, 90])
-def test_all_kernels_compile(capability: int, tmp_path: Path) -> None:
-    """The interpreter takes what a compiler refuses. Shared memory of 48 KB is everywhere."""
-    pytest.importorskip("triton")
+def test_all_kernels_compile(tmp_path: Path) -> None:
+    """For Hopper. The interpreter takes what a compiler refuses. Shared memory of 48 KB is everywhere."""
     script = paths.PROJECT / "tests/support/compile_kernels.py"
-    command = [sys.executable, str(script), str(capability)]
+    command = [sys.executable, str(script), "90"]
     inherited = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     environment = inherited | {"PYTHONPATH": str(paths.PROJECT), "TRITON_CACHE_DIR": str(tmp_path)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)

@@ -11,8 +11,6 @@ from tritone.acoustic.activation import mish
 from tritone.acoustic.fused import convolutions, pages, products, rows
 from tritone.acoustic.rotary import turned
 
-pytestmark = pytest.mark.usefixtures("interpreted")
-
 EPS = 1e-5
 ROWS, FRAMES, WIDTH, OUT = 3, 7, 24, 40  # no power of two anywhere
 HEADS, HEAD_DIM = 3, 6

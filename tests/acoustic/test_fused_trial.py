@@ -90,7 +90,6 @@ def test_an_unknown_name() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("interpreted")
 def test_a_trial_sees_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     estimator = euler(cosyvoice2).estimator
     assert trial.difference(estimator) < 1e-4
