@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from gateways import RunningGateway, gateway_before
@@ -14,9 +15,10 @@ from tritone.launcher import ServerSettings, TritonServer
 from tritone.launcher.ports import free_ports
 from tritone_client import SpeechClient, aio_live, live
 
-# Kernels in the package triton run on the CPU, interpreted. That is decided when it is imported,
-# which torch does too, at some operators.
-os.environ["TRITON_INTERPRET"] = "1"
+# Without a GPU, kernels in the package triton run on the CPU, interpreted. That is decided when it
+# is imported, which torch does too, at some operators.
+if not Path("/dev/nvidiactl").exists():
+    os.environ["TRITON_INTERPRET"] = "1"
 
 # A shell's background job ignores this signal, and so would every process that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -12,7 +12,8 @@ pytestmark = pytest.mark.slow
 
 
 def test_all_kernels_compile(tmp_path: Path) -> None:
-    """For Hopper. The interpreter takes what a compiler refuses. Shared memory of 48 KB is everywhere."""
+    """For Hopper, in bfloat16: the interpreter takes what a compiler refuses. Shared memory of
+    48 KB is everywhere."""
     script = paths.PROJECT / "tests/support/compile_kernels.py"
     command = [sys.executable, str(script), "90"]
     inherited = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}

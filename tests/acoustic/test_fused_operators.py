@@ -12,7 +12,8 @@ from tritone.acoustic.fused import convolutions, pages, products, rows
 from tritone.acoustic.rotary import turned
 
 EPS = 1e-5
-ROWS, FRAMES, WIDTH, OUT = 3, 7, 24, 40  # no power of two anywhere
+ROWS, FRAMES, WIDTH, OUT = 3, 19, 24, 40  # no power of two anywhere
+BLOCK = 16  # the least that a kernel takes: all of these are several
 HEADS, HEAD_DIM = 3, 6
 NEWEST = torch.tensor([[2, 3, 4], [8, 9, 10]])
 
@@ -21,6 +22,15 @@ NEWEST = torch.tensor([[2, 3, 4], [8, 9, 10]])
 def no_gradients() -> Iterator[None]:
     with torch.inference_mode():
         yield
+
+
+@pytest.fixture(autouse=True)
+def several_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (convolutions, pages, products):
+        for name, size in vars(module).items():
+            if name[0] == "_" and name.isupper() and isinstance(size, int):
+                monkeypatch.setattr(module, name, BLOCK)
+    monkeypatch.setattr(rows, "_VALUES", 4 * BLOCK)
 
 
 @pytest.fixture(params=[torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
@@ -92,7 +102,7 @@ def test_attention_over_pages(draw: Draw) -> None:
     """Of rows that see all, some and one of their frames; and twice as many rows as are given."""
     table = torch.arange(2 * 2 * ROWS * 2).flip(0).view(2, 2 * ROWS, 2)
     store, query = draw(table.numel(), FRAMES, HEADS, HEAD_DIM), draw(2 * ROWS, FRAMES, 18)
-    plan = torch.tensor([[2 * FRAMES, 0], [9, 0], [1, 0]])
+    plan = torch.tensor([[2 * FRAMES, 0], [20, 0], [1, 0]])
     found = pages.paged_attention(query, store, table.flatten(), plan[:, 0])
     for row in range(2 * ROWS):
         seen = plan[row % ROWS, 0]
@@ -114,15 +124,15 @@ def test_turned_queries_and_keys(draw: Draw) -> None:
 
 
 class TestConvolution:
-    """Two sequences of ten frames, alone and as two chunks of five."""
+    """Two sequences of 34 frames, alone and as two chunks of 17."""
 
-    taps, length = 3, 10
+    taps, length = 3, 34
 
     @pytest.fixture(params=[2, 4])
     def x(self, request: pytest.FixtureRequest, draw: Draw) -> Tensor:
         return draw(request.param, 2 * self.length // request.param, WIDTH)
 
-    @pytest.fixture(params=[10, 5])
+    @pytest.fixture(params=[32, 17])
     def ends(self, request: pytest.FixtureRequest) -> Tensor:
         return torch.arange(request.param, request.param + self.taps - 1)
 

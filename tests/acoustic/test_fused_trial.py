@@ -95,3 +95,10 @@ def test_a_trial_sees_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     assert trial.difference(estimator) < 1e-4
     monkeypatch.setattr(cosyvoice2, "added_product", lambda x, weight, bias, residual: residual)
     assert trial.difference(estimator) > 0.1
+
+
+@pytest.mark.parametrize("asked", ["tritn", "triton"])
+def test_what_a_cpu_cannot_have_is_refused_by_name(asked: str) -> None:
+    with pytest.raises(EnvironmentProblem, match=f"gpu_kernels is .?{asked}"):
+        trial.check(asked, pooled=False)
+    trial.check("auto", pooled=False)

@@ -50,8 +50,9 @@ class PackableLinear(nn.Linear):
         return F.gelu(y) if self.gelu else y
 
     def added_to(self, before: Tensor, x: Tensor) -> Tensor:
-        """before + layer(x); where it is packed, rounded once. Not for a layer with GELU."""
-        assert not self.gelu, "GELU comes last"
+        """before + layer(x), which has its shape; where it is packed, rounded once. Not for a layer
+        with GELU, nor one of windows."""
+        assert not self.gelu and type(self) is PackableLinear, "what is added comes last"
         return before + self(x) if self.packed is None else self._multiplied(x, before)
 
     def _multiplied(self, x: Tensor, before: Tensor | None) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tritone.acoustic.flow_stage import StageStep
+from tritone.acoustic.fused.trial import check as check_gpu_kernels
 from tritone.acoustic.placement import FlowSettings, PoolSettings
 from tritone.acoustic.presets import SolverChoice
 from tritone.arrays import Float32
@@ -69,6 +70,7 @@ class TritonPythonModel:
     @staticmethod
     def _settings(values: Mapping[str, Any]) -> FlowSettings:
         device, plans = device_name(values["device"]), uses_plans(values)
+        check_gpu_kernels(values["gpu_kernels"], pooled=device != "cpu" and not plans)
         pool = PoolSettings(
             cache_mb=values["cache_mb"],
             streams=values["max_sequences"] + _VOICES,

@@ -18,14 +18,24 @@ _MOST = 0.1  # of what torch's operators give; rounding to bfloat16 is a hundred
 _CHUNKS = 2  # of the trial: the second reads what the first has written
 
 
+def check(asked: str, *, pooled: bool = True) -> None:
+    """Raises EnvironmentProblem for a name that is none of NAMES, and for "triton" where the flow
+    is not solved in a GPU's pool."""
+    if asked not in NAMES:
+        raise EnvironmentProblem(f"gpu_kernels is {asked!r}; take one of {', '.join(NAMES)}")
+    if asked == TRITON and not pooled:
+        raise EnvironmentProblem(
+            "gpu_kernels is triton, and the flow runs on a CPU or as a TensorRT plan: take auto"
+        )
+
+
 def choose(asked: str, estimator: VelocityEstimator) -> bool:
     """Whether to take fused operators; asked: one of NAMES. The step of loading that runs tells why
     they are not.
 
     Raises EnvironmentProblem for an unknown name, and for "triton" where that cannot be.
     """
-    if asked not in NAMES:
-        raise EnvironmentProblem(f"gpu_kernels is {asked!r}; take one of {', '.join(NAMES)}")
+    check(asked)
     if asked == TORCH:
         return False
     problem = _problem(asked, estimator)
@@ -54,11 +64,12 @@ def _problem(asked: str, estimator: VelocityEstimator) -> str:
 def difference(estimator: VelocityEstimator) -> float:
     """Of what one step from noise gives to what it gives by torch's operators, as a share."""
     with on_device(estimator.device):
-        plain, fused = (_moved(estimator, fused=fused) for fused in (False, True))
-        share = float((fused - plain).norm() / plain.norm())
-        if estimator.device.type == "cuda":
-            torch.cuda.empty_cache()  # the flow's pages take what is free
-    return share
+        try:
+            plain, fused = (_moved(estimator, fused=fused) for fused in (False, True))
+            return float((fused - plain).norm() / plain.norm())
+        finally:
+            if estimator.device.type == "cuda":
+                torch.cuda.empty_cache()  # the flow's pages take what is free
 
 
 def _moved(estimator: VelocityEstimator, *, fused: bool) -> Tensor:

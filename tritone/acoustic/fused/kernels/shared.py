@@ -5,7 +5,8 @@ import os
 import triton
 import triton.language as tl
 
-_INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET") == "1")
+_SET = os.environ.get("TRITON_INTERPRET", "").lower()
+_INTERPRETED = tl.constexpr(_SET in ("1", "true", "on", "yes"))  # as triton reads it
 
 
 @triton.jit
