@@ -39,7 +39,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 
 $(VENV)/ready-to-test: $(VENV)/ready
 	@echo "installing what tests, judges of speech and training need"
-	@$(PIP) -c constraints.txt -e '.[convert,download,gateway,plan,test,check,asr,bench,voice]'
+	@$(PIP) -c constraints.txt -e '.[convert,download,gateway,plan,ray,parquet,test,check,asr,bench,voice]'
 	@$(PIP) --no-deps resemblyzer==0.1.4  # for its weights alone; what it requires is compiled
 	@touch $@
 

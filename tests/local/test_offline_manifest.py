@@ -1,6 +1,7 @@
 """The manifest of offline inference: what a line may be, and what is said of one that is not."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -150,3 +151,40 @@ def test_a_recording_that_went_away(tmp_path: Path, recording: Path) -> None:
     recording.unlink()
     with pytest.raises(InvalidRequest, match=r"prompt_wav: .*anna\.wav does not exist"):
         item.load()
+
+
+def test_a_parquet_manifest_is_as_one_of_json(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="pip install 'tritone[parquet]'")
+    from pyarrow import parquet
+
+    rows = [
+        {"id": "a", "text": "Yes.", "seed": 3, "speed": 1.5},
+        {"id": "b", "text": "No.", "voice": "joe"},
+        {"id": "a", "text": "Twice."},
+        {"id": "c", "text": "Well.", "emotion_vector": [0.0, 0.5]},
+    ]
+    columns = sorted({key for row in rows for key in row})
+    table = pyarrow.table({key: [row.get(key) for row in rows] for key in columns})
+    parquet.write_table(table, tmp_path / "m.parquet", row_group_size=2)
+    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = read_manifest(tmp_path / "m.parquet")
+    assert found == read_manifest(tmp_path / "m.jsonl")
+    assert [item.line for item in found.items] == [1, 2, 4]
+    assert [problem.line for problem in found.problems] == [3]
+
+
+@pytest.mark.parametrize("contents", [b"PAR1 not", b"", None])
+def test_a_damaged_parquet_manifest_is_refused(tmp_path: Path, contents: bytes | None) -> None:
+    pytest.importorskip("pyarrow", reason="pip install 'tritone[parquet]'")
+    if contents is not None:
+        (tmp_path / "m.parquet").write_bytes(contents)
+    with pytest.raises(InvalidRequest, match=r"m\.parquet cannot be read"):
+        read_manifest(tmp_path / "m.parquet")
+
+
+def test_without_pyarrow_it_is_said_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(InvalidRequest, match=r"pip install 'tritone\[parquet\]'"):
+        read_manifest(tmp_path / "m.parquet")

@@ -1,6 +1,6 @@
 """An ONNX graph under construction, whose weights go straight to disk."""
 
-import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,12 +23,12 @@ _ALIGNMENT = 64
 def graph_writer(path: Path, metadata: dict[str, str]) -> Iterator["GraphWriter"]:
     """The graph comes to `path`, and its weights beside it to `<name>.data`, when the block ends.
 
-    An error leaves there what was there before. Several processes may write the same graph at the
-    same time.
+    An error leaves there what was there before. Several processes, of several machines too, may
+    write the same graph at the same time.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     data = path.with_name(path.name + ".data")
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}.partial")
     with partial.open("wb") as file:
         try:
             writer = GraphWriter(file, data.name)

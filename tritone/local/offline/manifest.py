@@ -3,7 +3,8 @@
     id|prompt_text|prompt_wav|text
     {"id": "b", "text": "Hello.", "voice": "anna", "seed": 3}
 
-A line is of the one or the other kind; blank lines are skipped. prompt_text and prompt_wav may be
+A line is of the one or the other kind; blank lines are skipped. A file NAME.parquet has columns of
+the names that JSON has for things, and a row for each utterance. prompt_text and prompt_wav may be
 empty: then a registered voice speaks. Paths, of emotion_audio too, count from the manifest's own
 folder.
 """
@@ -12,6 +13,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -115,9 +117,9 @@ def read_manifest(
     be used at all.
     """
     manifest, seen = Manifest(), dict[str, int]()
-    for number, text in _lines(path):
+    for number, written in _rows(path) if path.suffix == ".parquet" else _lines(path):
         try:
-            item = _item(number, _parse(text), path.parent, defaults or SamplingParams())
+            item = _item(number, _parse(written), path.parent, defaults or SamplingParams())
             if item.id in seen:
                 raise InvalidRequest("id", f"{item.id!r} is also the id of line {seen[item.id]}")
             seen[item.id] = number
@@ -147,9 +149,27 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
             yield number, written.strip()
 
 
-def _parse(text: str) -> _Line:
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
+    """The rows of a Parquet file, counted from 1, without what is null."""
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError as error:
+        problem = f"{path} needs pyarrow: pip install 'tritone[parquet]', or write JSON lines"
+        raise InvalidRequest("manifest", problem) from error
+    try:
+        with parquet.ParquetFile(path) as file:
+            rows = chain.from_iterable(batch.to_pylist() for batch in file.iter_batches())
+            for number, row in enumerate(rows, start=1):
+                yield number, {key: value for key, value in row.items() if value is not None}
+    except (OSError, ArrowException) as error:
+        raise InvalidRequest("manifest", f"{path} cannot be read: {error}") from error
+
+
+def _parse(text: str | dict[str, object]) -> _Line:
     """Raises InvalidRequest that names the field at fault."""
     try:
+        if isinstance(text, dict):
+            return _Line.model_validate(text)
         if text.startswith("{"):
             return _Line.model_validate_json(text)
         parts = [part.strip() for part in text.split("|")]

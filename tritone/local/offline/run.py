@@ -15,6 +15,7 @@ from tritone.acoustic.presets import SolverChoice
 from tritone.llm.contract import SamplingParams
 from tritone.local.offline.manifest import Item, read_manifest
 from tritone.local.offline.speak import Outcome, StageSeconds, speak_all, wave_path
+from tritone.local.offline.totals import Totals
 from tritone.local.tts import LocalStages
 from tritone.synthesis.limits import check
 from tritone.synthesis.pipeline import Settings
@@ -50,6 +51,10 @@ class RunLog:
     def rtf(self) -> float | None:
         """Pipeline seconds for a second of speech; None without any."""
         return self.pipeline_s / self.audio_s if self.audio_s else None
+
+    @property
+    def totals(self) -> Totals:
+        return Totals(**self.counts, audio_s=self.audio_s, pipeline_s=self.pipeline_s)
 
     def add(self, outcome: Outcome) -> None:
         """Count an utterance that has just ended, and write its line."""
@@ -134,7 +139,7 @@ class Order:
         return SamplingParams(self.temperature, self.top_p, self.top_k, self.seed)
 
 
-def run(order: Order, tell: Callable[[str], object]) -> RunLog:
+def run(order: Order, tell: Callable[[str], object]) -> Totals:
     """Speak what is not there yet; tell: is called with every problem of a line.
 
     Raises TritoneError or OSError where it cannot start or go on.
@@ -154,7 +159,7 @@ def run(order: Order, tell: Callable[[str], object]) -> RunLog:
     )
     if items:
         _speak(items, order, settings, log, tell)
-    return log
+    return log.totals
 
 
 def _speak(

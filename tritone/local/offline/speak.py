@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -156,7 +156,12 @@ def speak_all(
     stop = threading.Event()
     pool = ThreadPoolExecutor(batch, thread_name_prefix="tritone-offline")
     try:
-        work = [pool.submit(_outcome, item, stages, settings, out, stop) for item in items]
+        work = [
+            pool.submit(
+                outcome_of, item, stages, settings, partial(_save, wave_path(out, item)), stop
+            )
+            for item in items
+        ]
         for future in as_completed(work):
             yield future.result()
     finally:
@@ -164,9 +169,14 @@ def speak_all(
         pool.shutdown(cancel_futures=True)
 
 
-def _outcome(
-    item: Item, stages: LocalStages, settings: Settings, out: Path, stop: threading.Event
+def outcome_of(
+    item: Item,
+    stages: LocalStages,
+    settings: Settings,
+    save: Callable[[Float32, int], None],
+    stop: threading.Event,
 ) -> Outcome:
+    """Speak one item. save: is given its samples and their rate. Raises OSError alone."""
     seconds, rate = StageSeconds(), stages.rules.rates.sample_rate
     try:
         with seconds.measure("recording"):
@@ -177,7 +187,7 @@ def _outcome(
         if not len(wave):
             raise StageFailed("vocoder", "gave no samples")
         with seconds.measure("save"):
-            _save(wave_path(out, item), wave, rate)
+            save(wave, rate)
     except OSError:
         raise
     except TritoneError as error:
