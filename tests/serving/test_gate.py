@@ -73,3 +73,28 @@ def test_an_error_inside_opens_the_gate_again(gate) -> None:
         pass
     with gate.receiving():
         pass
+
+
+def test_a_start_that_never_comes_back_holds_nobody_up_once_it_is_forgotten(gate) -> None:
+    lost, started, order = threading.Event(), threading.Event(), []
+
+    def start() -> None:
+        with gate.starting():
+            started.set()
+            lost.wait(timeout=HANG_S)
+
+    def receive() -> None:
+        with gate.receiving():
+            order.append("received")
+
+    stuck = run(start)
+    assert started.wait(timeout=HANG_S)
+    gate.forget()
+    with gate.starting():
+        lost.set()
+        stuck.join(timeout=HANG_S)
+        reader = run(receive)
+        reader.join(timeout=0.05)
+        order.append("started")  # whoever was forgotten has opened nothing
+    reader.join(timeout=HANG_S)
+    assert order == ["started", "received"]

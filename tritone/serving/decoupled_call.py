@@ -24,7 +24,8 @@ class CallGate:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._waiting: set[object] = set()  # for each thread inside `receiving`
-        self._starters = 0  # threads inside or before `starting`
+        self._starters: set[object] = set()  # inside or before `starting`
+        self._inside: object = None  # of the starters
 
     @contextmanager
     def receiving(self) -> Iterator[None]:
@@ -41,20 +42,29 @@ class CallGate:
 
     @contextmanager
     def starting(self) -> Iterator[None]:
-        with self._changed:
-            self._starters += 1
-            try:
-                self._changed.wait_for(lambda: not self._waiting)
-                yield  # with the lock, so that nobody else can come in
-            finally:
-                self._starters -= 1
-                self._changed.notify_all()
+        """One at a time."""
+        place = object()
+        try:
+            with self._changed:
+                self._starters.add(place)
+                self._changed.wait_for(lambda: not self._waiting and self._inside is None)
+                self._inside = place
+            yield  # without the lock: a start at a model that is lost may never come back
+        finally:
+            with self._changed:
+                self._leave(place)
 
     def forget(self) -> None:
-        """Whoever waits now will get nothing more: starting no longer waits for them."""
+        """Whoever waits or starts now will get nothing more: nobody waits for them any longer."""
         with self._changed:
             self._waiting.clear()
-            self._changed.notify_all()
+            self._leave(self._inside)
+
+    def _leave(self, place: object) -> None:
+        self._starters.discard(place)
+        if self._inside is place:
+            self._inside = None
+        self._changed.notify_all()
 
 
 GATE = CallGate()
