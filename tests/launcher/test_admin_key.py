@@ -1,4 +1,5 @@
-"""The key of the administrative protocols, and who gets to see it."""
+"""The keys of a server: the administrative protocols', with who gets to see it, and the inner
+models'."""
 
 import http.server
 import threading
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tritone.errors import EnvironmentProblem
+from tritone.launcher import ServerSettings, TritonServer
 from tritone.launcher.admin_key import PROTOCOLS, AdminKey
 from tritone.launcher.drain import ask
 
@@ -41,6 +43,17 @@ def test_a_file_that_holds_no_key(tmp_path: Path, content: str) -> None:
         AdminKey(file).arguments()
     assert str(caught.value).startswith(f"--admin-key-file: {file} holds {len(content)} char")
     assert not content or content not in str(caught.value)
+
+
+def test_the_key_of_the_inner_models(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("0123456789abcdef\n")
+    assert len({TritonServer(ServerSettings()).inner_key for _ in range(2)}) == 2
+    assert TritonServer(ServerSettings(inner_key_file=file)).inner_key == "0123456789abcdef"
+    assert TritonServer(ServerSettings(open_inner_models=True)).inner_key == ""
+    both = TritonServer(ServerSettings(inner_key_file=file, open_inner_models=True))
+    with pytest.raises(EnvironmentProblem, match="leave one out"):
+        _ = both.inner_key
 
 
 def test_no_proxy_of_the_environment_sees_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,6 +100,19 @@ class TestChecks:
         with pytest.raises(EnvironmentProblem, match=r"has no tensorrtllm/.*or --profile gpu$"):
             check_profile(backend, tmp_path)
 
+    @pytest.mark.parametrize("profile", ["gpu", "gpu-llmapi"])
+    def test_a_language_model_elsewhere_needs_nothing_here(
+        self, settings: ServerSettings, machine, profile
+    ) -> None:
+        machine(trtllm=None)
+        elsewhere = {"tensorrt_llm": {"url": "llm:8001"}}
+        check_profile(replace(settings, profile=profile, parameters=elsewhere), None)
+
+    def test_nvidias_backend_cannot_have_it_elsewhere(self, settings: ServerSettings) -> None:
+        elsewhere = {"tensorrt_llm": {"url": "llm:8001"}}
+        with pytest.raises(EnvironmentProblem, match=r"knows nothing of tensorrt_llm\.url"):
+            check_profile(replace(settings, profile="gpu-backend", parameters=elsewhere), None)
+
     def test_all_pieces_there(self, settings: ServerSettings, machine, tmp_path: Path) -> None:
         machine()
         assert settings.model_dir is not None

@@ -1,5 +1,6 @@
 """The public model's view of the others' processes: who died, and who was waiting for it."""
 
+import json
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from tritone.errors import StageFailed
 from tritone.serving import neighbours
 from tritone.serving.decoupled_call import DecoupledCall
 from tritone.serving.neighbours import Calls, Neighbours
+from tritone_client import SpeechError
 
 MODELS = ("llm", "vocoder")
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -136,3 +138,16 @@ def test_what_nobody_reads_is_read_to_its_end(watching: Neighbours) -> None:
     assert next(reading) == 0
     del reading
     wait_until(lambda: taken == list(range(5)))
+
+
+@pytest.mark.parametrize("url", ["", "llm:8001"])
+def test_what_was_lost_is_asked_for_again_by_clients(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("TRITONE_SETTINGS", json.dumps({"llm": {"url": url}}))
+    lost = neighbours.lost_stage("llm")
+    assert lost.stage == "llm" and url in str(lost)
+    assert SpeechError("INTERNAL", str(lost)).passes
+    waiting = neighbours.being_replaced(["llm", "vocoder"])
+    named = f"llm at {url}, vocoder" if url else "llm, vocoder"
+    assert str(waiting) == f"{named} is being started again; retry in a few seconds"

@@ -27,6 +27,8 @@ from tritone.launcher.standby import Standby
 from tritone.launcher.supervisor import End, Supervisor
 from tritone.launcher.tls import ServerTls
 from tritone.launcher.warm_up import voices_to_warm, warm_up
+from tritone.serving.remote_settings import RemoteSettings
+from tritone.triton_models import LANGUAGE_MODEL
 
 Arguments = Annotated[
     list[str] | None, typer.Argument(metavar="-- ARGUMENTS", help="more for tritonserver")
@@ -88,6 +90,7 @@ def _settings(
         http_address=listening.http_address,
         admin_key_file=rights.admin_key_file,
         open_inner_models=rights.open_inner_models,
+        inner_key_file=rights.inner_key_file,
         unary=rights.unary,
         log_text=files.log_text,
         http_port=http,
@@ -155,7 +158,11 @@ def _check_model(settings: ServerSettings) -> None:
         model = open_model(settings.served_model)
     except ModelDirectoryError:
         return
-    check_memory(model, settings.profile, language_model_parameters(settings))
+    language_model = language_model_parameters(settings)
+    if language_model.get("url"):  # the most of the memory is another machine's
+        RemoteSettings.of(language_model, settings.parameters.get(LANGUAGE_MODEL, {})).check()
+    else:
+        check_memory(model, settings.profile, language_model)
     check_shapes_apart(model)
 
 

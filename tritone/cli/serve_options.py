@@ -110,6 +110,9 @@ class Rights:
         bool,
         typer.Option("--open-inner-models", help="clients may call the models behind it too"),
     ] = False
+    inner_key_file: Annotated[
+        Path | None, typer.Option(help="key with which other servers may call those models")
+    ] = None
     unary: Annotated[
         str, typer.Option(metavar="NAME", help="of the model that does not stream")
     ] = ""

@@ -2,13 +2,13 @@
 
 import logging
 import os
-import secrets
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from threading import Event
 
@@ -23,6 +23,7 @@ from tritone.launcher.health import LOOK_S
 from tritone.launcher.inheritance import Inheritance
 from tritone.launcher.links import Links, is_plain
 from tritone.launcher.model_watch import SERVER, Loss, ModelWatch
+from tritone.launcher.operator_key import key_of
 from tritone.launcher.profiles import check_profile, with_engine
 from tritone.launcher.readable import readable
 from tritone.launcher.readiness import is_open, is_ready
@@ -59,7 +60,6 @@ class TritonServer:
         self._exit_event = -1  # pidfd, readable once the process has ended
         self._ready = False
         self._repository = ModelRepository(self.urls.http, AdminKey(settings.admin_key_file))
-        self.inner_key = "" if settings.open_inner_models else secrets.token_urlsafe(24)
         self._inheritance: Inheritance | None = None
         self._watch: ModelWatch | None = None
         self._probe: GrpcProbe | None = None
@@ -67,6 +67,16 @@ class TritonServer:
         self._log: ServerLog | None = None
         self._regions: RegionLease | None = None
         self._links = Links(Path())
+
+    @cached_property
+    def inner_key(self) -> str:
+        """Of its inner models; empty where they are open. Raises EnvironmentProblem."""
+        settings = self.settings
+        if settings.open_inner_models and settings.inner_key_file:
+            raise EnvironmentProblem("--open-inner-models needs no --inner-key-file; leave one out")
+        if settings.open_inner_models:
+            return ""
+        return key_of("--inner-key-file", settings.inner_key_file)
 
     @property
     def urls(self) -> ServerUrls:
@@ -86,7 +96,7 @@ class TritonServer:
         settings = self.settings
         binaries = find(settings.wheel_dir)
         checks.check_settings(settings)
-        control = self._repository.arguments(settings.models)
+        control, inner_key = self._repository.arguments(settings.models), self.inner_key
         check_profile(settings, binaries.backends)
         settings = with_engine(settings)
         checks.allow_open_files()
@@ -106,7 +116,7 @@ class TritonServer:
         self._inheritance = Inheritance(self._regions.descriptor)
         environment |= self._inheritance.variables
         environment[RESTARTS_VARIABLE] = str(self._restarts)
-        environment[INNER_KEY_VARIABLE] = self.inner_key
+        environment[INNER_KEY_VARIABLE] = inner_key
         self._spawn(command, environment, self._log, self._inheritance.descriptors)
 
     def _spawn(

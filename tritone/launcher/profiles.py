@@ -28,6 +28,12 @@ def check_profile(settings: ServerSettings, backends: Path | None) -> None:
     EnvironmentProblem, or ModelDirectoryError for a missing engine.
     """
     profile = settings.profile
+    elsewhere = bool(language_model_parameters(settings).get("url"))
+    if elsewhere and profile == "gpu-backend":
+        raise EnvironmentProblem(
+            "profile gpu-backend: NVIDIA's backend knows nothing of tensorrt_llm.url; where the "
+            "language model is on another server, use --profile gpu-torch here"
+        )
     if profile == "cpu":
         return
     if not any(file.exists() for file in DRIVER_FILES) and shutil.which("nvidia-smi") is None:
@@ -43,6 +49,13 @@ def check_profile(settings: ServerSettings, backends: Path | None) -> None:
             f"profile {profile}: torch {version} is built for the CPU alone; install a CUDA build "
             "(https://pytorch.org/get-started/locally), or use --profile cpu"
         )
+    if not elsewhere:
+        _check_language_model(settings, backends)
+
+
+def _check_language_model(settings: ServerSettings, backends: Path | None) -> None:
+    """The pieces of what runs it here, as `check_profile`."""
+    profile = settings.profile
     if profile in TRTLLM_PROFILES:
         check_tensorrt_llm(profile)
     if profile == "gpu-backend" and backends and not (backends / TRTLLM_BACKEND).is_file():

@@ -47,6 +47,8 @@ class ServerSettings:
     admin_key_file: has the key of the administrative protocols; None makes one that only the
         launcher knows.
     open_inner_models: clients may call the models behind the public one.
+    inner_key_file: has the key of those models, for other servers that call them; None makes one
+        that only this server's models know.
     log_text: the log may quote what clients send.
     threads: threads of each model's numeric libraries. None keeps what the environment says and
         makes it one where it says nothing: every model is a process of its own, and many threads in
@@ -75,6 +77,7 @@ class ServerSettings:
     tls: ServerTls | None = None
     admin_key_file: Path | None = None
     open_inner_models: bool = False
+    inner_key_file: Path | None = None
     log_text: bool = False
     http_port: int = 8000
     grpc_port: int = 8001

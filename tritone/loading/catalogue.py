@@ -20,6 +20,10 @@ _GPU = (
     "the GPU does not answer, is full, or is held by another process; the first CUDA call of a "
     "torch built for another GPU compiles its kernels"
 )
+_AWAY = (
+    "the server that `tensorrt_llm.url` names is not ready, cannot be reached, or has a "
+    "certificate of another authority"
+)
 _MPI = "MPI, which the import starts, waits for a launcher or a network that is not there"
 
 
@@ -65,6 +69,7 @@ _KINDS = (
     StepKind("vocoder weights", 30, _WEIGHTS, "model.weights"),
     StepKind("vocoder placement", 60, f"{_PROCESSOR}; on a GPU: {_GPU}", "machine gpu"),
     StepKind("vocoder plan", 60, _GPU, "tensorrt", TORCH_PROFILES, optional=True),
+    StepKind("LLM server", 30, _AWAY, "server", optional=True),
     StepKind("LLM imports", 60, _IMPORT, "python.imports"),
     StepKind("LLM graph", 120, _PROCESSOR, "machine model.weights", ("cpu",), optional=True),
     StepKind("LLM session", 30, _WEIGHTS, "model.weights", ("cpu",)),

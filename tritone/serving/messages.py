@@ -182,20 +182,23 @@ def _response(run: Callable[[], Any], stage: str) -> Any:
 
 def raise_error(reply: Any, stage: str) -> None:
     """Raise what a stage answered with, if it is an error."""
-    if not reply.has_error():
-        return
-    message = reply.error().message()
+    if reply.has_error():
+        raise error_of(reply.error().message(), stage)
+
+
+def error_of(message: str, stage: str) -> TritoneError:
+    """The error that a stage answered with in these words."""
     kind, _, text = message.partition(": ")
     head, _, tail = text.partition(": ")
     for refusal in (InvalidRequest, NothingToSay):
         if kind == refusal.__name__:
-            raise refusal(head, tail)
+            return refusal(head, tail)
     for plain in (Overloaded, Cancelled):
         if kind == plain.__name__:
-            raise plain(text)
+            return plain(text)
     if message.endswith(_NOT_READY):
-        raise Overloaded(f"{stage} is being started again; retry in a few seconds")
-    raise StageFailed(stage, tail if (kind, head) == (StageFailed.__name__, stage) else message)
+        return Overloaded(f"{stage} is being started again; retry in a few seconds")
+    return StageFailed(stage, tail if (kind, head) == (StageFailed.__name__, stage) else message)
 
 
 def answer(requests: list[Any], run: Callable[[Any], Any], stage: str) -> list[Any]:

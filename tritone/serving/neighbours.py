@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tritone.errors import StageFailed
+from tritone.errors import Overloaded, StageFailed
 from tritone.launcher.model_processes import model_processes
 from tritone.launcher.readable import readable
+from tritone.serving.parameters import changed_settings
 from tritone.unwanted_board import NOWHERE, StreamPlace
 
 _LOOK_S = 0.2  # for processes that are not there yet, or are being replaced
@@ -133,4 +134,17 @@ class Calls:
 
 def lost_stage(model: str) -> StageFailed:
     """The error of a stream that needs a model whose process has ended."""
-    return StageFailed(model, f"{_DIED}; say it again in a few seconds")
+    address = _elsewhere(model)
+    where = f"the server at {address}, where it runs, was lost, or " if address else ""
+    return StageFailed(model, f"{where}{_DIED}; say it again in a few seconds")  # clients know it
+
+
+def being_replaced(models: Sequence[str]) -> Overloaded:
+    """The error of a stream that would need these models, which are lost."""
+    named = [f"{model} at {at}" if (at := _elsewhere(model)) else model for model in models]
+    return Overloaded(f"{', '.join(named)} is being started again; retry in a few seconds")
+
+
+def _elsewhere(model: str) -> str:
+    """The address of the server that runs a model in the place of this one; empty for its own."""
+    return changed_settings(model).get("url", "")

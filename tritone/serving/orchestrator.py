@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tritone.arrays import Float32
-from tritone.errors import ModelDirectoryError, Overloaded
+from tritone.errors import ModelDirectoryError
 from tritone.families import Model
 from tritone.frontend.registry.lookup import RegisteredVoices
 from tritone.llm.checkpoint import logit_bias
@@ -30,7 +30,7 @@ from tritone.serving.messages import (
     response,
     tensor,
 )
-from tritone.serving.neighbours import Calls, Neighbours
+from tritone.serving.neighbours import Calls, Neighbours, being_replaced
 from tritone.serving.open_streams import OpenStream, OpenStreams
 from tritone.serving.parameters import device_name, parameters, served_model, watched
 from tritone.serving.stages import TritonStages
@@ -157,8 +157,8 @@ class TritonPythonModel:
             stream.account.name(request_id(request))
             if stream.text and stream.text.refusal:
                 raise stream.text.refusal
-            if lost := ", ".join(self._neighbours.lost):
-                raise Overloaded(f"{lost} is being started again; retry in a few seconds")
+            if lost := self._neighbours.lost:
+                raise being_replaced(lost)
             stream.enter(self._admission)
             stream.account.timing.mark("started")
             try:

@@ -62,8 +62,13 @@ def given_parameters(args: Mapping[str, str]) -> dict[str, str]:
 
 def changed_parameters(args: Mapping[str, str]) -> dict[str, str]:
     """Those of the model that the launcher was told to change."""
+    return changed_settings(args.get("model_name", ""))
+
+
+def changed_settings(model: str) -> dict[str, str]:
+    """The parameters of any model of this server that the launcher was told to change."""
     changed = json.loads(os.environ.get(variables.SETTINGS_VARIABLE) or "{}")
-    own: dict[str, str] = changed.get(args.get("model_name", ""), {})
+    own: dict[str, str] = changed.get(model, {})
     return own
 
 

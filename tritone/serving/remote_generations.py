@@ -1,0 +1,159 @@
+"""Generations of another server: what `tensorrt_llm` is asked here is passed on to the one there.
+
+Tensors go through as they are, so this is the same for every runtime, family and kind of request:
+new generations, more of an open text, stops.
+
+When that server is lost this process ends. That is what makes the loss known: running streams end
+with an error, the server is no longer ready, and the launcher has the model loaded again, which
+lasts until the other server is back.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import grpc
+import numpy as np
+import triton_python_backend_utils as pb_utils
+from numpy.typing import NDArray
+from tritonclient.grpc import service_pb2 as messages
+from tritonclient.utils import triton_to_np_dtype
+
+from tritone.errors import StageFailed, TritoneError
+from tritone.serving.cancellation import CallerWatch
+from tritone.serving.messages import (
+    error_of,
+    failure,
+    request_id,
+    respond,
+    response,
+    tensor,
+)
+from tritone.serving.parameters import changed_parameters, given_parameters
+from tritone.serving.remote_server import RemoteServer, inference, words
+from tritone.serving.remote_settings import RemoteSettings
+from tritone.triton_models import LANGUAGE_MODEL
+
+_QUIET_S = 0.5  # that the end of this process waits for messages to the server
+
+
+class RemoteGenerations:
+    """Of a server that is there; passes on until `close`."""
+
+    def __init__(self, server: RemoteServer) -> None:
+        self._server = server
+        self._speaking = threading.Lock()
+        server.watch(self._lost)
+
+    def start(self, request: Any, sender: Any) -> None:
+        """Pass a request on; its answers are sent as they come."""
+        given = {one.name(): _batched(one.as_numpy()) for one in request.inputs()}
+        name = request_id(request)
+        asked = inference(name, given, request.requested_output_names())
+        threading.Thread(
+            target=self._pass_on,
+            args=(asked, _InTurn(sender, self._speaking)),
+            name=f"generation {name}",
+            daemon=True,
+        ).start()
+
+    def _pass_on(self, asked: messages.ModelInferRequest, sender: "_InTurn") -> None:
+        with respond(sender, LANGUAGE_MODEL) as send:
+            try:
+                problem = self._answer(asked, sender, send)
+            except grpc.RpcError as error:
+                why = words(error)
+                if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
+                    # Not as an error of this generation: its reader would never get it in Triton
+                    # 2.51, and take what it has for all of the speech.
+                    self._lost(why)
+                problem = StageFailed(LANGUAGE_MODEL, f"{self._server.address}: {why}")
+            if problem and not sender.has_spoken:
+                raise problem
+            if problem:
+                # apart from the last response, as in `Generations`; else a reader waits for ever,
+                # as one does for the last response after an error that is the first
+                send(failure(problem, LANGUAGE_MODEL))
+
+    def _answer(
+        self, asked: messages.ModelInferRequest, sender: "_InTurn", send: Any
+    ) -> TritoneError | None:
+        """The error that it ends with, if any. All answers are read, wanted or not. Raises
+        grpc.RpcError."""
+        caller, wanted = CallerWatch(sender), True
+        problem: TritoneError | None = None
+        for answer in self._server.call(asked):
+            if answer.error_message:
+                problem = error_of(answer.error_message, LANGUAGE_MODEL)
+            elif wanted:
+                send(_response(answer.infer_response))
+            if wanted and caller.gone():
+                wanted = False
+                self._server.stop(asked.id)
+        return problem
+
+    def _lost(self, why: str) -> None:
+        """Ends this process, at a moment at which it says nothing to the server, not even for its
+        log: Triton 2.51 ends too where it finds a lock of their memory left by the dead. Returns
+        where there is nothing to be lost any more."""
+        if self._server.closed:
+            return
+        sys.stderr.write(f"{LANGUAGE_MODEL}: the server at {self._server.address} is away: {why}\n")
+        sys.stderr.flush()
+        self._speaking.acquire(timeout=_QUIET_S)
+        os._exit(1)
+
+    def close(self) -> None:
+        self._server.close()
+
+
+class _InTurn:
+    """A sender of responses, of which one at a time speaks to the server."""
+
+    def __init__(self, sender: Any, speaking: threading.Lock) -> None:
+        self._sender, self._speaking = sender, speaking
+        self.has_spoken = False
+
+    def send(self, *arguments: Any, **named: Any) -> None:
+        self.has_spoken = True
+        with self._speaking:
+            self._sender.send(*arguments, **named)
+
+    def is_cancelled(self) -> bool:
+        with self._speaking:
+            return bool(self._sender.is_cancelled())
+
+
+def opened(args: Mapping[str, str]) -> RemoteGenerations | None:
+    """Of the server that the model's parameter `url` names, once that is ready; None where it names
+    none.
+
+    Raises EnvironmentProblem for a parameter that cannot be meant, a file that cannot be used, or a
+    key that is not taken.
+    """
+    given = given_parameters(args)
+    if not given.get("url"):
+        return None
+    server = RemoteServer(RemoteSettings.of(given, changed_parameters(args)))
+    server.wait(
+        lambda why: pb_utils.Logger.log_warn(f"waiting for the server at {server.address}: {why}")
+    )
+    return RemoteGenerations(server)
+
+
+def _batched(values: NDArray[Any]) -> NDArray[Any]:
+    """With the leading dimension of one, which Triton takes from inputs that it reshapes."""
+    return values.reshape(1, -1) if values.ndim < 2 else values
+
+
+def _response(given: messages.ModelInferResponse) -> Any:
+    """The same for a reader here."""
+    pairs = zip(given.outputs, given.raw_output_contents, strict=True)
+    return response(*(tensor(output.name, _values(output, raw)) for output, raw in pairs))
+
+
+def _values(output: Any, raw: bytes) -> NDArray[Any]:
+    kind = triton_to_np_dtype(output.datatype)
+    return np.frombuffer(raw, kind).reshape(tuple(output.shape))
