@@ -60,10 +60,13 @@ def sent_of(modules: SimpleNamespace, error: Exception) -> list[tuple[Any, int]]
     return sender.sent
 
 
-def test_an_error_goes_before_the_last_response(modules: SimpleNamespace) -> None:
-    """A caller in the server waits for ever for one that is both, once it has had a response."""
-    *_, (error, flags), last = sent_of(modules, StageFailed("llm", "the largest logit is nan"))
-    assert error.message == "StageFailed: llm: the largest logit is nan" and not flags
+def test_an_error_is_an_output_before_the_last_response(modules: SimpleNamespace) -> None:
+    """A caller in the server never gets one that is Triton's, once it has had a response, and
+    waits for ever for one that is the last response too."""
+    *_, (reply, flags), last = sent_of(modules, StageFailed("llm", "the largest logit is nan"))
+    ((name, words),) = reply
+    assert name == "failure" and words.shape == (1, 1) and not flags
+    assert words.item() == b"StageFailed: llm: the largest logit is nan"
     assert last == (None, 1)
 
 

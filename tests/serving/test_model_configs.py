@@ -17,6 +17,7 @@ from tritone.launcher.settings import Profile
 from tritone.llm.contract import MoreText, OpenText, Prompt, Rereads, Turns
 from tritone.llm.runtimes import RUNTIMES
 from tritone.serving.generation_tensors import (
+    FAILURE,
     LATENTS,
     OUTPUTS,
     SAID,
@@ -31,6 +32,7 @@ PROFILES = get_args(Profile)
 CONFIGS = sorted((PROJECT / "model_repo").rglob("*.pbtxt"))
 OURS = [profile for profile in PROFILES if profile != "gpu-backend"]
 OURS_ALONE = {"prompt_embeddings", "turns", "rereads", "open_text", "text_ended", "extend"}
+GIVEN_BY_OURS = {SAID, LATENTS, FAILURE}
 TYPES = {
     np.dtype(np.int32): model_config_pb2.TYPE_INT32,
     np.dtype(np.float32): model_config_pb2.TYPE_FP32,
@@ -68,11 +70,11 @@ def test_every_file_belongs_to_a_profile() -> None:
 @pytest.mark.parametrize("profile", PROFILES)
 def test_all_declare_the_same_tensors(profile: str) -> None:
     """But for NVIDIA's backend, which takes no prompts of embeddings under this name, cannot add to
-    a prompt, does not say what its tokens are said for and gives no latents."""
+    a prompt, does not say what its tokens are said for, gives no latents and errors of its own."""
     config, default = read(profile), read(DEFAULT_PROFILE)
     taken = [i for i in default.input if profile in OURS or i.name not in OURS_ALONE]
     assert list(config.input) == taken
-    given = [o for o in default.output if profile in OURS or o.name not in (SAID, LATENTS)]
+    given = [o for o in default.output if profile in OURS or o.name not in GIVEN_BY_OURS]
     assert list(config.output) == given
     assert config.model_transaction_policy.decoupled and config.name == "tensorrt_llm"
     assert config.max_batch_size > 0
@@ -102,7 +104,7 @@ def test_all_that_is_sent_is_declared(tmp_path: Path) -> None:
         assert len(shape) == len(spec.dims), name
         assert all(d in (-1, n) for d, n in zip(spec.dims, shape, strict=True)), name
         assert spec.optional == (name not in ("input_ids", "input_lengths", "request_output_len"))
-    assert {spec.name for spec in read(DEFAULT_PROFILE).output} == {*OUTPUTS, SAID, LATENTS}
+    assert {spec.name for spec in read(DEFAULT_PROFILE).output} == {*OUTPUTS, *GIVEN_BY_OURS}
 
 
 @pytest.mark.parametrize("profile", OURS)

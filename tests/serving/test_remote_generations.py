@@ -131,6 +131,26 @@ def test_tensors_go_through_as_they_are(far: FarServer, generations: Any) -> Non
     assert sent[2:] == [(None, 1)] and stopper.wait()[-1] == (None, 1)
 
 
+def words_of(reply: Any) -> str:
+    """Of an error, Triton's own or as an output."""
+    if not isinstance(reply, tuple):
+        return str(reply.message)
+    ((name, words),) = reply
+    assert name == "failure"
+    return str(words.item().decode())
+
+
+def test_an_error_that_is_an_output_goes_through(far: FarServer, generations: Any) -> None:
+    words = np.array([[b"StageFailed: llm: the largest logit is nan"]], np.object_)
+    far.answers = (*far.answers, answer_with({"failure": words}))
+    sender = Sender()
+    generations.start(IDS, sender)
+    wait_until(lambda: len(sender.sent) == 3)
+    generations.start(request(stop=np.array([True])), Sender())
+    *_, (reply, flags), last = sender.wait()
+    assert words_of(reply) == words.item().decode() and (flags, last) == (0, (None, 1))
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -143,15 +163,15 @@ def test_tensors_go_through_as_they_are(far: FarServer, generations: Any) -> Non
 def test_an_error_keeps_its_kind(
     far: FarServer, generations: Any, words: str, answers: int
 ) -> None:
-    """As the first response it is the last one too, later it is apart: Triton 2.51 has readers wait
-    for ever otherwise."""
+    """As the first response it is the last one too, later it is an output of one that is apart:
+    Triton 2.51 has readers wait for ever otherwise, or end without it."""
     far.answers = (*far.answers[:answers], answer_with(error=words))
     sender, errors = Sender(), []
     generations.start(IDS, sender)
     wait_until(lambda: far.asked)
     generations.start(request(stop=np.array([True])), Sender())
     for reply, flags in sender.wait()[answers:]:
-        errors.append((reply and reply.message, flags))
+        errors.append((reply and words_of(reply), flags))
     assert errors == ([(words, 0), (None, 1)] if answers else [(words, 1)])
 
 
@@ -188,7 +208,7 @@ def test_the_deadline_of_a_generation(
     generations.start(IDS, sender)
     assert [flag for _, flag in sender.wait()] == flags
     error = next(reply for reply, _ in reversed(sender.sent) if reply)
-    assert error.message.startswith(f"StageFailed: tensorrt_llm: {address}: DEADLINE_EXCEEDED")
+    assert words_of(error).startswith(f"StageFailed: tensorrt_llm: {address}: DEADLINE_EXCEEDED")
     assert not ends
 
 

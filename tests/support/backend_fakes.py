@@ -62,6 +62,7 @@ def backend(monkeypatch: pytest.MonkeyPatch, *names: str) -> Iterator[SimpleName
     for name, fake in fakes.items():
         setattr(utils, name, fake)
     monkeypatch.setitem(sys.modules, NAME, utils)
+    names = ("failures", *names)
     paths = [f"tritone.serving.{name}" for name in names]
     for path in paths:
         monkeypatch.delitem(sys.modules, path, raising=False)

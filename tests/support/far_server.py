@@ -9,7 +9,7 @@ import grpc
 import numpy as np
 from fake_server import FakeServer
 from tritonclient.grpc import service_pb2
-from tritonclient.utils import np_to_triton_dtype
+from tritonclient.utils import np_to_triton_dtype, serialize_byte_tensor
 from waiting import HANG_S
 
 
@@ -21,7 +21,9 @@ def answer_with(
     for name, values in (tensors or {}).items():
         kind = np_to_triton_dtype(values.dtype)
         message.infer_response.outputs.add(name=name, datatype=kind, shape=values.shape)
-        message.infer_response.raw_output_contents.append(values.tobytes())
+        message.infer_response.raw_output_contents.append(
+            serialize_byte_tensor(values).item() if kind == "BYTES" else values.tobytes()
+        )
     return message
 
 

@@ -40,6 +40,7 @@ _ON_THE_WIRE = {
     "min_tokens": "min_length",
 }
 SAID = "said"  # of checkpoints with text heads, from runtimes of ours
+FAILURE = "failure"  # words of an error that comes after tokens, from runtimes of ours
 LATENTS = "latents"  # of checkpoints whose flow takes them, from runtimes of ours
 
 

@@ -19,8 +19,9 @@ from tritone.llm.contract import (
 )
 from tritone.llm.portions import Portions
 from tritone.serving.cancellation import CallerWatch
+from tritone.serving.failures import late_failure
 from tritone.serving.generation_tensors import LATENTS, SAID, by_wire_name
-from tritone.serving.messages import failure, respond, response, tensor
+from tritone.serving.messages import respond, response, tensor
 from tritone.serving.metrics import Gauge
 
 
@@ -81,10 +82,7 @@ class Generations:
             except Cancelled:
                 pass  # as with the TensorRT-LLM backend, a stopped generation ends without an error
             except Exception as error:
-                # Apart from the last response: in Triton 2.51 a caller in this server, which has
-                # had a response, never gets one that is both, and waits for ever. The error alone
-                # does not reach it either; it sees a generation that ended early.
-                send(failure(error, self._stage))
+                send(late_failure(error, self._stage))
             finally:
                 with self._counted():
                     if generation and self._running.get(request_id) is generation:

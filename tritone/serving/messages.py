@@ -1,10 +1,4 @@
-"""What comes and goes: inputs read, outputs made, and the one place where exceptions become Triton
-error codes, and back.
-
-Triton 2.51 keeps an error's message but not its code, neither on the way through a business logic
-call (all become INTERNAL) nor on a gRPC stream (none is sent). So what a reader must know stands in
-front of the message: for the orchestrator the kind of error, for clients the gRPC status.
-"""
+"""What comes and goes: inputs read, outputs made, and answers sent."""
 
 import hmac
 import json
@@ -21,24 +15,14 @@ import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 
 from tritone.arrays import Float32, Int32
-from tritone.errors import (
-    Cancelled,
-    InvalidRequest,
-    NothingToSay,
-    Overloaded,
-    StageFailed,
-    TritoneError,
-)
+from tritone.errors import InvalidRequest, StageFailed
 from tritone.serving.beat import WORK
-from tritone.serving.log_text import loggable, loggable_stack
+from tritone.serving.failures import failure
 from tritone.triton_models import INNER_PARAMETER, PLACE_PARAMETER
 from tritone.unwanted_board import NO_PLACE
 from tritone.variables import INNER_KEY_VARIABLE
 
 _INNER_KEY = os.environ.get(INNER_KEY_VARIABLE, "")
-
-# Triton's own words of a model that is being loaded.
-_NOT_READY = " is not ready."
 
 LONGEST_ID = 1000  # characters
 
@@ -150,55 +134,12 @@ def response(*tensors: Any) -> Any:
     return pb_utils.InferenceResponse(output_tensors=list(tensors))
 
 
-def failure(error: Exception, stage: str, *, public: bool = False) -> Any:
-    """The response that tells the orchestrator, or a client of a public model, what happened; what
-    is the server's trouble, and not the caller's own, is logged as such."""
-    log = pb_utils.Logger
-    if isinstance(error, (InvalidRequest, Cancelled)):
-        log.log_verbose(f"{stage}: {loggable(error)}")
-    elif isinstance(error, TritoneError):
-        log.log_warn(f"{stage}: {loggable(error)}")
-    else:
-        log.log_error(loggable_stack(error, stage))
-        error = StageFailed(stage, f"{type(error).__name__}: {error}")
-    codes = pb_utils.TritonError
-    code, status = {
-        InvalidRequest: (codes.INVALID_ARG, "INVALID_ARGUMENT"),
-        NothingToSay: (codes.INVALID_ARG, "INVALID_ARGUMENT: NOTHING_TO_SAY"),
-        Overloaded: (codes.UNAVAILABLE, "UNAVAILABLE"),
-        Cancelled: (codes.CANCELLED, "CANCELLED"),
-    }.get(type(error), (codes.INTERNAL, "INTERNAL"))
-    message = f"{status if public else type(error).__name__}: {error}"
-    return pb_utils.InferenceResponse(error=codes(message, code))
-
-
 def _response(run: Callable[[], Any], stage: str) -> Any:
     """What `run` returns, or its error."""
     try:
         return run()
     except Exception as error:
         return failure(error, stage)
-
-
-def raise_error(reply: Any, stage: str) -> None:
-    """Raise what a stage answered with, if it is an error."""
-    if reply.has_error():
-        raise error_of(reply.error().message(), stage)
-
-
-def error_of(message: str, stage: str) -> TritoneError:
-    """The error that a stage answered with in these words."""
-    kind, _, text = message.partition(": ")
-    head, _, tail = text.partition(": ")
-    for refusal in (InvalidRequest, NothingToSay):
-        if kind == refusal.__name__:
-            return refusal(head, tail)
-    for plain in (Overloaded, Cancelled):
-        if kind == plain.__name__:
-            return plain(text)
-    if message.endswith(_NOT_READY):
-        return Overloaded(f"{stage} is being started again; retry in a few seconds")
-    return StageFailed(stage, tail if (kind, head) == (StageFailed.__name__, stage) else message)
 
 
 def answer(requests: list[Any], run: Callable[[Any], Any], stage: str) -> list[Any]:

@@ -19,13 +19,12 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2 as messages
-from tritonclient.utils import triton_to_np_dtype
+from tritonclient.utils import deserialize_bytes_tensor, triton_to_np_dtype
 
 from tritone.errors import StageFailed, TritoneError
 from tritone.serving.cancellation import CallerWatch
+from tritone.serving.failures import error_of, late_failure
 from tritone.serving.messages import (
-    error_of,
-    failure,
     request_id,
     respond,
     response,
@@ -66,16 +65,12 @@ class RemoteGenerations:
             except grpc.RpcError as error:
                 why = words(error)
                 if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
-                    # Not as an error of this generation: its reader would never get it in Triton
-                    # 2.51, and take what it has for all of the speech.
                     self._lost(why)
                 problem = StageFailed(LANGUAGE_MODEL, f"{self._server.address}: {why}")
             if problem and not sender.has_spoken:
                 raise problem
             if problem:
-                # apart from the last response, as in `Generations`; else a reader waits for ever,
-                # as one does for the last response after an error that is the first
-                send(failure(problem, LANGUAGE_MODEL))
+                send(late_failure(problem, LANGUAGE_MODEL))
 
     def _answer(
         self, asked: messages.ModelInferRequest, sender: "_InTurn", send: Any
@@ -155,5 +150,8 @@ def _response(given: messages.ModelInferResponse) -> Any:
 
 
 def _values(output: Any, raw: bytes) -> NDArray[Any]:
-    kind = triton_to_np_dtype(output.datatype)
-    return np.frombuffer(raw, kind).reshape(tuple(output.shape))
+    if output.datatype == "BYTES":
+        values: NDArray[Any] = deserialize_bytes_tensor(raw)
+    else:
+        values = np.frombuffer(raw, triton_to_np_dtype(output.datatype))
+    return values.reshape(tuple(output.shape))

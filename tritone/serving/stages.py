@@ -11,10 +11,11 @@ import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 
 from tritone.arrays import Float32
-from tritone.errors import InvalidRequest, StageFailed
+from tritone.errors import InvalidRequest, StageFailed, TritoneError
 from tritone.llm.config import LanguageModelConfig
 from tritone.llm.contract import GenerationRequest, Increment, MoreText
 from tritone.serving.decoupled_call import DecoupledCall
+from tritone.serving.failures import raise_error
 from tritone.serving.frontend_tensors import (
     OUTPUTS,
     PreparedVoice,
@@ -23,6 +24,7 @@ from tritone.serving.frontend_tensors import (
     text_tensors,
 )
 from tritone.serving.generation_tensors import (
+    FAILURE,
     LATENTS,
     SAID,
     extension_tensors,
@@ -31,7 +33,7 @@ from tritone.serving.generation_tensors import (
     stop_tensors,
 )
 from tritone.serving.generation_tensors import OUTPUTS as LLM_OUTPUTS
-from tritone.serving.messages import inner_parameters, raise_error, tensor
+from tritone.serving.messages import inner_parameters, tensor
 from tritone.serving.neighbours import Calls
 from tritone.synthesis.rules import Cuts
 from tritone.synthesis.values import Segment, SynthesisRequest, TextBlock, in_order
@@ -149,18 +151,17 @@ class TritonGeneration:
         # NVIDIA's backend reads leading digits of an id as its number: "3f" and "3a" would be one
         self._id = str(secrets.randbits(63) | 1)
         self._stop_ids, self._open = config.llm.stop_ids, request.open_text is not None
-        # a runtime that wants the bias knows nothing of the checkpoint's heads
-        tells = bool(config.llm.text_heads) and bias is None
-        latents = (LATENTS,) if config.llm.gives_latents else ()
-        self._outputs = (*LLM_OUTPUTS, *((SAID,) if tells else ()), *latents)
+        self._outputs = _outputs(config, ours=bias is None)
         self._ended = False
         self._replies = self._start(generation_tensors(request, config, bias))
 
     def __iter__(self) -> Iterator[Increment]:
         for reply in self._replies:
-            if reply.has_error():
+            try:
+                raise_error(reply, LANGUAGE_MODEL)
+            except TritoneError:
                 self._ended = True
-            raise_error(reply, LANGUAGE_MODEL)
+                raise
             ids = _array(reply, "output_ids")
             if ids is None:
                 if self._open:
@@ -191,6 +192,14 @@ class TritonGeneration:
     def _start(self, inputs: Tensors) -> DecoupledCall:
         request = _call(self._calls, LANGUAGE_MODEL, self._outputs, inputs, request_id=self._id)
         return DecoupledCall(request, self._calls, LANGUAGE_MODEL)
+
+
+def _outputs(config: LanguageModelConfig, *, ours: bool) -> tuple[str, ...]:
+    """What a generation is asked for. ours: not of a runtime that wants the bias, which knows
+    nothing of the checkpoint's heads."""
+    said = (SAID,) if ours and config.llm.text_heads else ()
+    latents = (LATENTS,) if config.llm.gives_latents else ()
+    return (*LLM_OUTPUTS, *((FAILURE,) if ours else ()), *said, *latents)
 
 
 class TritonFlowSession:

@@ -13,7 +13,8 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from tritone.errors import InvalidRequest, TritoneError
-from tritone.serving.messages import Inputs, failure, parameter, response, tensor
+from tritone.serving.failures import failure
+from tritone.serving.messages import Inputs, parameter, response, tensor
 from tritone.synthesis.live_text import LiveText, TextMode
 
 STREAM = "text_stream"

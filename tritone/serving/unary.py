@@ -16,9 +16,9 @@ import triton_python_backend_utils as pb_utils
 
 from tritone.serving.cancellation import CallerWatch
 from tritone.serving.decoupled_call import GATE, read, start
+from tritone.serving.failures import failure
 from tritone.serving.messages import (
     Inputs,
-    failure,
     inner_parameters,
     request_id,
     respond_once,
