@@ -20,27 +20,32 @@ KILLED = -9
 
 def test_pauses_double_from_the_second_in_a_row() -> None:
     limit = RestartLimit(0, Clock())
-    assert [limit.pause() for _ in range(9)] == [0, 0.5, 1, 2, 4, 8, 16, 30, 30]
+    assert [limit.pause("x") for _ in range(9)] == [0, 0.5, 1, 2, 4, 8, 16, 30, 30]
 
 
 def test_a_failure_after_a_quiet_time_is_the_first_again() -> None:
     clock = Clock()
     limit = RestartLimit(0, clock)
-    assert [limit.pause(), limit.pause()] == [0, 0.5]
+    assert [limit.pause("x"), limit.pause("x")] == [0, 0.5]
     clock.move(60)
-    assert [limit.pause(), limit.pause()] == [0, 0.5]
+    assert [limit.pause("x"), limit.pause("x")] == [0, 0.5]
+
+
+def test_another_model_that_fails_begins_a_row_of_its_own() -> None:
+    limit = RestartLimit(0, Clock())
+    assert [limit.pause(model) for model in ("x", "y", "x", "y", "y")] == [0, 0, 0.5, 0.5, 1]
 
 
 def test_there_are_only_so_many_within_any_hour() -> None:
     clock = Clock()
     limit = RestartLimit(3, clock)
-    for _ in range(3):
-        assert limit.pause() == 0
+    for what in "xyz":
+        assert limit.pause(what) == 0
         clock.move(HOUR_S / 4)
-    assert limit.pause() is None
+    assert limit.pause("x") is None
     clock.move(HOUR_S / 4)  # the first is an hour ago
-    assert limit.pause() == 0
-    assert limit.pause() is None
+    assert limit.pause("x") == 0
+    assert limit.pause("x") is None
 
 
 class Script:
@@ -122,11 +127,13 @@ def test_a_server_that_ends_on_request_is_not_started_again(run) -> None:
 
 
 def test_a_lost_model_is_replaced_in_place(run) -> None:
-    script = Script(([Loss("flow", "its process ended"), Loss("llm", "it stood still")], 0))
+    flow, llm = Loss("flow", "its process ended"), Loss("llm", "it stood still")
+    script = Script(([flow, llm, flow], 0))
     done = run(script)
     assert script.events == [
         *("lost", "replace flow", "well"),
         *("lost", "replace llm", "well"),
+        *("lost", "replace flow", "well"),
         *("lost", "gone"),
     ]
     assert (done.end, done.ready, done.pauses) == (End.ENDED, 1, [0.5])

@@ -72,7 +72,7 @@ class GatewayProcess:
                 status = process.wait()
             if self._stopping.is_set():
                 return
-            pause = None if status == _CANNOT_START else self._limit.pause()
+            pause = None if status == _CANNOT_START else self._limit.pause("gateway")
             if pause is None:
                 _LOG.error("the gateway ended with status %d and stays away", status)
                 self._process = None

@@ -1,5 +1,6 @@
 """How often, and after which pause, what has failed is started again."""
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -15,11 +16,12 @@ class RestartLimit:
     def __init__(self, per_hour: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_hour, self._clock = per_hour, clock
         self._times: deque[float] = deque()
-        self._in_a_row = 0
+        self._rows: dict[str, tuple[float, int]] = {}  # last failure of each, and those before it
         self.count = 0
 
-    def pause(self) -> float | None:
-        """Count a restart: the seconds to wait before it, or None when there were too many.
+    def pause(self, what: str) -> float | None:
+        """Count a restart of this: the seconds to wait before it, or None when there were too many,
+        of whatever.
 
         The first of a row comes at once, the others after a pause that doubles.
         """
@@ -28,10 +30,9 @@ class RestartLimit:
             self._times.popleft()
         if self._per_hour and len(self._times) >= self._per_hour:
             return None
-        quiet = not self._times or self._times[-1] <= now - _QUIET_S
-        self._in_a_row = 0 if quiet else self._in_a_row + 1
+        last, before = self._rows.get(what, (-math.inf, 0))
+        in_a_row = 0 if last <= now - _QUIET_S else before + 1
+        self._rows[what] = now, in_a_row
         self._times.append(now)
         self.count += 1
-        if not self._in_a_row:
-            return 0.0
-        return float(min(_LONGEST_S, _FIRST_S * 2 ** (self._in_a_row - 1)))
+        return float(min(_LONGEST_S, _FIRST_S * 2 ** (in_a_row - 1))) if in_a_row else 0.0

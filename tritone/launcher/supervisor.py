@@ -105,7 +105,7 @@ class Supervisor:
 
     def _may_go_on(self, what: str) -> bool:
         """Wait as long as it is due before a restart; False when there were too many."""
-        pause = self._limit.pause()
+        pause = self._limit.pause(what)
         if pause is None:
             limit = self.settings.restarts_per_hour
             _LOG.error(
