@@ -19,9 +19,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.request import urlopen
 
 import numpy as np
 from numpy.typing import NDArray
+from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.balancer import Balancer, Ports, balancer
 from benchmarks.overload import TEXTS
@@ -37,6 +39,7 @@ SERVERS = 3
 TOGETHER = 9  # requests of a full load at a time
 TIMEOUT_S = 120.0
 RETRIES = 6  # some 6 s of pauses
+LOOK_S = 0.05
 
 EXACT = {
     "cosyvoice2": {"max_first_audio_seconds": "0", "playback_reserve": "0"},
@@ -132,10 +135,11 @@ async def full(url: str, said: Said, requests: int) -> float:
 
 @dataclass(frozen=True)
 class Loss:
-    """What became of requests around the loss of a server. noticed_s: from the kill until the last
-    error of a stream that was lost with it."""
+    """What became of requests around the loss of a server. streams: that it spoke then. noticed_s:
+    from the kill until the last error of a stream that was lost with it."""
 
     samples: list[Sample]
+    streams: int
     wrong: int
     noticed_s: float | None
 
@@ -145,7 +149,8 @@ class Loss:
         dry = sum(sample.metrics.underruns for sample in self.samples if sample.error is None)
         late = "" if self.noticed_s is None else f", the last {self.noticed_s:.2f} s after the kill"
         return (
-            f"{len(self.samples)} requests, {errors} errors{late}, asked again {again} times, "
+            f"{len(self.samples)} requests, {self.streams} of them there, {errors} errors{late}, "
+            f"asked again {again} times, "
             f"{self.wrong} with other samples than a quiet server's, {dry} underruns"
         )
 
@@ -153,14 +158,16 @@ class Loss:
 async def lost(
     url: str, said: Said, victim: TritonServer, rate: float, seconds: float, *, resume: bool
 ) -> Loss:
-    """Requests at this rate; in the middle of it the server is killed."""
+    """Requests at this rate; in the middle of it the server is killed, as soon as it speaks."""
     said.wrong, said.errors = [], []
-    level, killed = Level("rate", rate), 0.0
+    level, killed, streams = Level("rate", rate), 0.0, 0
     arrivals = poisson_arrivals(rate, round(rate * seconds), seed=1)
 
     async def kill() -> None:
-        nonlocal killed
+        nonlocal killed, streams
         await asyncio.sleep(arrivals[len(arrivals) // 2])
+        while not (streams := await asyncio.to_thread(streams_of, victim)):
+            await asyncio.sleep(LOOK_S)
         killed = time.monotonic()
         os.kill(victim.pid, signal.SIGKILL)
 
@@ -169,7 +176,14 @@ async def lost(
         load = open_loop(level, lambda number: said.speak(client, number), arrivals)
         await asyncio.gather(load, kill())
     after = [at - killed for at, _ in said.errors if at >= killed]
-    return Loss(level.samples, len(said.wrong), max(after, default=None))
+    return Loss(level.samples, streams, len(said.wrong), max(after, default=None))
+
+
+def streams_of(server: TritonServer) -> int:
+    """That it speaks now."""
+    with urlopen(server.urls.metrics, timeout=TIMEOUT_S) as answer:
+        families = text_string_to_metric_families(answer.read().decode())
+        return int(next(f.samples[0].value for f in families if f.name == "tritone_streams"))
 
 
 def renew(server: TritonServer) -> None:
@@ -198,6 +212,7 @@ def measure(
         print(f"one of {len(running)} killed at half the load, resume {resume}: {what}")
         found[f"killed, resume {resume}"] = {
             "requests": len(what.samples),
+            "streams": what.streams,
             "errors": [str(sample.error) for sample in what.samples if sample.error],
             "retries": sum(sample.metrics.retries for sample in what.samples),
             "wrong": what.wrong,

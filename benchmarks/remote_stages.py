@@ -20,7 +20,8 @@ from tritone.voice import Voice
 
 
 class LanguageModelServed:
-    """submit: a GenerationRequest; its answers are increments, then None. cancel: its number."""
+    """submit: a GenerationRequest; its answers are increments, then None. cancel: its number.
+    extend: its number, and more text."""
 
     together = 1
 
@@ -34,6 +35,11 @@ class LanguageModelServed:
             if call.name == "cancel":
                 if running := self._running.get(call.given):
                     running.cancel()
+                continue
+            if call.name == "extend":
+                number, more = call.given
+                if running := self._running.get(number):
+                    running.extend(more)
                 continue
             try:
                 self._running[call.number] = self._model.submit(call.given)
@@ -162,7 +168,7 @@ class RemoteGeneration:
         self._process.tell("cancel", self._number)
 
     def extend(self, more: MoreText) -> None:
-        raise NotImplementedError
+        self._process.tell("extend", (self._number, more))
 
 
 class RemoteFlowSession:

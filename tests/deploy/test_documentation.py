@@ -16,6 +16,7 @@ import tritone
 import tritone_client
 from tritone.checkpoints.licences import OPTION, check_accepted
 from tritone.errors import InvalidRequest
+from tritone.families import all_families
 from tritone.families.contract import Family
 from tritone.families.indextts2 import FAMILY as INDEXTTS2
 
@@ -104,21 +105,30 @@ def test_make_passes_on_the_port_that_is_set() -> None:
     assert ports == {"serve": ["9100"], "doctor": ["9100"], "top": ["9100"], "say": ["9101"]}
 
 
-def test_make_passes_on_the_licences_that_are_accepted() -> None:
-    def shown(*more: str) -> list[str]:
-        make = ["make", "--no-print-directory", "--dry-run", "model", "RELEASE=A", *more]
-        done = subprocess.run(make, cwd=PROJECT, capture_output=True, text=True, check=True)
-        return re.findall(r"-m tritone (?!kernels)(.*?) *$", done.stdout, flags=re.MULTILINE)
+def made_model(*variables: str) -> list[str]:
+    """The commands by which `make model` does it."""
+    make = ["make", "--no-print-directory", "--dry-run", "model", *variables]
+    done = subprocess.run(make, cwd=PROJECT, capture_output=True, text=True, check=True)
+    return re.findall(r"-m tritone (?!kernels)(.*?) *$", done.stdout, flags=re.MULTILINE)
 
-    plain = ["download --release A --dir models/A", "convert models/A models/cosyvoice2"]
-    assert shown() == plain
+
+def test_make_converts_each_release_into_a_folder_of_its_own() -> None:
+    families = {r.name: family for family in all_families() for r in family.releases}
+    for name, family in families.items():
+        assert made_model(f"RELEASE={name}")[1] == f"convert models/{name} models/{family.name}"
+
+
+def test_make_passes_on_the_licences_that_are_accepted() -> None:
+    plain = ["download --release A --dir models/A", "convert models/A models/A-converted"]
+    assert made_model("RELEASE=A") == plain
     with pytest.raises(InvalidRequest) as told:
         check_accepted(INDEXTTS2.licences, ())
     (variable,) = re.findall(r'with make model .*(LICENCES)="', str(told.value))
     (names,) = re.findall(rf'{variable}="([^"]+)"', str(told.value))
     accepted = "".join(f" {OPTION} {name}" for name in names.split())
     assert len(names.split()) == 2
-    assert shown(f"{variable}={names}") == [command + accepted for command in plain]
+    expected = [command + accepted for command in plain]
+    assert made_model("RELEASE=A", f"{variable}={names}") == expected
 
 
 def test_every_path_that_is_named_exists() -> None:
