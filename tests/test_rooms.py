@@ -17,7 +17,7 @@ FLOORS = (
     ("loading",),
     ("config", "voice"),
     ("checkpoints",),
-    ("frontend", "compute"),
+    ("frontend", "compute", "operators", "kernel_choice", "kernel_parts"),
     ("llm",),
     ("acoustic",),
     ("synthesis",),

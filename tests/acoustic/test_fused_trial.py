@@ -7,6 +7,7 @@ import pytest
 import torch
 from fused_flow import euler
 
+from tritone import kernel_choice
 from tritone.acoustic.fused import trial
 from tritone.errors import EnvironmentProblem
 from tritone.families.cosyvoice2 import estimator as cosyvoice2
@@ -15,7 +16,7 @@ from tritone.families.cosyvoice2 import estimator as cosyvoice2
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     notes: list[str] = []
-    monkeypatch.setattr(trial, "note", notes.append)
+    monkeypatch.setattr(kernel_choice, "note", notes.append)
     return notes
 
 
@@ -27,7 +28,7 @@ def on_gpu(monkeypatch: pytest.MonkeyPatch, result: float | Exception) -> Any:
             raise result
         return result
 
-    monkeypatch.setattr(trial, "find_spec", lambda name: name)
+    monkeypatch.setattr(kernel_choice, "find_spec", lambda name: name)
     monkeypatch.setattr(trial, "difference", difference)
     return SimpleNamespace(device=torch.device("cuda", 0), dtype=torch.bfloat16)
 
@@ -79,7 +80,7 @@ def test_a_flow_on_a_cpu(said: list[str]) -> None:
 
 def test_without_the_package(said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     estimator = on_gpu(monkeypatch, 0.0)
-    monkeypatch.setattr(trial, "find_spec", lambda name: None)
+    monkeypatch.setattr(kernel_choice, "find_spec", lambda name: None)
     assert not trial.choose("auto", estimator)
     assert said == ["kernels torch: the package triton is not installed"]
 

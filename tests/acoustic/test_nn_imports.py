@@ -25,7 +25,7 @@ voice, increment = flow.flow.example()
 frames = flow.whole(increment, voice)
 wave, _ = vocoder.step(frames, vocoder.start(seed=0, speed=1.0), finalize=True)
 assert len(wave)
-print(*(name for name in ("torch._dynamo", "torch.onnx", "sympy") if name in sys.modules))
+print(*(name for name in ("torch._dynamo", "torch.onnx", "sympy", "triton") if name in sys.modules))
 """
 
 

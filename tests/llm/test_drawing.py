@@ -1,5 +1,6 @@
 """Tokens drawn beside their logits are those that the sampler draws from the same logits."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from tritone.llm.config import SamplingConfig
 from tritone.llm.contract import SamplingParams
 from tritone.llm.sampler import Sampler
 from tritone.llm.slots.scheduler import SlotLanguageModel
-from tritone.llm.torch.drawing import Drawing
+from tritone.llm.torch.drawing import Drawing, FusedDrawing
 from tritone.llm.torch.opening import open_torch
 from tritone.llm.torch.slots import TorchSlots
 
@@ -33,13 +34,14 @@ def samplers() -> list[Sampler]:
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
-def test_they_are_the_samplers_own(kind: torch.dtype) -> None:
-    """Of streams side by side, over a hundred steps with repetitions: the same numbers are used up
+@pytest.mark.parametrize(("way", "steps"), [(Drawing, 100), (FusedDrawing, 15)])
+def test_they_are_the_samplers_own(kind: torch.dtype, way: type[Drawing], steps: int) -> None:
+    """Of streams side by side, over many steps with repetitions: the same numbers are used up
     where a token is drawn twice, and of equal logits, as of bfloat16, the same one is first."""
     ours, theirs = samplers(), samplers()
-    drawing = Drawing(8, WAITING, CONFIG.repetition_window, torch.device("cpu"))
+    drawing = way(8, WAITING, CONFIG.repetition_window, torch.device("cpu"))
     random, twice = np.random.default_rng(0), 0
-    for _ in range(100):
+    for _ in range(steps):
         logits = (random.normal(size=(len(ASKED), HEAD)) * 2).astype(np.float32)
         logits[:, :6] += 6  # a few that come again and again
         logits = torch.from_numpy(logits).to(kind).float().numpy()
@@ -53,12 +55,25 @@ def test_they_are_the_samplers_own(kind: torch.dtype) -> None:
             one.emit(row)
             other.emit(row)
             twice += again
-    assert twice > 50
+    assert twice > steps // 2
 
 
-def test_what_ends_a_speech_waits() -> None:
+@pytest.mark.parametrize("way", [Drawing, FusedDrawing])
+def test_a_nucleus_may_be_all_there_is(way: type[Drawing]) -> None:
+    """And a number next to one is the last of it."""
+    sampler = Sampler(CONFIG, SamplingParams(top_k=100, top_p=1.0), waiting=slice(6, 8))
+    asked = sampler.asked()
+    assert asked is not None
+    drawing = way(1, slice(6, 8), CONFIG.repetition_window, torch.device("cpu"))
+    drawing.prepare([replace(asked, uniforms=(np.nextafter(1, 0), 0.0), banned=True)])
+    logits = torch.tensor([[0.0, 3.0, 2.0, 5.0, 1.0, 4.0, 9.0, 9.0]])
+    assert drawing(logits).tolist() == [[0, 0]]
+
+
+@pytest.mark.parametrize("way", [Drawing, FusedDrawing])
+def test_what_ends_a_speech_waits(way: type[Drawing]) -> None:
     (sampler,) = samplers()[1:2]
-    drawing = Drawing(1, WAITING, CONFIG.repetition_window, torch.device("cpu"))
+    drawing = way(1, WAITING, CONFIG.repetition_window, torch.device("cpu"))
     logits = torch.zeros(1, HEAD)
     logits[0, 297], logits[0, 7] = 9.0, 5.0
     for emitted in range(9):
@@ -71,9 +86,10 @@ def test_what_ends_a_speech_waits() -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_what_is_no_number_is_no_token(value: float) -> None:
+@pytest.mark.parametrize("way", [Drawing, FusedDrawing])
+def test_what_is_no_number_is_no_token(value: float, way: type[Drawing]) -> None:
     (sampler,) = samplers()[:1]
-    drawing = Drawing(1, WAITING, CONFIG.repetition_window, torch.device("cpu"))
+    drawing = way(1, WAITING, CONFIG.repetition_window, torch.device("cpu"))
     asked = sampler.asked()
     assert asked is not None
     drawing.prepare([asked])

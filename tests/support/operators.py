@@ -3,7 +3,9 @@
 from collections import Counter
 from typing import Any
 
+import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 _SYNCHRONISES = {"_local_scalar_dense", "nonzero", "masked_select", "equal", "lift_fresh"}
 # of one kernel each on a GPU, but for a boolean mask, which is made a bias first
@@ -13,7 +15,7 @@ _WHOLE = {"linear", "layer_norm", "scaled_dot_product_attention"}
 class Operators(TorchDispatchMode):
     """Counts launches by name while it is entered.
 
-    synchronised: operators that bring values to or from the host.
+    synchronised: operators that bring values to or from the host, of what has none itself.
     """
 
     def __init__(self) -> None:
@@ -32,8 +34,16 @@ class Operators(TorchDispatchMode):
                 return parts
         aliases = [value.alias_info for value in func._schema.returns]
         is_view = name == "_unsafe_view" or any(a and not a.is_write for a in aliases)
-        if name in _SYNCHRONISES:
+        if name in _SYNCHRONISES or _from_host(args, kwargs):
             self.synchronised[name] += 1
         elif not is_view:
             self.launched[name] += 1
         return func(*args, **(kwargs or {}))
+
+
+def _from_host(args: Any, kwargs: dict[str, Any] | None) -> bool:
+    """Whether an operator on an outline is given values of this machine."""
+    tensors = [x for x in tree_leaves((args, kwargs or {})) if isinstance(x, torch.Tensor)]
+    target = (kwargs or {}).get("device")
+    outlined = any(x.is_meta for x in tensors) or (target and torch.device(target).type == "meta")
+    return bool(outlined) and not all(x.is_meta for x in tensors)

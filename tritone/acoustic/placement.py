@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from tritone import kernel_choice
 from tritone.acoustic.estimator import VelocityEstimator
 from tritone.acoustic.filter import ChannelsLastFilter, Filter, FilterNetwork, GraphedFilter
 from tritone.acoustic.fused import trial
@@ -36,13 +37,13 @@ class PoolSettings:
 
     cache_mb: memory for keys and values; 0 for half of the GPU's that is free at the start.
     streams: that may be open, prepared voices included. batch: streams in one step. kernels: one of
-    `tritone.acoustic.fused.trial.NAMES`.
+    `tritone.kernel_choice.NAMES`.
     """
 
     cache_mb: int = 0
     streams: int = 128
     batch: int = 16
-    kernels: str = trial.AUTO
+    kernels: str = kernel_choice.AUTO
 
 
 _PREPARED_FEW, _PREPARED_MOST, _SEVERAL = 64 << 20, 1 << 30, 4

@@ -77,6 +77,7 @@ _KINDS = (
     StepKind("logit bias", 20, _WEIGHTS, "model.weights", ("gpu", "gpu-llmapi")),
     StepKind("TensorRT-LLM import", 300, _MPI, "mpi", ("gpu", "gpu-llmapi")),
     StepKind("LLM weights", 120, f"{_WEIGHTS}; or: {_GPU}", "model.weights gpu", TORCH_PROFILES),
+    StepKind("LLM kernels", 120, _GPU, "gpu", ("gpu-torch",), optional=True),
     StepKind("LLM graphs", 120, _GPU, "gpu", ("gpu-torch",)),
     StepKind("text warm-up", 60, _TEXT, "model.text"),
     StepKind("flow warm-up", 60, f"{_PROCESSOR}; on a GPU: {_GPU}", "machine gpu"),

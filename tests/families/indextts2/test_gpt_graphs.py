@@ -43,8 +43,7 @@ def recorded(session: PairedSlots) -> TorchSlots:
     slots = session._session
     assert isinstance(slots, TorchSlots)
     slots._graphs = GraphCache(GPU)
-    with torch.inference_mode():
-        slots._record_graphs()
+    slots.record_graphs()
     return slots
 
 

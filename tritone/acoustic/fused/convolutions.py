@@ -9,8 +9,8 @@ what the next call has as `before`.
 
 from torch import Tensor
 
-from tritone.acoustic.fused.blocks import block, count
-from tritone.acoustic.fused.operators import launch, operator
+from tritone.acoustic.fused.kernels import launch
+from tritone.operators import block, count, operator
 
 _ROWS, _OUTS, _STEP = 32, 32, 64
 _NORMED_ROWS, _NORMED_OUTS = 16, 64  # rows are normed again for each block of columns

@@ -8,8 +8,8 @@ import math
 import torch
 from torch import Tensor
 
-from tritone.acoustic.fused.blocks import LEAST, block, count
-from tritone.acoustic.fused.operators import launch, operator
+from tritone.acoustic.fused.kernels import launch
+from tritone.operators import LEAST, block, count, operator
 
 _QUERIES, _KEYS = 32, 64
 _ROWS, _PAIRS = 16, 64

@@ -6,8 +6,8 @@ x (rows, frames, width) in all of them, weights (out, width).
 import torch
 from torch import Tensor
 
-from tritone.acoustic.fused.blocks import block, count
-from tritone.acoustic.fused.operators import launch, operator
+from tritone.acoustic.fused.kernels import launch
+from tritone.operators import block, count, operator
 
 _STEP = 64  # columns of x at a time
 _ROWS, _OUTS = 32, 64  # of a program that norms rows: again in each, so it has many columns

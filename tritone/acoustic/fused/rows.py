@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from tritone.acoustic.fused.blocks import block, count
-from tritone.acoustic.fused.operators import launch, operator
+from tritone.acoustic.fused.kernels import launch
+from tritone.operators import block, count, operator
 
 _VALUES = 4096  # of a program
 

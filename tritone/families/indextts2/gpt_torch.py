@@ -61,6 +61,9 @@ def open_gpt_torch(
         fit = fitting(slots, 2 * position_bytes(gpt, kind) * (length + SPARE), place)
         note(f"{fit} of {slots} slots")
     session = TorchSlots(decoder, slots=2 * fit, slot_length=length, window=None)
+    if place.type == "cuda":
+        with step("LLM graphs"):
+            session.record_graphs()
     speech = GptSpeech(Checkpoint(path), gpt, config.drawing)
     return SlotLanguageModel(PairedSlots(session), speech, max_waiting)
 

@@ -11,6 +11,9 @@ from tritone.llm.config import DecoderSizes
 # (layer, query, key, value) -> attended. query (rows, kv_heads, group * n, head_dim), key and value
 # (rows, kv_heads, n, head_dim); the result is like query.
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+# (layer, projected) -> attended. projected (rows, all heads * head_dim): queries, keys and values
+# side by side, not turned; the result has the queries' part of that.
+AttendProjected = Callable[[int, Tensor], Tensor]
 
 
 class TorchDecoder(Protocol):
@@ -38,4 +41,18 @@ class TorchDecoder(Protocol):
 
     def logits(self, last: Tensor) -> Tensor:
         """(rows, hidden) -> (rows, head) float32: codes, then stop ids."""
+        ...
+
+
+class FusedDecoder(TorchDecoder, Protocol):
+    """One that can take positions as rows, by fused operators."""
+
+    @property
+    def rotation(self) -> tuple[Tensor, Tensor]:
+        """Cosine and sine of each position, (positions, head_dim / 2) float32; one position more
+        than a stream has."""
+        ...
+
+    def advance(self, embeds: Tensor, attend: AttendProjected) -> Tensor:
+        """embeds (rows, hidden) -> (rows, hidden), the states that logits are made of."""
         ...

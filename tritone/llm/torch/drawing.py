@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from tritone.llm.sampler import MOST_LIKELY, Draw
+from tritone.llm.torch.fused import drawn_tokens
 
 _TIE = 1e-12  # less than any difference of two logits
 _NOTHING = -1  # where a window has no token
@@ -62,6 +63,15 @@ class Drawing:
         again = repeats & (top_k > 1)
         token = torch.where(again, _drawn(law.scatter(1, token, 0), second), token)
         return torch.cat([token.masked_fill(~largest.isfinite(), -1), again.long()], dim=1)
+
+
+class FusedDrawing(Drawing):
+    """In one launch."""
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        rows, waiting = len(logits), self._waiting
+        given = self._numbers[:rows], self._window[:rows], waiting.start, waiting.stop
+        return drawn_tokens(logits, *given, MOST_LIKELY)
 
 
 def _drawn(weights: Tensor, uniforms: Tensor) -> Tensor:

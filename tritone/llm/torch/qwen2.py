@@ -13,14 +13,15 @@ from tritone.errors import ModelDirectoryError
 from tritone.llm.checkpoint import FINAL_NORM, HEAD, HEAD_BIAS, layer_name
 from tritone.llm.config import LLMConfig
 from tritone.llm.rotary import rotary_tables
-from tritone.llm.torch.decoder import Attend
+from tritone.llm.torch.decoder import Attend, AttendProjected
+from tritone.llm.torch.fused import gated_silu, rms_norm
 from tritone.loading.steps import step
 
 Weights = dict[str, Tensor]  # of one layer
 
 
 class TorchQwen2:
-    """`tritone.llm.torch.decoder.TorchDecoder` of the merged checkpoint, with positions 0 to
+    """`tritone.llm.torch.decoder.FusedDecoder` of the merged checkpoint, with positions 0 to
     max_position_embeddings; a row at the last one, which no stream reaches, may stand for
     nothing."""
 
@@ -39,6 +40,10 @@ class TorchQwen2:
         tables = (torch.from_numpy(table).to(device) for table in rotary_tables(config))
         self._cos, self._sin = (F.pad(table, (0, 0, 0, 1)) for table in tables)
 
+    @property
+    def rotation(self) -> tuple[Tensor, Tensor]:
+        return self._cos, self._sin
+
     def forward(self, embeds: Tensor, positions: Tensor, attend: Attend) -> Tensor:
         cos, sin = (table[positions][:, :, None].to(self.dtype) for table in (self._cos, self._sin))
         hidden = embeds.to(self.dtype)
@@ -50,8 +55,18 @@ class TorchQwen2:
             hidden = hidden + F.linear(F.silu(gate) * up, layer["down"])
         return self._normed(hidden[:, -1], self._norm)
 
+    def advance(self, embeds: Tensor, attend: AttendProjected) -> Tensor:
+        hidden, eps = embeds.to(self.dtype, copy=True), self.config.rms_norm_eps
+        for index, layer in enumerate(self._layers):
+            normed = rms_norm(hidden, layer["attention_norm"], eps)
+            heads = F.linear(normed, layer["query_key_value"], layer["query_key_value_bias"])
+            hidden.addmm_(attend(index, heads), layer["output"].mT)
+            normed = rms_norm(hidden, layer["feed_forward_norm"], eps)
+            hidden.addmm_(gated_silu(F.linear(normed, layer["gate_up"])), layer["down"].mT)
+        return rms_norm(hidden, self._norm, eps)
+
     def logits(self, last: Tensor) -> Tensor:
-        return F.linear(last, self._head).float() + self._head_bias
+        return F.linear(last, self._head) + self._head_bias  # which is float32
 
     def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
         return F.rms_norm(x, weight.shape, weight, self.config.rms_norm_eps)

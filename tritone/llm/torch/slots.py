@@ -21,7 +21,6 @@ from tritone.compute import GraphCache
 from tritone.llm.sampler import Draw
 from tritone.llm.torch.decoder import TorchDecoder
 from tritone.llm.torch.drawing import Drawing
-from tritone.loading.steps import step
 
 SPARE = 1  # positions more than a slot has, where rows that stand for no stream write
 SHORTEST_REACH = 256  # positions; the smallest bucket of lengths
@@ -40,11 +39,11 @@ class TorchSlots:
     """`tritone.llm.slots.session.DrawingSession` in torch; parameters as there.
 
     window: the most tokens that a `Draw` has in its own; None for tokens that are drawn elsewhere,
-    when this is a plain `SlotSession`. On a GPU all graphs are recorded here, before the first
-    request: some seconds.
+    when this is a plain `SlotSession`. `record_graphs` is for a GPU, before the first request.
     """
 
     prefill_part = 256
+    _kind_of_drawing = Drawing
 
     @torch.inference_mode()
     def __init__(
@@ -71,12 +70,10 @@ class TorchSlots:
         self._host_queries = torch.zeros(slots, width, pin_memory=pinned)
         self._rows = torch.arange(slots, device=device)
         self._positions = torch.arange(slot_length + SPARE, device=device)
-        self._drawing = None if window is None else Drawing(slots, decoder.waiting, window, device)
+        drawing = self._kind_of_drawing
+        self._drawing = None if window is None else drawing(slots, decoder.waiting, window, device)
         self._host_drawn = torch.zeros(slots, 2, dtype=torch.long, pin_memory=pinned)
         self._graphs: GraphCache[Stepped] = GraphCache(device)
-        if pinned:
-            with step("LLM graphs"):
-                self._record_graphs()
 
     @torch.inference_mode()
     def prefill(self, slot: int, embeds: Float32, start: int = 0) -> Float32:
@@ -196,7 +193,9 @@ class TorchSlots:
         reach = max(SHORTEST_REACH, 1 << (positions - 1).bit_length())
         return rows, min(reach, self.slot_length)
 
-    def _record_graphs(self) -> None:
+    @torch.inference_mode()
+    def record_graphs(self) -> None:
+        """Some seconds on a GPU, and nothing elsewhere."""
         for positions in {self._bucket(1, p)[1] for p in range(1, self.slot_length + 1)}:
             for count in range(1, self.slots + 1):
                 rows, reach = self._bucket(count, positions)

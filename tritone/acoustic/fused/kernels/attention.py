@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from tritone.acoustic.fused.kernels.shared import dot
+from tritone.kernel_parts import dot
 
 
 @triton.jit(do_not_specialize=["given", "apart", "reach"])

@@ -9,7 +9,8 @@ Weights are (OUT, TAPS * WIDTH), the taps in order of time.
 import triton
 import triton.language as tl
 
-from tritone.acoustic.fused.kernels.shared import dot, loaded, mish, normed, spread, stored, vector
+from tritone.acoustic.fused.kernels.shared import mish, normed, spread
+from tritone.kernel_parts import dot, loaded, stored, vector
 
 
 @triton.jit

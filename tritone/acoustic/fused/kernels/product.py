@@ -8,7 +8,8 @@ longer.
 import triton
 import triton.language as tl
 
-from tritone.acoustic.fused.kernels.shared import dot, loaded, mish, normed, spread, stored, vector
+from tritone.acoustic.fused.kernels.shared import mish, normed, spread
+from tritone.kernel_parts import dot, loaded, stored, vector
 
 
 @triton.jit

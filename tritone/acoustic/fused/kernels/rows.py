@@ -3,7 +3,8 @@
 import triton
 import triton.language as tl
 
-from tritone.acoustic.fused.kernels.shared import loaded, mish, normed, spread, stored, vector
+from tritone.acoustic.fused.kernels.shared import mish, normed, spread
+from tritone.kernel_parts import loaded, stored, vector
 
 
 @triton.jit(do_not_specialize=["count"])
