@@ -32,7 +32,7 @@ from tritone.families.cosyvoice2.estimator import KERNEL
 from tritone.families.cosyvoice2.hift import HiFT
 from tritone.llm.checkpoint import LLM_DIR
 from tritone.llm.onnx.graph import build_graph
-from tritone.llm.onnx.step_graph import padded_head_dim
+from tritone.llm.head_padding import padded_head_dim
 
 ONE = Peaks(read=1.0, fp32=1.0, bf16=1.0, int8=1.0)  # a second for each billion
 BILLION = 1e9

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from tritone import resources
-from tritone.acoustic.kernels.build import KERNELS, build_all, compiler
 from tritone.cli import options
 from tritone.cli.command import refused
 from tritone.errors import EnvironmentProblem
+from tritone.resources.kernels.build import KERNELS, build_all, compiler
 
 
 def kernels(
