@@ -24,7 +24,12 @@ from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, EmbeddingTable
 from tritone.llm.onnx.slots import OnnxSlots
 from tritone.llm.slots.opening import ensure_graph
 
-_HEAD = ("logits", "logits.product")  # taken of the last position alone
+_HEAD = (
+    "logits",
+    "logits.product",
+    "logits.units",
+    "logits.product.units",
+)  # taken of the last position alone
 
 
 @dataclass(frozen=True)
@@ -43,16 +48,17 @@ class Matrices:
         stored = {tensor.name: tensor for tensor in content.initializer}
         sizes, size, dtype = Counter[bool](), 0, torch.float32
         for node in content.node:
-            if node.op_type not in ("MatMul", "MatMulNBits"):
+            if node.op_type not in ("MatMul", "MatMulNBits", "MatMulIntegerToFloat"):
                 continue
             numbers = {one.name: one.i for one in node.attribute}
             parts = [stored[name] for name in node.input if name in stored]
             is_head = node.output[0] in _HEAD
+            if node.op_type != "MatMul":
+                dtype = torch.int8  # of what activations are rounded to, whatever weights are
             if node.op_type == "MatMulNBits":
                 sizes[is_head] += numbers["N"] * numbers["K"]
-                dtype = torch.int8  # of what activations are rounded to, whatever weights are
             else:
-                sizes[is_head] += sum(prod(part.dims) for part in parts)
+                sizes[is_head] += prod(parts[0].dims)  # scales and steps follow
             size += sum(_bytes(part) for part in parts)
         return cls(sizes[False], sizes[True], size, dtype)
 

@@ -31,8 +31,8 @@ from tritone.families.cosyvoice2.encoder import LOOKAHEAD_KERNEL, UPSAMPLE_KERNE
 from tritone.families.cosyvoice2.estimator import KERNEL
 from tritone.families.cosyvoice2.hift import HiFT
 from tritone.llm.checkpoint import LLM_DIR
-from tritone.llm.onnx.graph import build_graph
 from tritone.llm.head_padding import padded_head_dim
+from tritone.llm.onnx.graph import build_graph
 
 ONE = Peaks(read=1.0, fp32=1.0, bf16=1.0, int8=1.0)  # a second for each billion
 BILLION = 1e9

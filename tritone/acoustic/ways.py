@@ -81,7 +81,9 @@ def _kernels(query: Tensor) -> tuple[list[NativeAttention], list[str]]:
     natives, left_out = [], []
     for kernel in ATTENTION_KERNELS:
         # os.path, as pathlib raises where the folder is closed to this user
-        if not (kernel.runs_here and DTYPES[kernel.dtype] is query.dtype and os.path.exists(kernel.path)):
+        if not (
+            kernel.runs_here and DTYPES[kernel.dtype] is query.dtype and os.path.exists(kernel.path)
+        ):
             continue
         try:
             natives.append(NativeAttention(kernel, kernel.path))

@@ -78,9 +78,7 @@ def finite(checkpoint: Checkpoint, name: str) -> Float32:
     """A tensor of weights, as a bias alone need not be. Raises ModelDirectoryError."""
     values = checkpoint.float32(name)
     if not np.isfinite(values).all():
-        raise ModelDirectoryError(
-            f"{checkpoint.path}: {name} has values that are NaN or infinite"
-        )
+        raise ModelDirectoryError(f"{checkpoint.path}: {name} has values that are NaN or infinite")
     return values
 
 

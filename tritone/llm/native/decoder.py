@@ -1,5 +1,4 @@
-"""The kernel that takes a step, and what it is told: see decoder.c in `tritone/resources/kernels`.
-"""
+"""The kernel that takes a step, and what it is told: decoder.c in `tritone/resources/kernels`."""
 
 import ctypes
 import math
@@ -91,11 +90,11 @@ class NativeDecoder:
     ) -> None:
         """Take rows x (n, width) at those positions of their slots, and write what the last ones
         give: logits (m, head_width), queries of the text heads and states (m, width)."""
-        logits, queries, last = answers
+        answered = len(answers[0])
         assert x.flags.c_contiguous and x.shape[1] == self.width
-        assert len(x) == len(slots) == len(positions) and len(logits) <= len(x)
-        assert 0 <= positions.min() and positions.max() < self._model.slot_length
-        given = _Step(len(x), len(x) - len(logits), *map(_at, (x, slots, positions, *answers)))
+        assert len(x) == len(slots) == len(positions) and 0 < answered <= len(x)
+        assert positions.min() >= 0 and positions.max() < self._model.slot_length
+        given = _Step(len(x), len(x) - answered, *map(_at, (x, slots, positions, *answers)))
         if self._decode(self._model, given):
             raise MemoryError(f"a step of {len(x)} rows")
 

@@ -82,17 +82,16 @@ class NativeSlots:
     def text_keys(self, slot: int, prompt: int) -> Float32:
         blocks = [self._cache[layer][0][slot, head // self._group] for layer, head in self._heads]
         heads = [keys[: -(-prompt // _BLOCK)].transpose(0, 2, 1) for keys in blocks]
-        return np.concatenate(
-            [keys.reshape(-1, keys.shape[2])[:prompt] for keys in heads], axis=1
-        )
+        return np.concatenate([keys.reshape(-1, keys.shape[2])[:prompt] for keys in heads], axis=1)
 
     def text_query(self, row: int, position: int) -> Float32:
         (one, other), (cos, sin) = self._queries[row].swapaxes(0, 1), self._decoder.turned[position]
         turned = np.stack([one * cos - other * sin, other * cos + one * sin], axis=1)
-        return turned.reshape(-1)
+        return turned.reshape(-1)  # type: ignore[no-any-return]
 
     def latent(self, row: int) -> Float32:
-        return self._last[row, : self._hidden].copy()
+        state: Float32 = self._last[row, : self._hidden].copy()
+        return state
 
     def _step(self, embeds: Float32, slots: Int32, positions: Int32, answers: int) -> None:
         """Of rows of those embeddings; the last ones are answered."""

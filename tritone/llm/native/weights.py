@@ -8,6 +8,7 @@ import mmap
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +22,12 @@ from tritone.llm.head_padding import pad_heads, padded_head_dim
 from tritone.llm.onnx.matrix_format import quantize_rows
 
 WIDTH_STEP = 64  # of every width
-_PANEL, _WORD = 16, 4  # outputs that lie side by side; bytes that are multiplied at once
+_PANEL = 16  # outputs that lie side by side
 _SHARE = 32  # outputs of gate, then of what goes through it
 _MIDDLE = 128  # what inputs are moved up by
 _HUGE_PAGE = 2 << 20
+
+_Rounded = tuple[NDArray[np.int8], Float32]  # codes (outputs, inputs) and scales, filled up
 
 
 def filled(width: int) -> int:
@@ -119,31 +122,32 @@ class _Reader:
 
     def vector(self, name: str) -> Float32:
         values = finite(self._checkpoint, name)
-        return np.pad(values, (0, filled(len(values)) - len(values)))
+        return _grown(values, (filled(len(values)),))
 
     def layer(self, index: int) -> Layer:
         def load(part: str) -> Float32:
             return finite(self._checkpoint, layer_name(index, part))
 
-        query_heads, key_heads = (
-            self._config.num_attention_heads,
-            self._config.num_key_value_heads,
+        heads = [self._config.num_attention_heads, *(2 * [self._config.num_key_value_heads])]
+        weight, bias = (
+            np.concatenate(
+                [
+                    pad_heads(load(f"self_attn.{part}_proj.{kind}"), count)
+                    for part, count in zip("qkv", heads, strict=True)
+                ]
+            )
+            for kind in ("weight", "bias")
         )
-        counts = zip("qkv", (query_heads, key_heads, key_heads), strict=True)
-        parts = [
-            [pad_heads(load(f"self_attn.{part}_proj.{kind}"), heads) for kind in ("weight", "bias")]
-            for part, heads in counts
-        ]
-        weight, bias = (np.concatenate(each) for each in zip(*parts, strict=True))
-        projection = self._rounded(weight, bias)
-        output = pad_heads(load("self_attn.o_proj.weight").T, query_heads).T
+        projection = self._packed(_rounded(weight), bias)
+        output = pad_heads(load("self_attn.o_proj.weight").T, heads[0]).T
+        gates = ("gate", "up")
         return Layer(
             self.vector(layer_name(index, "input_layernorm.weight")),
             self.vector(layer_name(index, "post_attention_layernorm.weight")),
             projection,
-            self._rounded(output),
-            self._rounded(_interleaved(load("mlp.gate_proj.weight"), load("mlp.up_proj.weight"))),
-            self._rounded(load("mlp.down_proj.weight")),
+            self._packed(_rounded(output)),
+            self._packed(_interleaved(*(_rounded(load(f"mlp.{n}_proj.weight")) for n in gates))),
+            self._packed(_rounded(load("mlp.down_proj.weight"))),
         )
 
     def head(self) -> Matrix:
@@ -151,34 +155,37 @@ class _Reader:
         weight, bias = (
             to_float32(self._checkpoint.stored(name)[rows]) for name in (HEAD, HEAD_BIAS)
         )
-        return self._rounded(weight, bias)
+        return self._packed(_rounded(weight), bias)
 
-    def _rounded(self, weight: Float32, bias: Float32 | None = None) -> Matrix:
-        """Of weight (outputs, inputs), filled up with zeros."""
-        codes, scales = quantize_rows(weight)
-        outputs, inputs = filled(weight.shape[0]), filled(weight.shape[1])
-        more = outputs - len(weight)
-        whole = np.zeros((outputs, inputs), np.int8)
-        whole[: weight.shape[0], : weight.shape[1]] = codes.T
-        packed = self._memory.take(whole.size)
-        panels = whole.reshape(outputs // _PANEL, _PANEL, inputs // _WORD, _WORD)
-        packed.reshape(-1, inputs // _WORD, _PANEL, _WORD)[:] = panels.transpose(0, 2, 1, 3)
-        return Matrix(
-            packed,
-            np.pad(scales, (0, more)),
-            _MIDDLE * whole.sum(1, dtype=np.int32),
-            None if bias is None else np.pad(bias, (0, more)),
-            inputs,
-        )
+    def _packed(self, rounded: _Rounded, bias: Float32 | None = None) -> Matrix:
+        codes, scales = rounded
+        packed = self._memory.take(codes.size)
+        words = codes.view(np.uint32).reshape(len(codes) // _PANEL, _PANEL, -1)
+        packed.view(np.uint32).reshape(len(words), -1, _PANEL)[:] = words.swapaxes(1, 2)
+        offsets = _MIDDLE * codes.sum(1, dtype=np.int32)
+        bias = None if bias is None else _grown(bias, scales.shape)
+        return Matrix(packed, scales, offsets, bias, codes.shape[1])
 
 
-def _interleaved(gate: Float32, up: Float32) -> Float32:
-    """Both (outputs, inputs): so many rows of one, as many of the other, and so on; the last ones
-    are filled up with zeros."""
-    outputs, inputs = gate.shape
-    parts = filled(outputs) // _SHARE
-    both = np.zeros((parts, 2, _SHARE, inputs), np.float32)
-    for place, weight in enumerate((gate, up)):
-        whole = np.pad(weight, ((0, filled(outputs) - outputs), (0, 0)))
-        both[:, place] = whole.reshape(parts, _SHARE, inputs)
-    return both.reshape(-1, inputs)
+def _rounded(weight: Float32) -> _Rounded:
+    """Of weight (outputs, inputs)."""
+    codes, scales = quantize_rows(weight)
+    outputs, inputs = map(filled, weight.shape)
+    return _grown(codes, (outputs, inputs)), _grown(scales, (outputs,))
+
+
+def _interleaved(gate: _Rounded, up: _Rounded) -> _Rounded:
+    """So many outputs of one, as many of the other, and so on."""
+    inputs = gate[0].shape[1]
+    codes = np.stack([part[0].reshape(-1, _SHARE, inputs) for part in (gate, up)], axis=1)
+    scales = np.stack([part[1].reshape(-1, _SHARE) for part in (gate, up)], axis=1)
+    return codes.reshape(-1, inputs), scales.reshape(-1)
+
+
+def _grown(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Filled up with zeros behind, its rows in order."""
+    if values.shape == shape and values.flags.c_contiguous:
+        return values
+    whole = np.zeros(shape, values.dtype)
+    whole[tuple(map(slice, values.shape))] = values
+    return whole

@@ -115,7 +115,8 @@ class StepGraph(ABC):
     def _by_rows(self, x: str, weight: Float32, name: str) -> None:
         codes, scales = quantize_rows(weight)
         given, largest = self._codes_of(x)
-        stored = [self.writer.constant(f"{name}.codes", codes), "rows.step"]
+        # as MatMulIntegerToFloat takes them
+        stored = [self.writer.constant(f"{name}.codes", codes.T), "rows.step"]
         stored.append(self.writer.constant(f"{name}.scales", scales))
         inputs = [given, *stored, "rows.zero"]
         units = f"{name}.units"

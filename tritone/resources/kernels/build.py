@@ -108,16 +108,12 @@ def _int8(name: str, dtype: str, needs: tuple[str, ...], *flags: str) -> Kernel:
 
 # The better ones of a precision first.
 ATTENTION_KERNELS = (
-    _kernel(
-        "amx", "bf16", (*_BF16_NEEDS, "amx_bf16", "amx_tile"), *_BF16, *_AMX, "-mamx-bf16"
-    ),
+    _kernel("amx", "bf16", (*_BF16_NEEDS, "amx_bf16", "amx_tile"), *_BF16, *_AMX, "-mamx-bf16"),
     _kernel("avx512-bf16", "bf16", _BF16_NEEDS, *_BF16),
     _kernel("avx512", "fp32", _BASE),
 )
 INT8_KERNELS = (
-    _int8(
-        "amx", "bf16", (*_BF16_NEEDS, "amx_int8", "amx_tile"), *_BF16, *_AMX, "-mamx-int8"
-    ),
+    _int8("amx", "bf16", (*_BF16_NEEDS, "amx_int8", "amx_tile"), *_BF16, *_AMX, "-mamx-int8"),
     _int8("avx512-bf16", "bf16", (*_BF16_NEEDS, "avx512_vnni"), *_BF16),
     _int8("avx512", "fp32", (*_BASE, "avx512_vnni")),
 )
