@@ -184,7 +184,9 @@ def test_a_vocoder_s_convolutions_are_counted_as_by_hand() -> None:
     assert found.products == {torch.float32: 2 * by_hand} and not found.attention
 
 
-@pytest.mark.parametrize(("precision", "bits"), [("int8", 8), ("int4", 4), ("fp32", 32)])
+@pytest.mark.parametrize(
+    ("precision", "bits"), [("int8", 8), ("int8_rows", 8), ("int4", 4), ("fp32", 32)]
+)
 def test_the_language_model_s_weights_are_counted_as_by_hand(
     tmp_path: Path, precision: str, bits: int
 ) -> None:
