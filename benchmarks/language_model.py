@@ -91,26 +91,17 @@ def figures_of(
 
     for session in sessions.values():
         prefill(session, 0)
-    calls = [partial(prefill, slot=slot) for slot in range(max(streams))]
     operations = matrices.operations(len(ids), len(begins))
     least = peaks.seconds_of_products(operations, matrices.dtype)
     held = partial(figure, least=least, limit=f"{peaks.name_for(matrices.dtype)} product")
-    found = [
-        held(f"LLM {name}, prefill of {len(ids)} ids", "s of CPU", seconds)
-        for name, seconds in _in_turn(sessions, calls).items()
-    ]
-    least = peaks.seconds_of_reading(matrices.bytes)
-    held = partial(figure, least=least, limit="memory read")
+    calls = [partial(prefill, slot=slot) for slot in range(max(streams))]
+    found = _in_turn(sessions, calls, f"prefill of {len(ids)} ids", held)
+    held = partial(figure, least=peaks.seconds_of_reading(matrices.bytes), limit="memory read")
     for count in streams:
+        embeds = embedding(ids[-count:])
         lengths = [np.full(count, len(ids) + step, np.int32) for step in range(steps)]
-        decodes = [
-            partial(_decode, embeds=embedding(ids[-count:]), lengths=each) for each in lengths
-        ]
-        step = f"step of {count} stream{'s' * (count > 1)}"
-        found += [
-            held(f"LLM {name}, {step}", "s of CPU", seconds)
-            for name, seconds in _in_turn(sessions, decodes).items()
-        ]
+        calls = [partial(_decode, embeds=embeds, lengths=each) for each in lengths]
+        found += _in_turn(sessions, calls, f"step of {count} stream{'s' * (count > 1)}", held)
     return found
 
 
@@ -132,11 +123,14 @@ def _decode(session: SlotSession, embeds: Float32, lengths: Int32) -> None:
 
 
 def _in_turn(
-    sessions: dict[str, SlotSession], calls: Sequence[Callable[[SlotSession], None]]
-) -> dict[str, list[float]]:
-    """Seconds of CPU of each call, of each session."""
-    found: dict[str, list[float]] = {name: [] for name in sessions}
+    sessions: dict[str, SlotSession],
+    calls: Sequence[Callable[[SlotSession], None]],
+    what: str,
+    held: Callable[..., Figure],
+) -> list[Figure]:
+    """Seconds of CPU of the calls, of each session."""
+    seconds: dict[str, list[float]] = {name: [] for name in sessions}
     for call in calls:
         for name, session in sessions.items():
-            found[name].append(cpu_seconds(partial(call, session)))
-    return found
+            seconds[name].append(cpu_seconds(partial(call, session)))
+    return [held(f"LLM {name}, {what}", "s of CPU", taken) for name, taken in seconds.items()]
