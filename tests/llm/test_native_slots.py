@@ -94,7 +94,7 @@ def test_it_gives_what_the_graph_of_the_same_codes_gives(
         compare([session.decode(token, lengths + step) for session in sessions])
         for row, length in enumerate(lengths + step):
             compare([session.text_query(row, length) for session in sessions])
-    assert np.quantile(off, 0.9) < 1e-5 and max(off) < 0.05
+    assert np.quantile(off, 0.9) < 1e-5 and max(off) < 0.3
 
 
 def test_it_is_as_near_to_float32_as_that_graph(

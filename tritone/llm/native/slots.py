@@ -12,6 +12,7 @@ from tritone.llm.head_padding import padded_head_dim
 from tritone.llm.native.decoder import NativeDecoder
 from tritone.llm.native.weights import Qwen2Weights
 from tritone.llm.onnx.slot_memory import SlotMemory
+from tritone.memory import give_back
 
 _BLOCK = 16  # positions whose keys lie together
 
@@ -42,6 +43,7 @@ class NativeSlots:
         self._cache = list(zip(arrays[::2], arrays[1::2], strict=True))
         weights = Qwen2Weights.read(Checkpoint(llm_dir / WEIGHTS_NAME), config)
         self._decoder = NativeDecoder(kernel, weights, config, self._cache, blocks * _BLOCK)
+        give_back()  # what tensors were rounded in
         self._hidden, self._head_size = config.hidden_size, config.speech_head_size
         self._heads = config.text_heads
         self._group = config.num_attention_heads // heads
