@@ -90,7 +90,7 @@ $(TRITON): | $(VENV)/ready
 	@$(PIP) --no-deps --upgrade --target .triton nvidia-pytriton==0.7.0
 
 # What computes attention in C. Without a compiler, or for another processor, torch does.
-$(VENV)/kernels: $(wildcard tritone/acoustic/kernels/*) | $(VENV)/ready
+$(VENV)/kernels: $(wildcard tritone/resources/kernels/*) | $(VENV)/ready
 	@$(TRITONE) kernels --quiet || true
 	@touch $@
 

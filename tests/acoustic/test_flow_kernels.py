@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from native_kernels import NAMES, kernel, native
+from native_kernels import NAMES, dtype_of, native
 from small_models import small_cosyvoice3
 from token2wav_model import placed, tiny_network
 
@@ -58,7 +58,7 @@ def spoken(model: Path, attention: str, dtype: torch.dtype) -> Float32:
 @pytest.mark.parametrize("name", NAMES)
 def test_it_speaks_the_same(name: str, model: Path, built: Path, calls: list[str]) -> None:
     native(name, built)
-    dtype = kernel(name).dtype
+    dtype = dtype_of(name)
     expected = spoken(model, "fused", dtype)
     assert calls == []
     found = spoken(model, name, dtype)

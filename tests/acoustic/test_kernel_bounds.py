@@ -15,7 +15,7 @@ import ctypes, mmap, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import torch
-from native_kernels import drawn, kernel, native
+from native_kernels import drawn, dtype_of, native
 from tritone.acoustic.cache import Span
 
 libc, page, kept = ctypes.CDLL(None, use_errno=True), mmap.PAGESIZE, []
@@ -34,7 +34,7 @@ def fenced(x, at_end):
     return inner
 
 name = sys.argv[2]
-attention, dtype = native(name, Path(sys.argv[3])), kernel(name).dtype
+attention, dtype = native(name, Path(sys.argv[3])), dtype_of(name)
 for at_end in (True, False):
     for frames, width in ((1, 32), (15, 64), (17, 96), (255, 32), (257, 64), (300, 128)):
         for queries in (1, 5, 33, 51, 65):

@@ -10,15 +10,15 @@ import pytest
 from fake_compiler import fake_compiler
 from native_kernels import kernel
 
-from tritone.acoustic.kernels import build
-from tritone.acoustic.kernels.build import KERNELS, SOURCES, Kernel, build_all, compiler
 from tritone.errors import EnvironmentProblem
+from tritone.resources.kernels import build
+from tritone.resources.kernels.build import KERNELS, SOURCES, Kernel, build_all, compiler
 
 
 @pytest.fixture
 def every_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     found = {need: True for each in KERNELS for need in each.needs}
-    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: found)
+    monkeypatch.setattr("tritone.resources.processor.instructions", lambda: found)
 
 
 def compile_with(monkeypatch: pytest.MonkeyPatch, folder: Path, then: str = "") -> Path:
@@ -108,13 +108,15 @@ def test_only_what_runs_here_unless_all_are_wanted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     needs = kernel("avx512").needs
-    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: dict.fromkeys(needs, True))
+    monkeypatch.setattr(
+        "tritone.resources.processor.instructions", lambda: dict.fromkeys(needs, True)
+    )
     compile_with(monkeypatch, tmp_path)
     assert kernel("amx").lacking == "avx512_bf16, amx_bf16, amx_tile"
     (path,) = build_all(tmp_path / "kernels")
     assert path == kernel("avx512").path_in(tmp_path / "kernels")
     assert len(build_all(tmp_path / "kernels", every=True)) == len(KERNELS)
-    monkeypatch.setattr("torch.cpu.get_capabilities", dict)
+    monkeypatch.setattr("tritone.resources.processor.instructions", dict)
     with pytest.raises(EnvironmentProblem, match="has no AVX-512"):
         build_all(tmp_path / "kernels")
 

@@ -14,11 +14,11 @@ from native_kernels import SHORT, drawn, kernel, native, spans_of
 from torch import Tensor
 
 from tritone.acoustic.attention import attend, fused_by_span
-from tritone.acoustic.kernels.build import KERNELS, build_all, compiler
 from tritone.acoustic.placement import choose_attention
 from tritone.acoustic.ways import choose
 from tritone.errors import EnvironmentProblem
 from tritone.loading.steps import Loader, Report, step
+from tritone.resources.kernels.build import KERNELS, build_all, compiler
 
 pytestmark = pytest.mark.usefixtures("own_ways")
 SHAPE = (2, 2, 20, 32)
@@ -148,7 +148,8 @@ def test_another_compiler_s_leftovers_are_no_kernels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "torch.cpu.get_capabilities", lambda: {n: True for k in KERNELS for n in k.needs}
+        "tritone.resources.processor.instructions",
+        lambda: {n: True for k in KERNELS for n in k.needs},
     )
     monkeypatch.setenv("CC", fake_compiler(tmp_path)[0])
     monkeypatch.setenv("TRITONE_KERNELS", str(tmp_path / "kernels"))

@@ -9,7 +9,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from native_kernels import NAMES, Guarded, drawn, error, exact, kernel, native, scores, spans_of
+from native_kernels import NAMES, Guarded, drawn, error, exact, native, scores, spans_of
+from native_kernels import dtype_of as dtype_named
 from torch import Tensor
 
 from tritone.acoustic.attention import joined
@@ -42,7 +43,7 @@ def no_gradients() -> Iterator[None]:
 
 
 def dtype_of(attention: NativeAttention) -> torch.dtype:
-    return kernel(attention.name).dtype
+    return dtype_named(attention.name)
 
 
 def assert_close(attention: NativeAttention, query: Tensor, spans: list[Span]) -> None:

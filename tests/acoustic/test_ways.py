@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from native_kernels import NAMES, SHORT, drawn, kernel, native, spans_of
+from native_kernels import NAMES, SHORT, drawn, dtype_of, kernel, native, spans_of
 from torch import Tensor
 
 from tritone.acoustic import ways
@@ -47,25 +47,25 @@ class TestByName:
         with pytest.raises(
             EnvironmentProblem, match=f"{name}, which is not built: run `tritone ker"
         ):
-            choose(name, query(kernel(name).dtype))
+            choose(name, query(dtype_of(name)))
 
     def test_one_that_is_for_other_processors(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("torch.cpu.get_capabilities", dict)
+        monkeypatch.setattr("tritone.resources.processor.instructions", dict)
         with pytest.raises(
-            EnvironmentProblem, match=r"amx: this processor lacks avx512_f, .*amx_ti"
+            EnvironmentProblem, match=r"amx: this processor lacks avx512f, .*amx_ti"
         ):
             choose("amx", query(SHORT))
 
     @pytest.mark.parametrize("name", NAMES)
     def test_one_that_is_built(self, name: str, built: Path) -> None:
-        way, dtype = native(name, built), kernel(name).dtype
+        way, dtype = native(name, built), dtype_of(name)
         assert choose(name, query(dtype)) == name
         assert torch.equal(chosen(dtype), way(query(dtype), spans_of([50, 20], (2, 2, 32), dtype)))
 
     @pytest.mark.parametrize("name", NAMES)
     def test_other_precisions_and_widths(self, name: str, built: Path) -> None:
         native(name, built)
-        dtype = kernel(name).dtype
+        dtype = dtype_of(name)
         other = torch.float32 if dtype is SHORT else SHORT
         for refused in (query(other), query(dtype, 40), query(torch.float16)):
             with pytest.raises(EnvironmentProblem, match=f"{name}, which does not take torch"):

@@ -6,8 +6,8 @@ import pytest
 from fake_compiler import fake_compiler
 
 from tritone import cli
-from tritone.acoustic.kernels.build import KERNELS
 from tritone.cli.kernels import built
+from tritone.resources.kernels.build import KERNELS
 
 NEEDS = {need: True for kernel in KERNELS for need in kernel.needs}
 OLDER = {need: True for need in NEEDS if not need.startswith("amx")}
@@ -24,7 +24,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def has(monkeypatch: pytest.MonkeyPatch, instructions: dict[str, bool]) -> None:
-    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: instructions)
+    monkeypatch.setattr("tritone.resources.processor.instructions", lambda: instructions)
 
 
 def without_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tritone.errors import ModelDirectoryError
 from tritone.families.cosyvoice2.config import CosyVoice2Config
 from tritone.families.cosyvoice2.merge_llm import read_merged
 from tritone.llm.checkpoint import EmbeddingTable
-from tritone.llm.onnx.decoder_graph import pad_heads
+from tritone.llm.head_padding import pad_heads
 from tritone.llm.onnx.graph import build_graph
 from tritone.llm.onnx.graph_files import graph_path
 from tritone.llm.onnx.precision import PRECISIONS

@@ -70,10 +70,10 @@ def test_codes_of_rows_are_the_nearest() -> None:
     weight = np.random.default_rng(0).standard_normal((5, 300)).astype(np.float32)
     weight[2] = 0
     codes, scales = quantize_rows(weight)
-    error = np.abs(codes.T * scales[:, None] - weight)
+    error = np.abs(codes * scales[:, None] - weight)
     assert (error <= scales[:, None] * 0.501).all()
-    assert not codes[:, 2].any()
-    assert np.abs(codes).max(0).tolist() == [127, 127, 0, 127, 127]
+    assert not codes[2].any()
+    assert np.abs(codes).max(1).tolist() == [127, 127, 0, 127, 127]
 
 
 def test_a_product_of_rows_is_exact_in_its_codes(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_product_of_rows_is_exact_in_its_codes(tmp_path: Path) -> None:
     codes, scales = quantize_rows(weight)
     largest = np.abs(x).max(-1, keepdims=True)
     steps = np.maximum(largest, 1e-30) / np.float32(127)
-    expected = np.rint(x / steps) @ codes.astype(np.float64) * steps * scales + bias
+    expected = np.rint(x / steps) @ codes.T.astype(np.float64) * steps * scales + bias
     found = session.run(None, {"x": x})[0]
     assert (np.abs(found - expected) < 1e-5 + 1e-4 * largest).all()
     assert np.array_equal(found[0, 1], bias)

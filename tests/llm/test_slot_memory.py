@@ -7,23 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from llm_model import Built, Open, build_tiny, models, request, tokens_of
+from memory_pages import pages
 from waiting import wait_until
 
 from tritone.errors import StageFailed
 from tritone.llm.onnx.slot_memory import SlotMemory
 from tritone.llm.onnx.slots import OnnxSlots
 from tritone.llm.slots.scheduler import SlotLanguageModel
-
-_KNOWN = 3 << 62  # of an entry of pagemap: the page is in memory, or on the disk
-
-
-def pages(array: np.ndarray) -> np.ndarray:
-    """Whether the system has taken each, of an array that begins and ends with one."""
-    first, count = array.ctypes.data // mmap.PAGESIZE, array.nbytes // mmap.PAGESIZE
-    with Path("/proc/self/pagemap").open("rb") as file:
-        file.seek(8 * first)
-        entries = np.frombuffer(file.read(8 * count), np.uint64)
-    return (entries & np.uint64(_KNOWN)) > 0
 
 
 def test_a_cleared_slot_takes_nothing_and_its_neighbours_stay() -> None:

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from tritone.acoustic.cache import Span
-from tritone.acoustic.kernels.build import KERNELS, Kernel, build_all, compiler
 from tritone.acoustic.kernels.native import NativeAttention
+from tritone.compute import DTYPES
 from tritone.errors import EnvironmentProblem
+from tritone.resources.kernels.build import KERNELS, Kernel, build_all, compiler
 
 NAMES = ("amx", "avx512-bf16", "avx512")
 SHORT = torch.bfloat16
@@ -20,6 +21,12 @@ SHORT = torch.bfloat16
 
 def kernel(name: str) -> Kernel:
     return next(each for each in KERNELS if each.name == name)
+
+
+def dtype_of(name: str) -> torch.dtype:
+    dtype = DTYPES[kernel(name).dtype]
+    assert dtype is not None
+    return dtype
 
 
 def build_into(folder: Path) -> None:

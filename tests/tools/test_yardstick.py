@@ -31,8 +31,8 @@ from tritone.families.cosyvoice2.encoder import LOOKAHEAD_KERNEL, UPSAMPLE_KERNE
 from tritone.families.cosyvoice2.estimator import KERNEL
 from tritone.families.cosyvoice2.hift import HiFT
 from tritone.llm.checkpoint import LLM_DIR
+from tritone.llm.head_padding import padded_head_dim
 from tritone.llm.onnx.graph import build_graph
-from tritone.llm.onnx.step_graph import padded_head_dim
 
 ONE = Peaks(read=1.0, fp32=1.0, bf16=1.0, int8=1.0)  # a second for each billion
 BILLION = 1e9
@@ -184,7 +184,9 @@ def test_a_vocoder_s_convolutions_are_counted_as_by_hand() -> None:
     assert found.products == {torch.float32: 2 * by_hand} and not found.attention
 
 
-@pytest.mark.parametrize(("precision", "bits"), [("int8", 8), ("int4", 4), ("fp32", 32)])
+@pytest.mark.parametrize(
+    ("precision", "bits"), [("int8", 8), ("int8_rows", 8), ("int4", 4), ("fp32", 32)]
+)
 def test_the_language_model_s_weights_are_counted_as_by_hand(
     tmp_path: Path, precision: str, bits: int
 ) -> None:

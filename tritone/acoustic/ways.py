@@ -14,9 +14,10 @@ from torch import Tensor
 
 from tritone.acoustic.attention import Way, fused_by_span, joined, plain, use
 from tritone.acoustic.cache import Span
-from tritone.acoustic.kernels.build import ATTENTION_KERNELS
 from tritone.acoustic.kernels.native import NativeAttention
+from tritone.compute import DTYPES
 from tritone.errors import EnvironmentProblem
+from tritone.resources.kernels.build import ATTENTION_KERNELS
 
 AUTO, FUSED = "auto", "fused"
 _TORCH: dict[str, Way] = {FUSED: fused_by_span, "joined": joined, "plain": plain}
@@ -80,7 +81,9 @@ def _kernels(query: Tensor) -> tuple[list[NativeAttention], list[str]]:
     natives, left_out = [], []
     for kernel in ATTENTION_KERNELS:
         # os.path, as pathlib raises where the folder is closed to this user
-        if not (kernel.runs_here and kernel.dtype is query.dtype and os.path.exists(kernel.path)):
+        if not (
+            kernel.runs_here and DTYPES[kernel.dtype] is query.dtype and os.path.exists(kernel.path)
+        ):
             continue
         try:
             natives.append(NativeAttention(kernel, kernel.path))

@@ -73,7 +73,7 @@ def convert(
 
 def _kernels() -> str:
     """For the processor that converts, which mostly is the one that serves."""
-    from tritone.cli.kernels import built  # needs torch
+    from tritone.cli.kernels import built
 
     return built()
 

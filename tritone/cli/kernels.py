@@ -1,4 +1,4 @@
-"""tritone kernels: what computes attention and int8 layers on a CPU, compiled for this machine."""
+"""tritone kernels: what computes on a CPU in C, compiled for this machine."""
 
 import sys
 from pathlib import Path
@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from tritone import resources
-from tritone.acoustic.kernels.build import KERNELS, build_all, compiler
 from tritone.cli import options
 from tritone.cli.command import refused
 from tritone.errors import EnvironmentProblem
+from tritone.resources.kernels.build import KERNELS, build_all, compiler
 
 
 def kernels(
@@ -25,8 +25,8 @@ def kernels(
 ) -> int:
     """Compile the kernels in C that this processor can run, into the cache, where
     a server that starts looks for them (or where TRITONE_KERNELS says). They
-    compute attention and int8 layers on a CPU; without them torch's own operators
-    do, in other precisions.
+    compute attention, int8 layers and the language model in int8_rows on a CPU;
+    without them the operators of torch and ONNX Runtime do.
 
     Exit status: 0 all of them are there, or this processor can run none; 1 some
     are not there; 2 the command line is wrong.

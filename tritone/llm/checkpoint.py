@@ -74,6 +74,14 @@ def layer_shapes(
     return shapes
 
 
+def finite(checkpoint: Checkpoint, name: str) -> Float32:
+    """A tensor of weights, as a bias alone need not be. Raises ModelDirectoryError."""
+    values = checkpoint.float32(name)
+    if not np.isfinite(values).all():
+        raise ModelDirectoryError(f"{checkpoint.path}: {name} has values that are NaN or infinite")
+    return values
+
+
 class EmbeddingTable:
     """Input rows of the language model, read from the file as they are asked for."""
 

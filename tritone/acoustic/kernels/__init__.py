@@ -1,1 +1,1 @@
-"""Kernels in C for processors on which torch leaves most units idle, and what runs them."""
+"""What runs kernels in C on tensors of torch, on processors of which it leaves most units idle."""

@@ -1,4 +1,4 @@
-"""Linear layers with int8 weights by a kernel in C: see linear.c beside this file."""
+"""Linear layers with int8 weights by a kernel in C: see linear.c in `tritone/resources/kernels`."""
 
 import ctypes
 import os
@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from tritone.acoustic.kernels.build import INT8_KERNELS, Kernel
-from tritone.acoustic.kernels.native import opened
+from tritone.compute import DTYPES
 from tritone.errors import EnvironmentProblem
+from tritone.resources.kernels.build import INT8_KERNELS, Kernel
+from tritone.resources.kernels.library import opened
 
 PANEL = 64  # outputs whose weights lie together
 _WORD = 4  # bytes that are multiplied at once
@@ -64,7 +65,7 @@ class Int8Linear:
     def __call__(self, x: Tensor, weights: Int8Weights, *, gelu: bool = False) -> Tensor:
         """x (rows, n, inputs) or (n, inputs) in the kernel's precision, whose inputs lie together
         -> as many rows of outputs, through GELU if it is asked for."""
-        assert x.dtype is self._kernel.dtype and x.stride(-1) == 1 and x.dim() in (2, 3)
+        assert x.dtype is DTYPES[self._kernel.dtype] and x.stride(-1) == 1 and x.dim() in (2, 3)
         frames, inputs = x.shape[-2:]
         rows = x.shape[0] if x.dim() == 3 else 1
         to_row, to_frame = x.stride(0) if rows > 1 else 0, x.stride(-2)
@@ -87,7 +88,7 @@ class Int8Linear:
 def int8_linear(dtype: torch.dtype) -> Int8Linear:
     """The best that is built for inputs of this precision; raises EnvironmentProblem where none is
     or can be."""
-    usable = [k for k in INT8_KERNELS if k.dtype is dtype and k.runs_here]
+    usable = [k for k in INT8_KERNELS if DTYPES[k.dtype] is dtype and k.runs_here]
     if not usable:
         raise EnvironmentProblem(
             f"int8 was asked for, and this processor multiplies no bytes beside {dtype}: it needs "

@@ -1,4 +1,4 @@
-"""Attention by a kernel in C: see attention.c beside this file."""
+"""Attention by a kernel in C: see attention.c in `tritone/resources/kernels`."""
 
 import ctypes
 import struct
@@ -8,9 +8,9 @@ from pathlib import Path
 from torch import Tensor
 
 from tritone.acoustic.cache import Span
-from tritone.acoustic.kernels.build import Kernel
-from tritone.errors import EnvironmentProblem
-from tritone.resources.owners import trusted
+from tritone.compute import DTYPES
+from tritone.resources.kernels.build import Kernel
+from tritone.resources.kernels.library import opened
 
 _CALL = struct.Struct("=13qd")  # `struct call`
 _SPAN = "9q"  # `struct span`
@@ -32,7 +32,7 @@ class NativeAttention:
     def accepts(self, query: Tensor) -> bool:
         """Queries (rows, heads, n, head_dim) of a precision and width that it was written for."""
         kernel = self._kernel
-        return query.dtype is kernel.dtype and query.shape[-1] % kernel.width_step == 0
+        return query.dtype is DTYPES[kernel.dtype] and query.shape[-1] % kernel.width_step == 0
 
     def __call__(self, query: Tensor, spans: Sequence[Span]) -> Tensor:
         """(rows, heads, n, head_dim) of `accepts` -> same, laid out (rows, n, heads, head_dim)."""
@@ -52,19 +52,6 @@ class NativeAttention:
         if self._attend(call, struct.pack(f"={len(seen) * _SPAN}", *numbers)):
             raise MemoryError(f"attention of {frames} queries of {width}")
         return output
-
-
-def opened(path: Path) -> ctypes.CDLL:
-    """A kernel's library; raises EnvironmentProblem for one that others could have changed, that
-    cannot be loaded, and where the system denies this process the units that it needs."""
-    try:
-        library = ctypes.CDLL(str(trusted(path, own=2)))
-        denied = library.tritone_prepare()
-    except (OSError, AttributeError) as error:
-        raise EnvironmentProblem(f"the kernel {path} cannot be loaded: {error}") from error
-    if denied:
-        raise EnvironmentProblem(f"the system denies the units that the kernel {path} needs")
-    return library
 
 
 def _dense(x: Tensor, like: Tensor) -> Tensor:

@@ -7,8 +7,9 @@ import numpy as np
 
 from tritone.arrays import Float32
 from tritone.families.indextts2.gpt_config import GptConfig
+from tritone.llm.head_padding import pad_heads
 from tritone.llm.onnx.graph_writer import MICROSOFT
-from tritone.llm.onnx.step_graph import LAST, StepGraph, pad_heads
+from tritone.llm.onnx.step_graph import LAST, StepGraph
 
 _NORM = {"axis": -1, "epsilon": 1e-5}
 

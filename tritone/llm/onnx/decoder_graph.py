@@ -8,8 +8,9 @@ import numpy as np
 
 from tritone.arrays import Float32
 from tritone.llm.checkpoint import FINAL_NORM, layer_name
+from tritone.llm.head_padding import pad_heads, padded_head_dim
 from tritone.llm.onnx.graph_writer import MICROSOFT
-from tritone.llm.onnx.step_graph import LAST, StepGraph, pad_heads, padded_head_dim
+from tritone.llm.onnx.step_graph import LAST, StepGraph
 from tritone.llm.rotary import DecoderNumbers, rotary_tables
 
 

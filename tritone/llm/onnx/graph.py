@@ -27,11 +27,12 @@ from tritone.checkpoints.safetensors_file import Checkpoint, to_float32
 from tritone.errors import ModelDirectoryError
 from tritone.llm.checkpoint import HEAD, HEAD_BIAS, WEIGHTS_NAME
 from tritone.llm.config import LLMConfig
+from tritone.llm.head_padding import padded_head_dim
 from tritone.llm.onnx.decoder_graph import DecoderGraph
 from tritone.llm.onnx.graph_files import checkpoint_key, graph_path
 from tritone.llm.onnx.graph_writer import graph_writer
 from tritone.llm.onnx.precision import PRECISIONS
-from tritone.llm.onnx.step_graph import CheckpointNumbers, StepGraph, padded_head_dim
+from tritone.llm.onnx.step_graph import CheckpointNumbers, StepGraph
 
 CONFIG_KEY = "tritone.llm"  # metadata entry that ties a graph to its checkpoint
 

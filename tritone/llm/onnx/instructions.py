@@ -1,12 +1,9 @@
 """What a processor must have for a precision."""
 
-import re
-from pathlib import Path
-
 from tritone.errors import EnvironmentProblem
+from tritone.resources import processor
 
 INT8_UNITS = ("amx_int8", "avx512_vnni", "avx_vnni")  # flags, the fastest first
-_CPUINFO = Path("/proc/cpuinfo")
 
 
 def check_instructions(precision: str, cpuinfo: str | None = None) -> None:
@@ -20,10 +17,7 @@ def check_instructions(precision: str, cpuinfo: str | None = None) -> None:
 
     if not PRECISIONS[precision].by_rows:
         return
-    if cpuinfo is None:
-        cpuinfo = _CPUINFO.read_text(encoding="utf-8", errors="replace")
-    flags = re.search(r"^flags\s*: (.+)$", cpuinfo, re.MULTILINE)
-    if not set(INT8_UNITS) & set(flags[1].split() if flags else ()):
+    if not processor.instructions(cpuinfo).intersection(INT8_UNITS):
         raise EnvironmentProblem(
             f"precision is {precision!r}, which needs a processor with one of "
             f"{', '.join(INT8_UNITS)}; take int8 in its place"

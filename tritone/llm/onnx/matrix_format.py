@@ -63,9 +63,9 @@ Format = BlockFormat | RowFormat | None  # None keeps float32
 def quantize_rows(weight: Float32) -> tuple[NDArray[np.int8], Float32]:
     """Round an (N, K) float32 matrix to the nearest codes, -127 to 127; a weight is code * scale.
 
-    Returns codes (K, N), as MatMulInteger takes them, and scales (N,).
+    Returns codes (N, K) and scales (N,).
     """
-    scales = np.abs(weight).max(1) / np.float32(LARGEST)
+    scales = np.maximum(weight.max(1), -weight.min(1)) / np.float32(LARGEST)
     scales[scales == 0] = 1
-    codes = np.rint(weight / scales[:, None]).astype(np.int8)
-    return np.ascontiguousarray(codes.T), scales
+    steps = weight / scales[:, None]
+    return np.rint(steps, out=steps).astype(np.int8), scales

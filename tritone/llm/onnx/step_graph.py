@@ -9,8 +9,9 @@ from onnx import TensorProto, helper
 
 from tritone.arrays import Float32
 from tritone.checkpoints.safetensors_file import Checkpoint
-from tritone.errors import ModelDirectoryError
+from tritone.llm.checkpoint import finite
 from tritone.llm.config import DecoderSizes
+from tritone.llm.head_padding import padded_head_dim
 from tritone.llm.onnx.graph_writer import MICROSOFT, GraphWriter
 from tritone.llm.onnx.matrix_format import (
     LARGEST,
@@ -24,7 +25,6 @@ from tritone.llm.onnx.precision import Precision
 
 LAST = "last_hidden"  # what logits are made of, an output where it is wanted
 
-_HEAD_MULTIPLE = 16  # of head sizes in GroupQueryAttention
 _INTEGER_DOT = 4  # accuracy_level of MatMulNBits: activations rounded to int8 per row and block
 
 
@@ -32,23 +32,6 @@ class CheckpointNumbers(DecoderSizes, Protocol):
     """Of a decoder on disk."""
 
     def model_dump_json(self) -> str: ...
-
-
-def pad_heads(weight: Float32, heads: int) -> Float32:
-    """(heads * head_dim, ...) rows with each half of a head zero-padded to the operator's width.
-
-    GroupQueryAttention takes head sizes in multiples of 16. Rotation pairs the halves of a head, so
-    each half grows on its own; zeros add nothing to scores or values.
-    """
-    head_dim = weight.shape[0] // heads
-    half, padded_half = head_dim // 2, padded_head_dim(head_dim) // 2
-    padded = np.zeros((heads, 2, padded_half, *weight.shape[1:]), np.float32)
-    padded[:, :, :half] = weight.reshape(heads, 2, half, *weight.shape[1:])
-    return padded.reshape(heads * 2 * padded_half, *weight.shape[1:])
-
-
-def padded_head_dim(head_dim: int) -> int:
-    return -(-head_dim // _HEAD_MULTIPLE) * _HEAD_MULTIPLE
 
 
 @dataclass(frozen=True)
@@ -132,7 +115,8 @@ class StepGraph(ABC):
     def _by_rows(self, x: str, weight: Float32, name: str) -> None:
         codes, scales = quantize_rows(weight)
         given, largest = self._codes_of(x)
-        stored = [self.writer.constant(f"{name}.codes", codes), "rows.step"]
+        # as MatMulIntegerToFloat takes them
+        stored = [self.writer.constant(f"{name}.codes", codes.T), "rows.step"]
         stored.append(self.writer.constant(f"{name}.scales", scales))
         inputs = [given, *stored, "rows.zero"]
         units = f"{name}.units"
@@ -156,12 +140,8 @@ class StepGraph(ABC):
         return codes, largest
 
     def _load(self, name: str) -> Float32:
-        """Finite, as a bias alone need not be. Raises ModelDirectoryError."""
-        values = self.checkpoint.float32(name)
-        if not np.isfinite(values).all():
-            path = self.checkpoint.path
-            raise ModelDirectoryError(f"{path}: {name} has values that are NaN or infinite")
-        return values
+        """As `finite`."""
+        return finite(self.checkpoint, name)
 
     def _constant(self, name: str) -> str:
         return self.writer.constant(name, self._load(name))

@@ -1,4 +1,4 @@
-"""Opening the language model of a model directory on ONNX Runtime."""
+"""Opening the language model of a model directory on a CPU: ONNX Runtime, or a kernel in C."""
 
 import errno
 import os
@@ -8,13 +8,16 @@ from tritone.checkpoints.safetensors_file import Checkpoint
 from tritone.errors import ModelDirectoryError
 from tritone.llm.checkpoint import LLM_DIR, WEIGHTS_NAME, EmbeddingTable
 from tritone.llm.config import SpokenConfig
+from tritone.llm.native.choice import AUTO, chosen
+from tritone.llm.native.slots import NativeSlots
 from tritone.llm.onnx.graph import Qwen2Graph, build, built_from
 from tritone.llm.onnx.graph_files import USUAL_PRECISION, checkpoint_key, graph_places
 from tritone.llm.onnx.slots import OnnxSlots
 from tritone.llm.onnx.step_graph import CheckpointNumbers, StepGraph
 from tritone.llm.slots.scheduler import SlotLanguageModel
+from tritone.llm.slots.session import SlotSession
 from tritone.llm.slots.speech import QwenSpeech
-from tritone.loading.steps import step
+from tritone.loading.steps import note, step
 from tritone.variables import CACHE_VARIABLE
 
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -29,27 +32,37 @@ def open_onnx(
     max_tokens: int = 4096,
     max_waiting: int = 64,
     threads: int = 1,
+    kernels: str = AUTO,
 ) -> SlotLanguageModel:
-    """On a CPU with ONNX Runtime; the graph of `precision` is built when it is not there yet.
+    """On a CPU; the graph of `precision` is built when it is wanted and not there yet.
 
     slots: streams that advance together. max_tokens: positions of a slot, prompt included, at most
     the checkpoint's own limit. max_waiting: requests that may wait. threads: of an operator.
+    kernels: one of `tritone.llm.native.choice.NAMES`.
 
-    Raises ModelDirectoryError if the checkpoint or its graph cannot be used.
+    Raises ModelDirectoryError if the checkpoint or its graph cannot be used, and EnvironmentProblem
+    for kernels that cannot be.
     """
-    graph = ensure_graph(model_dir, config, precision)
+    kernel, why = chosen(kernels, precision, threads)
     folder, length = model_dir / LLM_DIR, min(max_tokens, config.llm.max_position_embeddings)
-    with step("LLM session", graph):
-        session = OnnxSlots(
-            folder,
-            config.llm,
-            precision=precision,
-            slots=slots,
-            slot_length=length,
-            threads=threads,
-            graph=graph,
-        )
-        embedding = EmbeddingTable(Checkpoint(folder / WEIGHTS_NAME))
+    weights = folder / WEIGHTS_NAME
+    session: SlotSession
+    graph = None if kernel else ensure_graph(model_dir, config, precision)
+    with step("LLM session", graph or weights):
+        if kernel:
+            session = NativeSlots(folder, config.llm, kernel.path, slots=slots, slot_length=length)
+        else:
+            session = OnnxSlots(
+                folder,
+                config.llm,
+                precision=precision,
+                slots=slots,
+                slot_length=length,
+                threads=threads,
+                graph=graph,
+            )
+        note(why)
+        embedding = EmbeddingTable(Checkpoint(weights))
     return SlotLanguageModel(session, QwenSpeech(embedding, config), max_waiting)
 
 

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from tritone import resources
-from tritone.diagnostics.doctor.check import Finding, check, passed, skipped, warning
+from tritone.diagnostics.doctor.check import Finding, check, passed, warning
 from tritone.diagnostics.doctor.target import Target
 from tritone.errors import EnvironmentProblem
+from tritone.resources.kernels import build, library
 
 
 def _on_gpu(target: Target) -> str:
@@ -14,14 +15,12 @@ def _on_gpu(target: Target) -> str:
 
 @check("machine.kernels", limit_s=30.0, unless=_on_gpu)
 def kernels(target: Target) -> Finding:
-    try:  # not above: torch may be what is broken here
-        from tritone.acoustic.kernels import build
-    except ImportError as error:
-        return skipped(f"{error}: see python.imports")
     folder = resources.kernels_dir(target.cache_dir)
     here = [kernel for kernel in build.KERNELS if kernel.runs_here]
     if not here:
-        return passed("none for this processor, which has no AVX-512; torch computes")
+        return passed(
+            "none for this processor, which has no AVX-512; torch and ONNX Runtime compute"
+        )
     lacking = [kernel.title for kernel in here if not kernel.path_in(folder).exists()]
     built = [kernel for kernel in here if kernel.title not in lacking]
     faults = {kernel.title: _fault(kernel.path_in(folder)) for kernel in built}
@@ -32,7 +31,8 @@ def kernels(target: Target) -> Finding:
     if lacking:
         text = f"{facts}; not built for this processor: {', '.join(lacking)}"
         return warning(
-            f"{text}; without them attention is slower, and there is no int8",
+            f"{text}; without them attention and the language model in int8_rows are slower, and "
+            "there is no int8 flow",
             make if compiler else f"apt-get install gcc; {make}",
         )
     if refused := [fault for fault in faults.values() if fault]:
@@ -43,10 +43,8 @@ def kernels(target: Target) -> Finding:
 
 def _fault(path: Path) -> str:
     """What keeps a server from using it; this process is the check's own."""
-    from tritone.acoustic.kernels.native import opened
-
     try:
-        opened(path)
+        library.opened(path)
     except EnvironmentProblem as problem:
         return str(problem)
     return ""

@@ -1,7 +1,7 @@
 """Compiles the kernels for processors of this kind, where there is a compiler.
 
 They are code that this process will run: they lie in the cache, which belongs to whom the server
-runs as. A server never compiles; without kernels it takes torch's own operators.
+runs as. A server never compiles; without kernels it takes the operators of torch and ONNX Runtime.
 """
 
 import hashlib
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import torch
-
 from tritone import resources
 from tritone.errors import EnvironmentProblem
+from tritone.resources import processor
 
 HERE = Path(__file__).parent
-SOURCES, HEADERS = ("attention.c", "linear.c"), ("lanes.h", "product.h")
+SOURCES = ("attention.c", "linear.c", "decoder.c")
+HEADERS = ("attend.h", "lanes.h", "panels.h", "product.h", "quantise.h", "tiles.h")
 TIMEOUT_S = 120
 _AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma")
 _FLAGS = ("-O3", "-std=c11", "-D_GNU_SOURCE", "-shared", "-fPIC", *_AVX512)
@@ -28,12 +28,12 @@ _COMPILERS = ("cc", "gcc", "clang")
 
 @dataclass(frozen=True)
 class Kernel:
-    """One build of a source. needs: of `torch.cpu.get_capabilities`. dtype: of what it takes and
-    gives. width_step: the inner axis of what it multiplies is a multiple of it."""
+    """One build of a source. needs: of `processor.instructions`. dtype: of what it takes and gives,
+    fp32 or bf16. width_step: the inner axis of what it multiplies is a multiple of it."""
 
     source: str
     name: str
-    dtype: torch.dtype
+    dtype: str
     needs: tuple[str, ...]
     flags: tuple[str, ...]
     width_step: int
@@ -46,8 +46,8 @@ class Kernel:
     @property
     def lacking(self) -> str:
         """The instructions that this processor has not."""
-        found = torch.cpu.get_capabilities()
-        return ", ".join(need for need in self.needs if not found.get(need))
+        found = processor.instructions()
+        return ", ".join(need for need in self.needs if need not in found)
 
     @property
     def runs_here(self) -> bool:
@@ -88,36 +88,45 @@ class Kernel:
         return made
 
 
-_BASE = ("avx512_f", "avx512_bw", "avx512_vl", "avx512_dq", "fma3")
+_BASE = ("avx512f", "avx512bw", "avx512vl", "avx512dq", "fma")
 _BF16, _AMX = ("-mavx512bf16", "-DTRITONE_BF16"), ("-mamx-tile", "-DTRITONE_AMX")
 _VNNI = ("-mavx512vnni", "-DTRITONE_INT8")
 _BF16_NEEDS = (*_BASE, "avx512_bf16")
 
 
-def _kernel(name: str, dtype: torch.dtype, needs: tuple[str, ...], *flags: str) -> Kernel:
-    return Kernel(SOURCES[0], name, dtype, needs, flags, 16 if dtype == torch.float32 else 32)
+def _kernel(name: str, dtype: str, needs: tuple[str, ...], *flags: str) -> Kernel:
+    return Kernel(SOURCES[0], name, dtype, needs, flags, 16 if dtype == "fp32" else 32)
 
 
-def _int8(name: str, dtype: torch.dtype, needs: tuple[str, ...], *flags: str) -> Kernel:
+def _decoder(name: str, needs: tuple[str, ...], *flags: str) -> Kernel:
+    return Kernel(SOURCES[2], name, "fp32", needs, (*_VNNI, *flags), 64)
+
+
+def _int8(name: str, dtype: str, needs: tuple[str, ...], *flags: str) -> Kernel:
     return Kernel(SOURCES[1], name, dtype, needs, (*_VNNI, *flags), 64)
 
 
 # The better ones of a precision first.
 ATTENTION_KERNELS = (
-    _kernel(
-        "amx", torch.bfloat16, (*_BF16_NEEDS, "amx_bf16", "amx_tile"), *_BF16, *_AMX, "-mamx-bf16"
-    ),
-    _kernel("avx512-bf16", torch.bfloat16, _BF16_NEEDS, *_BF16),
-    _kernel("avx512", torch.float32, _BASE),
+    _kernel("amx", "bf16", (*_BF16_NEEDS, "amx_bf16", "amx_tile"), *_BF16, *_AMX, "-mamx-bf16"),
+    _kernel("avx512-bf16", "bf16", _BF16_NEEDS, *_BF16),
+    _kernel("avx512", "fp32", _BASE),
 )
 INT8_KERNELS = (
-    _int8(
-        "amx", torch.bfloat16, (*_BF16_NEEDS, "amx_int8", "amx_tile"), *_BF16, *_AMX, "-mamx-int8"
-    ),
-    _int8("avx512-bf16", torch.bfloat16, (*_BF16_NEEDS, "avx512_vnni"), *_BF16),
-    _int8("avx512", torch.float32, (*_BASE, "avx512_vnni")),
+    _int8("amx", "bf16", (*_BF16_NEEDS, "amx_int8", "amx_tile"), *_BF16, *_AMX, "-mamx-int8"),
+    _int8("avx512-bf16", "bf16", (*_BF16_NEEDS, "avx512_vnni"), *_BF16),
+    _int8("avx512", "fp32", (*_BASE, "avx512_vnni")),
 )
-KERNELS = (*ATTENTION_KERNELS, *INT8_KERNELS)
+DECODER_KERNELS = (
+    _decoder(
+        "amx",
+        (*_BASE, "avx512_vnni", "amx_int8", "amx_tile"),
+        *_AMX,
+        "-mamx-int8",
+    ),
+    _decoder("avx512-vnni", (*_BASE, "avx512_vnni")),
+)
+KERNELS = (*ATTENTION_KERNELS, *INT8_KERNELS, *DECODER_KERNELS)
 
 
 def compiler() -> str | None:
@@ -134,8 +143,8 @@ def build_all(folder: Path | None = None, *, every: bool = False) -> list[Path]:
     wanted = [kernel for kernel in KERNELS if every or kernel.runs_here]
     if not wanted:
         raise EnvironmentProblem(
-            "this processor has no AVX-512, for which the kernels are written: torch's own "
-            "operators serve here"
+            "this processor has no AVX-512, for which the kernels are written: the "
+            "operators of torch and ONNX Runtime serve here"
         )
     command = compiler()
     if command is None:
