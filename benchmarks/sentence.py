@@ -39,13 +39,14 @@ class Way:
     precision: str = USUAL_PRECISION
 
 
-_INT8, _VIEW = replace(_ALL, int8=True), FlowSettings(left_chunks=4, int8=True)
+_INT8, _VIEW, _ROWS = replace(_ALL, int8=True), FlowSettings(left_chunks=4, int8=True), "int8_rows"
 WAYS: dict[str, Way] = {
     "exact": Way(),
+    "exact, llm int8_rows": Way(precision=_ROWS),
     "fast": Way(solver=SolverChoice("fast")),
-    "fast, flow in int8, llm int8_rows": Way(_INT8, SolverChoice("fast"), "int8_rows"),
-    "faster, flow in int8, 4 chunks in view, llm int4_mixed": Way(
-        _VIEW, SolverChoice("faster"), "int4_mixed"
+    "fast, flow in int8, llm int8_rows": Way(_INT8, SolverChoice("fast"), _ROWS),
+    "faster, flow in int8, 4 chunks in view, llm int8_rows": Way(
+        _VIEW, SolverChoice("faster"), _ROWS
     ),
 }
 """What is compared, by name."""
