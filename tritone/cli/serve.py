@@ -20,11 +20,11 @@ from tritone.families.shapes_check import check_shapes_apart
 from tritone.launcher import ServerSettings, TritonServer
 from tritone.launcher.golden import Sample, Spoken
 from tritone.launcher.health import HealthLimits
-from tritone.launcher.launch import termination_as_exit
 from tritone.launcher.profiles import language_model_parameters
 from tritone.launcher.speaker import speaker
 from tritone.launcher.standby import Standby
 from tritone.launcher.supervisor import End, Supervisor
+from tritone.launcher.termination import termination_as_exit
 from tritone.launcher.tls import ServerTls
 from tritone.launcher.warm_up import voices_to_warm, warm_up
 from tritone.serving.remote_settings import RemoteSettings
