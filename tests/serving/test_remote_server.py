@@ -1,5 +1,6 @@
 """The connection to the server that has the language model: when it is there, when it is lost."""
 
+import os
 import queue
 import re
 import threading
@@ -16,9 +17,11 @@ from waiting import HANG_S, wait_until
 
 from tritone.errors import EnvironmentProblem
 from tritone.serving import remote_server
+from tritone.serving.beat import is_heard
 from tritone.serving.generation_tensors import OUTPUTS, row
 from tritone.serving.remote_server import RemoteServer, inference
 from tritone.serving.remote_settings import RemoteSettings
+from tritone.variables import BEATS_VARIABLE
 
 REFUSED = "InvalidRequest: model_name: is that of an inner model"
 TOKEN = answer_with({"output_ids": np.array([[[7]]], np.int32)})
@@ -58,6 +61,24 @@ def test_it_is_waited_for_and_says_why(far: FarServer, remote: RemoteServer) -> 
     remote.wait(told.append)
     assert told == ["its tensorrt_llm is not ready", "Request for unknown model: 'tensorrt_llm' "
                     "is not ready."]  # fmt: skip
+
+
+def test_it_is_waited_for_no_longer_than_the_launcher_lives(
+    far: FarServer, remote: RemoteServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Triton does not end while it loads a model: it would stay behind for ever."""
+    far.looks, told = [False], []
+    heard, sender = os.pipe()
+    monkeypatch.setenv(BEATS_VARIABLE, str(sender))
+
+    def tell(why: str) -> None:
+        told.append((why, is_heard()))
+        os.close(heard)
+
+    with pytest.raises(EnvironmentProblem, match="nobody waits for the server at"):
+        remote.wait(tell)
+    os.close(sender)
+    assert told == [("its tensorrt_llm is not ready", True)]
 
 
 def test_a_key_that_is_not_taken_is_an_error(far: FarServer, remote: RemoteServer) -> None:

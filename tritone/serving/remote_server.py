@@ -17,6 +17,7 @@ from tritonclient.utils import np_to_triton_dtype
 
 from tritone.errors import EnvironmentProblem
 from tritone.loading.steps import step
+from tritone.serving.beat import is_heard
 from tritone.serving.generation_tensors import OUTPUTS, stop_tensors
 from tritone.serving.remote_settings import RemoteSettings
 from tritone.triton_models import INNER_PARAMETER, LANGUAGE_MODEL
@@ -56,13 +57,16 @@ class RemoteServer:
     def wait(self, tell: Callable[[str], object]) -> None:
         """Until its model answers: how long that may take is for the launcher to say. tell: called
         with the reason why it does not yet, whenever that changes. Raises EnvironmentProblem where
-        it does not take the key."""
+        it does not take the key, and once the launcher has gone: Triton ends no sooner than the
+        model that it loads is there."""
         told = ""
         with step("LLM server"):
             while why := self._absence()[0] or self._model_away():
                 if why != told:
                     tell(why)
                 told = why
+                if not is_heard():
+                    raise EnvironmentProblem(f"nobody waits for the server at {self.address} now")
                 time.sleep(LOOK_S)
 
     def watch(self, lost: Callable[[str], object]) -> None:
