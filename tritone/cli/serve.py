@@ -159,10 +159,9 @@ def _check_model(settings: ServerSettings) -> None:
     except ModelDirectoryError:
         return
     language_model = language_model_parameters(settings)
-    if language_model.get("url"):  # the most of the memory is another machine's
+    if language_model.get("url"):
         RemoteSettings.of(language_model, settings.parameters.get(LANGUAGE_MODEL, {})).check()
-    else:
-        check_memory(model, settings.profile, language_model)
+    check_memory(model, settings.profile, language_model)
     check_shapes_apart(model)
 
 
