@@ -34,9 +34,9 @@ from tritone.arrays import Float32
 from tritone.errors import TritoneError
 from tritone.families import open_model
 from tritone.launcher import ServerSettings, TritonServer
-from tritone.launcher.launch import termination_as_exit
 from tritone.launcher.ports import free_ports
 from tritone.launcher.settings import Profile
+from tritone.launcher.termination import termination_as_exit
 from tritone.llm.checkpoint import logit_bias
 from tritone.llm.contract import GenerationRequest, Prompt, SamplingParams
 from tritone.serving.generation_tensors import OUTPUTS, generation_tensors

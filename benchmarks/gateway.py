@@ -33,8 +33,8 @@ import psutil
 from benchmarks.slow_readers import beside_slow_readers
 from tritone.gateway.formats import FORMATS
 from tritone.launcher import ServerSettings, TritonServer
-from tritone.launcher.launch import termination_as_exit
 from tritone.launcher.ports import free_ports
+from tritone.launcher.termination import termination_as_exit
 from tritone_client import AsyncSpeechClient, Utterance
 
 TEXT = "The birch canoe slid on the smooth planks."

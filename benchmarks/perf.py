@@ -26,8 +26,8 @@ import numpy as np
 
 from tritone.errors import EnvironmentProblem, TritoneError
 from tritone.launcher import ServerSettings, TritonServer
-from tritone.launcher.launch import termination_as_exit
 from tritone.launcher.ports import free_ports
+from tritone.launcher.termination import termination_as_exit
 from tritone.resources import model_repository, triton_folder
 from tritone_client import SpeechClient, SpeechError
 

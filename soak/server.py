@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from soak.watch import held
-from tritone.launcher.launch import termination_as_exit
 from tritone.launcher.ports import free_ports
+from tritone.launcher.termination import termination_as_exit
 
 UNLIMITED = ("cosyvoice2.max_first_audio_seconds=0", "cosyvoice2.playback_reserve=0")
 _SETTLE_S = 20.0

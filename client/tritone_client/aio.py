@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tritone_client.aio_live import AsyncLiveSpeech, spoken
-from tritone_client.attempts import ASK_TIMEOUT, Attempts, Patience
+from tritone_client.attempts import Attempts, Patience, question
 from tritone_client.exchange import closed
 from tritone_client.request import Utterance, voices_request
 from tritone_client.response import (
@@ -97,16 +97,16 @@ class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
 
     async def is_ready(self) -> bool:
         """As `SpeechClient.is_ready`."""
-        question = service_pb2.ServerReadyRequest()
+        asked = service_pb2.ServerReadyRequest()
         for stub in self._stubs:
-            with suppress(SpeechError), from_grpc(self._tls):
-                if (await stub.ServerReady(question, timeout=ASK_TIMEOUT)).ready:
+            with suppress(SpeechError), question() as limit, from_grpc(self._tls):
+                if (await stub.ServerReady(asked, timeout=limit)).ready:
                     return True
         return False
 
     async def _configuration(self) -> service_pb2.ModelConfigResponse:
-        question = service_pb2.ModelConfigRequest(name=await self.model())
-        return await self._asked(lambda stub, limit: stub.ModelConfig(question, timeout=limit))
+        asked = service_pb2.ModelConfigRequest(name=await self.model())
+        return await self._asked(lambda stub, limit: stub.ModelConfig(asked, timeout=limit))
 
     async def _public_model(
         self, stub: service_pb2_grpc.GRPCInferenceServiceStub, limit: float
@@ -115,9 +115,9 @@ class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
         answer = await stub.ModelStatistics(every, timeout=limit)
         answers = []
         for name in ready(answer):
-            question = service_pb2.ModelConfigRequest(name=name)
+            asked = service_pb2.ModelConfigRequest(name=name)
             with unless_gone(), from_grpc(self._tls):
-                answers.append(await stub.ModelConfig(question, timeout=limit))
+                answers.append(await stub.ModelConfig(asked, timeout=limit))
         return public_model(self._url, answers)
 
     async def _asked(
@@ -128,11 +128,12 @@ class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
         """As `SpeechClient._asked`."""
         attempts = Attempts(self._servers, self._patience, timeout)
         while True:
-            await self._wait(attempts.pause)
+            for seconds in attempts.pauses():
+                await self._wait(seconds)
             with (
                 attempts.next() as server,
                 self._servers.asked(server, lambda: False),
-                attempts.question() as limit,
+                question(attempts.left) as limit,
                 from_grpc(self._tls),
             ):
                 return await ask(self._stubs[server], limit)
@@ -172,7 +173,8 @@ class AsyncSpeechClient(AbstractAsyncContextManager["AsyncSpeechClient"]):
         attempts = Attempts(self._servers, self._patience, timeout, on_retry)
         said, model = self._patience.seeded(utterance), await self._model_within(timeout)
         while not attempts.over:
-            await self._wait(attempts.pause)
+            for seconds in attempts.pauses():
+                await self._wait(seconds)
             with attempts.next() as server:
                 requests = TextRequests(said, model, request_id, timing=timing, whole=True)
                 speech = self._begun(requests, timeout, server, attempts.began)

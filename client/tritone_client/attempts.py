@@ -89,6 +89,19 @@ class Joint:
         return every[:ready]
 
 
+@contextmanager
+def question(left: float = inf) -> Iterator[float]:
+    """Of a server; gives the seconds for its answer. One that is silent is not there, as long as
+    there is time for others. left: seconds until there is none."""
+    limit = max(0.0, min(ASK_TIMEOUT, left))
+    try:
+        yield limit
+    except SpeechError as error:
+        if error.status == "DEADLINE_EXCEEDED" and limit == ASK_TIMEOUT:
+            raise SpeechError("UNAVAILABLE", f"no answer within {limit:g} s") from error
+        raise
+
+
 class Attempts:
     """Those of one speech, or of one question. over: whether it has ended well.
 
@@ -113,23 +126,22 @@ class Attempts:
         self.began, self.pause, self.over = clock(), 0.0, False
         self.joint = Joint(FADE if patience.resume else 0)
         self._failures = self._given = 0  # since more was given away, and how much that was
+        self._error: SpeechError | None = None  # the last one
 
     @property
     def left(self) -> float:
         """Seconds until the time for all of them is over."""
         return inf if self._timeout is None else self.began + self._timeout - self._clock()
 
-    @contextmanager
-    def question(self) -> Iterator[float]:
-        """Of the server that is asked now; gives the seconds for its answer. One that is silent is
-        not there, as long as there is time for others."""
-        limit = max(0.0, min(ASK_TIMEOUT, self.left))
-        try:
-            yield limit
-        except SpeechError as error:
-            if error.status == "DEADLINE_EXCEEDED" and limit == ASK_TIMEOUT:
-                raise SpeechError("UNAVAILABLE", f"no answer within {limit:g} s") from error
-            raise
+    def pauses(self) -> Iterator[float]:
+        """Seconds to wait before the next attempt, one after the other: another caller may have
+        been told meanwhile when a server wants to be asked again. That is looked at once; who
+        waited for each of many would never ask. Raises the last error where it would be too late.
+        """
+        yield self.pause
+        if self.pause and (longer := self._hint()):
+            self._check_time(longer)
+            yield longer
 
     @contextmanager
     def next(self) -> Iterator[int]:
@@ -154,7 +166,13 @@ class Attempts:
             raise error
         asked = self._failures - len(self._servers)  # all of them, and how often since
         own = back_off(asked + 1, self._draw) if asked >= 0 else 0.0
-        hint = self._servers.pause()
-        self.pause = max(own, hint * (1 + 0.5 * self._draw()))  # not all callers at one instant
-        if self.pause > self.left:
-            raise error
+        self.pause, self._error = max(own, self._hint()), error
+        self._check_time(self.pause)
+
+    def _hint(self) -> float:
+        """Seconds until a server wants to be asked; not all callers at one instant."""
+        return self._servers.pause() * (1 + 0.5 * self._draw())
+
+    def _check_time(self, pause: float) -> None:
+        if self._error and pause > self.left:
+            raise self._error

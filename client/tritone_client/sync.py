@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from tritone_client.attempts import ASK_TIMEOUT, Attempts, Patience
+from tritone_client.attempts import Attempts, Patience, question
 from tritone_client.exchange import closed
 from tritone_client.live import LiveSpeech, spoken
 from tritone_client.request import Utterance, voices_request
@@ -123,24 +123,24 @@ class SpeechClient(AbstractContextManager["SpeechClient"]):
 
     def is_ready(self) -> bool:
         """Whether a server has all its models ready; False where none answers."""
-        question = service_pb2.ServerReadyRequest()
+        asked = service_pb2.ServerReadyRequest()
         for stub in self._stubs:
-            with suppress(SpeechError), from_grpc(self._tls):
-                if stub.ServerReady(question, timeout=ASK_TIMEOUT).ready:
+            with suppress(SpeechError), question() as limit, from_grpc(self._tls):
+                if stub.ServerReady(asked, timeout=limit).ready:
                     return True
         return False
 
     def _configuration(self) -> service_pb2.ModelConfigResponse:
-        question = service_pb2.ModelConfigRequest(name=self.model)
-        return self._asked(lambda stub, limit: stub.ModelConfig(question, timeout=limit))
+        asked = service_pb2.ModelConfigRequest(name=self.model)
+        return self._asked(lambda stub, limit: stub.ModelConfig(asked, timeout=limit))
 
     def _public_model(self, stub: service_pb2_grpc.GRPCInferenceServiceStub, limit: float) -> str:
         every = stub.ModelStatistics(service_pb2.ModelStatisticsRequest(), timeout=limit)
         answers = []
         for name in ready(every):
-            question = service_pb2.ModelConfigRequest(name=name)
+            asked = service_pb2.ModelConfigRequest(name=name)
             with unless_gone(), from_grpc(self._tls):
-                answers.append(stub.ModelConfig(question, timeout=limit))
+                answers.append(stub.ModelConfig(asked, timeout=limit))
         return public_model(self._url, answers)
 
     def _asked(
@@ -151,11 +151,12 @@ class SpeechClient(AbstractContextManager["SpeechClient"]):
         """What a server answers, the next one where one does not."""
         attempts = Attempts(self._servers, self._patience, timeout)
         while True:
-            self._wait(attempts.pause)
+            for seconds in attempts.pauses():
+                self._wait(seconds)
             with (
                 attempts.next() as server,
                 self._servers.asked(server, lambda: False),
-                attempts.question() as limit,
+                question(attempts.left) as limit,
                 from_grpc(self._tls),
             ):
                 return ask(self._stubs[server], limit)
@@ -197,7 +198,8 @@ class SpeechClient(AbstractContextManager["SpeechClient"]):
         attempts = Attempts(self._servers, self._patience, timeout, on_retry)
         said, model = self._patience.seeded(utterance), self._model_within(timeout)
         while not attempts.over:
-            self._wait(attempts.pause)
+            for seconds in attempts.pauses():
+                self._wait(seconds)
             with attempts.next() as server:
                 requests = TextRequests(said, model, request_id, timing=timing, whole=True)
                 speech = self._begun(requests, timeout, server, attempts.began)

@@ -9,7 +9,7 @@ import pytest
 from waiting import Clock
 
 from tritone_client import SpeechError, Utterance
-from tritone_client.attempts import FADE, Attempts, Joint, Patience
+from tritone_client.attempts import FADE, Attempts, Joint, Patience, question
 from tritone_client.response import Packet, from_grpc, from_stream
 from tritone_client.servers import FIRST_PAUSE_S, LONGEST_PAUSE_S, Servers, addresses
 
@@ -121,7 +121,7 @@ def test_a_question_that_nobody_answers_goes_to_the_next(clock: Clock) -> None:
     limits = []
     with pytest.raises(SpeechError, match="DEADLINE_EXCEEDED"):
         while True:
-            with trying.next(), trying.question() as limit:
+            with trying.next(), question(trying.left) as limit:
                 limits.append(limit)
                 clock.move(limit)
                 raise silent
@@ -183,6 +183,44 @@ def test_pauses_grow_once_all_were_asked(clock: Clock) -> None:
 
 def test_the_servers_own_word_on_when_to_come_again_is_kept(clock: Clock) -> None:
     assert pauses(clock, FULL, retries=2) == pytest.approx([0.4, 0.4])
+
+
+def waiting(clock: Clock, timeout: float | None = None) -> tuple[Servers, Attempts]:
+    """Somebody whom the only server has told to come again in 0.4 s."""
+    only = servers(clock, 1)
+    trying = Attempts(only, Patience(9), timeout, clock=clock, draw=lambda: 0.0)
+    with trying.next() as server, only.asked(server):
+        raise FULL
+    return only, trying
+
+
+def test_what_another_caller_was_told_meanwhile_is_kept_once(clock: Clock) -> None:
+    only, trying = waiting(clock)
+    waited = []
+    for seconds in trying.pauses():
+        waited.append(seconds)
+        fails(only, 0, SpeechError("UNAVAILABLE", "full; retry after 3 s"))
+        clock.move(seconds)
+    assert waited == pytest.approx([0.4, 2.6])
+
+
+def test_nobody_was_told_anything_meanwhile(clock: Clock) -> None:
+    _, trying = waiting(clock)
+    waited = []
+    for seconds in trying.pauses():
+        waited.append(seconds)
+        clock.move(seconds)
+    assert waited == pytest.approx([0.4])
+
+
+def test_what_comes_too_late_by_then_is_an_error(clock: Clock) -> None:
+    only, trying = waiting(clock, timeout=1.0)
+    waits = trying.pauses()
+    clock.move(next(waits))
+    fails(only, 0, SpeechError("UNAVAILABLE", "full; retry after 3 s"))
+    with pytest.raises(SpeechError) as raised:
+        next(waits)
+    assert raised.value is FULL
 
 
 def test_a_bad_request_is_never_asked_again(clock: Clock) -> None:

@@ -34,10 +34,18 @@ class Silent(FakeServer):
     """Answers no question."""
 
     def ModelStatistics(self, _: Any, context: Any) -> service_pb2.ModelStatisticsResponse:
+        self._say_nothing(context)
+        return service_pb2.ModelStatisticsResponse()
+
+    def ServerReady(self, _: Any, context: Any) -> service_pb2.ServerReadyResponse:
+        self._say_nothing(context)
+        return service_pb2.ServerReadyResponse()
+
+    @staticmethod
+    def _say_nothing(context: Any) -> None:
         gone = threading.Event()
         context.add_callback(gone.set)
         gone.wait(HANG_S)
-        return service_pb2.ModelStatisticsResponse()
 
 
 def test_the_deadline_is_that_of_the_question_for_the_model_too(serve: Callable) -> None:
@@ -62,6 +70,23 @@ def test_a_silent_server_does_not_stop_a_question(
     monkeypatch.setattr("tritone_client.attempts.ASK_TIMEOUT", 0.2)
     with SpeechClient([serve(Silent()), serve(Asked())]) as client:
         assert client.model == MODEL
+
+
+def test_nor_one_whether_it_is_ready(serve: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = serve(Silent())
+    monkeypatch.setattr("tritone_client.attempts.ASK_TIMEOUT", 0.2)
+    limits = []
+
+    async def ask() -> bool:
+        async with AsyncSpeechClient(url) as client:
+            return await client.is_ready()
+
+    with SpeechClient(url) as client:
+        (stub,) = client._stubs
+        ask_it = stub.ServerReady
+        stub.ServerReady = lambda asked, timeout: limits.append(timeout) or ask_it(asked, timeout)
+        assert not client.is_ready() and limits == [0.2]
+    assert not asyncio.run(ask())
 
 
 def test_the_command_asks_again_and_tells(

@@ -127,7 +127,8 @@ class TestFigures:
         ok = seen.requests["ok"]
         assert (ok.total, ok.window, ok.per_s) == (14, 5, 0.5)
         assert seen.requests["refused"].total is None
-        assert seen.now == {"streams": 3, "llm_generations": None, "flow_sequences": None}
+        now = {"streams": 3, "stream_places": 14, "llm_generations": None, "flow_sequences": None}
+        assert seen.now == now
 
     def test_spreads(self, seen):
         first = seen.measured["first_packet_s"]

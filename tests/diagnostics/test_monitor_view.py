@@ -106,7 +106,7 @@ class TestScreen:
         assert re.search(r"^CPU +-   memory - of - GiB$", text, re.M)
         assert re.search(r"^GPU GPU-1 +50 %   memory - of 80\.00 GiB$", text, re.M)
         assert re.search(r"^models +a READY, b READY$", text, re.M)
-        assert "streams 3, LLM generations -, flow sequences -" in text
+        assert "streams 3, places 14, LLM generations -, flow sequences -" in text
         requests = lines.index(next(line for line in lines if line.startswith("requests")))
         assert lines[requests + 2].split()[-5:] == ["8", "-", "-", "-", "1"]
         assert re.search(r"^first packet s +>1.00 +>1.00 +>1.00 +>1.00$", text, re.M)

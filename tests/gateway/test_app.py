@@ -240,3 +240,6 @@ class TestSettings:
     def test_names_of_servers(self) -> None:
         assert Address.of("big=host:1") == Address("host:1", "big")
         assert Address.of("[::1]:8001") == Address("[::1]:8001")
+        assert Address.of("big=a:1,b:1") == Address("a:1,b:1", "big")
+        with pytest.raises(EnvironmentProblem, match="several with commas between"):
+            Address.of("a:1,b")

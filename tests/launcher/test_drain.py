@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from http.client import HTTPMessage
@@ -22,6 +23,7 @@ from waiting import HANG_S
 from tritone.launcher import TritonServer, drain
 from tritone.launcher.admin_key import AdminKey
 from tritone.launcher.drain import ModelRepository
+from tritone.launcher.launch import StopRequested
 from tritone.launcher.model_watch import Loss
 from tritone.launcher.server_log import ServerLog
 
@@ -87,6 +89,43 @@ def test_one_that_stands_still_while_its_end_is_waited_for_is_ended(
     server._probe = SimpleNamespace(deaf=True, close=lambda: None)
     says(Answers(NOT_READY))
     assert server.next_loss() is None and server.exit_status == -signal.SIGKILL
+
+
+@pytest.fixture
+def loading() -> Iterator[threading.Event]:
+    """Until then a server that is to load a model says nothing."""
+    over = threading.Event()
+    yield over
+    over.set()
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, None])
+def test_a_server_that_ends_while_it_loads_a_model_is_waited_for_no_longer(
+    server: TritonServer,
+    monkeypatch: pytest.MonkeyPatch,
+    loading: threading.Event,
+    end: signal.Signals | None,
+) -> None:
+    """Also one that crashes and does not end: then it is ended."""
+
+    def post(*_: object) -> bool:
+        if end:
+            os.kill(server.pid, end)
+        return loading.wait()
+
+    monkeypatch.setattr(server._repository, "_post", post)
+    monkeypatch.setattr(server._log, "tells_of_crash", lambda: end is None)
+    assert not server.replace("cosyvoice2")
+    assert server.exit_status == -signal.SIGKILL
+
+
+def test_a_stop_is_heard_while_a_model_is_loaded(
+    server: TritonServer, monkeypatch: pytest.MonkeyPatch, loading: threading.Event
+) -> None:
+    monkeypatch.setattr(server._repository, "_post", lambda *_: loading.wait())
+    server._stopping.set()
+    with pytest.raises(StopRequested):
+        server.replace("cosyvoice2")
 
 
 def drained() -> None:

@@ -1,5 +1,6 @@
 """What a generation sends, and how it ends when it breaks."""
 
+import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -68,6 +69,17 @@ def test_an_error_is_an_output_before_the_last_response(modules: SimpleNamespace
     assert name == "failure" and words.shape == (1, 1) and not flags
     assert words.item() == b"StageFailed: llm: the largest logit is nan"
     assert last == (None, 1)
+
+
+def test_a_stop_is_answered_while_all_threads_are_taken(modules: SimpleNamespace) -> None:
+    """Of another server, too, that asks whether this one takes its key."""
+    generations = modules.generations.Generations(Model(Cancelled("")), 1, "tensorrt_llm")
+    over, sender = threading.Event(), Sender()
+    generations._pool.submit(over.wait)
+    generations.stop("of nobody", sender)
+    assert [flags for _, flags in sender.sent] == [0, 1]
+    over.set()
+    generations.close()
 
 
 def test_a_cancelled_generation_ends_without_an_error(modules: SimpleNamespace) -> None:

@@ -1,6 +1,8 @@
 """What `tensorrt_llm` passes on to another server and back, over gRPC."""
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -9,9 +11,10 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
-from backend_fakes import backend
+from backend_fakes import NAME, backend
 from fake_server import listening
-from far_server import FarServer, answer_with
+from far_server import FarServer, Silence, answer_with
+from paths import PROJECT
 from waiting import HANG_S, wait_until
 
 from tritone.serving import cancellation, remote_server
@@ -25,6 +28,7 @@ TOKENS = {
     "latents": np.arange(6, dtype=np.float32).reshape(1, 1, 2, 3),
 }
 OUTPUTS = list(TOKENS)
+PARAMETERS = {"tritone_inner_key": "of-this-server", "tritone_place": 3, "a": 5, "b": "word"}
 
 
 class Sender:
@@ -56,6 +60,7 @@ def request(**inputs: np.ndarray) -> SimpleNamespace:
         inputs=lambda: [tensor(*pair) for pair in inputs.items()],
         request_id=lambda: "5",
         requested_output_names=lambda: OUTPUTS,
+        parameters=lambda: json.dumps(PARAMETERS),
     )
 
 
@@ -65,7 +70,8 @@ IDS = request(input_ids=np.array([[1, 2]], np.int32))
 @pytest.fixture
 def modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     monkeypatch.setattr(cancellation, "_LOOK_S", 0.0)
-    monkeypatch.setattr(remote_server, "ANSWER_S", HANG_S)
+    for limit in ("ANSWER_S", "MODEL_S"):
+        monkeypatch.setattr(remote_server, limit, HANG_S)
     with backend(monkeypatch, "messages", "remote_generations") as modules:
         yield modules
 
@@ -122,6 +128,9 @@ def test_tensors_go_through_as_they_are(far: FarServer, generations: Any) -> Non
     }
     contents = [embeddings.tobytes(), length.tobytes(), seed.tobytes()]
     assert list(asked.raw_input_contents) == contents
+    parameters = asked.parameters
+    assert (parameters["a"].int64_param, parameters["b"].string_param) == (5, "word")
+    assert not {"tritone_inner_key", "tritone_place"} & set(parameters), "they are of this server"
     assert [output.name for output in asked.outputs] == OUTPUTS
     for (tensors, flags), expected in zip(sent, (NOTHING_YET, TOKENS), strict=False):
         assert not flags and [name for name, _ in tensors] == list(expected)
@@ -212,6 +221,61 @@ def test_the_deadline_of_a_generation(
     assert not ends
 
 
+@pytest.mark.parametrize("answers", [0, 2])
+def test_a_request_that_is_refused_ends_alone(
+    far: FarServer, generations: Any, ends: list, answers: int
+) -> None:
+    """As a proxy may refuse one that is too large."""
+    far.answers, far.breaks = far.answers[:answers], grpc.StatusCode.RESOURCE_EXHAUSTED
+    sender = Sender()
+    generations.start(IDS, sender)
+    error = next(reply for reply, _ in reversed(sender.wait()) if reply)
+    assert "RESOURCE_EXHAUSTED: as it was told to" in words_of(error) and not ends
+
+
+def test_what_cannot_be_read_is_an_error_before_the_last_response(
+    far: FarServer, generations: Any, ends: list
+) -> None:
+    """Its reader would wait for ever for one that is both."""
+    damaged = answer_with(TOKENS)
+    damaged.infer_response.raw_output_contents[0] = b"no int32"[:5]
+    far.answers, sender = (answer_with(NOTHING_YET), damaged), Sender()
+    generations.start(IDS, sender)
+    assert [flag for _, flag in sender.wait()] == [0, 0, 1]
+    assert words_of(sender.sent[1][0]).startswith("StageFailed: tensorrt_llm: ValueError: ")
+    assert not far.generation_ends.get(timeout=HANG_S), "nobody reads on"
+    assert not ends
+
+
+def test_a_stop_that_is_not_heard_is_said_again(
+    far: FarServer, generations: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop, silences = generations._server.stop, [Silence()]
+
+    def say(name: str) -> str:
+        if silences:
+            raise silences.pop()
+        return str(stop(name))
+
+    monkeypatch.setattr(generations._server, "stop", say)
+    sender = Sender()
+    sender.gone = True
+    generations.start(IDS, sender)
+    sender.wait()
+    assert far.generation_ends.get(timeout=HANG_S), "its call was read to the end"
+
+
+def test_answers_that_end_before_the_last_one_are_a_loss(
+    far: FarServer, generations: Any, ends: list[int]
+) -> None:
+    far.whole, sender = False, Sender()
+    generations.start(IDS, sender)
+    wait_until(lambda: len(sender.sent) == 2)
+    generations.start(request(stop=np.array([True])), Sender())
+    wait_until(lambda: ends)
+    assert not any(flags for _, flags in sender.sent)
+
+
 @pytest.mark.parametrize("status", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL])
 def test_with_the_connection_this_process_ends(
     far: FarServer, generations: Any, ends: list[int], status: grpc.StatusCode
@@ -258,8 +322,16 @@ def args(address: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     return changed
 
 
-def test_without_an_address_the_model_runs_here(modules: SimpleNamespace, args: Any) -> None:
-    assert modules.remote_generations.opened(args()) is None
+def test_without_an_address_the_model_runs_here_and_needs_no_grpc() -> None:
+    code = f"""
+import json, runpy, sys
+from types import ModuleType
+sys.modules["{NAME}"] = ModuleType("{NAME}")
+model = runpy.run_path("{PROJECT}/model_repo/tensorrt_llm/1/model.py")
+assert model["_elsewhere"]({{"model_config": json.dumps({{}})}}) is None
+assert "tritone.llm.runtimes" in sys.modules and "grpc" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_with_one_it_is_there_that_is_waited_for(

@@ -1,6 +1,9 @@
 """The connection to the server that has the language model: when it is there, when it is lost."""
 
+import os
 import queue
+import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,14 +12,16 @@ import grpc
 import numpy as np
 import pytest
 from fake_server import listening
-from far_server import FarServer, answer_with
+from far_server import FarServer, Silence, answer_with
 from waiting import HANG_S, wait_until
 
 from tritone.errors import EnvironmentProblem
 from tritone.serving import remote_server
+from tritone.serving.beat import is_heard
 from tritone.serving.generation_tensors import OUTPUTS, row
 from tritone.serving.remote_server import RemoteServer, inference
 from tritone.serving.remote_settings import RemoteSettings
+from tritone.variables import BEATS_VARIABLE
 
 REFUSED = "InvalidRequest: model_name: is that of an inner model"
 TOKEN = answer_with({"output_ids": np.array([[[7]]], np.int32)})
@@ -26,7 +31,8 @@ TOKEN = answer_with({"output_ids": np.array([[[7]]], np.int32)})
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is asked often, and has long to answer; what is silent never does."""
     monkeypatch.setattr(remote_server, "LOOK_S", 0.01)
-    monkeypatch.setattr(remote_server, "ANSWER_S", HANG_S)
+    for limit in ("ANSWER_S", "MODEL_S"):
+        monkeypatch.setattr(remote_server, limit, HANG_S)
 
 
 @pytest.fixture
@@ -55,6 +61,24 @@ def test_it_is_waited_for_and_says_why(far: FarServer, remote: RemoteServer) -> 
     remote.wait(told.append)
     assert told == ["its tensorrt_llm is not ready", "Request for unknown model: 'tensorrt_llm' "
                     "is not ready."]  # fmt: skip
+
+
+def test_it_is_waited_for_no_longer_than_the_launcher_lives(
+    far: FarServer, remote: RemoteServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Triton does not end while it loads a model: it would stay behind for ever."""
+    far.looks, told = [False], []
+    heard, sender = os.pipe()
+    monkeypatch.setenv(BEATS_VARIABLE, str(sender))
+
+    def tell(why: str) -> None:
+        told.append((why, is_heard()))
+        os.close(heard)
+
+    with pytest.raises(EnvironmentProblem, match="nobody waits for the server at"):
+        remote.wait(tell)
+    os.close(sender)
+    assert told == [("its tensorrt_llm is not ready", True)]
 
 
 def test_a_key_that_is_not_taken_is_an_error(far: FarServer, remote: RemoteServer) -> None:
@@ -100,13 +124,51 @@ def test_silence_is_a_loss_to_those_who_wait(
 ) -> None:
     call = generation(remote)
     next(call)
-    far.looks = [None]
+    far.looks, far.refusals = [None], [None]
     with monkeypatch.context() as patch:
         patch.setattr(remote_server, "ANSWER_S", 0.1)
         assert losses(remote).get(timeout=HANG_S).startswith("DEADLINE_EXCEEDED: ")
     assert far.looked <= 1, "the first look may not have reached it in time"
+    far.refusals = []
     remote.stop("1")
-    assert list(call) == []
+    list(call)
+
+
+@pytest.mark.parametrize(
+    "answer", [None, "Stub process 'tensorrt_llm_0_0' is not healthy.", REFUSED]
+)
+def test_so_is_that_of_its_model_while_the_server_calls_it_ready(
+    far: FarServer, remote: RemoteServer, monkeypatch: pytest.MonkeyPatch, answer: str | None
+) -> None:
+    """As Triton does where its process has died."""
+    told = losses(remote)
+    wait_until(lambda: far.looked > 2)
+    assert told.empty() and not far.asked, "nobody waits: there is nothing to hear"
+    far.refusals = [answer] * 2
+    if answer is None:
+        monkeypatch.setattr(remote_server, "MODEL_S", 0.1)
+    call = generation(remote)
+    next(call)
+    words = {None: "DEADLINE_EXCEEDED: ", REFUSED: "the server at .* does not take the key"}
+    assert re.match(words.get(answer, str(answer)), told.get(timeout=HANG_S))
+    assert far.looks == [True]
+    far.refusals = []
+    monkeypatch.setattr(remote_server, "MODEL_S", HANG_S)
+    remote.stop("1")
+    list(call)
+
+
+def test_what_is_heard_makes_the_question_needless(
+    far: FarServer, remote: RemoteServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = generation(remote)
+    next(call)
+    monkeypatch.setattr(remote_server, "LOOK_S", HANG_S)  # it was heard within
+    assert remote._model_away_from_callers() == "" and len(far.asked) == 1
+    monkeypatch.setattr(remote_server, "LOOK_S", 0.0)
+    assert remote._model_away_from_callers() == "" and len(far.asked) == 2
+    remote.stop("1")
+    list(call)
 
 
 def test_one_that_nobody_waits_for_may_be_busy_for_a_while(
@@ -119,14 +181,6 @@ def test_one_that_nobody_waits_for_may_be_busy_for_a_while(
     monkeypatch.setattr(remote, "_absence", lambda: next(left))
     assert losses(remote).get(timeout=HANG_S) == "it is silent"
     assert next(left, None) is None, "all of its looks were needed"
-
-
-class Silence(grpc.RpcError):
-    def code(self) -> grpc.StatusCode:
-        return grpc.StatusCode.DEADLINE_EXCEEDED
-
-    def details(self) -> str:
-        return "not in time"
 
 
 @pytest.mark.parametrize("speaks", [True, False])
@@ -146,7 +200,7 @@ def test_one_that_answers_a_call_meanwhile_is_not_silent(
         assert remote._absence() == (("", False) if speaks else silence)
     if speaks:
         remote.stop("1")
-        assert list(call) == []
+        list(call)
 
 
 def test_after_its_end_nothing_is_lost(far: FarServer, remote: RemoteServer) -> None:
@@ -154,6 +208,27 @@ def test_after_its_end_nothing_is_lost(far: FarServer, remote: RemoteServer) -> 
     wait_until(lambda: far.looked)
     remote.close()
     assert remote.closed and told.empty()
+
+
+def test_a_look_at_the_moment_of_its_end_says_nothing(
+    far: FarServer, remote: RemoteServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """gRPC's channel raises a ValueError then; a thread's error fails a test."""
+    looking, closed = threading.Event(), threading.Event()
+    absence = remote._absence
+
+    def late() -> tuple[str, bool]:
+        looking.set()
+        closed.wait(HANG_S)
+        return absence()
+
+    monkeypatch.setattr(remote, "_absence", late)
+    told = losses(remote)
+    assert looking.wait(HANG_S)
+    remote.close()
+    closed.set()
+    wait_until(lambda: not [t for t in threading.enumerate() if t.name == "remote server"])
+    assert told.empty()
 
 
 def test_a_generation_that_takes_too_long_is_ended(far: FarServer, remote: RemoteServer) -> None:

@@ -61,6 +61,9 @@ nv_gpu_memory_total_bytes{{gpu_uuid="GPU-2"}} {80 * GIB}
 # HELP tritone_streams Streams being spoken
 # TYPE tritone_streams gauge
 tritone_streams 3
+# HELP tritone_stream_places Streams that would be taken at a time
+# TYPE tritone_stream_places gauge
+tritone_stream_places 14
 # HELP tritone_requests_total Requests that ended
 # TYPE tritone_requests_total counter
 tritone_requests_total{{outcome="ok"}} {requests}

@@ -6,7 +6,7 @@ from tritone.cli.command import refused
 from tritone.cli.gateway_options import Callers, Limits, Servers, Speakers
 from tritone.gateway.settings import GatewaySettings
 from tritone.launcher.gateway_process import MISSING, missing
-from tritone.launcher.launch import termination_as_exit
+from tritone.launcher.termination import termination_as_exit
 
 
 def gateway(servers: Servers, callers: Callers, limits: Limits, speakers: Speakers) -> int:

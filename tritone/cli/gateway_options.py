@@ -40,7 +40,8 @@ class Servers:
     backend: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="[NAME=]HOST:PORT", help=f"gRPC of a server ({SERVER}); often, the first first"
+            metavar="[NAME=]HOST:PORT[,...]",
+            help=f"gRPC of a server ({SERVER}), or of several of one model; often, the first first",
         ),
     ] = None
     tls: Annotated[

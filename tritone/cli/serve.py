@@ -20,11 +20,11 @@ from tritone.families.shapes_check import check_shapes_apart
 from tritone.launcher import ServerSettings, TritonServer
 from tritone.launcher.golden import Sample, Spoken
 from tritone.launcher.health import HealthLimits
-from tritone.launcher.launch import termination_as_exit
 from tritone.launcher.profiles import language_model_parameters
 from tritone.launcher.speaker import speaker
 from tritone.launcher.standby import Standby
 from tritone.launcher.supervisor import End, Supervisor
+from tritone.launcher.termination import termination_as_exit
 from tritone.launcher.tls import ServerTls
 from tritone.launcher.warm_up import voices_to_warm, warm_up
 from tritone.serving.remote_settings import RemoteSettings
@@ -159,10 +159,9 @@ def _check_model(settings: ServerSettings) -> None:
     except ModelDirectoryError:
         return
     language_model = language_model_parameters(settings)
-    if language_model.get("url"):  # the most of the memory is another machine's
+    if language_model.get("url"):
         RemoteSettings.of(language_model, settings.parameters.get(LANGUAGE_MODEL, {})).check()
-    else:
-        check_memory(model, settings.profile, language_model)
+    check_memory(model, settings.profile, language_model)
     check_shapes_apart(model)
 
 

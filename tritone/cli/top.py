@@ -18,7 +18,7 @@ from tritone.diagnostics.monitor.health import Address, address
 from tritone.diagnostics.monitor.observer import Observer, Snapshot
 from tritone.diagnostics.monitor.report import as_json, as_line
 from tritone.launcher import ServerSettings
-from tritone.launcher.launch import termination_as_exit
+from tritone.launcher.termination import termination_as_exit
 
 Url = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Triton's HTTP service")]
 MetricsUrl = Annotated[str | None, typer.Option(metavar="URL", help="metrics page (two ports on)")]

@@ -153,8 +153,8 @@ class Family(ABC, Generic[ConfigT]):
         known.
 
         profile: where it runs, as for `tritone serve`. language_model: parameters of its runtime,
-        as far as somebody set them. Raises ModelDirectoryError for a file of weights that is
-        missing or cut short."""
+        as far as somebody set them; with `url` another server has it. Raises ModelDirectoryError
+        for a file of weights that is missing or cut short."""
         return ()
 
     def check_shapes(self, model_dir: Path, config: ConfigT) -> None:

@@ -19,7 +19,8 @@ ALIASES = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
 
 
 class Backend:
-    """One server, over one gRPC connection. To be made where a loop runs."""
+    """One server, or several that are asked in turn, over a gRPC connection each. To be made where
+    a loop runs."""
 
     def __init__(self, address: Address, tls: Tls | None) -> None:
         self.address = address

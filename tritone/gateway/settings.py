@@ -19,8 +19,9 @@ SERVER = f"{LOOPBACK}:8001"  # where one listens that was told nothing else
 
 @dataclass(frozen=True)
 class Address:
-    """Where a server listens. url: host:port of its gRPC. name: what requests call it by; None is
-    the name of its public model."""
+    """Where a server listens. url: host:port of its gRPC, or of several of one model with commas
+    between, which are asked in turn. name: what requests call it by; None is the name of its public
+    model."""
 
     url: str
     name: str | None = None
@@ -29,10 +30,10 @@ class Address:
     def of(cls, text: str) -> "Address":
         """Read URL or NAME=URL. Raises EnvironmentProblem."""
         name, equals, url = text.rpartition("=")
-        if not url or ":" not in url or (equals and not name):
+        if not all(":" in one for one in url.split(",")) or (equals and not name):
             raise EnvironmentProblem(
                 f"--backend {text}: HOST:PORT or NAME=HOST:PORT of a server's gRPC is needed, such "
-                f"as {SERVER}"
+                f"as {SERVER}, or several with commas between"
             )
         return cls(url, name or None)
 

@@ -13,8 +13,11 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
+from queue import Empty, SimpleQueue
+from threading import Thread
 
 from tritone.launcher.admin_key import AdminKey
+from tritone.launcher.health import LOOK_S
 
 ANSWER_S = 5.0  # of a server that is asked a small question
 
@@ -55,12 +58,23 @@ class ModelRepository:
             if running_streams(metrics_url) == 0 or has_ended():
                 return
 
-    def reload(self, model: str, timeout_s: float) -> bool:
-        """Unload a model and load it again, which takes its time; whether it is loaded then."""
-        path = f"models/{model}"
-        if self._post(f"{path}/unload") is None:
-            return False
-        return self._post(f"{path}/load", timeout_s) is not None
+    def reload(self, model: str, timeout_s: float, lives: Callable[[], bool]) -> bool:
+        """Unload a model and load it again, which takes its time; whether it is loaded then.
+
+        lives: asked now and then whether the server does. A dead one may say nothing: what it
+        started holds its connections open.
+        """
+        path, loaded = f"models/{model}", SimpleQueue[bool]()
+
+        def ask() -> None:
+            unloaded = self._post(f"{path}/unload") is not None
+            loaded.put(unloaded and self._post(f"{path}/load", timeout_s) is not None)
+
+        Thread(target=ask, name=f"load {model}", daemon=True).start()
+        while lives():
+            with suppress(Empty):
+                return loaded.get(timeout=LOOK_S)
+        return False
 
     def _is_loaded(self, model: str) -> bool:
         """Whether the model is there still, say for its last requests, as far as is known: True

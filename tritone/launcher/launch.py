@@ -6,8 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from threading import Event
@@ -23,7 +23,7 @@ from tritone.launcher.health import LOOK_S
 from tritone.launcher.inheritance import Inheritance
 from tritone.launcher.links import Links, is_plain
 from tritone.launcher.model_watch import SERVER, Loss, ModelWatch
-from tritone.launcher.operator_key import key_of
+from tritone.launcher.operator_key import inner_key_of
 from tritone.launcher.profiles import check_profile, with_engine
 from tritone.launcher.readable import readable
 from tritone.launcher.readiness import is_open, is_ready
@@ -71,12 +71,7 @@ class TritonServer:
     @cached_property
     def inner_key(self) -> str:
         """Of its inner models; empty where they are open. Raises EnvironmentProblem."""
-        settings = self.settings
-        if settings.open_inner_models and settings.inner_key_file:
-            raise EnvironmentProblem("--open-inner-models needs no --inner-key-file; leave one out")
-        if settings.open_inner_models:
-            return ""
-        return key_of("--inner-key-file", settings.inner_key_file)
+        return inner_key_of(self.settings)
 
     @property
     def urls(self) -> ServerUrls:
@@ -181,10 +176,9 @@ class TritonServer:
     def _goes_on(self) -> bool:
         """Whether it has lost a model and is not about to end, as a server that stops ends its
         models. Silence says neither: it may be busy, and is asked again."""
-        while not self._has_ended(0):
+        while self._lives():
             with suppress(TimeoutError):
                 return is_ready(self.urls)
-            self._look_after()
         return False
 
     def _look_after(self) -> None:
@@ -208,17 +202,23 @@ class TritonServer:
         return ""
 
     def replace(self, model: str) -> bool:
-        """Have a model loaded anew whose process has ended; whether that worked.
+        """Have a model loaded anew whose process has ended; whether that worked. It is given up
+        where the server ends meanwhile, or is ended as it cannot go on. Raises StopRequested.
 
         Triton 2.51 loads it only if it has been unloaded; what waits for the dead process is then
         answered with an error.
         """
-        if not self._repository.reload(model, self.settings.start_timeout_s):
+        if not self._repository.reload(model, self.settings.start_timeout_s, self._lives):
             return False
         assert self._watch is not None and self._regions is not None
         self._regions.close_to_others()
         self._watch.look_again()
         return True
+
+    def _lives(self) -> bool:
+        """Raises StopRequested."""
+        self._look_after()
+        return not self._has_ended(0)
 
     def kill(self) -> None:
         """End the server at once, with what it is speaking."""
@@ -295,13 +295,3 @@ class TritonServer:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-
-
-@contextmanager
-def termination_as_exit(status: int = 128 + signal.SIGTERM) -> Iterator[None]:
-    """Within it SIGTERM raises SystemExit, so that `with` blocks unwind as they do on SIGINT."""
-    previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(status))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)

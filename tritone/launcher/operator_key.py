@@ -5,6 +5,7 @@ import secrets
 from pathlib import Path
 
 from tritone.errors import EnvironmentProblem
+from tritone.launcher.settings import ServerSettings
 
 _KEY = re.compile(r"[A-Za-z0-9_-]{16,128}")
 
@@ -28,3 +29,12 @@ def key_of(option: str, file: Path | None) -> str:
             "digits, - and _ are needed, such as: openssl rand -hex 24"
         )
     return key
+
+
+def inner_key_of(settings: ServerSettings) -> str:
+    """Of a server's inner models; empty where they are open. Raises EnvironmentProblem."""
+    if settings.open_inner_models and settings.inner_key_file:
+        raise EnvironmentProblem("--open-inner-models needs no --inner-key-file; leave one out")
+    if settings.open_inner_models:
+        return ""
+    return key_of("--inner-key-file", settings.inner_key_file)

@@ -4,6 +4,7 @@ Between two of its beats, now and then, it gives back the memory that it has fre
 """
 
 import os
+import select
 import threading
 import time
 from collections.abc import Iterator
@@ -56,6 +57,16 @@ def start() -> None:
     descriptor = os.environ.get(BEATS_VARIABLE)
     if descriptor:
         threading.Thread(target=_tell, args=(int(descriptor),), name="beat", daemon=True).start()
+
+
+def is_heard() -> bool:
+    """Whether the launcher still listens, where one began to."""
+    descriptor = os.environ.get(BEATS_VARIABLE)
+    if not descriptor:
+        return True
+    looking = select.poll()
+    looking.register(int(descriptor), 0)  # an error is told all the same
+    return not looking.poll(0)
 
 
 def _tell(descriptor: int) -> None:

@@ -46,13 +46,14 @@ class Generations:
         self._pool.submit(self._send, generation, sender, request_id)
 
     def stop(self, request_id: str, sender: Any) -> None:
-        """Cancel a generation; what is left to answer is nothing."""
+        """Cancel a generation; what is left to answer is nothing, and is here, as in `extend`."""
         if not request_id:
             raise InvalidRequest("stop", "needs the id of the request to stop")
         generation = self._running.get(request_id)
         if generation:
             generation.cancel()
-        self._pool.submit(self._send, None, sender, request_id)
+        with respond(sender, self._stage) as send:
+            send(_nothing_yet())
 
     def extend(self, request_id: str, more: MoreText, sender: Any) -> None:
         """Add to the text of a generation, if it still runs. It is answered here: those who wait

@@ -88,12 +88,18 @@ def brings_key(request: Any) -> bool:
 
 
 def parameter(request: Any, name: str) -> Any:
-    """What a request has under this name beside its tensors; None for nothing, and where one of
-    them is no text, as HTTP lets through: then its id is, which is refused by name."""
+    """What a request has under this name beside its tensors; None for nothing."""
+    return parameters_of(request).get(name)
+
+
+def parameters_of(request: Any) -> dict[str, Any]:
+    """What a request has beside its tensors; nothing where one of them is no text, as HTTP lets
+    through: then its id is, which is refused by name."""
     try:
-        return json.loads(request.parameters() or "{}").get(name)
+        given: dict[str, Any] = json.loads(request.parameters() or "{}")
     except UnicodeDecodeError:
-        return None
+        return {}
+    return given
 
 
 def inner_inputs(request: Any) -> Inputs:

@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any
 
 import grpc
@@ -25,17 +26,19 @@ from tritone.errors import StageFailed, TritoneError
 from tritone.serving.cancellation import CallerWatch
 from tritone.serving.failures import error_of, late_failure
 from tritone.serving.messages import (
+    parameters_of,
     request_id,
     respond,
     response,
     tensor,
 )
 from tritone.serving.parameters import changed_parameters, given_parameters
-from tritone.serving.remote_server import RemoteServer, inference, words
+from tritone.serving.remote_server import RemoteServer, inference, is_last, is_loss, words
 from tritone.serving.remote_settings import RemoteSettings
-from tritone.triton_models import LANGUAGE_MODEL
+from tritone.triton_models import INNER_PARAMETER, LANGUAGE_MODEL, PLACE_PARAMETER
 
 _QUIET_S = 0.5  # that the end of this process waits for messages to the server
+_OF_THIS_SERVER = (INNER_PARAMETER, PLACE_PARAMETER)
 
 
 class RemoteGenerations:
@@ -50,7 +53,8 @@ class RemoteGenerations:
         """Pass a request on; its answers are sent as they come."""
         given = {one.name(): _batched(one.as_numpy()) for one in request.inputs()}
         name = request_id(request)
-        asked = inference(name, given, request.requested_output_names())
+        more = {k: v for k, v in parameters_of(request).items() if k not in _OF_THIS_SERVER}
+        asked = inference(name, given, request.requested_output_names(), more)
         threading.Thread(
             target=self._pass_on,
             args=(asked, _InTurn(sender, self._speaking)),
@@ -60,13 +64,13 @@ class RemoteGenerations:
 
     def _pass_on(self, asked: messages.ModelInferRequest, sender: "_InTurn") -> None:
         with respond(sender, LANGUAGE_MODEL) as send:
+            problem: Exception | None
             try:
                 problem = self._answer(asked, sender, send)
             except grpc.RpcError as error:
-                why = words(error)
-                if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
-                    self._lost(why)
-                problem = StageFailed(LANGUAGE_MODEL, f"{self._server.address}: {why}")
+                problem = self._failed(words(error), lost=is_loss(error))
+            except Exception as error:
+                problem = error
             if problem and not sender.has_spoken:
                 raise problem
             if problem:
@@ -77,17 +81,38 @@ class RemoteGenerations:
     ) -> TritoneError | None:
         """The error that it ends with, if any. All answers are read, wanted or not. Raises
         grpc.RpcError."""
-        caller, wanted = CallerWatch(sender), True
+        caller, wanted, whole = CallerWatch(sender), True, False
         problem: TritoneError | None = None
-        for answer in self._server.call(asked):
-            if answer.error_message:
-                problem = error_of(answer.error_message, LANGUAGE_MODEL)
-            elif wanted:
-                send(_response(answer.infer_response))
-            if wanted and caller.gone():
-                wanted = False
-                self._server.stop(asked.id)
+        with closing(self._server.call(asked)) as answers:
+            for answer in answers:
+                whole = is_last(answer)
+                if answer.error_message:
+                    problem = error_of(answer.error_message, LANGUAGE_MODEL)
+                elif wanted and answer.infer_response.outputs:
+                    send(_response(answer.infer_response))
+                if wanted and caller.gone():
+                    wanted = not self._stops(asked.id)
+        if not (whole or problem):  # what came must not pass for all of the speech
+            return self._failed("its answers ended before the last one", lost=True)
         return problem
+
+    def _failed(self, why: str, *, lost: bool) -> StageFailed:
+        """The error of a generation. lost: so are all others, and it does not return, unless they
+        were to be."""
+        if lost:
+            self._lost(why)
+        return StageFailed(LANGUAGE_MODEL, f"{self._server.address}: {why}")
+
+    def _stops(self, name: str) -> bool:
+        """Whether the other server has heard that nobody wants this generation any more. Raises as
+        its `stop`."""
+        try:
+            self._server.stop(name)
+        except grpc.RpcError as error:
+            if is_loss(error):
+                raise
+            return False  # it is told with the next answer again: the generation's call goes on
+        return True
 
     def _lost(self, why: str) -> None:
         """Ends this process, at a moment at which it says nothing to the server, not even for its
@@ -121,17 +146,13 @@ class _InTurn:
             return bool(self._sender.is_cancelled())
 
 
-def opened(args: Mapping[str, str]) -> RemoteGenerations | None:
-    """Of the server that the model's parameter `url` names, once that is ready; None where it names
-    none.
+def opened(args: Mapping[str, str]) -> RemoteGenerations:
+    """Of the server that the model's parameter `url` names, once that is ready.
 
     Raises EnvironmentProblem for a parameter that cannot be meant, a file that cannot be used, or a
     key that is not taken.
     """
-    given = given_parameters(args)
-    if not given.get("url"):
-        return None
-    server = RemoteServer(RemoteSettings.of(given, changed_parameters(args)))
+    server = RemoteServer(RemoteSettings.of(given_parameters(args), changed_parameters(args)))
     server.wait(
         lambda why: pb_utils.Logger.log_warn(f"waiting for the server at {server.address}: {why}")
     )

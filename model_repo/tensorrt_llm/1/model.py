@@ -2,12 +2,11 @@
 TensorRT-LLM backend."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tritone.llm.runtimes import runtime_named, warm_up
-from tritone.serving import remote_generations
 from tritone.serving.generation_tensors import read_extension, read_generation
 from tritone.serving.generations import Generations
 from tritone.serving.messages import inner_inputs, request_id, respond
@@ -20,6 +19,9 @@ from tritone.serving.parameters import (
 )
 from tritone.synthesis.rules import Hops
 from tritone.triton_models import LANGUAGE_MODEL
+
+if TYPE_CHECKING:
+    from tritone.serving.remote_generations import RemoteGenerations
 
 
 def _check_engine(*arguments: Any) -> None:
@@ -47,10 +49,20 @@ def _generations(args: Mapping[str, str]) -> Generations:
     return Generations(language_model, most, LANGUAGE_MODEL, rate)
 
 
+def _elsewhere(args: Mapping[str, str]) -> "RemoteGenerations | None":
+    """Of the server that the parameter `url` names, once that is ready; None where it names none.
+    Imported here, as gRPC takes 19 MB."""
+    if not given_parameters(args).get("url"):
+        return None
+    from tritone.serving.remote_generations import opened
+
+    return opened(args)
+
+
 class TritonPythonModel:
     @watched(LANGUAGE_MODEL)
     def initialize(self, args: Mapping[str, str]) -> None:
-        self._elsewhere = remote_generations.opened(args)
+        self._elsewhere = _elsewhere(args)
         self._here = None if self._elsewhere else _generations(args)
 
     def execute(self, requests: list[Any]) -> None:

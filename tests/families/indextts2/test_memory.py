@@ -127,6 +127,17 @@ def test_stored_halves_take_as_much(release: Path, model: Path, tmp_path: Path) 
     assert list(needed(tmp_path / "half")) == halved
 
 
+def test_a_language_model_elsewhere_takes_nothing_here(model: Path) -> None:
+    elsewhere = {"url": "llm:8001"}
+    assert list(needed(model, **elsewhere)) == [n for n in needed(model) if n.part != memory.LLM]
+    flow = next(need.nbytes for need in needed(model) if need.part == memory.FLOW)
+    assert needed(model, "gpu-torch", **elsewhere)[0].nbytes == flow, "it is the largest then"
+    least = sum(need.nbytes for need in needed(model, **elsewhere))
+    check_memory(open_model(model), "cpu", elsewhere, lambda: least)
+    with pytest.raises(EnvironmentProblem, match="main memory: needs"):
+        check_memory(open_model(model), "cpu", elsewhere, lambda: GIB)
+
+
 def test_what_reads_recordings_can_be_left_out(model: Path) -> None:
     whole = sum(need.nbytes for need in needed(model))
     with pytest.raises(EnvironmentProblem) as refused:

@@ -7,7 +7,7 @@ from tritone.diagnostics.monitor.scrape import Histogram, Scrape, Window
 from tritone.synthesis.deadlines import STAGES
 from tritone.synthesis.timing import OUTCOMES, PARTS
 
-_NOW = ("streams", "llm_generations", "flow_sequences")
+_NOW = ("streams", "stream_places", "llm_generations", "flow_sequences")
 _VOICES = "tritone_voice_cache_total"
 _COUNTED = {
     "audio_s": "tritone_audio_seconds_total",

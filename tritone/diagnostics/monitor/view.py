@@ -148,7 +148,8 @@ def _model(name: str, model: Model) -> str:
 def _metrics(figures: Figures | None) -> Iterator[RenderableType]:
     if figures is None:
         return
-    now = {name.replace("llm", "LLM").replace("_", " "): n for name, n in figures.now.items()}
+    names = {"stream_places": "places", "llm_generations": "LLM generations"}
+    now = {names.get(name, name.replace("_", " ")): n for name, n in figures.now.items()}
     for head, counts in {"now": now, "waiting for": figures.waiting}.items():
         shown = ", ".join(f"{name} {number(count)}" for name, count in counts.items())
         yield _line(f"{head:<{_HEAD}}{shown}")

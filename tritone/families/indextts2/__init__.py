@@ -100,9 +100,9 @@ class IndexTTS2(WithAcoustics[IndexTTS2Config]):
         from tritone.families.indextts2.memory import needs
         from tritone.llm.onnx.graph_files import USUAL_PRECISION
 
-        if profile != _RUNTIMES["cpu"].profile:
-            return tuple(needs(model_dir, None))
-        return tuple(needs(model_dir, language_model.get("precision", USUAL_PRECISION)))
+        on_cpu = profile == _RUNTIMES["cpu"].profile
+        precision = language_model.get("precision", USUAL_PRECISION) if on_cpu else None
+        return tuple(needs(model_dir, precision, elsewhere=bool(language_model.get("url"))))
 
     def check_shapes(self, model_dir: Path, config: IndexTTS2Config) -> None:
         from tritone.families.indextts2.networks import parameters

@@ -47,16 +47,20 @@ def values(model_dir: Path) -> dict[str, int]:
     }
 
 
-def needs(model_dir: Path, precision: str | None) -> Iterator[Need]:
+def needs(model_dir: Path, precision: str | None, *, elsewhere: bool = False) -> Iterator[Need]:
     """Of a server, or of everything in one process, whose flow is in float32: in bfloat16, where
     the processor has units for it, it takes half.
 
     precision: of the language model's graph; None where language model, flow and vocoder are on a
-    GPU, to which each goes by way of main memory."""
+    GPU, to which each goes by way of main memory. elsewhere: whether another server has the
+    language model."""
     sizes = {part: _SINGLE * count for part, count in values(model_dir).items()}
+    if elsewhere:
+        del sizes[LLM]
     if precision is None:
-        yield Need("weights on their way to the GPU", max(sizes.pop(part) for part in ON_GPU))
-    else:
+        moved = [sizes.pop(part) for part in ON_GPU if part in sizes]
+        yield Need("weights on their way to the GPU", max(moved))
+    elif not elsewhere:
         sizes[LLM] = _graph(model_dir, precision) or sizes[LLM]
     for part, size in sizes.items():
         yield Need(part, size, _without_cloning(model_dir) if part == CLONERS else "")
