@@ -89,7 +89,7 @@ $(TRITON): | $(VENV)/ready
 	@echo "installing Triton Inference Server's binaries into .triton"
 	@$(PIP) --no-deps --upgrade --target .triton nvidia-pytriton==0.7.0
 
-# What computes attention in C. Without a compiler, or for another processor, torch does.
+# What computes in C. Without a compiler, or for another processor, torch and ONNX Runtime do.
 $(VENV)/kernels: $(wildcard tritone/resources/kernels/*) | $(VENV)/ready
 	@$(TRITONE) kernels --quiet || true
 	@touch $@

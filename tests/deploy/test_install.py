@@ -19,6 +19,7 @@ from toy_server import free_ports
 from waiting import HANG_S
 
 from tritone.launcher.binaries import WHEEL
+from tritone.resources.kernels import build as build_of_kernels
 
 pytestmark = pytest.mark.slow
 
@@ -114,6 +115,8 @@ def test_the_wheel_holds_models_and_voice_and_nothing_that_was_built(wheel: Path
     assert voice <= resources
     page = PROJECT / "tritone" / "gateway" / "page"
     assert {f"tritone/gateway/page/{path.name}" for path in page.iterdir()} <= names
+    kernels = {path.name for path in build_of_kernels.HERE.iterdir() if path.is_file()}
+    assert {f"tritone/resources/kernels/{name}" for name in kernels} <= names
     assert not [name for name in resources if "llm/onnx/" in name or "__pycache__" in name]
     assert not [name for name in names if name.startswith(("tests", "scripts", "evaluation"))]
 
