@@ -1,11 +1,12 @@
 """What `tensorrt_llm` passes on to another server and back, over gRPC."""
 
+import gc
 import json
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import grpc
@@ -233,13 +234,20 @@ def test_a_request_that_is_refused_ends_alone(
     assert "RESOURCE_EXHAUSTED: as it was told to" in words_of(error) and not ends
 
 
+@pytest.fixture
+def collector() -> Iterator[ModuleType]:
+    yield gc
+    gc.enable()
+
+
 def test_what_cannot_be_read_is_an_error_before_the_last_response(
-    far: FarServer, generations: Any, ends: list
+    far: FarServer, generations: Any, ends: list, collector: ModuleType
 ) -> None:
     """Its reader would wait for ever for one that is both."""
     damaged = answer_with(TOKENS)
     damaged.infer_response.raw_output_contents[0] = b"no int32"[:5]
     far.answers, sender = (answer_with(NOTHING_YET), damaged), Sender()
+    collector.disable()  # which would end the call too, some time
     generations.start(IDS, sender)
     assert [flag for _, flag in sender.wait()] == [0, 0, 1]
     assert words_of(sender.sent[1][0]).startswith("StageFailed: tensorrt_llm: ValueError: ")

@@ -137,12 +137,9 @@ class RemoteServer:
             answers = self._stub.ModelStreamInfer(
                 iter([request]), timeout=seconds or self._deadline_s
             )
-            try:
-                for answer in answers:
-                    self._heard = time.monotonic()
-                    yield answer
-            finally:
-                answers.cancel()  # for a reader that has failed; without effect at the end
+            for answer in answers:
+                self._heard = time.monotonic()
+                yield answer
 
     def stop(self, name: str) -> str:
         """End the generation of this request id; the error that it answers with, else nothing.
