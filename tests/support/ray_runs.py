@@ -10,6 +10,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -52,19 +53,38 @@ def running_cluster(variables: dict[str, str]) -> Iterator[tuple[str, dict[str, 
         "--port=0",
     ]
     size = ["--num-cpus=2", "--object-store-memory=83886080", "--include-dashboard=false"]
-    with subprocess.Popen(
-        [*command, *size, "--disable-usage-stats"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=variables,
-        start_new_session=True,
-    ) as head:
-        try:
-            told = Path(variables["RAY_TMPDIR"]) / "ray" / "ray_current_cluster"
-            wait_until(lambda: told.is_file() and told.read_text().strip())
-            yield told.read_text().strip(), variables
-        finally:
-            end_session(head.pid)
+    told = Path(variables["RAY_TMPDIR"]) / "ray" / "ray_current_cluster"
+    log = Path(variables["RAY_TMPDIR"]) / "head.log"
+    start = partial(_started, [*command, *size, "--disable-usage-stats"], variables, told, log)
+    try:
+        head = start()
+    except AssertionError:  # Ray was seen to hang at its start, once
+        head = start()
+    try:
+        yield told.read_text().strip(), variables
+    finally:
+        _ended(head)
+
+
+def _started(
+    command: list[str], variables: dict[str, str], told: Path, log: Path
+) -> "subprocess.Popen[bytes]":
+    """The head of a cluster that has told its address."""
+    with log.open("ab") as out:
+        head = subprocess.Popen(
+            command, stdout=out, stderr=out, env=variables, start_new_session=True
+        )
+    try:
+        wait_until(lambda: told.is_file() and told.read_text().strip(), log.read_text)
+    except BaseException:
+        _ended(head)
+        raise
+    return head
+
+
+def _ended(head: "subprocess.Popen[bytes]") -> None:
+    end_session(head.pid)
+    head.wait()
 
 
 class Run:
