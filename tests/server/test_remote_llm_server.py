@@ -250,7 +250,9 @@ def test_a_loss_is_told_and_the_way_back_is_found(pair: Pair, near: SpeechClient
     before = said(near, seed=3)
     error, seconds = broken_by(near, end, pair)
     print(f"told {seconds:.2f} s after: {end}")
-    assert "tensorrt_llm" in str(error) and pair.address in str(error) and error.passes
+    assert "tensorrt_llm" in str(error) and error.passes
+    # a generation that begins while the other server ends is refused in Triton's words
+    assert pair.address in str(error) or "is being started again" in str(error)
     wait_until(lambda: not is_ready(pair.near_settings.urls))
     with pytest.raises(SpeechError, match="tensorrt_llm") as refused:
         said(near, seed=3)

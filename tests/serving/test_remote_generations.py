@@ -185,10 +185,11 @@ def test_an_error_keeps_its_kind(
     assert errors == ([(words, 0), (None, 1)] if answers else [(words, 1)])
 
 
+@pytest.mark.parametrize("why", [" is not ready.", " has no available versions"])
 def test_a_model_that_is_loaded_again_there_is_asked_later(
-    far: FarServer, generations: Any
+    far: FarServer, generations: Any, why: str
 ) -> None:
-    far.answers = (answer_with(error="Request for unknown model: 'tensorrt_llm' is not ready."),)
+    far.answers = (answer_with(error=f"Request for unknown model: 'tensorrt_llm'{why}"),)
     sender = Sender()
     generations.start(IDS, sender)
     wait_until(lambda: far.asked)

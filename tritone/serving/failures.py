@@ -21,8 +21,9 @@ from tritone.errors import (
 from tritone.serving.generation_tensors import FAILURE
 from tritone.serving.log_text import loggable, loggable_stack
 
-# Triton's own words of a model that is being loaded.
-_NOT_READY = " is not ready."
+# Triton's own words of a model that is being loaded, and of one that is unloaded, as by a server
+# that ends.
+NOT_READY = (" is not ready.", " has no available versions")
 
 
 def failure(error: Exception, stage: str, *, public: bool = False) -> Any:
@@ -82,6 +83,6 @@ def error_of(message: str, stage: str) -> TritoneError:
     for plain in (Overloaded, Cancelled):
         if kind == plain.__name__:
             return plain(text)
-    if message.endswith(_NOT_READY):
+    if message.endswith(NOT_READY):
         return Overloaded(f"{stage} is being started again; retry in a few seconds")
     return StageFailed(stage, tail if kind == StageFailed.__name__ else message)

@@ -16,7 +16,7 @@ import triton_python_backend_utils as pb_utils
 
 from tritone.serving.cancellation import CallerWatch
 from tritone.serving.decoupled_call import GATE, read, start
-from tritone.serving.failures import failure
+from tritone.serving.failures import NOT_READY, failure
 from tritone.serving.messages import (
     Inputs,
     inner_parameters,
@@ -139,6 +139,6 @@ def _error(message: str) -> Any:
         "UNAVAILABLE": codes.UNAVAILABLE,
         "CANCELLED": codes.CANCELLED,
     }.get(message.partition(":")[0], codes.INTERNAL)
-    if message.endswith(" is not ready."):
+    if message.endswith(NOT_READY):
         code = codes.UNAVAILABLE
     return pb_utils.InferenceResponse(error=codes(message, code))
